@@ -1,0 +1,102 @@
+"""The errors a user can meet. Each says what was found, what was expected, where, and which command comes next.
+
+They are caught in one place (`cli/main.py`), which prints them as one paragraph and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class TraceError(Exception):
+    """Base of all errors that are the user's to mend."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: str | Path | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        """What is wrong: the value found and the value expected."""
+        self.where = None if where is None else str(where)
+        """File, line or key the message is about."""
+        self.hint = hint
+        """The command or action that mends it."""
+
+    def __str__(self) -> str:
+        parts = [self.message if self.where is None else f"{self.where}: {self.message}"]
+        if self.hint:
+            parts.append(self.hint)
+        return "\n  ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:  # keyword arguments must survive a worker process
+        return _rebuild, (type(self), self.message, self.where, self.hint)
+
+
+def _rebuild(kind: type[TraceError], message: str, where: str | None, hint: str | None) -> TraceError:
+    return kind(message, where=where, hint=hint)
+
+
+class ConfigError(TraceError):
+    """A wrong option, key or value: nothing was started."""
+
+    exit_code = 2
+
+
+class AssetError(TraceError):
+    """A body-model file or pack is missing, unreadable, or not what it should be."""
+
+    exit_code = 3
+
+
+class UnsafePickleError(AssetError):
+    """A pickle asks for something no body model or annotation needs; nothing in it was run."""
+
+
+class DatasetLayoutError(TraceError):
+    """A dataset folder is not laid out as any known release."""
+
+    exit_code = 3
+
+
+class AnnotationError(TraceError):
+    """An annotation is missing, malformed, or contradicts its frames."""
+
+    exit_code = 3
+
+
+class ShardError(TraceError):
+    """A shard or its index is missing, cut short, or of another format."""
+
+    exit_code = 3
+
+
+class CheckpointError(TraceError):
+    """A checkpoint is missing, damaged, or of another architecture."""
+
+    exit_code = 3
+
+
+class OutputError(TraceError):
+    """The output cannot be written: it exists already, permission is missing, or the disk is full."""
+
+    exit_code = 3
+
+
+class TrainingDiverged(TraceError):
+    """A loss term or gradient is not finite."""
+
+    exit_code = 4
+
+
+class InterruptedRun(TraceError):
+    """Stopped by the user or the scheduler; the work so far is kept."""
+
+    exit_code = 130
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word closest to a mistyped one, or None when nothing is close."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None

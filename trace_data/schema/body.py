@@ -1,0 +1,25 @@
+"""Body-model parameters of one person over a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Gender = Literal["male", "female", "neutral"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BodyParams:
+    """What the SMPL file format means: vertices = LBS(pose, betas) + translation, in the world frame, metres."""
+
+    gender: Gender
+    """Which of the three models the parameters belong to."""
+    pose: npt.NDArray[np.float64]
+    """(T, 24, 3) axis-angle, radians; joint 0 is the root orientation in the world."""
+    betas: npt.NDArray[np.float64]
+    """(T, 10) shape coefficients of the model of `gender`."""
+    translation: npt.NDArray[np.float64]
+    """(T, 3) metres, added to the posed vertices (so the pelvis joint stands at J0 + translation)."""

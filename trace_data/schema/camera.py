@@ -1,0 +1,32 @@
+"""One pinhole camera over the frames of a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Camera:
+    """Axes: x right, y down, z forward. The centre of the top-left pixel is (0, 0)."""
+
+    width: int
+    """Frame width, px."""
+    height: int
+    """Frame height, px."""
+    intrinsics: npt.NDArray[np.float64]
+    """(1 or T, 3, 3) px; one matrix when it does not change."""
+    camera_from_world: npt.NDArray[np.float64] | None
+    """(1 or T, 4, 4) rigid, metres; None when the release has none (then world = camera)."""
+    moving: bool
+    """Whether the camera moves within the sequence."""
+
+    def per_frame(self, frames: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Intrinsics (T,3,3) and camera_from_world (T,4,4), repeated over the frames where they are constant."""
+        extrinsics = np.eye(4)[None] if self.camera_from_world is None else self.camera_from_world
+        return (
+            np.broadcast_to(self.intrinsics, (frames, 3, 3)).copy(),
+            np.broadcast_to(extrinsics, (frames, 4, 4)).copy(),
+        )

@@ -1,0 +1,81 @@
+"""Joint sets by name, and the one mapping between them (fact sheet `joints.md`, sections 1 to 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SMPL_24 = (
+    "Pelvis_SMPL", "L_Hip_SMPL", "R_Hip_SMPL", "Spine_SMPL", "L_Knee", "R_Knee", "Thorax_SMPL", "L_Ankle", "R_Ankle",
+    "Thorax_up_SMPL", "L_Toe_SMPL", "R_Toe_SMPL", "Neck", "L_Collar", "R_Collar", "SMPL_Head", "L_Shoulder",
+    "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist", "L_Hand", "R_Hand",
+)  # fmt: skip
+FACE_FOOT_11 = (
+    "Nose", "R_Eye", "L_Eye", "R_Ear", "L_Ear", "L_BigToe", "L_SmallToe", "L_Heel", "R_BigToe", "R_SmallToe", "R_Heel",
+)  # fmt: skip
+EXTRA_9 = (
+    "R_Hip", "L_Hip", "Neck_LSP", "Head_top", "Pelvis", "Thorax_MPII", "Spine_H36M", "Jaw_H36M", "Head",
+)  # fmt: skip
+ALL_44 = SMPL_24 + FACE_FOOT_11 + EXTRA_9
+"""The canonical set: 24 kinematic joints, 11 mesh vertices, 9 regressed points."""
+
+LSP_14 = (
+    "R_Ankle", "R_Knee", "R_Hip", "L_Hip", "L_Knee", "L_Ankle", "R_Wrist", "R_Elbow", "R_Shoulder", "L_Shoulder",
+    "L_Elbow", "L_Wrist", "Neck_LSP", "Head_top",
+)  # fmt: skip
+COCO_18 = (
+    "Nose", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip", "R_Knee",
+    "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "R_Eye", "L_Eye", "R_Ear", "L_Ear",
+)  # fmt: skip
+
+LAYOUTS: dict[str, tuple[str, ...]] = {"SMPL_24": SMPL_24, "ALL_44": ALL_44, "LSP_14": LSP_14, "COCO_18": COCO_18}
+"""Every joint set a record may use. An adapter's own set is added here, by name."""
+
+FLIP_44 = tuple(
+    ALL_44.index({"L": "R", "R": "L"}.get(name[0], name[0]) + name[1:] if name[1] == "_" else name) for name in ALL_44
+)
+"""For each of the 44 the index of its mirror image; an involution."""
+
+SMPL_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+"""Parent of each of the 24 kinematic joints; -1 for the root."""
+
+R_HIP, L_HIP = ALL_44.index("R_Hip"), ALL_44.index("L_Hip")
+"""The regressed hips; their midpoint is the root of everything in camera space."""
+
+TORSO = tuple(
+    ALL_44.index(name)
+    for name in (
+        "Neck", "Neck_LSP", "R_Shoulder", "L_Shoulder", "Pelvis", "R_Hip", "L_Hip", "Pelvis_SMPL", "L_Hip_SMPL",
+        "R_Hip_SMPL", "L_Collar", "R_Collar",
+    )
+)  # fmt: skip
+"""Joints whose mean is a person's 2D centre when at least two of them are visible."""
+
+SKELETON = (
+    (0, 1), (0, 2), (0, 3), (1, 4), (4, 7), (7, 10), (2, 5), (5, 8), (8, 11), (3, 6), (6, 9), (9, 12), (12, 15),
+    (12, 13), (13, 16), (16, 18), (18, 20), (12, 14), (14, 17), (17, 19), (19, 21),
+)  # fmt: skip
+"""Edges of the 24-joint part, for drawing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Keypoints:
+    """Points of one joint set."""
+
+    layout: str
+    """Key into `LAYOUTS`."""
+    points: npt.NDArray[np.float64]
+    """(..., K, D) coordinates followed by a confidence in 0..1; confidence 0 means missing, its coordinates are 0."""
+
+    def to_44(self) -> npt.NDArray[np.float64]:
+        """(..., 44, D): points moved to the joint of the same name, the others with confidence 0."""
+        source = LAYOUTS[self.layout]
+        if self.points.shape[-2] != len(source):
+            raise ValueError(f"{self.layout} has {len(source)} joints, the array has {self.points.shape[-2]}")
+        out = np.zeros((*self.points.shape[:-2], len(ALL_44), self.points.shape[-1]))
+        for i, name in enumerate(source):
+            if name in ALL_44:
+                out[..., ALL_44.index(name), :] = self.points[..., i, :]
+        return out

@@ -1,0 +1,72 @@
+"""What every adapter yields and the shard writer takes: one sequence with its frames, camera and people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.schema.body import BodyParams, Gender
+from trace_data.schema.camera import Camera
+from trace_data.schema.keypoints import Keypoints
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Person:
+    """One identity through a sequence of T frames. Absent supervision is None or a False in a mask, never a filler."""
+
+    name: str
+    """Identity, unique within its sequence and the same wherever the release says it is the same person."""
+    gender: Gender
+    """Gender of the body model of the annotation; neutral when unknown."""
+    present: npt.NDArray[np.bool_]
+    """(T,) whether the person is annotated in the frame at all."""
+    keypoints2d: Keypoints | None
+    """(T, K, 3): x, y in px of the frame, confidence in 0..1 (0 = missing)."""
+    joints3d: Keypoints | None
+    """(T, K, 4): x, y, z in metres of the world frame, confidence in 0..1 (0 = missing)."""
+    body: BodyParams | None
+    """Body-model parameters in the world frame."""
+    body_valid: npt.NDArray[np.bool_]
+    """(T,) whether `body` (root rotation, pose, translation) may be trusted in the frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SequenceRecord:
+    """One sequence. All people share the same T frames."""
+
+    dataset: str
+    """Canonical dataset name, e.g. `3dpw`."""
+    split: Split
+    """Official split (or the stated substitute)."""
+    name: str
+    """Sequence name within dataset and split."""
+    frames: tuple[Path, ...]
+    """T image files, in time order."""
+    frame_ids: npt.NDArray[np.int64]
+    """(T,) the release's own frame numbers; equal spacing in time means equal spacing here."""
+    fps: float
+    """Frames a second of consecutive frame ids."""
+    camera: Camera
+    """Intrinsics and motion."""
+    people: tuple[Person, ...]
+    """Annotated people."""
+    everyone_annotated: npt.NDArray[np.bool_]
+    """(T,) whether every visible person of the frame is annotated (else centre maps cannot be supervised)."""
+    world_valid: bool
+    """Whether world-frame motion may be supervised."""
+    world_reason: str
+    """Why world supervision holds or not, in words."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Release, layout, adapter version and defects applied; `synthetic` = "true" for the sample world."""
+
+    @property
+    def key(self) -> str:
+        """`dataset/split/name`, unique over everything a build reads."""
+        return f"{self.dataset}/{self.split}/{self.name}"
