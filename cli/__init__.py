@@ -1,0 +1,1 @@
+"""The command `trace`: parses words, calls the libraries, shows what they found."""

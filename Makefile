@@ -1,0 +1,33 @@
+# Everything a fresh clone needs. `make quickstart` sets up an environment and runs the whole way on synthetic data;
+# `make test` runs the checks and the tests. Both take PYTHON=python3.12 (3.10 to 3.13) and PIP_FLAGS=… (say, an index
+# that serves torch for your CUDA version, or for the CPU alone).
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+SETUP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
+
+.PHONY: quickstart test clean
+.DELETE_ON_ERROR:
+
+quickstart: $(VENV)/.installed
+	$(BIN)/trace quickstart
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+$(VENV)/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(SETUP) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(SETUP) -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) quickstart build dist *.egg-info

@@ -1,0 +1,158 @@
+"""The command `trace`: the table of its commands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from .options import CONTEXT, debug
+
+if TYPE_CHECKING:
+    from trace_data.errors import TraceError
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "quickstart": ("quickstart", "quickstart", "The whole way on a synthetic world: bodies, shards, training, score."),
+    "make-sample": ("sample", "make_sample", "Write the synthetic sample world: body models and datasets."),
+    "prepare-smpl": ("assets", "prepare_smpl", "Turn SMPL pickles into the packs that everything else reads."),
+    "prepare-smil": ("assets", "prepare_smil", "Turn the SMIL infant pickle into its pack."),
+    "verify-datasets": ("datasets", "verify_datasets", "Check dataset folders: layout, content, geometry."),
+    "build-shards": ("shards", "build_shards", "Turn datasets into HDF5 shards for training."),
+    "train": ("train", "train", "Train the network on shards."),
+    "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
+    "config": ("config", "config", "Show the settings in force and where each comes from."),
+}
+"""Command -> (module, attribute, one line of help). Literal, so that help imports none of the modules."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports a module only when its command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which the work is done."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; an unknown name is an error that names its nearest neighbour."""
+        if cmd_name not in COMMANDS:
+            raise click.UsageError(f"there is no command {cmd_name!r}{_did_you_mean(cmd_name, COMMANDS)}", ctx)
+        module, attribute, _ = COMMANDS[cmd_name]
+        found = getattr(importlib.import_module(f".{module}", __package__), attribute)
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table: importing every command for its first line would take seconds."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT, invoke_without_command=True)
+@click.version_option(package_name="trace-5d", prog_name="trace", message="%(prog)s %(version)s")
+@debug
+@click.pass_context
+def trace(context: click.Context) -> None:
+    """TRACE: 3D human bodies tracked through video, in world coordinates.
+
+    \b
+    Examples:
+      trace quickstart                     the whole way on synthetic data, about 5 minutes
+      trace build-shards 3dpw --root DATA  shards from a dataset you have
+      trace COMMAND --help                 what a command takes, with examples
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line and leave the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line. Returns 0, the exit code of the error, or 130 when stopped."""
+    from trace_data.errors import TraceError
+
+    shared: dict[str, object] = {}
+    try:
+        context = trace.make_context("trace", list(arguments))
+        shared = context.meta  # one mapping for the group and its command
+        with context:
+            trace.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        _complain(_usage_message(error))
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _complain("stopped; what is finished is kept, the same command goes on from there")
+        return 130
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  the last stop: nobody should have to read a traceback
+        if shared.get("debug"):
+            traceback.print_exc()
+        known = error if isinstance(error, TraceError) else _from_system(error) or _from_defect(error)
+        _complain(str(known))
+        return known.exit_code
+    return 0
+
+
+def _complain(message: str) -> None:
+    click.echo(click.style("error:", fg="red", bold=True) + " " + message, err=True)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    from trace_data.errors import nearest
+
+    near = nearest(word, known)
+    return f", did you mean {near!r}?" if near else ""
+
+
+def _usage_message(error: click.UsageError) -> str:
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        options = [name for parameter in error.ctx.command.params for name in parameter.opts]
+        message = f"there is no option {error.option_name!r}{_did_you_mean(error.option_name, [*options, '--help'])}"
+    asked = error.ctx.command_path if error.ctx is not None else "trace"
+    return f"{message}\n  {asked} --help  shows what it takes"
+
+
+def _from_system(error: Exception) -> TraceError | None:
+    """What the operating system refused, in words; None when it is no such refusal."""
+    from trace_data.errors import OutputError
+
+    code = error.errno if isinstance(error, OSError) else None
+    file = error.filename if isinstance(error, OSError) else None
+    # HDF5 and torch wrap the system's message into their own and lose the file name
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        return OutputError(
+            "the disk is full; the unfinished file does not count as output",
+            where=file or str(error),
+            hint="free some space or choose another folder with --out, then run the same command again",
+        )
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputError(
+            f"no permission ({os.strerror(code)})" if code else "no permission",
+            where=file or str(error),
+            hint="check the owner and mode with  ls -ld  or choose another folder",
+        )
+    return None
+
+
+def _from_defect(error: Exception) -> TraceError:
+    from trace_data.errors import TraceError
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return TraceError(
+        f"unexpected {type(error).__name__}: {error}",
+        where=f"{last.filename}:{last.lineno}",
+        hint="this is a defect of the program; the same command with --debug shows the traceback to report",
+    )

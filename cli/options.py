@@ -1,0 +1,96 @@
+"""Options that mean the same in every command. Folders that nobody names come from the settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+"""Click settings of every command."""
+SPLITS = ("train", "val", "test")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+
+def _remember_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.meta["debug"] = True
+
+
+debug: Decorator[Any] = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
+)
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of `trace`: its docstring is its help, and `--debug` works after its name too."""
+
+    def wrap(function: Callable[..., Any]) -> click.Command:
+        return click.command(name, context_settings=CONTEXT)(debug(function))
+
+    return wrap
+
+
+def _folder(flag: str, text: str, **settings: Any) -> Decorator[Any]:
+    return click.option(flag, type=click.Path(path_type=Path, file_okay=False), help=text, **settings)
+
+
+names: Decorator[Any] = click.argument("names", nargs=-1, metavar="[NAME]...")
+root: Decorator[Any] = _folder("--root", "Folder that holds the datasets [setting root].")
+source: Decorator[Any] = click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File, zip or folder with body models as downloaded; repeatable [setting sources].",
+)
+packs: Decorator[Any] = _folder("--packs", "Folder of prepared body models [setting packs].")
+shards: Decorator[Any] = _folder("--shards", "Folder of built shards [setting shards].")
+limit: Decorator[Any] = click.option(
+    "--limit", type=click.IntRange(min=1), help="Only the first so many sequences of each split, for a quick look."
+)
+jobs: Decorator[Any] = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    show_default="cores of this machine",
+    help="Worker processes.",
+)
+force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace what the output folder holds.")
+json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+
+def out(text: str, *, default: str | None = None) -> Decorator[Any]:
+    """`--out DIR`; `text` says what is written there and which setting or word it falls back to."""
+    return _folder("--out", text, default=default, show_default=default is not None)
+
+
+def split(*default: str) -> Decorator[Any]:
+    """`--split`, repeatable, as `splits`; all three when no default is named."""
+    return click.option(
+        "--split",
+        "splits",
+        multiple=True,
+        type=click.Choice(SPLITS),
+        default=default or SPLITS,
+        show_default=True,
+        help="Which split; repeatable.",
+    )
+
+
+def folder(key: str, given: Path | None = None) -> Path:
+    """The folder an option names, else the one of the setting `key`. Raises ConfigError when there is neither."""
+    from trace_data.settings import load_settings
+
+    return load_settings().folder(key, given)
+
+
+def body_sources(given: Sequence[Path]) -> list[Path]:
+    """Where body models are looked for: the named places first, then the setting `sources` where it exists."""
+    standing = folder("sources")
+    return [*given, *([standing] if standing.exists() or not given else [])]

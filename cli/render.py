@@ -1,0 +1,165 @@
+"""Everything the command shows, and the only user of rich: progress on stderr, results on stdout.
+
+Imported inside command bodies. On a terminal rich draws; in a pipe the same lines come plain.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from trace_data.progress import Progress
+
+PIPE_WIDTH = 200
+"""Characters a line may have where no terminal limits it."""
+PLAIN_INTERVAL = 20.0
+"""Seconds between two lines about the same work in a pipe or log."""
+TITLE_WIDTH = 15
+
+
+def _console(stream: TextIO) -> Console:
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+
+
+@dataclasses.dataclass(slots=True)
+class _Work:
+    title: str
+    total: int
+    unit: str
+    started: float
+    done: int = 0
+    told: float = 0.0
+    bar: TaskID | None = None
+
+
+class Display(Progress):
+    """Draws the progress of long work on stderr: a bar with the time left on a terminal, rare lines elsewhere.
+
+    Works may nest. Use it as a context manager, so that an error finds a terminal without bars.
+    """
+
+    def __init__(self, *, summaries: bool = True) -> None:
+        self._summaries = summaries
+        """Whether a line stays when work ends; False where the caller writes its own lines."""
+        self._console = _console(sys.stderr)
+        self._works: list[_Work] = []
+        self._bars = Bars(
+            TextColumn(f"  {{task.description:<{TITLE_WIDTH}}}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}  {task.fields[detail]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> Display:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, title: str, total: int, unit: str = "items") -> None:
+        """Show a bar."""
+        bar = self._bars.add_task(title, total=total, unit=unit, detail="") if self._console.is_terminal else None
+        now = time.monotonic()
+        self._works.append(_Work(title, total, unit, started=now, told=now, bar=bar))
+
+    def advance(self, amount: int = 1, detail: str = "") -> None:
+        """Move the bar of the work begun last; in a pipe a line every `PLAIN_INTERVAL` seconds."""
+        if not self._works:
+            return
+        work = self._works[-1]
+        work.done += amount
+        if work.bar is not None:
+            self._bars.update(work.bar, advance=amount, detail=detail)
+            return
+        now = time.monotonic()
+        if now - work.told >= PLAIN_INTERVAL:
+            work.told = now
+            left = (now - work.started) / max(work.done, 1) * max(work.total - work.done, 0)
+            self.say(f"{work.title}  {work.done:,} / {work.total:,} {work.unit}  {detail}  left {duration(left)}")
+
+    def end(self, summary: str = "") -> None:
+        """Replace the bar by one line with the summary and the time it took."""
+        if not self._works:
+            return
+        work = self._works.pop()
+        if work.bar is not None:
+            self._bars.remove_task(work.bar)
+        if self._summaries:
+            self.step(work.title, summary or f"{work.done:,} {work.unit}", time.monotonic() - work.started)
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        self._console.print(f"  {line}".rstrip(), soft_wrap=True)
+
+    def step(self, title: str, text: str, seconds: float | None = None) -> None:
+        """One line that stays: what was done, what came out, how long it took."""
+        took = "" if seconds is None else f"  {duration(seconds)}"
+        self.say(f"{title:<{TITLE_WIDTH}}  {text}{took}")
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `38 s`, `4 min 05 s`, `3 h 12 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:
+    """A table on stdout. Columns named in `numeric` are set flush right."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for name in columns:
+        drawn.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    _console(sys.stdout).print(drawn)
+
+
+def line(text: str = "") -> None:
+    """One line of result on stdout."""
+    _console(sys.stdout).print(text, soft_wrap=True)
+
+
+def json_object(value: Any) -> None:
+    """One JSON object on stdout; dataclasses become objects, paths and other types their text."""
+    sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return str(value) if isinstance(value, Path) else repr(value)

@@ -1,0 +1,53 @@
+"""`trace make-sample`: the synthetic world that needs no licensed data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@options.command("make-sample")
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--seed", default=0, show_default=True, help="Same seed, same world.")
+@click.option("--sequences", type=click.IntRange(min=3), default=320, show_default=True, help="Number of sequences.")
+@click.option("--frames", type=click.IntRange(min=1), default=16, show_default=True, help="Frames of each sequence.")
+@click.option("--height", type=click.IntRange(min=64), default=240, show_default=True, help="Frame height, px.")
+@options.jobs
+@options.force
+@options.json
+def make_sample(
+    out: Path, seed: int, sequences: int, frames: int, height: int, jobs: int, force: bool, as_json: bool
+) -> None:
+    """Write the synthetic sample world into the folder OUT.
+
+    OUT/body_models holds a free body for each gender and an infant, in the format of the official SMPL files;
+    OUT/datasets holds rendered sequences with exact annotations, in the layout of the official releases.
+    Nothing in it is derived from SMPL or from recorded people.
+
+    \b
+    Examples:
+      trace make-sample world
+      trace make-sample tiny --sequences 8 --frames 6 --height 120
+      trace make-sample other --seed 7 --jobs 8
+    """
+    from trace_data.sample_world.make import make_sample as write
+
+    from . import render
+
+    with render.Display() as progress:
+        summary = write(
+            out, seed=seed, sequences=sequences, frames=frames, height=height, jobs=jobs, force=force, progress=progress
+        )
+    if as_json:
+        render.json_object(summary)
+        return
+    render.line(
+        f"sample world  {summary.sequences:,} sequences, {summary.frames:,} frames, {summary.people:,} bodies"
+        f"  (synthetic)  {render.duration(summary.seconds)}"
+    )
+    render.line(f"  body models   {summary.body_models}")
+    render.line(f"  datasets      {summary.datasets}")
+    render.line(f"next: trace prepare-smpl --gender all --source {summary.body_models}")
