@@ -1,0 +1,182 @@
+"""Where the people of the sample world are: a patterned floor, a wall or a skyline behind it, and boxes standing about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.sample_world.cameras import Camera
+
+Array = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]
+TEXELS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box on the floor: corners (8, 3) in metres, the four of the floor first, and the grey-free colour of each side."""
+
+    corners: Array
+    colours: Array
+
+
+SIDES = ((0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5, 6, 7))
+"""Corners of the sides of a box that can be seen, counter-clockwise from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backdrop:
+    """The still part of a scene."""
+
+    floor: Image
+    """Texture of the ground plane, repeated."""
+    floor_scale: float
+    """Metres the floor's texture covers."""
+    wall: Image
+    wall_from: Array
+    """(3, 3): texture pixels (u, v, 1) to world metres on the wall."""
+    foot: Array
+    """(2, 3) far ends of the line where the wall meets the floor."""
+    boxes: tuple[Box, ...]
+
+    def draw(self, camera: Camera, frame: int) -> tuple[Image, Image]:
+        """The picture (H, W, 3), and the mask (H, W) of the floor in it (0 or 255)."""
+        pose, K = camera.camera_from_world[frame], camera.intrinsics
+        R, t = pose[:3, :3], pose[:3, 3]
+        image = _warp(self.wall, K @ (R @ self.wall_from + np.outer(t, [0, 0, 1])), camera.size, cv2.BORDER_REPLICATE)
+        texel = self.floor_scale / TEXELS
+        ground = np.array([[texel, 0, 0], [0, 0, 0], [0, texel, 0]])
+        floor = _warp(self.floor, K @ (R @ ground + np.outer(t, [0, 0, 1])), camera.size, cv2.BORDER_WRAP)
+        mask = np.zeros(image.shape[:2], np.uint8)
+        line = camera_pixels(K, R, t, self.foot)
+        polygon = np.concatenate([line, line[::-1] + [0, 20 * image.shape[0]]])
+        cv2.fillConvexPoly(mask, fixed(polygon), 255, cv2.LINE_8, 4)
+        cv2.copyTo(floor, mask, image)
+        for box in self.boxes:
+            corners = camera_pixels(K, R, t, box.corners)
+            for side, colour in zip(SIDES, box.colours):
+                quad = corners[list(side)]
+                a, b = quad[1] - quad[0], quad[2] - quad[0]
+                if a[0] * b[1] - a[1] * b[0] < 0:
+                    cv2.fillConvexPoly(image, fixed(quad), colour.tolist(), cv2.LINE_AA, 4)
+                    cv2.fillConvexPoly(mask, fixed(quad), 0, cv2.LINE_8, 4)
+        return image, mask
+
+
+def camera_pixels(K: Array, R: Array, t: Array, points: Array) -> Array:
+    """Pixels (N, 2) of world points (N, 3) that lie before the camera."""
+    seen = (points @ R.T + t) @ K.T
+    pixels: Array = seen[:, :2] / np.maximum(seen[:, 2:], 0.05)
+    return pixels
+
+
+def fixed(points: Array) -> npt.NDArray[np.int32]:
+    """Pixel coordinates as cv2 wants them with shift 4: sixteenths."""
+    return np.rint(np.clip(points, -1e5, 1e5) * 16).astype(np.int32)
+
+
+def _warp(texture: Image, homography: Array, size: tuple[int, int], border: int) -> Any:
+    return cv2.warpPerspective(texture, homography, size, flags=cv2.INTER_LINEAR, borderMode=border)
+
+
+def draw_backdrop(rng: np.random.Generator, camera: Camera, centre: Array, radius: float, light: Array) -> Backdrop:
+    """Surroundings for people who stay within `radius` metres of `centre` (x, 0, z)."""
+    middle = camera.camera_from_world[len(camera.camera_from_world) // 2]
+    position = -middle[:3, :3].T @ middle[:3, 3]
+    ahead = middle[2, :3] * [1, 0, 1]
+    ahead /= np.linalg.norm(ahead)
+    right = np.array([-ahead[2], 0.0, ahead[0]])
+    reach = float((centre - position) @ ahead) + radius
+    outdoors = rng.uniform() < 0.4
+    distance = reach + (rng.uniform(12, 25) if outdoors else rng.uniform(1.0, 4.0))
+    turn = 0.0 if outdoors else rng.uniform(-0.3, 0.3)
+    along = np.cos(turn) * right + np.sin(turn) * ahead
+    base = position * [1, 0, 1] + distance * ahead
+    # the wall stretches 1.6 distances to both sides and is 1.6 distances high
+    scale = 3.2 * distance / TEXELS
+    wall_from = np.stack([along * scale, np.array([0, -scale, 0]), base - 1.6 * distance * along], axis=1)
+    wall_from[:, 2] += [0, 1.6 * distance, 0]
+    wall = _skyline(rng) if outdoors else pattern(rng, (TEXELS // 2, TEXELS))
+    boxes = []
+    for _ in range(int(rng.integers(0, 5))):
+        place = position * [1, 0, 1] + ahead * (reach + rng.uniform(0.6, 1.0 if not outdoors else 6.0))
+        boxes.append(_box(rng, place + right * rng.uniform(-0.6, 0.6) * reach, light))
+    boxes.sort(key=lambda box: -float((box.corners.mean(0) - position) @ ahead))
+    return Backdrop(
+        floor=pattern(rng, (TEXELS, TEXELS)),
+        floor_scale=rng.uniform(2, 6),
+        wall=wall,
+        wall_from=wall_from,
+        foot=base + np.array([[-1.0], [1.0]]) * 1.6 * distance * along,
+        boxes=tuple(boxes),
+    )
+
+
+def pattern(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
+    """A texture (h, w, 3): two muted colours mixed by blotches, stripes, tiles or a gradient, with some grain."""
+    h, w = shape
+    y, x = np.mgrid[0:h, 0:w].astype(np.float32)
+    blotch = _blotches(rng, shape)
+    step = 2 ** int(rng.integers(3, 6))
+    kind = int(rng.integers(5))
+    if kind == 0:
+        mix = blotch
+    elif kind == 1:
+        mix = ((x + y * rng.choice([0, 1])) % step < step / 2) * 0.7 + 0.3 * blotch
+    elif kind == 2:
+        mix = ((x // step + y // step) % 2) * 0.7 + 0.3 * blotch
+    elif kind == 3:
+        mix = ((x + (y // step % 2) * step) % (2 * step) < 1.5) + (y % step < 1.5) + 0.25 * blotch
+    else:
+        mix = 0.7 * y / h + 0.3 * blotch
+    first, second = muted(rng), muted(rng)
+    colours = first + np.clip(mix, 0, 1)[..., None] * (second - first) * rng.uniform(0.3, 1)
+    return np.clip(colours + rng.normal(0, 4, (h, w, 1)), 0, 255).astype(np.uint8)
+
+
+def muted(rng: np.random.Generator) -> Array:
+    """A colour that no sleeve or trouser leg has: light to dark, with little saturation. BGR, 0 to 255."""
+    grey = rng.uniform(45, 225)
+    tint: Array = np.clip(grey * (1 + rng.normal(0, 0.09, 3)), 0, 255)
+    return tint
+
+
+def _blotches(rng: np.random.Generator, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    made = np.zeros(shape, np.float32)
+    for cells, weight in ((4, 0.6), (12, 0.3), (40, 0.2)):
+        made += weight * cv2.resize(rng.random((cells, cells), np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return made
+
+
+def _skyline(rng: np.random.Generator) -> Image:
+    """Sky over houses or hills: the horizon lies at the foot of the texture."""
+    h, w = TEXELS // 2, TEXELS
+    top, low = np.array([220, 170, 120.0]) * rng.uniform(0.7, 1.1), np.array([235, 225, 210.0]) * rng.uniform(0.8, 1.08)
+    rise = (np.linspace(0, 1, h) ** 1.5)[:, None, None]
+    sky = np.clip(top + rise * (low - top) + 25 * (_blotches(rng, (h, w))[..., None] - 0.5), 0, 255)
+    image = sky.astype(np.uint8)
+    for _ in range(int(rng.integers(6, 16))):
+        left, tall, wide = rng.integers(0, w), rng.integers(3, 30), rng.integers(8, 50)
+        colour = muted(rng)
+        if rng.uniform() < 0.5:
+            cv2.rectangle(image, (int(left), int(h - tall)), (int(left + wide), h), colour.tolist(), -1)
+        else:
+            cv2.ellipse(image, (int(left), h), (int(wide), int(tall)), 0, 180, 360, colour.tolist(), -1, cv2.LINE_AA)
+    return image
+
+
+def _box(rng: np.random.Generator, place: Array, light: Array) -> Box:
+    half, tall, turn = rng.uniform(0.15, 0.5, 2), rng.uniform(0.3, 1.8), rng.uniform(0, np.pi / 2)
+    # counter-clockwise seen from above, where x points right and z down the page
+    around = np.array([[-1, 1], [1, 1], [1, -1], [-1, -1]]) * half
+    c, s = np.cos(turn), np.sin(turn)
+    flat = np.stack([c * around[:, 0] + s * around[:, 1], np.zeros(4), -s * around[:, 0] + c * around[:, 1]], axis=1)
+    corners = np.concatenate([place + flat, place + flat + [0, tall, 0]])
+    normals = np.stack([np.cross(corners[b] - corners[a], corners[d] - corners[a]) for a, b, _, d in SIDES])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    shade = 0.55 + 0.45 * np.maximum(normals @ light, 0)
+    return Box(corners, np.clip(muted(rng) * shade[:, None], 0, 255))

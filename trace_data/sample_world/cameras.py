@@ -1,0 +1,93 @@
+"""A hand-held camera that follows people: pans, moves, shakes, and keeps them large in the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.geometry import matrix_from_axis_angle, project, transform
+from trace_data.sample_world.gestures import wobble
+
+Array = npt.NDArray[np.float64]
+SIZE_RANGE = (0.7, 0.9)
+"""Share of the image height that the smallest person's joints and a head's margin take, in the middle of a sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A pinhole camera over T frames; pixel (0, 0) is the centre of the top-left pixel."""
+
+    size: tuple[int, int]
+    """Width and height, pixels."""
+    intrinsics: Array
+    """(3, 3)."""
+    camera_from_world: Array
+    """(T, 4, 4), x right, y down, z forward."""
+
+    def pixels(self, points: Array) -> tuple[Array, Array]:
+        """World points (T, N, 3) as pixels (T, N, 2) and depths (T, N) in metres."""
+        seen = transform(self.camera_from_world, points)
+        return project(self.intrinsics, seen), seen[..., 2]
+
+
+def draw_camera(rng: np.random.Generator, times: Array, joints: Array, size: tuple[int, int], azimuth: float) -> Camera:
+    """A camera for people with `joints` (P, T, 24, 3), looking along `azimuth` radians (0 is +z) in the middle."""
+    width, height = size
+    focal = width / 2 / np.tan(np.radians(rng.uniform(50, 60)) / 2)
+    intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
+
+    middle = len(times) // 2
+    centre = (joints.min((0, 2)) + joints.max((0, 2))) / 2
+    ahead = np.array([np.sin(azimuth), 0.0, np.cos(azimuth)])
+    rise = rng.uniform(-0.25, 0.75)
+    follow, aim = rng.uniform(0.7, 1.0), rng.uniform(0.85, 1.0)
+    drift = wobble(rng, times, 0.3, 3) * [1, 0.3, 1] + wobble(rng, times * 4, 0.012, 3)
+    gaze = wobble(rng, times, 0.12, 3) * [1, 0.5, 0] + rng.uniform(-0.06, 0.06, 3)
+    shake = wobble(rng, times * 4, 0.008, 3) + rng.normal(0, [0, 0, 0.02])
+    target = centre[middle] + aim * (centre - centre[middle]) + gaze
+
+    def at(distance: float) -> Camera:
+        start = centre[middle] - distance * ahead + [0, rise, 0]
+        position = start + follow * (centre - centre[middle]) * [1, 0, 1] + drift - drift[middle]
+        rotation = matrix_from_axis_angle(shake) @ _look(target - position)
+        pose = np.tile(np.eye(4), (len(times), 1, 1))
+        pose[:, :3, :3] = rotation
+        pose[:, :3, 3] = -np.einsum("tij,tj->ti", rotation, position)
+        return Camera(size, intrinsics, pose)
+
+    share = rng.uniform(*SIZE_RANGE)
+    near, far = 1.3, 9.0
+    for _ in range(12):
+        distance = (near + far) / 2
+        seen = at(distance)
+        if _too_large(seen, joints, share):
+            near = distance
+        else:
+            far = distance
+    return at(far)
+
+
+def _look(forward: Array) -> npt.NDArray[np.float64]:
+    """(T, 3, 3) camera_from_world rotations that look along `forward` (T, 3) with the image upright."""
+    z = forward / np.linalg.norm(forward, axis=-1, keepdims=True)
+    x = np.cross(z, [0.0, 1.0, 0.0])
+    x /= np.linalg.norm(x, axis=-1, keepdims=True)
+    return np.stack([x, np.cross(z, x), z], axis=-2)
+
+
+def _too_large(camera: Camera, joints: Array, share: float) -> bool:
+    """Whether all people take more than `share` of the height, or somebody leaves the picture, counted by joints."""
+    width, height = camera.size
+    spans, out = [], False
+    for person in joints:
+        uv, depth = camera.pixels(person)
+        if (depth < 0.5).any() or np.isnan(uv).any():
+            return True
+        margin = 0.12 * camera.intrinsics[0, 0] / depth.min()
+        low, high = uv.min((0, 1)) - margin, uv.max((0, 1)) + margin
+        out = out or bool((low < [0, -0.01 * height]).any() or (high > [width, 1.02 * height]).any())
+        middle = uv[len(uv) // 2, :, 1]
+        spans.append((np.ptp(middle) + 2 * margin) / height)
+    return min(spans) > share or out

@@ -1,0 +1,190 @@
+"""One sequence of the sample world: people who move before a moving camera, drawn and annotated exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.sample_world.backdrop import Backdrop, draw_backdrop
+from trace_data.sample_world.cameras import Camera, draw_camera
+from trace_data.sample_world.free_body import FreeBody
+from trace_data.sample_world.gestures import ACTIVITIES
+from trace_data.sample_world.motion import Motion, Skeleton, draw_motion
+from trace_data.sample_world.people import Person, Role, draw_person
+from trace_data.sample_world.render import Actor, Figure, Seen, draw_frame, load_figure
+
+Array = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]
+
+FPS = 30.0
+ASPECT = 4 / 3
+JPEG_QUALITY = 92
+_SCENE = 3
+
+FACE_VERTICES = {0: 332, 14: 6260, 15: 2800, 16: 4071, 17: 583}
+"""COCO_18 index to vertex id: nose, right eye, left eye, right ear, left ear (fact sheet joints.md, section 1)."""
+BODY_JOINTS = {1: 12, 2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 9: 5, 10: 8, 12: 4, 13: 7}
+"""COCO_18 index to kinematic joint: neck, right arm, left arm, right knee and ankle, left knee and ankle."""
+HIP_ROWS = {8: 0, 11: 1}
+"""COCO_18 index to row of the extra regressor: right hip, left hip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """One person's part in a scene of T frames."""
+
+    person: Person
+    figure: Figure
+    motion: Motion
+    """At 60 Hz, 2T moments; every second one is a frame."""
+    points: Array
+    """(T, n, 3) drawn vertices, world metres."""
+    joints: Array
+    """(T, 24, 3) world metres."""
+    marks: Array
+    """(T, 18, 3) the COCO_18 points, world metres."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that decides the pictures of a sequence."""
+
+    name: str
+    role: Role
+    performances: tuple[Performance, ...]
+    camera: Camera
+    backdrop: Backdrop
+    light: Array
+    """(3,) unit vector towards the light, world."""
+    ambient: float
+    grain: npt.NDArray[np.int16]
+    """Sensor noise, larger than a picture; every frame takes another cut of it."""
+    cuts: npt.NDArray[np.int64]
+    """(T, 2) where the cuts begin."""
+
+
+def draw_scene(seed: int, index: int, role: Role, frames: int, height: int) -> Scene:
+    """Sequence `index` of the world that grows from `seed`: `frames` pictures at 30 frames a second."""
+    rng = np.random.default_rng([seed, _SCENE, index])
+    times = np.arange(2 * frames) / (2 * FPS)
+    kinds, shares = list(ACTIVITIES), np.array(list(ACTIVITIES.values()))
+    azimuth = rng.uniform(0, 2 * np.pi)
+    performances: list[Performance] = []
+    for order, place in enumerate(_places(rng, len(role.people), azimuth)):
+        kind = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
+        # the golden ratio spreads the directions that people face evenly over all sequences
+        heading = azimuth + 2 * np.pi * ((index * 0.618034 + order * 0.381) % 1.0)
+        performances.append(_perform(rng, draw_person(seed, role.people[order]), kind, times, heading, place))
+    size = (2 * round(height * ASPECT / 2), height)
+    joints = np.stack([p.joints for p in performances])
+    camera = draw_camera(rng, times[::2], joints, size, azimuth)
+    light = np.array([rng.normal(0, 0.5), rng.uniform(0.7, 1.2), rng.normal(0, 0.5)])
+    # from the camera's side more often than from behind the people
+    light[[0, 2]] -= 0.5 * np.array([np.sin(azimuth), np.cos(azimuth)])
+    light /= np.linalg.norm(light)
+    stage = joints[..., [0, 2]].reshape(-1, 2)
+    centre = stage.mean(0)
+    radius = float(np.linalg.norm(stage - centre, axis=1).max())
+    backdrop = draw_backdrop(rng, camera, np.array([centre[0], 0.0, centre[1]]), radius, light)
+    return Scene(
+        name=f"{performances[0].motion.kind}_{index:04d}",
+        role=role,
+        performances=tuple(performances),
+        camera=camera,
+        backdrop=backdrop,
+        light=light,
+        ambient=rng.uniform(0.45, 0.6),
+        grain=np.rint(rng.normal(0, rng.uniform(1.5, 4), (height + 32, size[0] + 32, 3))).astype(np.int16),
+        cuts=rng.integers(0, 32, (frames, 2)),
+    )
+
+
+def render_scene(scene: Scene) -> Iterator[tuple[Image, Seen]]:
+    """The pictures (H, W, 3) BGR in order, and what each shows where."""
+    views = [scene.camera.pixels(p.points) for p in scene.performances]
+    width, height = scene.camera.size
+    for frame, (top, left) in enumerate(scene.cuts):
+        actors = [
+            Actor(p.figure, p.points[frame], pixels[frame], depth[frame], p.person.colours)
+            for p, (pixels, depth) in zip(scene.performances, views)
+        ]
+        image, seen = draw_frame(scene.backdrop, scene.camera, frame, actors, scene.light, scene.ambient)
+        noise = scene.grain[top : top + height, left : left + width]
+        yield cv2.add(image, noise, dtype=cv2.CV_8U), seen
+
+
+def detections(scene: Scene, performance: int, frame: int, seen: Seen) -> Array:
+    """(18, 3) COCO_18 points of a person: x and y in pixels and confidence 1, or zeros where hidden or outside."""
+    width, height = scene.camera.size
+    pixels, depth = scene.camera.pixels(scene.performances[performance].marks)
+    made = np.zeros((18, 3))
+    for mark, (pixel, far) in enumerate(zip(pixels[frame], depth[frame])):
+        inside = (pixel >= 0).all() and pixel[0] <= width - 1 and pixel[1] <= height - 1
+        slack = 0.06 if mark in FACE_VERTICES else 0.2
+        if inside and not seen.hides(pixel, float(far), performance, slack):
+            made[mark] = [*pixel, 1.0]
+    return made
+
+
+def _places(rng: np.random.Generator, number: int, azimuth: float) -> Array:
+    """(number, 2) x and z where people are in the middle: two stand side by side or one partly behind the other."""
+    if number == 1:
+        return np.zeros((1, 2))
+    aside, behind = rng.choice([-1, 1]) * rng.uniform(0.25, 0.9), rng.choice([-1, 1]) * rng.uniform(0.15, 0.5)
+    apart = np.array([aside, behind])
+    apart *= max(1.0, 0.75 / np.linalg.norm(apart))
+    ahead, right = np.array([np.sin(azimuth), np.cos(azimuth)]), np.array([-np.cos(azimuth), np.sin(azimuth)])
+    other: Array = apart[0] * right + apart[1] * ahead
+    return np.stack([-other / 2, other / 2])
+
+
+def _perform(
+    rng: np.random.Generator, person: Person, kind: str, times: Array, heading: float, place: Array
+) -> Performance:
+    figure = load_figure(person.gender)
+    body = figure.body
+    skeleton = _skeleton(body, person.betas)
+    motion = draw_motion(rng, times, kind, skeleton, heading, place)
+    hips, regressor = _hip_support(person.gender)
+    extra = np.concatenate([list(FACE_VERTICES.values()), hips]).astype(np.int64)
+    chosen = np.concatenate([figure.vertices, extra])
+    vertices, joints = body.pose(motion.pose[::2], person.betas[None], motion.translation[::2], vertices=chosen)
+    drawn = len(figure.vertices)
+    marks = np.zeros((len(joints), 18, 3))
+    marks[:, list(BODY_JOINTS)] = joints[:, list(BODY_JOINTS.values())]
+    marks[:, list(FACE_VERTICES)] = vertices[:, drawn : drawn + len(FACE_VERTICES)]
+    marks[:, list(HIP_ROWS)] = regressor[list(HIP_ROWS.values())] @ vertices[:, drawn + len(FACE_VERTICES) :]
+    return Performance(person, figure, motion, vertices[:, :drawn], joints, marks)
+
+
+@lru_cache(maxsize=4)
+def _hip_support(gender: str) -> tuple[npt.NDArray[np.int64], Array]:
+    """The vertices that the two hip rows of the extra regressor use, and those rows over them."""
+    rows = load_figure(gender).body.regressor_extra[:2]
+    used = np.flatnonzero(np.abs(rows).sum(0))
+    return used, rows[:, used]
+
+
+def _skeleton(body: FreeBody, betas: Array) -> Skeleton:
+    """Joints of the shaped body and the points under its feet."""
+    feet = _feet(body.kind)
+    shaped = body.v_template[feet] + body.shapedirs[feet, :, :10] @ betas
+    joints = body.pose(np.zeros((1, 24, 3)), betas[None], np.zeros((1, 3)), vertices=feet[:1])[1][0]
+    soles = np.zeros((4, 3))
+    for foot, side in enumerate((shaped[:, 0] > 0, shaped[:, 0] < 0)):
+        points = shaped[side]
+        ground = points[:, 1].min()
+        for end, z in enumerate((points[:, 2].min() + 0.02, points[:, 2].max() - 0.02)):
+            soles[2 * foot + end] = [np.median(points[:, 0]), ground, z]
+    return Skeleton(joints, soles)
+
+
+@lru_cache(maxsize=4)
+def _feet(gender: str) -> npt.NDArray[np.int64]:
+    body = load_figure(gender).body
+    return np.flatnonzero(np.isin(body.weights.argmax(1), (7, 8, 10, 11)))

@@ -1,0 +1,64 @@
+"""Scenes of the sample world as files of 3DPW's official release (fact sheet datasets.md, sections 8 and 10, row 11)."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from trace_data.sample_world.people import Role
+from trace_data.sample_world.scene import JPEG_QUALITY, Scene, detections, draw_scene, render_scene
+
+SYNTHETIC = "trace sample world"
+"""Value of the key `synthetic`, which no real sequence has: readers take it as the origin of the data."""
+
+
+def write_sequence(folder: Path, seed: int, index: int, role: Role, frames: int, height: int) -> str:
+    """Draw sequence `index` of the world into the 3DPW folder and return its name.
+
+    The annotation is written last, under a temporary name until it is whole: a sequence that has one is complete.
+    """
+    scene = draw_scene(seed, index, role, frames, height)
+    pictures = folder / "imageFiles" / scene.name
+    pictures.mkdir(parents=True, exist_ok=True)
+    points = [np.zeros((frames, 3, 18)) for _ in scene.performances]
+    for frame, (image, seen) in enumerate(render_scene(scene)):
+        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        (pictures / f"image_{frame:05d}.jpg").write_bytes(encoded.tobytes())
+        for person in range(len(points)):
+            points[person][frame] = detections(scene, person, frame, seen).T
+    target = folder / "sequenceFiles" / role.split / f"{scene.name}.pkl"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        pickle.dump(annotation(scene, points), file, protocol=2)
+    os.replace(unfinished, target)
+    return scene.name
+
+
+def annotation(scene: Scene, points: list[Any]) -> dict[str, Any]:
+    """The dictionary of a sequence file; `points` holds (n, 3, 18) pixels and confidences per person."""
+    parts = scene.performances
+    frames = len(scene.cuts)
+    return {
+        "sequence": np.array(scene.name),
+        "poses": [p.motion.pose[::2].reshape(frames, 72) for p in parts],
+        "trans": [p.motion.translation[::2].copy() for p in parts],
+        "poses_60Hz": [p.motion.pose.reshape(2 * frames, 72) for p in parts],
+        "trans_60Hz": [p.motion.translation for p in parts],
+        "betas": [p.person.betas for p in parts],
+        "betas_clothed": [p.person.betas.copy() for p in parts],
+        "genders": [p.person.gender[0] for p in parts],
+        "poses2d": points,
+        "jointPositions": [p.joints.reshape(frames, 72) for p in parts],
+        "img_frame_ids": np.arange(0, 2 * frames, 2, dtype=np.uint16),
+        "cam_poses": scene.camera.camera_from_world,
+        "cam_intrinsics": scene.camera.intrinsics,
+        "campose_valid": [np.ones(frames, np.uint8) for _ in parts],
+        "texture_maps": [],
+        "synthetic": SYNTHETIC,
+    }
