@@ -1,0 +1,39 @@
+"""Datasets by name. A module is loaded when its dataset is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from trace_data.adapters.base import Adapter
+from trace_data.errors import ConfigError, nearest
+
+ADAPTERS = {
+    "3dpw": "trace_data.adapters.threedpw",
+}
+"""Canonical name to module, sorted."""
+SPELLINGS = {
+    "3dpw": ("pw3d", "threedpw"),
+}
+"""Other words for a dataset; case, `-`, `_` and blanks never matter."""
+
+
+def canonical_name(name: str) -> str:
+    """The canonical name of a dataset. Raises ConfigError with the nearest one."""
+    known = {_plain(word): canonical for canonical in ADAPTERS for word in (canonical, *SPELLINGS.get(canonical, ()))}
+    if _plain(name) in known:
+        return known[_plain(name)]
+    near = nearest(_plain(name), known)
+    raise ConfigError(
+        f"unknown dataset {name!r}" + (f", did you mean {known[near]!r}?" if near else ""),
+        hint=f"datasets are {', '.join(ADAPTERS)}",
+    )
+
+
+def load_adapter(name: str) -> Adapter:
+    """The adapter module of a dataset, by any spelling of its name. Raises ConfigError."""
+    return cast(Adapter, importlib.import_module(ADAPTERS[canonical_name(name)]))
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

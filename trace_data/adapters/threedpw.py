@@ -1,0 +1,280 @@
+"""3DPW, official release: `imageFiles/<seq>/image_00000.jpg` and `sequenceFiles/<split>/<seq>.pkl`.
+
+Facts: fact sheet datasets.md, sections 2.3, 8 and 10. The image number is the row of the arrays; `img_frame_ids` are
+ids of the 60 Hz recording and are not image numbers. Bodies and joints stand in the world frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
+from trace_data.errors import AnnotationError, AssetError, DatasetLayoutError
+from trace_data.frames import image_size, read_bytes
+from trace_data.safe_pickle import load_pickle
+from trace_data.schema.body import BodyParams, Gender
+from trace_data.schema.camera import Camera
+from trace_data.schema.check import Finding
+from trace_data.schema.keypoints import Keypoints
+from trace_data.schema.record import Person, SequenceRecord, Split
+
+SPEC = DatasetSpec(
+    name="3dpw",
+    folders=("3DPW", "3dpw", "pw3d"),
+    splits=("train", "val", "test"),
+    page="https://virtualhumans.mpi-inf.mpg.de/3DPW/",
+    expected="3DPW/imageFiles/<seq>/image_00000.jpg and 3DPW/sequenceFiles/{train,validation,test}/<seq>.pkl",
+)
+FPS = 30.0
+LAYOUT = "official (sequenceFiles)"
+_SPLIT_FOLDER: dict[Split, str] = {"train": "train", "val": "validation", "test": "test"}
+_GENDERS: dict[str, Gender] = {"m": "male", "f": "female", "n": "neutral"}
+_IMAGE = re.compile(r"image_(\d{5})\.jpg")
+
+_NOT_EVERYONE = frozenset(
+    f"downtown_{scene}"
+    for scene in (
+        "arguing_00", "bus_00", "cafe_00", "cafe_01", "car_00", "crossStreets_00", "downstairs_00", "enterShop_00",
+        "rampAndStairs_00", "runForBus_00", "runForBus_01", "sitOnStairs_00", "upstairs_00", "walkBridge_01",
+        "walkDownhill_00", "walking_00", "walkUphill_00", "warmWelcome_00", "weeklyMarket_00", "windowShopping_00",
+    )
+)  # fmt: skip
+"""Sequences in which passers-by are not annotated."""
+_WRONG_BODY = {"courtyard_dancing_01": (91, 135)}
+"""Frames [first, end) whose body pose is known to be wrong."""
+
+
+def find(root: Path, split: Split) -> list[SequenceRef]:
+    """The sequences of a split, by name. Raises DatasetLayoutError when folders are missing."""
+    folder = _folder(root)
+    annotations = folder / "sequenceFiles" / _SPLIT_FOLDER[split]
+    if not annotations.is_dir():
+        raise DatasetLayoutError(
+            f"there is no {annotations.relative_to(folder)}/", where=folder, hint=f"expected {SPEC.expected}"
+        )
+    return [
+        SequenceRef(
+            dataset=SPEC.name,
+            split=split,
+            name=file.stem,
+            layout=LAYOUT,
+            annotation=file,
+            images=folder / "imageFiles" / file.stem,
+            frames=len(_image_numbers(folder / "imageFiles" / file.stem)),
+        )
+        for file in sorted(annotations.glob("*.pkl"))
+    ]
+
+
+def inspect(root: Path) -> list[Finding]:
+    """Image folders without annotation, annotations in two splits, gaps in image numbers."""
+    folder = _folder(root)
+    refs = [ref for split in SPEC.splits for ref in find(root, split)]
+    names = [ref.name for ref in refs]
+    held = sorted(entry.name for entry in (folder / "imageFiles").iterdir() if entry.is_dir())
+    findings = [
+        Finding(severity="error", key=name, what="the sequence is in more than one split")
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+    findings += [
+        Finding(
+            severity="warning",
+            key=f"imageFiles/{name}",
+            what="images without annotation",
+            hint="unpack sequenceFiles.zip again",
+        )
+        for name in held
+        if name not in names
+    ]
+    for ref in refs:
+        numbers = _image_numbers(ref.images)
+        if not numbers:
+            what, hint = "annotation without images", "unpack imageFiles.zip again"
+        elif numbers != list(range(len(numbers))):
+            gap = next(i for i in range(len(numbers)) if numbers[i] != i)
+            what, hint = f"image_{gap:05d}.jpg is missing ({len(numbers)} images, last {numbers[-1]})", "copy it again"
+        else:
+            continue
+        findings.append(Finding(severity="error", key=f"imageFiles/{ref.name}", what=what, hint=hint))
+    return findings
+
+
+def read(ref: SequenceRef) -> SequenceRecord:
+    """One sequence in the world frame of the release. Raises AnnotationError with file, key, found and expected."""
+    try:
+        content = load_pickle(ref.annotation)
+    except AssetError as error:
+        raise AnnotationError(error.message, where=ref.annotation, hint=error.hint) from error
+    if not isinstance(content, Mapping):
+        raise AnnotationError(f"holds a {type(content).__name__}, expected a dict", where=ref.annotation)
+    source = _Source(ref.annotation, content)
+    if (name := _word(source.value("sequence"))) != ref.name:
+        raise source.wrong("sequence", f"is {name!r}", f"{ref.name!r} as the file is called", "a file was renamed")
+    poses = source.people("poses", (-1, 72))
+    frames, people = len(poses[0]), len(poses)
+    camera = _camera(source, ref, frames)
+    columns = {
+        "trans": source.people("trans", (frames, 3), people),
+        "joints": source.people("jointPositions", (frames, 72), people),
+        "points": source.people("poses2d", (frames, 3, 18), people),
+        "valid": source.people("campose_valid", (frames,), people),
+    }
+    synthetic = "synthetic" in content
+    return SequenceRecord(
+        dataset=SPEC.name,
+        split=ref.split,
+        name=ref.name,
+        frames=tuple(ref.images / f"image_{number:05d}.jpg" for number in range(frames)),
+        frame_ids=np.arange(frames, dtype=np.int64),
+        fps=FPS,
+        camera=camera,
+        people=tuple(
+            _person(source, ref, i, poses[i], {name: column[i] for name, column in columns.items()})
+            for i in range(people)
+        ),
+        everyone_annotated=np.full(frames, ref.name not in _NOT_EVERYONE),
+        world_valid=synthetic,
+        world_reason=(
+            "synthetic: camera and world are exact"
+            if synthetic
+            else "the camera moves and its extrinsics drift: world-frame motion is not supervised"
+        ),
+        provenance={
+            "release": "synthetic sample world" if synthetic else "3DPW",
+            "layout": LAYOUT,
+            "adapter": "threedpw 1",
+            "defects": ref.name if ref.name in _WRONG_BODY else "",
+            "synthetic": "true" if synthetic else "false",
+        },
+    )
+
+
+def _folder(root: Path) -> Path:
+    folder = dataset_folder(SPEC, root, ("sequenceFiles", "imageFiles"))
+    for part in ("sequenceFiles", "imageFiles"):
+        if not (folder / part).is_dir():
+            raise DatasetLayoutError(
+                f"there is no {part}/ in it", where=folder, hint=f"unpack {part}.zip of {SPEC.page} there"
+            )
+    return folder
+
+
+def _image_numbers(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return sorted(int(match[1]) for file in folder.iterdir() if (match := _IMAGE.fullmatch(file.name)))
+
+
+def _word(value: Any) -> str:
+    """Text however Python 2 stored it: str, bytes, 0-d array."""
+    item = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    return item.decode("latin1") if isinstance(item, bytes) else str(item)
+
+
+class _Source:
+    """An annotation file's content, read key by key with everything checked."""
+
+    def __init__(self, file: Path, content: Mapping[str, Any]) -> None:
+        self.file = file
+        self.content = content
+
+    def wrong(self, key: str, found: str, expected: str, hint: str | None = None) -> AnnotationError:
+        return AnnotationError(
+            f"{key} {found}, expected {expected}",
+            where=self.file,
+            hint=hint or f"copy the file from the release again ({SPEC.page})",
+        )
+
+    def value(self, key: str) -> Any:
+        if key not in self.content:
+            raise self.wrong(key, "is missing", f"the keys of the release, found {', '.join(map(str, self.content))}")
+        return self.content[key]
+
+    def array(self, key: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+        """`value` as float64 of `shape` (-1 = any length), finite."""
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise self.wrong(key, f"is no array of numbers ({error})", f"shape {shape}") from error
+        if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape)):
+            raise self.wrong(key, f"has shape {array.shape}", "x".join("n" if n < 0 else str(n) for n in shape))
+        if not np.isfinite(array).all():
+            first = np.argwhere(~np.isfinite(array))[0].tolist()
+            raise self.wrong(key, f"has {int((~np.isfinite(array)).sum())} NaN or infinite values, first at {first}",
+                             "finite numbers")  # fmt: skip
+        return array
+
+    def people(self, key: str, shape: tuple[int, ...], count: int | None = None) -> list[npt.NDArray[np.float64]]:
+        """A list with one array a person."""
+        value = self.value(key)
+        if not isinstance(value, (list, tuple)) or (count is not None and len(value) != count) or not len(value):
+            found = f"is a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (list, tuple)) else "")
+            raise self.wrong(key, found, f"a list of {count or 'one or more'} people")
+        return [self.array(f"{key}[{i}]", item, shape) for i, item in enumerate(value)]
+
+
+def _camera(source: _Source, ref: SequenceRef, frames: int) -> Camera:
+    extrinsics = source.array("cam_poses", source.value("cam_poses"), (frames, 4, 4))
+    intrinsics = source.array("cam_intrinsics", source.value("cam_intrinsics"), (3, 3))
+    numbers = _image_numbers(ref.images)
+    if lost := sorted(set(range(frames)) - set(numbers)):
+        raise source.wrong(
+            "poses",
+            f"annotate {frames} frames",
+            f"as many images in {ref.images}: it has {len(numbers)}, image_{lost[0]:05d}.jpg is missing",
+            "images were lost, or they belong to another sequence: copy imageFiles again",
+        )
+    first = ref.images / "image_00000.jpg"
+    width, height = image_size(read_bytes(first), first)
+    return Camera(width=width, height=height, intrinsics=intrinsics[None], camera_from_world=extrinsics, moving=True)
+
+
+def _person(
+    source: _Source,
+    ref: SequenceRef,
+    number: int,
+    poses: npt.NDArray[np.float64],
+    columns: Mapping[str, npt.NDArray[np.float64]],
+) -> Person:
+    frames = len(poses)
+    genders, betas = source.value("genders"), source.value("betas")
+    if len(genders) <= number or len(betas) <= number:
+        raise source.wrong("genders and betas", f"are for {len(genders)} and {len(betas)} people", f"{number + 1}")
+    letter = _word(genders[number])[:1].lower()
+    if letter not in _GENDERS:
+        raise source.wrong(f"genders[{number}]", f"is {letter!r}", "m or f")
+    shape = source.array(f"betas[{number}]", np.ravel(betas[number]), (-1,))
+    if len(shape) < 10:
+        raise source.wrong(f"betas[{number}]", f"has {len(shape)} coefficients", "10 or more")
+    points = columns["points"].transpose(0, 2, 1)
+    # a frame in which nobody was detected is all zeros; a lone zero confidence marks a missing joint
+    seen = points[..., 2:] > 0
+    points = np.where(seen, np.clip(points, None, (np.inf, np.inf, 1.0)), 0.0)
+    trusted = columns["valid"] > 0
+    first, end = _WRONG_BODY.get(ref.name, (0, 0))
+    body_valid = trusted & ~((np.arange(frames) >= first) & (np.arange(frames) < end))
+    joints = columns["joints"].reshape(frames, 24, 3)
+    gender = _GENDERS[letter]
+    return Person(
+        name=str(number),
+        gender=gender,
+        present=trusted | seen.any(axis=(1, 2)),
+        keypoints2d=Keypoints(layout="COCO_18", points=points),
+        joints3d=Keypoints(
+            layout="SMPL_24",
+            points=np.where(trusted[:, None, None], np.concatenate([joints, np.ones((frames, 24, 1))], axis=2), 0.0),
+        ),
+        body=BodyParams(
+            gender=gender,
+            pose=poses.reshape(frames, 24, 3),
+            betas=np.broadcast_to(shape[:10], (frames, 10)).copy(),
+            translation=columns["trans"],
+        ),
+        body_valid=body_valid,
+    )

@@ -1,0 +1,63 @@
+"""What body models add to annotations: all 44 joints, and the shape in terms of the neutral model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from trace_data.body_model import BodyModel, neutral_betas
+from trace_data.errors import AssetError
+from trace_data.schema.body import Gender
+from trace_data.schema.record import Person, SequenceRecord
+from trace_data.shards.index import sha256_of
+from trace_data.shards.rows import NOTHING_ADDED, Completed
+
+PACK_FILES: dict[Gender, str] = {
+    "female": "SMPL_FEMALE.pth",
+    "male": "SMPL_MALE.pth",
+    "neutral": "SMPL_NEUTRAL.pth",
+}
+
+
+class Bodies:
+    """The prepared body models of a folder, each loaded when it is first needed."""
+
+    def __init__(self, packs: Path) -> None:
+        """Raises AssetError when a pack is missing."""
+        self.packs = packs
+        self._models: dict[Gender, BodyModel] = {}
+        missing = [name for name in PACK_FILES.values() if not (packs / name).is_file()]
+        if missing:
+            raise AssetError(
+                f"{', '.join(missing)} missing", where=packs, hint="trace prepare-smpl --gender all --source DIR"
+            )
+
+    def model(self, gender: Gender) -> BodyModel:
+        """The model of a gender. Raises AssetError."""
+        if gender not in self._models:
+            self._models[gender] = BodyModel.load(self.packs / PACK_FILES[gender])
+        return self._models[gender]
+
+    def identity(self) -> dict[str, str]:
+        """SHA-256 of each pack, so that shards can say what they were made with."""
+        return {name: sha256_of(self.packs / name) for name in PACK_FILES.values()}
+
+    def complete(self, record: SequenceRecord) -> Mapping[str, Completed]:
+        """For each person with a body: 44 world joints and neutral betas."""
+        return {person.name: self._complete(person) for person in record.people}
+
+    def _complete(self, person: Person) -> Completed:
+        body = person.body
+        if body is None or not person.body_valid.any():
+            return NOTHING_ADDED
+        joints = self.model(body.gender).joints44(body.pose, body.betas) + body.translation[:, None]
+        shapes, which = np.unique(body.betas, axis=0, return_inverse=True)
+        neutral = shapes
+        if body.gender != "neutral":
+            neutral = neutral_betas(self.model(body.gender), self.model("neutral"), shapes)
+        return Completed(
+            joints3d=np.concatenate([joints, np.ones((*joints.shape[:2], 1))], axis=2),
+            betas_neutral=neutral[which.reshape(-1)],
+        )

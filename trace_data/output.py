@@ -1,0 +1,40 @@
+"""Folders that results are written to: made, tried, and held by one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+from trace_data.errors import OutputError
+
+
+def writable_folder(folder: Path) -> None:
+    """Make the folder and make sure that it can be written. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / ".writable"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or mend its permissions"
+        ) from error
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold `folder` (made when missing) for this process; the system lets go even when the process is killed.
+
+    Raises OutputError when another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                "another build is writing here", where=folder.parent, hint="wait until it ends"
+            ) from error
+        yield

@@ -1,0 +1,176 @@
+"""Invariants of a `SequenceRecord`: what must hold before anything is learnt from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.schema.camera import Camera
+from trace_data.schema.keypoints import LAYOUTS, Keypoints
+from trace_data.schema.record import Person, SequenceRecord
+
+Severity = Literal["error", "warning"]
+FAR_OUTSIDE = 4.0
+"""2D points may leave the frame by this many frame sizes before they count as broken."""
+LARGEST_DISTANCE = 1000.0
+"""Metres; anything farther from the world's origin is a wrong unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong."""
+
+    severity: Severity
+    """`error`: the sequence cannot be used; `warning`: it can, but somebody should know."""
+    key: str
+    """Which part of the record or which file."""
+    what: str
+    """The value found and the value expected."""
+    hint: str = ""
+    """What usually causes it, or mends it."""
+
+
+def check_record(record: SequenceRecord) -> list[Finding]:
+    """Check shapes, finiteness, rotations, units, depth and frame files of one record; an empty list is a clean one."""
+    frames = len(record.frames)
+    findings = [*_shape("frame_ids", record.frame_ids, (frames,))]
+    findings += _shape("everyone_annotated", record.everyone_annotated, (frames,))
+    if frames == 0:
+        findings.append(_error("frames", "no frames", "the images were not extracted or not downloaded"))
+    if not findings and (np.diff(record.frame_ids) <= 0).any():
+        findings.append(_error("frame_ids", "not strictly increasing", "frames out of time order"))
+    if not 1.0 <= record.fps <= 1000.0:
+        findings.append(_error("fps", f"{record.fps}, expected 1 to 1000"))
+    missing = [file for file in record.frames if not file.is_file()]
+    if missing:
+        findings.append(
+            _error("frames", f"{len(missing)} of {frames} images are missing, first {missing[0]}", "copy them again")
+        )
+    if len({person.name for person in record.people}) != len(record.people):
+        findings.append(_error("people", f"names repeat: {[person.name for person in record.people]}"))
+    findings += _camera(record.camera, frames)
+    for person in record.people:
+        findings += _person(person, record, frames)
+    return findings
+
+
+def _error(key: str, what: str, hint: str = "") -> Finding:
+    return Finding(severity="error", key=key, what=what, hint=hint)
+
+
+def _shape(key: str, array: npt.NDArray[np.generic], expected: tuple[int, ...]) -> Iterator[Finding]:
+    if array.shape != expected:
+        yield _error(key, f"shape {array.shape}, expected {expected}")
+
+
+def _finite(key: str, array: npt.NDArray[np.float64]) -> Iterator[Finding]:
+    if bad := int((~np.isfinite(array)).sum()):
+        yield _error(key, f"{bad} of {array.size} values are NaN or infinite")
+
+
+def _camera(camera: Camera, frames: int) -> Iterator[Finding]:
+    for key, array, side in (
+        ("camera.intrinsics", camera.intrinsics, 3),
+        ("camera.camera_from_world", camera.camera_from_world, 4),
+    ):
+        if array is None:
+            continue
+        if array.shape not in {(1, side, side), (frames, side, side)}:
+            yield _error(key, f"shape {array.shape}, expected (1 or {frames}, {side}, {side})")
+            continue
+        yield from _finite(key, array)
+        if side == 4 and np.isfinite(array).all():
+            yield from _rigid(key, array)
+    focal = camera.intrinsics[..., (0, 1), (0, 1)]
+    longest = max(camera.width, camera.height)
+    if not ((focal > 0.2 * longest) & (focal < 20 * longest)).all():
+        yield _error("camera.intrinsics", f"focal length {focal.min():.1f} to {focal.max():.1f} px for {longest} px")
+
+
+def _rigid(key: str, matrices: npt.NDArray[np.float64]) -> Iterator[Finding]:
+    rotation = matrices[:, :3, :3]
+    drift = float(np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max())
+    if drift > 1e-3 or (np.linalg.det(rotation) < 0).any():
+        yield _error(
+            key, f"not rotations: R Rᵀ differs from the identity by {drift:.2g}", "a transposed or scaled matrix"
+        )
+    if float(np.abs(matrices[:, 3] - (0.0, 0.0, 0.0, 1.0)).max()) > 1e-6:
+        yield _error(key, "the last row is not 0 0 0 1")
+    if (largest := float(np.abs(matrices[:, :3, 3]).max())) > LARGEST_DISTANCE:
+        yield _error(key, f"a translation of {largest:,.0f} m", "millimetres taken for metres")
+
+
+def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Finding]:
+    who = f"people[{person.name}]"
+    for key, flags in (("present", person.present), ("body_valid", person.body_valid)):
+        yield from _shape(f"{who}.{key}", flags, (frames,))
+        if flags.shape != (frames,):
+            return
+    if (person.body_valid & ~person.present).any():
+        yield _error(f"{who}.body_valid", "true in frames in which the person is not present")
+    if person.body is not None:
+        expected = {"pose": (frames, 24, 3), "betas": (frames, 10), "translation": (frames, 3)}
+        for name, shape in expected.items():
+            array = getattr(person.body, name)
+            yield from _shape(f"{who}.{name}", array, shape)
+            yield from _finite(f"{who}.{name}", array)
+        yield from _far(f"{who}.translation", person.body.translation)
+        if float(np.abs(person.body.betas).max(initial=0)) > 20:
+            yield _error(f"{who}.betas", f"a coefficient of {np.abs(person.body.betas).max():.1f}, expected below 20")
+    elif person.body_valid.any():
+        yield _error(f"{who}.body_valid", "true although there is no body")
+    if person.keypoints2d is not None:
+        yield from _keypoints(f"{who}.keypoints2d", person.keypoints2d, frames, 3)
+        yield from _inside(f"{who}.keypoints2d", person.keypoints2d, record.camera)
+    if person.joints3d is not None:
+        yield from _keypoints(f"{who}.joints3d", person.joints3d, frames, 4)
+        yield from _far(f"{who}.joints3d", person.joints3d.points[..., :3])
+        yield from _depth(f"{who}.joints3d", person.joints3d, record.camera, frames)
+
+
+def _far(key: str, metres: npt.NDArray[np.float64]) -> Iterator[Finding]:
+    with np.errstate(invalid="ignore"):
+        largest = float(np.nanmax(np.abs(metres), initial=0.0))
+    if largest > LARGEST_DISTANCE:
+        yield _error(key, f"{largest:,.0f} m from the origin", "millimetres taken for metres")
+
+
+def _keypoints(key: str, keypoints: Keypoints, frames: int, width: int) -> Iterator[Finding]:
+    if keypoints.layout not in LAYOUTS:
+        yield _error(key, f"unknown joint set {keypoints.layout!r}")
+        return
+    yield from _shape(key, keypoints.points, (frames, len(LAYOUTS[keypoints.layout]), width))
+    yield from _finite(key, keypoints.points)
+    confidence = keypoints.points[..., -1]
+    if confidence.size and (confidence.min() < 0 or confidence.max() > 1):
+        yield _error(key, f"confidence from {confidence.min():.3g} to {confidence.max():.3g}, expected 0 to 1")
+
+
+def _inside(key: str, keypoints: Keypoints, camera: Camera) -> Iterator[Finding]:
+    size = np.array([camera.width, camera.height])
+    seen = keypoints.points[..., 2] > 0
+    relative = keypoints.points[..., :2][seen] / size
+    if relative.size and (relative.min() < -FAR_OUTSIDE or relative.max() > 1 + FAR_OUTSIDE):
+        yield _error(key, f"points up to {np.abs(relative).max():.1f} frame sizes away", "coordinates of other images")
+    inside = ((relative >= 0) & (relative <= 1)).all(axis=-1)
+    if len(inside) and inside.mean() < 0.5:
+        yield Finding(severity="warning", key=key, what=f"only {inside.mean():.0%} of the points are inside the frame")
+
+
+def _depth(key: str, joints: Keypoints, camera: Camera, frames: int) -> Iterator[Finding]:
+    if joints.points.shape[0] != frames or not np.isfinite(joints.points).all():
+        return  # reported already
+    _, extrinsics = camera.per_frame(frames)
+    depth = np.einsum("ti,tki->tk", extrinsics[:, 2, :3], joints.points[..., :3]) + extrinsics[:, None, 2, 3]
+    behind = (depth <= 0) & (joints.points[..., 3] > 0)
+    if behind.any():
+        yield Finding(
+            severity="warning" if behind.mean() < 0.5 else "error",
+            key=key,
+            what=f"{behind.mean():.0%} of the joints lie behind the camera, first in frame {behind.any(1).argmax()}",
+            hint="camera_from_world may be inverted",
+        )

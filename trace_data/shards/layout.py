@@ -1,0 +1,68 @@
+"""The shard format, stated once: names, types and shapes of what stands in a shard file.
+
+A shard is an HDF5 file without pickles, objects or variable-length types, every dataset contiguous and little-endian,
+so that a range of rows is one range of bytes. With F frames, N person-frame rows and S sequences it holds
+
+    frames/bytes     uint8 (total)  encoded images (JPEG), back to back
+    frames/offset    int64 (F + 1)  image f is bytes[offset[f] : offset[f + 1]]
+    people/offset    int64 (F + 1)  the people of frame f are the rows offset[f] : offset[f + 1]
+    sequence/offset  int64 (S + 1)  the frames of sequence s are offset[s] : offset[s + 1]
+    sequence/name    bytes (S)      `dataset/split/name`
+
+and the columns below. Units and frames of reference are those of `schema.clip.ClipAnnotations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS
+
+FORMAT = "trace-shard"
+FORMAT_VERSION = 1
+INDEX_FILE = "index.json"
+LIBVER = ("earliest", "v110")
+"""Fixed bounds of the HDF5 file format: identical input gives identical bytes whatever HDF5 is installed."""
+
+FRAME_BYTES = "frames/bytes"
+FRAME_OFFSET = "frames/offset"
+PEOPLE_OFFSET = "people/offset"
+SEQUENCE_OFFSET = "sequence/offset"
+SEQUENCE_NAME = "sequence/name"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One dataset with a row a frame, a person-frame or a sequence."""
+
+    dtype: str
+    """NumPy type; masks are uint8, 0 or 1."""
+    shape: tuple[int, ...] = ()
+    """Shape of one row."""
+
+
+FRAME_COLUMNS: dict[str, Column] = {
+    "frames/size": Column("<i4", (2,)),  # stored width, height; the original size is the sequence's
+    "frame_id": Column("<i8"),
+    "camera/intrinsics": Column("<f4", (3, 3)),  # of the original frame, px
+    "camera/camera_from_world": Column("<f4", (4, 4)),
+    **{f"frame_masks/{name}": Column("|u1") for name in FRAME_MASKS},
+}
+PEOPLE_COLUMNS: dict[str, Column] = {
+    "people/person": Column("<i4"),  # number within its sequence
+    "people/gender": Column("|u1"),  # index into schema.clip.GENDERS
+    "people/pose": Column("<f4", (24, 3)),
+    "people/betas": Column("<f4", (10,)),
+    "people/betas_neutral": Column("<f4", (10,)),
+    "people/translation": Column("<f4", (3,)),
+    "people/kp2d": Column("<f4", (44, 3)),
+    "people/kp3d": Column("<f4", (44, 4)),
+    **{f"masks/{name}": Column("|u1") for name in PERSON_MASKS},
+}
+SEQUENCE_COLUMNS: dict[str, Column] = {
+    "sequence/fps": Column("<f8"),
+    "sequence/width": Column("<i4"),
+    "sequence/height": Column("<i4"),
+    "sequence/moving": Column("|u1"),
+    "sequence/world_valid": Column("|u1"),
+}

@@ -1,0 +1,238 @@
+"""Shards to clips: annotations, and frames decoded only as far as their windows show them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import AnnotationError, ShardError
+from trace_data.frames import decode
+from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
+from trace_data.shards.index import ShardEntry, check_shard, load_index, rebuild_command
+from trace_data.shards.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    FRAME_BYTES,
+    FRAME_COLUMNS,
+    FRAME_OFFSET,
+    PEOPLE_COLUMNS,
+    PEOPLE_OFFSET,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Place:
+    """Where one dataset lies in its file."""
+
+    at: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Shard:
+    """A shard's table of contents. Files are opened anew for each read: nothing to share between processes or
+    threads, no limit on the number of shards, and a file replaced or cut meanwhile is noticed."""
+
+    file: Path
+    entry: ShardEntry
+    places: Mapping[str, _Place]
+    frame_offset: npt.NDArray[np.int64]
+    people_offset: npt.NDArray[np.int64]
+
+
+class ShardReader:
+    """Random access to the clips of a folder of shards.
+
+    Picklable; in every process it opens a shard when it is first asked for it. Safe to use from several threads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ShardError when the folder holds no finished shards."""
+        self.folder = Path(folder)
+        self.index = load_index(self.folder)
+        self._shards: dict[int, _Shard] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shards": {}}
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether anything in these shards comes from the sample world."""
+        return self.index.synthetic
+
+    def annotations(self, ref: ClipRef) -> ClipAnnotations:
+        """What is known of the clip; its people are those present in at least one of its frames. Raises ShardError."""
+        entry, shard, frames = self._locate(ref)
+        first, last = int(frames[0]), int(frames[-1])
+        with shard.file.open("rb", buffering=0) as stream:
+            per_frame = {
+                name: _read(shard, stream.fileno(), name, first, last + 1)[frames - first] for name in FRAME_COLUMNS
+            }
+            low, high = int(shard.people_offset[first]), int(shard.people_offset[last + 1])
+            rows = {name: _read(shard, stream.fileno(), name, low, high) for name in PEOPLE_COLUMNS}
+        counts = shard.people_offset[frames + 1] - shard.people_offset[frames]
+        times = np.repeat(np.arange(ref.length), counts)
+        taken = np.concatenate([np.arange(shard.people_offset[f], shard.people_offset[f + 1]) for f in frames]) - low
+        people, person = np.unique(rows["people/person"][taken], return_inverse=True)
+
+        def spread(name: str) -> npt.NDArray[Any]:
+            column = PEOPLE_COLUMNS[name]
+            out = np.zeros((len(people), ref.length, *column.shape), column.dtype)
+            out[person, times] = rows[name][taken]
+            return out
+
+        present = np.zeros((len(people), ref.length), bool)
+        present[person, times] = True
+        return ClipAnnotations(
+            frame_ids=per_frame["frame_id"],
+            width=entry.width,
+            height=entry.height,
+            intrinsics=per_frame["camera/intrinsics"],
+            camera_from_world=per_frame["camera/camera_from_world"],
+            identity=people.astype(np.int64) + entry.first_person,
+            gender=spread("people/gender").max(axis=1, initial=0),
+            present=present,
+            pose=spread("people/pose"),
+            betas=spread("people/betas"),
+            betas_neutral=spread("people/betas_neutral"),
+            translation=spread("people/translation"),
+            kp2d=spread("people/kp2d"),
+            kp3d=spread("people/kp3d"),
+            masks={
+                **{name: spread(f"masks/{name}").astype(bool) for name in PERSON_MASKS},
+                **{name: per_frame[f"frame_masks/{name}"].astype(bool) for name in FRAME_MASKS},
+            },
+        )
+
+    def encoded(self, ref: ClipRef) -> list[bytes]:
+        """The encoded image of each frame; one read of the file where frames are adjacent. Raises ShardError."""
+        _, shard, frames = self._locate(ref)
+        with shard.file.open("rb", buffering=0) as stream:
+            return _encoded(shard, stream.fileno(), frames)
+
+    def frames(self, ref: ClipRef, windows: Sequence[Window], size: int) -> npt.NDArray[np.uint8]:
+        """(T, size, size, 3) uint8 RGB: what each frame's window shows, black outside the frame. Raises ShardError."""
+        if len(windows) != ref.length:
+            raise ValueError(f"{len(windows)} windows for {ref.length} frames")
+        entry, shard, frames = self._locate(ref)
+        with shard.file.open("rb", buffering=0) as stream:
+            images = _encoded(shard, stream.fileno(), frames)
+            low, high = int(frames[0]), int(frames[-1])
+            stored = _read(shard, stream.fileno(), "frames/size", low, high + 1)[frames - low]
+        out = np.empty((ref.length, size, size, 3), np.uint8)
+        for t, (data, window) in enumerate(zip(images, windows)):
+            scale = stored[t] / (entry.width, entry.height)
+            try:
+                _view(data, scale, window, size, out[t])
+            except AnnotationError as error:
+                raise ShardError(
+                    f"frame {ref.start + t * ref.stride} of {entry.key} does not decode: {error.message}",
+                    where=shard.file,
+                    hint=rebuild_command(self.folder),
+                ) from error
+        return out
+
+    def _locate(self, ref: ClipRef) -> tuple[Any, _Shard, npt.NDArray[np.int64]]:
+        """The sequence's entry, its shard, and the clip's frames counted within the shard."""
+        entry = self.index.sequences[ref.sequence]
+        end = ref.start + (ref.length - 1) * ref.stride
+        if ref.start < 0 or ref.length < 1 or ref.stride < 1 or end >= entry.frames:
+            raise IndexError(f"{ref} leaves {entry.key}, which has {entry.frames} frames")
+        if entry.shard not in self._shards:
+            self._shards[entry.shard] = _open(self.folder, self.index.shards[entry.shard])
+        frames = entry.first_frame + ref.start + ref.stride * np.arange(ref.length, dtype=np.int64)
+        return entry, self._shards[entry.shard], frames
+
+
+def _view(data: bytes, scale: npt.NDArray[np.float64], window: Window, size: int, out: npt.NDArray[np.uint8]) -> None:
+    """Decode at the smallest scale that still has the window's detail, then map its pixels into the crop.
+
+    `scale`: (2,) stored px per original px. A pixel centre x of the frame lies at (x + 0.5) * scale / reduce - 0.5 in
+    the picture decoded at 1 / reduce, so the window's own map is composed with the inverse of that one.
+    """
+    shrink = float(scale.min()) * window.side / size
+    reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
+    picture = decode(data, "frame", reduce)
+    step = scale / reduce
+    frame_from_picture = np.diag([1 / step[0], 1 / step[1], 1.0])
+    frame_from_picture[:2, 2] = 0.5 / step - 0.5
+    crop_from_picture = window.crop_from_frame(size) @ frame_from_picture
+    # after the reduced decode at most a factor of two is left (except beyond 1/8): average first, then resample
+    left = int(shrink / reduce)
+    if left >= 2:
+        height, width = picture.shape[0] // left * left, picture.shape[1] // left * left
+        picture = cv2.resize(  # type: ignore[assignment]
+            picture[:height, :width], (width // left, height // left), interpolation=cv2.INTER_AREA
+        )
+        crop_from_picture = crop_from_picture @ np.array(
+            [[left, 0, 0.5 * left - 0.5], [0, left, 0.5 * left - 0.5], [0, 0, 1.0]]
+        )
+    crop = cv2.warpAffine(picture, crop_from_picture[:2], (size, size), flags=cv2.INTER_LINEAR)
+    cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, dst=out)
+
+
+def _encoded(shard: _Shard, descriptor: int, frames: npt.NDArray[np.int64]) -> list[bytes]:
+    begins, ends = shard.frame_offset[frames], shard.frame_offset[frames + 1]
+    base = shard.places[FRAME_BYTES].at
+    if int(ends[-1] - begins[0]) == int((ends - begins).sum()):
+        block = _pread(shard, descriptor, int(ends[-1] - begins[0]), base + int(begins[0]))
+        return [block[b - begins[0] : e - begins[0]] for b, e in zip(begins, ends)]
+    return [_pread(shard, descriptor, int(e - b), base + int(b)) for b, e in zip(begins, ends)]
+
+
+def _read(shard: _Shard, descriptor: int, name: str, low: int, high: int) -> npt.NDArray[Any]:
+    """Rows low..high of a dataset, as one read of the file."""
+    place = shard.places[name]
+    shape = (high - low, *place.shape[1:])
+    row = place.dtype.itemsize * int(np.prod(place.shape[1:], dtype=np.int64))
+    data = _pread(shard, descriptor, (high - low) * row, place.at + low * row)
+    return np.frombuffer(data, place.dtype).reshape(shape)
+
+
+def _pread(shard: _Shard, descriptor: int, count: int, at: int) -> bytes:
+    data = os.pread(descriptor, count, at)
+    if len(data) != count:  # Linux gives at most 2 GiB a call, far above a clip: short means that the file was cut
+        raise ShardError(
+            f"the shard has {os.fstat(descriptor).st_size:,} bytes, expected {shard.entry.bytes:,}",
+            where=shard.file,
+            hint=rebuild_command(shard.file.parent),
+        )
+    return data
+
+
+def _open(folder: Path, entry: ShardEntry) -> _Shard:
+    """Read a shard's table of contents. Raises ShardError when the file is not the one the index describes."""
+    check_shard(folder, entry, hashes=False)
+    file = folder / entry.file
+    try:
+        with h5py.File(file, "r") as content:
+            label = (bytes(content.attrs["format"]).decode(), int(content.attrs["format_version"]))
+            if label != (FORMAT, FORMAT_VERSION):
+                raise ShardError(
+                    f"format {label}, expected {(FORMAT, FORMAT_VERSION)}", where=file, hint=rebuild_command(folder)
+                )
+            names = (FRAME_BYTES, *FRAME_COLUMNS, *PEOPLE_COLUMNS)
+            places = {
+                name: _Place(
+                    at=content[name].id.get_offset() or 0, dtype=content[name].dtype, shape=content[name].shape
+                )
+                for name in names
+            }
+            return _Shard(
+                file=file,
+                entry=entry,
+                places=places,
+                frame_offset=content[FRAME_OFFSET][:],
+                people_offset=content[PEOPLE_OFFSET][:],
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise ShardError(f"not readable as a shard: {error}", where=file, hint=rebuild_command(folder)) from error

@@ -1,0 +1,134 @@
+"""One sequence record as columns of a shard: people absent from a frame have no row in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.geometry import project, transform
+from trace_data.schema.clip import GENDERS
+from trace_data.schema.keypoints import TORSO
+from trace_data.schema.record import Person, SequenceRecord
+from trace_data.shards.layout import PEOPLE_COLUMNS
+from trace_data.shards.sampling import runs_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Completed:
+    """What body models add to a person's annotation."""
+
+    joints3d: npt.NDArray[np.float64] | None
+    """(T, 44, 4) metres of the world frame, confidence; None without a body model."""
+    betas_neutral: npt.NDArray[np.float64] | None
+    """(T, 10) coefficients of the neutral model; None without body models."""
+
+
+NOTHING_ADDED = Completed(joints3d=None, betas_neutral=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SequenceRows:
+    """The columns of one sequence, without its images."""
+
+    frames: Mapping[str, npt.NDArray[Any]]
+    """Per-frame columns (all but `frames/size`), T rows each."""
+    people: Mapping[str, npt.NDArray[Any]]
+    """Person-frame columns, ordered by frame, then by person."""
+    people_a_frame: npt.NDArray[np.int64]
+    """(T,) number of rows of each frame."""
+    usable: tuple[tuple[tuple[int, int], ...], ...]
+    """For each person the ranges of frames in which it is usable, see `is_usable`."""
+
+
+def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> SequenceRows:
+    """Columns of a record that passed `check_record`; `completed` by person name (absent: nothing added)."""
+    frames = len(record.frames)
+    intrinsics, extrinsics = record.camera.per_frame(frames)
+    blocks = [
+        _person(person, number, record.world_valid, completed.get(person.name, NOTHING_ADDED))
+        for number, person in enumerate(record.people)
+    ]
+    usable = [is_usable(person, block, record) for person, block in zip(record.people, blocks)]
+    present = np.array([person.present for person in record.people], bool).reshape(len(blocks), frames)
+    # rows frame by frame: all people of frame 0, then of frame 1, ...
+    time, person = np.nonzero(present.T)
+    return SequenceRows(
+        frames={
+            "frame_id": record.frame_ids,
+            "camera/intrinsics": intrinsics,
+            "camera/camera_from_world": extrinsics,
+            "frame_masks/everyone_annotated": record.everyone_annotated,
+        },
+        people={
+            name: np.stack([block[name] for block in blocks])[person, time].astype(column.dtype)
+            if blocks
+            else np.zeros((0, *column.shape), column.dtype)
+            for name, column in PEOPLE_COLUMNS.items()
+        },
+        people_a_frame=present.sum(axis=0, dtype=np.int64),
+        usable=tuple(tuple(runs_of(flags)) for flags in usable),
+    )
+
+
+def _person(person: Person, number: int, world_valid: bool, added: Completed) -> dict[str, npt.NDArray[Any]]:
+    """All columns of one person over all T frames; where a mask is False, its column is zero."""
+    frames = len(person.present)
+    kp2d = np.zeros((frames, 44, 3)) if person.keypoints2d is None else person.keypoints2d.to_44()
+    kp3d = np.zeros((frames, 44, 4)) if person.joints3d is None else person.joints3d.to_44()
+    if added.joints3d is not None:  # the release's own joints stay, the body model fills the others
+        kp3d = np.where((kp3d[..., 3:] == 0) & person.body_valid[:, None, None], added.joints3d, kp3d)
+    body = person.body_valid if person.body is not None else np.zeros(frames, bool)
+    neutral = body if added.betas_neutral is not None else np.zeros(frames, bool)
+
+    def masked(values: npt.NDArray[np.float64] | None, mask: npt.NDArray[np.bool_], *shape: int) -> npt.NDArray[Any]:
+        kept = np.zeros((frames, *shape)) if values is None else values
+        return np.where(mask.reshape(-1, *(1,) * len(shape)), kept, 0.0)
+
+    parameters = person.body
+    return {
+        "people/person": np.full(frames, number),
+        "people/gender": np.full(frames, GENDERS.index(person.gender)),
+        "people/pose": masked(None if parameters is None else parameters.pose, body, 24, 3),
+        "people/betas": masked(None if parameters is None else parameters.betas, body, 10),
+        "people/betas_neutral": masked(added.betas_neutral, neutral, 10),
+        "people/translation": masked(None if parameters is None else parameters.translation, body, 3),
+        "people/kp2d": kp2d,
+        "people/kp3d": kp3d,
+        "masks/pose2d": np.any(kp2d[..., 2] > 0, axis=1),
+        "masks/joints3d": np.any(kp3d[..., 3] > 0, axis=1),
+        "masks/root_rotation": body,
+        "masks/body_pose": body,
+        "masks/shape": neutral,
+        "masks/translation": body,
+        "masks/world": body if world_valid else np.zeros(frames, bool),
+    }
+
+
+def is_usable(person: Person, block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) -> npt.NDArray[np.bool_]:
+    """(T,) whether a clip may count on this person: it has a centre in the picture, and a body if it has one at all.
+
+    The centre needs two torso joints, or three joints of any kind, inside the frame: annotated in 2D, else projected
+    from 3D (fact sheet joints.md, section 4).
+    """
+    intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
+    projected = project(intrinsics, transform(extrinsics, block["people/kp3d"][..., :3]))
+    seen = _inside(block["people/kp2d"][..., :2], block["people/kp2d"][..., 2] > 0, record)
+    reprojected = _inside(projected, block["people/kp3d"][..., 3] > 0, record)
+    joints = np.where(block["masks/pose2d"][:, None], seen, reprojected)
+    centred = (joints[:, TORSO].sum(axis=1) >= 2) | (joints.sum(axis=1) > 2)
+    flags: npt.NDArray[np.bool_] = person.present & centred
+    return flags if person.body is None else flags & person.body_valid
+
+
+def _inside(
+    points: npt.NDArray[np.float64], known: npt.NDArray[np.bool_], record: SequenceRecord
+) -> npt.NDArray[np.bool_]:
+    """(T, K) whether a known point lies inside the frame; edges are half a pixel outside the outermost centres."""
+    edges = points + 0.5
+    inside = np.all((edges >= 0) & (edges <= (record.camera.width, record.camera.height)), axis=-1)
+    both: npt.NDArray[np.bool_] = known & inside
+    return both

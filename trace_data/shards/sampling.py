@@ -1,0 +1,199 @@
+"""Which clip comes when: pure functions of the index and of (seed, epoch, position), never of time or of workers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import ConfigError
+from trace_data.schema.clip import ClipRef
+from trace_data.shards.index import SequenceEntry, ShardIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipTable:
+    """All valid clips of one dataset and split, kept as ranges: its size grows with gaps, not with clips."""
+
+    length: int
+    """Frames a clip."""
+    hop: int
+    """Starts are multiples of this many frames."""
+    ranges: npt.NDArray[np.int64]
+    """(R, 4): sequence (row in the index), stride, first start, number of starts."""
+    ends: npt.NDArray[np.int64]
+    """(R,) running sum of the numbers of starts."""
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def clip(self, number: int) -> ClipRef:
+        """Clip `number` of `len(self)`, ordered by sequence, stride and start."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"clip {number} of {len(self)}")
+        row = int(np.searchsorted(self.ends, number, side="right"))
+        sequence, stride, first, count = (int(value) for value in self.ranges[row])
+        start = first + (number - (int(self.ends[row]) - count)) * self.hop
+        return ClipRef(sequence=sequence, start=start, stride=stride, length=self.length)
+
+
+def clip_table(
+    index: ShardIndex,
+    *,
+    length: int,
+    strides: Sequence[int],
+    split: str,
+    hop: int | None = None,
+    datasets: Sequence[str] | None = None,
+) -> ClipTable:
+    """All clips of `length` frames whose frame ids are equally spaced and in which somebody is usable throughout.
+
+    A clip of stride s takes every s-th frame of its sequence; its frame ids must lie s times the sequence's usual
+    step apart, so gaps of the release never pass for motion. `hop` is the distance of starts in frames, by default 1:
+    every start. `datasets` restricts the table (default: all). Deterministic, and found without opening a shard.
+    Raises ConfigError when the split is not in the index.
+    """
+    if split not in index.splits:
+        raise ConfigError(
+            f"these shards have no split {split!r}, they have {', '.join(index.splits) or 'none'}",
+            where=index.folder,
+            hint=f"trace build-shards --split {split}",
+        )
+    if length < 1 or not strides or min(strides) < 1 or (hop is not None and hop < 1):
+        raise ConfigError(f"length {length}, strides {list(strides)} and hop {hop} must all be at least 1")
+    step = hop or 1
+    ranges: list[tuple[int, int, int, int]] = []
+    for row, entry in enumerate(index.sequences):
+        if entry.split != split or (datasets is not None and entry.dataset not in datasets):
+            continue
+        for stride in sorted(set(strides)):
+            ranges.extend((row, stride, first, count) for first, count in _starts(entry, length, stride, step))
+    array = np.array(ranges, np.int64).reshape(-1, 4)
+    return ClipTable(length=length, hop=step, ranges=array, ends=np.cumsum(array[:, 3]))
+
+
+def _starts(entry: SequenceEntry, length: int, stride: int, hop: int) -> list[tuple[int, int]]:
+    """(first start, number) of each unbroken range of valid starts."""
+    starts = np.arange(0, entry.frames - (length - 1) * stride, hop)
+    if not len(starts):
+        return []
+    taken = starts[:, None] + stride * np.arange(length)
+    ids = entry.frame_ids()
+    valid = (np.diff(ids[taken], axis=1) == stride * usual_step(ids)).all(axis=1)
+    usable = np.zeros((len(entry.usable), entry.frames), bool)
+    for person, runs in enumerate(entry.usable):
+        for first, end in runs:
+            usable[person, first:end] = True
+    valid &= usable[:, taken].all(axis=2).any(axis=0)
+    return [(int(starts[first]), end - first) for first, end in runs_of(valid)]
+
+
+def usual_step(ids: npt.NDArray[np.int64]) -> int:
+    """The most frequent distance of consecutive frame ids (the smallest of equals); 1 for a single frame."""
+    steps, counts = np.unique(np.diff(ids), return_counts=True)
+    return int(steps[counts.argmax()]) if len(steps) else 1
+
+
+def runs_of(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The ranges [first, end) over which `flags` is True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
+
+
+class ClipSampler:
+    """The order of clips in every epoch: `clip(epoch, position)` depends on its arguments and on nothing else.
+
+    Each dataset gets its share of an epoch's positions. Over epochs it deals its clips like a pack of cards: no clip
+    comes again before all others of its dataset have come, and each pass is shuffled anew.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, ClipTable],
+        *,
+        seed: int,
+        weights: Mapping[str, float] | None = None,
+        clips_per_epoch: int | None = None,
+    ) -> None:
+        """`weights`: relative share of each table (default: by its number of clips, so that an epoch of the default
+        length, all clips, shows each clip once). Raises ConfigError when a weighted table is empty or unknown."""
+        self.tables = dict(tables)
+        self.seed = seed
+        total = sum(len(table) for table in self.tables.values())
+        shares = {name: float(len(table)) for name, table in self.tables.items()} if weights is None else weights
+        for name, share in shares.items():
+            if name not in self.tables or share < 0 or (share > 0 and not len(self.tables[name])):
+                held = f"{len(self.tables[name])} clips" if name in self.tables else "no such table"
+                raise ConfigError(f"dataset {name!r} cannot have weight {share}: {held}")
+        if sum(shares.values()) <= 0:
+            raise ConfigError(
+                "no sequence is long enough for a single clip", hint="choose fewer frames a clip or a smaller stride"
+            )
+        self._length = total if clips_per_epoch is None else clips_per_epoch
+        self._quota = _apportion({name: shares.get(name, 0.0) for name in sorted(self.tables)}, self._length)
+
+    def __len__(self) -> int:
+        """Clips an epoch."""
+        return self._length
+
+    def clip(self, epoch: int, position: int) -> ClipRef:
+        """The clip at `position` (0 .. len - 1) of `epoch`."""
+        if not 0 <= position < self._length:
+            raise IndexError(f"position {position} of {self._length}")
+        slot = permuted(position, self._length, (self.seed, "mix", epoch))
+        for name, quota in self._quota.items():
+            if slot < quota:
+                table = self.tables[name]
+                turn, card = divmod(epoch * quota + slot, len(table))
+                return table.clip(permuted(card, len(table), (self.seed, name, turn)))
+            slot -= quota
+        raise AssertionError("quotas sum to the length of the epoch")
+
+
+def _apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
+    """Whole numbers in the ratio of `shares` that sum to `total` (largest remainders)."""
+    exact = {name: total * share / sum(shares.values()) for name, share in shares.items()}
+    quota = {name: int(value) for name, value in exact.items()}
+    for name in sorted(exact, key=lambda name: quota[name] - exact[name])[: total - sum(quota.values())]:
+        quota[name] += 1
+    return quota
+
+
+def permuted(value: int, size: int, key: tuple[object, ...]) -> int:
+    """Image of `value` under a pseudo-random permutation of 0 .. size - 1 that `key` selects, in constant memory.
+
+    A Feistel network on the next even number of bits; values that leave the range walk on until they return.
+    """
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=32).digest()
+    rounds = [int.from_bytes(digest[i : i + 8], "little") for i in range(0, 32, 8)]
+    while True:
+        left, right = value >> half, value & mask
+        for constant in rounds:
+            left, right = right, left ^ (_mix(right ^ constant) & mask)
+        value = (left << half) | right
+        if value < size:
+            return value
+
+
+def _mix(value: int) -> int:
+    """The finaliser of SplitMix64: every output bit depends on every input bit."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+    return value ^ (value >> 31)
+
+
+def positions(total: int, *, rank: int = 0, world_size: int = 1, start: int = 0) -> range:
+    """The positions of an epoch that fall to `rank` of `world_size` when the first `start` were already seen.
+
+    Over all ranks each position from `start` on comes exactly once. For several loader workers a rank, count each
+    worker as a rank of its own. A run is resumed on another number of ranks by giving the number of clips seen.
+    """
+    if not 0 <= rank < world_size:
+        raise ConfigError(f"rank {rank} is not below world size {world_size}")
+    return range(start + rank, total, world_size)

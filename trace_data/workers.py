@@ -1,0 +1,101 @@
+"""Work spread over processes, with progress that comes back while it goes on. Results keep the order of the tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from trace_data.errors import TraceError
+from trace_data.progress import Progress
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class _Steps(Progress):
+    """The progress of a worker: counts go to the parent in batches, for a message costs more than a step."""
+
+    def __init__(self, messages: Any) -> None:
+        self.messages = messages
+        self.waiting = 0
+
+    def advance(self, amount: int = 1, detail: str = "") -> None:
+        self.waiting += amount
+        if self.waiting >= 16:
+            self.flush()
+
+    def flush(self) -> None:
+        self.messages.put(self.waiting)
+        self.waiting = 0
+
+
+_steps: _Steps | None = None
+
+
+def _begin(messages: Any) -> None:
+    global _steps  # a queue reaches the workers of a pool only through their initialiser
+    _steps = _Steps(messages)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import cv2
+
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # a worker whose parent was killed would wait for work for ever, or write beside the next build
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _call(function: Callable[[Task, Progress], Result], task: Task) -> Result:
+    assert _steps is not None
+    try:
+        return function(task, _steps)
+    finally:
+        _steps.flush()
+
+
+def spread(
+    function: Callable[[Task, Progress], Result], tasks: Sequence[Task], *, jobs: int, progress: Progress
+) -> Iterator[tuple[int, Result]]:
+    """Yield (number of the task, result) as tasks finish, in this process when `jobs` is 1.
+
+    `function` and tasks must be picklable. The first error of a task ends the work; tasks under way are dropped.
+    """
+    if jobs <= 1 or len(tasks) <= 1:
+        for number, task in enumerate(tasks):
+            yield number, function(task, progress)
+        return
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    pool = ProcessPoolExecutor(
+        min(jobs, len(tasks)), mp_context=context, initializer=_begin, initargs=(messages,)
+    )  # fmt: skip
+    try:
+        waiting: dict[Future[Result], int] = {
+            pool.submit(_call, function, task): number for number, task in enumerate(tasks)
+        }
+        while waiting:
+            done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    progress.advance(messages.get_nowait())
+            for future in done:
+                yield waiting.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise TraceError(
+            "a worker process died, most likely killed for want of memory",
+            hint="run the command again, it continues where it stopped; fewer --jobs need less memory",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
