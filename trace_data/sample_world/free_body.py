@@ -1,8 +1,8 @@
 """The free body of the sample world: a person with SMPL's array shapes and none of SMPL's data.
 
 `free_body.npz` was made once by `tools/make_free_body.py` from the CC0 MakeHuman/MPFB2 mesh (see
-`LICENSE-free-body.txt`). Frame: metres, Y up, facing +Z in a T-pose, the body's left at +X, the pelvis joint
-`PELVIS_DROP` of the body's height below the origin, as the real files have it (fact sheet assets.md, section A3).
+`LICENSE-free-body.txt`). Frame: metres, Y up, facing +Z in a T-pose, the body's left at +X; the pelvis joint
+lies below the origin by 0.12 of the height, so that nobody takes it for the origin (fact sheet assets.md, section A3).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ Ints = npt.NDArray[np.int64]
 
 DATA = Path(__file__).with_name("free_body.npz")
 STEP = 4e-5  # metres in one unit of the stored integers
-PELVIS_DROP = 0.12
 COMPONENTS = 300
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 PARTS = (
@@ -45,8 +44,10 @@ class FreeBody:
     regressor_extra: Floats  # (9, V), rows of assets.md section A5
     regressor_h36m: Floats  # (17, V), raw Human3.6M row order
     faces: Ints  # (13776, 3), counter-clockwise seen from outside
-    lod_faces: Ints  # (about 2000, 3), closed, over a subset of the same vertices: for fast drawing
+    lod_faces: Ints  # (2000, 3), closed, over a subset of the same vertices: for fast drawing
     parts: npt.NDArray[np.uint8]  # (V,), index into PARTS
+    face_parts: npt.NDArray[np.uint8]  # (13776,), the same of the faces: exact along the middle of the body
+    lod_face_parts: npt.NDArray[np.uint8]  # (2000,)
     mirror: Ints  # (V,), the vertex on the other side of the body
     kid_template: Floats  # (V, 3)
     parents: tuple[int, ...] = PARENTS
@@ -123,12 +124,14 @@ def load_free_body(kind: Kind) -> FreeBody:
             shapedirs=np.concatenate([shapes, _fillers(template, shapes.shape[-1])], axis=-1),
             posedirs=np.moveaxis(data["posedirs"] * STEP, 0, -1),
             weights=weights / weights.sum(axis=1, keepdims=True),
-            J_regressor=_rows(data["J_regressor"]),
+            J_regressor=_rows(data["J_regressor_infant" if kind == "infant" else "J_regressor"]),
             regressor_extra=_rows(data["regressor_extra"]),
             regressor_h36m=_rows(data["regressor_h36m"]),
             faces=data["faces"].astype(np.int64),
             lod_faces=data["lod_faces"].astype(np.int64),
             parts=data["parts"],
+            face_parts=data["face_parts"],
+            lod_face_parts=data["lod_face_parts"],
             mirror=data["mirror"].astype(np.int64),
             kid_template=data["template_kid"] * STEP,
         )
