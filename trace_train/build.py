@@ -1,0 +1,129 @@
+"""Assembles what a run needs from a configuration and files: the only module that knows every class."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trace_data.errors import AssetError, ConfigError
+from trace_train.body_layer import BodyLayer
+from trace_train.config import Config, NetworkConfig
+from trace_train.network.backbone import HRNet
+from trace_train.network.heads import TemporalEncoder
+from trace_train.network.model import TraceNetwork
+from trace_train.rotations import IDENTITY_6D, sixd_from_matrix
+from trace_train.targets import Targets
+
+CENTER_PRIOR = -4.0
+"""First logit of the centre maps: almost nowhere is a person, so the focal loss starts small."""
+
+
+def choose_device(config: Config) -> torch.device:
+    """The device a run computes on. Raises ConfigError when it needs CUDA and there is none."""
+    if config.device == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    raise ConfigError(
+        f"preset {config.preset!r} trains on a GPU and this machine has none that torch {torch.__version__} can use",
+        hint="trace train --config debug  trains a small network on the CPU; --set device=cpu insists",
+    )
+
+
+def uses_bf16(config: Config, device: torch.device) -> bool:
+    """Whether convolutions compute in bfloat16: asked for, or `auto` where the device does it natively."""
+    if config.precision != "auto":
+        return config.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def build_network(config: NetworkConfig) -> TraceNetwork:
+    """The network with fresh weights; seed torch first."""
+    backbone = HRNet(
+        width=config.width,
+        stem=config.stem,
+        bottleneck=config.bottleneck,
+        bottleneck_blocks=config.bottleneck_blocks,
+        stage_modules=config.stage_modules,
+        stage_blocks=config.stage_blocks,
+    )
+    network = TraceNetwork(
+        backbone,
+        input_size=config.input_size,
+        depth_levels=config.depth_levels,
+        head_channels=config.head_channels,
+        mesh_blocks=config.mesh_blocks,
+        motion_channels=config.motion_channels,
+        bird_eye_channels=config.bird_eye_channels,
+        bird_eye_hidden=config.bird_eye_hidden,
+        regressor_hidden=config.regressor_hidden,
+    )
+    return network.channels_last()
+
+
+def read_pack(file: Path) -> dict[str, Tensor]:
+    """The tensors of a body-model pack. Raises AssetError when it is missing or is none."""
+    hint = f"trace prepare-smpl --gender all --source FOLDER_OF_PICKLES --out {file.parent}"
+    try:
+        pack = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise AssetError("this body-model pack is missing", where=file, hint=hint) from error
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        raise AssetError(f"cannot be read as a pack: {str(error).splitlines()[0]}", where=file, hint=hint) from error
+    missing = {"v_template", "shapedirs", "posedirs", "weights", "J_regressor", "f"} - set(pack)
+    if missing:
+        raise AssetError(f"is no body-model pack: {', '.join(sorted(missing))} missing", where=file, hint=hint)
+    tensors: dict[str, Tensor] = pack
+    return tensors
+
+
+def body_layers(packs: Path, genders: Iterable[str] = ("neutral",)) -> dict[str, BodyLayer]:
+    """Body layers by gender name."""
+    return {gender: BodyLayer(read_pack(packs / f"SMPL_{gender.upper()}.pth")) for gender in genders}
+
+
+@torch.no_grad()
+def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
+    """Let a fresh network begin at the constant predictor: mean camera, pose and shape of some training batches.
+
+    The weights of the last layers shrink, their biases become the means (contracts: from scratch, mean-pose biases).
+    """
+
+    def mean(name: str, mask: str) -> Tensor:
+        found = torch.cat([getattr(t, name)[getattr(t, mask) & t.center_mask] for t in targets])
+        return found.mean(0) if len(found) else torch.zeros_like(getattr(targets[0], name)[0, 0, 0])
+
+    # a mean of rotations is kept as the mean of its six numbers; a trace of identity keeps it off zero length
+    identity = torch.tensor(IDENTITY_6D)
+    root = sixd_from_matrix(mean("root_rotation", "root_rotation_mask")).cpu() + 0.05 * identity
+    pose = sixd_from_matrix(mean("body_pose", "body_pose_mask")).cpu() + 0.05 * identity
+    shape = torch.zeros(21)
+    shape[:10] = mean("shape", "shape_mask").cpu()
+    for encoder, bias in (
+        (network.temp_trans_regressor, mean("camera", "camera_mask").cpu()),
+        (network.temp_globalrot_regressor, torch.cat([root, root])),
+        (network.temp_smplpose_regressor, pose.flatten()),
+        (network.temp_smplshape_regressor, shape),
+    ):
+        _begin_at(encoder, bias)
+    final = network.det_head[-1]
+    assert isinstance(final, nn.Conv2d) and final.bias is not None
+    final.bias[0] = CENTER_PRIOR
+    last = network.center_map_refiner2[0].bn2
+    assert isinstance(last, nn.BatchNorm3d)
+    last.bias.fill_(CENTER_PRIOR)
+
+
+def _begin_at(encoder: TemporalEncoder, bias: Tensor) -> None:
+    at = 0
+    for layer in encoder.out_layers:
+        assert isinstance(layer, nn.Linear)
+        layer.weight.mul_(0.1)
+        layer.bias.copy_(bias[at : at + layer.out_features])
+        at += layer.out_features

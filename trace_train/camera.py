@@ -1,0 +1,98 @@
+"""The camera of the cropped view: triples, depth levels, projection and the solver for camera targets.
+
+The network sees square crops as if taken by a camera with a field of view of 50 degrees. Its camera triple (s, y, x)
+of a root at (X, Y, Z) metres is s = F/Z, y = F Y/Z, x = F X/Z with F = 1/tan(25 degrees): x and y are the root's place
+in the crop, normalised so that its edges are -1 and 1 (fact sheets training.md 2.3, network.md 6). One constant F
+serves encoding, decoding and projection.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+FOCAL = 1.0 / math.tan(math.radians(25.0))
+"""Focal length in half-widths of the crop."""
+NEAREST_SCALE = 8.0
+LEVEL_DEPTHS = (1.0, 10.0, 20.0, 100.0)
+LEVEL_COUNTS = (4, 50, 6, 4)
+SMALLEST_SCALE = 0.01
+"""Decoded bodies stay nearer than F / 0.01 = 214 m, so a raw output near zero cannot become an infinite depth."""
+
+
+def depth_levels(count: int) -> Tensor:
+    """(count,) scales s of the depth levels, near to far, piecewise linear in s (network.md 6; 64 levels published)."""
+    steps = [max(1, round(n * count / 64)) for n in LEVEL_COUNTS]
+    steps[1] = count - steps[0] - steps[2] - steps[3]
+    levels: list[float] = []
+    near = NEAREST_SCALE
+    for n, depth in zip(steps, LEVEL_DEPTHS):
+        far = FOCAL / depth
+        levels += [near - (i / n) * (near - far) for i in range(1, n + 1)]
+        near = far
+    return torch.tensor(levels)
+
+
+def level_of(scale: Tensor, levels: Tensor) -> Tensor:
+    """Index of the depth level nearest to each scale (...,)."""
+    return (scale[..., None] - levels).abs().argmin(-1)
+
+
+def triple_from_translation(translation: Tensor) -> Tensor:
+    """Root positions (..., 3) x, y, z metres to camera triples (..., 3) s, y, x."""
+    x, y, z = translation.unbind(-1)
+    return FOCAL * torch.stack([torch.ones_like(z), y, x], dim=-1) / z[..., None]
+
+
+def translation_from_triple(triple: Tensor) -> Tensor:
+    """Camera triples (..., 3) s, y, x to root positions (..., 3) x, y, z metres."""
+    scale = triple[..., 0].clamp_min(SMALLEST_SCALE)
+    return torch.stack([triple[..., 2] / scale, triple[..., 1] / scale, FOCAL / scale], dim=-1)
+
+
+def project(points: Tensor) -> Tensor:
+    """Camera-space points (..., 3) metres to the crop's normalised coordinates (..., 2) x, y; edges at -1 and 1."""
+    return FOCAL * points[..., :2] / points[..., 2:].clamp_min(0.05)
+
+
+def solve_translation(points2d: Tensor, joints: Tensor, weights: Tensor, refinements: int = 4) -> tuple[Tensor, Tensor]:
+    """Where a body stands in the 50-degree camera, from its joints and their places in the crop.
+
+    Weighted linear least squares of u (Z + z) = F (X + x), then Gauss-Newton steps on the reprojection error;
+    deterministic (datasets.md 4). points2d (..., J, 2) normalised, joints (..., J, 3) metres in camera axes, weights
+    (..., J) zero where missing. Returns the translation (..., 3) metres, float32, and whether it can be trusted (...):
+    at least five joints and a solution in front of the camera.
+    """
+    uv, body, w = points2d.double(), joints.double(), weights.double()
+    seen = (w > 0).sum(-1) >= 5
+    eye = torch.eye(3, dtype=torch.float64, device=uv.device)
+
+    def normal_step(rows: Tensor, residual: Tensor) -> Tensor:
+        # rows (..., J, 2, 3), residual (..., J, 2)
+        weighted = rows * w[..., None, None]
+        lhs = torch.einsum("...jkp,...jkq->...pq", weighted, rows)
+        rhs = torch.einsum("...jkp,...jk->...p", weighted, residual)
+        step: Tensor = torch.linalg.solve(lhs + (1e-9 + (~seen)[..., None, None].double()) * eye, rhs)
+        return step
+
+    constant = torch.full_like(uv[..., 0], FOCAL)
+    none = torch.zeros_like(constant)
+    rows = torch.stack(
+        [torch.stack([constant, none, -uv[..., 0]], -1), torch.stack([none, constant, -uv[..., 1]], -1)], dim=-2
+    )
+    t = normal_step(rows, uv * body[..., 2:] - FOCAL * body[..., :2])
+    for _ in range(refinements):
+        p = body + t[..., None, :]
+        depth = p[..., 2].clamp_min(0.05)
+        rows = FOCAL * torch.stack(
+            [
+                torch.stack([1 / depth, none, -p[..., 0] / depth**2], -1),
+                torch.stack([none, 1 / depth, -p[..., 1] / depth**2], -1),
+            ],
+            dim=-2,
+        )
+        t = t + normal_step(rows, uv - FOCAL * p[..., :2] / depth[..., None])
+    good = seen & (t[..., 2] > 0.2) & (t[..., 2] < 100.0) & t.isfinite().all(-1)
+    return torch.where(good[..., None], t, torch.zeros_like(t)).float(), good

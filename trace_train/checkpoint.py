@@ -1,0 +1,174 @@
+"""Checkpoints: everything a run needs to go on at the next step as if it had never stopped.
+
+A checkpoint is a folder `step-00000240` that appears by one rename, so it is there whole or not at all:
+
+    weights.safetensors    the network
+    averaged.safetensors   averaged weights, when the run keeps them
+    training.pth           optimiser and random-number states (tensors and numbers only)
+    checkpoint.json        step, data position, configuration, versions, SHA-256 of the other files
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from trace_data.errors import CheckpointError
+from trace_train.config import Config, config_from
+from trace_train.optim import AveragedWeights
+
+FORMAT_VERSION = 1
+DESCRIPTION = "checkpoint.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint folder whose description was read and whose files have the right hashes."""
+
+    folder: Path
+    step: int
+    """Steps done."""
+    config: Config
+    """The run's resolved configuration."""
+    facts: Mapping[str, Any]
+    """The whole of `checkpoint.json`."""
+
+    def weights(self, *, averaged: bool = True) -> dict[str, Tensor]:
+        """The network's state; the averaged one where there is one and it is wanted."""
+        file = self.folder / "averaged.safetensors"
+        if not (averaged and file.exists()):
+            file = self.folder / "weights.safetensors"
+        return safetensors.torch.load_file(file)
+
+    def load_into(self, network: nn.Module, *, averaged: bool = True) -> None:
+        """Fill a network, strictly. Raises CheckpointError naming the first keys that do not fit."""
+        found, wanted = self.weights(averaged=averaged), network.state_dict()
+        wrong = sorted(set(found) ^ set(wanted)) + [
+            k for k in found if k in wanted and found[k].shape != wanted[k].shape
+        ]
+        if wrong:
+            raise CheckpointError(
+                f"is of another architecture: {len(wrong)} tensors do not fit, first {', '.join(wrong[:3])}",
+                where=self.folder,
+                hint="build the network from the checkpoint's own configuration, or choose another checkpoint",
+            )
+        network.load_state_dict(found)
+
+
+def save(
+    run: Path,
+    *,
+    step: int,
+    config: Config,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averaged: AveragedWeights | None,
+    data: Mapping[str, Any],
+) -> Path:
+    """Write the checkpoint of `step` into `run/checkpoints`, drop the oldest, and return its folder.
+
+    `data` describes what the weights were trained on: shards, body models, whether synthetic.
+    """
+    folder = run / "checkpoints" / f"step-{step:08d}"
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    files = {"weights.safetensors": _plain(network.state_dict())}
+    if averaged is not None:
+        files["averaged.safetensors"] = _plain(averaged.state)
+    for name, tensors in files.items():
+        safetensors.torch.save_file(tensors, partial / name)
+    torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, partial / "training.pth")
+    description = {
+        "format_version": FORMAT_VERSION,
+        "step": step,
+        "data_position": {"next_step": step},
+        "config": config.model_dump(mode="json"),
+        "data": dict(data),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
+    }
+    (partial / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    for old in finished(run)[: -config.keep_checkpoints]:
+        shutil.rmtree(old)
+    return folder
+
+
+def finished(run: Path) -> list[Path]:
+    """Checkpoint folders of a run, oldest first; half-written ones do not count."""
+    return sorted(f.parent for f in (run / "checkpoints").glob(f"step-*/{DESCRIPTION}") if f.parent.suffix == "")
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint folder, or the latest of a run's. Raises CheckpointError when there is none or it is damaged."""
+    folder = path
+    if not (path / DESCRIPTION).exists():
+        found = finished(path)
+        if not found:
+            raise CheckpointError(
+                "holds no finished checkpoint", where=path, hint="give a run folder or a step-… folder of one"
+            )
+        folder = found[-1]
+    file = folder / DESCRIPTION
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        version, hashes, step, values = (facts[k] for k in ("format_version", "sha256", "step", "config"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot be read: {error}", where=file, hint="use an earlier checkpoint") from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"has format {version}, this version reads {FORMAT_VERSION}", where=file)
+    for name, digest in hashes.items():
+        part = folder / name
+        if not part.exists() or _sha256(part) != digest:
+            state = "is damaged: its SHA-256 differs" if part.exists() else "is missing"
+            raise CheckpointError(
+                state, where=part, hint=f"delete {folder} and run again: it goes on from the checkpoint before"
+            )
+    return Checkpoint(folder=folder, step=int(step), config=config_from(values, origin=str(file)), facts=facts)
+
+
+def restore(
+    checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.Optimizer, averaged: AveragedWeights | None
+) -> int:
+    """Put a run back to where the checkpoint was written; returns the next step."""
+    checkpoint.load_into(network, averaged=False)
+    file = checkpoint.folder / "training.pth"
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+    except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"cannot be restored: {str(error).splitlines()[0]}", where=file) from error
+    if averaged is not None:
+        for name, value in checkpoint.weights(averaged=True).items():
+            averaged.state[name].copy_(value)
+    return checkpoint.step
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(stream)
+
+
+def _slow(stream: Any) -> str:  # Python 3.10 has no file_digest
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 22):
+        digest.update(block)
+    return digest.hexdigest()

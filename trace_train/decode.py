@@ -1,0 +1,86 @@
+"""From maps to people: peaks of the 3D centre map, read out and posed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trace_train.body_layer import BodyLayer, BodyOutput
+from trace_train.camera import project, translation_from_triple
+from trace_train.losses.objective import full_rotations
+from trace_train.network.model import Maps, TraceNetwork
+
+DUPLICATE_DISTANCE = 0.1
+"""Detections of a frame nearer than this in (s, y, x) are one person; the best score stays (evaluation.md 6.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Detections:
+    """K detected people of a batch of frames."""
+
+    frame: Tensor
+    """(K,) frame of the batch."""
+    score: Tensor
+    """(K,) height of the centre's peak; a probability when the map holds logits."""
+    translation: Tensor
+    """(K, 3) hip midpoint, metres, in the 50-degree camera of the crop."""
+    rotations: Tensor
+    """(K, 24, 3, 3) root in the camera frame, then relative to the parent."""
+    betas: Tensor
+    """(K, 10)."""
+    body: BodyOutput
+    """Posed neutral bodies, relative to the hip midpoint."""
+    joints2d: Tensor
+    """(K, 44, 2) x, y in the crop, edges at -1 and 1."""
+
+
+def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64) -> tuple[Tensor, Tensor, Tensor]:
+    """Peaks of (N, D, M, M): frame (K,), voxel z, y, x (K, 3) and score (K,), best first within a frame.
+
+    A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood (network.md 6).
+    """
+    heat = center_3d.sigmoid() if logits else center_3d
+    peak = F.max_pool3d(heat[:, None], 5, stride=1, padding=2).squeeze(1)
+    kept = torch.where(heat == peak, heat, torch.zeros_like(heat)).flatten(1)
+    score, index = kept.topk(min(most, kept.shape[1]), dim=1)
+    frame, rank = (score > threshold).nonzero(as_tuple=True)
+    flat = index[frame, rank]
+    _, _, rows, columns = heat.shape
+    zyx = torch.stack([flat // (rows * columns), flat // columns % rows, flat % columns], dim=1)
+    return frame, zyx, score[frame, rank]
+
+
+def detect(
+    network: TraceNetwork, maps: Maps, layer: BodyLayer, *, threshold: float = 0.2, vertices: bool = False
+) -> Detections:
+    """Find and pose everyone in the frames of `maps`."""
+    frame, zyx, score = centers(maps.center_3d, logits=network.center_logits, threshold=threshold)
+    people = network.regress(maps, frame, zyx)
+    keep = _without_duplicates(frame, people.camera)
+    frame, score = frame[keep], score[keep]
+    rotations = full_rotations(people)[keep]
+    betas, translation = people.shape[keep, :10], translation_from_triple(people.camera[keep])
+    body = layer(rotations, betas, vertices=vertices)
+    return Detections(
+        frame=frame,
+        score=score,
+        translation=translation,
+        rotations=rotations,
+        betas=betas,
+        body=body,
+        joints2d=project(body.joints + translation[:, None]),
+    )
+
+
+def _without_duplicates(frame: Tensor, camera: Tensor) -> Tensor:
+    """Which of the detections (best first within each frame) stay: (K,) bool."""
+    near = (camera[:, None] - camera[None]).norm(dim=-1) < DUPLICATE_DISTANCE
+    near &= frame[:, None] == frame[None]
+    keep = torch.ones(len(frame), dtype=torch.bool, device=frame.device)
+    for k in range(len(frame)):
+        if bool(keep[k]):
+            keep[k + 1 :] &= ~near[k, k + 1 :]
+    return keep

@@ -1,0 +1,42 @@
+"""Losses on joints, 2D and 3D (fact sheet training.md, 1.3). Shapes are (..., J, D) with masks (..., J)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trace_train.alignment import similarity
+from trace_train.losses.reduce import Term, masked, norm
+
+
+def joints2d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
+    """Distance of projected joints in normalised crop coordinates, over all visible joints.
+
+    Predictions are held within three half-widths of the crop: a person thrown behind the camera by one early step must
+    not outweigh the batch.
+    """
+    return masked(norm(predicted.clamp(-3, 3) - target), mask)
+
+
+def joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
+    """Mean distance per person, metres; both sets are relative to the hip midpoint. (..., J, 3)."""
+    return _per_person(norm(predicted - target), mask)
+
+
+def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
+    """The same after aligning the prediction to the target by rotation, scale and translation, per person.
+
+    The alignment is a constant for the gradient: by then it is optimal, and the derivative of an SVD near symmetric
+    poses is not.
+    """
+    enough = mask & (mask.sum(-1, keepdim=True) >= 4)
+    with torch.no_grad():
+        scale, turn, shift = (part.to(predicted.dtype) for part in similarity(predicted, target, enough))
+    aligned = scale[..., None, None] * (predicted @ turn.transpose(-1, -2)) + shift[..., None, :]
+    return _per_person(norm(aligned - target), enough)
+
+
+def _per_person(distance: Tensor, mask: Tensor) -> Term:
+    count = mask.sum(-1)
+    mean = torch.where(mask, distance, torch.zeros_like(distance)).sum(-1) / count.clamp_min(1)
+    return masked(mean, count > 0)

@@ -1,0 +1,32 @@
+"""The one way a loss becomes a number: a masked sum and a count, divided once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Term:
+    """A sum over valid entries and how many there were; a sum, so that several devices can add theirs first."""
+
+    total: Tensor
+    """Scalar."""
+    count: Tensor
+    """Scalar, how many entries were valid."""
+
+    def mean(self) -> Tensor:
+        """The mean over valid entries; exactly zero, with zero gradient, when there are none."""
+        return self.total / self.count.clamp_min(1)
+
+
+def masked(values: Tensor, mask: Tensor) -> Term:
+    """Sum values (...) where the mask (...) holds. Values under a False mask may be anything, NaN included."""
+    return Term(total=torch.where(mask, values, torch.zeros_like(values)).sum(), count=mask.sum())
+
+
+def norm(difference: Tensor) -> Tensor:
+    """Euclidean length over the last axis, with gradient zero (not NaN) where the difference is zero."""
+    return difference.square().sum(-1).clamp_min(1e-12).sqrt()

@@ -1,0 +1,118 @@
+"""HRNet: the image backbone. Four resolutions side by side, fused again and again (fact sheet network.md, 2).
+
+`HRNet()` is the published W32; every width and count is an argument, so the same code is the small network that a CPU
+trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trace_train.network.blocks import BasicBlock, Bottleneck, conv3x3
+
+
+class FuseModule(nn.Module):
+    """Residual blocks in each branch, then every branch receives the resampled sum of all others."""
+
+    def __init__(self, channels: Sequence[int], blocks: int, outputs: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(c) for _ in range(blocks))) for c in channels)
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(_resample(channels, source, target) for source in range(len(channels)))
+            for target in range(outputs)
+        )
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """One (N, C_i, H / 2^i, W / 2^i) per branch, and the same for the first `outputs` branches."""
+        maps = [branch(x) for branch, x in zip(self.branches, maps)]
+        fused = []
+        for target, row in enumerate(self.fuse_layers):
+            total = maps[target]
+            for source, layer in enumerate(row):  # type: ignore[arg-type]
+                if source == target:
+                    continue
+                moved = layer(maps[source])
+                if source > target:
+                    moved = F.interpolate(moved, scale_factor=float(2 ** (source - target)), mode="nearest")
+                total = total + moved
+            fused.append(F.relu(total))
+        return fused
+
+
+def _resample(channels: Sequence[int], source: int, target: int) -> nn.Module:
+    if source == target:
+        return nn.Identity()
+    if source > target:  # to a finer map: 1x1 convolution, then nearest up-sampling in forward
+        return nn.Sequential(
+            nn.Conv2d(channels[source], channels[target], 1, bias=False), nn.BatchNorm2d(channels[target])
+        )
+    steps: list[nn.Module] = []
+    for k in range(source, target):
+        last = k == target - 1
+        out = channels[target] if last else channels[source]
+        parts = [conv3x3(channels[source], out, 2), nn.BatchNorm2d(out)]
+        steps.append(nn.Sequential(*parts) if last else nn.Sequential(*parts, nn.ReLU()))
+    return nn.Sequential(*steps)
+
+
+def _conv_bn_relu(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(conv3x3(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class HRNet(nn.Module):
+    """Images (N, 3, S, S) in 0..255 RGB to features (N, width, S / 4, S / 4), never negative."""
+
+    def __init__(
+        self,
+        *,
+        width: int = 32,
+        stem: int = 64,
+        bottleneck: int = 64,
+        bottleneck_blocks: int = 4,
+        stage_modules: Sequence[int] = (1, 4, 3),
+        stage_blocks: int = 4,
+    ) -> None:
+        super().__init__()
+        self.out_channels = width
+        self.conv1, self.bn1 = conv3x3(3, stem, 2), nn.BatchNorm2d(stem)
+        self.conv2, self.bn2 = conv3x3(stem, stem, 2), nn.BatchNorm2d(stem)
+        wide = 4 * bottleneck
+        self.layer1 = nn.Sequential(
+            *(Bottleneck(stem if i == 0 else wide, bottleneck) for i in range(bottleneck_blocks))
+        )
+        c = [width * 2**i for i in range(4)]
+        self.transition1 = nn.ModuleList([_conv_bn_relu(wide, c[0], 1), nn.Sequential(_conv_bn_relu(wide, c[1], 2))])
+        self.transition2 = nn.ModuleList([nn.Identity(), nn.Identity(), nn.Sequential(_conv_bn_relu(c[1], c[2], 2))])
+        self.transition3 = nn.ModuleList(
+            [nn.Identity(), nn.Identity(), nn.Identity(), nn.Sequential(_conv_bn_relu(c[2], c[3], 2))]
+        )
+        self.stage2 = self._stage(c[:2], stage_modules[0], stage_blocks, 2)
+        self.stage3 = self._stage(c[:3], stage_modules[1], stage_blocks, 3)
+        self.stage4 = self._stage(c, stage_modules[2], stage_blocks, 1)
+
+    @staticmethod
+    def _stage(channels: Sequence[int], modules: int, blocks: int, last_outputs: int) -> nn.ModuleList:
+        return nn.ModuleList(
+            FuseModule(channels, blocks, last_outputs if i == modules - 1 else len(channels)) for i in range(modules)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class. Normalisation to [-1, 1] happens here and nowhere else."""
+        x = images / 127.5 - 1.0
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.layer1(x)
+        maps = [layer(x) for layer in self.transition1]
+        for stage, transition in (
+            (self.stage2, self.transition2),
+            (self.stage3, self.transition3),
+            (self.stage4, None),
+        ):
+            for module in stage:
+                maps = module(maps)
+            if transition is not None:
+                maps = [*maps, transition[-1](maps[-1])]
+        return maps[0]

@@ -1,0 +1,93 @@
+"""Heads on the feature map: centres and cameras in 3D, mesh features, per-person regressors (network.md, 4 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from trace_train.network.blocks import HeadBlock, RowBlock, VolumeBlock
+
+CAMERA, LOCAL = 3, 3
+"""Channels of the camera offset (s, y, x) and of the local residual features of the detection head."""
+
+
+def map_head(inputs: int, channels: int, blocks: int, outputs: int | None) -> nn.Sequential:
+    """`blocks` head blocks and, when `outputs` is given, a 1x1 convolution; keys `k.0.*` and `K.*` as published."""
+    layers: list[nn.Module] = [
+        nn.Sequential(HeadBlock(inputs if k == 0 else channels, channels)) for k in range(blocks)
+    ]
+    if outputs is not None:
+        layers.append(nn.Conv2d(channels, outputs, 1))
+    return nn.Sequential(*layers)
+
+
+def bird_eye_features(inputs: int, channels: int) -> nn.Sequential:
+    """(N, inputs, H, W) to (N, channels, H, W): the features that are folded along y for the bird's-eye view."""
+    return nn.Sequential(
+        *(nn.Conv2d(inputs, channels, 1), nn.BatchNorm2d(channels), nn.ReLU()),
+        *(nn.Conv2d(channels, channels, 3, 1, 1), nn.BatchNorm2d(channels), nn.ReLU()),
+        *(nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels), nn.ReLU()),
+    )
+
+
+class BirdEye(nn.Sequential):
+    """Folds a map's rows into channels and convolves along x: what stands where, seen from above."""
+
+    def __init__(self, inputs: int, rows: int, hidden: int, outputs: int) -> None:
+        super().__init__(RowBlock(inputs * rows, hidden), RowBlock(hidden, hidden), RowBlock(hidden, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, rows, W) to (N, outputs, W), never negative."""
+        folded: Tensor = super().forward(x.flatten(1, 2))
+        return folded
+
+
+class CenterHeads(nn.Module):
+    """Composes the front view and the bird's-eye view into the 3D centre map and the camera volume."""
+
+    def __init__(self, *, depth: int, size: int) -> None:
+        super().__init__()
+        self.depth = depth
+        grid = torch.arange(size) / size * 2 - 1
+        self.register_buffer("grid", grid, persistent=False)
+
+    grid: Tensor
+
+    def forward(
+        self, front: Tensor, above: Tensor, center_refiner: nn.Module, camera_refiner: nn.Module, *, logits: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Head (N, 7, H, W) and bird's-eye view (N, 3 D, W) to centre map (N, D, H, W), cameras (N, 3, D, H, W).
+
+        The front heat is detached here: the 3D loss does not train the 2D head. With `logits` it enters as a
+        probability (from-scratch form), else raw, as released weights need it.
+        """
+        heat = front[:, 0].detach()
+        heat = heat.sigmoid() if logits else heat
+        seen, shift = above[:, : self.depth], above[:, self.depth : 2 * self.depth]
+        product = heat[:, None] * seen[:, :, None]
+        center = center_refiner(product[:, None]).squeeze(1)
+        s = front[:, 1, None] + shift[:, :, None]
+        y = (self.grid[:, None] + front[:, 2])[:, None].expand_as(s)
+        x = (self.grid + front[:, 3])[:, None].expand_as(s)
+        return center, camera_refiner(torch.stack([s, y, x], dim=1))
+
+
+class TemporalEncoder(nn.Module):
+    """The MLP that turns a sampled feature into parameters (published name; it looks at one frame at a time)."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: Sequence[int]) -> None:
+        super().__init__()
+        self.regressor = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.out_layers = nn.ModuleList(nn.Linear(hidden, n) for n in outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) to (..., sum of outputs)."""
+        y = self.regressor(x)
+        return torch.cat([layer(y) for layer in self.out_layers], dim=-1)
+
+
+def refiner(channels: int) -> nn.Sequential:
+    """A volume refiner with the published key layout `0.*`."""
+    return nn.Sequential(VolumeBlock(channels))

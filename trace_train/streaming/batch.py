@@ -1,0 +1,106 @@
+"""A batch: named tensors and named masks, padded to the largest number of people in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedClip:
+    """One clip as a worker hands it over."""
+
+    ref: ClipRef
+    frames: npt.NDArray[np.uint8]
+    """(T, S, S, 3) RGB."""
+    crop_from_frame: npt.NDArray[np.float64]
+    """(T, 3, 3) px of the frame to px of the crop."""
+    annotations: ClipAnnotations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """B clips of T frames with up to P people; padding people are absent in every mask."""
+
+    refs: tuple[ClipRef, ...]
+    images: Tensor
+    """(B, T, S, S, 3) uint8 RGB."""
+    crop_from_frame: Tensor
+    """(B, T, 3, 3) px to px, pixel centres."""
+    camera_from_world: Tensor
+    """(B, T, 4, 4) metres."""
+    intrinsics: Tensor
+    """(B, T, 3, 3) px of the frame."""
+    identity: Tensor
+    """(B, P) person numbers of the index; -1 is padding."""
+    gender: Tensor
+    """(B, P) uint8, codes of `trace_data.schema.clip.GENDERS`."""
+    present: Tensor
+    """(B, P, T) bool."""
+    pose: Tensor
+    """(B, P, T, 24, 3) axis-angle, world root."""
+    betas: Tensor
+    """(B, P, T, 10) of the gendered model."""
+    betas_neutral: Tensor
+    """(B, P, T, 10)."""
+    translation: Tensor
+    """(B, P, T, 3) metres, world."""
+    kp2d: Tensor
+    """(B, P, T, 44, 3) px of the frame and confidence."""
+    kp3d: Tensor
+    """(B, P, T, 44, 4) metres, world, and confidence."""
+    masks: Mapping[str, Tensor]
+    """`PERSON_MASKS` (B, P, T) and `FRAME_MASKS` (B, T), bool."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        moved: dict[str, Tensor] = {
+            f.name: getattr(self, f.name).to(device, non_blocking=True)
+            for f in fields(self)
+            if f.name not in {"refs", "masks"}
+        }
+        return replace(self, **moved, masks={k: v.to(device, non_blocking=True) for k, v in self.masks.items()})  # type: ignore[arg-type]
+
+
+def collate(clips: Sequence[LoadedClip]) -> Batch:
+    """Stack clips of equal length and size; people are padded to the largest number of any clip (at least one)."""
+    people = max(1, *(len(c.annotations.identity) for c in clips))
+
+    def stack(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([np.asarray(getattr(c.annotations, name), np.float32) for c in clips]))
+
+    def pad(arrays: Sequence[np.ndarray], fill: int = 0) -> Tensor:
+        out = np.full((len(arrays), people, *arrays[0].shape[1:]), fill, dtype=arrays[0].dtype)
+        for row, array in zip(out, arrays):
+            row[: len(array)] = array
+        return torch.from_numpy(out)
+
+    def people_of(name: str, fill: int = 0) -> Tensor:
+        return pad([getattr(c.annotations, name) for c in clips], fill)
+
+    masks = {name: pad([c.annotations.masks[name] for c in clips]) for name in PERSON_MASKS}
+    masks |= {name: torch.from_numpy(np.stack([c.annotations.masks[name] for c in clips])) for name in FRAME_MASKS}
+    return Batch(
+        refs=tuple(c.ref for c in clips),
+        images=torch.from_numpy(np.stack([c.frames for c in clips])),
+        crop_from_frame=torch.from_numpy(np.stack([c.crop_from_frame for c in clips]).astype(np.float32)),
+        camera_from_world=stack("camera_from_world"),
+        intrinsics=stack("intrinsics"),
+        identity=people_of("identity", -1),
+        gender=people_of("gender"),
+        present=people_of("present"),
+        pose=people_of("pose"),
+        betas=people_of("betas"),
+        betas_neutral=people_of("betas_neutral"),
+        translation=people_of("translation"),
+        kp2d=people_of("kp2d"),
+        kp3d=people_of("kp3d"),
+        masks=masks,
+    )
