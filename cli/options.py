@@ -94,3 +94,9 @@ def body_sources(given: Sequence[Path]) -> list[Path]:
     """Where body models are looked for: the named places first, then the setting `sources` where it exists."""
     standing = folder("sources")
     return [*given, *([standing] if standing.exists() or not given else [])]
+
+
+def packs_if_any(given: Path | None) -> Path | None:
+    """The packs an option names, else those of the setting where somebody has prepared any, else None."""
+    standing = folder("packs", given)
+    return standing if given is not None or any(standing.glob("*.pth")) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from . import options
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--seed", default=0, show_default=True, help="Same seed, same world.")
 @click.option("--sequences", type=click.IntRange(min=3), default=320, show_default=True, help="Number of sequences.")
-@click.option("--frames", type=click.IntRange(min=1), default=16, show_default=True, help="Frames of each sequence.")
+@click.option("--frames", type=click.IntRange(min=2), default=16, show_default=True, help="Frames of each sequence.")
 @click.option("--height", type=click.IntRange(min=64), default=240, show_default=True, help="Frame height, px.")
 @options.jobs
 @options.force
@@ -42,7 +43,8 @@ def make_sample(
             out, seed=seed, sequences=sequences, frames=frames, height=height, jobs=jobs, force=force, progress=progress
         )
     if as_json:
-        render.json_object(summary)
+        places = {"body_models": summary.body_models, "datasets": summary.datasets, "synthetic": True}
+        render.json_object({**dataclasses.asdict(summary), **places})
         return
     render.line(
         f"sample world  {summary.sequences:,} sequences, {summary.frames:,} frames, {summary.people:,} bodies"

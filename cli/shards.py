@@ -1,0 +1,85 @@
+"""`trace build-shards`: datasets into shards for training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@options.command("build-shards")
+@options.names
+@options.root
+@options.packs
+@options.out("Folder the shards are written to [setting shards].")
+@options.split()
+@click.option(
+    "--height",
+    type=click.IntRange(min=16),
+    default=720,
+    show_default=True,
+    help="Largest short side of a stored frame, px; larger frames are scaled down.",
+)
+@options.limit
+@options.jobs
+@options.force
+@options.json
+@click.pass_context
+def build_shards(
+    context: click.Context,
+    names: tuple[str, ...],
+    root: Path | None,
+    packs: Path | None,
+    out: Path | None,
+    splits: tuple[str, ...],
+    height: int,
+    limit: int | None,
+    jobs: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Turn the datasets NAME (all that are known when none is named) into HDF5 shards.
+
+    A build that was stopped goes on where it was when the same command is given again. A sequence that cannot be
+    used is left out and listed with its reason; the exit code is then 3.
+
+    \b
+    Examples:
+      trace build-shards
+      trace build-shards 3dpw --root /data/hmr --out /scratch/shards --jobs 16
+      trace build-shards 3dpw --split val --limit 5
+    """
+    from trace_data.adapters import ADAPTERS
+    from trace_data.build import build_shards as build
+
+    from . import render
+
+    with render.Display() as progress:
+        report = build(
+            names or tuple(ADAPTERS),
+            options.folder("root", root),
+            options.folder("shards", out),
+            packs=options.packs_if_any(packs),
+            splits=splits,
+            limit=limit,
+            height=height,
+            jobs=jobs,
+            force=force,
+            progress=progress,
+        )
+    facts = report.to_json()
+    if as_json:
+        render.json_object(facts)
+    else:
+        render.line(
+            f"{facts['shards']:,} shards, {facts['bytes'] / 1e6:,.1f} MB, {facts['sequences']:,} sequences,"
+            f" {facts['frames']:,} frames, {facts['people']:,} people{'  (synthetic)' if facts['synthetic'] else ''}"
+        )
+        speed = facts["frames_per_second"]
+        render.line(f"  built {report.built}, kept {report.kept}, {speed:,.0f} frames/s → {facts['folder']}")
+        if report.bad:
+            render.table(("left out", "reason"), [(bad.key, bad.reason) for bad in report.bad])
+    if report.bad:
+        context.exit(3)
