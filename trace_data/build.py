@@ -205,7 +205,7 @@ def _claim(out: Path, settings: dict[str, Any], *, force: bool) -> None:
         except (OSError, ValueError):
             found = {}
         differing = sorted(key for key in settings if found.get(key) != settings[key])
-        if not differing:
+        if not differing and not force:
             return
         if not force:
             key = differing[0]

@@ -159,15 +159,6 @@ def _columns(content: Any, columns: Mapping[str, Column], blocks: Mapping[str, l
 
 def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> SequenceEntry:
     """The sequence's entry; `shard` and `first_person` are given when the index is put together."""
-    ids = record.frame_ids
-    breaks = np.flatnonzero(np.diff(ids, n=2)) + 2 if len(ids) > 2 else np.zeros(0, int)
-    runs, begin = [], 0
-    for end in [*breaks.tolist(), len(ids)]:
-        if end <= begin:
-            continue
-        step = int(ids[begin + 1] - ids[begin]) if end - begin > 1 else 1
-        runs.append((int(ids[begin]), step, end - begin))
-        begin = end
     return SequenceEntry(
         dataset=record.dataset,
         split=record.split,
@@ -184,7 +175,18 @@ def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> Sequ
         world_valid=record.world_valid,
         world_reason=record.world_reason,
         synthetic=record.provenance.get("synthetic") == "true",
-        frame_id_runs=tuple(runs),
+        frame_id_runs=id_runs(record.frame_ids),
         usable=rows.usable,
         provenance=dict(record.provenance),
     )
+
+
+def id_runs(ids: npt.NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:
+    """(first id, step, count) of stretches with equally spaced ids; together they give back `ids` exactly."""
+    runs, begin = [], 0
+    breaks = np.flatnonzero(np.diff(ids, n=2)) + 2 if len(ids) > 2 else np.zeros(0, np.int64)
+    for end in (*breaks.tolist(), len(ids)):
+        step = int(ids[begin + 1] - ids[begin]) if end - begin > 1 else 1
+        runs.append((int(ids[begin]), step, end - begin))
+        begin = end
+    return tuple(runs)
