@@ -30,7 +30,7 @@ def find_landmarks(points: Floats, bone: Callable[[str], Floats]) -> dict[str, i
         return int(candidates[np.argmax(points[candidates] @ direction)])
 
     x, y, _ = points.T
-    left, up, ahead = np.eye(3)
+    left, _, ahead = np.eye(3)
     eye, toe, little, ankle = bone("eye.L"), bone("toe1-2.L"), bone("toe5-2.L"), bone("foot.L")
     foot = (y < ankle[1] - 0.03) & (x > 0)
     marks = {

@@ -160,7 +160,8 @@ def principal_components(bodies: Floats) -> Floats:
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     print("variance carried by 10 and by 16 components:", np.cumsum(sizes**2)[[9, 15]] / np.sum(sizes**2))
     components = axes[:COMPONENTS] * sizes[:COMPONENTS, None] / np.sqrt(len(bodies))
-    return components.reshape(COMPONENTS, -1, 3)
+    bigger = np.sign(components @ bodies.mean(axis=0).ravel())  # a positive beta makes the body bigger
+    return (components * bigger[:, None]).reshape(COMPONENTS, -1, 3)
 
 
 def regress_joints(bodies: Floats, joints: Floats, mirror: Ints) -> Floats:
@@ -239,9 +240,7 @@ def main(target: Path) -> None:
     weights = source.weights()[chosen]
     adults, adult_joints = draw_bodies(source, chosen, weights, 400, (0.64, 0.95))
     children, child_joints = draw_bodies(source, chosen, weights, 60, (0.2, 0.5))
-    regressor = regress_joints(
-        np.concatenate([adults, children]), np.concatenate([adult_joints, child_joints]), mirror
-    )
+    regressor = regress_joints(np.concatenate([adults, children]), np.concatenate([adult_joints, child_joints]), mirror)
     infant_regressor = regress_joints(*draw_bodies(source, chosen, weights, 80, (0.0, 0.06)), mirror)
 
     templates = {}

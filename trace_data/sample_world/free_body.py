@@ -58,7 +58,8 @@ class FreeBody:
 
     @cached_property
     def _joint_dirs(self) -> Floats:
-        return np.einsum("jv,vcs->jcs", self.J_regressor, self.shapedirs, optimize=True)
+        moved: Floats = np.einsum("jv,vcs->jcs", self.J_regressor, self.shapedirs, optimize=True)
+        return moved
 
     def pose(
         self, pose: Floats, betas: Floats, translation: Floats, vertices: Ints | None = None
@@ -82,7 +83,7 @@ class FreeBody:
         offsets = joints - np.einsum("tjab,tjb->tja", turned, rest)
         blend = np.einsum("vj,tjab->tvab", self.weights[chosen], turned, optimize=True)
         shift = np.einsum("vj,tja->tva", self.weights[chosen], offsets, optimize=True)
-        posed = np.einsum("tvab,tvb->tva", blend, shaped) + shift
+        posed: Floats = np.einsum("tvab,tvb->tva", blend, shaped) + shift
         return posed + translation[:, None], joints + translation[:, None]
 
 
@@ -106,7 +107,9 @@ def _fillers(template: Floats, first: int) -> Floats:
     waves, phases = draw.normal(0, 6, (3, count)), draw.uniform(0, 2 * np.pi, count)  # radians a metre
     directions = draw.normal(0, 1, (3, count))
     sizes = 5e-4 * (first / np.arange(first, COMPONENTS)) / np.linalg.norm(directions, axis=0)
-    return np.sin(template @ waves + phases)[:, None, :] * (directions * sizes)
+    angles = np.einsum("va,as->vs", template, waves) + phases  # not `@`: its last bits depend on the threads
+    fields: Floats = np.sin(angles)[:, None, :] * (directions * sizes)
+    return fields
 
 
 @lru_cache(maxsize=4)
@@ -122,7 +125,7 @@ def load_free_body(kind: Kind) -> FreeBody:
             kind=kind,
             v_template=template,
             shapedirs=np.concatenate([shapes, _fillers(template, shapes.shape[-1])], axis=-1),
-            posedirs=np.moveaxis(data["posedirs"] * STEP, 0, -1),
+            posedirs=np.ascontiguousarray(np.moveaxis(data["posedirs"], 0, -1)) * STEP,
             weights=weights / weights.sum(axis=1, keepdims=True),
             J_regressor=_rows(data["J_regressor_infant" if kind == "infant" else "J_regressor"]),
             regressor_extra=_rows(data["regressor_extra"]),
