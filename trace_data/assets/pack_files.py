@@ -1,0 +1,143 @@
+"""The pack file: its layout stated once, written whole or not at all, read back and checked (assets.md, B1, B2, B6)."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.assets.raw_body import BETAS, FACES, JOINTS, POSE_FEATURES, VERTICES
+from trace_data.errors import AssetError, OutputError
+from trace_data.schema.keypoints import SMPL_PARENTS
+
+LAYOUT: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]] = {
+    "kintree_table": (((JOINTS,),), ("int64",)),
+    "J_regressor_extra9": (((9, VERTICES),), ("float32",)),
+    "J_regressor_h36m17": (((17, VERTICES),), ("float32",)),
+    "shapedirs": (((VERTICES, 3, BETAS),), ("float32",)),
+    "posedirs": (((POSE_FEATURES, 3 * VERTICES),), ("float32",)),
+    "extra_joints_index": (((21,), (11,)), ("int64",)),
+    "f": (((FACES, 3),), ("float32", "int64")),
+    "v_template": (((VERTICES, 3),), ("float32",)),
+    "J_regressor": (((JOINTS, VERTICES),), ("float32",)),
+    "weights": (((VERTICES, JOINTS),), ("float32",)),
+}
+"""Key to the shapes and types that are accepted; the first of each is what is written."""
+KID_DIRECTIONS = ("smpla_shapedirs", (VERTICES, 3, BETAS + 1))
+"""The eleventh array of an `SMPLA_*.pth`."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def load_pack(path: Path) -> Arrays:
+    """The arrays of a pack, ours or one of the published packer's, by key.
+
+    Only tensors are loaded (`weights_only`). Raises AssetError naming the file, what was found, and the command that
+    prepares it, when it is missing, damaged, or not laid out as `LAYOUT` says.
+    """
+    arrays = _load(path)
+    for problem in _problems(arrays):
+        raise AssetError(problem, where=path, hint=f"prepare it again: {_command(path)}")
+    return arrays
+
+
+def same_pack(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> bool | None:
+    """Whether the file holds exactly these arrays; None when there is no file."""
+    if not path.exists():
+        return None
+    try:
+        found = _load(path)
+    except AssetError:
+        return False
+    return list(found) == list(arrays) and all(
+        found[key].dtype == value.dtype and np.array_equal(found[key], value) for key, value in arrays.items()
+    )
+
+
+def pack_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """The file content: `torch.save` of a flat dict of CPU tensors, the same bytes for the same arrays."""
+    import torch
+
+    # saved to memory, because torch writes a file's own name into it
+    buffer = io.BytesIO()
+    torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, buffer)
+    return buffer.getvalue()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write under a temporary name, then rename. Raises OutputError when the folder or disk does not take it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}", where=path, hint="free some space or give another --out"
+        ) from error
+
+
+def _load(path: Path) -> Arrays:
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise AssetError("there is no such pack", where=path, hint=f"prepare it: {_command(path)}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AssetError(
+            f"cannot be read as a pack: {reason}", where=path, hint=f"prepare it again: {_command(path)}"
+        ) from error
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise AssetError("holds no dictionary of tensors", where=path, hint=f"prepare it again: {_command(path)}")
+    return {str(key): value.contiguous().numpy() for key, value in loaded.items()}
+
+
+def _problems(arrays: Arrays) -> list[str]:
+    """What is wrong with the layout or content, most basic first; empty when nothing is."""
+    missing = [key for key in LAYOUT if key not in arrays]
+    if missing:
+        return [f"lacks {', '.join(missing)}"]
+    wrong = [
+        f"{key} is {array.dtype} of shape {array.shape}, expected {types[0]} of shape {shapes[0]}"
+        for key, (shapes, types) in LAYOUT.items()
+        if (array := arrays[key]).shape not in shapes or str(array.dtype) not in types
+    ]
+    kid, kid_shape = KID_DIRECTIONS
+    if kid in arrays and (
+        arrays[kid].shape != kid_shape or not np.array_equal(arrays[kid][..., :BETAS], arrays["shapedirs"])
+    ):
+        wrong.append(f"{kid} does not extend shapedirs")
+    wrong += [f"{key} has values that are not finite" for key, array in arrays.items() if not np.isfinite(array).all()]
+    return wrong or _wrong_values(arrays)
+
+
+def _wrong_values(arrays: Arrays) -> list[str]:
+    wrong = []
+    if tuple(arrays["kintree_table"]) != SMPL_PARENTS:
+        wrong.append(f"kintree_table is {arrays['kintree_table'].tolist()}, expected {list(SMPL_PARENTS)}")
+    for key in ("f", "extra_joints_index"):
+        ids = arrays[key]
+        if ids.min() < 0 or ids.max() >= VERTICES or not np.array_equal(ids, np.rint(ids)):
+            wrong.append(f"{key} names vertices that do not exist")
+    if np.abs(arrays["weights"].sum(axis=1) - 1).max() > 1e-3 or arrays["weights"].min() < -1e-6:
+        wrong.append("weights do not sum to one over the joints")
+    if np.abs(arrays["J_regressor"].sum(axis=1) - 1).max() > 1e-3:
+        wrong.append("J_regressor has rows that do not sum to one")
+    return wrong
+
+
+def _command(path: Path) -> str:
+    if "smil" in path.name.lower():
+        return "trace prepare-smil"
+    gender = path.stem.rpartition("_")[2].lower()
+    return f"trace prepare-smpl --gender {gender if gender in ('male', 'female', 'neutral') else 'all'}"
