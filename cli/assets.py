@@ -92,9 +92,9 @@ def _show(reports: Sequence[PackReport], as_json: bool) -> None:
             report.gender,
             f"{report.version}{'  (synthetic)' if report.synthetic else ''}",
             str(report.components),
-            ", ".join(Path(file).name for file in report.files),
+            ", ".join(file.name for file in report.files if file.suffix == ".pth"),
             "unchanged" if report.unchanged else "written",
-            str(report.source),
+            report.source,
         )
         for report in reports
     ]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trace_cli.main import COMMANDS, run
 
+from trace_cli.main import COMMANDS, run
 from trace_data.errors import AssetError, ConfigError, TraceError, TrainingDiverged
 
 HEAVY = ("torch", "numpy", "scipy", "h5py", "cv2", "PIL", "yaml", "rich", "pydantic")

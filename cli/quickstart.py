@@ -1,0 +1,216 @@
+"""`trace quickstart`: the whole way on a synthetic world, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .chain import Done, Outcome, Step, clear, open_folder, run_steps
+
+if TYPE_CHECKING:
+    from trace_data.progress import Progress
+
+STEPS = 240
+"""Training steps: a fixed number and never a time budget, so that everybody gets the same result."""
+SEQUENCES = 320
+SYNTHETIC = (
+    "Bodies, clothes, motion, cameras and frames on this page are synthetic. They show that the system works from end "
+    "to end; they say nothing about accuracy on real video."
+)
+HONEST = "a few CPU minutes teach where people are and how they are turned; limbs need more steps"
+
+
+@options.command("quickstart")
+@options.out("Folder that everything is written to.", default="quickstart")
+@click.option("--steps", type=click.IntRange(min=1), default=STEPS, show_default=True, help="Training steps.")
+@click.option(
+    "--sequences", type=click.IntRange(min=8), default=SEQUENCES, show_default=True, help="Size of the sample world."
+)
+@options.jobs
+@options.force
+@options.json
+def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as_json: bool) -> None:
+    """Go the whole way on a synthetic world: bodies, data, shards, training, score, report.
+
+    What is done is skipped, what was interrupted goes on; --force does everything anew. Everything is synthetic and
+    small: it shows that the system works and what a few minutes on a CPU can and cannot teach.
+
+    \b
+    Examples:
+      trace quickstart
+      trace quickstart --steps 2400 --out longer
+      trace quickstart --json > result.json
+    """
+    from trace_data.output import exclusive
+
+    from . import render
+
+    open_folder(out, force=force)
+    done: list[Done] = []
+    with render.Display(summaries=False) as display, exclusive(out / ".steps"):
+        chain = Way(out, steps=steps, sequences=sequences, jobs=jobs, progress=display)
+        for step in run_steps(chain.steps(done), out):
+            done.append(step)
+            text = f"{step.outcome.text}  (done before)" if step.skipped else step.outcome.text
+            display.step(step.name, text, step.seconds)
+    facts = {step.name: {"seconds": step.seconds, "skipped": step.skipped, **step.outcome.facts} for step in done}
+    if as_json:
+        render.json_object({"folder": out, "report": out / "report.html", "synthetic": True, "steps": facts})
+        return
+    _show(facts["train"], facts["evaluate"])
+    render.line(f"  {HONEST}: docs/quickstart.md")
+    render.line(f"\n  Report: {out / 'report.html'}     What next: docs/quickstart.md")
+
+
+def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
+    from trace_train.evaluate import MEASURES
+
+    from . import render
+
+    scores = evaluated["test"]["rows"]
+    render.line(f"\n  train loss {trained['first_loss']:.1f} at the start, {trained['last_loss']:.1f} at the end")
+    rows = []
+    for key, name, unit, digits, factor in MEASURES:
+        values = [row[key] for row in scores.values()]
+        rows.append((f"  {name}", unit, *("–" if v is None else f"{factor * v:.{digits}f}" for v in values)))
+    render.table(("  held-out people (synthetic)", "", *scores), rows, numeric=tuple(scores))
+
+
+class Way:
+    """The steps of the quickstart and the folders between them."""
+
+    def __init__(self, out: Path, *, steps: int, sequences: int, jobs: int, progress: Progress) -> None:
+        self.out, self.training_steps, self.sequences, self.jobs, self.progress = out, steps, sequences, jobs, progress
+        self.world, self.packs, self.shards, self.run = out / "world", out / "packs", out / "shards", out / "run"
+        self.report = out / "report.html"
+
+    def steps(self, done: Sequence[Done]) -> list[Step]:
+        """All of them, in order. The last one tells of those in `done`."""
+        return [
+            Step(name="sample world", settings={"sequences": self.sequences}, output=self.world, work=self.make_world),
+            Step(name="body models", settings={}, output=self.packs, work=self.prepare),
+            Step(name="verify", settings={"depth": "geometry"}, output=self.world, work=self.verify),
+            Step(name="build-shards", settings={}, output=self.shards, work=self.build),
+            Step(name="train", settings={"steps": self.training_steps}, output=self.run, work=self.train),
+            Step(name="evaluate", settings={}, output=self.run, work=self.evaluate),
+            Step(name="report", settings={}, output=self.report, work=lambda anew: self.write_report(done)),
+        ]
+
+    def make_world(self, anew: bool) -> Outcome:
+        """Bodies and datasets."""
+        from trace_data.sample_world.make import make_sample, read_summary
+
+        summary = None if anew else read_summary(self.world)
+        if summary is None:
+            summary = make_sample(
+                self.world, sequences=self.sequences, jobs=self.jobs, force=anew, progress=self.progress
+            )
+        facts = {"sequences": summary.sequences, "frames": summary.frames, "people": summary.people}
+        text = f"{summary.sequences:,} sequences, {summary.frames:,} frames, {summary.people:,} bodies  (synthetic)"
+        return Outcome(text=text, facts=facts)
+
+    def prepare(self, anew: bool) -> Outcome:
+        """Packs of all body models."""
+        from trace_data.assets.packs import prepare_smil, prepare_smpl
+
+        source = [self.world / "body_models"]
+        genders = ("male", "female", "neutral")
+        reports = [
+            *prepare_smpl(source, self.packs, genders=genders, force=anew, progress=self.progress),
+            *prepare_smil(source, self.packs, force=anew, progress=self.progress),
+        ]
+        names = [file.name for report in reports for file in report.files if file.suffix == ".pth"]
+        return Outcome(text=", ".join(name.removesuffix(".pth") for name in names), facts={"packs": names})
+
+    def verify(self, anew: bool) -> Outcome:
+        """The datasets as a user would have them verified."""
+        from trace_data.errors import AnnotationError
+        from trace_data.verify import verify_datasets
+
+        report = verify_datasets(
+            ("3dpw",),
+            self.world / "datasets",
+            depth="geometry",
+            packs=self.packs,
+            jobs=self.jobs,
+            progress=self.progress,
+        )
+        if not report.ok:
+            raise AnnotationError("the sample world does not verify", where=self.world, hint="trace verify-datasets")
+        return Outcome(text="layout ✓  content ✓  geometry ✓", facts=report.to_json())
+
+    def build(self, anew: bool) -> Outcome:
+        """Shards of everything."""
+        from trace_data.build import build_shards
+
+        root = self.world / "datasets"
+        report = build_shards(
+            ("3dpw",), root, self.shards, packs=self.packs, jobs=self.jobs, force=anew, progress=self.progress
+        )
+        facts = report.to_json()
+        speed = f"{facts['frames_per_second']:,.0f} frames/s"
+        return Outcome(text=f"{facts['shards']} shards, {facts['bytes'] / 1e6:,.0f} MB, {speed}", facts=facts)
+
+    def train(self, anew: bool) -> Outcome:
+        """The small network, from its last checkpoint where there is one."""
+        from dataclasses import asdict
+
+        from trace_train.config import load_config
+        from trace_train.train import train
+
+        if anew:
+            clear(self.run)
+        config = load_config("debug", [f"steps={self.training_steps}"])
+        report = train(
+            config, shards=self.shards, packs=self.packs, run=self.run, resume=self.run.exists(), progress=self.progress
+        )
+        facts = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(report).items()}
+        text = (
+            f"preset {config.preset}, {report.steps:,} steps   loss {report.first_loss:.1f} → {report.last_loss:.1f}"
+            f"   data wait {100 * report.data_wait:.1f} %"
+        )
+        return Outcome(text=text, facts=facts)
+
+    def evaluate(self, anew: bool) -> Outcome:
+        """The score on people and sequences that training never saw."""
+        from trace_train.evaluate import MODEL, evaluate
+        from trace_train.run_report import best_constant
+
+        reports = {
+            split: evaluate(self.run, shards=self.shards, packs=self.packs, split=split, progress=self.progress)
+            for split in ("val", "test")
+        }
+        test = reports["test"]
+        ours = test.rows[MODEL]
+        text = (
+            f"held-out people: MPJPE {ours.mpjpe:.0f} mm (best constant {best_constant(test, 'mpjpe'):.0f})"
+            f"   PA-MPJPE {ours.pa_mpjpe:.0f} (best constant {best_constant(test, 'pa_mpjpe'):.0f})"
+        )
+        return Outcome(text=text, facts={split: report.to_json() for split, report in reports.items()})
+
+    def write_report(self, done: Sequence[Done]) -> Outcome:
+        """The page that shows it all."""
+        from trace_train.pictures import CAPTION, comparison_sheet
+        from trace_train.report import Picture, ReportData, write_report
+        from trace_train.report import Step as Line
+        from trace_train.run_report import column_names, curves, read_evaluation, results
+
+        evaluation = read_evaluation(next(step for step in done if step.name == "evaluate").outcome.facts["test"])
+        sheet = comparison_sheet(self.run, shards=self.shards, packs=self.packs, split="test")
+        page = ReportData(
+            title="TRACE quickstart",
+            synthetic=True,
+            notes=(SYNTHETIC, f"{HONEST[0].upper()}{HONEST[1:]}."),
+            columns=column_names(evaluation),
+            results=results(evaluation),
+            protocol=evaluation.protocol,
+            curves=curves(self.run),
+            pictures=(Picture(caption=f"Held-out people and sequences. {CAPTION}", image=sheet),),
+            steps=tuple(Line(name=step.name, seconds=step.seconds, text=step.outcome.text) for step in done),
+        )
+        write_report(self.report, page)
+        return Outcome(text=str(self.report), facts={})
