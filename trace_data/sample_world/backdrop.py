@@ -1,4 +1,4 @@
-"""Where the people of the sample world are: a patterned floor, a wall or a skyline behind it, and boxes standing about."""
+"""Where the people of the sample world are: a patterned floor, a wall or a skyline behind it, and some boxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXELS = 256
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box on the floor: corners (8, 3) in metres, the four of the floor first, and the grey-free colour of each side."""
+    """A box on the floor: corners (8, 3) in metres, the four of the floor first, and a BGR colour for each side."""
 
     corners: Array
     colours: Array
@@ -53,7 +53,7 @@ class Backdrop:
         floor = _warp(self.floor, K @ (R @ ground + np.outer(t, [0, 0, 1])), camera.size, cv2.BORDER_WRAP)
         mask = np.zeros(image.shape[:2], np.uint8)
         line = camera_pixels(K, R, t, self.foot)
-        polygon = np.concatenate([line, line[::-1] + [0, 20 * image.shape[0]]])
+        polygon = np.concatenate([line, line[::-1] + np.array([0, 20 * image.shape[0]])])
         cv2.fillConvexPoly(mask, fixed(polygon), 255, cv2.LINE_8, 4)
         cv2.copyTo(floor, mask, image)
         for box in self.boxes:

@@ -11,7 +11,7 @@ from trace_data.geometry import matrix_from_axis_angle, project, transform
 from trace_data.sample_world.gestures import wobble
 
 Array = npt.NDArray[np.float64]
-SIZE_RANGE = (0.7, 0.9)
+SIZE_RANGE = (0.74, 0.92)
 """Share of the image height that the smallest person's joints and a head's margin take, in the middle of a sequence."""
 
 
@@ -86,8 +86,8 @@ def _too_large(camera: Camera, joints: Array, share: float) -> bool:
         if (depth < 0.5).any() or np.isnan(uv).any():
             return True
         margin = 0.12 * camera.intrinsics[0, 0] / depth.min()
-        low, high = uv.min((0, 1)) - margin, uv.max((0, 1)) + margin
-        out = out or bool((low < [0, -0.01 * height]).any() or (high > [width, 1.02 * height]).any())
+        low, high = uv.min((0, 1)) - margin / 2, uv.max((0, 1)) + margin / 2
+        out = out or bool((low < 0).any() or (high > [width, 1.04 * height]).any())
         middle = uv[len(uv) // 2, :, 1]
         spans.append((np.ptp(middle) + 2 * margin) / height)
     return min(spans) > share or out

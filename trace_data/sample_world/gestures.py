@@ -15,14 +15,14 @@ Array = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator], Array]
 
 ACTIVITIES = {
-    "walk": 0.25,
-    "run": 0.07,
-    "turn": 0.1,
-    "stand": 0.24,
-    "crouch": 0.11,
-    "lunge": 0.1,
-    "kick": 0.07,
-    "bow": 0.06,
+    "walk": 0.3,
+    "run": 0.03,
+    "turn": 0.14,
+    "stand": 0.39,
+    "crouch": 0.04,
+    "lunge": 0.04,
+    "kick": 0.03,
+    "bow": 0.03,
 }
 """What a person does, and how often."""
 
@@ -84,14 +84,14 @@ def wobble(rng: np.random.Generator, times: Array, size: float, channels: int) -
 
 
 ARMS: dict[str, tuple[float, list[float], list[float]]] = {
-    "hang": (0.16, [-0.3, -0.2, 0.16, -0.3, 0.1], [0.35, 0.2, 0.4, 0.3, 0.6]),
-    "wave": (0.13, [0, -0.2, 1.3, -1.7, 0.7], [0, 0.5, 2.1, -1.0, 1.8]),
-    "point": (0.17, [0, 0, 0.9, -0.8, 0], [0, 1.6, 1.9, 0.5, 0.35]),
-    "raise": (0.13, [0, -0.2, 2.2, -0.6, 0], [0, 0.7, 2.9, 0.6, 0.6]),
-    "hold": (0.15, [-0.2, -0.1, 0.2, -0.5, 1.2], [0.5, 0.6, 0.7, 0.3, 2.1]),
-    "akimbo": (0.06, [-0.6, -0.5, 0.65, 0.9, 1.5], [-0.2, -0.2, 0.95, 1.2, 1.9]),
-    "back": (0.06, [-1.0, -0.3, 0.2, -0.3, 0.1], [-0.4, 0.2, 0.6, 0.3, 0.9]),
-    "any": (0.14, [-0.3, -0.4, 0.3, -1.2, 0], [0.4, 1.5, 2.6, 0.8, 2.0]),
+    "hang": (0.56, [-0.3, -0.2, 0.16, -0.3, 0.1], [0.35, 0.2, 0.4, 0.3, 0.6]),
+    "wave": (0.07, [0, -0.2, 1.3, -1.7, 0.7], [0, 0.5, 2.1, -1.0, 1.8]),
+    "point": (0.08, [0, 0, 0.9, -0.8, 0], [0, 1.6, 1.9, 0.5, 0.35]),
+    "raise": (0.04, [0, -0.2, 2.0, -0.6, 0], [0, 0.7, 2.8, 0.6, 0.6]),
+    "hold": (0.12, [-0.2, -0.1, 0.2, -0.5, 1.2], [0.5, 0.6, 0.7, 0.3, 2.1]),
+    "akimbo": (0.05, [-0.4, -0.4, 0.8, 0.8, 1.2], [-0.1, -0.1, 1.05, 1.1, 1.5]),
+    "back": (0.03, [-1.0, -0.3, 0.2, -0.3, 0.1], [-0.4, 0.2, 0.6, 0.3, 0.9]),
+    "any": (0.05, [-0.3, -0.4, 0.2, -1.2, 0], [0.4, 1.5, 2.2, 0.8, 2.0]),
 }
 """How often an arm does something, and the range of its five angles (see `Controls.arms`)."""
 
@@ -128,7 +128,7 @@ def _bump(phase: Array, centre: float, width: float) -> Array:
 def _stride(rng: np.random.Generator, times: Array, made: Controls) -> None:
     """Walking, running, or stepping round: a leg's cycle begins at heel strike and stands until half of it."""
     run, turn = made.kind == "run", made.kind == "turn"
-    reach = rng.uniform(0.15, 0.3) if turn else rng.uniform(0.55, 0.75) if run else rng.uniform(0.35, 0.52)
+    reach = rng.uniform(0.15, 0.3) if turn else rng.uniform(0.5, 0.7) if run else rng.uniform(0.3, 0.48)
     rate = rng.uniform(1.2, 1.45) if run else rng.uniform(0.8, 1.05)
     lift = (1.6 if run else 1.0) * rng.uniform(0.85, 1.1)
     phase = 2 * np.pi * rate * times[:, None] + rng.uniform(0, 2 * np.pi) + np.array([0, np.pi])
@@ -143,8 +143,8 @@ def _stride(rng: np.random.Generator, times: Array, made: Controls) -> None:
     if turn:
         made.pelvis[:, 1] += rng.choice([-1, 1]) * rng.uniform(1.2, 3) * (times - times.mean())
     made.trunk[:, 1] += 0.2 * np.cos(phase[:, 0])
-    if rng.uniform() < 0.65:
-        swing = -np.cos(phase) * rng.uniform(0.35, 0.7)
+    if rng.uniform() < 0.75:
+        swing = -np.cos(phase) * rng.uniform(0.25, 0.55)
         made.arms[..., 0] = swing * (1.2 if run else 1.0)
         made.arms[..., 1] = rng.uniform(-0.1, 0.2)
         made.arms[..., 2] = rng.uniform(0.16, 0.32)
@@ -158,7 +158,7 @@ def _plant(rng: np.random.Generator, times: Array, made: Controls) -> None:
     With thigh and shin of length 1, hips `drop` above the ankles and the thigh at angle a, the shin leans by
     acos(drop - cos a).
     """
-    low, high = {"stand": (1.93, 1.99), "crouch": (1.15, 1.7), "lunge": (1.4, 1.8), "bow": (1.85, 1.97)}[made.kind]
+    low, high = {"stand": (1.93, 1.99), "crouch": (1.3, 1.75), "lunge": (1.5, 1.85), "bow": (1.85, 1.97)}[made.kind]
     front = int(rng.integers(2))
 
     def draw(r: np.random.Generator) -> Array:

@@ -1,4 +1,4 @@
-"""`make_sample`: the whole sample world in one folder, from a seed, by several processes, whatever interrupted it before."""
+"""`make_sample`: the whole sample world in one folder, from a seed, by several processes, resumed when interrupted."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _finished(folder: Path) -> set[int]:
 def _write(file: Path, text: str) -> None:
     unfinished = file.with_name(file.name + ".part")
     unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, file)
+    unfinished.replace(file)
 
 
 @contextmanager

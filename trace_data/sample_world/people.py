@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.sample_world.render import CLOTHES, LIMBS
+from trace_data.sample_world.figure import CLOTHES, LIMBS
 
 Array = npt.NDArray[np.float64]
 Split = Literal["train", "validation", "test"]

@@ -117,8 +117,10 @@ def _write_array(values: npt.NDArray[np.generic], file: IO[bytes]) -> None:
     file.write(b"cnumpy\ndtype\n")
     _write((kind.str[1:], 0, 1), file)
     file.write(b"R")
-    _write((3, order, None, None, None, -1, -1, 0), file)
+    # only types of varying width, such as text, say how wide they are
+    width = (kind.itemsize, kind.alignment) if kind.kind in "SU" else (-1, -1)
+    _write((3, order, None, None, None, *width, 0), file)
     file.write(b"b")
     _write(False, file)  # C order
-    _write_bytes(np.ascontiguousarray(values, kind).data.cast("B"), file)
+    _write_bytes(memoryview(np.ascontiguousarray(values, kind).tobytes()), file)
     file.write(b"tb")

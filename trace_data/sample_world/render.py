@@ -6,81 +6,21 @@ Pixel convention: the centre of the top-left pixel is (0, 0).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
 
 from trace_data.sample_world.backdrop import Backdrop, fixed
 from trace_data.sample_world.cameras import Camera
-from trace_data.sample_world.free_body import PARTS, FreeBody, load_free_body
+from trace_data.sample_world.figure import Figure
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
 
-LIMBS = ("upper_arm", "forearm", "hand", "thigh", "shin", "foot")
-CLOTHES = ("skin", "hair", "top", "mark", "shorts", *(f"left_{n}" for n in LIMBS), *(f"right_{n}" for n in LIMBS))
-"""What a face of the mesh can be dressed in."""
-_OF_JOINT = {
-    **dict.fromkeys((3, 6, 9, 13, 14), "top"), 0: "shorts", 12: "skin", 15: "skin",
-    1: "left_thigh", 4: "left_shin", 7: "left_foot", 10: "left_foot",
-    2: "right_thigh", 5: "right_shin", 8: "right_foot", 11: "right_foot",
-    16: "left_upper_arm", 18: "left_forearm", 20: "left_hand", 22: "left_hand",
-    17: "right_upper_arm", 19: "right_forearm", 21: "right_hand", 23: "right_hand",
-}  # fmt: skip
 FINE = 2
 """Samples a pixel in each direction."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Figure:
-    """The coarse mesh of one kind of body: n vertices, F faces."""
-
-    body: FreeBody
-    vertices: Ints
-    """(n,) vertex ids of the body that are drawn."""
-    faces: Ints
-    """(F, 3) into `vertices`, counter-clockwise from outside."""
-    clothes: Ints
-    """(F,) into `CLOTHES`."""
-    bone: Ints
-    """(n,) the joint that moves each vertex most."""
-    smooth: csr_matrix
-    """(F, F) averages a face with those that share a vertex with it."""
-
-
-@lru_cache(maxsize=4)
-def load_figure(gender: str) -> Figure:
-    """The figure of a "male" or "female" body."""
-    body = load_free_body("male" if gender == "male" else "female")
-    vertices, faces = np.unique(body.lod_faces, return_inverse=True)
-    faces = faces.reshape(-1, 3)
-    weights = body.weights[vertices]
-    joint = weights[faces].sum(1).argmax(1)
-    clothes = np.array([CLOTHES.index(_OF_JOINT[int(j)]) for j in joint])
-    hair = (body.parts[vertices[faces]] == PARTS.index("hair")).sum(1) >= 2
-    clothes[hair] = CLOTHES.index("hair")
-
-    rest = body.v_template[vertices]
-    joints = body.J_regressor @ body.v_template
-    corners = rest[faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    place = corners.mean(1)
-    chest = (
-        (clothes == CLOTHES.index("top"))
-        & (normal[:, 2] > 0.4 * np.linalg.norm(normal, axis=1))
-        & (np.abs(place[:, 0]) < 0.085)
-        & (place[:, 1] > joints[0, 1] + 0.35 * (joints[12, 1] - joints[0, 1]))
-        & (place[:, 1] < joints[0, 1] + 0.85 * (joints[12, 1] - joints[0, 1]))
-    )
-    clothes[chest] = CLOTHES.index("mark")
-    ones = np.ones(faces.size)
-    touch = csr_matrix((ones, (np.repeat(np.arange(len(faces)), 3), faces.ravel())), (len(faces), len(vertices)))
-    smooth = touch @ touch.T
-    return Figure(body, vertices, faces, clothes, weights.argmax(1), csr_matrix(smooth))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +29,11 @@ class Actor:
 
     figure: Figure
     points: Array
-    """(n, 3) world metres."""
+    """(N, 3) world metres."""
     pixels: Array
-    """(n, 2)."""
+    """(N, 2)."""
     depth: Array
-    """(n,) metres."""
+    """(N,) metres."""
     colours: Array
     """(len(CLOTHES), 3) BGR, 0 to 255."""
 

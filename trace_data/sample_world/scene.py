@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -12,18 +12,19 @@ import numpy.typing as npt
 
 from trace_data.sample_world.backdrop import Backdrop, draw_backdrop
 from trace_data.sample_world.cameras import Camera, draw_camera
+from trace_data.sample_world.figure import Figure, load_figure
 from trace_data.sample_world.free_body import FreeBody
 from trace_data.sample_world.gestures import ACTIVITIES
 from trace_data.sample_world.motion import Motion, Skeleton, draw_motion
 from trace_data.sample_world.people import Person, Role, draw_person
-from trace_data.sample_world.render import Actor, Figure, Seen, draw_frame, load_figure
+from trace_data.sample_world.render import Actor, Seen, draw_frame
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
 
 FPS = 30.0
 ASPECT = 4 / 3
-JPEG_QUALITY = 92
+JPEG_QUALITY = 90
 _SCENE = 3
 
 FACE_VERTICES = {0: 332, 14: 6260, 15: 2800, 16: 4071, 17: 583}
@@ -43,11 +44,18 @@ class Performance:
     motion: Motion
     """At 60 Hz, 2T moments; every second one is a frame."""
     points: Array
-    """(T, n, 3) drawn vertices, world metres."""
+    """(T, N, 3) drawn points, world metres."""
     joints: Array
     """(T, 24, 3) world metres."""
     marks: Array
     """(T, 18, 3) the COCO_18 points, world metres."""
+
+    def moved(self, shift: Array) -> Performance:
+        """The same part, played `shift` (3,) metres away."""
+        motion = replace(self.motion, translation=self.motion.translation + shift)
+        return replace(
+            self, motion=motion, points=self.points + shift, joints=self.joints + shift, marks=self.marks + shift
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,7 @@ def draw_scene(seed: int, index: int, role: Role, frames: int, height: int) -> S
         # the golden ratio spreads the directions that people face evenly over all sequences
         heading = azimuth + 2 * np.pi * ((index * 0.618034 + order * 0.381) % 1.0)
         performances.append(_perform(rng, draw_person(seed, role.people[order]), kind, times, heading, place))
+    _part(performances)
     size = (2 * round(height * ASPECT / 2), height)
     joints = np.stack([p.joints for p in performances])
     camera = draw_camera(rng, times[::2], joints, size, azimuth)
@@ -99,7 +108,7 @@ def draw_scene(seed: int, index: int, role: Role, frames: int, height: int) -> S
         backdrop=backdrop,
         light=light,
         ambient=rng.uniform(0.45, 0.6),
-        grain=np.rint(rng.normal(0, rng.uniform(1.5, 4), (height + 32, size[0] + 32, 3))).astype(np.int16),
+        grain=np.rint(rng.normal(0, rng.uniform(1, 2.5), (height + 32, size[0] + 32, 3))).astype(np.int16),
         cuts=rng.integers(0, 32, (frames, 2)),
     )
 
@@ -135,12 +144,26 @@ def _places(rng: np.random.Generator, number: int, azimuth: float) -> Array:
     """(number, 2) x and z where people are in the middle: two stand side by side or one partly behind the other."""
     if number == 1:
         return np.zeros((1, 2))
-    aside, behind = rng.choice([-1, 1]) * rng.uniform(0.25, 0.9), rng.choice([-1, 1]) * rng.uniform(0.15, 0.5)
+    aside, behind = rng.choice([-1, 1]) * rng.uniform(0.2, 0.85), rng.choice([-1, 1]) * rng.uniform(0.1, 0.35)
     apart = np.array([aside, behind])
-    apart *= max(1.0, 0.75 / np.linalg.norm(apart))
+    apart *= max(1.0, 0.65 / np.linalg.norm(apart))
     ahead, right = np.array([np.sin(azimuth), np.cos(azimuth)]), np.array([-np.cos(azimuth), np.sin(azimuth)])
     other: Array = apart[0] * right + apart[1] * ahead
     return np.stack([-other / 2, other / 2])
+
+
+def _part(performances: list[Performance]) -> None:
+    """Move the second of two people away until they no longer touch."""
+    if len(performances) < 2:
+        return
+    first, second = performances
+    away = (second.joints - first.joints).mean((0, 1)) * [1, 0, 1]
+    for _ in range(20):
+        gap = np.linalg.norm(first.joints[:, :, None] - second.joints[:, None], axis=-1).min()
+        if gap > 0.22:
+            break
+        second = second.moved(0.08 * away / np.linalg.norm(away))
+    performances[1] = second
 
 
 def _perform(
@@ -159,7 +182,7 @@ def _perform(
     marks[:, list(BODY_JOINTS)] = joints[:, list(BODY_JOINTS.values())]
     marks[:, list(FACE_VERTICES)] = vertices[:, drawn : drawn + len(FACE_VERTICES)]
     marks[:, list(HIP_ROWS)] = regressor[list(HIP_ROWS.values())] @ vertices[:, drawn + len(FACE_VERTICES) :]
-    return Performance(person, figure, motion, vertices[:, :drawn], joints, marks)
+    return Performance(person, figure, motion, figure.points(vertices[:, :drawn]), joints, marks)
 
 
 @lru_cache(maxsize=4)

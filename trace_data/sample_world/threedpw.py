@@ -1,9 +1,7 @@
-"""Scenes of the sample world as files of 3DPW's official release (fact sheet datasets.md, sections 8 and 10, row 11)."""
+"""Scenes of the sample world as files of 3DPW's official release (fact sheet datasets.md, sections 8 and 10)."""
 
 from __future__ import annotations
 
-import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import cv2
 import numpy as np
 
 from trace_data.sample_world.people import Role
+from trace_data.sample_world.python2_pickle import write_python2_pickle
 from trace_data.sample_world.scene import JPEG_QUALITY, Scene, detections, draw_scene, render_scene
 
 SYNTHETIC = "trace sample world"
@@ -34,9 +33,8 @@ def write_sequence(folder: Path, seed: int, index: int, role: Role, frames: int,
     target = folder / "sequenceFiles" / role.split / f"{scene.name}.pkl"
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".part")
-    with unfinished.open("wb") as file:
-        pickle.dump(annotation(scene, points), file, protocol=2)
-    os.replace(unfinished, target)
+    write_python2_pickle(annotation(scene, points), unfinished)
+    unfinished.replace(target)
     return scene.name
 
 

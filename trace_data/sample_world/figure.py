@@ -1,0 +1,105 @@
+"""The people of the sample world as coarse meshes in clothes, with seams as sharp as the pictures need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from trace_data.sample_world.free_body import PARTS, FreeBody, load_free_body
+
+Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+LIMBS = ("upper_arm", "forearm", "hand", "thigh", "shin", "foot")
+CLOTHES = ("skin", "hair", "top", "mark", "shorts", *(f"left_{n}" for n in LIMBS), *(f"right_{n}" for n in LIMBS))
+"""What a face of the mesh can wear. The mark is on the chest only, so that front and back differ."""
+OF_JOINT = (
+    "shorts", "left_thigh", "right_thigh", "top", "left_shin", "right_shin", "top", "left_foot", "right_foot", "top",
+    "left_foot", "right_foot", "skin", "top", "top", "skin", "left_upper_arm", "right_upper_arm", "left_forearm",
+    "right_forearm", "left_hand", "right_hand", "left_hand", "right_hand",
+)  # fmt: skip
+"""What the part of the body wears that each of the 24 joints moves."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Figure:
+    """The mesh that is drawn for one kind of body: N points, F faces."""
+
+    body: FreeBody
+    vertices: Ints
+    """(n,) vertex ids of the body that are posed."""
+    seam: tuple[Ints, Ints, Array]
+    """The other N - n points lie on edges between two posed vertices: their rows (N - n) twice, and the way between."""
+    faces: Ints
+    """(F, 3) into the points, counter-clockwise from outside."""
+    clothes: Ints
+    """(F,) into `CLOTHES`."""
+    bone: Ints
+    """(N,) the joint that moves each point most."""
+    smooth: csr_matrix
+    """(F, F) adds up what the faces that share a point with a face have."""
+
+    def points(self, posed: Array) -> Array:
+        """All points (T, N, 3) from the posed vertices (T, n, 3)."""
+        start, end, way = self.seam
+        return np.concatenate([posed, posed[:, start] + way[:, None] * (posed[:, end] - posed[:, start])], axis=1)
+
+
+@lru_cache(maxsize=4)
+def load_figure(gender: str) -> Figure:
+    """The figure of a "male" or "female" body."""
+    body = load_free_body("male" if gender == "male" else "female")
+    vertices, faces = np.unique(body.lod_faces, return_inverse=True)
+    worn, field = _wear(body, vertices)
+    faces, clothes, seam = _cut(faces.reshape(-1, 3), worn, field)
+    bone = body.weights[vertices].argmax(1)
+    bone = np.concatenate([bone, bone[seam[0]]])
+    rows = np.repeat(np.arange(len(faces)), 3)
+    touch = csr_matrix((np.ones(faces.size), (rows, faces.ravel())), (len(faces), len(bone)))
+    return Figure(body, vertices, seam, faces, clothes, bone, csr_matrix(touch @ touch.T))
+
+
+def _wear(body: FreeBody, vertices: Ints) -> tuple[Ints, Array]:
+    """What each vertex wears (n,), and how clearly it would wear each piece (n, len(CLOTHES)): seams lie where two tie."""
+    field = np.zeros((len(vertices), len(CLOTHES)))
+    for joint, name in enumerate(OF_JOINT):
+        field[:, CLOTHES.index(name)] += body.weights[vertices, joint]
+    skin, hair, top, mark = (CLOTHES.index(name) for name in ("skin", "hair", "top", "mark"))
+    field[:, hair] = np.where(body.parts[vertices] == PARTS.index("hair"), 2 * field[:, skin], 0)
+    rest, joints = body.v_template[vertices], body.J_regressor @ body.v_template
+    tall = joints[12, 1] - joints[0, 1]
+    away = np.hypot(rest[:, 0] / 0.1, (rest[:, 1] - joints[0, 1] - 0.62 * tall) / (0.26 * tall))
+    front = rest[:, 2] > joints[12, 2]
+    field[:, mark] = np.where(front, field[:, top] * (2 - away), 0)
+    return field.argmax(1), field
+
+
+def _cut(faces: Ints, worn: Ints, field: Array) -> tuple[Ints, Ints, tuple[Ints, Ints, Array]]:
+    """Cut the faces whose vertices wear two pieces along the seam: faces, clothes, and the points on the seams."""
+    made: list[tuple[int, int, int, int]] = []
+    points: dict[tuple[int, int], tuple[int, float]] = {}
+
+    def between(i: int, j: int) -> int:
+        start, end = min(i, j), max(i, j)
+        if (start, end) not in points:
+            lead = field[[start, end], worn[start]] - field[[start, end], worn[end]]
+            way = float(np.clip(lead[0] / (lead[0] - lead[1]), 0.05, 0.95))
+            points[start, end] = (len(worn) + len(points), way)
+        return points[start, end][0]
+
+    for face in faces.tolist():
+        pieces = [int(worn[v]) for v in face]
+        if len(set(pieces)) != 2:  # all the same, or one of the few corners where three meet
+            made.append((*face, pieces[0]))
+            continue
+        alone = next(k for k in range(3) if pieces.count(pieces[k]) == 1)
+        a, b, c = face[alone], face[alone - 2], face[alone - 1]
+        p, q = between(a, b), between(a, c)
+        made += [(a, p, q, pieces[alone]), (p, b, c, pieces[alone - 1]), (p, c, q, pieces[alone - 1])]
+    table = np.array(made, np.int64)
+    start, end = np.array(list(points), np.int64).T
+    return table[:, :3], table[:, 3], (start, end, np.array([way for _, way in points.values()]))
