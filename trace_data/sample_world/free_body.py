@@ -117,15 +117,15 @@ def load_free_body(kind: Kind) -> FreeBody:
     """The body of one kind; all kinds share faces, vertex order, skinning weights and shape space."""
     with np.load(DATA) as data:
         template = data[f"template_{kind}"] * STEP
-        shapes = np.moveaxis(data["shapedirs"] * STEP, 0, -1)
-        if kind == "infant":  # the variation of an adult, in proportion
-            shapes = shapes * (np.ptp(template[:, 1]) / np.ptp(data["template_neutral"][:, 1] * STEP))
+        # an infant has the offsets of an adult, in proportion
+        scale = np.ptp(template[:, 1]) / np.ptp(data["template_neutral"][:, 1] * STEP) if kind == "infant" else 1.0
+        shapes = np.moveaxis(data["shapedirs"], 0, -1) * (STEP * scale)
         weights = data["weights"].astype(np.float64)
         return FreeBody(
             kind=kind,
             v_template=template,
             shapedirs=np.concatenate([shapes, _fillers(template, shapes.shape[-1])], axis=-1),
-            posedirs=np.ascontiguousarray(np.moveaxis(data["posedirs"], 0, -1)) * STEP,
+            posedirs=np.ascontiguousarray(np.moveaxis(data["posedirs"], 0, -1)) * (STEP * scale),
             weights=weights / weights.sum(axis=1, keepdims=True),
             J_regressor=_rows(data["J_regressor_infant" if kind == "infant" else "J_regressor"]),
             regressor_extra=_rows(data["regressor_extra"]),
