@@ -26,7 +26,7 @@ def write_body_models(folder: Path) -> dict[str, Path]:
     """Write the raw body-model files (fact sheet assets.md, sections A1 to A5) below `folder`.
 
     Returns their paths under the names male, female, neutral, infant, regressor_extra, regressor_h36m and
-    kid_template. Files of the same names are replaced, each by a rename; about 290 MB. Raises OSError.
+    kid_template. Files of the same names are replaced, each by a rename; about 310 MB. Raises OSError.
     """
     paths = {kind: folder / SMPL_FOLDER / name for kind, name in SMPL_FILES.items()}
     paths["infant"] = folder / "smil/smil_web.pkl"
