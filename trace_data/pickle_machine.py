@@ -79,6 +79,8 @@ class Machine:
             self.opcode_at = self.at
             code = self.take(1)[0]
             if code == _STOP:
+                if self.marks or not self.stack:
+                    raise Malformed(f"stops in the middle at byte {self.opcode_at:,}")
                 return self.stack.pop()
             if (value := _VALUES.get(code)) is not None:
                 self.stack.append(value(self))

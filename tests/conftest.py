@@ -1,0 +1,28 @@
+"""What several tests need once: body models in the official format, and the packs made from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def body_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the sample world's body models and side files, as a user would have unpacked them. Read only."""
+    from trace_data.sample_world.bodies import write_body_models
+
+    folder = tmp_path_factory.mktemp("body_models")
+    write_body_models(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def packs(body_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with all packs of `body_models`. Read only."""
+    from trace_data.assets.packs import prepare_smil, prepare_smpl
+
+    folder = tmp_path_factory.mktemp("packs")
+    prepare_smpl([body_models], folder, genders=("male", "female", "neutral"))
+    prepare_smil([body_models], folder)
+    return folder
