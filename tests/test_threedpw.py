@@ -88,6 +88,10 @@ BROKEN = {
     ),
     "a person short": (lambda c: c["poses2d"].pop(), "poses2d is a list of 1, expected a list of 2 people"),
     "text for numbers": (lambda c: c.update(cam_intrinsics="none"), "cam_intrinsics is no array of numbers"),
+    "no frames": (
+        lambda c: c.update(poses=[np.zeros((0, 72))] * 2),
+        "poses has no frames",
+    ),
     "unknown gender": (lambda c: c.update(genders=["x", "f"]), r"genders\[0\] is 'x', expected m or f"),
     "few betas": (lambda c: c["betas"].__setitem__(1, np.zeros(6)), r"betas\[1\] has 6 coefficients"),
     "a renamed file": (lambda c: c.update(sequence="other"), "sequence is 'other', expected 'train_walk_00'"),

@@ -52,7 +52,7 @@ class Bodies:
         body = person.body
         if body is None or not person.body_valid.any():
             return NOTHING_ADDED
-        joints = self.model(body.gender).joints44(body.pose, body.betas) + body.translation[:, None]
+        joints = self.model(body.gender).joints44(body.pose, body.betas, body.translation)
         shapes, which = np.unique(body.betas, axis=0, return_inverse=True)
         neutral = shapes
         if body.gender != "neutral":

@@ -118,6 +118,8 @@ def read(ref: SequenceRef) -> SequenceRecord:
         raise source.wrong("sequence", f"is {name!r}", f"{ref.name!r} as the file is called", "a file was renamed")
     poses = source.people("poses", (-1, 72))
     frames, people = len(poses[0]), len(poses)
+    if frames == 0:
+        raise source.wrong("poses", "has no frames", "at least one")
     camera = _camera(source, ref, frames)
     columns = {
         "trans": source.people("trans", (frames, 3), people),
@@ -230,9 +232,19 @@ def _camera(source: _Source, ref: SequenceRef, frames: int) -> Camera:
             f"as many images in {ref.images}: it has {len(numbers)}, image_{lost[0]:05d}.jpg is missing",
             "images were lost, or they belong to another sequence: copy imageFiles again",
         )
-    first = ref.images / "image_00000.jpg"
-    width, height = image_size(read_bytes(first), first)
+    width, height = _frame_size(ref, frames)
     return Camera(width=width, height=height, intrinsics=intrinsics[None], camera_from_world=extrinsics, moving=True)
+
+
+def _frame_size(ref: SequenceRef, frames: int) -> tuple[int, int]:
+    """From the first whole image: broken ones are for whoever reads all images, so that all are found at once."""
+    for number in range(frames):
+        file = ref.images / f"image_{number:05d}.jpg"
+        try:
+            return image_size(read_bytes(file), file)
+        except AnnotationError as error:
+            broken = error
+    raise broken
 
 
 def _person(

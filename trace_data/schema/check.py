@@ -18,6 +18,8 @@ FAR_OUTSIDE = 4.0
 """2D points may leave the frame by this many frame sizes before they count as broken."""
 LARGEST_DISTANCE = 1000.0
 """Metres; anything farther from the world's origin is a wrong unit."""
+LARGEST_BODY = 4.0
+"""Metres between the joints of one person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,7 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
     if person.joints3d is not None:
         yield from _keypoints(f"{who}.joints3d", person.joints3d, frames, 4)
         yield from _far(f"{who}.joints3d", person.joints3d.points[..., :3])
+        yield from _extent(f"{who}.joints3d", person.joints3d)
         yield from _depth(f"{who}.joints3d", person.joints3d, record.camera, frames)
 
 
@@ -137,6 +140,15 @@ def _far(key: str, metres: npt.NDArray[np.float64]) -> Iterator[Finding]:
         largest = float(np.nanmax(np.abs(metres), initial=0.0))
     if largest > LARGEST_DISTANCE:
         yield _error(key, f"{largest:,.0f} m from the origin", "millimetres taken for metres")
+
+
+def _extent(key: str, joints: Keypoints) -> Iterator[Finding]:
+    known = np.where(joints.points[..., 3:] > 0, joints.points[..., :3], np.nan)
+    if np.isfinite(known).any():
+        counted = np.isfinite(known).any(axis=(1, 2))
+        extent = float((np.nanmax(known[counted], axis=1) - np.nanmin(known[counted], axis=1)).max())
+        if not extent < LARGEST_BODY:
+            yield _error(key, f"one body's joints lie {extent:,.1f} m apart", "millimetres taken for metres")
 
 
 def _keypoints(key: str, keypoints: Keypoints, frames: int, width: int) -> Iterator[Finding]:
