@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -132,10 +133,16 @@ def find_sources(sources: Sequence[Path]) -> SourceSet:
     files: list[SourceFile] = []
     for place in sources:
         place = place.expanduser()
-        if place.is_dir():
+        try:
+            mode = place.stat().st_mode
+        except OSError as error:
+            raise AssetError(
+                f"cannot be opened: {error.strerror}",
+                where=place,
+                hint="give --source a folder, a file or a downloaded zip",
+            ) from error
+        if stat.S_ISDIR(mode):
             files.extend(_in_folder(place))
-        elif not place.exists():
-            raise AssetError("does not exist", where=place, hint="give --source a folder, a file or a downloaded zip")
         elif place.suffix.lower() == ".zip":
             files.extend(_in_zip(place))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -49,11 +50,14 @@ def load_pack(path: Path) -> Arrays:
 
 
 def same_pack(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> bool | None:
-    """Whether the file holds exactly these arrays; None when there is no file."""
-    if not path.exists():
-        return None
+    """Whether the file holds exactly these arrays; None when there is no file. Raises OutputError where none may look."""
     try:
+        path.stat()
         found = _load(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise OutputError(f"cannot be looked at: {error.strerror}", where=path, hint="give another --out") from error
     except AssetError:
         return False
     return list(found) == list(arrays) and all(
@@ -79,7 +83,8 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise OutputError(
             f"cannot be written: {error.strerror or error}", where=path, hint="free some space or give another --out"
         ) from error

@@ -178,7 +178,7 @@ def _check_no_twin(gender: str, body: RawBody, bodies: Mapping[str, RawBody], fo
     twins += [file.where for file in others if file.size() == size and file.sha256() == body.sha256]
     for name in GENDERS:
         pack = out / f"SMPL_{name.upper()}.pth"
-        if name != gender and name not in bodies and pack.exists() and _same(_template(pack), body):
+        if name != gender and name not in bodies and _same(_template(pack), body):
             twins.append(str(pack))
     if twins:
         raise AssetError(
@@ -192,7 +192,7 @@ def _template(pack: Path) -> npt.NDArray[Any]:
     try:
         return load_pack(pack)["v_template"]
     except AssetError:
-        # a damaged pack of another gender is not this run's business
+        # there is none, or it is damaged: not this run's business
         return np.empty((0, 3))
 
 
