@@ -42,7 +42,6 @@ _steps: _Steps | None = None
 def _begin(messages: Any) -> None:
     global _steps  # a queue reaches the workers of a pool only through their initialiser
     _steps = _Steps(messages)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     import cv2
 
     cv2.setNumThreads(1)
@@ -65,6 +64,19 @@ def _call(function: Callable[[Task, Progress], Result], task: Task) -> Result:
         _steps.flush()
 
 
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started here give their linear algebra one thread: it is read when a library is first loaded."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    added = {name: "1" for name in names if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
 def spread(
     function: Callable[[Task, Progress], Result], tasks: Sequence[Task], *, jobs: int, progress: Progress
 ) -> Iterator[tuple[int, Result]]:
@@ -82,9 +94,10 @@ def spread(
         min(jobs, len(tasks)), mp_context=context, initializer=_begin, initargs=(messages,)
     )  # fmt: skip
     try:
-        waiting: dict[Future[Result], int] = {
-            pool.submit(_call, function, task): number for number, task in enumerate(tasks)
-        }
+        with _one_thread_each():
+            waiting: dict[Future[Result], int] = {
+                pool.submit(_call, function, task): number for number, task in enumerate(tasks)
+            }
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             with contextlib.suppress(queue.Empty):
