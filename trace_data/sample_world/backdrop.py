@@ -14,6 +14,8 @@ from trace_data.sample_world.cameras import Camera
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
 TEXELS = 256
+FADE = 0.2
+"""Share of the picture's height, below the far end of the floor, over which its texture comes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,28 @@ class Backdrop:
         """The picture (H, W, 3), and the mask (H, W) of the floor in it (0 or 255)."""
         pose, K = camera.camera_from_world[frame], camera.intrinsics
         R, t = pose[:3, :3], pose[:3, 3]
-        image = _warp(self.wall, K @ (R @ self.wall_from + np.outer(t, [0, 0, 1])), camera.size, cv2.BORDER_REPLICATE)
-        texel = self.floor_scale / TEXELS
-        ground = np.array([[texel, 0, 0], [0, 0, 0], [0, texel, 0]])
-        floor = _warp(self.floor, K @ (R @ ground + np.outer(t, [0, 0, 1])), camera.size, cv2.BORDER_WRAP)
-        mask = np.zeros(image.shape[:2], np.uint8)
+        width, height = camera.size
         line = camera_pixels(K, R, t, self.foot)
-        polygon = np.concatenate([line, line[::-1] + np.array([0, 20 * image.shape[0]])])
-        cv2.fillConvexPoly(mask, fixed(polygon), 255, cv2.LINE_8, 4)
-        cv2.copyTo(floor, mask, image)
+        # the rows where the floor begins and where the wall ends: only what is seen is warped
+        slope = (line[1, 1] - line[0, 1]) / (line[1, 0] - line[0, 0])
+        ends = line[0, 1] + slope * (np.array([0, width]) - line[0, 0])
+        first, last = (int(np.clip(y, 1, height - 1)) for y in (ends.min() - 1, ends.max() + 2))
+
+        image = np.empty((height, width, 3), np.uint8)
+        wall = K @ (R @ self.wall_from + np.outer(t, [0, 0, 1]))
+        image[:last] = _warp(self.wall, wall, (width, last), cv2.BORDER_REPLICATE)
+        texel = self.floor_scale / TEXELS
+        ground = K @ (R @ np.array([[texel, 0, 0], [0, 0, 0], [0, texel, 0]]) + np.outer(t, [0, 0, 1]))
+        raised = np.array([[1.0, 0, 0], [0, 1, -first], [0, 0, 1]]) @ ground
+        floor = _warp(self.floor, raised, (width, height - first), cv2.BORDER_WRAP)
+        # far texels are finer than pixels: they run together into the mean colour instead of flickering
+        row = np.arange(height - first, dtype=np.float32)[:, None]
+        sharp = np.minimum(row / (FADE * height), 1).repeat(width, 1)
+        floor = cv2.blendLinear(floor, np.full_like(floor, self.floor.mean((0, 1))), sharp, 1 - sharp)
+        mask = np.zeros((height, width), np.uint8)
+        polygon = np.concatenate([line, line[::-1] + np.array([0, 20 * height])])
+        cv2.fillConvexPoly(mask, fixed(polygon), [255], cv2.LINE_8, 4)
+        cv2.copyTo(floor, mask[first:], image[first:])
         for box in self.boxes:
             corners = camera_pixels(K, R, t, box.corners)
             for side, colour in zip(SIDES, box.colours):

@@ -61,8 +61,7 @@ def draw_camera(rng: np.random.Generator, times: Array, joints: Array, size: tup
     near, far = 1.3, 9.0
     for _ in range(12):
         distance = (near + far) / 2
-        seen = at(distance)
-        if _too_large(seen, joints, share):
+        if _too_large(at(distance), joints, share):
             near = distance
         else:
             far = distance
@@ -85,9 +84,10 @@ def _too_large(camera: Camera, joints: Array, share: float) -> bool:
         uv, depth = camera.pixels(person)
         if (depth < 0.5).any() or np.isnan(uv).any():
             return True
-        margin = 0.12 * camera.intrinsics[0, 0] / depth.min()
-        low, high = uv.min((0, 1)) - margin / 2, uv.max((0, 1)) + margin / 2
+        metre = camera.intrinsics[0, 0] / depth.min()
+        # from the outermost joints to the skin: fingers aside, the crown above, the soles below
+        low, high = uv.min((0, 1)) - metre * np.array([0.06, 0.18]), uv.max((0, 1)) + metre * 0.06
         out = out or bool((low < 0).any() or (high > [width, 1.04 * height]).any())
         middle = uv[len(uv) // 2, :, 1]
-        spans.append((np.ptp(middle) + 2 * margin) / height)
+        spans.append((np.ptp(middle) + 0.24 * metre) / height)
     return min(spans) > share or out

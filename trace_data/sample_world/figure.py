@@ -64,7 +64,7 @@ def load_figure(gender: str) -> Figure:
 
 
 def _wear(body: FreeBody, vertices: Ints) -> tuple[Ints, Array]:
-    """What each vertex wears (n,), and how clearly it would wear each piece (n, len(CLOTHES)): seams lie where two tie."""
+    """What each vertex wears (n,), and how much it is for each piece (n, len(CLOTHES)): seams lie where two tie."""
     field = np.zeros((len(vertices), len(CLOTHES)))
     for joint, name in enumerate(OF_JOINT):
         field[:, CLOTHES.index(name)] += body.weights[vertices, joint]

@@ -80,7 +80,8 @@ def keyed(rng: np.random.Generator, times: Array, draw: Draw) -> Array:
 def wobble(rng: np.random.Generator, times: Array, size: float, channels: int) -> Array:
     """Slow small unrest, (T, channels), about `size` large."""
     rate, phase = rng.uniform(1.5, 5, (2, channels)), rng.uniform(0, 2 * np.pi, (2, channels))
-    return size / 2 * np.sin(times[:, None, None] * rate + phase).sum(1)
+    unrest: Array = size / 2 * np.sin(times[:, None, None] * rate + phase).sum(1)
+    return unrest
 
 
 ARMS: dict[str, tuple[float, list[float], list[float]]] = {
@@ -104,13 +105,10 @@ def draw_arms(rng: np.random.Generator, times: Array) -> Array:
         picked[1] = picked[0]
     arms = np.zeros((len(times), 2, 5))
     for side, name in enumerate(names[i] for i in picked):
-        _, low, high = ARMS[name]
-        centre = rng.uniform(low, high)
-
-        def near(r: np.random.Generator, low=low, high=high, centre=centre) -> Array:  # type: ignore[no-untyped-def]
-            return 0.65 * centre + 0.35 * r.uniform(low, high)
-
-        arms[:, side] = keyed(rng, times, near)
+        low, high = np.array(ARMS[name][1:])
+        home = rng.uniform(size=5)
+        away = keyed(rng, times, lambda r: r.uniform(size=5))
+        arms[:, side] = low + (0.65 * home + 0.35 * away) * (high - low)
         if name == "wave":
             beat = np.sin(2 * np.pi * rng.uniform(1.2, 2.2) * times + rng.uniform(0, 6))
             arms[:, side, 4] += rng.uniform(0.2, 0.45) * beat

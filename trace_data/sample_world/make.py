@@ -62,7 +62,7 @@ class SampleSummary:
     """In all sequences together."""
     people: int
     seconds: float
-    """Wall time of the run that completed it."""
+    """Wall time of the run that completed it; 0 when the files were read only."""
 
     @property
     def body_models(self) -> Path:
@@ -122,7 +122,7 @@ def make_sample(
             seconds=time.monotonic() - begun,
         )
         numbers = {**asdict(parameters), "people": summary.people, "frames_in_all": summary.frames}
-        _write(out / DONE, json.dumps({**numbers, "synthetic": True, "seconds": round(summary.seconds, 1)}, indent=1))
+        _write(out / DONE, json.dumps({**numbers, "synthetic": True}, indent=1))
         (out / STARTED).unlink()
     progress.end(f"{summary.frames} frames of {summary.people} people in {summary.seconds:.0f} s")
     return summary
@@ -132,7 +132,7 @@ def read_summary(out: Path) -> SampleSummary | None:
     """What a complete sample world in `out` holds; None when there is none or it was interrupted."""
     try:
         found = json.loads((out / DONE).read_text(encoding="utf-8"))
-        return SampleSummary(out, found["sequences"], found["frames_in_all"], found["people"], found["seconds"])
+        return SampleSummary(out, found["sequences"], found["frames_in_all"], found["people"], 0.0)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -65,7 +65,7 @@ def cast(seed: int, sequences: int) -> list[Role]:
         waiting: list[int] = []
         for _ in range(counts[split]):
             if len(waiting) < 2:
-                waiting += [int(p) for p in first + rng.permutation(people) if p + first not in waiting]
+                waiting = [p for p in (first + rng.permutation(people)).tolist() if p not in waiting] + waiting
             number = 2 if rng.uniform() < PAIRS else 1
             roles.append(Role(split, tuple(waiting.pop() for _ in range(number))))
         first += people

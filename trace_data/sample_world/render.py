@@ -21,6 +21,8 @@ Image = npt.NDArray[np.uint8]
 
 FINE = 2
 """Samples a pixel in each direction."""
+SHADOW = 0.5
+"""Share of the light that a shadow on the floor takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,16 @@ def draw_frame(
     if right > left and bottom > top:
         part = seen.ids[FINE * top : FINE * bottom, FINE * left : FINE * right]
         shape = (int(right - left), int(bottom - top))
-        colour = cv2.resize(table[part], shape, interpolation=cv2.INTER_AREA).astype(np.float32)
-        cover = cv2.resize((part > 0).astype(np.float32), shape, interpolation=cv2.INTER_AREA)
         behind = image[top:bottom, left:right]
-        behind[:] = colour + behind * (1 - cover)[..., None]
+        fine = cv2.resize(behind, (FINE * shape[0], FINE * shape[1]), interpolation=cv2.INTER_NEAREST)
+        cv2.copyTo(np.take(table, part, axis=0), (part > 0).astype(np.uint8), fine)
+        cv2.resize(fine, shape, behind, interpolation=cv2.INTER_AREA)
     return image, seen
 
 
 def _cast_shadows(image: Image, floor: Image, camera: Camera, frame: int, actors: list[Actor], light: Array) -> None:
     """Darken the floor where a body part stands between it and the light."""
-    mask = np.zeros(floor.shape, np.uint8)
+    hulls = np.zeros(floor.shape, np.uint8)
     pose = camera.camera_from_world[frame]
     for actor in actors:
         ground = actor.points - light * (actor.points[:, 1:2] / light[1])
@@ -118,7 +120,10 @@ def _cast_shadows(image: Image, floor: Image, camera: Camera, frame: int, actors
         for bone in range(24):
             part = pixels[actor.figure.bone == bone]
             if len(part) > 2:
-                cv2.fillConvexPoly(mask, cv2.convexHull(part), 255, cv2.LINE_8, 4)
-    mask = cv2.bitwise_and(cv2.blur(mask, (5, 5)), floor)
-    dark = (1 - np.float32(0.5 / 255) * mask)[..., None]
-    image[:] = image * dark
+                cv2.fillConvexPoly(hulls, cv2.convexHull(part), 255, cv2.LINE_8, 4)
+    mask = cv2.bitwise_and(cv2.blur(hulls, (5, 5)), floor)
+    x, y, width, height = cv2.boundingRect(mask)
+    if width:
+        cut = image[y : y + height, x : x + width]
+        bright = cv2.merge([cv2.convertScaleAbs(mask[y : y + height, x : x + width], alpha=-SHADOW, beta=255)] * 3)
+        cv2.multiply(cut, bright, cut, scale=1 / 255)

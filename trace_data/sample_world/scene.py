@@ -24,7 +24,7 @@ Image = npt.NDArray[np.uint8]
 
 FPS = 30.0
 ASPECT = 4 / 3
-JPEG_QUALITY = 90
+JPEG_QUALITY = 88
 _SCENE = 3
 
 FACE_VERTICES = {0: 332, 14: 6260, 15: 2800, 16: 4071, 17: 583}
@@ -108,7 +108,7 @@ def draw_scene(seed: int, index: int, role: Role, frames: int, height: int) -> S
         backdrop=backdrop,
         light=light,
         ambient=rng.uniform(0.45, 0.6),
-        grain=np.rint(rng.normal(0, rng.uniform(1, 2.5), (height + 32, size[0] + 32, 3))).astype(np.int16),
+        grain=np.rint(rng.normal(0, rng.uniform(0.8, 2), (height + 32, size[0] + 32, 3))).astype(np.int16),
         cuts=rng.integers(0, 32, (frames, 2)),
     )
 
@@ -124,7 +124,7 @@ def render_scene(scene: Scene) -> Iterator[tuple[Image, Seen]]:
         ]
         image, seen = draw_frame(scene.backdrop, scene.camera, frame, actors, scene.light, scene.ambient)
         noise = scene.grain[top : top + height, left : left + width]
-        yield cv2.add(image, noise, dtype=cv2.CV_8U), seen
+        yield np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8), seen
 
 
 def detections(scene: Scene, performance: int, frame: int, seen: Seen) -> Array:
