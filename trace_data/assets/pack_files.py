@@ -50,7 +50,7 @@ def load_pack(path: Path) -> Arrays:
 
 
 def same_pack(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> bool | None:
-    """Whether the file holds exactly these arrays; None when there is no file. Raises OutputError where none may look."""
+    """Whether the file holds exactly these arrays, None when there is none. Raises OutputError where we may not look."""
     try:
         path.stat()
         found = _load(path)
