@@ -50,7 +50,7 @@ def load_pack(path: Path) -> Arrays:
 
 
 def same_pack(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> bool | None:
-    """Whether the file holds exactly these arrays, None when there is none. Raises OutputError where we may not look."""
+    """Whether the file holds exactly these arrays, None when there is none. Raises OutputError if access is denied."""
     try:
         path.stat()
         found = _load(path)
