@@ -37,16 +37,17 @@ def problems(report: VerifyReport) -> list[str]:
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_a_whole_dataset_is_clean(folder: Path, depth: str) -> None:
     report = verify(folder, depth, jobs=2 if depth == "content" else 1)
-    assert report.clean and problems(report) == []
+    assert report.ok and problems(report) == []
     dataset = report.datasets[0]
     assert dataset.sequences == {"train": 3, "val": 1, "test": 1} and dataset.frames == 30
     assert dataset.layout == "official (sequenceFiles)" and not dataset.synthetic
     assert dataset.people == (0 if depth == "layout" else 10)
     assert len(dataset.geometry) == (5 if depth == "geometry" else 0)
+    assert (report.largest_reprojection_px is None) == (depth != "geometry")
     for agreement in dataset.geometry:
         assert agreement.reprojection_px is not None and agreement.reprojection_px.worst < 1e-6
         assert agreement.body_mm is None and agreement.swapped == ()
-    assert json.loads(json.dumps(report.to_json()))["datasets"][0]["clean"] is True
+    assert json.loads(json.dumps(report.to_json()))["datasets"][0]["ok"] is True
 
 
 def exchange(content: dict[str, Any]) -> None:
@@ -93,9 +94,9 @@ def test_wrong_annotations_are_found_at_their_depth(folder: Path, case: str) -> 
     content = tiny_3dpw.load(folder, "train", NAME)
     change(content)
     tiny_3dpw.rewrite(folder, "train", NAME, content)
-    assert verify(folder, DEPTHS[DEPTHS.index(depth) - 1]).clean  # type: ignore[arg-type]
+    assert verify(folder, DEPTHS[DEPTHS.index(depth) - 1]).ok  # type: ignore[arg-type]
     report = verify(folder, depth)
-    assert not report.clean
+    assert not report.ok
     assert any(message in what for what in problems(report)), problems(report)
     assert all(NAME in example for problem in report.datasets[0].problems for example in problem.examples)
 
@@ -106,7 +107,7 @@ def test_broken_images_are_one_problem_with_examples(folder: Path) -> None:
         file.write_bytes(file.read_bytes()[: -40 * (number + 1)])
     other = folder / "imageFiles" / "val_walk_00" / "image_00003.jpg"
     cv2.imwrite(str(other), np.zeros((10, 20, 3), np.uint8))
-    assert verify(folder, "layout").clean
+    assert verify(folder, "layout").ok
     short, size = verify(folder, "content").datasets[0].problems
     assert short.count == 5 and "the JPEG ends too early" in short.what and short.hint == "copy the file again"
     assert len(short.examples) == 5 and "image_00005.jpg" in short.examples[4]
@@ -126,14 +127,14 @@ def test_layout_problems(folder: Path) -> None:
     (folder / "sequenceFiles").rename(folder / "sequencefiles")
     assert problems(verify(folder, "geometry")) == [f"error: there is no sequenceFiles/ in it ({folder})"]
     nowhere = verify_datasets([], folder / "nowhere")
-    assert not nowhere.clean and "does not exist" in problems(nowhere)[0]
+    assert not nowhere.ok and "does not exist" in problems(nowhere)[0]
 
 
 def test_images_beyond_the_annotation_are_a_warning(folder: Path) -> None:
     image = folder / "imageFiles" / NAME / "image_00005.jpg"
     (image.parent / "image_00006.jpg").write_bytes(image.read_bytes())
     report = verify(folder, "content")
-    assert report.clean and problems(report) == ["warning: 7 images, 6 annotated frames"]
+    assert report.ok and problems(report) == ["warning: 7 images, 6 annotated frames"]
 
 
 def test_a_pickle_with_a_forbidden_class_is_reported_not_run(folder: Path, tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_a_pickle_with_a_forbidden_class_is_reported_not_run(folder: Path, tmp_p
     file = folder / "sequenceFiles" / "train" / f"{NAME}.pkl"
     file.write_bytes(f"cposix\nsystem\n(S'touch {mark}'\ntR.".encode())
     report = verify(folder, "content")
-    assert not report.clean and "posix.system" in problems(report)[0] and not mark.exists()
+    assert not report.ok and "posix.system" in problems(report)[0] and not mark.exists()
 
 
 def test_wrong_arguments(folder: Path) -> None:

@@ -44,10 +44,13 @@ class ShardPlan:
 
     def identity(self) -> str:
         """Hash of what the plan reads: sequence names, frame counts, sizes and times of the annotation files."""
-        parts = []
+        parts: list[tuple[str, int, int, int]] = []
         for ref in self.refs:
-            state = ref.annotation.stat()
-            parts.append((ref.key, ref.frames, state.st_size, state.st_mtime_ns))
+            try:
+                state = ref.annotation.stat()
+                parts.append((ref.key, ref.frames, state.st_size, state.st_mtime_ns))
+            except OSError:
+                parts.append((ref.key, ref.frames, 0, 0))  # reading it will say what is wrong
         return sha256(repr(parts).encode()).hexdigest()
 
 

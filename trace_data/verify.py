@@ -65,7 +65,7 @@ class DatasetReport:
     """One a sequence at depth geometry, the worst reprojection first."""
 
     @property
-    def clean(self) -> bool:
+    def ok(self) -> bool:
         """No errors; warnings do not count."""
         return not any(problem.severity == "error" for problem in self.problems)
 
@@ -80,16 +80,22 @@ class VerifyReport:
     seconds: float
 
     @property
-    def clean(self) -> bool:
+    def ok(self) -> bool:
         """Whether everything is ready to build from; the command exits 3 otherwise."""
-        return all(dataset.clean for dataset in self.datasets)
+        return all(dataset.ok for dataset in self.datasets)
+
+    @property
+    def largest_reprojection_px(self) -> float | None:
+        """Worst distance of a projected 3D joint from its 2D joint, over everything measured."""
+        spreads = [agreement.reprojection_px for dataset in self.datasets for agreement in dataset.geometry]
+        return max((spread.worst for spread in spreads if spread is not None), default=None)
 
     def to_json(self) -> dict[str, Any]:
         """The report as one JSON object."""
         content = dataclasses.asdict(self)
         for written, dataset in zip(content["datasets"], self.datasets):
-            written["clean"] = dataset.clean
-        return {**content, "root": str(self.root), "seconds": round(self.seconds, 2), "clean": self.clean}
+            written["ok"] = dataset.ok
+        return {**content, "root": str(self.root), "seconds": round(self.seconds, 2), "ok": self.ok}
 
 
 def verify_datasets(

@@ -100,9 +100,7 @@ def spread(
             }
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    progress.advance(messages.get_nowait())
+            _pass_on(messages, progress)
             for future in done:
                 yield waiting.pop(future), future.result()
     except BrokenProcessPool as error:
@@ -112,3 +110,10 @@ def spread(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        _pass_on(messages, progress)
+
+
+def _pass_on(messages: Any, progress: Progress) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            progress.advance(messages.get_nowait())
