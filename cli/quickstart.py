@@ -51,7 +51,7 @@ def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as
 
     open_folder(out, force=force)
     done: list[Done] = []
-    with render.Display(summaries=False) as display, exclusive(out / ".steps"):
+    with render.Display(brief=True) as display, exclusive(out / ".steps"):
         chain = Way(out, steps=steps, sequences=sequences, jobs=jobs, progress=display)
         for step in run_steps(chain.steps(done), out):
             done.append(step)
@@ -76,8 +76,12 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
     rows = []
     for key, name, unit, digits, factor in MEASURES:
         values = [row[key] for row in scores.values()]
-        rows.append((f"  {name}", unit, *("–" if v is None else f"{factor * v:.{digits}f}" for v in values)))
+        rows.append((f"  {name}", unit, *("–" if v is None or v != v else f"{factor * v:.{digits}f}" for v in values)))
     render.table(("  held-out people (synthetic)", "", *scores), rows, numeric=tuple(scores))
+
+
+def _whole(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.0f}"
 
 
 class Way:
@@ -124,7 +128,8 @@ class Way:
             *prepare_smil(source, self.packs, force=anew, progress=self.progress),
         ]
         names = [file.name for report in reports for file in report.files if file.suffix == ".pth"]
-        return Outcome(text=", ".join(name.removesuffix(".pth") for name in names), facts={"packs": names})
+        kinds = ", ".join(report.gender for report in reports)
+        return Outcome(text=f"{kinds}  ({len(names)} packs)", facts={"packs": names})
 
     def verify(self, anew: bool) -> Outcome:
         """The datasets as a user would have them verified."""
@@ -153,7 +158,8 @@ class Way:
         )
         facts = report.to_json()
         speed = f"{facts['frames_per_second']:,.0f} frames/s"
-        return Outcome(text=f"{facts['shards']} shards, {facts['bytes'] / 1e6:,.0f} MB, {speed}", facts=facts)
+        text = "; ".join((f"{facts['shards']} shards, {facts['bytes'] / 1e6:,.0f} MB, {speed}", *report.warnings))
+        return Outcome(text=text, facts=facts)
 
     def train(self, anew: bool) -> Outcome:
         """The small network, from its last checkpoint where there is one."""
@@ -184,11 +190,10 @@ class Way:
             split: evaluate(self.run, shards=self.shards, packs=self.packs, split=split, progress=self.progress)
             for split in ("val", "test")
         }
-        test = reports["test"]
-        ours = test.rows[MODEL]
-        text = (
-            f"held-out people: MPJPE {ours.mpjpe:.0f} mm (best constant {best_constant(test, 'mpjpe'):.0f})"
-            f"   PA-MPJPE {ours.pa_mpjpe:.0f} (best constant {best_constant(test, 'pa_mpjpe'):.0f})"
+        text = "held-out people: " + "   ".join(
+            f"{name} {_whole(getattr(reports['test'].rows[MODEL], key))} mm"
+            f" (best constant {_whole(best_constant(reports['test'], key))})"
+            for key, name in (("mpjpe", "MPJPE"), ("pa_mpjpe", "PA-MPJPE"))
         )
         return Outcome(text=text, facts={split: report.to_json() for split, report in reports.items()})
 

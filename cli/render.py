@@ -50,9 +50,9 @@ class Display(Progress):
     Works may nest. Use it as a context manager, so that an error finds a terminal without bars.
     """
 
-    def __init__(self, *, summaries: bool = True) -> None:
-        self._summaries = summaries
-        """Whether a line stays when work ends; False where the caller writes its own lines."""
+    def __init__(self, *, brief: bool = False) -> None:
+        self._brief = brief
+        """Only bars and the caller's own `step` lines; what libraries say of their work is left out."""
         self._console = _console(sys.stderr)
         self._works: list[_Work] = []
         self._bars = Bars(
@@ -95,7 +95,7 @@ class Display(Progress):
         if now - work.told >= PLAIN_INTERVAL:
             work.told = now
             left = (now - work.started) / max(work.done, 1) * max(work.total - work.done, 0)
-            self.say(f"{work.title}  {work.done:,} / {work.total:,} {work.unit}  {detail}  left {duration(left)}")
+            self._line(f"{work.title}  {work.done:,} / {work.total:,} {work.unit}  {detail}  left {duration(left)}")
 
     def end(self, summary: str = "") -> None:
         """Replace the bar by one line with the summary and the time it took."""
@@ -104,17 +104,21 @@ class Display(Progress):
         work = self._works.pop()
         if work.bar is not None:
             self._bars.remove_task(work.bar)
-        if self._summaries:
+        if not self._brief:
             self.step(work.title, summary or f"{work.done:,} {work.unit}", time.monotonic() - work.started)
 
     def say(self, line: str) -> None:
         """One line that stays."""
-        self._console.print(f"  {line}".rstrip(), soft_wrap=True)
+        if not self._brief:
+            self._line(line)
 
     def step(self, title: str, text: str, seconds: float | None = None) -> None:
         """One line that stays: what was done, what came out, how long it took."""
         took = "" if seconds is None else f"  {duration(seconds)}"
-        self.say(f"{title:<{TITLE_WIDTH}}  {text}{took}")
+        self._line(f"{title:<{TITLE_WIDTH}}  {text}{took}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(f"  {text}".rstrip(), soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
