@@ -136,17 +136,17 @@ class Way:
         from trace_data.errors import AnnotationError
         from trace_data.verify import verify_datasets
 
+        root = self.world / "datasets"
         report = verify_datasets(
-            ("3dpw",),
-            self.world / "datasets",
-            depth="geometry",
-            packs=self.packs,
-            jobs=self.jobs,
-            progress=self.progress,
+            ("3dpw",), root, depth="geometry", packs=self.packs, jobs=self.jobs, progress=self.progress
         )
         if not report.ok:
-            raise AnnotationError("the sample world does not verify", where=self.world, hint="trace verify-datasets")
-        return Outcome(text="layout ✓  content ✓  geometry ✓", facts=report.to_json())
+            command = f"trace verify-datasets 3dpw --root {root} --packs {self.packs} --depth geometry"
+            raise AnnotationError("the sample world does not verify", where=self.world, hint=f"{command}  lists why")
+        worst = report.largest_reprojection_px or 0.0
+        text = f"layout ✓  content ✓  geometry ✓  (largest reprojection error {worst:.2g} px)"
+        facts = {"ok": report.ok, "largest_reprojection_px": worst}
+        return Outcome(text=text, facts=facts)
 
     def build(self, anew: bool) -> Outcome:
         """Shards of everything."""

@@ -51,7 +51,7 @@ class Settings:
         if key in self.values:
             return self.values[key]
         raise ConfigError(
-            f"no folder is set for {KEYS[key]}",
+            f"nothing says where the {KEYS[key]} is",
             hint=f"give --{key} DIR, set TRACE_{key.upper()}, or write {key} = \"DIR\" into {self.home}/config.toml",
         )
 
