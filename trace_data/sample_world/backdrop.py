@@ -136,7 +136,7 @@ def pattern(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
     h, w = shape
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     blotch = _blotches(rng, shape)
-    step = 2 ** int(rng.integers(3, 6))
+    step = 2 ** int(rng.integers(4, 7))
     kind = int(rng.integers(5))
     if kind == 0:
         mix = blotch

@@ -68,10 +68,13 @@ def _wear(body: FreeBody, vertices: Ints) -> tuple[Ints, Array]:
     field = np.zeros((len(vertices), len(CLOTHES)))
     for joint, name in enumerate(OF_JOINT):
         field[:, CLOTHES.index(name)] += body.weights[vertices, joint]
-    skin, hair, top, mark = (CLOTHES.index(name) for name in ("skin", "hair", "top", "mark"))
+    skin, hair, top, mark, shorts = (CLOTHES.index(name) for name in ("skin", "hair", "top", "mark", "shorts"))
     field[:, hair] = np.where(body.parts[vertices] == PARTS.index("hair"), 2 * field[:, skin], 0)
     rest, joints = body.v_template[vertices], body.J_regressor @ body.v_template
     tall = joints[12, 1] - joints[0, 1]
+    trunk = field[:, top] + field[:, shorts]
+    field[:, top] = trunk * np.clip(0.25 + 2.5 * (rest[:, 1] - joints[0, 1]) / tall, 0, 1)  # a level hem
+    field[:, shorts] = trunk - field[:, top]
     away = np.hypot(rest[:, 0] / 0.1, (rest[:, 1] - joints[0, 1] - 0.62 * tall) / (0.26 * tall))
     front = rest[:, 2] > joints[12, 2]
     field[:, mark] = np.where(front, field[:, top] * (2 - away), 0)
@@ -93,8 +96,14 @@ def _cut(faces: Ints, worn: Ints, field: Array) -> tuple[Ints, Ints, tuple[Ints,
 
     for face in faces.tolist():
         pieces = [int(worn[v]) for v in face]
-        if len(set(pieces)) != 2:  # all the same, or one of the few corners where three meet
+        kinds = len(set(pieces))
+        if kinds == 1:
             made.append((*face, pieces[0]))
+            continue
+        if kinds == 3:  # a corner where three pieces meet
+            a, b, c = face
+            p, q, r = between(a, b), between(b, c), between(c, a)
+            made += [(a, p, r, pieces[0]), (b, q, p, pieces[1]), (c, r, q, pieces[2]), (p, q, r, pieces[0])]
             continue
         alone = next(k for k in range(3) if pieces.count(pieces[k]) == 1)
         a, b, c = face[alone], face[alone - 2], face[alone - 1]

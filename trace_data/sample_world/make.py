@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,6 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import cv2
 
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
@@ -107,7 +110,7 @@ def make_sample(
         progress.advance(len(finished))
         with _one_thread_each():
             context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(min(jobs, max(1, len(waiting))), mp_context=context)
+            pool = ProcessPoolExecutor(min(jobs, max(1, len(waiting))), mp_context=context, initializer=_start_worker)
             try:
                 tasks = [pool.submit(write_sequence, folder, seed, i, roles[i], frames, height) for i in waiting]
                 for task in as_completed(tasks):
@@ -153,8 +156,9 @@ def _claim(out: Path, parameters: Parameters, force: bool) -> None:
             )
         for old in (out / DONE, started):
             old.unlink(missing_ok=True)
-        for old in (out / "body_models", out / "datasets" / "3DPW"):
-            shutil.rmtree(old, ignore_errors=True)
+        for folder in (out / "body_models", out / "datasets" / "3DPW"):
+            if folder.is_dir():
+                shutil.rmtree(folder)
     out.mkdir(parents=True, exist_ok=True)
     _write(started, wanted)
     _write(out / NOTE, NOTE_TEXT)
@@ -169,6 +173,11 @@ def _write(file: Path, text: str) -> None:
     unfinished = file.with_name(file.name + ".part")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(file)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends the work in an orderly way
+    cv2.setNumThreads(1)
 
 
 @contextmanager

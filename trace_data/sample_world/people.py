@@ -84,7 +84,7 @@ def _dress(rng: np.random.Generator) -> Array:
         "hair": hair,
         "top": _hsv(plain_hue, plain, bright if top_light else dark),
         "mark": _hsv(plain_hue, plain, dark if top_light else bright),
-        "shorts": _hsv(rng.uniform(), 0.15, rng.uniform(0.3, 0.6)),
+        "shorts": _hsv(rng.uniform(0.55, 0.75), rng.uniform(0.05, 0.2), rng.uniform(0.25, 0.55)),
         "left_hand": skin,
         "right_hand": skin,
     }
