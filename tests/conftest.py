@@ -26,3 +26,23 @@ def packs(body_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare_smpl([body_models], folder, genders=("male", "female", "neutral"))
     prepare_smil([body_models], folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small sample world. Read only."""
+    from trace_data.sample_world.make import make_sample
+
+    folder = tmp_path_factory.mktemp("sample")
+    make_sample(folder, seed=3, sequences=12, frames=8, height=144, jobs=1, force=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of `sample`. Read only."""
+    from trace_data.build import build_shards
+
+    folder = tmp_path_factory.mktemp("shards")
+    build_shards(["3dpw"], sample / "datasets", folder, packs=packs, force=True)
+    return folder

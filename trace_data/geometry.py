@@ -18,7 +18,8 @@ def matrix_from_axis_angle(axis_angle: Array) -> npt.NDArray[np.float64]:
     x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]
     zero = np.zeros_like(x)
     skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*vector.shape[:-1], 3, 3)
-    return np.eye(3) + a * skew + b * (skew @ skew)
+    rotation: npt.NDArray[np.float64] = np.eye(3) + a * skew + b * (skew @ skew)
+    return rotation
 
 
 def axis_angle_from_matrix(matrix: Array) -> npt.NDArray[np.float64]:
@@ -27,13 +28,15 @@ def axis_angle_from_matrix(matrix: Array) -> npt.NDArray[np.float64]:
 
     values = np.asarray(matrix, dtype=np.float64)
     vectors: npt.NDArray[np.float64] = Rotation.from_matrix(values.reshape(-1, 3, 3)).as_rotvec()
-    return vectors.reshape(*values.shape[:-2], 3)
+    result: npt.NDArray[np.float64] = vectors.reshape(*values.shape[:-2], 3)
+    return result
 
 
 def transform(matrix: Array, points: Array) -> npt.NDArray[np.float64]:
     """Apply rigid or affine (..., 4, 4) to points (..., N, 3)."""
     m, p = np.asarray(matrix, np.float64), np.asarray(points, np.float64)
-    return np.einsum("...ij,...nj->...ni", m[..., :3, :3], p) + m[..., None, :3, 3]
+    moved: npt.NDArray[np.float64] = np.einsum("...ij,...nj->...ni", m[..., :3, :3], p) + m[..., None, :3, 3]
+    return moved
 
 
 def project(intrinsics: Array, points: Array) -> npt.NDArray[np.float64]:
@@ -44,4 +47,5 @@ def project(intrinsics: Array, points: Array) -> npt.NDArray[np.float64]:
     p = np.asarray(points, np.float64)
     depth = np.where(p[..., 2:] > 1e-6, p[..., 2:], np.nan)
     homogeneous = np.einsum("...ij,...nj->...ni", np.asarray(intrinsics, np.float64), p / depth)
-    return homogeneous[..., :2]
+    pixels: npt.NDArray[np.float64] = homogeneous[..., :2]
+    return pixels

@@ -25,13 +25,13 @@ class Annotated:
     """(K, 14, 3) the same without the root rotation: body axes."""
     root: Tensor
     """(K, 3, 3) root rotation in the camera frame."""
-    vertices: Tensor
-    """(K, 6890, 3) mesh, camera axes, relative to the hip midpoint."""
+    vertices: Tensor | None
+    """(K, 6890, 3) mesh, camera axes, relative to the hip midpoint; only when asked for."""
     joints2d: Tensor
     """(K, 14, 2) x, y in the crop, edges at -1 and 1, by the true camera."""
 
 
-def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> Annotated:
+def annotated(batch: Batch, layers: Mapping[str, BodyLayer], *, vertices: bool = False) -> Annotated:
     """Pose everyone of a batch whose body is annotated and whose hips are inside the crop.
 
     `layers` by gender name, as in `trace_data.schema.clip.GENDERS`.
@@ -41,20 +41,22 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> Annotated:
     gender = batch.gender[clip, person]
     rotations = matrix_from_axis_angle(batch.pose[clip, person, frame])
     betas = batch.betas[clip, person, frame]
-    joints, vertices = betas.new_zeros(len(clip), 14, 3), betas.new_zeros(len(clip), 6890, 3)
+    joints = betas.new_zeros(len(clip), 14, 3)
+    mesh = betas.new_zeros(len(clip), 6890, 3) if vertices else None
     hips = batch.translation[clip, person, frame].clone()
     for code, name in enumerate(GENDERS):
         rows = gender == code
         if bool(rows.any()):
-            posed = layers[name](rotations[rows], betas[rows], vertices=True)
-            assert posed.vertices is not None
-            joints[rows], vertices[rows] = posed.joints_h36m[:, :14], posed.vertices
+            posed = layers[name](rotations[rows], betas[rows], vertices=vertices)
+            joints[rows] = posed.joints_h36m[:, :14]
+            if mesh is not None:
+                mesh[rows] = posed.vertices
             hips[rows] += posed.root
     camera = batch.camera_from_world[clip, frame]
     turn = camera[:, :3, :3]
     hips = (turn @ hips[..., None]).squeeze(-1) + camera[:, :3, 3]
     upright = joints @ rotations[:, 0]  # row vectors times R = R^T x: back into the body's own axes
-    joints, vertices = joints @ turn.transpose(1, 2), vertices @ turn.transpose(1, 2)
+    joints = joints @ turn.transpose(1, 2)
     image = (joints + hips[:, None]) @ batch.intrinsics[clip, frame].transpose(1, 2)
     px = image[..., :2] / image[..., 2:].clamp_min(0.05)
     crop = batch.crop_from_frame[clip, frame]
@@ -66,6 +68,6 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> Annotated:
         joints=joints[seen],
         upright=upright[seen],
         root=(turn @ rotations[:, 0])[seen],
-        vertices=vertices[seen],
+        vertices=None if mesh is None else (mesh @ turn.transpose(1, 2))[seen],
         joints2d=joints2d[seen],
     )

@@ -36,6 +36,17 @@ class BodyLayer(nn.Module):
     """Linear blend skinning of one pack. Buffers only, nothing to learn."""
 
     faces: Tensor
+    point_regressor: Tensor
+    joint_template: Tensor
+    joint_shapes: Tensor
+    v_template: Tensor
+    shapedirs: Tensor
+    posedirs: Tensor
+    weights: Tensor
+    support_template: Tensor
+    support_shapes: Tensor
+    support_posedirs: Tensor
+    support_weights: Tensor
 
     def __init__(self, pack: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -56,7 +67,6 @@ class BodyLayer(nn.Module):
             "point_regressor": torch.cat([one_hot, regressors])[:, support],
             "joint_template": joints @ template,
             "joint_shapes": torch.einsum("jv,vcl->jcl", joints, shapes),
-            "support": support,
             "v_template": template,
             "shapedirs": shapes,
             "posedirs": pose_dirs,
@@ -86,7 +96,8 @@ class BodyLayer(nn.Module):
                 v = template + torch.einsum("nl,vcl->nvc", betas, shapes)
                 v = v + (feature @ pose_dirs.flatten(1)).unflatten(1, (-1, 3))
                 blended = (weights @ transforms.flatten(2)).unflatten(-1, (3, 4))
-                return (blended[..., :3] @ v[..., None]).squeeze(-1) + blended[..., 3]
+                skinned: Tensor = (blended[..., :3] @ v[..., None]).squeeze(-1) + blended[..., 3]
+                return skinned
 
             points = self.point_regressor @ skin(
                 self.support_template, self.support_shapes, self.support_posedirs, self.support_weights

@@ -19,7 +19,7 @@ from trace_train.rotations import IDENTITY_6D, sixd_from_matrix
 from trace_train.targets import Targets
 
 CENTER_PRIOR = -4.0
-"""First logit of the centre maps: almost nowhere is a person, so the focal loss starts small."""
+"""First logit of the front centre map: almost nowhere is a person, so the focal loss starts small."""
 
 
 def choose_device(config: Config) -> torch.device:
@@ -39,7 +39,7 @@ def uses_bf16(config: Config, device: torch.device) -> bool:
     if config.precision != "auto":
         return config.precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
@@ -117,7 +117,7 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
     final.bias[0] = CENTER_PRIOR
     last = network.center_map_refiner2[0].bn2
     assert isinstance(last, nn.BatchNorm3d)
-    last.bias.fill_(CENTER_PRIOR)
+    last.weight.fill_(0.1)  # the volume starts as composed; the refiner adds to it as it learns
 
 
 def _begin_at(encoder: TemporalEncoder, bias: Tensor) -> None:

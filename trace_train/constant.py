@@ -5,7 +5,7 @@ Fitted on the training split by geometric median, which no other constant can be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from trace_train.metrics import geometric_median, rooted
 from trace_train.streaming.augment import full_frame
 from trace_train.streaming.batch import LoadedClip, collate
 
-FRAMES = 2000
+FRAMES = 1000
 """Training frames the constants are fitted on, evenly spread."""
 MEAN_POSE = "mean pose"
 MEAN_POSE_IN_CAMERA = "mean pose in the camera"
@@ -42,7 +42,8 @@ class ConstantPredictor:
     @classmethod
     def fit(cls, reader: ShardReader, layers: Mapping[str, BodyLayer]) -> ConstantPredictor:
         """From the annotations of the training split; no frame is decoded."""
-        people = [_people(reader, ref, layers) for ref in _spread(reader)]
+        refs = _spread(reader)
+        people = [_people(reader, refs[i : i + 64], layers) for i in range(0, len(refs), 64)]
         joints, upright, joints2d, root = (
             np.concatenate([getattr(p, name).cpu().double().numpy() for p in people])
             for name in ("joints", "upright", "joints2d", "root")
@@ -76,14 +77,13 @@ def _spread(reader: ShardReader) -> list[ClipRef]:
     return [ClipRef(sequence=row, start=start, stride=1, length=1) for row, start in frames[::step]]
 
 
-def _people(reader: ShardReader, ref: ClipRef, layers: Mapping[str, BodyLayer]) -> Annotated:
-    known = reader.annotations(ref)
-    window = full_frame(known.width, known.height)
+def _people(reader: ShardReader, refs: Sequence[ClipRef], layers: Mapping[str, BodyLayer]) -> Annotated:
     size = 2  # any: the crop only carries coordinates here
-    blank = LoadedClip(
-        ref=ref,
-        frames=np.zeros((1, size, size, 3), np.uint8),
-        crop_from_frame=window.crop_from_frame(size)[None],
-        annotations=known,
-    )
-    return annotated(collate([blank]), layers)
+    blank = []
+    for ref in refs:
+        known = reader.annotations(ref)
+        window = full_frame(known.width, known.height)
+        crop = window.crop_from_frame(size)[None]
+        frames = np.zeros((1, size, size, 3), np.uint8)
+        blank.append(LoadedClip(ref=ref, frames=frames, crop_from_frame=crop, annotations=known))
+    return annotated(collate(blank), layers)

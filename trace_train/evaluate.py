@@ -32,6 +32,17 @@ MISS_MM = 150.0
 """Error that a missed person counts in the penalised MPJPE (evaluation.md 1.3)."""
 FRAMES_AT_ONCE = 16
 
+MEASURES = (
+    ("mpjpe", "MPJPE", "mm", 1, 1.0),
+    ("pa_mpjpe", "PA-MPJPE", "mm", 1, 1.0),
+    ("pve", "PVE", "mm", 1, 1.0),
+    ("error_2d", "2D error", "px", 1, 1.0),
+    ("recall", "detection recall", "%", 1, 100.0),
+    ("precision", "detection precision", "%", 1, 100.0),
+    ("mpjpe_with_misses", "MPJPE, misses at 150 mm", "mm", 1, 1.0),
+)
+"""Field of `Scores`, its name, unit, digits and factor, in the order in which people look for them."""
+
 PROTOCOL = (
     "Whole frames, letter-boxed; people are the network's own detections (score > {threshold}), no boxes given. "
     "Predictions and annotations are matched per frame by optimal assignment on the 14 projected joints, box IoU >= "
@@ -107,7 +118,7 @@ def evaluate(
     with torch.inference_mode():
         for batch in _batches(reader, refs, checkpoint):
             batch = batch.to(device)
-            truth = annotated(batch, layers)
+            truth = annotated(batch, layers, vertices=True)
             found = detect(network, network(batch.images[:, 0]), layers["neutral"], threshold=threshold, vertices=True)
             tally.add(batch, truth, found)
             progress.advance(len(batch.refs))
@@ -189,7 +200,7 @@ class _Tally:
 
     def _take(self, found: Detections, found2d: Tensor, p: Tensor, truth: Annotated, t: Tensor, px: float) -> None:
         joints, image = truth.joints[t], truth.joints2d[t]
-        assert found.body.vertices is not None
+        assert found.body.vertices is not None and truth.vertices is not None
         model = self.errors[MODEL]
         model["pve"].append(metrics.pve(found.body.vertices[p], truth.vertices[t]))
         predictions = {MODEL: (found.body.joints_h36m[p, :14], found2d[p])} | self.constant.predict(len(t))

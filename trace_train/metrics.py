@@ -16,23 +16,27 @@ LSP_HIPS = (2, 3)
 def rooted(joints: Tensor) -> Tensor:
     """Joints (..., J >= 14, 3) in LSP order relative to the midpoint of their hips."""
     root = joints[..., LSP_HIPS, :].mean(-2, keepdim=True)
-    return joints - root
+    result: Tensor = joints - root
+    return result
 
 
 def mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean per-joint position error (N,) in the unit of the input, after removing the root. (N, 14, 3) LSP joints."""
-    return (rooted(predicted.double()) - rooted(target.double())).norm(dim=-1).mean(-1)
+    error: Tensor = (rooted(predicted.double()) - rooted(target.double())).norm(dim=-1).mean(-1)
+    return error
 
 
 def pa_mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
     """The same (N,) after the best similarity per person instead of the root alignment. (N, J, 3)."""
     p, t = predicted.double(), target.double()
-    return (aligned(p, t) - t).norm(dim=-1).mean(-1)
+    error: Tensor = (aligned(p, t) - t).norm(dim=-1).mean(-1)
+    return error
 
 
 def pve(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean per-vertex error (N,) of meshes (N, V, 3) that are both relative to their hip midpoint."""
-    return (predicted.double() - target.double()).norm(dim=-1).mean(-1)
+    error: Tensor = (predicted.double() - target.double()).norm(dim=-1).mean(-1)
+    return error
 
 
 def box(points: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ def matrix_from_axis_angle(axis_angle: Tensor) -> Tensor:
     eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
     # (1 - cos a) / a^2 as a squared sinc: no cancellation near zero
     half = torch.sinc(angle / (2 * torch.pi))
-    return eye + torch.sinc(angle / torch.pi) * skew + 0.5 * half.square() * (skew @ skew)
+    rotation: Tensor = eye + torch.sinc(angle / torch.pi) * skew + 0.5 * half.square() * (skew @ skew)
+    return rotation
 
 
 def axis_angle_from_matrix(matrix: Tensor) -> Tensor:

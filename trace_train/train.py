@@ -117,7 +117,7 @@ def train(
             report, norm = train_step(network, layer, optimizer, batch, config, rate, device)
             if averaged is not None:
                 averaged.update(network, step)
-            window.append({name: float(v) for name, v in report.values.items()} | {"total": float(report.total)})
+            window.append({name: float(v.detach()) for name, v in {**report.values, "total": report.total}.items()})
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
                 elapsed = time.monotonic() - window_start
                 log.write(
@@ -137,7 +137,6 @@ def train(
             if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stopped():
                 save(step + 1)
             if stopped() and step + 1 < config.steps:
-                batches.close()
                 raise InterruptedRun(
                     f"stopped after step {step + 1} of {config.steps}; the checkpoint is saved",
                     where=run,
@@ -191,7 +190,7 @@ def train_step(
     """One step; returns the losses and the gradient's norm. Raises TrainingDiverged before any weight is touched."""
     report = compute_loss(network, layer, batch, config, device)
     optimizer.zero_grad(set_to_none=True)
-    report.total.backward()  # type: ignore[no-untyped-call]
+    report.total.backward()
     norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm))
     if not (torch.isfinite(report.total) and norm < float("inf")):
         terms = ", ".join(f"{name} {float(value):.4g}" for name, value in report.values.items())

@@ -31,7 +31,8 @@ class FuseModule(nn.Module):
         fused = []
         for target, row in enumerate(self.fuse_layers):
             total = maps[target]
-            for source, layer in enumerate(row):  # type: ignore[arg-type]
+            assert isinstance(row, nn.ModuleList)
+            for source, layer in enumerate(row):
                 if source == target:
                     continue
                 moved = layer(maps[source])
@@ -115,4 +116,5 @@ class HRNet(nn.Module):
                 maps = module(maps)
             if transition is not None:
                 maps = [*maps, transition[-1](maps[-1])]
-        return maps[0]
+        features: Tensor = maps[0]
+        return features

@@ -13,6 +13,11 @@ CAMERA, LOCAL = 3, 3
 """Channels of the camera offset (s, y, x) and of the local residual features of the detection head."""
 
 
+DEPTH_GAIN = 4.0
+"""Logits per unit of bird's-eye heat, whose normalised values lie between 0 and about 3: a level can stand out by 12
+logits from the start, and one without heat loses 4."""
+
+
 def map_head(inputs: int, channels: int, blocks: int, outputs: int | None) -> nn.Sequential:
     """`blocks` head blocks and, when `outputs` is given, a 1x1 convolution; keys `k.0.*` and `K.*` as published."""
     layers: list[nn.Module] = [
@@ -40,7 +45,7 @@ class BirdEye(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, rows, W) to (N, outputs, W), never negative."""
-        folded: Tensor = super().forward(x.flatten(1, 2))
+        folded: Tensor = super().forward(x.flatten(1, 2))  # type: ignore[no-untyped-call]
         return folded
 
 
@@ -60,13 +65,13 @@ class CenterHeads(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Head (N, 7, H, W) and bird's-eye view (N, 3 D, W) to centre map (N, D, H, W), cameras (N, 3, D, H, W).
 
-        The front heat is detached here: the 3D loss does not train the 2D head. With `logits` it enters as a
-        probability (from-scratch form), else raw, as released weights need it.
+        The front heat is detached here: the 3D loss does not train the 2D head. Released weights need the raw product
+        of front heat and depth heat. From scratch (`logits`) the same product of probabilities is a sum of logits,
+        whose gradient does not vanish where the front heat is still small.
         """
-        heat = front[:, 0].detach()
-        heat = heat.sigmoid() if logits else heat
+        heat = front[:, :1].detach()
         seen, shift = above[:, : self.depth], above[:, self.depth : 2 * self.depth]
-        product = heat[:, None] * seen[:, :, None]
+        product = heat + DEPTH_GAIN * (seen[:, :, None] - 1) if logits else heat * seen[:, :, None]
         center = center_refiner(product[:, None]).squeeze(1)
         s = front[:, 1, None] + shift[:, :, None]
         y = (self.grid[:, None] + front[:, 2])[:, None].expand_as(s)

@@ -104,7 +104,7 @@ class TraceNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Maps:
         """Frames (N, S, S, 3) RGB, uint8 or float in 0..255, to maps."""
-        x = images.permute(0, 3, 1, 2).to(self.det_head[-1].weight.dtype)
+        x = images.permute(0, 3, 1, 2).float()
         x = x.contiguous(memory_format=torch.channels_last)
         features = self.backbone(x)
         front = self.det_head(features)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from trace_data.schema.clip import ClipAnnotations, Window
 
@@ -65,7 +66,7 @@ def _crop(annotations: ClipAnnotations, generator: np.random.Generator, scale: t
     return Window(left=float(center[0] + 0.5 - side / 2), top=float(center[1] + 0.5 - side / 2), side=side)
 
 
-def recolor(frames: np.ndarray, color: tuple[float, float, float]) -> np.ndarray:
+def recolor(frames: npt.NDArray[np.uint8], color: tuple[float, float, float]) -> npt.NDArray[np.uint8]:
     """Apply brightness, contrast and saturation factors to uint8 RGB frames (T, S, S, 3)."""
     if color == (1.0, 1.0, 1.0):
         return frames
@@ -74,4 +75,5 @@ def recolor(frames: np.ndarray, color: tuple[float, float, float]) -> np.ndarray
     x = (x - x.mean()) * contrast + x.mean()
     gray = x @ np.array([0.299, 0.587, 0.114], np.float32)
     x = (x - gray[..., None]) * saturation + gray[..., None]
-    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    recolored: npt.NDArray[np.uint8] = np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    return recolored

@@ -6,8 +6,9 @@ Threads, not processes: decoding releases the interpreter lock, and nothing has 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from trace_data.shards.sampling import ClipSampler, clip_table
 from trace_train.config import Config, DataConfig, Stage
 from trace_train.streaming.augment import ViewPlan, full_frame, plan, recolor
 from trace_train.streaming.batch import Batch, LoadedClip, collate
+
+
+Item = TypeVar("Item")
 
 
 def load_clip(reader: ShardReader, ref: ClipRef, size: int, view: ViewPlan | None = None) -> LoadedClip:
@@ -99,7 +103,7 @@ def stage_bounds(config: Config) -> list[int]:
     return [*(round(share * config.steps) for share in shares[:-1]), config.steps]
 
 
-def read_ahead(load, items: Sequence[int], data: DataConfig) -> Iterator[Batch]:  # type: ignore[no-untyped-def]
+def read_ahead(load: Callable[[Item], Batch], items: Sequence[Item], data: DataConfig) -> Iterator[Batch]:
     """`load(item)` for every item, in order, `data.prefetch` ahead on `data.threads` threads."""
     with ThreadPoolExecutor(data.threads, thread_name_prefix="clips") as pool:
         waiting: deque[Future[Batch]] = deque()

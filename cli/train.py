@@ -1,0 +1,76 @@
+"""`trace train`: the network on shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@options.command("train")
+@click.option("--config", "preset", default="trace", show_default=True, help="Preset (trace, debug) or a YAML file.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key, as in steps=200; repeatable."
+)
+@options.shards
+@options.packs
+@options.out("Run folder [setting runs, then DATE-PRESET].")
+@click.option(
+    "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Go on with the run in this folder."
+)
+@options.json
+def train(
+    preset: str,
+    assignments: tuple[str, ...],
+    shards: Path | None,
+    packs: Path | None,
+    out: Path | None,
+    resume: Path | None,
+    as_json: bool,
+) -> None:
+    """Train the network on shards; stop it at any time, it goes on exactly where it was.
+
+    A run folder holds config.yaml, metrics.jsonl and checkpoints. With --resume the run's own configuration holds;
+    only --set steps=… may lengthen it.
+
+    \b
+    Examples:
+      trace train                                  the published size, on a GPU
+      trace train --config debug                   a small network on the CPU
+      trace train --config debug --set steps=2400 --set optim.lr=0.001
+      trace train --resume ~/.trace/runs/2026-11-22-debug
+    """
+    from datetime import date
+
+    from trace_train.config import load_config
+    from trace_train.train import train as run_training
+
+    from . import render
+
+    if resume is not None:
+        config = load_config(resume / "config.yaml", assignments)
+        run = resume
+    else:
+        config = load_config(preset, assignments)
+        run = out or options.folder("runs") / f"{date.today()}-{Path(preset).stem}"
+    with render.Display() as progress:
+        report = run_training(
+            config,
+            shards=options.folder("shards", shards),
+            packs=options.folder("packs", packs),
+            run=run,
+            resume=resume is not None,
+            progress=progress,
+        )
+    if as_json:
+        render.json_object(report)
+        return
+    render.line(
+        f"train  {config.preset}, {report.steps:,} steps, {report.parameters / 1e6:.1f} M parameters,"
+        f" loss {report.first_loss:.1f} → {report.last_loss:.1f}, data wait {100 * report.data_wait:.1f} %,"
+        f" {render.duration(report.seconds)}"
+    )
+    render.line(f"  checkpoint  {report.checkpoint}")
+    render.line(f"next: trace evaluate {report.run}")
