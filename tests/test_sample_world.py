@@ -149,7 +149,7 @@ def _silhouette_scene(index: int) -> Any:
         if name.startswith(("left", "right")):
             flat[number] = (0, 0, 250) if name.startswith("left") else (250, 0, 0)
     green = np.full((8, 8, 3), (0, 255, 0), np.uint8)
-    bare = Backdrop(green, 4.0, green, scene.backdrop.wall_from, scene.backdrop.foot, ())
+    bare = Backdrop(green, green[0, 0], 4.0, green, scene.backdrop.wall_from, scene.backdrop.foot, ())
     person = scene.performances[0]
     object.__setattr__(person.person, "colours", flat)
     for name, value in (("backdrop", bare), ("ambient", 1.0), ("grain", np.zeros_like(scene.grain))):

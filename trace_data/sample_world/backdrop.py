@@ -36,6 +36,8 @@ class Backdrop:
 
     floor: Image
     """Texture of the ground plane, repeated."""
+    far: Image
+    """(3,) what the floor's texture runs together to in the distance."""
     floor_scale: float
     """Metres the floor's texture covers."""
     wall: Image
@@ -66,7 +68,7 @@ class Backdrop:
         # far texels are finer than pixels: they run together into the mean colour instead of flickering
         row = np.arange(height - first, dtype=np.float32)[:, None]
         sharp = np.minimum(row / (FADE * height), 1).repeat(width, 1)
-        floor = cv2.blendLinear(floor, np.full_like(floor, self.floor.mean((0, 1))), sharp, 1 - sharp)
+        floor = cv2.blendLinear(floor, np.full_like(floor, self.far), sharp, 1 - sharp)
         mask = np.zeros((height, width), np.uint8)
         polygon = np.concatenate([line, line[::-1] + np.array([0, 20 * height])])
         cv2.fillConvexPoly(mask, fixed(polygon), [255], cv2.LINE_8, 4)
@@ -121,8 +123,10 @@ def draw_backdrop(rng: np.random.Generator, camera: Camera, centre: Array, radiu
         place = position * [1, 0, 1] + ahead * (reach + rng.uniform(0.6, 1.0 if not outdoors else 6.0))
         boxes.append(_box(rng, place + right * rng.uniform(-0.6, 0.6) * reach, light))
     boxes.sort(key=lambda box: -float((box.corners.mean(0) - position) @ ahead))
+    floor = pattern(rng, (TEXELS, TEXELS))
     return Backdrop(
-        floor=pattern(rng, (TEXELS, TEXELS)),
+        floor=floor,
+        far=floor.mean((0, 1)).astype(np.uint8),
         floor_scale=rng.uniform(2, 6),
         wall=wall,
         wall_from=wall_from,
