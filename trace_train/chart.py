@@ -48,7 +48,7 @@ def line_chart(
         for x in x_ticks
         if x_range[0] <= x <= x_range[1]
     )
-    curves = path(ys.tolist(), "raw") + path(_running_mean(ys.tolist(), max(1, len(ys) // 30)), "mean")
+    curves = path(ys.tolist(), "raw") + path(_running_mean(ys.tolist(), len(ys) // 30), "mean")
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label, quote=True)}">'
         f"{grid}{below}{curves}</svg>"

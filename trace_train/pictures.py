@@ -48,7 +48,7 @@ def comparison_sheet(
     maps = network(batch.images[:, 0])
     found = detect(network, maps, layers["neutral"], threshold=threshold, vertices=True)
     tiles = [_tile(reader, ref, found, frame, layers["neutral"]) for frame, ref in enumerate(chosen)]
-    return contact_sheet(tiles, columns=2, tile_width=460)
+    return contact_sheet(tiles, columns=2, tile_width=2 * SIZE)
 
 
 def network_size(network: TraceNetwork) -> int:

@@ -145,7 +145,7 @@ def _curves(curves: Mapping[str, Curve]) -> str:
 def _chart(name: str, curve: Curve, width: int, height: int) -> str:
     ends = f"{curve.values[0]:.3g} → {curve.values[-1]:.3g}" if curve.values else ""
     drawing = line_chart(curve.steps, curve.values, label=f"{name} over training steps", width=width, height=height)
-    return f"<figure><figcaption><b>{escape(name)}</b> {ends}</figcaption>{drawing}</figure>"
+    return f"<figure><figcaption><b>{escape(name.replace('_', ' '))}</b> {ends}</figcaption>{drawing}</figure>"
 
 
 def _pictures(pictures: Iterable[Picture]) -> str:
@@ -201,7 +201,7 @@ th, td { padding: 6px 22px 6px 0; border-bottom: 1px solid var(--line); text-ali
 th { font-weight: 500; } thead th { color: var(--soft); }
 .scores td, .scores thead th:not(:first-child) { text-align: right; padding: 6px 0 6px 30px; }
 .steps td:nth-child(2) { text-align: right; white-space: nowrap; } .steps tr:last-child { font-weight: 600; }
-.steps td, .steps th { border-bottom-color: var(--line); } .best { font-weight: 700; }
+.steps th { white-space: nowrap; } .note { max-width: 90ch; } .best { font-weight: 700; }
 small, .note, figcaption, footer { color: var(--soft); font-size: 13px; } small { margin-left: 6px; }
 figure { margin: 0 0 14px; } figcaption b { color: var(--ink); font-weight: 600; margin-right: 4px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); gap: 10px 24px; }

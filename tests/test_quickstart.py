@@ -1,0 +1,126 @@
+"""The chain of the quickstart: what is done is skipped, what changed is done anew, nothing foreign is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trace_cli.chain import Outcome, Step, open_folder, run_steps
+from trace_cli.main import run
+from trace_data.errors import OutputError
+
+
+class Workshop:
+    """Steps that count how often they work, and can be told to fail."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls: list[tuple[str, bool]] = []
+        self.failing: set[str] = set()
+
+    def step(self, name: str, **settings: int) -> Step:
+        output = self.folder / name
+
+        def work(anew: bool) -> Outcome:
+            self.calls.append((name, anew))
+            output.touch()
+            if name in self.failing:
+                raise OutputError("stopped in the middle")
+            return Outcome(text=f"{name} done", facts=dict(settings))
+
+        return Step(name=name, settings=settings, output=output, work=work)
+
+    def go(self, *steps: Step) -> list[bool]:
+        """Runs the steps; which of them were skipped."""
+        self.calls.clear()
+        return [done.skipped for done in run_steps(steps, self.folder)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    open_folder(tmp_path / "q", force=False)
+    return Workshop(tmp_path / "q")
+
+
+def test_a_second_run_skips_everything_and_remembers_the_facts(shop: Workshop) -> None:
+    steps = shop.step("a", size=1), shop.step("b", steps=5)
+    assert shop.go(*steps) == [False, False]
+    done = list(run_steps(steps, shop.folder))
+    assert [d.skipped for d in done] == [True, True]
+    assert done[1].outcome == Outcome(text="b done", facts={"steps": 5})
+
+
+def test_a_changed_setting_redoes_that_step_and_all_after_it_anew(shop: Workshop) -> None:
+    shop.go(shop.step("a"), shop.step("b", steps=5), shop.step("c"))
+    assert shop.go(shop.step("a"), shop.step("b", steps=6), shop.step("c")) == [True, False, False]
+    assert shop.calls == [("b", True), ("c", True)]
+
+
+def test_an_interrupted_step_goes_on_without_replacing_its_work(shop: Workshop) -> None:
+    steps = shop.step("a"), shop.step("b", steps=5)
+    shop.failing = {"b"}
+    with pytest.raises(OutputError):
+        shop.go(*steps)
+    shop.failing = set()
+    assert shop.go(*steps) == [True, False]
+    assert shop.calls == [("b", False)]
+
+
+def test_interrupted_work_with_other_settings_is_replaced(shop: Workshop) -> None:
+    shop.failing = {"a"}
+    with pytest.raises(OutputError):
+        shop.go(shop.step("a", steps=5))
+    shop.failing = set()
+    shop.go(shop.step("a", steps=6))
+    assert shop.calls == [("a", True)]
+
+
+def test_a_step_whose_output_is_gone_is_done_again(shop: Workshop) -> None:
+    shop.go(shop.step("a"), shop.step("b"))
+    (shop.folder / "a").unlink()
+    assert shop.go(shop.step("a"), shop.step("b")) == [False, True]
+
+
+def test_a_record_cut_short_counts_as_none(shop: Workshop) -> None:
+    shop.go(shop.step("a"))
+    record = shop.folder / ".steps" / "a.json"
+    record.write_text(record.read_text()[:-5])
+    assert shop.go(shop.step("a")) == [False]
+
+
+def test_force_does_everything_anew(shop: Workshop) -> None:
+    shop.go(shop.step("a"))
+    open_folder(shop.folder, force=True)
+    assert shop.go(shop.step("a")) == [False]
+    assert shop.calls == [("a", True)]
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_untouched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert run(["quickstart", "--out", str(tmp_path)]) == 3
+    shown = capsys.readouterr()
+    assert "--force" in shown.err
+    assert shown.out == ""
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.slow
+def test_the_whole_way_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["quickstart", "--out", str(tmp_path / "q"), "--steps", "2", "--sequences", "8", "--json"]
+    assert run(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["synthetic"] is True
+    assert found["steps"]["sample world"]["sequences"] == 8
+    assert found["steps"]["train"]["steps"] == 2
+    assert {"model", "mean pose", "mean pose in the camera"} == set(found["steps"]["evaluate"]["test"]["rows"])
+    page = Path(found["report"]).read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 1
+    assert "synthetic data" in page
+    assert run(words) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert all(step["skipped"] for step in again["steps"].values())
+    assert again["steps"]["evaluate"]["test"] == found["steps"]["evaluate"]["test"]
