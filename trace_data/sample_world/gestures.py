@@ -6,7 +6,7 @@ All angles are radians; arrays are (T, 2, ...) with the left side first, and the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,8 @@ class Controls:
     """(T, 3): nod, turn left, tilt, shared out over neck and head."""
     pelvis: Array
     """(T, 3): pitch forward, turn left (added to the heading), roll."""
-    kind: str = field(default="stand")
+    kind: str
+    """One of `ACTIVITIES`."""
 
 
 def draw_controls(rng: np.random.Generator, times: Array, kind: str) -> Controls:
