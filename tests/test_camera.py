@@ -78,4 +78,4 @@ def test_project_crop_solve_reproject_meets_the_pixels() -> None:
     back = ((again.numpy() + 1) * size - 1) / 2
     back = (back - crop[:2, 2]) / crop[0, 0]
     assert np.abs(back - px).max() < 0.01
-    assert 0 <= px[:, 0].min() and px[:, 0].max() < width and 0 <= px[:, 1].min() and px[:, 1].max() < height
+    assert px[:, 0].min() >= 0 and px[:, 0].max() < width and px[:, 1].min() >= 0 and px[:, 1].max() < height

@@ -117,7 +117,7 @@ def train(
             report, norm = train_step(network, layer, optimizer, batch, config, rate, device)
             if averaged is not None:
                 averaged.update(network, step)
-            window.append({name: float(v.detach()) for name, v in {**report.values, "total": report.total}.items()})
+            window.append({name: v.item() for name, v in {**report.values, "total": report.total}.items()})
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
                 elapsed = time.monotonic() - window_start
                 log.write(
@@ -133,7 +133,7 @@ def train(
                 )
                 waited_all += waited
                 window, waited, window_start = [], 0.0, time.monotonic()
-            progress.advance(1, f"loss {float(report.total):.1f}")
+            progress.advance(1, f"loss {report.total.item():.1f}")
             if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stopped():
                 save(step + 1)
             if stopped() and step + 1 < config.steps:
@@ -193,7 +193,7 @@ def train_step(
     report.total.backward()
     norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm))
     if not (torch.isfinite(report.total) and norm < float("inf")):
-        terms = ", ".join(f"{name} {float(value):.4g}" for name, value in report.values.items())
+        terms = ", ".join(f"{name} {value.item():.4g}" for name, value in report.values.items())
         clips = ", ".join(f"{r.sequence}:{r.start}+{r.stride}" for r in batch.refs)
         raise TrainingDiverged(
             f"the loss is not finite (gradient norm {norm:g}): {terms}",

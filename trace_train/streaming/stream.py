@@ -19,7 +19,6 @@ from trace_train.config import Config, DataConfig, Stage
 from trace_train.streaming.augment import ViewPlan, full_frame, plan, recolor
 from trace_train.streaming.batch import Batch, LoadedClip, collate
 
-
 Item = TypeVar("Item")
 
 

@@ -1,0 +1,70 @@
+"""Configuration: presets, assignments, and errors that name everything at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trace_data.errors import ConfigError
+from trace_train.config import Config, DataConfig, LossConfig, NetworkConfig, OptimConfig, Stage, load_config, presets
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads_and_round_trips(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    assert config.preset == name
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    assert load_config(file) == config
+
+
+def test_preset_trace_is_the_published_size() -> None:
+    assert load_config("trace").network == NetworkConfig()
+    stage = load_config("trace").stages[0]
+    assert (stage.clips, stage.frames) == (6, 10)
+
+
+def test_assignments_reach_nested_keys() -> None:
+    config = load_config("debug", ["steps=7", "optim.lr=0.5", "data.strides=[1, 2]", "data.weights={3dpw: 1.0}"])
+    assert (config.steps, config.optim.lr, config.data.strides) == (7, 0.5, (1, 2))
+    assert config.data.weights == {"3dpw": 1.0}
+
+
+def test_all_mistakes_are_named_at_once_with_their_neighbours() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("debug", ["optim.lrr=1", "stepz=3", "network.width=wide", "data.crop_probability=2"])
+    message = str(caught.value)
+    assert "4 problems" in message
+    assert "'lr'" in message and "'steps'" in message and "'wide'" in message and "crop_probability" in message
+
+
+@pytest.mark.parametrize(
+    ("preset", "assignments", "words"),
+    [
+        ("debgu", [], "'debug'"),
+        ("debug", ["steps"], "assignment"),
+        ("debug", ["steps.x=1"], "single value"),
+        ("debug", ["data.crop_scale=[2, 1]"], "lower <= upper"),
+        ("debug", ["stages=[{share: 0.5, clips: 2, frames: 1}]"], "expected 1"),
+    ],
+)
+def test_mistakes_are_explained(preset: str, assignments: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_config(preset, assignments)
+
+
+def test_every_key_is_read_somewhere_and_described() -> None:
+    source = "\n".join(
+        f.read_text() for f in Path(__file__).parent.parent.glob("trace_train/**/*.py") if f.name != "config.py"
+    )
+    for model in (Config, DataConfig, LossConfig, NetworkConfig, OptimConfig, Stage):
+        for name, field in model.model_fields.items():
+            if model is not LossConfig and model is not Config:
+                assert re.search(rf"\.{name}\b", source), f"{model.__name__}.{name} is read nowhere"
+            if model is LossConfig:
+                assert f'"{name}": ' in source, f"loss.{name} is no term"
+            if name not in {"network", "data", "loss", "optim"}:
+                assert field.description, f"{model.__name__}.{name} has no description"

@@ -1,0 +1,53 @@
+"""Peaks to people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from trace_train.build import body_layers, build_network
+from trace_train.camera import project, translation_from_triple
+from trace_train.config import load_config
+from trace_train.decode import centers, detect
+
+
+def test_peaks_are_local_maxima_above_the_threshold_best_first() -> None:
+    heat = torch.full((2, 8, 16, 16), -10.0)
+    heat[0, 3, 4, 5], heat[0, 3, 4, 6] = 2.0, 1.0  # a neighbour of a peak is none
+    heat[0, 6, 12, 12] = 3.0
+    heat[1, 0, 0, 0] = -3.0  # below the threshold
+    frame, zyx, score = centers(heat, logits=True, threshold=0.2)
+    assert frame.tolist() == [0, 0]
+    assert zyx.tolist() == [[6, 12, 12], [3, 4, 5]]
+    assert score.tolist() == pytest.approx([torch.tensor(3.0).sigmoid().item(), torch.tensor(2.0).sigmoid().item()])
+    assert len(centers(heat, logits=False, threshold=2.5)[0]) == 1
+
+
+def test_detections_are_posed_where_their_camera_says(packs: Path) -> None:
+    torch.manual_seed(0)
+    network = build_network(load_config("debug").network.model_copy(update={"input_size": 64})).eval()
+    layer = body_layers(packs)["neutral"]
+    with torch.no_grad():
+        maps = network(torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8))
+        maps.center_3d.fill_(-9.0)
+        maps.center_3d[0, 4, 3, 3] = 4.0
+        maps.center_3d[1, 9, 12, 3] = 4.0
+        found = detect(network, maps, layer, vertices=True)
+        people = network.regress(maps, torch.tensor([0, 1]), torch.tensor([[4, 3, 3], [9, 12, 3]]))
+    assert found.frame.tolist() == [0, 1] and found.body.vertices is not None
+    assert torch.allclose(found.translation, translation_from_triple(people.camera))
+    assert torch.allclose(found.joints2d, project(found.body.joints + found.translation[:, None]))
+
+
+def test_two_peaks_on_one_person_count_once(packs: Path) -> None:
+    torch.manual_seed(0)
+    network = build_network(load_config("debug").network.model_copy(update={"input_size": 64})).eval()
+    torch.nn.init.zeros_(network.temp_trans_regressor.out_layers[0].weight)  # type: ignore[arg-type]
+    with torch.no_grad():
+        maps = network(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+        maps.center_3d.fill_(-9.0)
+        maps.center_3d[0, 2, 3, 3], maps.center_3d[0, 13, 12, 12] = 4.0, 5.0
+        found = detect(network, maps, body_layers(packs)["neutral"])
+    assert found.score.tolist() == pytest.approx([torch.tensor(5.0).sigmoid().item()])

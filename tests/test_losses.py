@@ -1,0 +1,187 @@
+"""Each loss term by hand, under its invariances, by finite differences, and in the module it claims to train."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from trace_data.shards.reader import ShardReader
+from trace_train.build import body_layers, build_network, start_from_means
+from trace_train.config import Config, load_config
+from trace_train.losses import body, keypoints, maps
+from trace_train.losses.reduce import masked, norm
+from trace_train.rotations import matrix_from_axis_angle
+from trace_train.streaming.stream import TrainStream
+from trace_train.train import batch_targets, compute_loss
+
+G = torch.Generator().manual_seed(0)
+
+
+def test_masked_mean_ignores_what_is_masked_even_nan() -> None:
+    values = torch.tensor([1.0, 3.0, float("nan")], requires_grad=True)
+    term = masked(values, torch.tensor([True, True, False]))
+    assert term.mean().item() == 2.0
+    (gradient,) = torch.autograd.grad(term.mean(), values)
+    assert gradient.tolist() == [0.5, 0.5, 0.0]
+    nothing = masked(values, torch.zeros(3, dtype=torch.bool))
+    assert nothing.mean().item() == 0.0 and nothing.count.item() == 0
+
+
+def test_norm_has_a_gradient_at_zero() -> None:
+    x = torch.zeros(3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(norm(x), x)
+    assert gradient.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_focal_by_hand() -> None:
+    logits = torch.tensor([[[0.0, 2.0]]])
+    heat = torch.tensor([[[1.0, 0.5]]])
+    p = 1 / (1 + math.exp(-2))
+    expected = -(math.log(0.5) * 0.25 + math.log(1 - p) * p**2 * 0.5**4)
+    assert maps.focal(logits, heat, torch.tensor([True])).mean().item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_focal_stays_finite_and_keeps_its_gradient_far_out() -> None:
+    logits = torch.linspace(-60, 60, 101).reshape(1, 1, -1).requires_grad_()
+    for value in (0.0, 0.9, 1.0):
+        loss = maps.focal(logits, torch.full((1, 1, 101), value), torch.tensor([True])).mean()
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert bool(loss.isfinite()) and bool(gradient.isfinite().all())
+    # the published clamped form has none here
+    assert abs(float(gradient[0, 0, 10])) > 0.1 / 101
+
+
+def test_masked_frames_do_not_count_in_focal() -> None:
+    logits, heat = torch.randn(3, 4, 4, generator=G), torch.rand(3, 4, 4, generator=G)
+    heat[:, 1, 1] = 1
+    one = maps.focal(logits[:1], heat[:1], torch.tensor([True])).mean()
+    assert torch.isclose(maps.focal(logits, heat, torch.tensor([True, False, False])).mean(), one)
+
+
+def test_joint_losses_by_hand_and_under_permutation_of_people() -> None:
+    target = torch.randn(4, 5, 3, generator=G)
+    mask = torch.ones(4, 5, dtype=torch.bool)
+    mask[1, 2:] = False
+    predicted = target + torch.tensor([0.0, 0.3, 0.4])
+    assert keypoints.joints3d(predicted, target, mask).mean().item() == pytest.approx(0.5)
+    noisy = predicted + torch.randn(4, 5, 3, generator=G)
+    order = torch.tensor([3, 1, 0, 2])
+    for term in (keypoints.joints3d, keypoints.pa_joints3d):
+        a, b = term(noisy, target, mask).mean(), term(noisy[order], target[order], mask[order]).mean()
+        assert torch.isclose(a, b)
+    wild = noisy.clone()
+    wild[1, 2:] = 1e6
+    assert torch.isclose(keypoints.joints3d(wild, target, mask).mean(), keypoints.joints3d(noisy, target, mask).mean())
+
+
+@pytest.mark.parametrize("people", [1, 2, 3, 4])
+def test_procrustes_ignores_rotation_scale_and_shift_for_any_number_of_people(people: int) -> None:
+    target = torch.randn(people, 14, 3, generator=G).double()
+    turn = matrix_from_axis_angle(torch.randn(people, 3, generator=G).double())
+    moved = 1.7 * target @ turn.transpose(1, 2) + torch.randn(people, 1, 3, generator=G).double()
+    mask = torch.ones(people, 14, dtype=torch.bool)
+    assert keypoints.pa_joints3d(moved, target, mask).mean().item() < 1e-5
+    mirrored = target * torch.tensor([-1.0, 1.0, 1.0]).double()
+    assert keypoints.pa_joints3d(mirrored, target, mask).mean().item() > 0.05
+
+
+def test_rotation_and_shape_and_camera_by_hand() -> None:
+    half_turn = matrix_from_axis_angle(torch.tensor([[math.pi, 0.0, 0.0]]))
+    yes = torch.tensor([True])
+    assert body.rotation(half_turn, torch.eye(3)[None], yes).mean().item() == pytest.approx(math.sqrt(8), rel=1e-5)
+    joints = torch.eye(3).expand(1, 2, 3, 3).clone()
+    joints[0, 0] = half_turn[0]
+    assert body.rotation(joints, torch.eye(3).expand(1, 2, 3, 3), yes).mean().item() == pytest.approx(
+        math.sqrt(2), rel=1e-4
+    )
+    betas = torch.zeros(1, 10)
+    betas[0, 1] = 2.0
+    assert body.shape(betas, torch.zeros(1, 10), yes, yes).mean().item() == pytest.approx(0.64 * 2 / 20, rel=1e-4)
+    assert body.shape(betas, torch.zeros(1, 10), yes, ~yes).mean().item() == pytest.approx(0.4 / 80, rel=1e-6)
+    triple = torch.tensor([[0.5, 0.3, 0.4]])
+    assert body.camera(triple, torch.tensor([[0.5, 0.0, 0.0]]), yes).mean().item() == pytest.approx(0.5)
+
+
+def test_gradients_match_finite_differences() -> None:
+    target, mask = torch.randn(2, 6, 3, generator=G).double(), torch.ones(2, 6, dtype=torch.bool)
+    point = (target + 0.3 * torch.randn(2, 6, 3, generator=G).double()).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: keypoints.joints3d(x, target, mask).mean(), point)
+    flat = point.detach()[..., :2].clamp(-2, 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: keypoints.joints2d(x, target[..., :2], mask).mean(), flat)
+    rotation = torch.randn(2, 3, 3, generator=G).double().requires_grad_()
+    yes = torch.ones(2, dtype=torch.bool)
+    assert torch.autograd.gradcheck(
+        lambda x: body.rotation(x, torch.eye(3).double().expand(2, 3, 3), yes).mean(), rotation
+    )
+
+
+TRAINS = {
+    "center_map": {"det_head"},
+    "center_map_3d": {"bv_pre_layers", "bv_out_layers", "center_map_refiner2"},
+    "joints2d": {"param_head", "temp_trans_regressor", "temp_globalrot_regressor", "temp_smplpose_regressor"},
+    "joints3d": {"param_head", "temp_globalrot_regressor", "temp_smplpose_regressor", "temp_smplshape_regressor"},
+    "pa_joints3d": {"param_head", "temp_smplpose_regressor", "temp_smplshape_regressor"},
+    "root_rotation": {"param_head", "temp_globalrot_regressor"},
+    "body_pose": {"param_head", "temp_smplpose_regressor"},
+    "shape": {"param_head", "temp_smplshape_regressor"},
+    "camera": {"param_head", "temp_trans_regressor", "cam_map_refiner", "bv_out_layers", "det_head"},
+}
+"""Which modules each term must reach; all reach the backbone."""
+NEVER = {
+    "center_map": {"param_head", "temp_smplpose_regressor", "bv_out_layers"},
+    "center_map_3d": {"param_head", "temp_trans_regressor"},
+    "root_rotation": {"temp_smplpose_regressor", "temp_trans_regressor", "temp_smplshape_regressor"},
+    "body_pose": {"temp_globalrot_regressor", "temp_trans_regressor", "temp_smplshape_regressor"},
+    "camera": {"temp_smplpose_regressor", "center_map_refiner2"},
+}
+"""Modules a term must not reach."""
+
+
+@pytest.fixture(scope="module")
+def setup(shards: Path, packs: Path) -> tuple[Config, dict[str, dict[str, float]]]:
+    """Gradient norm of each module under each term alone."""
+    config = load_config("debug", ["steps=4", "network.input_size=64"])
+    torch.manual_seed(0)
+    network = build_network(config.network)
+    layer = body_layers(packs)["neutral"]
+    batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
+    start_from_means(network, [batch_targets(network, batch)])
+    table: dict[str, dict[str, float]] = {}
+    for name in type(config.loss).model_fields:
+        alone = config.model_copy(
+            update={
+                "loss": config.loss.model_copy(update={k: float(k == name) for k in type(config.loss).model_fields})
+            }
+        )
+        network.zero_grad(set_to_none=True)
+        report = compute_loss(network, layer, batch, alone, torch.device("cpu"))
+        assert set(report.values) == {name} and int(report.counts[name]) > 0
+        report.total.backward()
+        table[name] = {
+            child: math.sqrt(sum(float(p.grad.square().sum()) for p in module.parameters() if p.grad is not None))
+            for child, module in network.named_children()
+        }
+    return config, table
+
+
+@pytest.mark.parametrize("term", sorted(TRAINS))
+def test_each_term_trains_what_it_claims(setup: tuple[Config, dict[str, dict[str, float]]], term: str) -> None:
+    config, table = setup
+    assert set(table) == set(TRAINS) == set(type(config.loss).model_fields)
+    reached = {module for module, size in table[term].items() if size > 0}
+    assert TRAINS[term] | {"backbone"} <= reached
+    assert not NEVER.get(term, set()) & reached
+
+
+def test_total_is_the_weighted_sum(shards: Path, packs: Path) -> None:
+    config = load_config("debug", ["steps=4", "network.input_size=64"])
+    torch.manual_seed(0)
+    network, layer = build_network(config.network), body_layers(packs)["neutral"]
+    batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
+    report = compute_loss(network, layer, batch, config, torch.device("cpu"))
+    expected: Tensor = sum((report.weights[k] * v for k, v in report.values.items()), torch.zeros(()))
+    assert torch.isclose(report.total, expected)

@@ -1,0 +1,105 @@
+"""The network's shapes, its published names, and what may not change an output."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+
+import pytest
+import torch
+
+from trace_train.build import build_network
+from trace_train.config import NetworkConfig, load_config
+from trace_train.network.backbone import HRNet
+from trace_train.network.model import TraceNetwork
+
+LATER = {
+    "temp_model", "deform_warper", "feature_offset_predictor", "offset_feature_convert", "motion_head",
+    "bv_motion_pre_layers", "bv_motion_out_layers", "motion_map_refiner", "cam_motion_head", "cam_rot_head",
+    "coordmap_3d", "position_embeddings",
+}  # fmt: skip
+"""Published parts whose time has not come: temporal features, motion and world heads, and two unused tensors."""
+
+
+def published(branch: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the released checkpoints (made from the network fact sheet's table of keys)."""
+    with gzip.open(Path(__file__).parent / "data" / "checkpoint_keys.tsv.gz", "rt") as stream:
+        rows = [row for row in csv.DictReader(stream, delimiter="\t") if row["branch"] == branch]
+    return {r["name"]: () if r["shape"] == "scalar" else tuple(map(int, r["shape"].split("x"))) for r in rows}
+
+
+def small(**changes: object) -> TraceNetwork:
+    torch.manual_seed(0)
+    config = load_config("debug").network.model_copy(update={"input_size": 64, **changes})
+    return build_network(config).eval()
+
+
+def test_published_size_has_the_published_names_and_shapes() -> None:
+    with torch.device("meta"):
+        state = {k: tuple(v.shape) for k, v in build_network(NetworkConfig()).state_dict().items()}
+    backbone = {k: v for k, v in state.items() if k.startswith("backbone.")}
+    assert backbone == published("image")
+    head = {k: v for k, v in published("temporal_published").items() if k.split(".")[0] not in LATER}
+    assert {k: v for k, v in state.items() if not k.startswith("backbone.")} == head
+
+
+def test_backbone_of_published_size_has_the_published_parameter_count() -> None:
+    with torch.device("meta"):
+        assert sum(p.numel() for p in HRNet().parameters()) == 28_535_552
+
+
+def test_shapes_follow_the_configuration() -> None:
+    network = small()
+    images = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        maps = network(images)
+        people = network.regress(maps, torch.tensor([0, 2]), torch.tensor([[1, 2, 3], [15, 15, 15]]))
+    assert maps.center.shape == (3, 16, 16) and maps.center_3d.shape == (3, 16, 16, 16)
+    assert maps.camera.shape == (3, 3, 16, 16, 16) and maps.mesh.shape == (
+        3,
+        network.param_head[-1][0].conv2.out_channels,
+        16,
+        16,
+    )
+    assert people.camera.shape == (2, 3) and people.pose_6d.shape == (2, 21, 6) and people.shape.shape == (2, 21)
+
+
+def test_frames_do_not_see_each_other() -> None:
+    network = small()
+    images = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
+    order = torch.tensor([2, 0, 3, 1])
+    with torch.no_grad():
+        assert torch.allclose(network(images).center_3d[order], network(images[order]).center_3d, atol=1e-5)
+
+
+def test_nobody_is_regressed_without_a_cell() -> None:
+    network = small()
+    maps = network(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+    people = network.regress(maps, torch.zeros(0, dtype=torch.long), torch.zeros(0, 3, dtype=torch.long))
+    assert people.camera.shape == (0, 3)
+
+
+@pytest.mark.parametrize("logits", [True, False])
+def test_centre_volume_is_the_stated_composition(logits: bool) -> None:
+    network = small()
+    compose = network.compose
+    front, above = torch.randn(1, 7, 16, 16), torch.rand(1, 48, 16)
+    identity = torch.nn.Identity()
+    center, camera = compose(front, above, identity, identity, logits=logits)
+    d, y, x = 5, 7, 11
+    heat, seen = front[0, 0, y, x], above[0, d, x]
+    expected = heat + 4 * (seen - 1) if logits else heat * seen
+    assert torch.isclose(center[0, d, y, x], expected)
+    assert torch.isclose(camera[0, 0, d, y, x], front[0, 1, y, x] + above[0, 16 + d, x])
+    assert torch.isclose(camera[0, 1, d, y, x], front[0, 2, y, x] + y / 16 * 2 - 1)
+    assert torch.isclose(camera[0, 2, d, y, x], front[0, 3, y, x] + x / 16 * 2 - 1)
+
+
+@pytest.mark.slow
+def test_published_size_runs_on_a_cpu() -> None:
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig()).eval()
+    with torch.no_grad():
+        maps = network(torch.zeros(1, 512, 512, 3, dtype=torch.uint8))
+    assert maps.center_3d.shape == (1, 64, 128, 128) and bool(maps.center_3d.isfinite().all())

@@ -1,0 +1,185 @@
+"""A run: resumed bit for bit, killed at any moment, damaged, and honest about what it finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from trace_data.errors import CheckpointError, ConfigError, InterruptedRun, OutputError, TrainingDiverged
+from trace_data.progress import Progress
+from trace_train import train as training
+from trace_train.checkpoint import finished, open_checkpoint
+from trace_train.config import Config, load_config
+from trace_train.evaluate import evaluate
+from trace_train.runlog import read_metrics
+from trace_train.train import train
+
+TINY = [
+    "steps=7",
+    "checkpoint_every=3",
+    "log_every=2",
+    "network.input_size=64",
+    "network.width=8",
+    "network.stage_blocks=1",
+    "network.head_channels=16",
+    "network.bird_eye_hidden=16",
+    "stages=[{share: 0.6, clips: 4, frames: 1}, {share: 0.4, clips: 2, frames: 2}]",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def tiny(*more: str) -> Config:
+    return load_config("debug", [*TINY, *more])
+
+
+@pytest.fixture(scope="module")
+def reference(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("reference") / "run"
+    train(tiny(), shards=shards, packs=packs, run=run)
+    return run
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    for averaged in (True, False):
+        x, y = (open_checkpoint(run).weights(averaged=averaged) for run in (a, b))
+        if x.keys() != y.keys() or not all(torch.equal(x[k], y[k]) for k in x):
+            return False
+    return True
+
+
+class StopAt(Progress):
+    """Sends this process the signal of an impatient user after so many steps."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def advance(self, amount: int = 1, detail: str = "") -> None:
+        self.left -= amount
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_interrupted_and_resumed_ends_in_the_same_bits(
+    step: int, reference: Path, shards: Path, packs: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InterruptedRun, match=f"after step {step}"):
+        train(tiny(), shards=shards, packs=packs, run=run, progress=StopAt(step))
+    assert open_checkpoint(run).step == step
+    report = train(tiny(), shards=shards, packs=packs, run=run, resume=True)
+    assert report.steps_now == 7 - step
+    assert same_weights(run, reference)
+    assert [line["loss"] for line in read_metrics(run)][-1] == [line["loss"] for line in read_metrics(reference)][-1]
+
+
+def test_killed_without_warning_and_resumed_ends_in_the_same_bits(
+    reference: Path, shards: Path, packs: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    code = (
+        "import sys, torch; torch.set_num_threads(1); from pathlib import Path; from tests.test_train import tiny;"
+        "from trace_train.train import train; s, p, r = map(Path, sys.argv[1:]);"
+        "train(tiny(), shards=s, packs=p, run=r)"
+    )
+    root = Path(__file__).parent.parent
+    child = subprocess.Popen([sys.executable, "-c", code, str(shards), str(packs), str(run)], cwd=root)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "step-00000003").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.kill()
+    child.wait()
+    train(tiny(), shards=shards, packs=packs, run=run, resume=True)
+    assert same_weights(run, reference)
+
+
+def test_a_run_is_not_overwritten(reference: Path, shards: Path, packs: Path) -> None:
+    with pytest.raises(OutputError, match="--resume"):
+        train(tiny(), shards=shards, packs=packs, run=reference)
+
+
+def test_checkpoints_hold_everything_and_only_the_last_stay(reference: Path) -> None:
+    assert [f.name for f in finished(reference)] == ["step-00000003", "step-00000006", "step-00000007"]
+    checkpoint = open_checkpoint(reference)
+    assert checkpoint.facts["data"]["synthetic"] is True and checkpoint.config == tiny()
+    assert set(checkpoint.facts["sha256"]) == {"weights.safetensors", "averaged.safetensors", "training.pth"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "missing", "format"])
+def test_a_damaged_checkpoint_is_named(damage: str, reference: Path, tmp_path: Path) -> None:
+
+    run = tmp_path / "run"
+    shutil.copytree(reference, run)
+    folder = finished(run)[-1]
+    file = folder / "weights.safetensors"
+    content = file.read_bytes()
+    if damage == "cut":
+        file.write_bytes(content[:-10])
+    elif damage == "flip":
+        file.write_bytes(content[:-10] + bytes([content[-10] ^ 1]) + content[-9:])
+    elif damage == "missing":
+        file.unlink()
+    else:
+        description = folder / "checkpoint.json"
+        description.write_text(description.read_text().replace('"format_version": 1', '"format_version": 99'))
+    with pytest.raises(CheckpointError, match=folder.name):
+        open_checkpoint(run)
+
+
+def test_another_architecture_is_refused(reference: Path, packs: Path) -> None:
+    network = training.build_network(tiny("network.width=12").network)
+    with pytest.raises(CheckpointError, match="another architecture"):
+        open_checkpoint(reference).load_into(network)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
+    shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    real = training.compute_loss
+    calls = 0
+
+    def poisoned(*args: object):  # type: ignore[no-untyped-def]
+        nonlocal calls
+        calls += 1
+        report = real(*args)  # type: ignore[arg-type]
+        if calls == 5:
+            object.__setattr__(report, "total", report.total * float("nan"))
+        return report
+
+    monkeypatch.setattr(training, "compute_loss", poisoned)
+    with pytest.raises(TrainingDiverged, match="joints3d"):
+        train(tiny(), shards=shards, packs=packs, run=run)
+    weights = open_checkpoint(run).weights(averaged=False)
+    assert open_checkpoint(run).step == 3 and all(v.isfinite().all() for v in weights.values())
+
+
+def test_preset_trace_without_a_gpu_points_at_debug(shards: Path, packs: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match="--config debug") as caught:
+        train(load_config("trace"), shards=shards, packs=packs, run=tmp_path / "run")
+    assert caught.value.exit_code == 2 and not (tmp_path / "run").exists()
+
+
+def test_evaluation_reports_scores_constants_and_protocol(reference: Path, shards: Path, packs: Path) -> None:
+    report = evaluate(reference, shards=shards, packs=packs, split="test", threshold=0.0)
+    assert report.synthetic and report.people >= report.matched
+    assert set(report.rows) == {"model", "mean pose", "mean pose in the camera"}
+    saved = json.loads((reference / "evaluation-test.json").read_text())
+    assert "LSP" in saved["protocol"] and saved["people"] == report.people
+    with pytest.raises(ConfigError, match="split"):
+        evaluate(reference, shards=shards, packs=packs, split="nowhere")
