@@ -109,7 +109,7 @@ def test_targets_agree_with_the_true_camera(batch: Batch, targets: Targets) -> N
 
 
 def test_solved_camera_reprojects_near_the_annotation(targets: Targets) -> None:
-    """The 50-degree view only approximates the true one, so pixels of the crop agree to a few hundredths of its side."""
+    """The 50-degree view only approximates the true one: pixels agree to a few hundredths of the crop's side."""
     rows = targets.camera_mask & targets.center_mask
     assert int(rows.sum()) >= 18 and bool((rows == targets.center_mask).all())
     again = project(targets.joints3d[rows] + translation_from_triple(targets.camera[rows])[:, None])

@@ -118,6 +118,9 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
     last = network.center_map_refiner2[0].bn2
     assert isinstance(last, nn.BatchNorm3d)
     last.weight.fill_(0.1)  # the volume starts as composed; the refiner adds to it as it learns
+    heat = network.bv_out_layers[-1].bn2
+    assert isinstance(heat, nn.BatchNorm1d)
+    heat.weight[: network.depth_levels] = 0.25  # no level stands out before there is a reason
 
 
 def _begin_at(encoder: TemporalEncoder, bias: Tensor) -> None:
