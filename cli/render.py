@@ -140,7 +140,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Seq
         drawn.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*row)
-    _console(sys.stdout).print(drawn)
+    console = _console(sys.stdout)
+    with console.capture() as capture:
+        console.print(drawn)
+    sys.stdout.write("".join(f"{row.rstrip()}\n" for row in capture.get().splitlines()))
 
 
 def line(text: str = "") -> None:
