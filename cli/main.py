@@ -131,18 +131,19 @@ def _from_system(error: Exception) -> TraceError | None:
 
     code = error.errno if isinstance(error, OSError) else None
     file = error.filename if isinstance(error, OSError) else None
-    # HDF5 and torch wrap the system's message into their own and lose the file name
+    # HDF5 and torch wrap the system's message into their own, without the name of the file
+    told = "" if file else f" ({error})"
     if code in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
         return OutputError(
-            "the disk is full; the unfinished file does not count as output",
-            where=file or str(error),
+            f"the disk is full{told}; an unfinished file does not count as output",
+            where=file,
             hint="free some space or choose another folder with --out, then run the same command again",
         )
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(
-            f"no permission ({os.strerror(code)})" if code else "no permission",
-            where=file or str(error),
-            hint="check the owner and mode with  ls -ld  or choose another folder",
+            f"{os.strerror(code).lower()}{told}",
+            where=file,
+            hint="check its owner and mode with  ls -ld  or choose another folder",
         )
     return None
 
