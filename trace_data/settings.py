@@ -52,7 +52,7 @@ class Settings:
             return self.values[key]
         raise ConfigError(
             f"nothing says where the {KEYS[key]} is",
-            hint=f"give --{key} DIR, set TRACE_{key.upper()}, or write {key} = \"DIR\" into {self.home}/config.toml",
+            hint=f'give --{key} DIR, set TRACE_{key.upper()}, or write {key} = "DIR" into {self.home}/config.toml',
         )
 
 
