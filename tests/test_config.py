@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -68,3 +69,11 @@ def test_every_key_is_read_somewhere_and_described() -> None:
                 assert f'"{name}": ' in source, f"loss.{name} is no term"
             if name not in {"network", "data", "loss", "optim"}:
                 assert field.description, f"{model.__name__}.{name} has no description"
+
+
+def test_the_configuration_page_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("page", Path(__file__).parent.parent / "tools/configuration_page.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run python tools/configuration_page.py"
