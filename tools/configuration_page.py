@@ -19,8 +19,8 @@ def page() -> str:
         "Written by `python tools/configuration_page.py` from `trace_train/config.py`; a test keeps the two equal.",
         "",
         f"`trace train --config NAME` takes a preset ({', '.join(presets())}) or a YAML file that holds what differs",
-        "from the defaults below; `--set key.sub=value` goes on top. Unknown keys and values out of range are named, all",
-        "of them at once.",
+        "from the defaults below; `--set key.sub=value` goes on top. Unknown keys and bad values are named, all of them",
+        "at once.",
     ]
     parts: list[tuple[str, type[BaseModel]]] = [("", Config)]
     for name, field in Config.model_fields.items():
