@@ -12,6 +12,7 @@ import torch
 from trace_train.build import build_network
 from trace_train.config import NetworkConfig, load_config
 from trace_train.network.backbone import HRNet
+from trace_train.network.blocks import VolumeConv
 from trace_train.network.model import TraceNetwork
 
 LATER = {
@@ -78,6 +79,19 @@ def test_nobody_is_regressed_without_a_cell() -> None:
     maps = network(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
     people = network.regress(maps, torch.zeros(0, dtype=torch.long), torch.zeros(0, 3, dtype=torch.long))
     assert people.camera.shape == (0, 3)
+
+
+@pytest.mark.parametrize(("channels", "depth"), [(1, 16), (3, 16), (3, 7), (1, 1)])
+def test_the_flat_form_of_a_volume_convolution_is_the_convolution(channels: int, depth: int) -> None:
+    torch.manual_seed(1)
+    conv = VolumeConv(channels).double()
+    x = torch.randn(2, channels, depth, 6, 5, dtype=torch.float64, requires_grad=True)
+    expected = torch.nn.functional.conv3d(x, conv.weight, padding=1)
+    assert channels * depth <= conv.DENSE and torch.allclose(conv(x), expected, atol=1e-12)
+    weights = torch.randn_like(expected)
+    ours = torch.autograd.grad((conv(x) * weights).sum(), (x, conv.weight))
+    theirs = torch.autograd.grad((expected * weights).sum(), (x, conv.weight))
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(ours, theirs))
 
 
 @pytest.mark.parametrize("logits", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -77,13 +78,40 @@ class RowBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(y)))
 
 
+class VolumeConv(nn.Conv3d):
+    """A 3x3x3 convolution of few channels.
+
+    CPU kernels are slow at it, and their backward pass is ten times slower still. With few depth levels it is faster
+    as a 2D convolution that has the levels among its channels: five to ten times at 16 levels, with the same result.
+    """
+
+    DENSE = 64
+    """Largest product of channels and levels for which the 2D form, which also multiplies zeros, pays."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, 1, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, D, H, W) to the same."""
+        _, channels, depth, *size = x.shape
+        if x.device.type != "cpu" or channels * depth > self.DENSE:
+            return super().forward(x)
+        # band[o, d, c, e] is the kernel from level e to level d, zero unless they touch
+        band = self.weight.new_zeros(channels, depth, channels, depth + 2, 3, 3)
+        level = torch.arange(depth)
+        for k in range(3):
+            band[:, level, :, level + k] = self.weight[:, :, k].expand(depth, -1, -1, -1, -1)
+        kernel = band[:, :, :, 1:-1].reshape(channels * depth, channels * depth, 3, 3)
+        return F.conv2d(x.flatten(1, 2), kernel, padding=1).view(-1, channels, depth, *size)
+
+
 class VolumeBlock(nn.Module):
     """A residual 3D block without a final activation: refines the centre, camera and motion volumes."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv3d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm3d(channels)
-        self.conv2, self.bn2 = nn.Conv3d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm3d(channels)
+        self.conv1, self.bn1 = VolumeConv(channels), nn.BatchNorm3d(channels)
+        self.conv2, self.bn2 = VolumeConv(channels), nn.BatchNorm3d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D, H, W) to the same."""
