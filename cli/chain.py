@@ -31,10 +31,10 @@ class Step:
     name: str
     settings: Mapping[str, Any]
     """All that decides its output, besides the settings of the steps before it."""
-    output: Path
-    """What must still be there for the step to count as done."""
-    work: Callable[[bool], Outcome]
-    """Does it; True asks to replace what an earlier step with other settings left behind."""
+    output: Path | None
+    """What it leaves, which must still be there for the step to count as done; None for a step that only tells."""
+    work: Callable[[], Outcome]
+    """Does it, or goes on with what an interrupted call with the same settings has left in `output`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Done:
 
 
 def open_folder(folder: Path, *, force: bool) -> None:
-    """Take `folder` for a chain of steps: it is empty, or an earlier chain's. With `force` every step is done anew.
+    """Take `folder` for a chain of steps: it is empty, or an earlier chain's, or `force` says to take it as it is.
 
     Raises OutputError when it holds something else or cannot be written.
     """
@@ -64,40 +64,46 @@ def open_folder(folder: Path, *, force: bool) -> None:
         )
     writable_folder(folder)
     (folder / RECORDS).mkdir(exist_ok=True)
-    if force:
-        for record in (folder / RECORDS).glob("*.json"):
-            record.unlink()
 
 
-def run_steps(steps: Sequence[Step], folder: Path) -> Iterator[Done]:
+def run_steps(steps: Sequence[Step], folder: Path, *, force: bool = False) -> Iterator[Done]:
     """Do the steps in order, skipping those that are recorded with the same settings and whose output is still there.
 
-    A step that was interrupted is called again with the same settings and goes on by its own means.
+    A step that was interrupted is called again with the same settings and goes on by its own means. Before a step is
+    done with other settings, or anew with `force`, what it left is removed: its record first, so that a kill in between
+    leaves nothing that passes for finished work or for work to go on with.
     """
     from importlib.metadata import version
 
+    if force:
+        for record in (folder / RECORDS).glob("*.json"):
+            record.unlink()
     settings: dict[str, Any] = {"version": version("trace-5d")}
     for step in steps:
         settings = {**settings, step.name: dict(step.settings)}
         record = folder / RECORDS / f"{step.name}.json"
         found = _read(record)
         known = found.get("settings") == settings
-        if known and found.get("done") and step.output.exists():
+        if known and found.get("done") and (step.output is None or step.output.exists()):
             outcome = Outcome(text=found["text"], facts=found["facts"])
             yield Done(name=step.name, seconds=found["seconds"], outcome=outcome, skipped=True)
             continue
+        if not known:
+            record.unlink(missing_ok=True)
+            _remove(step.output)
         _write(record, {"settings": settings, "done": False})
         began = time.monotonic()
-        outcome = step.work(not known and step.output.exists())
+        outcome = step.work()
         seconds = time.monotonic() - began
         _write(record, {"settings": settings, "done": True, "seconds": round(seconds, 2), **asdict(outcome)})
         yield Done(name=step.name, seconds=seconds, outcome=outcome, skipped=False)
 
 
-def clear(folder: Path) -> None:
-    """Remove a folder that one of our own steps filled."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
+def _remove(output: Path | None) -> None:
+    if output is not None and output.is_dir():
+        shutil.rmtree(output)
+    elif output is not None:
+        output.unlink(missing_ok=True)
 
 
 def _read(record: Path) -> dict[str, Any]:

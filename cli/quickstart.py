@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
-from .chain import Done, Outcome, Step, clear, open_folder, run_steps
+from .chain import RECORDS, Done, Outcome, Step, open_folder, run_steps
 
 if TYPE_CHECKING:
     from trace_data.progress import Progress
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 STEPS = 240
 """Training steps: a fixed number and never a time budget, so that everybody gets the same result."""
 SEQUENCES = 320
+SHARD_BYTES = 4 << 20
+"""Far below the usual size of a shard: this little data must still make enough shards to keep all workers busy."""
 SYNTHETIC = (
     "Bodies, clothes, motion, cameras and frames on this page are synthetic. They show that the system works from end "
     "to end; they say nothing about accuracy on real video."
@@ -51,9 +53,9 @@ def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as
 
     open_folder(out, force=force)
     done: list[Done] = []
-    with render.Display(brief=True) as display, exclusive(out / ".steps"):
+    with render.Display(brief=True) as display, exclusive(out / RECORDS):
         chain = Way(out, steps=steps, sequences=sequences, jobs=jobs, progress=display)
-        for step in run_steps(chain.steps(done), out):
+        for step in run_steps(chain.steps(done), out, force=force):
             done.append(step)
             text = f"{step.outcome.text}  (done before)" if step.skipped else step.outcome.text
             display.step(step.name, text, step.seconds)
@@ -97,41 +99,39 @@ class Way:
         return [
             Step(name="sample world", settings={"sequences": self.sequences}, output=self.world, work=self.make_world),
             Step(name="body models", settings={}, output=self.packs, work=self.prepare),
-            Step(name="verify", settings={"depth": "geometry"}, output=self.world, work=self.verify),
-            Step(name="build-shards", settings={}, output=self.shards, work=self.build),
+            Step(name="verify", settings={"depth": "geometry"}, output=None, work=self.verify),
+            Step(name="build-shards", settings={"shard_bytes": SHARD_BYTES}, output=self.shards, work=self.build),
             Step(name="train", settings={"steps": self.training_steps}, output=self.run, work=self.train),
-            Step(name="evaluate", settings={}, output=self.run, work=self.evaluate),
-            Step(name="report", settings={}, output=self.report, work=lambda anew: self.write_report(done)),
+            Step(name="evaluate", settings={}, output=None, work=self.evaluate),
+            Step(name="report", settings={}, output=self.report, work=lambda: self.write_report(done)),
         ]
 
-    def make_world(self, anew: bool) -> Outcome:
+    def make_world(self) -> Outcome:
         """Bodies and datasets."""
-        from trace_data.sample_world.make import make_sample, read_summary
+        from trace_data.sample_world.make import Parameters, make_sample, read_summary
 
-        summary = None if anew else read_summary(self.world)
+        summary = read_summary(self.world, Parameters(sequences=self.sequences))
         if summary is None:
-            summary = make_sample(
-                self.world, sequences=self.sequences, jobs=self.jobs, force=anew, progress=self.progress
-            )
+            summary = make_sample(self.world, sequences=self.sequences, jobs=self.jobs, progress=self.progress)
         facts = {"sequences": summary.sequences, "frames": summary.frames, "people": summary.people}
         text = f"{summary.sequences:,} sequences, {summary.frames:,} frames, {summary.people:,} bodies  (synthetic)"
         return Outcome(text=text, facts=facts)
 
-    def prepare(self, anew: bool) -> Outcome:
+    def prepare(self) -> Outcome:
         """Packs of all body models."""
         from trace_data.assets.packs import prepare_smil, prepare_smpl
 
         source = [self.world / "body_models"]
         genders = ("male", "female", "neutral")
         reports = [
-            *prepare_smpl(source, self.packs, genders=genders, force=anew, progress=self.progress),
-            *prepare_smil(source, self.packs, force=anew, progress=self.progress),
+            *prepare_smpl(source, self.packs, genders=genders, progress=self.progress),
+            *prepare_smil(source, self.packs, progress=self.progress),
         ]
         names = [file.name for report in reports for file in report.files if file.suffix == ".pth"]
         kinds = ", ".join(report.gender for report in reports)
         return Outcome(text=f"{kinds}  ({len(names)} packs)", facts={"packs": names})
 
-    def verify(self, anew: bool) -> Outcome:
+    def verify(self) -> Outcome:
         """The datasets as a user would have them verified."""
         from trace_data.errors import AnnotationError
         from trace_data.verify import verify_datasets
@@ -143,33 +143,38 @@ class Way:
         if not report.ok:
             command = f"trace verify-datasets 3dpw --root {root} --packs {self.packs} --depth geometry"
             raise AnnotationError("the sample world does not verify", where=self.world, hint=f"{command}  lists why")
-        worst = report.largest_reprojection_px or 0.0
-        text = f"layout ✓  content ✓  geometry ✓  (largest reprojection error {worst:.2g} px)"
+        worst = report.largest_reprojection_px
+        error = "nothing to compare" if worst is None else f"largest reprojection error {worst:.2g} px"
+        text = f"layout ✓  content ✓  geometry ✓  ({error})"
         facts = {"ok": report.ok, "largest_reprojection_px": worst}
         return Outcome(text=text, facts=facts)
 
-    def build(self, anew: bool) -> Outcome:
+    def build(self) -> Outcome:
         """Shards of everything."""
         from trace_data.build import build_shards
 
         root = self.world / "datasets"
         report = build_shards(
-            ("3dpw",), root, self.shards, packs=self.packs, jobs=self.jobs, force=anew, progress=self.progress
+            ("3dpw",),
+            root,
+            self.shards,
+            packs=self.packs,
+            shard_bytes=SHARD_BYTES,
+            jobs=self.jobs,
+            progress=self.progress,
         )
         facts = report.to_json()
         speed = f"{facts['frames_per_second']:,.0f} frames/s"
         text = "; ".join((f"{facts['shards']} shards, {facts['bytes'] / 1e6:,.0f} MB, {speed}", *report.warnings))
         return Outcome(text=text, facts=facts)
 
-    def train(self, anew: bool) -> Outcome:
+    def train(self) -> Outcome:
         """The small network, from its last checkpoint where there is one."""
         from dataclasses import asdict
 
         from trace_train.config import load_config
         from trace_train.train import train
 
-        if anew:
-            clear(self.run)
         config = load_config("debug", [f"steps={self.training_steps}"])
         report = train(
             config, shards=self.shards, packs=self.packs, run=self.run, resume=self.run.exists(), progress=self.progress
@@ -181,7 +186,7 @@ class Way:
         )
         return Outcome(text=text, facts=facts)
 
-    def evaluate(self, anew: bool) -> Outcome:
+    def evaluate(self) -> Outcome:
         """The score on people and sequences that training never saw."""
         from trace_train.evaluate import MODEL, evaluate
         from trace_train.run_report import best_constant

@@ -48,7 +48,7 @@ def make_sample(
         return
     render.line(
         f"sample world  {summary.sequences:,} sequences, {summary.frames:,} frames, {summary.people:,} bodies"
-        f"  (synthetic)  {render.duration(summary.seconds)}"
+        "  (synthetic)"
     )
     render.line(f"  body models   {summary.body_models}")
     render.line(f"  datasets      {summary.datasets}")

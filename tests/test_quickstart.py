@@ -17,15 +17,17 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.calls: list[tuple[str, bool]] = []
+        self.calls: list[tuple[str, int]] = []
+        """Names of the steps that worked, and how often they had worked on what they then found."""
         self.failing: set[str] = set()
 
     def step(self, name: str, **settings: int) -> Step:
         output = self.folder / name
 
-        def work(anew: bool) -> Outcome:
-            self.calls.append((name, anew))
-            output.touch()
+        def work() -> Outcome:
+            before = len(output.read_text()) if output.exists() else 0
+            self.calls.append((name, before))
+            output.write_text("x" * (before + 1))
             if name in self.failing:
                 raise OutputError("stopped in the middle")
             return Outcome(text=f"{name} done", facts=dict(settings))
@@ -55,7 +57,7 @@ def test_a_second_run_skips_everything_and_remembers_the_facts(shop: Workshop) -
 def test_a_changed_setting_redoes_that_step_and_all_after_it_anew(shop: Workshop) -> None:
     shop.go(shop.step("a"), shop.step("b", steps=5), shop.step("c"))
     assert shop.go(shop.step("a"), shop.step("b", steps=6), shop.step("c")) == [True, False, False]
-    assert shop.calls == [("b", True), ("c", True)]
+    assert shop.calls == [("b", 0), ("c", 0)]
 
 
 def test_an_interrupted_step_goes_on_without_replacing_its_work(shop: Workshop) -> None:
@@ -65,7 +67,7 @@ def test_an_interrupted_step_goes_on_without_replacing_its_work(shop: Workshop) 
         shop.go(*steps)
     shop.failing = set()
     assert shop.go(*steps) == [True, False]
-    assert shop.calls == [("b", False)]
+    assert shop.calls == [("b", 1)]
 
 
 def test_interrupted_work_with_other_settings_is_replaced(shop: Workshop) -> None:
@@ -74,7 +76,26 @@ def test_interrupted_work_with_other_settings_is_replaced(shop: Workshop) -> Non
         shop.go(shop.step("a", steps=5))
     shop.failing = set()
     shop.go(shop.step("a", steps=6))
-    assert shop.calls == [("a", True)]
+    assert shop.calls == [("a", 0)]
+
+
+def test_a_kill_while_old_work_is_removed_leaves_nothing_to_go_on_with(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.go(shop.step("a", size=1), shop.step("b"))
+
+    def killed(self: Path, missing_ok: bool = False) -> None:
+        unlink(self, missing_ok=missing_ok)
+        raise KeyboardInterrupt
+
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        shop.go(shop.step("a", size=2), shop.step("b"))
+    monkeypatch.undo()
+    assert (shop.folder / "a").exists(), "the kill came between the record and the work"
+    shop.go(shop.step("a", size=2), shop.step("b"))
+    assert shop.calls == [("a", 0), ("b", 0)]
 
 
 def test_a_step_whose_output_is_gone_is_done_again(shop: Workshop) -> None:
@@ -93,8 +114,8 @@ def test_a_record_cut_short_counts_as_none(shop: Workshop) -> None:
 def test_force_does_everything_anew(shop: Workshop) -> None:
     shop.go(shop.step("a"))
     open_folder(shop.folder, force=True)
-    assert shop.go(shop.step("a")) == [False]
-    assert shop.calls == [("a", True)]
+    assert [done.skipped for done in run_steps([shop.step("a")], shop.folder, force=True)] == [False]
+    assert shop.calls[-1] == ("a", 0)
 
 
 def test_a_folder_that_holds_something_else_is_refused_and_untouched(

@@ -15,7 +15,7 @@ from trace_data.errors import ConfigError, OutputError
 from trace_data.sample_world import make
 from trace_data.sample_world.backdrop import Backdrop
 from trace_data.sample_world.figure import CLOTHES
-from trace_data.sample_world.make import make_sample, read_summary
+from trace_data.sample_world.make import Parameters, make_sample, read_summary
 from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person
 from trace_data.sample_world.scene import draw_scene, render_scene
 
@@ -189,7 +189,9 @@ def test_refuses_what_is_not_its_own(world: Path, tmp_path: Path, no_bodies: Non
         make_sample(tmp_path, jobs=1, **SMALL)
     make_sample(tmp_path, jobs=1, sequences=3, frames=2, height=64, force=True)
     assert (tmp_path / "letter.txt").read_text() == "mine"
-    assert read_summary(tmp_path) is not None and (tmp_path / "SYNTHETIC.txt").is_file()
+    assert read_summary(tmp_path, Parameters(sequences=3, frames=2, height=64)) is not None
+    assert read_summary(tmp_path, Parameters(sequences=4, frames=2, height=64)) is None
+    assert (tmp_path / "SYNTHETIC.txt").is_file()
     for wrong in ({"sequences": 2}, {"frames": 1}, {"height": 10}, {"seed": -1}, {"jobs": 0}):
         with pytest.raises(ConfigError):
             make_sample(tmp_path / "new", **wrong)
@@ -208,7 +210,7 @@ def test_resumes_an_interrupted_run(world: Path, tmp_path: Path, no_bodies: None
 
     with pytest.raises(KeyboardInterrupt):
         make_sample(out, seed=7, jobs=1, progress=Stop(), **SMALL)
-    assert read_summary(out) is None
+    assert read_summary(out, Parameters(seed=7, **SMALL)) is None
     first = next((out / "datasets/3DPW/sequenceFiles").glob("*/*.pkl"))
     before = first.stat().st_mtime_ns
     with pytest.raises(OutputError):

@@ -127,14 +127,16 @@ def make_sample(
         numbers = {**asdict(parameters), "people": summary.people, "frames_in_all": summary.frames}
         _write(out / DONE, json.dumps({**numbers, "synthetic": True}, indent=1))
         (out / STARTED).unlink()
-    progress.end(f"{summary.frames} frames of {summary.people} people in {summary.seconds:.0f} s")
+    progress.end(f"{summary.frames} frames of {summary.people} people")
     return summary
 
 
-def read_summary(out: Path) -> SampleSummary | None:
-    """What a complete sample world in `out` holds; None when there is none or it was interrupted."""
+def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
+    """What the sample world in `out` holds; None unless it is complete and was made with these parameters."""
     try:
         found = json.loads((out / DONE).read_text(encoding="utf-8"))
+        if any(found[name] != value for name, value in asdict(parameters).items()):
+            return None
         return SampleSummary(out, found["sequences"], found["frames_in_all"], found["people"], 0.0)
     except (OSError, ValueError, KeyError, TypeError):
         return None
