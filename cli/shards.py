@@ -51,14 +51,13 @@ def build_shards(
       trace build-shards 3dpw --root /data/hmr --out /scratch/shards --jobs 16
       trace build-shards 3dpw --split val --limit 5
     """
-    from trace_data.adapters import ADAPTERS
     from trace_data.build import build_shards as build
 
     from . import render
 
     with render.Display() as progress:
         report = build(
-            names or tuple(ADAPTERS),
+            names,
             options.folder("root", root),
             options.folder("shards", out),
             packs=options.packs_if_any(packs),

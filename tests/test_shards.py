@@ -277,6 +277,18 @@ def test_a_bad_sequence_is_left_out_with_its_reason(tmp_path: Path) -> None:
         assert clip == [(source / f"image_{i:05d}.jpg").read_bytes() for i in range(8)]
 
 
+def test_a_mended_frame_brings_its_sequence_back(tmp_path: Path) -> None:
+    folder = tiny_3dpw.write(tmp_path, {"train": 2, "val": 1, "test": 1}, frames=8)
+    image = folder / "imageFiles" / "train_walk_01" / "image_00005.jpg"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-300])
+    assert [bad.key for bad in build(tmp_path, tmp_path / "out").bad] == ["3dpw/train/train_walk_01"]
+    image.write_bytes(whole)
+    report = build(tmp_path, tmp_path / "out")
+    assert not report.bad and report.kept > 0
+    assert {entry.name for entry in report.index.sequences} >= {"train_walk_00", "train_walk_01"}
+
+
 def test_other_contents_are_not_overwritten(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny_3dpw
 
-from trace_data.adapters import canonical_name, load_adapter
+from trace_data.adapters import ADAPTERS, canonical_name, canonical_names, load_adapter
 from trace_data.adapters.threedpw import SPEC, find, inspect, read
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
 from trace_data.geometry import project, transform
@@ -93,6 +93,9 @@ BROKEN = {
         "poses has no frames",
     ),
     "unknown gender": (lambda c: c.update(genders=["x", "f"]), r"genders\[0\] is 'x', expected m or f"),
+    "no genders": (lambda c: c.update(genders=None), r"genders is a NoneType without \[0\]"),
+    "betas of one person": (lambda c: c["betas"].pop(), r"betas is a list without \[1\]"),
+    "betas that are none": (lambda c: c.update(betas=[{}, {}]), r"betas\[0\] is no array of numbers"),
     "few betas": (lambda c: c["betas"].__setitem__(1, np.zeros(6)), r"betas\[1\] has 6 coefficients"),
     "a renamed file": (lambda c: c.update(sequence="other"), "sequence is 'other', expected 'train_walk_00'"),
 }
@@ -144,6 +147,8 @@ def test_layout_errors_say_what_was_looked_for(tmp_path: Path, folder: Path) -> 
 
 def test_names_of_datasets() -> None:
     assert {canonical_name(name) for name in ("3dpw", "3DPW", "pw3d", "PW-3D", "threedpw")} == {"3dpw"}
+    assert canonical_names(("3dpw", "PW3D")) == ["3dpw"]
+    assert canonical_names(()) == sorted(ADAPTERS)
     assert load_adapter("pw3d").SPEC is SPEC
     with pytest.raises(ConfigError, match="did you mean '3dpw'"):
         canonical_name("3dwp")

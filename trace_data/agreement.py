@@ -94,7 +94,7 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
                 "body",
                 f"the body model's joints are {agreement.body_mm.median:.0f} mm from the annotated ones (median), "
                 f"expected {BODY_MM:.0f}",
-                "body models of another gender or version: trace verify-assets",
+                "body models of another gender or version: trace prepare-smpl --gender all --force",
             )
         )
     if agreement.bone_change is not None and agreement.bone_change > BONE_CHANGE:

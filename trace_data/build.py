@@ -17,9 +17,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from trace_data.adapters import canonical_name, load_adapter
+from trace_data.adapters import canonical_names, load_adapter
 from trace_data.adapters.base import SequenceRef
-from trace_data.build_shard import ShardPlan, ShardResult, Work, build_shard
+from trace_data.build_shard import BUILD_FOLDER, ShardPlan, ShardResult, Work, build_shard
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError, OutputError
 from trace_data.frames import JPEG_QUALITY, image_size, read_bytes
 from trace_data.output import exclusive, writable_folder
@@ -28,7 +28,6 @@ from trace_data.shards.index import BadSequence, SequenceEntry, ShardEntry, Shar
 from trace_data.shards.layout import FORMAT_VERSION, INDEX_FILE
 from trace_data.workers import spread
 
-BUILD_FOLDER = ".build"
 SHARD_FILE = re.compile(r".+-(train|val|test)-\d{5}\.h5(\.partial)?")
 BYTES_PER_PIXEL = 0.25
 """Of a stored JPEG; measured 0.24 on 720p video at quality 90 (fact sheet performance.md, section 3)."""
@@ -92,7 +91,7 @@ def build_shards(
     force: bool = False,
     progress: Progress = SILENT,
 ) -> BuildReport:
-    """Build shards of the named datasets under `root` into the folder `out`.
+    """Build shards of the named datasets (all known ones when empty) under `root` into the folder `out`.
 
     `packs`: prepared body models; without them the 44 joints are those of the release and neutral betas stay empty.
     `limit`: at most so many sequences of each dataset and split. `height`: largest short side of a stored frame, px.
@@ -136,7 +135,7 @@ def plan_shards(
     """
     plans: list[ShardPlan] = []
     total = 0
-    for name in sorted({canonical_name(name) for name in names}):
+    for name in canonical_names(names):
         adapter = load_adapter(name)
         unknown = [split for split in splits if split not in adapter.SPEC.splits]
         if unknown:
@@ -154,7 +153,9 @@ def plan_shards(
                                            refs=tuple(group)))  # fmt: skip
                     total, group, size = total + size, [], 0
     if not plans:
-        raise DatasetLayoutError(f"no sequences of {', '.join(names)}", where=root, hint="trace verify-datasets")
+        raise DatasetLayoutError(
+            f"no sequences of {', '.join(canonical_names(names))}", where=root, hint="trace verify-datasets"
+        )
     return plans, total
 
 
@@ -185,7 +186,7 @@ def _settings(
     if height < 16 or shard_bytes < 1 or (limit is not None and limit < 1):
         raise ConfigError(f"height {height} px, {shard_bytes} bytes a shard and limit {limit} are too small")
     return {
-        "names": sorted({canonical_name(name) for name in names}),
+        "names": canonical_names(names),
         "splits": sorted(set(splits)),
         "limit": limit,
         "height": height,

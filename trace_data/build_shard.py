@@ -30,6 +30,9 @@ from trace_data.shards.writer import ShardWriter
 if TYPE_CHECKING:
     from trace_data.completion import Bodies
 
+BUILD_FOLDER = ".build"
+"""Folder beside the shards with the records of those that are finished."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPlan:
@@ -78,7 +81,7 @@ class ShardResult:
 
 def build_shard(work: Work, progress: Progress) -> ShardResult:
     """Write one shard, unless its record and its hash say that it is finished. Raises OutputError."""
-    record = work.out / ".build" / f"{work.plan.name}.json"
+    record = work.out / BUILD_FOLDER / f"{work.plan.name}.json"
     identity = work.plan.identity()
     finished = _finished(work, record, identity)
     if finished is not None:
@@ -133,10 +136,13 @@ def _bodies(packs: Path) -> Bodies:
 
 
 def _finished(work: Work, record: Path, identity: str) -> ShardResult | None:
-    """The result of an earlier run when its plan is this one and the file still has its hash."""
+    """The result of an earlier run when its plan is this one, all of it was good, and the file still has its hash.
+
+    A shard that had to leave something out is tried again: a frame that was mended shows in no date of its annotation.
+    """
     try:
         values = json.loads(record.read_text(encoding="utf-8"))
-        if values["identity"] != identity:
+        if values["identity"] != identity or values["bad"]:
             return None
         shard = None if values["shard"] is None else ShardEntry(**values["shard"])
         if shard is not None:
@@ -144,7 +150,7 @@ def _finished(work: Work, record: Path, identity: str) -> ShardResult | None:
         return ShardResult(
             shard=shard,
             sequences=tuple(sequence_from_json(entry) for entry in values["sequences"]),
-            bad=tuple(BadSequence(**entry) for entry in values["bad"]),
+            bad=(),
             warnings=tuple(values["warnings"]),
             kept=True,
         )

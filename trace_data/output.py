@@ -33,8 +33,12 @@ def exclusive(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                "another process is writing here", where=folder.parent, hint="wait until it ends"
+            ) from error
         except OSError as error:
             raise OutputError(
-                "another build is writing here", where=folder.parent, hint="wait until it ends"
+                f"cannot be locked: {error.strerror}", where=folder, hint="choose a folder on a disk that knows locks"
             ) from error
         yield

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
-from trace_data.adapters import ADAPTERS, canonical_name, load_adapter
+from trace_data.adapters import canonical_names, load_adapter
 from trace_data.adapters.base import Adapter, SequenceRef
 from trace_data.agreement import Agreement, judge, measure
 from trace_data.errors import AnnotationError, ConfigError, TraceError
@@ -118,10 +118,7 @@ def verify_datasets(
     began = monotonic()
     if packs is not None and depth == "geometry":
         _bodies(packs)
-    reports = [
-        _verify_dataset(name, root, depth, packs, limit, jobs, progress)
-        for name in sorted({canonical_name(name) for name in names} or ADAPTERS)
-    ]
+    reports = [_verify_dataset(name, root, depth, packs, limit, jobs, progress) for name in canonical_names(names)]
     return VerifyReport(depth=depth, root=root, datasets=tuple(reports), seconds=monotonic() - began)
 
 

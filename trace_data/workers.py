@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -42,6 +43,7 @@ _steps: _Steps | None = None
 def _begin(messages: Any) -> None:
     global _steps  # a queue reaches the workers of a pool only through their initialiser
     _steps = _Steps(messages)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once, without a traceback of its own
     import cv2
 
     cv2.setNumThreads(1)

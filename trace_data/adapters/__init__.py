@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import cast
 
 from trace_data.adapters.base import Adapter
@@ -28,6 +29,11 @@ def canonical_name(name: str) -> str:
         f"unknown dataset {name!r}" + (f", did you mean {known[near]!r}?" if near else ""),
         hint=f"datasets are {', '.join(ADAPTERS)}",
     )
+
+
+def canonical_names(names: Sequence[str]) -> list[str]:
+    """The canonical names of the datasets named, each once, sorted; all that are known when none is named."""
+    return sorted({canonical_name(name) for name in names} or ADAPTERS)
 
 
 def load_adapter(name: str) -> Adapter:

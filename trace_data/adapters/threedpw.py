@@ -198,12 +198,22 @@ class _Source:
             raise self.wrong(key, "is missing", f"the keys of the release, found {', '.join(map(str, self.content))}")
         return self.content[key]
 
-    def array(self, key: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-        """`value` as float64 of `shape` (-1 = any length), finite."""
+    def of_person(self, key: str, number: int) -> Any:
+        """What the sequence under `key` holds for one person."""
+        value = self.value(key)
+        try:
+            return value[number]
+        except (TypeError, LookupError) as error:
+            raise self.wrong(key, f"is a {type(value).__name__} without [{number}]", "one entry a person") from error
+
+    def array(self, key: str, value: Any, shape: tuple[int, ...] | None) -> npt.NDArray[np.float64]:
+        """`value` as float64 of `shape` (-1 = any length, None = any shape), finite."""
         try:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise self.wrong(key, f"is no array of numbers ({error})", f"shape {shape}") from error
+            raise self.wrong(key, f"is no array of numbers ({error})", f"shape {shape or 'of any kind'}") from error
+        if shape is None:
+            shape = (-1,) * array.ndim
         if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape)):
             raise self.wrong(key, f"has shape {array.shape}", "x".join("n" if n < 0 else str(n) for n in shape))
         if not np.isfinite(array).all():
@@ -255,13 +265,10 @@ def _person(
     columns: Mapping[str, npt.NDArray[np.float64]],
 ) -> Person:
     frames = len(poses)
-    genders, betas = source.value("genders"), source.value("betas")
-    if len(genders) <= number or len(betas) <= number:
-        raise source.wrong("genders and betas", f"are for {len(genders)} and {len(betas)} people", f"{number + 1}")
-    letter = _word(genders[number])[:1].lower()
+    letter = _word(source.of_person("genders", number))[:1].lower()
     if letter not in _GENDERS:
         raise source.wrong(f"genders[{number}]", f"is {letter!r}", "m or f")
-    shape = source.array(f"betas[{number}]", np.ravel(betas[number]), (-1,))
+    shape = source.array(f"betas[{number}]", source.of_person("betas", number), None).reshape(-1)
     if len(shape) < 10:
         raise source.wrong(f"betas[{number}]", f"has {len(shape)} coefficients", "10 or more")
     points = columns["points"].transpose(0, 2, 1)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import matrix_from_axis_angle
+from trace_data.schema.keypoints import SMPL_PARENTS
 
 Kind = Literal["male", "female", "neutral", "infant"]
 Floats = npt.NDArray[np.float64]
@@ -24,7 +25,6 @@ Ints = npt.NDArray[np.int64]
 DATA = Path(__file__).with_name("free_body.npz")
 STEP = 4e-5  # metres in one unit of the stored integers
 COMPONENTS = 300
-PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 PARTS = (
     "skin", "hair", "left_top", "right_top", "left_leg", "right_leg", "left_foot", "right_foot", "left_hand",
     "right_hand",
@@ -50,7 +50,7 @@ class FreeBody:
     lod_face_parts: npt.NDArray[np.uint8]  # (2000,)
     mirror: Ints  # (V,), the vertex on the other side of the body
     kid_template: Floats  # (V, 3)
-    parents: tuple[int, ...] = PARENTS
+    parents: tuple[int, ...] = SMPL_PARENTS
 
     @cached_property
     def _joint_template(self) -> Floats:
@@ -90,7 +90,7 @@ class FreeBody:
 def _chain(rotations: Floats, rest: Floats) -> tuple[Floats, Floats]:
     """World rotations (T, 24, 3, 3) and positions (T, 24, 3) of the joints, each turned about its parent."""
     turned, joints = rotations.copy(), rest.copy()
-    for joint, parent in enumerate(PARENTS[1:], start=1):
+    for joint, parent in enumerate(SMPL_PARENTS[1:], start=1):
         turned[:, joint] = turned[:, parent] @ rotations[:, joint]
         bone = rest[:, joint] - rest[:, parent]
         joints[:, joint] = joints[:, parent] + np.einsum("tab,tb->ta", turned[:, parent], bone)

@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.sample_world.gestures import Controls, draw_arms, draw_controls
+from trace_data.schema.keypoints import SMPL_PARENTS
 
 Array = npt.NDArray[np.float64]
 
-PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
-"""Kinematic tree of the 24 body joints (fact sheet joints.md, section 5)."""
 HIP, KNEE, ANKLE = (1, 2), (4, 5), (7, 8)
 COLLAR, SHOULDER, ELBOW, WRIST, HAND = (13, 14), (16, 17), (18, 19), (20, 21), (22, 23)
 MIRROR = np.diag([-1.0, 1.0, 1.0])
@@ -109,7 +108,7 @@ def forward(skeleton: Skeleton, rotations: Array) -> tuple[Array, Array]:
     joints = np.zeros((len(rotations), 24, 3))
     joints[:, 0] = skeleton.joints[0]
     for child in range(1, 24):
-        parent = PARENTS[child]
+        parent = SMPL_PARENTS[child]
         joints[:, child] = joints[:, parent] + turned[:, parent] @ (skeleton.joints[child] - skeleton.joints[parent])
         turned[:, child] = turned[:, parent] @ rotations[:, child]
     feet = np.repeat(ANKLE, 2)

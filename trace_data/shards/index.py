@@ -104,9 +104,9 @@ class ShardIndex:
     bad: tuple[BadSequence, ...]
     """Sequences left out."""
     settings: Mapping[str, Any]
-    """What the build was asked for."""
+    """What the build was asked for, and the SHA-256 of the body models it used."""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """Versions of the tool, of the encoder and of HDF5, and the identity of the body models."""
+    """Versions of the tool, of the encoder and of HDF5."""
 
     @property
     def synthetic(self) -> bool:
@@ -175,7 +175,7 @@ def load_index(folder: Path) -> ShardIndex:
         raise ShardError(
             f"shard format {version}, expected {FORMAT_VERSION}",
             where=file,
-            hint=rebuild_command(folder) + " --force" if version is None or version < FORMAT_VERSION else
+            hint=rebuild_command(folder) + " --force" if not isinstance(version, int) or version < FORMAT_VERSION else
             "update the project: pip install --upgrade trace-5d",
         )  # fmt: skip
     try:
