@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,17 @@ def body_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("body_models")
     write_body_models(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def male(body_models: Path) -> dict[str, Any]:
+    """The male model as plain arrays, as a re-saved copy would hold it. Read only."""
+    from trace_data.safe_pickle import load_pickle, to_array
+
+    data = load_pickle(next(body_models.rglob("basicmodel_m_*.pkl")))
+    keys = ("v_template", "shapedirs", "posedirs", "weights", "kintree_table", "f")
+    regressor = to_array(data["J_regressor"], name="J_regressor", shape=(24, 6890))
+    return {key: to_array(data[key], name=key) for key in keys} | {"J_regressor": regressor}
 
 
 @pytest.fixture(scope="session")

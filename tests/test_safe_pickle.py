@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import python2_text
 import scipy.sparse
 
 from trace_data.errors import AssetError, TraceError, UnsafePickleError
@@ -116,23 +117,13 @@ def test_python2_opcodes_by_hand() -> None:
 def python2_chumpy(protocol: int) -> bytes:
     """`{'shapedirs': Select(Ch(arange(24)), idxs [5, 0, 23, 7], (2, 2))}`, as Python 2 wrote it."""
 
-    def put(array: np.ndarray) -> bytes:
-        code, raw = array.dtype.str[1:], array.tobytes()
-        text = "".join(f"\\x{byte:02x}" for byte in raw).encode()
-        shape = b"".join(b"I%d\n" % side for side in array.shape)
-        kind = b"cnumpy\ndtype\n(S'%s'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb" % code.encode()
-        head = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(" + shape + b"t"
-        return head + kind + b"I00\nS'" + text + b"'\ntb"
-
-    def node(module: str, name: str, state: bytes) -> bytes:
-        cls = f"c{module}\n{name}\n".encode()
-        made = cls + b")\x81" if protocol == 2 else b"ccopy_reg\n_reconstructor\n(" + cls + b"c__builtin__\nobject\nNtR"
-        return made + b"(d" + state + b"S'_dirty_vars'\nc__builtin__\nset\n((ltRsb"
-
-    ch = node("chumpy.ch", "Ch", b"S'x'\n" + put(np.arange(24.0)) + b"s")
-    select = b"S'a'\n" + ch + b"sS'idxs'\n" + put(np.array([5, 0, 23, 7])) + b"sS'preferred_shape'\n(I2\nI2\nts"
-    start = b"\x80\x02" if protocol == 2 else b""
-    return start + b"(dS'shapedirs'\n" + node("chumpy.reordering", "Select", select) + b"s."
+    state = {
+        "a": python2_text.chumpy(np.arange(24.0), protocol),
+        "idxs": python2_text.array(np.array([5, 0, 23, 7])),
+        "preferred_shape": b"(I2\nI2\nt",
+    }
+    select = python2_text.instance("chumpy.reordering", "Select", state, protocol)
+    return (b"\x80\x02" if protocol == 2 else b"") + python2_text.dictionary({"shapedirs": select}) + b"."
 
 
 @pytest.mark.parametrize("protocol", [0, 2])
