@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from . import options
 
@@ -21,7 +22,9 @@ from . import options
     "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Go on with the run in this folder."
 )
 @options.json
+@click.pass_context
 def train(
+    context: click.Context,
     preset: str,
     assignments: tuple[str, ...],
     shards: Path | None,
@@ -50,6 +53,7 @@ def train(
     from . import render
 
     if resume is not None:
+        _check_resume(context, resume)
         config = load_config(resume / "config.yaml", assignments)
         run = resume
     else:
@@ -74,3 +78,18 @@ def train(
     )
     render.line(f"  checkpoint  {report.checkpoint}")
     render.line(f"next: trace evaluate {report.run}")
+
+
+def _check_resume(context: click.Context, run: Path) -> None:
+    """Refuse options that a resumed run would silently ignore, and folders that hold no run."""
+    from trace_data.errors import CheckpointError
+
+    for parameter, flag in (("preset", "--config"), ("out", "--out")):
+        if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{flag} and --resume exclude each other: a run goes on in its folder, as it began", context
+            )
+    if not (run / "config.yaml").is_file():
+        raise CheckpointError(
+            "holds no run (there is no config.yaml)", where=run, hint="trace train --config debug  starts a new one"
+        )

@@ -163,6 +163,15 @@ def test_durations_read_well(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
+@pytest.mark.parametrize("extra", [["--config", "debug"], ["--out", "elsewhere"]])
+def test_resuming_refuses_what_it_would_ignore(extra: list[str], tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "run").mkdir()
+    assert run(["train", "--resume", "run", *extra]) == 2
+    assert f"{extra[0]} and --resume exclude each other" in capsys.readouterr().err
+    assert run(["train", "--resume", "run"]) == 3
+    assert "holds no run" in capsys.readouterr().err
+
+
 def test_version(capsys: Output) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("trace 0.")
