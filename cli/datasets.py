@@ -82,7 +82,7 @@ def _show(report: VerifyReport) -> None:
     render.table(columns, [_summary(dataset) for dataset in report.datasets], numeric=columns[2:])
     for dataset in report.datasets:
         for problem in dataset.problems:
-            render.line(f"\n{dataset.name}  {problem.severity}: {problem.what}  ({problem.count:,} times)")
+            render.line(f"\n{dataset.name}  {problem.severity}: {problem.what}  ({_times(problem.count)})")
             for example in problem.examples:
                 render.line(f"    {example}")
             if problem.hint:
@@ -115,3 +115,7 @@ def _geometry_row(agreement: Agreement) -> tuple[str, ...]:
     bones = "–" if agreement.bone_change is None else f"{100 * agreement.bone_change:.2f} %"
     sides = f"exchanged for {', '.join(agreement.swapped)}" if agreement.swapped else "✓"
     return agreement.key, words(agreement.reprojection_px), words(agreement.body_mm), bones, sides
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"

@@ -205,7 +205,7 @@ def test_resumes_an_interrupted_run(world: Path, tmp_path: Path, no_bodies: None
 
     class Stop(make.Progress):
         def advance(self, amount: int = 1, detail: str = "") -> None:
-            if detail:
+            if amount:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

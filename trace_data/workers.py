@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from trace_data.errors import TraceError
+from trace_data.errors import OutputError
 from trace_data.progress import Progress
 
 Task = TypeVar("Task")
@@ -68,25 +68,37 @@ def _call(function: Callable[[Task, Progress], Result], task: Task) -> Result:
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started here give their linear algebra one thread: it is read when a library is first loaded."""
+    """Processes started here give their linear algebra one thread: faster together, and the same sums in any number.
+
+    The variables are read when a library is first loaded.
+    """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    added = {name: "1" for name in names if name not in os.environ}
-    os.environ.update(added)
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(dict.fromkeys(names, "1"))
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name in names:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def spread(
-    function: Callable[[Task, Progress], Result], tasks: Sequence[Task], *, jobs: int, progress: Progress
+    function: Callable[[Task, Progress], Result],
+    tasks: Sequence[Task],
+    *,
+    jobs: int,
+    progress: Progress,
+    apart: bool = False,
 ) -> Iterator[tuple[int, Result]]:
-    """Yield (number of the task, result) as tasks finish, in this process when `jobs` is 1.
+    """Yield (number of the task, result) as tasks finish, in this process when `jobs` is 1 and not all work is `apart`.
 
-    `function` and tasks must be picklable. The first error of a task ends the work; tasks under way are dropped.
+    `apart`: for work whose last bits depend on the threads of linear algebra. `function` and tasks must be picklable.
+    The first error of a task ends the work. Raises OutputError when a worker was killed.
     """
-    if jobs <= 1 or len(tasks) <= 1:
+    if not tasks:
+        return
+    if not apart and (jobs <= 1 or len(tasks) <= 1):
         for number, task in enumerate(tasks):
             yield number, function(task, progress)
         return
@@ -106,7 +118,7 @@ def spread(
             for future in done:
                 yield waiting.pop(future), future.result()
     except BrokenProcessPool as error:
-        raise TraceError(
+        raise OutputError(
             "a worker process died, most likely killed for want of memory",
             hint="run the command again, it continues where it stopped; fewer --jobs need less memory",
         ) from error

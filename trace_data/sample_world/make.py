@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-
-import cv2
 
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.bodies import write_body_models
-from trace_data.sample_world.people import cast
+from trace_data.sample_world.people import Role, cast
 from trace_data.sample_world.threedpw import write_sequence
+from trace_data.workers import spread
 
 NOTE = "SYNTHETIC.txt"
 STARTED, DONE = "sample.started.json", "sample.json"
@@ -105,18 +100,11 @@ def make_sample(
         write_body_models(out / "body_models")
         folder = out / "datasets" / "3DPW"
         finished = _finished(folder)
-        waiting = [index for index in range(sequences) if index not in finished]
+        waiting = [(index, roles[index]) for index in range(sequences) if index not in finished]
         progress.begin("drawing the sample world", sequences, "sequences")
         progress.advance(len(finished))
-        with _one_thread_each():
-            context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(min(jobs, max(1, len(waiting))), mp_context=context, initializer=_start_worker)
-            try:
-                tasks = [pool.submit(write_sequence, folder, seed, i, roles[i], frames, height) for i in waiting]
-                for task in as_completed(tasks):
-                    progress.advance(1, task.result())
-            finally:
-                pool.shutdown(cancel_futures=True)
+        for _ in spread(partial(_draw, folder, parameters), waiting, jobs=jobs, progress=progress, apart=True):
+            pass  # the files are the result
         summary = SampleSummary(
             folder=out,
             sequences=sequences,
@@ -129,6 +117,12 @@ def make_sample(
         (out / STARTED).unlink()
     progress.end(f"{summary.frames} frames of {summary.people} people")
     return summary
+
+
+def _draw(folder: Path, parameters: Parameters, task: tuple[int, Role], progress: Progress) -> None:
+    index, role = task
+    write_sequence(folder, parameters.seed, index, role, parameters.frames, parameters.height)
+    progress.advance()
 
 
 def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
@@ -177,37 +171,10 @@ def _write(file: Path, text: str) -> None:
     unfinished.replace(file)
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends the work in an orderly way
-    cv2.setNumThreads(1)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Worker processes do arithmetic on one thread: faster together, and the same sums whatever their number."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
     try:
         yield
-    except BrokenProcessPool as error:
-        raise OutputError(
-            "a worker process was killed, often for want of memory",
-            where=out,
-            hint="run the same command again to go on, with --jobs 1 if it happens again",
-        ) from error
     except OSError as error:
         hint = "free some space, or" if error.errno == errno.ENOSPC else "make it writable, or"
         raise OutputError(
