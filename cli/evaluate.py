@@ -47,8 +47,8 @@ def evaluate(run: Path, shards: Path | None, packs: Path | None, split: str, eve
         f" {report.people:,} people, {report.matched:,} matched{'  (synthetic)' if report.synthetic else ''}"
     )
     rows = []
-    for key, name, unit, digits, scale in MEASURES:
+    for key, name, unit, digits, factor in MEASURES:
         values = [getattr(scores, key) for scores in report.rows.values()]
-        rows.append((name, unit, *("–" if v is None else f"{scale * v:.{digits}f}" for v in values)))
-    render.table(("measure", "unit", *report.rows), rows)
+        rows.append((name, unit, *(render.number(value, digits, factor) for value in values)))
+    render.table(("measure", "unit", *report.rows), rows, numeric=tuple(report.rows))
     render.line(report.protocol)

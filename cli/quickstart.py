@@ -78,12 +78,8 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
     rows = []
     for key, name, unit, digits, factor in MEASURES:
         values = [row[key] for row in scores.values()]
-        rows.append((f"  {name}", unit, *("–" if v is None or v != v else f"{factor * v:.{digits}f}" for v in values)))
+        rows.append((f"  {name}", unit, *(render.number(value, digits, factor) for value in values)))
     render.table(("  held-out people (synthetic)", "", *scores), rows, numeric=tuple(scores))
-
-
-def _whole(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.0f}"
 
 
 class Way:
@@ -191,13 +187,15 @@ class Way:
         from trace_train.evaluate import MODEL, evaluate
         from trace_train.run_report import best_constant
 
+        from .render import number
+
         reports = {
             split: evaluate(self.run, shards=self.shards, packs=self.packs, split=split, progress=self.progress)
             for split in ("val", "test")
         }
         text = "held-out people: " + "   ".join(
-            f"{name} {_whole(getattr(reports['test'].rows[MODEL], key))} mm"
-            f" (best constant {_whole(best_constant(reports['test'], key))})"
+            f"{name} {number(getattr(reports['test'].rows[MODEL], key), 0)} mm"
+            f" (best constant {number(best_constant(reports['test'], key), 0)})"
             for key, name in (("mpjpe", "MPJPE"), ("pa_mpjpe", "PA-MPJPE"))
         )
         return Outcome(text=text, facts={split: report.to_json() for split, report in reports.items()})

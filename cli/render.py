@@ -146,6 +146,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Seq
     sys.stdout.write("".join(f"{row.rstrip()}\n" for row in capture.get().splitlines()))
 
 
+def number(value: float | None, digits: int, factor: float = 1.0) -> str:
+    """`factor * value` with so many digits; a dash when there is none."""
+    return "–" if value is None or value != value else f"{factor * value:.{digits}f}"
+
+
 def line(text: str = "") -> None:
     """One line of result on stdout."""
     _console(sys.stdout).print(text, soft_wrap=True)

@@ -20,6 +20,7 @@ from typing import Any
 from trace_data.adapters import canonical_names, load_adapter
 from trace_data.adapters.base import SequenceRef
 from trace_data.build_shard import BUILD_FOLDER, ShardPlan, ShardResult, Work, build_shard
+from trace_data.completion import load_bodies
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError, OutputError
 from trace_data.frames import JPEG_QUALITY, image_size, read_bytes
 from trace_data.output import exclusive, writable_folder
@@ -180,9 +181,7 @@ def _settings(
     """Everything that decides the bytes of a build, besides the input; also written into the index."""
     identity: dict[str, str] = {}
     if packs is not None:
-        from trace_data.completion import Bodies
-
-        identity = Bodies(packs).identity()
+        identity = load_bodies(packs).identity()
     if height < 16 or shard_bytes < 1 or (limit is not None and limit < 1):
         raise ConfigError(f"height {height} px, {shard_bytes} bytes a shard and limit {limit} are too small")
     return {

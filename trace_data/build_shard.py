@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trace_data.adapters import load_adapter
 from trace_data.adapters.base import SequenceRef
+from trace_data.completion import load_bodies
 from trace_data.errors import AnnotationError, OutputError, ShardError
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
@@ -26,9 +25,6 @@ from trace_data.shards.index import (
 )
 from trace_data.shards.rows import rows_of
 from trace_data.shards.writer import ShardWriter
-
-if TYPE_CHECKING:
-    from trace_data.completion import Bodies
 
 BUILD_FOLDER = ".build"
 """Folder beside the shards with the records of those that are finished."""
@@ -122,17 +118,9 @@ def _add(writer: ShardWriter, ref: SequenceRef, packs: Path | None, progress: Pr
     for finding in findings:
         if finding.severity == "error":
             raise AnnotationError(f"{finding.key}: {finding.what}", where=ref.annotation, hint=finding.hint or None)
-    completed = {} if packs is None else _bodies(packs).complete(record)
+    completed = {} if packs is None else load_bodies(packs).complete(record)
     writer.add(record, rows_of(record, completed), progress)
     return [f"{ref.key}: {finding.key}: {finding.what}" for finding in findings]
-
-
-@lru_cache(maxsize=1)
-def _bodies(packs: Path) -> Bodies:
-    """The body models, loaded once a process."""
-    from trace_data.completion import Bodies
-
-    return Bodies(packs)
 
 
 def _finished(work: Work, record: Path, identity: str) -> ShardResult | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,9 @@ class Bodies:
             joints3d=np.concatenate([joints, np.ones((*joints.shape[:2], 1))], axis=2),
             betas_neutral=neutral[which.reshape(-1)],
         )
+
+
+@lru_cache(maxsize=1)
+def load_bodies(packs: Path) -> Bodies:
+    """The body models of a folder, loaded once a process. Raises AssetError."""
+    return Bodies(packs)

@@ -9,23 +9,20 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from trace_data.adapters import canonical_names, load_adapter
 from trace_data.adapters.base import Adapter, SequenceRef
 from trace_data.agreement import Agreement, judge, measure
+from trace_data.completion import load_bodies
 from trace_data.errors import AnnotationError, ConfigError, TraceError
 from trace_data.frames import decode, image_size, read_bytes
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.check import Finding, Severity, check_record
 from trace_data.schema.record import SequenceRecord
 from trace_data.workers import spread
-
-if TYPE_CHECKING:
-    from trace_data.completion import Bodies
 
 Depth = Literal["layout", "content", "geometry"]
 DEPTHS: tuple[Depth, ...] = ("layout", "content", "geometry")
@@ -58,8 +55,8 @@ class DatasetReport:
     frames: int
     people: int
     """0 at depth layout, where no annotation is opened."""
-    synthetic: bool
-    """Whether any sequence comes from the sample world (known from depth content on)."""
+    synthetic: bool | None
+    """Whether any sequence comes from the sample world; None at depth layout, where no annotation is opened."""
     problems: tuple[Problem, ...]
     geometry: tuple[Agreement, ...]
     """One a sequence at depth geometry, the worst reprojection first."""
@@ -117,7 +114,7 @@ def verify_datasets(
         raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
     began = monotonic()
     if packs is not None and depth == "geometry":
-        _bodies(packs)
+        load_bodies(packs)
     reports = [_verify_dataset(name, root, depth, packs, limit, jobs, progress) for name in canonical_names(names)]
     return VerifyReport(depth=depth, root=root, datasets=tuple(reports), seconds=monotonic() - began)
 
@@ -160,7 +157,7 @@ def _verify_dataset(
         sequences={split: sum(ref.split == split for ref in refs) for split in adapter.SPEC.splits},
         frames=sum(ref.frames for ref in refs),
         people=sum(result.people for result in results),
-        synthetic=any(result.synthetic for result in results),
+        synthetic=any(result.synthetic for result in results) if results else None,
         problems=grouped(found),
         geometry=tuple(measured),
     )
@@ -207,7 +204,7 @@ def _verify_sequence(task: _Task, progress: Progress) -> _Result:
     progress.advance(task.ref.frames - len(record.frames))
     agreement = None
     if task.depth == "geometry" and not any(finding.severity == "error" for finding in findings):
-        agreement = measure(record, None if task.packs is None else _bodies(task.packs))
+        agreement = measure(record, None if task.packs is None else load_bodies(task.packs))
         findings += judge(agreement, record)
     return _Result(
         findings=tuple(findings),
@@ -256,11 +253,3 @@ def grouped(found: Sequence[tuple[str, Finding]]) -> tuple[Problem, ...]:
         for cases in groups.values()
     ]
     return tuple(sorted(problems, key=lambda problem: (problem.severity, -problem.count, problem.what)))
-
-
-@lru_cache(maxsize=1)
-def _bodies(packs: Path) -> Bodies:
-    """The body models, loaded once a process."""
-    from trace_data.completion import Bodies
-
-    return Bodies(packs)
