@@ -23,7 +23,8 @@ Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
 
 FPS = 30.0
-ASPECT = 4 / 3
+ASPECT = 1.0
+"""Width over height of a frame: square, so that a small network's letter-boxed input shows people as large as it can."""
 JPEG_QUALITY = 88
 _SCENE = 3
 
