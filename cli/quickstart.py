@@ -14,7 +14,7 @@ from .chain import RECORDS, Done, Outcome, Step, open_folder, run_steps
 if TYPE_CHECKING:
     from trace_data.progress import Progress
 
-STEPS = 240
+STEPS = 640
 """Training steps: a fixed number and never a time budget, so that everybody gets the same result."""
 SEQUENCES = 320
 SHARD_BYTES = 4 << 20

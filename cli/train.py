@@ -71,8 +71,9 @@ def train(
     if as_json:
         render.json_object(report)
         return
+    synthetic = "  (synthetic data)" if report.synthetic else ""
     render.line(
-        f"train  {config.preset}, {report.steps:,} steps, {report.parameters / 1e6:.1f} M parameters,"
+        f"train  {config.preset}{synthetic}, {report.steps:,} steps, {report.parameters / 1e6:.1f} M parameters,"
         f" loss {report.first_loss:.1f} → {report.last_loss:.1f}, data wait {100 * report.data_wait:.1f} %,"
         f" {render.duration(report.seconds)}"
     )

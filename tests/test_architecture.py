@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TO_TRAIN = {"schema", "shards", "errors", "settings", "progress", "geometry", "safe_pickle", "drawing"}
+TO_TRAIN = {
+    "schema",
+    "shards",
+    "errors",
+    "settings",
+    "progress",
+    "geometry",
+    "safe_pickle",
+    "drawing",
+    "output",
+    "assets",
+}
 TENSORS_ONLY = ("network/", "losses/", "metrics.py", "rotations.py", "body_layer.py", "aged_layer.py", "skinning.py")
 FILES = sorted(file for top in ("cli", "trace_data", "trace_train") for file in (ROOT / top).rglob("*.py"))
 

@@ -28,6 +28,13 @@ def test_preset_trace_is_the_published_size() -> None:
     assert (stage.clips, stage.frames) == (6, 10)
 
 
+def test_a_file_changes_the_preset_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("preset: debug\noptim: {lr: 0.5}\n")
+    config, debug = load_config(file), load_config("debug")
+    assert config.optim.lr == 0.5 and config.optim.ema == debug.optim.ema and config.network == debug.network
+
+
 def test_assignments_reach_nested_keys() -> None:
     config = load_config("debug", ["steps=7", "optim.lr=0.5", "data.strides=[1, 2]", "data.weights={3dpw: 1.0}"])
     assert (config.steps, config.optim.lr, config.data.strides) == (7, 0.5, (1, 2))
@@ -47,6 +54,10 @@ def test_all_mistakes_are_named_at_once_with_their_neighbours() -> None:
     [
         ("debgu", [], "'debug'"),
         ("debug", ["steps"], "assignment"),
+        ("debug", ["steps=[1"], "no YAML value"),
+        ("debug", ["steps=true"], "expected a number"),
+        ("debug", ["network.stage_modules=[1, 0, 1]"], "stage_modules"),
+        ("debug", ["stages=[{shar: 1.0}]"], "'share'"),
         ("debug", ["steps.x=1"], "single value"),
         ("debug", ["data.crop_scale=[2, 1]"], "lower <= upper"),
         ("debug", ["stages=[{share: 0.5, clips: 2, frames: 1}]"], "expected 1"),

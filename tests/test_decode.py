@@ -25,6 +25,12 @@ def test_peaks_are_local_maxima_above_the_threshold_best_first() -> None:
     assert len(centers(heat, logits=False, threshold=2.5)[0]) == 1
 
 
+def test_neighbours_of_a_saturated_peak_are_no_peaks() -> None:
+    heat = torch.full((1, 8, 16, 16), -10.0)
+    heat[0, 3, 4, 5:8] = torch.tensor([30.0, 25.0, 20.0])
+    assert centers(heat, logits=True, threshold=0.2)[1].tolist() == [[3, 4, 5]]
+
+
 def test_detections_are_posed_where_their_camera_says(packs: Path) -> None:
     torch.manual_seed(0)
     network = build_network(load_config("debug").network.model_copy(update={"input_size": 64})).eval()

@@ -85,7 +85,7 @@ def test_files_are_those_of_the_release(world: Path) -> None:
         np.testing.assert_array_equal(data["poses_60Hz"][0][::2], data["poses"][0])
         pictures = sorted((world / "datasets/3DPW/imageFiles" / name.split("/")[1]).iterdir())
         assert [p.name for p in pictures] == [f"image_{i:05d}.jpg" for i in range(n)]
-        assert cv2.imread(str(pictures[0])).shape == (120, 160, 3)
+        assert cv2.imread(str(pictures[0])).shape == (120, 120, 3)
 
 
 def test_detections_are_the_projected_joints(world: Path) -> None:

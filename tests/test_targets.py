@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,16 @@ def test_peaks_stand_at_the_centre_cell_and_level(targets: Targets) -> None:
         z = int(level_of(targets.camera[b, p, t, 0], levels))
         flat = b * targets.center_mask.shape[2] + t
         assert targets.center_map[flat, y, x] == 1 and targets.center_map_3d[flat, z, y, x] == 1
+
+
+def test_a_body_without_2d_points_still_has_its_centre(batch: Batch, targets: Targets) -> None:
+    """3DPW has such frames; the centre then comes from the projected 3D joints, and no 2D joint is supervised."""
+    masks = {**batch.masks, "pose2d": torch.zeros_like(batch.masks["pose2d"])}
+    kp2d = torch.zeros_like(batch.kp2d)
+    blind = make_targets(replace(batch, masks=masks, kp2d=kp2d), input_size=128, map_size=32, levels=16)
+    assert not blind.joints2d_mask.any()
+    assert bool((blind.center_mask | ~targets.center_mask).all())
+    both = targets.center_mask & blind.center_mask
+    # occluded torso joints count in the projection and not in the detections, so centres agree but for those
+    assert float((blind.center - targets.center)[both].norm(dim=-1).median()) < 0.05
+    assert not blind.center_map_3d_mask.all()

@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from trace_data.errors import CheckpointError, ConfigError, InterruptedRun, OutputError, TrainingDiverged
+from trace_data.errors import (
+    CheckpointError,
+    ConfigError,
+    InterruptedRun,
+    OutputError,
+    ShardError,
+    TrainingDiverged,
+)
 from trace_data.progress import Progress
 from trace_train import train as training
 from trace_train.checkpoint import finished, open_checkpoint
@@ -26,7 +33,7 @@ from trace_train.train import train
 TINY = [
     "steps=7",
     "checkpoint_every=3",
-    "log_every=2",
+    "log_every=7",
     "network.input_size=64",
     "network.width=8",
     "network.stage_blocks=1",
@@ -83,7 +90,7 @@ def test_interrupted_and_resumed_ends_in_the_same_bits(
     report = train(tiny(), shards=shards, packs=packs, run=run, resume=True)
     assert report.steps_now == 7 - step
     assert same_weights(run, reference)
-    assert [line["loss"] for line in read_metrics(run)][-1] == [line["loss"] for line in read_metrics(reference)][-1]
+    assert [line["loss"] for line in read_metrics(run)] == [line["loss"] for line in read_metrics(reference)]
 
 
 def test_killed_without_warning_and_resumed_ends_in_the_same_bits(
@@ -109,6 +116,61 @@ def test_killed_without_warning_and_resumed_ends_in_the_same_bits(
 def test_a_run_is_not_overwritten(reference: Path, shards: Path, packs: Path) -> None:
     with pytest.raises(OutputError, match="--resume"):
         train(tiny(), shards=shards, packs=packs, run=reference)
+
+
+def test_a_foreign_folder_is_not_written_into(shards: Path, packs: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        train(tiny(), shards=shards, packs=packs, run=tmp_path)
+    assert (tmp_path / "config.yaml").read_text() == "mine"
+
+
+def test_a_resumed_run_stays_what_it_was(reference: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(reference, run)
+    with pytest.raises(ConfigError) as caught:
+        train(tiny("seed=1", "optim.lr=0.5"), shards=shards, packs=packs, run=run, resume=True)
+    assert "seed: 0 → 1" in str(caught.value) and "optim.lr" in str(caught.value)
+    with pytest.raises(ConfigError, match="7 are done"):
+        train(tiny("steps=5"), shards=shards, packs=packs, run=run, resume=True)
+    other = tmp_path / "shards"
+    shutil.copytree(shards, other)
+    index = other / "index.json"
+    index.write_text(index.read_text().replace('"tool":"', '"tool":"another '))
+    with pytest.raises(ConfigError, match="shards are not those"):
+        train(tiny(), shards=other, packs=packs, run=run, resume=True)
+    report = train(tiny("steps=9", "log_every=1"), shards=shards, packs=packs, run=run, resume=True)
+    assert report.steps_now == 2 and open_checkpoint(run).step == 9
+
+
+def test_a_cut_shard_is_found_before_the_first_step(shards: Path, packs: Path, tmp_path: Path) -> None:
+    other = tmp_path / "shards"
+    shutil.copytree(shards, other)
+    shard = next(other.glob("*.h5"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(ShardError, match=shard.name):
+        train(tiny(), shards=other, packs=packs, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    reference: Path, shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    save = torch.save
+
+    def full(*args: object, **kwargs: object) -> None:
+        if (run / "checkpoints" / "step-00000003").exists():
+            raise RuntimeError("PytorchStreamWriter failed writing file data: unexpected pos 64 vs 0")
+        save(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match="step 6 was not written"):
+        train(tiny(), shards=shards, packs=packs, run=run)
+    monkeypatch.setattr(torch, "save", save)
+    assert open_checkpoint(run).step == 3
+    train(tiny(), shards=shards, packs=packs, run=run, resume=True)
+    assert same_weights(run, reference)
 
 
 def test_checkpoints_hold_everything_and_only_the_last_stay(reference: Path) -> None:
@@ -179,7 +241,7 @@ def test_evaluation_reports_scores_constants_and_protocol(reference: Path, shard
     report = evaluate(reference, shards=shards, packs=packs, split="test", threshold=0.0)
     assert report.synthetic and report.people >= report.matched
     assert set(report.rows) == {"model", "mean pose", "mean pose in the camera"}
-    saved = json.loads((reference / "evaluation-test.json").read_text())
+    saved = json.loads((reference / "evaluation-test-00000007.json").read_text())
     assert "LSP" in saved["protocol"] and saved["people"] == report.people
     with pytest.raises(ConfigError, match="split"):
         evaluate(reference, shards=shards, packs=packs, split="nowhere")

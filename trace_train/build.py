@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from trace_data.errors import AssetError, ConfigError
+from trace_data.assets.pack_files import load_pack
+from trace_data.errors import ConfigError
 from trace_train.body_layer import BodyLayer
 from trace_train.config import Config, NetworkConfig
 from trace_train.network.backbone import HRNet
@@ -68,19 +68,8 @@ def build_network(config: NetworkConfig) -> TraceNetwork:
 
 
 def read_pack(file: Path) -> dict[str, Tensor]:
-    """The tensors of a body-model pack. Raises AssetError when it is missing or is none."""
-    hint = f"trace prepare-smpl --gender all --source FOLDER_OF_PICKLES --out {file.parent}"
-    try:
-        pack = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise AssetError("this body-model pack is missing", where=file, hint=hint) from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise AssetError(f"cannot be read as a pack: {str(error).splitlines()[0]}", where=file, hint=hint) from error
-    missing = {"v_template", "shapedirs", "posedirs", "weights", "J_regressor", "f"} - set(pack)
-    if missing:
-        raise AssetError(f"is no body-model pack: {', '.join(sorted(missing))} missing", where=file, hint=hint)
-    tensors: dict[str, Tensor] = pack
-    return tensors
+    """The tensors of a body-model pack. Raises AssetError when it is missing, damaged or none."""
+    return {name: torch.from_numpy(array) for name, array in load_pack(file).items()}
 
 
 def body_layers(packs: Path, genders: Iterable[str] = ("neutral",)) -> dict[str, BodyLayer]:

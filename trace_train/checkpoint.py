@@ -10,12 +10,11 @@ A checkpoint is a folder `step-00000240` that appears by one rename, so it is th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,23 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trace_data.errors import CheckpointError
+from trace_data.errors import CheckpointError, ConfigError, OutputError
+from trace_data.shards.index import sha256_of
 from trace_train.config import Config, config_from
 from trace_train.optim import AveragedWeights
 
 FORMAT_VERSION = 1
 DESCRIPTION = "checkpoint.json"
+MAY_CHANGE = {
+    "steps",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "device",
+    "data.threads",
+    "data.prefetch",
+}
+"""Keys that a resumed run may have otherwise than it began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +85,43 @@ def save(
     optimizer: torch.optim.Optimizer,
     averaged: AveragedWeights | None,
     data: Mapping[str, Any],
+    window: Sequence[Mapping[str, float]],
 ) -> Path:
     """Write the checkpoint of `step` into `run/checkpoints`, drop the oldest, and return its folder.
 
-    `data` describes what the weights were trained on: shards, body models, whether synthetic.
+    `data` describes what the weights were trained on: shards, body models, whether synthetic. `window` holds the loss
+    terms that are not in the log yet. Raises OutputError when the disk does not take it; the earlier ones stay.
     """
     folder = run / "checkpoints" / f"step-{step:08d}"
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    try:
+        partial.mkdir(parents=True)
+        _write(partial, step, config, network, optimizer, averaged, data, window)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)  # torch and safetensors wrap the system's error in their own
+        raise OutputError(
+            f"the checkpoint of step {step} was not written: {str(error).splitlines()[0]}",
+            where=run,
+            hint=f"free some space, then  trace train --resume {run}  goes on from the checkpoint before",
+        ) from error
+    for old in finished(run)[: -config.keep_checkpoints]:
+        shutil.rmtree(old)
+    return folder
+
+
+def _write(
+    partial: Path,
+    step: int,
+    config: Config,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averaged: AveragedWeights | None,
+    data: Mapping[str, Any],
+    window: Sequence[Mapping[str, float]],
+) -> None:
     files = {"weights.safetensors": _plain(network.state_dict())}
     if averaged is not None:
         files["averaged.safetensors"] = _plain(averaged.state)
@@ -96,15 +134,40 @@ def save(
         "data_position": {"next_step": step},
         "config": config.model_dump(mode="json"),
         "data": dict(data),
+        "window": [dict(terms) for terms in window],
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
+        "sha256": {file.name: sha256_of(file) for file in sorted(partial.iterdir())},
     }
     (partial / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    for old in finished(run)[: -config.keep_checkpoints]:
-        shutil.rmtree(old)
-    return folder
+
+
+def refuse_changes(checkpoint: Checkpoint, config: Config, data: Mapping[str, Any]) -> None:
+    """Make sure that a resumed run is the run it was. Raises ConfigError naming every key that differs.
+
+    The number of steps may change (not below those done): it moves the schedule and the bounds of stages, as it must.
+    How often is logged and kept, device and reading threads may change too.
+    """
+    before, now = (_flat(c.model_dump(mode="json")) for c in (checkpoint.config, config))
+    changed = [f"{k}: {before.get(k)} → {now.get(k)}" for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+    changed = [line for line in changed if line.split(":")[0] not in MAY_CHANGE]
+    if config.steps < checkpoint.step:
+        changed.append(f"steps: {checkpoint.step} are done, {config.steps} are asked for")
+    for key in ("shards_sha256", "packs_sha256"):
+        if checkpoint.facts["data"].get(key) != data.get(key):
+            changed.append(f"{key.removesuffix('_sha256')} are not those the run began with")
+    if changed:
+        raise ConfigError(
+            "a resumed run cannot change what it is:\n    " + "\n    ".join(changed),
+            where=checkpoint.folder,
+            hint="resume it as it was, or start a new run with --out",
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        out |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return out
 
 
 def finished(run: Path) -> list[Path]:
@@ -132,7 +195,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"has format {version}, this version reads {FORMAT_VERSION}", where=file)
     for name, digest in hashes.items():
         part = folder / name
-        if not part.exists() or _sha256(part) != digest:
+        if not part.exists() or sha256_of(part) != digest:
             state = "is damaged: its SHA-256 differs" if part.exists() else "is missing"
             raise CheckpointError(
                 state, where=part, hint=f"delete {folder} and run again: it goes on from the checkpoint before"
@@ -160,15 +223,3 @@ def restore(
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(stream)
-
-
-def _slow(stream: Any) -> str:  # Python 3.10 has no file_digest
-    digest = hashlib.sha256()
-    while block := stream.read(1 << 22):
-        digest.update(block)
-    return digest.hexdigest()

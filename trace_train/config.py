@@ -11,13 +11,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from trace_data.errors import ConfigError, nearest
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, values: Any) -> Any:
+        # pydantic takes True for 1; here it is a mistake
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool):
+                raise ValueError(f"{key} is {value}, expected a number or a name")
+        return values
 
 
 class NetworkConfig(_Part):
@@ -33,7 +50,7 @@ class NetworkConfig(_Part):
     """Inner channels of the first stage's bottleneck blocks."""
     bottleneck_blocks: int = Field(4, ge=1)
     """Bottleneck blocks of the first stage."""
-    stage_modules: tuple[int, int, int] = (1, 4, 3)
+    stage_modules: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 4, 3)
     """Fusion modules in stages 2, 3 and 4."""
     stage_blocks: int = Field(4, ge=1)
     """Residual blocks per branch of a fusion module."""
@@ -67,7 +84,7 @@ class Stage(_Part):
 class DataConfig(_Part):
     """How clips are drawn and seen."""
 
-    strides: tuple[int, ...] = (1, 2, 3, 4)
+    strides: tuple[PositiveInt, ...] = (1, 2, 3, 4)
     """Frame distances a clip may have."""
     weights: dict[str, float] | None = None
     """Share of each dataset in the clips drawn; None draws every clip equally often."""
@@ -176,14 +193,21 @@ def presets() -> list[str]:
 def load_config(preset: str | Path, assignments: Sequence[str] = ()) -> Config:
     """A preset's name or a YAML file, with `key.sub=value` assignments on top.
 
-    Raises ConfigError with every unknown key, wrong type and value out of range.
+    A file holds what differs from the preset that its key `preset` names (default: the published sizes). Raises
+    ConfigError with every unknown key, wrong type and value out of range.
     """
     values = _read(preset)
+    base = values.get("preset")
+    if str(preset) not in presets() and isinstance(base, str):
+        values = _merged(_read(base), values)
     for text in assignments:
         key, sign, value = text.partition("=")
         if not sign:
             raise ConfigError(f"{text!r} is no assignment", hint="write --set key.sub=value, as in --set steps=200")
-        _assign(values, key.strip().split("."), yaml.safe_load(value))
+        try:
+            _assign(values, key.strip().split("."), yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{value!r} is no YAML value", where=f"--set {key}") from error
     return config_from(values, origin=str(preset))
 
 
@@ -221,6 +245,15 @@ def _read(preset: str | Path) -> dict[str, Any]:
     return values
 
 
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, mapping by mapping."""
+    out = dict(base)
+    for key, value in changes.items():
+        inner = out.get(key)
+        out[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return out
+
+
 def _assign(values: dict[str, Any], path: list[str], value: object) -> None:
     for key in path[:-1]:
         inner = values.setdefault(key, {})
@@ -238,6 +271,6 @@ def _explain(item: Any) -> str:
     model: Any = Config
     for part in path[:-1]:
         field = model.model_fields.get(part)
-        model = field.annotation if field is not None and isinstance(field.annotation, type) else Stage
+        model = field.annotation if field is not None and hasattr(field.annotation, "model_fields") else Stage
     near = nearest(path[-1], model.model_fields)
     return f"{name}: unknown key" + (f", did you mean {near!r}?" if near else "")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.annotated import Annotated, annotated
@@ -41,8 +42,14 @@ class ConstantPredictor:
 
     @classmethod
     def fit(cls, reader: ShardReader, layers: Mapping[str, BodyLayer]) -> ConstantPredictor:
-        """From the annotations of the training split; no frame is decoded."""
+        """From the annotations of the training split; no frame is decoded. Raises ConfigError when there is none."""
         refs = _spread(reader)
+        if not refs:
+            raise ConfigError(
+                "these shards have no training split, on which the constant predictors are fitted",
+                where=reader.folder,
+                hint="trace build-shards --split train --split test",
+            )
         people = [_people(reader, refs[i : i + 64], layers) for i in range(0, len(refs), 64)]
         joints, upright, joints2d, root = (
             np.concatenate([getattr(p, name).cpu().double().numpy() for p in people])

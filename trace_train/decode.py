@@ -42,13 +42,14 @@ def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64
 
     A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood (network.md 6).
     """
+    # peaks are found before the sigmoid, which makes equals of large logits
+    peak = F.max_pool3d(center_3d[:, None], 5, stride=1, padding=2).squeeze(1)
     heat = center_3d.sigmoid() if logits else center_3d
-    peak = F.max_pool3d(heat[:, None], 5, stride=1, padding=2).squeeze(1)
-    kept = torch.where(heat == peak, heat, torch.zeros_like(heat)).flatten(1)
+    kept = torch.where(center_3d == peak, heat, torch.zeros_like(heat)).flatten(1)
     score, index = kept.topk(min(most, kept.shape[1]), dim=1)
     frame, rank = (score > threshold).nonzero(as_tuple=True)
     flat = index[frame, rank]
-    _, _, rows, columns = heat.shape
+    _, _, rows, columns = center_3d.shape
     zyx = torch.stack([flat // (rows * columns), flat // columns % rows, flat % columns], dim=1)
     return frame, zyx, score[frame, rank]
 

@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trace_data.errors import ConfigError
+from trace_data.errors import ConfigError, OutputError
+from trace_data.output import writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import GENDERS, ClipRef
+from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_train import metrics
 from trace_train.annotated import Annotated, annotated
 from trace_train.body_layer import BodyLayer
-from trace_train.build import body_layers, build_network, choose_device
+from trace_train.build import body_layers, build_network
 from trace_train.camera import project
 from trace_train.checkpoint import Checkpoint, open_checkpoint
 from trace_train.constant import ConstantPredictor
@@ -57,9 +59,9 @@ PROTOCOL = (
 class Scores:
     """Errors of one predictor; None where the measure does not apply to it."""
 
-    mpjpe: float
+    mpjpe: float | None
     """mm."""
-    pa_mpjpe: float
+    pa_mpjpe: float | None
     """mm."""
     pve: float | None
     """mm."""
@@ -110,8 +112,11 @@ def evaluate(
     """
     checkpoint = open_checkpoint(path)
     network, layers, device = load(checkpoint, packs)
+    check_index(shards)
     reader = ShardReader(shards)
     refs = frames_of(reader, split, every)
+    result = checkpoint.folder.parent.parent / f"evaluation-{split}-{checkpoint.step:08d}.json"
+    writable_folder(result.parent)  # found out now rather than after the work
     constant = ConstantPredictor.fit(reader, layers)
     tally = _Tally(constant)
     progress.begin(f"evaluate {split}", len(refs), "frames")
@@ -135,14 +140,22 @@ def evaluate(
         rows=tally.rows(),
         protocol=PROTOCOL.format(threshold=threshold),
     )
-    result = checkpoint.folder.parent.parent / f"evaluation-{split}.json"
-    result.write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
+    _write(result, report.to_json())
     return report
+
+
+def _write(file: Path, values: Mapping[str, Any]) -> None:
+    partial = file.with_suffix(".partial")
+    try:
+        partial.write_text(json.dumps(values, indent=1, allow_nan=False), encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        raise OutputError(f"the result cannot be written: {error.strerror}", where=file) from error
 
 
 def load(checkpoint: Checkpoint, packs: Path) -> tuple[TraceNetwork, dict[str, BodyLayer], torch.device]:
     """The network of a checkpoint in evaluation mode, and the body layers of all genders, on their device."""
-    device = choose_device(checkpoint.config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_network(checkpoint.config.network)
     checkpoint.load_into(network)
     layers = {name: layer.to(device) for name, layer in body_layers(packs, GENDERS).items()}
@@ -211,22 +224,22 @@ class _Tally:
             errors["error_2d"].append((predicted2d.to(image) - image).norm(dim=-1).mean(-1) * px)
 
     def rows(self) -> dict[str, Scores]:
-        """Means over the matched people; NaN when nobody was matched."""
+        """Means over the matched people; None when nobody was matched."""
+        missed = self.people - self.matched
         rows = {}
         for name, errors in self.errors.items():
             mean = {k: float(torch.cat(v).double().mean()) if v else None for k, v in errors.items()}
-            ours = name == MODEL
-            mpjpe = 1000 * (mean["mpjpe"] or 0.0) if mean["mpjpe"] is not None else float("nan")
-            missed = self.people - self.matched
+            mm = {k: None if v is None else 1000 * v for k, v in mean.items()}
+            ours = name == MODEL and self.people > 0
             rows[name] = Scores(
-                mpjpe=mpjpe,
-                pa_mpjpe=float("nan") if mean["pa_mpjpe"] is None else 1000 * mean["pa_mpjpe"],
-                pve=None if mean["pve"] is None else 1000 * mean["pve"],
+                mpjpe=mm["mpjpe"],
+                pa_mpjpe=mm["pa_mpjpe"],
+                pve=mm["pve"],
                 error_2d=mean["error_2d"],
-                recall=self.matched / max(1, self.people) if ours else None,
+                recall=self.matched / self.people if ours else None,
                 precision=self.matched / max(1, self.matched + self.false_alarms) if ours else None,
                 mpjpe_with_misses=(
-                    (mpjpe * self.matched + MISS_MM * missed) / max(1, self.people) if ours and self.matched else None
+                    ((mm["mpjpe"] or 0.0) * self.matched + MISS_MM * missed) / self.people if ours else None
                 ),
             )
         return rows

@@ -19,8 +19,10 @@ class RunLog:
 
     def __init__(self, run: Path, config: Config, *, next_step: int) -> None:
         self.file = run / METRICS
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        partial = run / "config.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(run / "config.yaml")
         kept = [line for line in read_metrics(run) if line["step"] <= next_step]
         partial = self.file.with_suffix(".partial")
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

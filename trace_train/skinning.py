@@ -35,7 +35,7 @@ class _Skin(torch.autograd.Function):
         ctx.save_for_backward(rows, points, weights)
         bodies, _, vertices = points.shape
         out = points.new_empty(bodies, vertices, 3)
-        space = points.new_empty(BODIES_AT_ONCE, 12, vertices)
+        space = points.new_empty(min(bodies, BODIES_AT_ONCE), 12, vertices)
         for start in range(0, bodies, BODIES_AT_ONCE):
             part = slice(start, start + BODIES_AT_ONCE)
             blended = _blended(rows[part], weights, space)
@@ -50,7 +50,7 @@ class _Skin(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         rows, points, weights = ctx.saved_tensors
         by_rows, by_points = torch.empty_like(rows), torch.empty_like(points)
-        space = points.new_empty(BODIES_AT_ONCE, 12, points.shape[2])
+        space = points.new_empty(min(len(rows), BODIES_AT_ONCE), 12, points.shape[2])
         for start in range(0, len(rows), BODIES_AT_ONCE):
             part = slice(start, start + BODIES_AT_ONCE)
             pull = gradient[part].transpose(1, 2).contiguous()

@@ -17,7 +17,7 @@ from trace_train.rotations import matrix_from_axis_angle
 from trace_train.streaming.batch import Batch
 
 VISIBLE = 0.1
-"""Least confidence of a 2D joint that counts as seen (joints.md 4)."""
+"""Least confidence of a 2D joint that supervises anything (joints.md 4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,6 +73,7 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int) -
     joints2d = (2 * (xy + crop[..., None, :2, 2]) + 1) / input_size - 1
     inside = (joints2d.abs() < 1).all(-1)
     seen = inside & (batch.kp2d[..., 2] > VISIBLE) & masks["pose2d"][..., None]
+    center_joints, center_seen = _center_joints(batch, joints2d, seen, input_size)
     # 3D: world -> camera axes, relative to the hips
     turn = batch.camera_from_world[:, None, :, :3, :3].expand(*batch.present.shape, 3, 3)
     known = batch.kp3d[..., 3] > 0
@@ -83,10 +84,10 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int) -
     rotations = matrix_from_axis_angle(batch.pose[..., :22, :])
     translation, solved = solve_translation(joints2d, joints3d, (seen & joints3d_mask).float())
     camera = triple_from_translation(torch.where(solved[..., None], translation, torch.ones_like(translation)))
-    center, has_center = person_center(joints2d, seen)
+    center, has_center = person_center(center_joints, center_seen)
     cell = ((center + 1) / 2 * map_size).long().clamp(0, map_size - 1)
     cell = torch.where(has_center[..., None], cell, torch.zeros_like(cell))
-    extent = _extent(joints2d, seen)
+    extent = _extent(center_joints, center_seen)
     scales = depth_levels(levels).to(camera)
     return Targets(
         joints2d=joints2d,
@@ -109,6 +110,26 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int) -
         center_map_3d=center_heat_3d(cell, level_of(camera[..., 0], scales), has_center & solved, map_size, levels),
         center_map_3d_mask=~(has_center & ~solved).any(1).flatten(),
     )
+
+
+def _center_joints(batch: Batch, joints2d: Tensor, seen: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The joints a person's centre is made of: the annotated 2D ones, or projected 3D ones in frames without any.
+
+    An annotated body without 2D points (3DPW has such frames) is in the picture all the same; without a centre the
+    maps would be taught that nobody is there.
+    """
+    camera = batch.camera_from_world[:, None]
+    points = torch.einsum("bptij,bptkj->bptki", camera[..., :3, :3].expand(*seen.shape[:3], 3, 3), batch.kp3d[..., :3])
+    points = points + camera[..., None, :3, 3]
+    image = torch.einsum("bptij,bptkj->bptki", batch.intrinsics[:, None].expand(*seen.shape[:3], 3, 3), points)
+    crop = batch.crop_from_frame[:, None].expand(*seen.shape[:3], 3, 3)
+    px = image[..., :2] / image[..., 2:].clamp_min(0.05)
+    xy = torch.einsum("bptij,bptkj->bptki", crop[..., :2, :2], px) + crop[..., None, :2, 2]
+    projected = (2 * xy + 1) / size - 1
+    front = (batch.kp3d[..., 3] > 0) & (points[..., 2] > 0.05) & (projected.abs() < 1).all(-1)
+    annotated = batch.masks["pose2d"][..., None]
+    usable = front & (batch.present & batch.masks["joints3d"])[..., None]
+    return torch.where(annotated[..., None], joints2d, projected), torch.where(annotated, seen, usable)
 
 
 def person_center(joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

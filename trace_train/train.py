@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
 from trace_data.errors import InterruptedRun, OutputError, TrainingDiverged
+from trace_data.output import exclusive, writable_folder
 from trace_data.progress import SILENT, Progress
+from trace_data.shards.index import check_index, sha256_of
+from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.reader import ShardReader
 from trace_train import checkpoint as checkpoints
 from trace_train.body_layer import BodyLayer
@@ -52,6 +56,8 @@ class TrainReport:
     """Mean total loss over the last logged window."""
     parameters: int
     """Trained parameters."""
+    synthetic: bool
+    """Whether it was trained on the sample world."""
 
 
 def train(
@@ -65,96 +71,161 @@ def train(
 ) -> TrainReport:
     """Train until `config.steps`; with `resume`, from the run's last checkpoint on.
 
-    Interrupted at any step and resumed, a run on the CPU ends in the same weights to the last bit. Raises ConfigError,
-    ShardError, AssetError before the first step, TrainingDiverged, InterruptedRun (a checkpoint was saved) after it.
+    Interrupted at any step and resumed, a run on the CPU ends in the same weights and log to the last bit. Raises
+    ConfigError, ShardError, AssetError, OutputError before the first step, TrainingDiverged, InterruptedRun (a
+    checkpoint was saved) after it.
     """
     started = time.monotonic()
     device = choose_device(config)
-    done = checkpoints.finished(run)
-    if done and not resume:
+    if run.is_dir() and any(run.iterdir()) and not resume:
         raise OutputError(
-            f"holds a run with {len(done)} checkpoints",
+            "the run folder is not empty",
             where=run,
-            hint=f"trace train --resume {run}  goes on with it; --out names another folder",
+            hint=f"trace train --resume {run}  goes on with the run in it; --out names another folder",
         )
-    reader = ShardReader(shards)
+    index = check_index(shards)
     layer = body_layers(packs)["neutral"].to(device)
-    stream = TrainStream(reader, config)
-    torch.manual_seed(config.seed)
-    network = build_network(config.network).to(device)
-    optimizer = build_optimizer(network, config.optim)
-    start = 0
-    if done:
-        averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
-        start = checkpoints.restore(checkpoints.open_checkpoint(run), network, optimizer, averaged)
-        progress.say(f"goes on from step {start}")
-    else:
-        first = [batch_targets(network, b.to(device)) for b in stream.batches(0, min(MEAN_BATCHES, config.steps))]
-        start_from_means(network, first)
-        averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
-    log = RunLog(run, config, next_step=start)
-    facts = {"shards": str(shards), "synthetic": reader.synthetic}
-
-    def save(step: int) -> Path:
-        return checkpoints.save(
-            run, step=step, config=config, network=network, optimizer=optimizer, averaged=averaged, data=facts
-        )
-
-    if not done:
-        save(0)
-    network.train()
-    window: list[dict[str, float]] = []
-    waited, waited_all, window_start, loop_start = 0.0, 0.0, time.monotonic(), time.monotonic()
-    progress.begin(f"train {config.preset}", config.steps, "steps")
-    progress.advance(start)
-    with stop_signals() as stopped:
-        batches = stream.batches(start, config.steps)
-        for step in range(start, config.steps):
-            asked = time.monotonic()
-            batch = next(batches).to(device)
-            waited += time.monotonic() - asked
-            rate = learning_rate(config.optim, step, config.steps)
-            report, norm = train_step(network, layer, optimizer, batch, config, rate, device)
-            if averaged is not None:
-                averaged.update(network, step)
-            window.append({name: v.item() for name, v in {**report.values, "total": report.total}.items()})
-            if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
-                elapsed = time.monotonic() - window_start
-                log.write(
-                    {
-                        "step": step + 1,
-                        "loss": {k: sum(w[k] for w in window) / len(window) for k in window[0]},
-                        "counts": {k: int(v) for k, v in report.counts.items()},
-                        "gradient_norm": norm,
-                        "lr": rate,
-                        "clips_per_s": len(window) * len(batch.refs) / elapsed,
-                        "data_wait": waited / elapsed,
-                    }
-                )
-                waited_all += waited
-                window, waited, window_start = [], 0.0, time.monotonic()
-            progress.advance(1, f"loss {report.total.item():.1f}")
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stopped():
-                save(step + 1)
-            if stopped() and step + 1 < config.steps:
-                raise InterruptedRun(
-                    f"stopped after step {step + 1} of {config.steps}; the checkpoint is saved",
-                    where=run,
-                    hint=f"trace train --resume {run}  goes on",
-                )
+    facts = {
+        "shards": str(shards),
+        "shards_sha256": sha256_of(shards / INDEX_FILE),
+        "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
+        "synthetic": index.synthetic,
+    }
+    writable_folder(run)
+    with exclusive(run / ".lock"):
+        state = begin(config, TrainStream(ShardReader(shards), config), layer, run, facts, device, progress)
+        waited = loop(state, config, layer, device, progress)
     lines = read_metrics(run)
-    progress.end()
     return TrainReport(
         run=run,
         checkpoint=checkpoints.finished(run)[-1],
         steps=config.steps,
-        steps_now=config.steps - start,
+        steps_now=config.steps - state.start,
         seconds=time.monotonic() - started,
-        data_wait=waited_all / max(1e-9, time.monotonic() - loop_start),
+        data_wait=waited,
         first_loss=lines[0]["loss"]["total"],
         last_loss=lines[-1]["loss"]["total"],
-        parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        parameters=sum(p.numel() for p in state.network.parameters() if p.requires_grad),
+        synthetic=index.synthetic,
     )
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class State:
+    """What changes while a run goes on."""
+
+    run: Path
+    start: int
+    """First step of this call."""
+    stream: TrainStream
+    network: TraceNetwork
+    optimizer: torch.optim.Optimizer
+    averaged: AveragedWeights | None
+    facts: Mapping[str, Any]
+    """What the run is trained on; written into every checkpoint."""
+    window: list[dict[str, float]]
+    """Loss terms of the steps since the last line of the log; kept in checkpoints so that no step is left out."""
+
+    def save(self, config: Config, step: int) -> Path:
+        """Write the checkpoint of a step."""
+        return checkpoints.save(
+            self.run,
+            step=step,
+            config=config,
+            network=self.network,
+            optimizer=self.optimizer,
+            averaged=self.averaged,
+            data=self.facts,
+            window=self.window,
+        )
+
+
+def begin(
+    config: Config,
+    stream: TrainStream,
+    layer: BodyLayer,
+    run: Path,
+    facts: Mapping[str, Any],
+    device: torch.device,
+    progress: Progress,
+) -> State:
+    """A fresh run, or the state of the run's last checkpoint."""
+    done = checkpoints.finished(run)
+    torch.manual_seed(config.seed)
+    network = build_network(config.network).to(device)
+    optimizer = build_optimizer(network, config.optim)
+    if not done:
+        batches = stream.batches(0, min(MEAN_BATCHES, config.steps))
+        start_from_means(network, [batch_targets(network, batch.to(device)) for batch in batches])
+    averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
+    start, window = 0, []
+    if done:
+        checkpoint = checkpoints.open_checkpoint(run)
+        checkpoints.refuse_changes(checkpoint, config, facts)
+        start = checkpoints.restore(checkpoint, network, optimizer, averaged)
+        window = list(checkpoint.facts["window"])
+        progress.say(f"goes on from step {start:,}")
+    state = State(
+        run=run,
+        start=start,
+        stream=stream,
+        network=network,
+        optimizer=optimizer,
+        averaged=averaged,
+        facts=facts,
+        window=window,
+    )
+    if not done:
+        state.save(config, 0)
+    return state
+
+
+def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, progress: Progress) -> float:
+    """The steps, one after the other. Returns the share of time spent waiting for batches."""
+    log = RunLog(state.run, config, next_step=state.start)
+    state.network.train()
+    began = line_began = time.monotonic()
+    waited = waited_before = 0.0
+    progress.begin(f"train {config.preset}", config.steps, "steps")
+    progress.advance(state.start)
+    with stop_signals() as stopped:
+        batches = state.stream.batches(state.start, config.steps)
+        for step in range(state.start, config.steps):
+            asked = time.monotonic()
+            batch = next(batches).to(device)
+            waited += time.monotonic() - asked
+            rate = learning_rate(config.optim, step, config.steps)
+            report, norm = train_step(state.network, layer, state.optimizer, batch, config, rate, device)
+            if state.averaged is not None:
+                state.averaged.update(state.network, step)
+            terms = {name: v.item() for name, v in {**report.values, "total": report.total}.items()}
+            state.window.append(terms)
+            done, last = step + 1, step + 1 == config.steps
+            if done % config.log_every == 0 or last:
+                elapsed = time.monotonic() - line_began
+                log.write(
+                    {
+                        "step": done,
+                        "loss": {k: sum(w[k] for w in state.window) / len(state.window) for k in terms},
+                        "counts": {k: int(v) for k, v in report.counts.items()},
+                        "gradient_norm": norm,
+                        "lr": rate,
+                        "clips_per_s": len(state.window) * len(batch.refs) / elapsed,
+                        "data_wait": (waited - waited_before) / elapsed,
+                    }
+                )
+                state.window, waited_before, line_began = [], waited, time.monotonic()
+            progress.advance(1, f"loss {terms['total']:.1f}")
+            if done % config.checkpoint_every == 0 or last or stopped():
+                state.save(config, done)
+            if stopped() and not last:
+                raise InterruptedRun(
+                    f"stopped after step {done:,} of {config.steps:,}; the checkpoint is saved",
+                    where=state.run,
+                    hint=f"trace train --resume {state.run}  goes on",
+                )
+    progress.end()
+    return waited / max(1e-9, time.monotonic() - began)
 
 
 def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:

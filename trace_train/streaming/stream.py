@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from trace_data.schema.clip import ClipRef
+from trace_data.schema.clip import ClipAnnotations, ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.sampling import ClipSampler, clip_table
 from trace_train.config import Config, DataConfig, Stage
@@ -22,12 +22,14 @@ from trace_train.streaming.batch import Batch, LoadedClip, collate
 Item = TypeVar("Item")
 
 
-def load_clip(reader: ShardReader, ref: ClipRef, size: int, view: ViewPlan | None = None) -> LoadedClip:
-    """Read one clip through a view; without one, the whole frames letter-boxed and unchanged."""
-    annotations = reader.annotations(ref)
-    if view is None:
-        window = full_frame(annotations.width, annotations.height)
-        view = ViewPlan(windows=(window,) * ref.length, color=(1.0, 1.0, 1.0))
+def load_clip(reader: ShardReader, ref: ClipRef, size: int) -> LoadedClip:
+    """Read one clip with its whole frames letter-boxed and unchanged."""
+    known = reader.annotations(ref)
+    window = full_frame(known.width, known.height)
+    return _through(reader, ref, known, ViewPlan(windows=(window,) * ref.length, color=(1.0, 1.0, 1.0)), size)
+
+
+def _through(reader: ShardReader, ref: ClipRef, annotations: ClipAnnotations, view: ViewPlan, size: int) -> LoadedClip:
     return LoadedClip(
         ref=ref,
         frames=recolor(reader.frames(ref, view.windows, size), view.color),
@@ -93,7 +95,7 @@ class TrainStream:
             color_jitter=data.color_jitter,
             color_jitter_probability=data.color_jitter_probability,
         )
-        return load_clip(self.reader, ref, self.config.network.input_size, view)
+        return _through(self.reader, ref, annotations, view, self.config.network.input_size)
 
 
 def stage_bounds(config: Config) -> list[int]:
