@@ -74,8 +74,8 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
     from . import render
 
     scores = evaluated["test"]["rows"]
-    render.line(f"\n  train loss {trained['first_loss']:.1f} at the start, {trained['last_loss']:.1f} at the end")
-    rows = []
+    loss = f"{trained['first_loss']:.0f} → {trained['last_loss']:.0f}"
+    rows = [("  train loss, start → end", "", loss, *("–" for _ in list(scores)[1:]))]
     for key, name, unit, digits, factor in MEASURES:
         values = [row[key] for row in scores.values()]
         rows.append((f"  {name}", unit, *(render.number(value, digits, factor) for value in values)))

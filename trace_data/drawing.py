@@ -23,8 +23,8 @@ Colour = tuple[int, int, int]
 PREDICTED: dict[str, Colour] = {"L": (235, 94, 40), "R": (0, 122, 204), "middle": (120, 190, 80)}
 """Warm left, cool right, green spine."""
 ANNOTATED: dict[str, Colour] = {"L": (255, 214, 190), "R": (190, 226, 255), "middle": (245, 245, 245)}
-MESH: tuple[Colour, ...] = ((222, 165, 140), (140, 175, 215), (165, 200, 150), (200, 165, 210))
-"""Surface colours; people take them in turn."""
+MESH: tuple[Colour, ...] = ((150, 185, 225), (235, 190, 140), (165, 205, 155), (205, 165, 215))
+"""Surface colours, none of them skin; people take them in turn."""
 _SUBPIXEL = 4
 """Fractional bits of the coordinates given to OpenCV."""
 
