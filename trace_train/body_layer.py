@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trace_data.schema.keypoints import L_HIP, R_HIP, SMPL_PARENTS
+from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP, SMPL_PARENTS
 from trace_train.skinning import skin
 
 PICKED_VERTICES = 11
 """Face and foot vertices used of the 21 in a pack (assets.md, D8)."""
-EXTRA_POINTS = PICKED_VERTICES + 9
 JOINTS = len(SMPL_PARENTS)
 
 
@@ -39,17 +38,19 @@ class BodyOutput:
 class BodyLayer(nn.Module):
     """Linear blend skinning of one pack. Buffers only, nothing to learn.
 
-    A regressed point is a sum over vertices v of r[v] * sum over joints j of w[v, j] * (G[j] (p[v] - J[j]) + t[j]),
-    where p and J are linear in the coefficients (betas and joint rotations). So the sum over v is done here, once:
-    for each point and joint it leaves a vector that is linear in the coefficients, and posing needs no vertex at all.
+    A regressed point is the sum over vertices v of r[v] times the sum over joints j of w[v, j] (R[j] (p[v] - J[j]) +
+    t[j]), where p and J are linear in the coefficients (betas and rotations). So the sum over v is done here, once. For
+    each pair of a point and a joint that moves it, it leaves an arm, linear in the coefficients, which R[j] turns, and
+    a share of t[j]. Posing joints then touches no vertex at all, however many a regressor uses.
     """
 
     faces: Tensor
     jumps: Tensor
     identity: Tensor
-    point_base: Tensor
-    point_directions: Tensor
-    point_shares: Tensor
+    reach_base: Tensor
+    reach_directions: Tensor
+    arm_joints: Tensor
+    collect: Tensor
     rest_base: Tensor
     rest_directions: Tensor
     mesh_base: Tensor
@@ -61,39 +62,39 @@ class BodyLayer(nn.Module):
         shapes = pack.get("smpla_shapedirs", pack["shapedirs"]).double().permute(2, 0, 1)
         pose = pack["posedirs"].double().unflatten(1, (-1, 3))
         weights, regressor = pack["weights"].double(), pack["J_regressor"].double()
-        template = pack["v_template"].double()
         # the pose blend shapes take rotations minus identity; here the identity is part of the base
-        base = template - torch.einsum("p,pvc->vc", torch.eye(3).double().flatten().repeat(JOINTS - 1), pose)
+        straight = torch.eye(3).double().flatten().repeat(JOINTS - 1)
+        base = pack["v_template"].double() - torch.einsum("p,pvc->vc", straight, pose)
         directions = torch.cat([shapes, pose])
-        rest_base, rest_directions = regressor @ template, regressor @ shapes
+        rest_base = regressor @ pack["v_template"].double()
+        rest_directions = torch.cat([regressor @ shapes, torch.zeros(len(pose), JOINTS, 3)])
         parents = torch.tensor((0, *SMPL_PARENTS[1:]))
         child = (parents != torch.arange(JOINTS))[:, None]
 
         points = _points(pack)
         needed = (points != 0).any(0).nonzero()[:, 0]
-        mix = torch.einsum("kv,vj->jkv", points[:, needed], weights[needed])
-        shares = mix.sum(2)
-        no_pose = torch.zeros(len(pose), JOINTS, 3).double()
-        joint_directions = torch.cat([rest_directions, no_pose])
-        arms = torch.einsum("jkv,vc->jck", mix, base[needed]) - shares[:, None] * rest_base[:, :, None]
-        arm_directions = torch.einsum("jkv,dvc->djck", mix, directions[:, needed])
-        arm_directions -= shares[:, None] * joint_directions[..., None]
+        shares = points @ weights
+        of_point, of_joint = torch.einsum("kv,vj->kj", points.abs(), weights.abs()).nonzero(as_tuple=True)
+        mix = points[of_point][:, needed] * weights[needed][:, of_joint].T
+        weight = shares[of_point, of_joint][:, None]
+        arms = mix @ base[needed] - weight * rest_base[of_joint]
+        arm_directions = mix @ directions[:, needed] - weight * rest_directions[:, of_joint]
         bones = rest_base - child * rest_base[parents]
-        bone_directions = joint_directions - child * joint_directions[:, parents]
+        bone_directions = rest_directions - child * rest_directions[:, parents]
         for name, value in {
-            "point_base": torch.cat([bones.flatten(), arms.flatten()]),
-            "point_directions": torch.cat([bone_directions.flatten(1), arm_directions.flatten(1)], dim=1),
-            "point_shares": shares.T,
+            "reach_base": torch.cat([bones, arms]).flatten(),
+            "reach_directions": torch.cat([bone_directions, arm_directions], dim=1).flatten(1),
+            "collect": _collect(shares, of_point),
             "rest_base": rest_base.flatten(),
-            "rest_directions": rest_directions.flatten(1),
+            "rest_directions": rest_directions[: len(shapes)].flatten(1),
             "mesh_base": base.T.flatten(),
             "mesh_directions": directions.transpose(1, 2).flatten(1),
             "weights": weights.T,
             "identity": torch.eye(4),
         }.items():
             self.register_buffer(name, value.float().contiguous(), persistent=False)
-        self.register_buffer("faces", pack["f"].long(), persistent=False)
-        self.register_buffer("jumps", _jumps(parents), persistent=False)
+        for name, value in {"faces": pack["f"].long(), "jumps": _jumps(parents), "arm_joints": of_joint}.items():
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, rotations: Tensor, betas: Tensor, *, vertices: bool = False) -> BodyOutput:
         """Pose bodies: rotations (N, 24, 3, 3) relative to the parent, betas (N, 10 or fewer).
@@ -104,28 +105,21 @@ class BodyLayer(nn.Module):
         with torch.autocast(rotations.device.type, enabled=False):
             dtype, bodies = self.weights.dtype, len(rotations)
             rotations, betas = rotations.to(dtype), self._all_betas(betas.to(dtype))
-            coefficients = torch.cat([betas, rotations[:, 1:].flatten(1)], dim=1)
-            linear = torch.addmm(self.point_base, coefficients, self.point_directions)
-            bones, arms = linear[:, : 3 * JOINTS], linear[:, 3 * JOINTS :]
-            world = self._chain(rotations, bones.view(bodies, JOINTS, 3))
+            coefficients = torch.cat([betas, rotations.flatten(1)[:, 9:]], dim=1)
+            reach = torch.addmm(self.reach_base, coefficients, self.reach_directions).unflatten(1, (-1, 3))
+            world = self._chain(rotations, reach[:, :JOINTS])
             turned, placed = world[..., :3], world[..., 3]
-            reached = turned.transpose(1, 2).flatten(2) @ arms.view(bodies, 3 * JOINTS, len(self.point_shares))
-            points = reached.transpose(1, 2) + self.point_shares @ placed
-            joints = torch.cat([placed, points[:, :EXTRA_POINTS]], dim=1)
-            root = 0.5 * (joints[:, R_HIP] + joints[:, L_HIP])
+            arms = turned.index_select(1, self.arm_joints) @ reach[:, JOINTS:, :, None]
+            points = self.collect @ torch.cat([placed, arms[..., 0]], dim=1)
+            joints, joints_h36m, root = points.split((len(ALL_44), 17, 1), dim=1)
             mesh = None
             if vertices:
                 rest = torch.addmm(self.rest_base, betas, self.rest_directions).view(bodies, JOINTS, 3, 1)
                 # weights sum to one, so what is subtracted from every joint is subtracted from every vertex
-                shift = (placed - root[:, None])[..., None] - turned @ rest
+                shift = (placed - root)[..., None] - turned @ rest
                 shaped = torch.addmm(self.mesh_base, coefficients, self.mesh_directions).unflatten(1, (3, -1))
                 mesh = skin(torch.cat([turned, shift], dim=3), shaped, self.weights)
-            return BodyOutput(
-                joints=joints - root[:, None],
-                joints_h36m=points[:, EXTRA_POINTS:] - root[:, None],
-                root=root,
-                vertices=mesh,
-            )
+            return BodyOutput(joints=joints, joints_h36m=joints_h36m, root=root[:, 0], vertices=mesh)
 
     def _all_betas(self, betas: Tensor) -> Tensor:
         lacking = len(self.rest_directions) - betas.shape[1]
@@ -143,8 +137,8 @@ class BodyLayer(nn.Module):
         last_row = self.identity[3].expand(bodies, JOINTS, 1, 4)
         links = torch.cat([torch.cat([rotations, bones[..., None]], dim=3), last_row], dim=2)
         below_root = torch.cat([self.identity.expand(bodies, 1, 4, 4), links[:, 1:]], dim=1)
-        for ancestors in self.jumps:
-            below_root = below_root[:, ancestors] @ below_root
+        for ancestors in self.jumps.unbind():
+            below_root = below_root.index_select(1, ancestors) @ below_root
         return links[:, :1, :3] @ below_root
 
 
@@ -153,6 +147,14 @@ def _points(pack: Mapping[str, Tensor]) -> Tensor:
     picked = pack["extra_joints_index"][:PICKED_VERTICES].long()
     chosen = nn.functional.one_hot(picked, len(pack["v_template"]))
     return torch.cat([chosen, pack["J_regressor_extra9"], pack["J_regressor_h36m17"]]).double()
+
+
+def _collect(shares: Tensor, of_point: Tensor) -> Tensor:
+    """(62, 24 + P) from joint places and turned arms to 44 and 17 joints relative to the root, and the root itself."""
+    arms = nn.functional.one_hot(of_point, len(shares)).T
+    points = torch.cat([torch.eye(JOINTS, JOINTS + len(of_point)), torch.cat([shares, arms], dim=1)])
+    root = 0.5 * (points[R_HIP] + points[L_HIP])
+    return torch.cat([points - root, root[None]])
 
 
 def _jumps(parents: Tensor) -> Tensor:

@@ -20,30 +20,37 @@ def skin(transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
     if points.device.type != "cpu" or torch.compiler.is_compiling():
         blended = (rows.flatten(0, 1) @ weights).view(len(rows), 3, 4, -1)
         return (blended[:, :, 3] + (blended[:, :, :3] * points[:, None]).sum(2)).transpose(1, 2)
+    if not torch.is_grad_enabled():
+        return _in_parts(rows, points, weights)
     skinned: Tensor = _Skin.apply(rows, points, weights)  # type: ignore[no-untyped-call]
     return skinned
 
 
-class _Skin(torch.autograd.Function):
-    """The same a few bodies at a time, backward as well: (N, 12, V) blended transforms are never held for all N.
+def _in_parts(rows: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+    """A few bodies at a time: (N, 12, V) blended transforms are never held for all N.
 
     Coordinates come before vertices in every array, so that each step runs along vertices without gaps.
     """
+    bodies, _, vertices = points.shape
+    out = points.new_empty(bodies, vertices, 3)
+    space = points.new_empty(min(bodies, BODIES_AT_ONCE), 12, vertices)
+    for start in range(0, bodies, BODIES_AT_ONCE):
+        part = slice(start, start + BODIES_AT_ONCE)
+        blended = _blended(rows[part], weights, space)
+        moved = blended[:, :, 3]
+        for axis in range(3):
+            moved.addcmul_(blended[:, :, axis], points[part, None, axis])
+        out[part] = moved.transpose(1, 2)
+    return out
+
+
+class _Skin(torch.autograd.Function):
+    """The same with a backward pass, which makes the blended transforms again instead of keeping them."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, points: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(rows, points, weights)
-        bodies, _, vertices = points.shape
-        out = points.new_empty(bodies, vertices, 3)
-        space = points.new_empty(min(bodies, BODIES_AT_ONCE), 12, vertices)
-        for start in range(0, bodies, BODIES_AT_ONCE):
-            part = slice(start, start + BODIES_AT_ONCE)
-            blended = _blended(rows[part], weights, space)
-            moved = blended[:, :, 3]
-            for axis in range(3):
-                moved.addcmul_(blended[:, :, axis], points[part, None, axis])
-            out[part] = moved.transpose(1, 2)
-        return out
+        return _in_parts(rows, points, weights)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
