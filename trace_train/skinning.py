@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BODIES_AT_ONCE = 8
-"""On a CPU: their blended transforms (2.6 MB) stay in the cache between being made and being used."""
+BODIES_AT_ONCE = 32
+"""On a CPU: their blended transforms (11 MB) stay in the cache between being made and being used."""
 
 
 def skin(transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
