@@ -85,9 +85,9 @@ def make_sample(
 ) -> SampleSummary:
     """Write body models and 3DPW of the sample world into `out`: the same bytes for the same parameters.
 
-    `frames` is the length of a sequence at 30 frames a second, `height` that of the pictures, which are square. An interrupted
-    run is resumed by the same call. Raises ConfigError on sizes out of range, OutputError when `out` holds something
-    else (unless `force`), cannot be written, or the disk is full.
+    `frames` is the length of a sequence at 30 frames a second, `height` that of the pictures, which are square. An
+    interrupted run is resumed by the same call. Raises ConfigError on sizes out of range, OutputError when `out` holds
+    something else (unless `force`), cannot be written, or the disk is full.
     """
     begun = time.monotonic()
     parameters = Parameters(seed, sequences, frames, height)

@@ -24,7 +24,7 @@ Image = npt.NDArray[np.uint8]
 
 FPS = 30.0
 ASPECT = 1.0
-"""Width over height of a frame: square, so that a small network's letter-boxed input shows people as large as it can."""
+"""Width over height of a frame: square, so that a small network's letter-boxed input shows people at their largest."""
 JPEG_QUALITY = 88
 _SCENE = 3
 
