@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "make-sample": ("sample", "make_sample", "Write the synthetic sample world: body models and datasets."),
     "prepare-smpl": ("assets", "prepare_smpl", "Turn SMPL pickles into the packs that everything else reads."),
     "prepare-smil": ("assets", "prepare_smil", "Turn the SMIL infant pickle into its pack."),
+    "verify-assets": ("verify_assets", "verify_assets", "Check packs and body-model files, and draw them."),
     "verify-datasets": ("datasets", "verify_datasets", "Check dataset folders: layout, content, geometry."),
     "build-shards": ("shards", "build_shards", "Turn datasets into HDF5 shards for training."),
     "train": ("train", "train", "Train the network on shards."),

@@ -36,8 +36,19 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     return wrap
 
 
+class AnyPath(click.Path):
+    """A path in which ~ is the home folder, also where no shell has seen to it, as in `--out=~/.romp`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(path_type=Path, **settings)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        # unlike pathlib's, this leaves the ~name of nobody as it is
+        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
+
+
 def _folder(flag: str, text: str, **settings: Any) -> Decorator[Any]:
-    return click.option(flag, type=click.Path(path_type=Path, file_okay=False), help=text, **settings)
+    return click.option(flag, type=AnyPath(file_okay=False), help=text, **settings)
 
 
 names: Decorator[Any] = click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -46,7 +57,7 @@ source: Decorator[Any] = click.option(
     "--source",
     "sources",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=AnyPath(),
     help="File, zip or folder with body models as downloaded; repeatable [setting sources].",
 )
 packs: Decorator[Any] = _folder("--packs", "Folder of prepared body models [setting packs].")
@@ -91,8 +102,16 @@ def folder(key: str, given: Path | None = None) -> Path:
 
 
 def body_sources(given: Sequence[Path]) -> list[Path]:
-    """Where body models are looked for: the named places first, then the setting `sources` where it exists."""
-    standing = folder("sources")
+    """Where body models are looked for: the named places first, then the setting `sources` where it exists.
+
+    When no place is named and nobody has set one, the default folder is made, so that there is a place to put them.
+    """
+    from trace_data.settings import load_settings
+
+    settings = load_settings()
+    standing = settings.folder("sources")
+    if not given and settings.origin["sources"] == "default":
+        standing.mkdir(parents=True, exist_ok=True)
     return [*given, *([standing] if standing.exists() or not given else [])]
 
 

@@ -30,6 +30,14 @@ def male(body_models: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def small(male: dict[str, Any]) -> dict[str, Any]:
+    """The male model as SMPL 1.0.0 would be, in a form that is quickly written and read. Read only."""
+    import numpy as np
+
+    return male | {"shapedirs": male["shapedirs"][..., :10], "posedirs": male["posedirs"].astype(np.float16)}
+
+
+@pytest.fixture(scope="session")
 def packs(body_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with all packs of `body_models`. Read only."""
     from trace_data.assets.packs import prepare_smil, prepare_smpl

@@ -27,12 +27,6 @@ KEYS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def small(male: dict[str, Any]) -> dict[str, Any]:
-    """The male model as SMPL 1.0.0 would be, in a form that is quickly written and read."""
-    return male | {"shapedirs": male["shapedirs"][..., :10], "posedirs": male["posedirs"].astype(np.float16)}
-
-
 @pytest.fixture
 def side(body_models: Path, tmp_path: Path) -> Path:
     """A folder of its own with the three side files."""
@@ -241,6 +235,11 @@ def test_wrong_side_files_are_recognised(body_models: Path, side: Path, tmp_path
     extra.write_bytes(extra.read_bytes()[:-1000])
     with pytest.raises(AssetError, match=r"J_regressor_extra\.npy.*another size"):
         prepare(model, side, out=tmp_path / "out")
+    shutil.copytree(body_models / "smpl_model_data", side, dirs_exist_ok=True)
+    for wrong, match in ((np.zeros((9, 10475)), "belongs to SMPL-X"), (np.zeros((9, 6000)), r"expected \(9, 6890\)")):
+        np.save(extra, wrong)
+        with pytest.raises(AssetError, match=match):
+            prepare(model, side, out=tmp_path / "out")
     shutil.copytree(body_models / "smpl_model_data", side, dirs_exist_ok=True)
     np.save(kid, np.zeros((10475, 3)))
     with pytest.raises(AssetError, match="belongs to SMPL-X"):

@@ -43,8 +43,8 @@ def load_pack(path: Path) -> Arrays:
     Only tensors are loaded (`weights_only`). Raises AssetError naming the file, what was found, and the command that
     prepares it, when it is missing, damaged, or not laid out as `LAYOUT` says.
     """
-    arrays = _load(path)
-    for problem in _problems(arrays):
+    arrays = read_arrays(path)
+    for problem in content_problems(arrays):
         raise AssetError(problem, where=path, hint=f"prepare it again: {_command(path)}")
     return arrays
 
@@ -53,7 +53,7 @@ def same_pack(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> bool | None
     """Whether the file holds exactly these arrays, None when there is none. Raises OutputError if access is denied."""
     try:
         path.stat()
-        found = _load(path)
+        found = read_arrays(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -90,7 +90,8 @@ def write_file(path: Path, content: bytes) -> None:
         ) from error
 
 
-def _load(path: Path) -> Arrays:
+def read_arrays(path: Path) -> Arrays:
+    """The tensors of a pack as arrays, whatever they hold. Raises AssetError when the file is no pack at all."""
     import torch
 
     try:
@@ -104,11 +105,16 @@ def _load(path: Path) -> Arrays:
         ) from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise AssetError("holds no dictionary of tensors", where=path, hint=f"prepare it again: {_command(path)}")
-    return {str(key): value.contiguous().numpy() for key, value in loaded.items()}
+    try:
+        return {str(key): value.contiguous().numpy() for key, value in loaded.items()}
+    except (TypeError, RuntimeError) as error:  # sparse, quantised or of a type that NumPy lacks
+        raise AssetError(
+            f"holds tensors of another kind: {error}", where=path, hint=f"prepare it again: {_command(path)}"
+        ) from error
 
 
-def _problems(arrays: Arrays) -> list[str]:
-    """What is wrong with the layout or content, most basic first; empty when nothing is."""
+def layout_problems(arrays: Arrays) -> list[str]:
+    """Which keys, shapes or types are not as `LAYOUT` says; empty when nothing else can fail for that reason."""
     missing = [key for key in LAYOUT if key not in arrays]
     if missing:
         return [f"lacks {', '.join(missing)}"]
@@ -118,11 +124,16 @@ def _problems(arrays: Arrays) -> list[str]:
         if (array := arrays[key]).shape not in shapes or str(array.dtype) not in types
     ]
     kid, kid_shape = KID_DIRECTIONS
-    if kid in arrays and (
-        arrays[kid].shape != kid_shape or not np.array_equal(arrays[kid][..., :BETAS], arrays["shapedirs"])
-    ):
-        wrong.append(f"{kid} does not extend shapedirs")
-    wrong += [f"{key} has values that are not finite" for key, array in arrays.items() if not np.isfinite(array).all()]
+    if kid in arrays and arrays[kid].shape != kid_shape:
+        wrong.append(f"{kid} has shape {arrays[kid].shape}, expected {kid_shape}")
+    return wrong
+
+
+def content_problems(arrays: Arrays) -> list[str]:
+    """What is wrong with the layout or the content, most basic first; empty when nothing is."""
+    if wrong := layout_problems(arrays):
+        return wrong
+    wrong = [f"{key} has values that are not finite" for key, array in arrays.items() if not np.isfinite(array).all()]
     return wrong or _wrong_values(arrays)
 
 
@@ -138,6 +149,9 @@ def _wrong_values(arrays: Arrays) -> list[str]:
         wrong.append("weights do not sum to one over the joints")
     if np.abs(arrays["J_regressor"].sum(axis=1) - 1).max() > 1e-3:
         wrong.append("J_regressor has rows that do not sum to one")
+    kid, _ = KID_DIRECTIONS
+    if kid in arrays and not np.array_equal(arrays[kid][..., :BETAS], arrays["shapedirs"]):
+        wrong.append(f"{kid} does not extend shapedirs")
     return wrong
 
 

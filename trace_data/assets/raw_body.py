@@ -109,9 +109,7 @@ def read_regressor(source: SourceFile) -> Array:
                 hint="the two regressors were swapped: rename them back",
             )
     if values.shape != (rows[source.role], VERTICES):
-        raise AssetError(
-            f"has shape {values.shape}, expected {(rows[source.role], VERTICES)}", where=source.where, hint=_get(source)
-        )
+        raise _other_shape(values, (rows[source.role], VERTICES), values.shape[-1:], source)
     return values
 
 
@@ -119,13 +117,14 @@ def read_kid_template(source: SourceFile) -> Array:
     """The (6890, 3) vertices of the kid template, metres. Raises AssetError for another topology."""
     values = to_array(load_npy(source.read(), where=source.where), name="the kid template", where=source.where)
     if values.shape != (VERTICES, 3):
-        other = _OTHER_VERTICES.get(values.shape[0] if values.ndim else 0)
-        raise AssetError(
-            f"has shape {values.shape}, expected {(VERTICES, 3)}" + (f": it belongs to {other}" if other else ""),
-            where=source.where,
-            hint=_get(source),
-        )
+        raise _other_shape(values, (VERTICES, 3), values.shape[:1], source)
     return values
+
+
+def _other_shape(values: Array, expected: tuple[int, int], vertices: tuple[int, ...], source: SourceFile) -> AssetError:
+    other = _OTHER_VERTICES.get(vertices[0]) if vertices else None
+    belongs = f": it belongs to {other}" if other else ""
+    return AssetError(f"has shape {values.shape}, expected {expected}{belongs}", where=source.where, hint=_get(source))
 
 
 def off_sum_rows(values: Array) -> int:

@@ -1,0 +1,164 @@
+"""Whether the arrays of a pack are a body: surface, weights, sides, and how it poses (fact sheet assets.md, B6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.assets.example_poses import EXAMPLE_POSES
+from trace_data.assets.pack_files import KID_DIRECTIONS, Arrays, content_problems, layout_problems
+from trace_data.assets.packs import EXTRA_JOINTS
+from trace_data.assets.raw_body import BETAS, INFANT_HEIGHT, ROW_SUM_TOLERANCE, VERTICES
+from trace_data.body_model import BodyModel
+from trace_data.schema.check import Finding, Severity
+from trace_data.schema.keypoints import ALL_44
+
+WEIGHT_TOLERANCE = 1e-4
+OUTLIER = 0.1
+"""An edge that a pose lengthens by more than this share of the body's height leads to a vertex that flew away."""
+ADULT_HEIGHTS = (1.3, 2.2)
+"""Metres; outside of it the unit or the model is another one."""
+INFANT_HEIGHTS = (0.3, INFANT_HEIGHT)
+_LEFT_RIGHT = ((2, 1), (4, 3), (5, 8), (6, 9), (7, 10), (11, 16), (12, 17), (13, 18), (14, 19), (15, 20))
+"""Positions of left and right vertices in `extra_joints_index`."""
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shown:
+    """A body in the rest pose and in the example poses, for checks and pictures."""
+
+    faces: npt.NDArray[np.int64]
+    """(13776, 3)."""
+    vertices: Array
+    """(11, 6890, 3) metres, the rest pose first."""
+    joints: Array
+    """(44, 3) of the rest pose."""
+
+    @property
+    def height(self) -> float:
+        """Metres from the lowest to the highest vertex at rest."""
+        return float(np.ptp(self.vertices[0, :, 1]))
+
+
+def show(arrays: Arrays) -> Shown:
+    """Pose the body of a pack whose layout is right; that of a kid pack as the kid."""
+    model = BodyModel(arrays)
+    betas = np.zeros((1, BETAS + 1 if KID_DIRECTIONS[0] in arrays else BETAS))
+    betas[0, BETAS:] = 1
+    poses = np.stack([np.zeros((24, 3)), *EXAMPLE_POSES.values()])
+    return Shown(
+        faces=model.faces,
+        vertices=model.vertices(poses, np.repeat(betas, len(poses), axis=0)),
+        joints=model.joints44(poses[:1], betas)[0],
+    )
+
+
+def can_be_shown(arrays: Arrays) -> bool:
+    """Whether the layout and the vertex ids allow posing and drawing, however wrong the result may be."""
+    if layout_problems(arrays):
+        return False
+    ids = [arrays["f"], arrays["extra_joints_index"]]
+    return all(np.isfinite(i).all() and i.min() >= 0 and i.max() < VERTICES for i in ids) and _is_tree(arrays)
+
+
+def check_arrays(arrays: Arrays, *, infant: bool) -> list[Finding]:
+    """Everything that is wrong with the arrays of one pack."""
+    found = [_finding("content", problem) for problem in content_problems(arrays)]
+    if layout_problems(arrays):
+        return found
+    found += [*_surface(arrays), *_weights_and_regressors(arrays)]
+    if not can_be_shown(arrays):
+        return found
+    shown = show(arrays)
+    return [*found, *_sides(arrays, shown), *_poses(shown), *_size(arrays, shown, infant=infant)]
+
+
+def _finding(key: str, what: str, severity: Severity = "error") -> Finding:
+    return Finding(severity=severity, key=key, what=what)
+
+
+def _is_tree(arrays: Arrays) -> bool:
+    parents = arrays["kintree_table"].tolist()
+    return parents[0] == -1 and all(0 <= parent < child for child, parent in enumerate(parents[1:], start=1))
+
+
+def _surface(arrays: Arrays) -> list[Finding]:
+    """Every vertex is used, and every edge belongs to two triangles that turn the same way."""
+    faces = arrays["f"].astype(np.int64)
+    used = len(np.unique(faces))
+    found = [] if used == VERTICES else [_finding("f", f"uses {used:,} vertices, expected all {VERTICES:,}")]
+    starts, ends = faces.reshape(-1), np.roll(faces, -1, axis=1).reshape(-1)
+    there, back = np.sort(starts * VERTICES + ends), np.sort(ends * VERTICES + starts)
+    if len(np.unique(there)) != len(there) or not np.array_equal(there, back):
+        odd = len(there) - len(np.intersect1d(there, back))
+        found.append(_finding("f", f"is no closed surface: {max(odd, 1):,} edges lack their other triangle"))
+    return found
+
+
+def _weights_and_regressors(arrays: Arrays) -> list[Finding]:
+    found = []
+    off = np.abs(arrays["weights"].sum(axis=1, dtype=np.float64) - 1).max()
+    if off > WEIGHT_TOLERANCE:
+        found.append(_finding("weights", f"sum to one only within {off:.1g}, expected {WEIGHT_TOLERANCE:g}"))
+    for key in ("J_regressor_extra9", "J_regressor_h36m17"):
+        rows = int((np.abs(arrays[key].sum(axis=1, dtype=np.float64) - 1) > ROW_SUM_TOLERANCE).sum())
+        if rows:
+            found.append(_finding(key, f"has {rows} rows that do not sum to one", "warning"))
+    ids = arrays["extra_joints_index"].tolist()
+    if tuple(ids) != EXTRA_JOINTS[: len(ids)]:
+        found.append(_finding("extra_joints_index", "names other vertices than nose, eyes, ears and feet"))
+    return found
+
+
+def _sides(arrays: Arrays, shown: Shown) -> list[Finding]:
+    """Left lies at positive x, right at negative, the head above and the feet below."""
+    found, middle = [], shown.joints[0, 0]
+    places = shown.vertices[0, arrays["extra_joints_index"], 0] - middle
+    pairs = [(left, right) for left, right in _LEFT_RIGHT if max(left, right) < len(places)]
+    wrong = sum(not places[left] > 0 > places[right] for left, right in pairs)
+    named = dict(zip(ALL_44, shown.joints))
+    sides = [name[2:] for name in ALL_44 if name.startswith("L_")]
+    exchanged = [side for side in sides if not named[f"L_{side}"][0] > middle > named[f"R_{side}"][0]]
+    if wrong or exchanged:
+        what = f"left and right are exchanged: {wrong} of {len(pairs)} vertex pairs"
+        what += f", joints {', '.join(exchanged)}" if exchanged else ""
+        found.append(_finding("sides", what))
+    if not named["Head_top"][1] > named["Pelvis_SMPL"][1] > max(named["L_Ankle"][1], named["R_Ankle"][1]):
+        found.append(_finding("sides", "does not stand upright along y"))
+    return found
+
+
+def _poses(shown: Shown) -> list[Finding]:
+    """No pose tears the surface apart."""
+    edges = np.concatenate([shown.faces[:, [0, 1]], shown.faces[:, [1, 2]], shown.faces[:, [2, 0]]])
+    lengths = np.linalg.norm(shown.vertices[:, edges[:, 0]] - shown.vertices[:, edges[:, 1]], axis=2) / shown.height
+    found = []
+    if (long := int((lengths[0] > OUTLIER).sum())) > 0:
+        found.append(_finding("v_template", f"has {long:,} triangle edges longer than a tenth of the body"))
+    grown = (lengths[1:] - lengths[0] > OUTLIER).sum(axis=1)
+    torn = [f"{name} ({count:,} edges)" for name, count in zip(EXAMPLE_POSES, grown.tolist()) if count]
+    if torn:
+        found.append(_finding("posed", f"is torn apart by the poses {', '.join(torn)}"))
+    return found
+
+
+def _size(arrays: Arrays, shown: Shown, *, infant: bool) -> list[Finding]:
+    found = []
+    template = arrays["v_template"].astype(np.float64)
+    key, _ = KID_DIRECTIONS
+    height = float(np.ptp(template[:, 1]))
+    lowest, highest = INFANT_HEIGHTS if infant else ADULT_HEIGHTS
+    if not lowest < height < highest:
+        kind = "an infant" if infant else "an adult"
+        found.append(_finding("v_template", f"is {height:.2f} m high, expected {kind} of {lowest} to {highest} m"))
+    if key in arrays:
+        offset = np.abs((arrays[key][..., BETAS] + template).mean(axis=0)).max()
+        if offset > 1e-4:
+            found.append(_finding(key, f"leads to a kid {1000 * offset:.1f} mm off its centre, expected none"))
+        if not shown.height < height:
+            found.append(_finding(key, f"leads to a kid of {shown.height:.2f} m, not smaller than the adult"))
+    return found
