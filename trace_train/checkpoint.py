@@ -94,10 +94,26 @@ def save(
     """
     folder = run / "checkpoints" / f"step-{step:08d}"
     partial = folder.with_name(folder.name + ".partial")
+    weights = {"weights.safetensors": _plain(network.state_dict())}
+    if averaged is not None:
+        weights["averaged.safetensors"] = _plain(averaged.state)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "step": step,
+        "data_position": {"next_step": step},
+        "config": config.model_dump(mode="json"),
+        "data": dict(data),
+        "window": [dict(terms) for terms in window],
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+    }
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        _write(partial, step, config, network, optimizer, averaged, data, window)
+        for name, tensors in weights.items():
+            safetensors.torch.save_file(tensors, partial / name)
+        torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, partial / "training.pth")
+        description["sha256"] = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
+        (partial / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
@@ -110,35 +126,6 @@ def save(
     for old in finished(run)[: -config.keep_checkpoints]:
         shutil.rmtree(old)
     return folder
-
-
-def _write(
-    partial: Path,
-    step: int,
-    config: Config,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    averaged: AveragedWeights | None,
-    data: Mapping[str, Any],
-    window: Sequence[Mapping[str, float]],
-) -> None:
-    files = {"weights.safetensors": _plain(network.state_dict())}
-    if averaged is not None:
-        files["averaged.safetensors"] = _plain(averaged.state)
-    for name, tensors in files.items():
-        safetensors.torch.save_file(tensors, partial / name)
-    torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, partial / "training.pth")
-    description = {
-        "format_version": FORMAT_VERSION,
-        "step": step,
-        "data_position": {"next_step": step},
-        "config": config.model_dump(mode="json"),
-        "data": dict(data),
-        "window": [dict(terms) for terms in window],
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "sha256": {file.name: sha256_of(file) for file in sorted(partial.iterdir())},
-    }
-    (partial / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 def refuse_changes(checkpoint: Checkpoint, config: Config, data: Mapping[str, Any]) -> None:
