@@ -106,17 +106,18 @@ class BodyLayer(nn.Module):
             dtype, bodies = self.weights.dtype, len(rotations)
             rotations, betas = rotations.to(dtype), self._all_betas(betas.to(dtype))
             coefficients = torch.cat([betas, rotations.flatten(1)[:, 9:]], dim=1)
-            reach = torch.addmm(self.reach_base, coefficients, self.reach_directions).unflatten(1, (-1, 3))
-            world = self._chain(rotations, reach[:, :JOINTS])
-            turned, placed = world[..., :3], world[..., 3]
-            arms = turned.index_select(1, self.arm_joints) @ reach[:, JOINTS:, :, None]
-            points = self.collect @ torch.cat([placed, arms[..., 0]], dim=1)
+            # split, not sliced: its gradient is one operation, and for few bodies their number is the cost
+            reach = torch.addmm(self.reach_base, coefficients, self.reach_directions).unflatten(1, (-1, 3, 1))
+            bones, arms = reach.split((JOINTS, len(self.arm_joints)), dim=1)
+            turned, placed = self._chain(rotations, bones).split((3, 1), dim=3)
+            turned_arms = turned.index_select(1, self.arm_joints) @ arms
+            points = self.collect @ torch.cat([placed, turned_arms], dim=1).squeeze(3)
             joints, joints_h36m, root = points.split((len(ALL_44), 17, 1), dim=1)
             mesh = None
             if vertices:
                 rest = torch.addmm(self.rest_base, betas, self.rest_directions).view(bodies, JOINTS, 3, 1)
                 # weights sum to one, so what is subtracted from every joint is subtracted from every vertex
-                shift = (placed - root)[..., None] - turned @ rest
+                shift = placed - root[..., None] - turned @ rest
                 shaped = torch.addmm(self.mesh_base, coefficients, self.mesh_directions).unflatten(1, (3, -1))
                 mesh = skin(torch.cat([turned, shift], dim=3), shaped, self.weights)
             return BodyOutput(joints=joints, joints_h36m=joints_h36m, root=root[:, 0], vertices=mesh)
@@ -128,18 +129,18 @@ class BodyLayer(nn.Module):
         return nn.functional.pad(betas, (0, lacking)) if lacking else betas
 
     def _chain(self, rotations: Tensor, bones: Tensor) -> Tensor:
-        """Forward kinematics: (N, 24, 3, 4) turn and place of every joint.
+        """Forward kinematics: (N, 24, 3, 4) turn and place of every joint, from bones (N, 24, 3, 1).
 
         Each product doubles the part of its way to the root that a joint has behind it: three instead of eight in a
-        row, and for few bodies the number of operations is the cost.
+        row.
         """
         bodies = len(rotations)
-        last_row = self.identity[3].expand(bodies, JOINTS, 1, 4)
-        links = torch.cat([torch.cat([rotations, bones[..., None]], dim=3), last_row], dim=2)
-        below_root = torch.cat([self.identity.expand(bodies, 1, 4, 4), links[:, 1:]], dim=1)
+        root, limbs = torch.cat([rotations, bones], dim=3).split((1, JOINTS - 1), dim=1)
+        limbs = torch.cat([limbs, self.identity[3].expand(bodies, JOINTS - 1, 1, 4)], dim=2)
+        below_root = torch.cat([self.identity.expand(bodies, 1, 4, 4), limbs], dim=1)
         for ancestors in self.jumps.unbind():
             below_root = below_root.index_select(1, ancestors) @ below_root
-        return links[:, :1, :3] @ below_root
+        return root @ below_root
 
 
 def _points(pack: Mapping[str, Tensor]) -> Tensor:
