@@ -140,7 +140,8 @@ class BodyLayer(nn.Module):
         below_root = torch.cat([self.identity.expand(bodies, 1, 4, 4), limbs], dim=1)
         for ancestors in self.jumps.unbind():
             below_root = below_root.index_select(1, ancestors) @ below_root
-        return root @ below_root
+        chained: Tensor = root @ below_root
+        return chained
 
 
 def _points(pack: Mapping[str, Tensor]) -> Tensor:
