@@ -6,7 +6,8 @@
 Both take the same joint rotations and betas. `joints`: the 24 kinematic joints and the 37 regressed points, which
 smplx finds from its vertices; `vertices`: the mesh. `backward` is forward and backward together, of the squared sum.
 Runs alternate (ours, smplx, ours, ...); times on a CPU are CPU times of the whole process, medians and quartiles, so
-that other work on the machine shows little. `ratio` is smplx's median over ours: above 1, ours is better.
+that other work on the machine shows little; `busy` says that there was too much of it. `ratio` is smplx's median over
+ours: above 1, ours is better.
 """
 
 from __future__ import annotations
@@ -140,6 +141,7 @@ def compare(posers: Mapping[str, Poser], what: str, batch: int, direction: str, 
             "wall_s": round(sum(wall[name]), 4),
             "rss_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "load1": os.getloadavg()[0],
+            "busy": os.getloadavg()[0] > (os.cpu_count() or 1),
             "ratio": round(medians["smplx"] / medians[name], 2),
             "wall_ms": round(1e3 * statistics.median(wall[name]), 4),
             "wall_ratio": round(statistics.median(wall["smplx"]) / statistics.median(wall[name]), 2),
