@@ -189,7 +189,7 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
     progress.begin(f"train {config.preset}", config.steps, "steps")
     progress.advance(state.start)
     with stop_signals() as stopped:
-        batches = state.stream.batches(state.start, config.steps)
+        batches = state.stream.batches(state.start, config.steps, pinned=device.type == "cuda")
         for step in range(state.start, config.steps):
             asked = time.monotonic()
             batch = next(batches).to(device)

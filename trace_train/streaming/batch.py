@@ -69,8 +69,11 @@ class Batch:
         return replace(self, **moved, masks={k: v.to(device, non_blocking=True) for k, v in self.masks.items()})  # type: ignore[arg-type]
 
 
-def collate(clips: Sequence[LoadedClip]) -> Batch:
-    """Stack clips of equal length and size; people are padded to the largest number of any clip (at least one)."""
+def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
+    """Stack clips of equal length and size; people are padded to the largest number of any clip (at least one).
+
+    `images` (B, T, S, S, 3): the frames where they stand together already; stacked here when it is not given.
+    """
     people = max(1, *(len(c.annotations.identity) for c in clips))
 
     def stack(name: str) -> Tensor:
@@ -89,7 +92,7 @@ def collate(clips: Sequence[LoadedClip]) -> Batch:
     masks |= {name: torch.from_numpy(np.stack([c.annotations.masks[name] for c in clips])) for name in FRAME_MASKS}
     return Batch(
         refs=tuple(c.ref for c in clips),
-        images=torch.from_numpy(np.stack([c.frames for c in clips])),
+        images=torch.from_numpy(np.stack([c.frames for c in clips])) if images is None else images,
         crop_from_frame=torch.from_numpy(np.stack([c.crop_from_frame for c in clips]).astype(np.float32)),
         camera_from_world=stack("camera_from_world"),
         intrinsics=stack("intrinsics"),

@@ -1,16 +1,22 @@
 """Batches in a fixed order: what step `s` sees is a pure function of (configuration, seed, s), whoever loads it.
 
-Threads, not processes: decoding releases the interpreter lock, and nothing has to be copied between processes.
+Threads, not processes: decoding releases the interpreter lock, and nothing has to be copied between processes. Each
+thread decodes one clip at a time straight into its place in the batch.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
+import cv2
 import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from trace_data.schema.clip import ClipAnnotations, ClipRef
 from trace_data.shards.reader import ShardReader
@@ -18,24 +24,39 @@ from trace_data.shards.sampling import ClipSampler, clip_table
 from trace_train.config import Config, DataConfig, Stage
 from trace_train.streaming.augment import ViewPlan, full_frame, plan, recolor
 from trace_train.streaming.batch import Batch, LoadedClip, collate
+from trace_train.streaming.buffers import FrameBuffers
 
-Item = TypeVar("Item")
+Frames = npt.NDArray[np.uint8]
+Loader = Callable[[Frames], LoadedClip]
+"""Loads one clip into its place in a batch, (T, S, S, 3)."""
 
 
-def load_clip(reader: ShardReader, ref: ClipRef, size: int) -> LoadedClip:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """The clips of one batch and how each is loaded."""
+
+    loaders: Sequence[Loader]
+    frames: int
+    """Frames a clip, T."""
+    size: int
+    """Side of the square crops, px."""
+
+
+def load_clip(reader: ShardReader, ref: ClipRef, size: int, out: Frames | None = None) -> LoadedClip:
     """Read one clip with its whole frames letter-boxed and unchanged."""
     known = reader.annotations(ref)
     window = full_frame(known.width, known.height)
-    return _through(reader, ref, known, ViewPlan(windows=(window,) * ref.length, color=(1.0, 1.0, 1.0)), size)
+    return _through(reader, ref, known, ViewPlan(windows=(window,) * ref.length, color=(1.0, 1.0, 1.0)), size, out)
 
 
-def _through(reader: ShardReader, ref: ClipRef, annotations: ClipAnnotations, view: ViewPlan, size: int) -> LoadedClip:
-    return LoadedClip(
-        ref=ref,
-        frames=recolor(reader.frames(ref, view.windows, size), view.color),
-        crop_from_frame=np.stack([w.crop_from_frame(size) for w in view.windows]),
-        annotations=annotations,
-    )
+def _through(
+    reader: ShardReader, ref: ClipRef, annotations: ClipAnnotations, view: ViewPlan, size: int, out: Frames | None
+) -> LoadedClip:
+    frames, maps = reader.frames(ref, view.windows, size, out)
+    recolored = recolor(frames, view.color)
+    if recolored is not frames:
+        frames[:] = recolored
+    return LoadedClip(ref=ref, frames=frames, crop_from_frame=maps, annotations=annotations)
 
 
 class TrainStream:
@@ -74,15 +95,18 @@ class TrainStream:
             drawn.append((epoch, position, sampler.clip(epoch, position)))
         return drawn
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps start to stop, read ahead."""
+    def batches(self, start: int, stop: int, *, pinned: bool = False) -> Iterator[Batch]:
+        """The batches of steps start to stop, read ahead; frames in `pinned` memory when they go to a GPU."""
 
-        def load(step: int) -> Batch:
-            return collate([self._load(step, *drawn) for drawn in self.positions(step)])
+        size = self.config.network.input_size
 
-        yield from read_ahead(load, range(start, stop), self.config.data)
+        def batch_of(step: int) -> BatchPlan:
+            loaders = [partial(self._load, step, *drawn) for drawn in self.positions(step)]
+            return BatchPlan(loaders=loaders, frames=self.stage_at(step)[1].frames, size=size)
 
-    def _load(self, step: int, epoch: int, position: int, ref: ClipRef) -> LoadedClip:
+        yield from read_ahead(map(batch_of, range(start, stop)), self.config.data, pinned=pinned)
+
+    def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Frames) -> LoadedClip:
         annotations = self.reader.annotations(ref)
         number, _ = self.stage_at(step)
         generator = np.random.default_rng([self.config.seed, number, epoch, position])
@@ -95,7 +119,7 @@ class TrainStream:
             color_jitter=data.color_jitter,
             color_jitter_probability=data.color_jitter_probability,
         )
-        return _through(self.reader, ref, annotations, view, self.config.network.input_size)
+        return _through(self.reader, ref, annotations, view, self.config.network.input_size, out)
 
 
 def stage_bounds(config: Config) -> list[int]:
@@ -104,22 +128,29 @@ def stage_bounds(config: Config) -> list[int]:
     return [*(round(share * config.steps) for share in shares[:-1]), config.steps]
 
 
-def read_ahead(load: Callable[[Item], Batch], items: Sequence[Item], data: DataConfig) -> Iterator[Batch]:
-    """`load(item)` for every item, in order, `data.prefetch` ahead on `data.threads` threads."""
+def read_ahead(plans: Iterable[BatchPlan], data: DataConfig, *, pinned: bool = False) -> Iterator[Batch]:
+    """The batch of every plan, in order, `data.prefetch` ahead on `data.threads` threads."""
+    cv2.setNumThreads(1)  # clips are decoded side by side already
+    buffers = FrameBuffers(pinned=pinned)
+    waiting: deque[tuple[list[Future[LoadedClip]], Tensor]] = deque()
     with ThreadPoolExecutor(data.threads, thread_name_prefix="clips") as pool:
-        waiting: deque[Future[Batch]] = deque()
-        todo = iter(items)
+
+        def begin(plan: BatchPlan) -> None:
+            images = buffers.take((len(plan.loaders), plan.frames, plan.size, plan.size, 3))
+            places = images.numpy()
+            waiting.append(([pool.submit(load, place) for load, place in zip(plan.loaders, places)], images))
+
+        todo = iter(plans)
         try:
-            for item in todo:
-                waiting.append(pool.submit(load, item))
-                if len(waiting) >= data.prefetch:
-                    break
+            for plan in islice(todo, data.prefetch):
+                begin(plan)
             while waiting:
-                batch = waiting.popleft().result()
-                for item in todo:
-                    waiting.append(pool.submit(load, item))
-                    break
+                clips, images = waiting.popleft()
+                batch = collate([clip.result() for clip in clips], images)
+                for plan in islice(todo, 1):
+                    begin(plan)
                 yield batch
         finally:
-            for future in waiting:
-                future.cancel()
+            for clips, _ in waiting:
+                for clip in clips:
+                    clip.cancel()
