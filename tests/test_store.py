@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -476,6 +477,7 @@ def test_a_store_works_on_in_a_child(
     store.prefetch(entries[:1])
     store.file(entries[0])
     pickle.loads(pickle.dumps(store)).file(entries[1])
+    gc.collect()  # or the child would clear up connections of other tests, a second for each
     child = multiprocessing.get_context(method).Process(target=_read_in_child, args=(store, entries[2]))
     child.start()
     child.join(60)

@@ -65,10 +65,10 @@ class RemoteFolder:
         """The URL as it may be shown and stored."""
         self.patience = patience or Patience()
         self._progress = progress
-        self._system: tuple[int, Any] | None = None
+        self._systems: dict[int, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_system": None, "_progress": SILENT}
+        return {**self.__dict__, "_systems": {}, "_progress": SILENT}
 
     def name(self, file: str) -> str:
         """The URL of a file, without secrets."""
@@ -122,9 +122,10 @@ class RemoteFolder:
 
     def _filesystem(self) -> Any:
         """fsspec's own object for the URL, one for each process: its connections do not survive a fork."""
-        if self._system is None or self._system[0] != os.getpid():
-            self._system = (os.getpid(), _filesystem(self._url, self.patience))
-        return self._system[1]
+        process = os.getpid()
+        if process not in self._systems:  # the parent's is kept: giving it up in a child waits for its dead connections
+            self._systems[process] = _filesystem(self._url, self.patience)
+        return self._systems[process]
 
 
 def _filesystem(url: str, patience: Patience) -> Any:
