@@ -96,6 +96,9 @@ class DataConfig(_Part):
     """Largest relative change of brightness, contrast and saturation, drawn once a clip."""
     color_jitter_probability: float = Field(0.2, ge=0, le=1)
     """How often a clip's colours are changed."""
+    shuffle_window: int | None = Field(None, ge=0)
+    """Shards of each dataset whose clips are mixed at a time; 0 mixes all clips. None chooses: 0 for a folder, for a
+    URL as many as fit half of its cache, at most 32 in all. A run keeps what it began with."""
     threads: int = Field(2, ge=1)
     """Threads that read and decode."""
     prefetch: int = Field(4, ge=1)

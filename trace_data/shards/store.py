@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trace_data.shards.index import ShardEntry
 
 CACHE_BYTES = 200 * 10**9
-"""Default bound of the cache."""
+"""Default bound of the cache for those who use the library; the command takes its own from the settings."""
 DOWNLOADS = 4
 """Shards fetched ahead at the same time."""
 QUESTIONS = 16
@@ -69,9 +69,10 @@ class LocalStore:
         try:
             return self.file(entry).open("rb", buffering=0)
         except OSError as error:
-            raise ShardError(
-                f"the shard is missing: {error.strerror}", where=self.name(entry.file), hint=self.mend
-            ) from error
+            raise self._missing(entry, error) from error
+
+    def _missing(self, entry: ShardEntry, error: OSError) -> ShardError:
+        return ShardError(f"the shard is missing: {error.strerror}", where=self.name(entry.file), hint=self.mend)
 
     def file(self, entry: ShardEntry) -> Path:
         """The shard's path."""
@@ -81,8 +82,10 @@ class LocalStore:
         """Length of each shard. Raises ShardError for the first that is missing."""
         sizes: list[int | None] = []
         for entry in entries:
-            with self.open(entry) as stream:
-                sizes.append(os.fstat(stream.fileno()).st_size)
+            try:
+                sizes.append(self.file(entry).stat().st_size)
+            except OSError as error:
+                raise self._missing(entry, error) from error
         return sizes
 
     def prefetch(self, entries: Sequence[ShardEntry]) -> None:
@@ -226,3 +229,8 @@ def open_store(
             f"{held.folder}: the disk has room for {held.limit / 1e9:.1f} GB of shards, not {cache_bytes / 1e9:.1f}"
         )
     return RemoteStore(folder, held, progress)
+
+
+def as_store(location: Path | str | Store) -> Store:
+    """The store at a folder, or one that is open already."""
+    return open_store(location) if isinstance(location, Path | str) else location

@@ -25,10 +25,13 @@ from trace_train.config import Config, DataConfig, Stage
 from trace_train.streaming.augment import ViewPlan, full_frame, plan, recolor
 from trace_train.streaming.batch import Batch, LoadedClip, collate
 from trace_train.streaming.buffers import FrameBuffers
+from trace_train.streaming.shuffle import with_shuffle_window
 
 Frames = npt.NDArray[np.uint8]
 Loader = Callable[[Frames], LoadedClip]
 """Loads one clip into its place in a batch, (T, S, S, 3)."""
+SHARDS_AHEAD = 128
+"""Coming shards that are looked at; of these the store fetches those that its cache holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,9 @@ class TrainStream:
     """The training batches of a run, from any step on."""
 
     def __init__(self, reader: ShardReader, config: Config) -> None:
+        config = with_shuffle_window(config, reader)
         self.reader, self.config = reader, config
+        self._ahead: list[int] = []
         self.bounds = stage_bounds(config)
         self.samplers = [
             ClipSampler(
@@ -75,6 +80,7 @@ class TrainStream:
                 },
                 seed=config.seed + i,
                 weights=config.data.weights,
+                window=config.data.shuffle_window or None,
             )
             for i, stage in enumerate(config.stages)
         ]
@@ -86,14 +92,19 @@ class TrainStream:
 
     def positions(self, step: int) -> list[tuple[int, int, ClipRef]]:
         """(epoch, position, clip) of every clip in the batch of a step."""
-        number, stage = self.stage_at(step)
-        first = (step - (self.bounds[number - 1] if number else 0)) * stage.clips
+        number, epoch, position = self._place(step)
         sampler = self.samplers[number]
         drawn = []
-        for k in range(first, first + stage.clips):
-            epoch, position = divmod(k, len(sampler))
-            drawn.append((epoch, position, sampler.clip(epoch, position)))
+        for k in range(position, position + self.config.stages[number].clips):
+            later, at = divmod(k, len(sampler))
+            drawn.append((epoch + later, at, sampler.clip(epoch + later, at)))
         return drawn
+
+    def _place(self, step: int) -> tuple[int, int, int]:
+        """Stage, epoch and position of a step's first clip."""
+        number, stage = self.stage_at(step)
+        first = (step - (self.bounds[number - 1] if number else 0)) * stage.clips
+        return number, *divmod(first, len(self.samplers[number]))
 
     def batches(self, start: int, stop: int, *, pinned: bool = False) -> Iterator[Batch]:
         """The batches of steps start to stop, read ahead; frames in `pinned` memory when they go to a GPU."""
@@ -101,10 +112,22 @@ class TrainStream:
         size = self.config.network.input_size
 
         def batch_of(step: int) -> BatchPlan:
+            self._look_ahead(step)
             loaders = [partial(self._load, step, *drawn) for drawn in self.positions(step)]
             return BatchPlan(loaders=loaders, frames=self.stage_at(step)[1].frames, size=size)
 
         yield from read_ahead(map(batch_of, range(start, stop)), self.config.data, pinned=pinned)
+
+    def _look_ahead(self, step: int) -> None:
+        """Let the shards that come next be fetched, where they have to be."""
+        store = self.reader.store
+        if not store.remote:
+            return
+        number, epoch, position = self._place(step)
+        coming = self.samplers[number].upcoming_shards(epoch, position, SHARDS_AHEAD)
+        if coming != self._ahead:
+            self._ahead = coming
+            store.prefetch([self.reader.index.shards[shard] for shard in coming])
 
     def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Frames) -> LoadedClip:
         annotations = self.reader.annotations(ref)
