@@ -184,6 +184,8 @@ def _explained(error: Exception, where: str) -> ShardError:
         return PassingError(
             f"the server cannot be reached: {reason}", where=where, hint=f"check the address and the network; {again}"
         )
+    if "FlexibleChecksumError" in names:  # of S3's own, where it has one for the whole range
+        return PassingError(f"arrived damaged: {words}", where=where, hint=again)
     if status is None:
         return PassingError(f"the connection broke: {words or type(error).__name__}", where=where, hint=again)
     if status == 416:
