@@ -87,7 +87,7 @@ def _starts(entry: SequenceEntry, length: int, strides: Sequence[int], hop: int)
         if last <= 0:
             continue
         spaced = ids[stride:] - ids[:-stride] == stride * step
-        valid: npt.NDArray[np.bool_] = _throughout(usable, length, stride).any(axis=0)
+        valid: npt.NDArray[np.bool_] = np.asarray(_throughout(usable, length, stride).any(axis=0))
         if length > 1:
             valid &= _throughout(spaced, length - 1, stride)
         for first, end in runs_of(valid[::hop]):
