@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 from shard_server import Fault, ShardServer
@@ -153,6 +154,10 @@ def test_s3_says_what_is_the_matter(bucket: ShardServer, tmp_path: Path, monkeyp
     with pytest.raises(ShardError, match="there are no credentials") as caught:
         remote("s3://data/hmr/set", tmp_path)
     assert "AWS_PROFILE" in str(caught.value.hint)
+    # what the variable FSSPEC_S3_ANON does, which fsspec reads when it is imported
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"anon": "true"})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
+    assert remote("s3://data/hmr/set", tmp_path).index.shards
 
 
 def test_a_window_trains_from_a_cache_that_is_smaller_than_the_set(

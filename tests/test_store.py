@@ -147,7 +147,7 @@ def test_a_broken_download_goes_on_where_it_stopped(
     assert store_at(server.url, tmp_path, told=told).file(entry).read_bytes() == (folder / entry.file).read_bytes()
     # only the 40,000 bytes of the range that broke came twice
     assert server.sent[entry.file] - 2 * len(b"no") == BYTES + 40_000
-    troubles = [line.partition("h5: ")[2].partition(";")[0] for line in told.lines]
+    troubles = [line.partition("h5: ")[2].partition(";")[0] for line in told.lines[1:]]
     assert troubles == ["the server answers 503", "the server answers 500"], "a single failure is not worth a line"
 
 
@@ -183,7 +183,7 @@ def test_a_flipped_bit_is_fetched_once_more_and_then_named(
     first, second = entries[:2]
     server.once[first.file].append(Fault(flip=777))
     assert store.file(first).read_bytes() == (folder / first.file).read_bytes()
-    assert len(told.lines) == 1 and "arrived damaged" in told.lines[0] and first.file in told.lines[0]
+    assert len(told.lines) == 2 and "arrived damaged" in told.lines[1] and first.file in told.lines[1]
     server.always[second.file] = Fault(flip=200_000)
     spoilt = bytearray((folder / second.file).read_bytes())
     spoilt[200_000] ^= 1
@@ -407,7 +407,7 @@ def test_a_full_disk_costs_other_shards_first_and_is_then_told(
 ) -> None:
     told = Told()
     store = store_at(server.url, small_disk, told=told)
-    assert store.cache.limit < 1_250_000 and "the disk has room for 1.2 GB".replace("1.2", "0.0") in told.lines[0]
+    assert store.cache.limit < 1_250_000 and "the disk has no room for" in told.lines[0]
     for entry in entries[:3]:
         store.file(entry)
     (small_disk / "of somebody else").write_bytes(bytes(300_000))

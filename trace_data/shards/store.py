@@ -213,8 +213,8 @@ def open_store(
 ) -> Store:
     """The store at a folder or URL (`s3://`, `https://`, `gs://`, `file://`, … whatever fsspec knows).
 
-    `cache`: folder whose part `shards` holds at most `cache_bytes` of a URL's shards. `progress` is told when a server
-    is in trouble. Raises ConfigError when a URL comes without cache or with a protocol that is not installed,
+    `cache`: folder whose part `shards` holds at most `cache_bytes` of a URL's shards. `progress` is told so, and when a
+    server is in trouble. Raises ConfigError when a URL comes without cache or with a protocol that is not installed,
     OutputError when the cache cannot be written. Nothing is fetched yet.
     """
     if not is_url(location):
@@ -224,10 +224,8 @@ def open_store(
     if cache is None:
         raise ConfigError("remote shards need a local folder to be kept in", where=folder.where, hint="--cache DIR")
     held = ShardCache(cache / "shards", cache_bytes)
-    if held.limit < cache_bytes:
-        progress.say(
-            f"{held.folder}: the disk has room for {held.limit / 1e9:.1f} GB of shards, not {cache_bytes / 1e9:.1f}"
-        )
+    less = "" if held.limit == cache_bytes else f"; the disk has no room for {cache_bytes / 1e9:,.1f} GB"
+    progress.say(f"shards of {folder.where} are kept in {held.folder}, at most {held.limit / 1e9:,.1f} GB{less}")
     return RemoteStore(folder, held, progress)
 
 
