@@ -43,6 +43,10 @@ class Window:
     side: float
     """Width = height, px."""
 
+    def mirrored(self, frame_width: int) -> Window:
+        """The window that shows of the mirrored frame the mirror image of what this one shows."""
+        return Window(left=frame_width - self.left - self.side, top=self.top, side=self.side)
+
     def crop_from_frame(self, size: int) -> npt.NDArray[np.float64]:
         """(3, 3) affine map from pixel-centre coordinates of the frame to those of the `size` x `size` crop."""
         scale = size / self.side
@@ -89,6 +93,10 @@ class ClipAnnotations:
     """(P, T, 44, 4) x, y, z metres of the world frame, confidence."""
     masks: Mapping[str, npt.NDArray[np.bool_]]
     """`PERSON_MASKS` as (P, T), `FRAME_MASKS` as (T,)."""
+    dataset: str
+    """Canonical name of the dataset it comes from."""
+    moving: bool
+    """Whether the sequence's own camera moves."""
 
 
 GENDERS = ("neutral", "female", "male")

@@ -111,6 +111,8 @@ class ShardReader:
                 **{name: spread(f"masks/{name}").astype(bool) for name in PERSON_MASKS},
                 **{name: per_frame[f"frame_masks/{name}"].astype(bool) for name in FRAME_MASKS},
             },
+            dataset=entry.dataset,
+            moving=entry.moving,
         )
 
     def encoded(self, ref: ClipRef) -> list[bytes]:

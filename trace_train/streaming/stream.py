@@ -86,15 +86,7 @@ class TrainStream:
         annotations = self.reader.annotations(ref)
         number, _ = self.stage_at(step)
         generator = np.random.default_rng([self.config.seed, number, epoch, position])
-        data = self.config.data
-        view = plan(
-            annotations,
-            generator,
-            crop_probability=data.crop_probability,
-            crop_scale=data.crop_scale,
-            color_jitter=data.color_jitter,
-            color_jitter_probability=data.color_jitter_probability,
-        )
+        view = plan(annotations, generator, self.config.data)
         return _through(self.reader, ref, annotations, view, self.config.network.input_size)
 
 
