@@ -12,6 +12,7 @@ import tiny_3dpw
 
 from trace_data.build import build_shards
 from trace_data.shards import layout
+from trace_data.shards.levels import Storage
 
 PAGE = (Path(__file__).parents[1] / "docs" / "shard-format.md").read_text(encoding="utf-8")
 WORDS = {"|u1": "uint8", "<i4": "int32", "<i8": "int64", "<f4": "float32", "<f8": "float64"}
@@ -20,7 +21,8 @@ WORDS = {"|u1": "uint8", "<i4": "int32", "<i8": "int64", "<f4": "float32", "<f8"
 def test_the_table_is_that_of_the_layout() -> None:
     expected = {
         layout.FRAME_BYTES: "uint8 (total)",
-        layout.FRAME_OFFSET: "int64 (F + 1)",
+        layout.FRAME_OFFSET: "int64 (L, F + 1)",
+        layout.FRAME_SIZE: "int32 (L, F, 2)",
         layout.PEOPLE_OFFSET: "int64 (F + 1)",
         layout.SEQUENCE_OFFSET: "int64 (S + 1)",
         layout.SEQUENCE_NAME: "bytes (S)",
@@ -44,7 +46,7 @@ def test_the_table_is_that_of_the_layout() -> None:
 def test_the_example_runs_without_this_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "datasets"
     tiny_3dpw.write(root, {"train": 1, "val": 1, "test": 1}, frames=6)
-    build_shards(["3dpw"], root, tmp_path / "shards", height=32)
+    build_shards(["3dpw"], root, tmp_path / "shards", storage=Storage(heights=(32,), raised=False))
     monkeypatch.chdir(tmp_path)
     code = re.search(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     assert code is not None and "trace_" not in code[1]

@@ -22,6 +22,7 @@ from trace_data.errors import OutputError, ShardError
 from trace_data.schema.clip import GENDERS, ClipRef, Window
 from trace_data.schema.keypoints import ALL_44, SMPL_24, Keypoints
 from trace_data.shards.index import ShardIndex, check_index, load_index, save_index
+from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.rows import Completed, rows_of
 from trace_data.shards.writer import ShardWriter
@@ -66,7 +67,7 @@ def test_what_the_writer_takes_the_reader_gives(tmp_path: Path, root: Path) -> N
         person.name: Completed(joints3d=rng.uniform(0.1, 1, (12, 44, 4)), betas_neutral=rng.normal(size=(12, 10)))
         for person in records[1].people
     }
-    with ShardWriter(tmp_path, "3dpw-train-00000", height=720) as writer:
+    with ShardWriter(tmp_path, "3dpw-train-00000", storage=Storage()) as writer:
         writer.add(records[0], rows_of(records[0], {}))
         writer.add(records[1], rows_of(records[1], added))
         closed = writer.close("3dpw", "train")
@@ -135,7 +136,7 @@ def test_a_shard_is_plain_hdf5(shards: Path) -> None:
         content.visititems(lambda _, item: kinds.append(item.dtype.kind) if isinstance(item, h5py.Dataset) else None)
         assert set(kinds) <= set("iufS") and len(kinds) > 25, "no objects, no variable lengths"
         assert content["sequence/name"][0] == b"3dpw/train/train_walk_00"
-        begin, end = content["frames/offset"][3:5]
+        begin, end = content["frames/offset"][0, 3:5]
         assert cv2.imdecode(content["frames/bytes"][begin:end], 1).shape == (64, 96, 3)
 
 
@@ -156,8 +157,8 @@ def test_killed_and_resumed_gives_the_same_hashes(root: Path, shards: Path, tmp_
 import time
 from pathlib import Path
 import trace_data.shards.writer as writer
-plain = writer.stored_form
-writer.stored_form = lambda *given: (time.sleep(0.01), plain(*given))[1]
+plain = writer.scaled
+writer.scaled = lambda *given: (time.sleep(0.01), plain(*given))[1]
 from trace_data.build import build_shards
 build_shards(["3dpw"], Path({str(root)!r}), Path({str(out)!r}), shard_bytes={SMALL})
 """
@@ -244,9 +245,9 @@ def test_damaged_shards_are_named_and_mended(root: Path, shards: Path, tmp_path:
     with pytest.raises(ShardError, match="missing"):
         check_index(out)
     (out / "index.json").write_text(
-        (out / "index.json").read_text().replace('"format_version":1', '"format_version":9')
+        (out / "index.json").read_text().replace('"format_version":2', '"format_version":9')
     )
-    with pytest.raises(ShardError, match="shard format 9, expected 1"):
+    with pytest.raises(ShardError, match="shard format 9, expected 2"):
         load_index(out)
     report = build(root, out)
     assert report.built == 1 and hashes(out) == hashes(shards)
@@ -331,16 +332,16 @@ def test_the_window_puts_points_where_its_map_says(tmp_path: Path, height: int, 
     folder = tiny_3dpw.write(tmp_path, {"train": 1}, frames=1, size=(440, 330), people=1)
     rng = np.random.default_rng(int(side))
     size, window = 128, Window(left=90.37, top=41.81, side=side)
-    to_crop = window.crop_from_frame(size)
     lowest, highest = np.array([95.0, 46.0]), np.minimum([430.0, 320.0], np.array([90.0, 41.0]) + side - 8)
     sigma = max(2.5, 2.2 * side / size)
     centres = np.stack([rng.uniform(lowest + 2 * sigma, highest - 2 * sigma)])
     picture = np.repeat(blobs(440, 330, centres, sigma)[..., None], 3, 2).astype(np.uint8)
     file = folder / "imageFiles" / "train_walk_00" / "image_00000.jpg"
     cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 98])
-    build(tmp_path, tmp_path / "out", height=height, splits=["train"])
+    build(tmp_path, tmp_path / "out", storage=Storage(heights=(height,), raised=False), splits=["train"])
     reader = ShardReader(tmp_path / "out")
-    crop = reader.frames(ClipRef(sequence=0, start=0, stride=1, length=1), [window], size)[0].mean(-1)
+    frames, maps = reader.frames(ClipRef(sequence=0, start=0, stride=1, length=1), [window], size)
+    crop, to_crop = frames[0].mean(-1), maps[0]
     weight = np.where(crop > 12, crop - 12, 0)
     y, x = np.mgrid[:size, :size]
     found = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
@@ -357,7 +358,7 @@ def test_colours_black_outside_and_averaging_when_shrinking(tmp_path: Path) -> N
     build(tmp_path, tmp_path / "out", splits=["train"])
     reader = ShardReader(tmp_path / "out")
     ref = ClipRef(sequence=0, start=0, stride=1, length=2)
-    crops = reader.frames(ref, [Window(left=-64, top=-96, side=384)] * 2, 96)
+    crops, _ = reader.frames(ref, [Window(left=-64, top=-96, side=384)] * 2, 96)
     assert crops.shape == (2, 96, 96, 3) and crops.dtype == np.uint8
     inside = np.zeros((96, 96), bool)
     inside[24:72, 16:80] = True  # the frame's 192 x 256 px at a quarter
@@ -372,11 +373,11 @@ def test_the_reader_travels_and_serves_threads(shards: Path) -> None:
     reader = ShardReader(shards)
     refs = [ClipRef(sequence=i % 7, start=i % 5, stride=1 + i % 2, length=3) for i in range(40)]
     windows = [Window(left=3.5, top=1.25, side=60)] * 3
-    expected = [reader.frames(ref, windows, 48) for ref in refs]
+    expected = [reader.frames(ref, windows, 48)[0] for ref in refs]
     copy = pickle.loads(pickle.dumps(reader))
     assert len(pickle.dumps(copy)) < 20_000
     with ThreadPoolExecutor(4) as pool:
-        for found, wanted in zip(pool.map(lambda ref: copy.frames(ref, windows, 48), refs), expected):
+        for found, wanted in zip(pool.map(lambda ref: copy.frames(ref, windows, 48)[0], refs), expected):
             np.testing.assert_array_equal(found, wanted)
 
 

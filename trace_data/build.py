@@ -17,6 +17,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from trace_data.adapters import canonical_names, load_adapter
 from trace_data.adapters.base import SequenceRef
 from trace_data.build_shard import BUILD_FOLDER, ShardPlan, ShardResult, Work, build_shard
@@ -27,6 +29,7 @@ from trace_data.output import exclusive, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import BadSequence, SequenceEntry, ShardEntry, ShardIndex, save_index, write_json
 from trace_data.shards.layout import FORMAT_VERSION, INDEX_FILE
+from trace_data.shards.levels import ENLARGEMENT_BINS, Storage
 from trace_data.workers import spread
 
 SHARD_FILE = re.compile(r".+-(train|val|test)-\d{5}\.h5(\.partial)?")
@@ -52,6 +55,8 @@ class BuildReport:
     """Time of this run."""
     warnings: tuple[str, ...]
     """What somebody should know, one line each."""
+    enlarged: tuple[int, ...]
+    """How many usual crops of 512 px need which enlargement, see `shards.levels.ENLARGEMENT_BINS`."""
 
     @property
     def bad(self) -> tuple[BadSequence, ...]:
@@ -74,6 +79,7 @@ class BuildReport:
             "seconds": round(self.seconds, 2),
             "frames_per_second": round(self.frames / self.seconds, 1) if self.seconds else 0.0,
             "bad": [dataclasses.asdict(bad) for bad in self.bad],
+            "enlarged_crops": dict(zip(("1", *(f"{low:g}+" for low in ENLARGEMENT_BINS)), self.enlarged)),
             "warnings": list(self.warnings),
         }
 
@@ -86,7 +92,7 @@ def build_shards(
     packs: Path | None = None,
     splits: Sequence[str] = ("train", "val", "test"),
     limit: int | None = None,
-    height: int = 720,
+    storage: Storage = Storage(),  # noqa: B008  frozen
     shard_bytes: int = 512 << 20,
     jobs: int = 1,
     force: bool = False,
@@ -95,14 +101,15 @@ def build_shards(
     """Build shards of the named datasets (all known ones when empty) under `root` into the folder `out`.
 
     `packs`: prepared body models; without them the 44 joints are those of the release and neutral betas stay empty.
-    `limit`: at most so many sequences of each dataset and split. `height`: largest short side of a stored frame, px.
+    `limit`: at most so many sequences of each dataset and split. `storage`: in which sizes frames are
+    stored.
     `shard_bytes`: a shard is closed when it has grown beyond this. A bad sequence is left out and listed in the report.
     Raises ConfigError, DatasetLayoutError, AssetError before anything is written; OutputError when `out` holds
     something else or cannot be written.
     """
     began = monotonic()
-    plans, frame_bytes = plan_shards(names, root, splits=splits, limit=limit, height=height, shard_bytes=shard_bytes)
-    settings = _settings(names, splits, limit, height, shard_bytes, packs)
+    plans, frame_bytes = plan_shards(names, root, splits=splits, limit=limit, storage=storage, shard_bytes=shard_bytes)
+    settings = _settings(names, splits, limit, storage, shard_bytes, packs)
     writable_folder(out)
     with exclusive(out / BUILD_FOLDER):
         _claim(out, settings, force=force)
@@ -110,7 +117,7 @@ def build_shards(
         warnings = []
         if packs is None:
             warnings.append("no body models: neutral shapes stay empty and only the release's own joints are kept")
-        results = _run([Work(plan=plan, out=out, packs=packs, height=height) for plan in plans], jobs, progress)
+        results = _run([Work(plan=plan, out=out, packs=packs, storage=storage) for plan in plans], jobs, progress)
         index = _assemble(out, results, settings)
         save_index(index)
     for result in results:
@@ -124,11 +131,18 @@ def build_shards(
         frames=sum(result.shard.frames for result in results if result.shard is not None and not result.kept),
         seconds=monotonic() - began,
         warnings=tuple(warnings),
+        enlarged=tuple(np.sum([result.enlarged for result in results], axis=0).tolist()),
     )
 
 
 def plan_shards(
-    names: Sequence[str], root: Path, *, splits: Sequence[str], limit: int | None, height: int, shard_bytes: int
+    names: Sequence[str],
+    root: Path,
+    *,
+    splits: Sequence[str],
+    limit: int | None,
+    storage: Storage,
+    shard_bytes: int,
 ) -> tuple[list[ShardPlan], int]:
     """Which sequences go into which shard, and the estimated bytes of all. The same files give the same plan.
 
@@ -147,7 +161,7 @@ def plan_shards(
             refs = adapter.find(root, split)[:limit]
             for ref in refs:
                 group.append(ref)
-                size += _estimate(ref, height)
+                size += _estimate(ref, storage)
                 if size >= shard_bytes or ref is refs[-1]:
                     count = sum(plan.split == split and plan.dataset == name for plan in plans)
                     plans.append(ShardPlan(name=f"{name}-{split}-{count:05d}", dataset=name, split=split,
@@ -160,7 +174,7 @@ def plan_shards(
     return plans, total
 
 
-def _estimate(ref: SequenceRef, height: int) -> int:
+def _estimate(ref: SequenceRef, storage: Storage) -> int:
     """Bytes that a sequence will take: from its first image, the others being alike."""
     first = min(ref.images.glob("*"), default=None) if ref.images.is_dir() else None
     if first is None:
@@ -170,25 +184,35 @@ def _estimate(ref: SequenceRef, height: int) -> int:
         size = image_size(data, first)
     except AnnotationError:
         return 0  # the sequence will be left out, and the build says why
-    scale = min(1.0, height / min(size))
-    frame = len(data) if scale == 1.0 else int(size[0] * size[1] * scale**2 * BYTES_PER_PIXEL)
+    frame = 0
+    for height in storage.heights or (min(size),):
+        scale = min(1.0, height / min(size))
+        frame += len(data) if scale == 1.0 else int(size[0] * size[1] * scale**2 * BYTES_PER_PIXEL)
     return ref.frames * (frame + ROW_BYTES)
 
 
 def _settings(
-    names: Sequence[str], splits: Sequence[str], limit: int | None, height: int, shard_bytes: int, packs: Path | None
+    names: Sequence[str],
+    splits: Sequence[str],
+    limit: int | None,
+    storage: Storage,
+    shard_bytes: int,
+    packs: Path | None,
 ) -> dict[str, Any]:
     """Everything that decides the bytes of a build, besides the input; also written into the index."""
     identity: dict[str, str] = {}
     if packs is not None:
         identity = load_bodies(packs).identity()
-    if height < 16 or shard_bytes < 1 or (limit is not None and limit < 1):
-        raise ConfigError(f"height {height} px, {shard_bytes} bytes a shard and limit {limit} are too small")
+    if min(storage.heights, default=16) < 16 or shard_bytes < 1 or (limit is not None and limit < 1):
+        raise ConfigError(
+            f"heights {list(storage.heights)} px, {shard_bytes} bytes a shard and limit {limit} are too small"
+        )
     return {
         "names": canonical_names(names),
         "splits": sorted(set(splits)),
         "limit": limit,
-        "height": height,
+        "heights": list(storage.heights),
+        "raised": storage.raised,
         "jpeg_quality": JPEG_QUALITY,
         "shard_bytes": shard_bytes,
         "body_models": identity,

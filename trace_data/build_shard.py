@@ -23,6 +23,7 @@ from trace_data.shards.index import (
     sequence_from_json,
     write_json,
 )
+from trace_data.shards.levels import Storage
 from trace_data.shards.rows import rows_of
 from trace_data.shards.writer import ShardWriter
 
@@ -60,7 +61,8 @@ class Work:
     plan: ShardPlan
     out: Path
     packs: Path | None
-    height: int
+    storage: Storage
+    """In which sizes frames are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class ShardResult:
     warnings: tuple[str, ...]
     kept: bool
     """Whether it was finished before."""
+    enlarged: tuple[int, ...] = ()
+    """How many usual crops need which enlargement, see `shards.levels.ENLARGEMENT_BINS`."""
 
 
 def build_shard(work: Work, progress: Progress) -> ShardResult:
@@ -99,7 +103,7 @@ def build_shard(work: Work, progress: Progress) -> ShardResult:
 def _write(work: Work, progress: Progress) -> ShardResult:
     bad: list[BadSequence] = []
     warnings: list[str] = []
-    with ShardWriter(work.out, work.plan.name, height=work.height) as writer:
+    with ShardWriter(work.out, work.plan.name, storage=work.storage) as writer:
         for ref in work.plan.refs:
             try:
                 warnings += _add(writer, ref, work.packs, progress)
@@ -107,8 +111,11 @@ def _write(work: Work, progress: Progress) -> ShardResult:
                 where = f"{error.where}: " if error.where else ""
                 bad.append(BadSequence(key=ref.key, reason=f"{where}{error.message}"))
         closed = writer.close(work.plan.dataset, work.plan.split)
+        enlarged = tuple(int(count) for count in writer.enlarged)
     shard, sequences = closed or (None, ())
-    return ShardResult(shard=shard, sequences=sequences, bad=tuple(bad), warnings=tuple(warnings), kept=False)
+    return ShardResult(
+        shard=shard, sequences=sequences, bad=tuple(bad), warnings=tuple(warnings), kept=False, enlarged=enlarged
+    )
 
 
 def _add(writer: ShardWriter, ref: SequenceRef, packs: Path | None, progress: Progress) -> list[str]:
@@ -141,6 +148,7 @@ def _finished(work: Work, record: Path, identity: str) -> ShardResult | None:
             bad=(),
             warnings=tuple(values["warnings"]),
             kept=True,
+            enlarged=tuple(values["enlarged"]),
         )
     except (OSError, ValueError, KeyError, TypeError, ShardError):
         return None  # no record, half a record, or a damaged shard: all are mended by writing the shard again

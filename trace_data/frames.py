@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ JPEG_QUALITY = 90
 """Measured trade-off of size against fidelity (fact sheet performance.md, section 3e)."""
 
 _AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION  # annotations count pixels as stored, so a rotation tag must not turn them
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}  # grey, until a flag of colour joins them
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -75,38 +82,52 @@ def _jpeg_size(data: bytes, where: Path) -> tuple[int, int]:
     )
 
 
-def decode(data: bytes, where: str | Path, reduce: int = 1) -> npt.NDArray[np.uint8]:
-    """Pixels (H, W, 3) uint8, BGR, at 1/`reduce` of the size (1, 2, 4, 8: scaled inside the JPEG transform, cheap).
+def decode(data: bytes, where: str | Path, reduce: int = 1, *, rgb: bool = False) -> npt.NDArray[np.uint8]:
+    """Pixels (H, W, 3) uint8 at 1/`reduce` of the size (1, 2, 4, 8: scaled in the JPEG transform, cheap); BGR or `rgb`.
 
     Raises AnnotationError when the bytes cannot be decoded.
     """
-    flag = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}.get(
-        reduce, cv2.IMREAD_REDUCED_COLOR_8
-    )
-    image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flag | _AS_STORED)
+    order = cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR
+    image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), order | _REDUCED[reduce] | _AS_STORED)
     if image is None:
         raise AnnotationError(f"{len(data):,} bytes do not decode as an image", where=where, hint="copy it again")
     pixels: npt.NDArray[np.uint8] = image
     return pixels
 
 
-def stored_form(data: bytes, where: Path, height: int) -> tuple[bytes, tuple[int, int], tuple[int, int]]:
-    """The bytes a shard keeps: (JPEG bytes, original (width, height), stored (width, height)) in px.
+def scaled(data: bytes, where: Path, sides: Sequence[int | None]) -> list[tuple[bytes, tuple[int, int]]]:
+    """The image in each stored size: (JPEG bytes, (width, height) px), nothing and (0, 0) where a side is None.
 
-    The short side is at most `height`. A JPEG that needs no scaling is passed through byte for byte. Raises
-    AnnotationError on an image that is broken.
+    `sides`: short side of each level, px, ascending. A JPEG that needs no scaling is passed through byte for byte.
+    Raises AnnotationError on an image that is broken.
     """
     original = image_size(data, where)
-    if min(original) <= height and is_jpeg(data):
-        return data, original, original
-    pixels: npt.NDArray[Any] = decode(data, where)
-    if (pixels.shape[1], pixels.shape[0]) != original:
-        raise AnnotationError(f"the header says {original}, the picture has {pixels.shape[1::-1]}", where=where)
-    stored = original
-    if min(original) > height:
-        stored = tuple(max(1, round(side * height / min(original))) for side in original)  # type: ignore[assignment]
-        pixels = cv2.resize(pixels, stored, interpolation=cv2.INTER_AREA)
-    done, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise AnnotationError("the scaled frame could not be encoded", where=where)
-    return encoded.tobytes(), original, stored
+    picture: npt.NDArray[np.uint8] | None = None
+    levels: list[tuple[bytes, tuple[int, int]]] = []
+    for side in reversed(sides):  # from the largest, so that one decode serves all
+        if side is None:
+            levels.append((b"", (0, 0)))
+            continue
+        if side >= min(original) and is_jpeg(data):
+            levels.append((data, original))
+            continue
+        if picture is None:
+            picture = _decoded(data, where, original, side)
+        scale = min(1.0, side / min(original))
+        size = max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
+        smaller = picture if size == picture.shape[1::-1] else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        done, encoded = cv2.imencode(".jpg", smaller, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        if not done:
+            raise AnnotationError("the scaled frame could not be encoded", where=where)
+        levels.append((encoded.tobytes(), size))
+    return levels[::-1]
+
+
+def _decoded(data: bytes, where: Path, original: tuple[int, int], side: int) -> npt.NDArray[np.uint8]:
+    """The picture, halved inside the JPEG transform as often as its short side stays at least `side`."""
+    reduce = next((r for r in (8, 4, 2) if min(original) >= r * side), 1) if is_jpeg(data) else 1
+    picture = decode(data, where, reduce)
+    expected = tuple(-(-length // reduce) for length in original)
+    if picture.shape[1::-1] != expected:
+        raise AnnotationError(f"the header says {original}, the picture has {picture.shape[1::-1]}", where=where)
+    return picture

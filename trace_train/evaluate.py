@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from trace_train.checkpoint import Checkpoint, open_checkpoint
 from trace_train.constant import ConstantPredictor
 from trace_train.decode import Detections, detect
 from trace_train.network.model import TraceNetwork
-from trace_train.streaming.batch import Batch, collate
-from trace_train.streaming.stream import load_clip, read_ahead
+from trace_train.streaming.batch import Batch
+from trace_train.streaming.stream import BatchPlan, load_clip, read_ahead
 
 MODEL = "model"
 MISS_MM = 150.0
@@ -181,7 +182,8 @@ def _batches(reader: ShardReader, refs: Sequence[ClipRef], checkpoint: Checkpoin
     size, data = checkpoint.config.network.input_size, checkpoint.config.data
     # frames of one batch must share their size only after letter-boxing, so any mix will do
     groups = [refs[i : i + FRAMES_AT_ONCE] for i in range(0, len(refs), FRAMES_AT_ONCE)]
-    yield from read_ahead(lambda group: collate([load_clip(reader, ref, size) for ref in group]), groups, data)
+    plans = (BatchPlan(loaders=[partial(load_clip, reader, r, size) for r in g], frames=1, size=size) for g in groups)
+    yield from read_ahead(plans, data)
 
 
 class _Tally:

@@ -63,10 +63,10 @@ def _last(reader: ShardReader, ref: ClipRef) -> int:
 def _tile(reader: ShardReader, ref: ClipRef, found: Detections, frame: int, layer: BodyLayer) -> tuple[str, Picture]:
     known = reader.annotations(ref)
     window = full_frame(known.width, known.height)
-    plain = reader.frames(ref, [window], SIZE)[0]
+    (plain,), (crop_from_frame,) = reader.frames(ref, [window], SIZE)
     people = (found.frame == frame).nonzero()[:, 0].tolist()
     skeletons, bodies = plain.copy(), plain.copy()
-    _draw_annotated(skeletons, known, window.crop_from_frame(SIZE))
+    _draw_annotated(skeletons, known, crop_from_frame)
     for k in people:
         # normalised places have their edges at -1 and 1, pixels their first centre at 0
         draw_skeleton(skeletons, ((found.joints2d[k] + 1) * (SIZE / 2) - 0.5).cpu().numpy())

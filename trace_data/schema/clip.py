@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-PERSON_MASKS = ("pose2d", "joints3d", "root_rotation", "body_pose", "shape", "translation", "world")
+PERSON_MASKS = ("center", "pose2d", "joints3d", "root_rotation", "body_pose", "shape", "translation", "world")
 """Named masks per person and frame; each names one kind of supervision."""
 FRAME_MASKS = ("everyone_annotated",)
 """Named masks per frame."""
@@ -63,6 +63,10 @@ class Window:
 class ClipAnnotations:
     """What is known of the T frames and P people of a clip, in the units and frames of the shard (see contracts)."""
 
+    dataset: str
+    """Canonical dataset name."""
+    moving: bool
+    """Whether the camera moves."""
     frame_ids: npt.NDArray[np.int64]
     """(T,) frame ids of the release."""
     width: int
@@ -91,12 +95,12 @@ class ClipAnnotations:
     """(P, T, 44, 3) x, y px of the frame, confidence."""
     kp3d: npt.NDArray[np.float32]
     """(P, T, 44, 4) x, y, z metres of the world frame, confidence."""
+    center: npt.NDArray[np.float32]
+    """(P, T, 2) x, y px of the frame: where the person is, mask `center`."""
+    box: npt.NDArray[np.float32]
+    """(P, T, 4) left, top, right, bottom px of the frame: bounds of the joints inside it, mask `center`."""
     masks: Mapping[str, npt.NDArray[np.bool_]]
     """`PERSON_MASKS` as (P, T), `FRAME_MASKS` as (T,)."""
-    dataset: str
-    """Canonical name of the dataset it comes from."""
-    moving: bool
-    """Whether the sequence's own camera moves."""
 
 
 GENDERS = ("neutral", "female", "male")

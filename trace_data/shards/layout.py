@@ -1,13 +1,15 @@
 """The shard format, stated once: names, types and shapes of what stands in a shard file.
 
 A shard is an HDF5 file without pickles, objects or variable-length types, every dataset contiguous and little-endian,
-so that a range of rows is one range of bytes. With F frames, N person-frame rows and S sequences it holds
+so that a range of rows is one range of bytes. With F frames, each in L sizes (levels, the smallest first; one unless
+the build was asked for more), N person-frame rows and S sequences it holds
 
-    frames/bytes     uint8 (total)  encoded images (JPEG), back to back
-    frames/offset    int64 (F + 1)  image f is bytes[offset[f] : offset[f + 1]]
-    people/offset    int64 (F + 1)  the people of frame f are the rows offset[f] : offset[f + 1]
-    sequence/offset  int64 (S + 1)  the frames of sequence s are offset[s] : offset[s + 1]
-    sequence/name    bytes (S)      `dataset/split/name`
+    frames/bytes     uint8 (total)     encoded images, back to back: all of the smallest level, then the next
+    frames/offset    int64 (L, F + 1)  image f of level l is bytes[offset[l, f] : offset[l, f + 1]]
+    frames/size      int32 (L, F, 2)   its width and height, px; 0 where the level below is the original size already
+    people/offset    int64 (F + 1)     the people of frame f are the rows offset[f] : offset[f + 1]
+    sequence/offset  int64 (S + 1)     the frames of sequence s are offset[s] : offset[s + 1]
+    sequence/name    bytes (S)         `dataset/split/name`
 
 and the columns below. Units and frames of reference are those of `schema.clip.ClipAnnotations`.
 """
@@ -19,13 +21,14 @@ from dataclasses import dataclass
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS
 
 FORMAT = "trace-shard"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INDEX_FILE = "index.json"
 LIBVER = ("earliest", "v110")
 """Fixed bounds of the HDF5 file format: identical input gives identical bytes whatever HDF5 is installed."""
 
 FRAME_BYTES = "frames/bytes"
 FRAME_OFFSET = "frames/offset"
+FRAME_SIZE = "frames/size"
 PEOPLE_OFFSET = "people/offset"
 SEQUENCE_OFFSET = "sequence/offset"
 SEQUENCE_NAME = "sequence/name"
@@ -42,7 +45,6 @@ class Column:
 
 
 FRAME_COLUMNS: dict[str, Column] = {
-    "frames/size": Column("<i4", (2,)),  # stored width, height; the original size is the sequence's
     "frame_id": Column("<i8"),
     "camera/intrinsics": Column("<f4", (3, 3)),  # of the original frame, px
     "camera/camera_from_world": Column("<f4", (4, 4)),
@@ -57,6 +59,8 @@ PEOPLE_COLUMNS: dict[str, Column] = {
     "people/translation": Column("<f4", (3,)),
     "people/kp2d": Column("<f4", (44, 3)),
     "people/kp3d": Column("<f4", (44, 4)),
+    "people/center": Column("<f4", (2,)),
+    "people/box": Column("<f4", (4,)),
     **{f"masks/{name}": Column("|u1") for name in PERSON_MASKS},
 }
 SEQUENCE_COLUMNS: dict[str, Column] = {

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, ShardError
-from trace_data.frames import decode
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
 from trace_data.shards.index import ShardEntry, check_shard, load_index, rebuild_command
 from trace_data.shards.layout import (
@@ -23,9 +21,12 @@ from trace_data.shards.layout import (
     FRAME_BYTES,
     FRAME_COLUMNS,
     FRAME_OFFSET,
+    FRAME_SIZE,
     PEOPLE_COLUMNS,
     PEOPLE_OFFSET,
 )
+from trace_data.shards.levels import level_for
+from trace_data.shards.view import view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +47,9 @@ class _Shard:
     entry: ShardEntry
     places: Mapping[str, _Place]
     frame_offset: npt.NDArray[np.int64]
+    """(L, F + 1) of each level."""
+    frame_size: npt.NDArray[np.int32]
+    """(L, F, 2) stored width and height, px."""
     people_offset: npt.NDArray[np.int64]
 
 
@@ -93,6 +97,8 @@ class ShardReader:
         present = np.zeros((len(people), ref.length), bool)
         present[person, times] = True
         return ClipAnnotations(
+            dataset=entry.dataset,
+            moving=entry.moving,
             frame_ids=per_frame["frame_id"],
             width=entry.width,
             height=entry.height,
@@ -107,41 +113,59 @@ class ShardReader:
             translation=spread("people/translation"),
             kp2d=spread("people/kp2d"),
             kp3d=spread("people/kp3d"),
+            center=spread("people/center"),
+            box=spread("people/box"),
             masks={
                 **{name: spread(f"masks/{name}").astype(bool) for name in PERSON_MASKS},
                 **{name: per_frame[f"frame_masks/{name}"].astype(bool) for name in FRAME_MASKS},
             },
-            dataset=entry.dataset,
-            moving=entry.moving,
         )
 
-    def encoded(self, ref: ClipRef) -> list[bytes]:
-        """The encoded image of each frame; one read of the file where frames are adjacent. Raises ShardError."""
+    def encoded(self, ref: ClipRef, level: int = -1) -> list[bytes]:
+        """The encoded image of each frame, of the largest level unless another is named; empty where a level is.
+
+        One read of the file where frames are adjacent. Raises ShardError.
+        """
         _, shard, frames = self._locate(ref)
         with shard.file.open("rb", buffering=0) as stream:
-            return _encoded(shard, stream.fileno(), frames)
+            return _encoded(shard, stream.fileno(), level, frames)
 
-    def frames(self, ref: ClipRef, windows: Sequence[Window], size: int) -> npt.NDArray[np.uint8]:
-        """(T, size, size, 3) uint8 RGB: what each frame's window shows, black outside the frame. Raises ShardError."""
+    def stored(self, ref: ClipRef, side: float, size: int) -> tuple[list[bytes], npt.NDArray[np.float64]]:
+        """The encoded image of each frame and (T, 2) its px per px of the frame across and down.
+
+        Of the smallest level that has the detail of a window of `side` frame px shown at `size` px. Raises ShardError.
+        """
+        entry, shard, frames = self._locate(ref)
+        scales = shard.frame_size[:, frames] / np.array([entry.width, entry.height])  # level, frame, axis
+        level = level_for(scales.min(axis=(1, 2)).tolist(), side, size)
+        with shard.file.open("rb", buffering=0) as stream:
+            return _encoded(shard, stream.fileno(), level, frames), scales[level]
+
+    def frames(
+        self, ref: ClipRef, windows: Sequence[Window], size: int, out: npt.NDArray[np.uint8] | None = None
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+        """What each frame's window shows, and where exactly: (T, size, size, 3) uint8 RGB, black outside the frame, and
+        (T, 3, 3) maps from px of the frame to px of the crop, see `view.view`.
+
+        `out`: where the pixels are written, made when it is not given. Raises ShardError.
+        """
         if len(windows) != ref.length:
             raise ValueError(f"{len(windows)} windows for {ref.length} frames")
-        entry, shard, frames = self._locate(ref)
-        with shard.file.open("rb", buffering=0) as stream:
-            images = _encoded(shard, stream.fileno(), frames)
-            low, high = int(frames[0]), int(frames[-1])
-            stored = _read(shard, stream.fileno(), "frames/size", low, high + 1)[frames - low]
-        out = np.empty((ref.length, size, size, 3), np.uint8)
+        entry, shard, _ = self._locate(ref)
+        images, scales = self.stored(ref, min(window.side for window in windows), size)
+        if out is None:
+            out = np.empty((ref.length, size, size, 3), np.uint8)
+        maps = np.empty((ref.length, 3, 3))
         for t, (data, window) in enumerate(zip(images, windows)):
-            scale = stored[t] / (entry.width, entry.height)
             try:
-                _view(data, scale, window, size, out[t])
+                maps[t] = view(data, scales[t], window, out[t])
             except AnnotationError as error:
                 raise ShardError(
                     f"frame {ref.start + t * ref.stride} of {entry.key} does not decode: {error.message}",
                     where=shard.file,
                     hint=rebuild_command(self.folder),
                 ) from error
-        return out
+        return out, maps
 
     def _locate(self, ref: ClipRef) -> tuple[Any, _Shard, npt.NDArray[np.int64]]:
         """The sequence's entry, its shard, and the clip's frames counted within the shard."""
@@ -155,35 +179,8 @@ class ShardReader:
         return entry, self._shards[entry.shard], frames
 
 
-def _view(data: bytes, scale: npt.NDArray[np.float64], window: Window, size: int, out: npt.NDArray[np.uint8]) -> None:
-    """Decode at the smallest scale that still has the window's detail, then map its pixels into the crop.
-
-    `scale`: (2,) stored px per original px. A pixel centre x of the frame lies at (x + 0.5) * scale / reduce - 0.5 in
-    the picture decoded at 1 / reduce, so the window's own map is composed with the inverse of that one.
-    """
-    shrink = float(scale.min()) * window.side / size
-    reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
-    picture = decode(data, "frame", reduce)
-    step = scale / reduce
-    frame_from_picture = np.diag([1 / step[0], 1 / step[1], 1.0])
-    frame_from_picture[:2, 2] = 0.5 / step - 0.5
-    crop_from_picture = window.crop_from_frame(size) @ frame_from_picture
-    # after the reduced decode at most a factor of two is left (except beyond 1/8): average first, then resample
-    left = int(shrink / reduce)
-    if left >= 2:
-        height, width = picture.shape[0] // left * left, picture.shape[1] // left * left
-        picture = cv2.resize(  # type: ignore[assignment]
-            picture[:height, :width], (width // left, height // left), interpolation=cv2.INTER_AREA
-        )
-        crop_from_picture = crop_from_picture @ np.array(
-            [[left, 0, 0.5 * left - 0.5], [0, left, 0.5 * left - 0.5], [0, 0, 1.0]]
-        )
-    crop = cv2.warpAffine(picture, crop_from_picture[:2], (size, size), flags=cv2.INTER_LINEAR)
-    cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, dst=out)
-
-
-def _encoded(shard: _Shard, descriptor: int, frames: npt.NDArray[np.int64]) -> list[bytes]:
-    begins, ends = shard.frame_offset[frames], shard.frame_offset[frames + 1]
+def _encoded(shard: _Shard, descriptor: int, level: int, frames: npt.NDArray[np.int64]) -> list[bytes]:
+    begins, ends = shard.frame_offset[level, frames], shard.frame_offset[level, frames + 1]
     base = shard.places[FRAME_BYTES].at
     if int(ends[-1] - begins[0]) == int((ends - begins).sum()):
         block = _pread(shard, descriptor, int(ends[-1] - begins[0]), base + int(begins[0]))
@@ -234,6 +231,7 @@ def _open(folder: Path, entry: ShardEntry) -> _Shard:
                 entry=entry,
                 places=places,
                 frame_offset=content[FRAME_OFFSET][:],
+                frame_size=content[FRAME_SIZE][:],
                 people_offset=content[PEOPLE_OFFSET][:],
             )
     except (OSError, KeyError, ValueError) as error:

@@ -35,13 +35,13 @@ class SequenceRows:
     """The columns of one sequence, without its images."""
 
     frames: Mapping[str, npt.NDArray[Any]]
-    """Per-frame columns (all but `frames/size`), T rows each."""
+    """Per-frame columns, T rows each."""
     people: Mapping[str, npt.NDArray[Any]]
     """Person-frame columns, ordered by frame, then by person."""
     people_a_frame: npt.NDArray[np.int64]
     """(T,) number of rows of each frame."""
     usable: tuple[tuple[tuple[int, int], ...], ...]
-    """For each person the ranges of frames in which it is usable, see `is_usable`."""
+    """For each person the ranges of frames in which a clip may count on it: seen, and with its body if it has one."""
 
 
 def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> SequenceRows:
@@ -52,7 +52,9 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
         _person(person, number, record.world_valid, completed.get(person.name, NOTHING_ADDED))
         for number, person in enumerate(record.people)
     ]
-    usable = [is_usable(person, block, record) for person, block in zip(record.people, blocks)]
+    for block in blocks:
+        block.update(where_seen(block, record))
+    usable = [_usable(person, block["masks/center"]) for person, block in zip(record.people, blocks)]
     present = np.array([person.present for person in record.people], bool).reshape(len(blocks), frames)
     # rows frame by frame: all people of frame 0, then of frame 1, ...
     time, person = np.nonzero(present.T)
@@ -72,6 +74,11 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
         people_a_frame=present.sum(axis=0, dtype=np.int64),
         usable=tuple(tuple(runs_of(flags)) for flags in usable),
     )
+
+
+def _usable(person: Person, centred: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    flags: npt.NDArray[np.bool_] = person.present & centred
+    return flags if person.body is None else flags & person.body_valid
 
 
 def _person(person: Person, number: int, world_valid: bool, added: Completed) -> dict[str, npt.NDArray[Any]]:
@@ -108,27 +115,37 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
     }
 
 
-def is_usable(person: Person, block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) -> npt.NDArray[np.bool_]:
-    """(T,) whether a clip may count on this person: it has a centre in the picture, and a body if it has one at all.
+def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) -> dict[str, npt.NDArray[Any]]:
+    """The columns `people/center`, `people/box` and `masks/center` of a person: where the picture shows it.
 
-    The centre needs two torso joints, or three joints of any kind, inside the frame: annotated in 2D, else projected
-    from 3D (fact sheet joints.md, section 4).
+    A centre needs two torso joints, of which it is the mean, or three joints of any kind, inside the frame: annotated
+    in 2D, else projected from 3D (fact sheet joints.md, section 4).
     """
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
     projected = project(intrinsics, transform(extrinsics, block["people/kp3d"][..., :3]))
-    seen = _inside(block["people/kp2d"][..., :2], block["people/kp2d"][..., 2] > 0, record)
-    reprojected = _inside(projected, block["people/kp3d"][..., 3] > 0, record)
-    joints = np.where(block["masks/pose2d"][:, None], seen, reprojected)
-    centred = (joints[:, TORSO].sum(axis=1) >= 2) | (joints.sum(axis=1) > 2)
-    flags: npt.NDArray[np.bool_] = person.present & centred
-    return flags if person.body is None else flags & person.body_valid
+    annotated = block["masks/pose2d"][:, None]
+    points = np.where(annotated[..., None], block["people/kp2d"][..., :2], projected)
+    known = np.where(annotated, block["people/kp2d"][..., 2] > 0, block["people/kp3d"][..., 3] > 0)
+    seen = known & _inside(points, record)
+    torso = np.zeros_like(seen)
+    torso[:, TORSO] = seen[:, TORSO]
+    averaged = np.where(torso.sum(axis=1, keepdims=True) >= 2, torso, seen)
+    centred = (torso.sum(axis=1) >= 2) | (seen.sum(axis=1) > 2)
+    count = np.maximum(averaged.sum(axis=1, keepdims=True), 1)
+    center = np.where(averaged[..., None], points, 0.0).sum(axis=1) / count
+    low = np.where(seen[..., None], points, np.inf).min(axis=1)
+    high = np.where(seen[..., None], points, -np.inf).max(axis=1)
+    return {
+        "people/center": np.where(centred[:, None], center, 0.0),
+        "people/box": np.where(centred[:, None], np.concatenate([low, high], axis=1), 0.0),
+        "masks/center": centred,
+    }
 
 
-def _inside(
-    points: npt.NDArray[np.float64], known: npt.NDArray[np.bool_], record: SequenceRecord
-) -> npt.NDArray[np.bool_]:
-    """(T, K) whether a known point lies inside the frame; edges are half a pixel outside the outermost centres."""
+def _inside(points: npt.NDArray[np.float64], record: SequenceRecord) -> npt.NDArray[np.bool_]:
+    """(T, K) whether a point lies inside the frame; edges are half a pixel outside the outermost centres."""
     edges = points + 0.5
-    inside = np.all((edges >= 0) & (edges <= (record.camera.width, record.camera.height)), axis=-1)
-    both: npt.NDArray[np.bool_] = known & inside
-    return both
+    inside: npt.NDArray[np.bool_] = np.all(
+        (edges >= 0) & (edges <= (record.camera.width, record.camera.height)), axis=-1
+    )
+    return inside

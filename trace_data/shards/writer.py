@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, OutputError, TraceError
-from trace_data.frames import read_bytes, stored_form
+from trace_data.frames import image_size, read_bytes, scaled
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
 from trace_data.shards.index import SequenceEntry, ShardEntry, sha256_of
@@ -24,6 +24,7 @@ from trace_data.shards.layout import (
     FRAME_BYTES,
     FRAME_COLUMNS,
     FRAME_OFFSET,
+    FRAME_SIZE,
     LIBVER,
     PEOPLE_COLUMNS,
     PEOPLE_OFFSET,
@@ -32,23 +33,27 @@ from trace_data.shards.layout import (
     SEQUENCE_OFFSET,
     Column,
 )
+from trace_data.shards.levels import Storage, enlargement
 from trace_data.shards.rows import SequenceRows
 
 
 class ShardWriter:
     """Collects whole sequences and writes them as one shard. Use it as a context manager.
 
-    A contiguous dataset must know its length when it is made, so images wait in an unnamed temporary file beside the
-    shard: memory stays flat, and a process killed at any moment leaves at most one `.partial` behind.
+    A contiguous dataset must know its length when it is made, so images wait in unnamed temporary files beside the
+    shard, one a level: memory stays flat, and a process killed at any moment leaves at most one `.partial` behind.
     """
 
-    def __init__(self, folder: Path, name: str, *, height: int) -> None:
-        """`name`: file name without `.h5`; `height`: largest short side of a stored frame, px."""
+    def __init__(self, folder: Path, name: str, *, storage: Storage) -> None:
+        """`name`: file name without `.h5`."""
         self.file = folder / f"{name}.h5"
-        self.height = height
-        self._spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by __exit__
-        self._sizes: list[int] = []
-        self._stored: list[tuple[int, int]] = []
+        self.storage = storage
+        self.enlarged = enlargement(np.zeros((0, 4)), 1.0)
+        """Counts of crops by how much they must be enlarged, see `levels.ENLARGEMENT_BINS`."""
+        levels = max(1, len(storage.heights))
+        self._spools = [tempfile.TemporaryFile(dir=folder) for _ in range(levels)]  # noqa: SIM115  see __exit__
+        self._lengths: list[list[int]] = []  # of each frame: encoded bytes of each level
+        self._sizes: list[list[tuple[int, int]]] = []
         self._rows: list[SequenceRows] = []
         self._entries: list[SequenceEntry] = []
 
@@ -58,33 +63,35 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._spool.close()
+        for spool in self._spools:
+            spool.close()
 
     def add(self, record: SequenceRecord, rows: SequenceRows, progress: Progress = SILENT) -> None:
         """Append one sequence. When a frame is broken nothing of the sequence stays. Raises AnnotationError."""
-        begin = self._spool.tell()
-        sizes: list[int] = []
-        stored: list[tuple[int, int]] = []
+        begins = [spool.tell() for spool in self._spools]
+        boxes = rows.people["people/box"][rows.people["masks/center"] > 0]
+        camera = record.camera
+        sides = self.storage.sides(camera.width, camera.height, boxes)
+        lengths: list[list[int]] = []
+        sizes: list[list[tuple[int, int]]] = []
         try:
             for file in record.frames:
-                data, original, kept = stored_form(read_bytes(file), file, self.height)
-                if original != (record.camera.width, record.camera.height):
-                    raise AnnotationError(
-                        f"the image is {original[0]}x{original[1]}, "
-                        f"the sequence {record.camera.width}x{record.camera.height}",
-                        where=file,
-                    )
-                self._spool.write(data)
-                sizes.append(len(data))
-                stored.append(kept)
+                levels = _levels(file, sides, (camera.width, camera.height))
+                for spool, (data, _) in zip(self._spools, levels):
+                    spool.write(data)
+                lengths.append([len(data) for data, _ in levels])
+                sizes.append([size for _, size in levels])
                 progress.advance()
         except TraceError:
-            self._spool.seek(begin)
-            self._spool.truncate()
+            for spool, begin in zip(self._spools, begins):
+                spool.seek(begin)
+                spool.truncate()
             raise
+        largest = next((side for side in reversed(sides) if side is not None), min(camera.width, camera.height))
+        self.enlarged = self.enlarged + enlargement(boxes, largest / min(camera.width, camera.height))
         self._entries.append(_entry(record, rows, len(self._sizes)))
+        self._lengths += lengths
         self._sizes += sizes
-        self._stored += stored
         self._rows.append(rows)
 
     def close(self, dataset: str, split: str) -> tuple[ShardEntry, tuple[SequenceEntry, ...]] | None:
@@ -119,24 +126,39 @@ class ShardWriter:
         for name, column in SEQUENCE_COLUMNS.items():
             values = [getattr(entry, name.rpartition("/")[2]) for entry in self._entries]
             put(content, name, np.array(values, column.dtype))
-        per_frame = {"frames/size": [np.array(self._stored)]}
-        for name in FRAME_COLUMNS:
-            per_frame.setdefault(name, [rows.frames[name] for rows in self._rows if name in rows.frames])
-        _columns(content, FRAME_COLUMNS, per_frame)
+        _columns(content, FRAME_COLUMNS, {name: [r.frames[name] for r in self._rows] for name in FRAME_COLUMNS})
         _columns(content, PEOPLE_COLUMNS, {name: [r.people[name] for r in self._rows] for name in PEOPLE_COLUMNS})
         put(content, PEOPLE_OFFSET, offsets(np.concatenate([rows.people_a_frame for rows in self._rows])))
-        put(content, FRAME_OFFSET, offsets(self._sizes))
-        total = sum(self._sizes)
-        images = content.create_dataset(FRAME_BYTES, shape=(total,), dtype="|u1", track_times=False)
-        self._spool.seek(0)
+        lengths = np.array(self._lengths, np.int64).T  # levels, frames
+        edges = offsets(lengths.reshape(-1))
+        put(content, FRAME_OFFSET, edges[np.arange(lengths.shape[1] + 1) + lengths.shape[1] * _column(len(lengths))])
+        put(content, FRAME_SIZE, np.array(self._sizes, "<i4").swapaxes(0, 1))
+        images = content.create_dataset(FRAME_BYTES, shape=(int(edges[-1]),), dtype="|u1", track_times=False)
         at = 0
-        while block := self._spool.read(1 << 24):
-            images[at : at + len(block)] = np.frombuffer(block, np.uint8)
-            at += len(block)
-        if at != total:
+        for spool in self._spools:
+            spool.seek(0)
+            while block := spool.read(1 << 24):
+                images[at : at + len(block)] = np.frombuffer(block, np.uint8)
+                at += len(block)
+        if at != edges[-1]:
             raise OutputError(
-                f"{at:,} bytes of images came back from the disk, {total:,} were written", where=self.file
+                f"{at:,} bytes of images came back from the disk, {edges[-1]:,} were written", where=self.file
             )
+
+
+def _column(count: int) -> npt.NDArray[np.int64]:
+    return np.arange(count, dtype=np.int64)[:, None]
+
+
+def _levels(file: Path, sides: Sequence[int | None], expected: tuple[int, int]) -> list[tuple[bytes, tuple[int, int]]]:
+    """(bytes, size) of an image file for each level; its own bytes when no sides are asked for."""
+    data = read_bytes(file)
+    original = image_size(data, file)
+    if original != expected:
+        raise AnnotationError(
+            f"the image is {original[0]}x{original[1]}, the sequence {expected[0]}x{expected[1]}", where=file
+        )
+    return scaled(data, file, sides) if sides else [(data, original)]
 
 
 def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:

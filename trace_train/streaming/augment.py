@@ -15,7 +15,7 @@ from trace_data.schema.clip import ClipAnnotations, Window
 from trace_train.config import DataConfig, DatasetConfig
 from trace_train.streaming.mirror import mirrored
 from trace_train.streaming.occluders import Occluder, draw_occluder
-from trace_train.streaming.places import Places, box_of, held, places_of
+from trace_train.streaming.places import Places, held, places_of
 from trace_train.streaming.synthetic_camera import SMALLEST_SIDE, panning, tracking, windows_along
 
 Scale = tuple[float, float]
@@ -91,7 +91,7 @@ def _windows(annotations: ClipAnnotations, generator: np.random.Generator, setti
     whole_frame = full_frame(annotations.width, annotations.height)
     moves = frames > 1 and not annotations.moving and _happens(generator, settings.camera_probability)
     if moves and _happens(generator, settings.tracking_probability):
-        return tracking(places, generator, scale) or (whole_frame,) * frames
+        return tracking(annotations, places, generator, scale) or (whole_frame,) * frames
     crop = None
     if _happens(generator, probability):
         crop = _crop(places, generator, scale, settings.crop_shift)
@@ -99,11 +99,10 @@ def _windows(annotations: ClipAnnotations, generator: np.random.Generator, setti
         return (whole_frame if crop is None else crop[0],) * frames
     if crop is not None:
         window, centers = crop
-        extent = (window.side / 2, window.side / 2)
-    else:
-        window, centers = whole_frame, places.most_often(np.arange(len(places.centers)))
-        extent = (annotations.width / 2, annotations.height / 2)
-    return panning(window, extent, centers, frames, generator, settings.pan_reach)
+        return panning(window, (window.side / 2,) * 2, centers, frames, generator, settings.pan_reach)
+    centers = places.most_often(np.arange(len(places.centers)))
+    extent = (annotations.width / 2, annotations.height / 2)
+    return panning(whole_frame, extent, centers, frames, generator, settings.pan_reach)
 
 
 def _crop(
@@ -113,11 +112,11 @@ def _crop(
 
     None when nobody is seen.
     """
-    candidates = np.flatnonzero(places.seen.any((1, 2)))
+    candidates = np.flatnonzero(np.isfinite(places.centers).any(axis=(1, 2)))
     if not len(candidates):
         return None
     chosen = generator.permutation(candidates)[: generator.integers(1, len(candidates) + 1)]
-    low, high = box_of(places.points[chosen].reshape(-1, 2), places.seen[chosen].reshape(-1))
+    low, high = np.nanmin(places.low[chosen], axis=(0, 1)), np.nanmax(places.high[chosen], axis=(0, 1))
     box = float((high - low).max())
     side = max(box * generator.uniform(*scale), SMALLEST_SIDE)
     middle = (low + high) / 2 + generator.uniform(-shift, shift, 2) * (side - box) / 2

@@ -109,12 +109,12 @@ def _cutout(file: Path) -> Pictures | None:
     scale = SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     # colours are weighted by alpha while they are scaled, or transparent pixels would tint the edge
-    weighted = image.astype(np.float32)
-    weighted[..., :3] *= weighted[..., 3:] / 255
+    alpha = image[..., 3:].astype(np.float32)
+    weighted = np.concatenate([image[..., 2::-1] * (alpha / 255), alpha], axis=2)
     small = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    small[..., :3] *= 255 / np.maximum(small[..., 3:], 1e-3)
+    colours = small[..., :3] * (255 / np.maximum(small[..., 3:], 1e-3))
     picture = np.zeros((SIDE, SIDE, 4), np.uint8)
     left, top = (SIDE - size[0]) // 2, (SIDE - size[1]) // 2
     inside = picture[top : top + size[1], left : left + size[0]]
-    inside[:] = np.clip(np.rint(small[..., [2, 1, 0, 3]]), 0, 255)
+    inside[:] = np.clip(np.rint(np.concatenate([colours, small[..., 3:]], axis=2)), 0, 255)
     return picture

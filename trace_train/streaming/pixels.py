@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trace_train.streaming.batch import Batch
+
 LUMA = (0.299, 0.587, 0.114)
 """Share of red, green and blue in a pixel's brightness."""
+
+
+def finish(batch: Batch) -> Batch:
+    """The batch with its colours changed and its occluders drawn, on the device it is on; nothing is left to be done.
+
+    The same batch where there is nothing to do.
+    """
+    images = recolored(batch.images, batch.color)
+    images = occluded(images, batch.occluded, batch.occluders, batch.occluder_places)
+    if images is batch.images:
+        return batch
+    return replace(batch, images=images, color=torch.ones_like(batch.color), occluded=())
 
 
 def recolored(images: Tensor, color: Tensor) -> Tensor:

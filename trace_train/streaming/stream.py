@@ -1,62 +1,81 @@
 """Batches in a fixed order: what step `s` sees is a pure function of (configuration, seed, s), whoever loads it.
 
-Threads, not processes: decoding releases the interpreter lock, and nothing has to be copied between processes.
+Threads, not processes: decoding releases the interpreter lock, and nothing has to be copied between processes. Each
+thread decodes one clip at a time straight into its place in the batch.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
+import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
-from trace_data.schema.clip import ClipAnnotations, ClipRef
+from trace_data.errors import ConfigError
+from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling import ClipSampler, clip_table
+from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table
 from trace_train.config import Config, DataConfig, Stage
-from trace_train.streaming.augment import ViewPlan, full_frame, plan, recolor
+from trace_train.streaming.augment import plan, whole
 from trace_train.streaming.batch import Batch, LoadedClip, collate
+from trace_train.streaming.buffers import FrameBuffers
+from trace_train.streaming.gpu_decoder import Decoder, choose_decoder
+from trace_train.streaming.occluders import load_cutouts
+from trace_train.streaming.views import read_view
 
-Item = TypeVar("Item")
+CPU = torch.device("cpu")
+Loader = Callable[[Tensor], LoadedClip]
+"""Loads one clip into its place in a batch, (T, S, S, 3)."""
+Take = Callable[[tuple[int, ...]], Tensor]
+"""Memory for uint8 frames of a shape, with undefined values."""
 
 
-def load_clip(reader: ShardReader, ref: ClipRef, size: int) -> LoadedClip:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """The clips of one batch and how each is loaded."""
+
+    loaders: Sequence[Loader]
+    frames: int
+    """Frames a clip, T."""
+    size: int
+    """Side of the square crops, px."""
+
+
+def load_clip(reader: ShardReader, ref: ClipRef, size: int, out: Tensor | None = None) -> LoadedClip:
     """Read one clip with its whole frames letter-boxed and unchanged."""
-    known = reader.annotations(ref)
-    window = full_frame(known.width, known.height)
-    return _through(reader, ref, known, ViewPlan(windows=(window,) * ref.length, color=(1.0, 1.0, 1.0)), size)
-
-
-def _through(reader: ShardReader, ref: ClipRef, annotations: ClipAnnotations, view: ViewPlan, size: int) -> LoadedClip:
-    return LoadedClip(
-        ref=ref,
-        frames=recolor(reader.frames(ref, view.windows, size), view.color),
-        crop_from_frame=np.stack([w.crop_from_frame(size) for w in view.windows]),
-        annotations=annotations,
-    )
+    place = torch.empty(ref.length, size, size, 3, dtype=torch.uint8) if out is None else out
+    return read_view(reader, ref, whole(reader.annotations(ref)), place)
 
 
 class TrainStream:
     """The training batches of a run, from any step on."""
 
     def __init__(self, reader: ShardReader, config: Config) -> None:
+        """Raises ConfigError when clips cannot be drawn or occluders not be read as the configuration asks."""
         self.reader, self.config = reader, config
         self.bounds = stage_bounds(config)
-        self.samplers = [
-            ClipSampler(
-                {
-                    name: clip_table(
-                        reader.index, length=stage.frames, strides=config.data.strides, split="train", datasets=[name]
-                    )
-                    for name in sorted({s.dataset for s in reader.index.sequences})
-                },
-                seed=config.seed + i,
-                weights=config.data.weights,
-            )
-            for i, stage in enumerate(config.stages)
-        ]
+        self.notes: list[str] = []
+        """What a person should know about how clips are drawn."""
+        self.samplers = [self._sampler(number, stage) for number, stage in enumerate(config.stages)]
+        self.cutouts = None if config.data.occluders is None else load_cutouts(config.data.occluders)
+
+    def _sampler(self, number: int, stage: Stage) -> ClipSampler:
+        index, data = self.reader.index, self.config.data
+        tables = {
+            name: clip_table(index, length=stage.frames, strides=data.strides, split="train", datasets=[name])
+            for name in sorted({s.dataset for s in index.sequences})
+        }
+        weights, note = mixing(data, tables)
+        if note and note not in self.notes:
+            self.notes.append(note)
+        return ClipSampler(tables, seed=self.config.seed + number, weights=weights)
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """Number and definition of the stage that step belongs to."""
@@ -74,20 +93,28 @@ class TrainStream:
             drawn.append((epoch, position, sampler.clip(epoch, position)))
         return drawn
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps start to stop, read ahead."""
+    def batches(self, start: int, stop: int, *, device: torch.device = CPU) -> Iterator[Batch]:
+        """The batches of steps start to stop, read ahead for a device; `data.decode` says whether frames are decoded
+        there. Raises ConfigError when they cannot be."""
+        size = self.config.network.input_size
+        decoder = choose_decoder(self.config.data.decode, device)
 
-        def load(step: int) -> Batch:
-            return collate([self._load(step, *drawn) for drawn in self.positions(step)])
+        def batch_of(step: int) -> BatchPlan:
+            loaders = [partial(self._load, decoder, step, *drawn) for drawn in self.positions(step)]
+            return BatchPlan(loaders=loaders, frames=self.stage_at(step)[1].frames, size=size)
 
-        yield from read_ahead(load, range(start, stop), self.config.data)
+        take = FrameBuffers(pinned=device.type == "cuda").take
+        if decoder is not None:
+            take = partial(torch.empty, dtype=torch.uint8, device=device)
+        yield from read_ahead(map(batch_of, range(start, stop)), self.config.data, take)
 
-    def _load(self, step: int, epoch: int, position: int, ref: ClipRef) -> LoadedClip:
-        annotations = self.reader.annotations(ref)
+    def _load(
+        self, decoder: Decoder | None, step: int, epoch: int, position: int, ref: ClipRef, out: Tensor
+    ) -> LoadedClip:
         number, _ = self.stage_at(step)
         generator = np.random.default_rng([self.config.seed, number, epoch, position])
-        view = plan(annotations, generator, self.config.data)
-        return _through(self.reader, ref, annotations, view, self.config.network.input_size)
+        view = plan(self.reader.annotations(ref), generator, self.config.data)
+        return read_view(self.reader, ref, view, out, decoder=decoder, cutouts=self.cutouts)
 
 
 def stage_bounds(config: Config) -> list[int]:
@@ -96,22 +123,54 @@ def stage_bounds(config: Config) -> list[int]:
     return [*(round(share * config.steps) for share in shares[:-1]), config.steps]
 
 
-def read_ahead(load: Callable[[Item], Batch], items: Sequence[Item], data: DataConfig) -> Iterator[Batch]:
-    """`load(item)` for every item, in order, `data.prefetch` ahead on `data.threads` threads."""
+def mixing(data: DataConfig, tables: Mapping[str, ClipTable]) -> tuple[dict[str, float] | None, str]:
+    """Weights for the sampler, and in words what is made of `data.datasets`; None draws every clip equally often.
+
+    Shares are those among the datasets that have clips. Raises ConfigError when one of these has none beside others.
+    """
+    there = [name for name, table in tables.items() if len(table)]
+    absent = sorted(name for name in data.datasets if name not in there)
+    note = f"these shards have no clips of {', '.join(absent)}, which data.datasets names" if absent else ""
+    shares = {name: own.share for name, own in data.datasets.items() if own.share is not None}
+    if data.weights is not None or not shares:
+        return data.weights, note
+    without = [name for name in there if name not in shares]
+    if without:
+        raise ConfigError(
+            f"{', '.join(without)} has no share of the clips drawn, beside {', '.join(sorted(shares))}",
+            hint=f"--set data.datasets.{without[0]}.share=0.2, or give all of them as data.weights",
+        )
+    weights = {name: shares[name] for name in there}
+    total = sum(weights.values()) or 1.0
+    parts = ", ".join(f"{name} {share / total:.0%}" for name, share in weights.items())
+    return weights, f"clips drawn: {parts}" + (f" ({note})" if note else "")
+
+
+def read_ahead(plans: Iterable[BatchPlan], data: DataConfig, take: Take | None = None) -> Iterator[Batch]:
+    """The batch of every plan, in order, `data.prefetch` ahead on `data.threads` threads.
+
+    `take`: where memory of a shape for frames comes from (default: `FrameBuffers`).
+    """
+    cv2.setNumThreads(1)  # clips are decoded side by side already
+    take = take or FrameBuffers().take
+    waiting: deque[tuple[list[Future[LoadedClip]], Tensor]] = deque()
     with ThreadPoolExecutor(data.threads, thread_name_prefix="clips") as pool:
-        waiting: deque[Future[Batch]] = deque()
-        todo = iter(items)
+
+        def begin(plan: BatchPlan) -> None:
+            images = take((len(plan.loaders), plan.frames, plan.size, plan.size, 3))
+            waiting.append(([pool.submit(load, place) for load, place in zip(plan.loaders, images)], images))
+
+        todo = iter(plans)
         try:
-            for item in todo:
-                waiting.append(pool.submit(load, item))
-                if len(waiting) >= data.prefetch:
-                    break
+            for plan in islice(todo, data.prefetch):
+                begin(plan)
             while waiting:
-                batch = waiting.popleft().result()
-                for item in todo:
-                    waiting.append(pool.submit(load, item))
-                    break
+                clips, images = waiting.popleft()
+                batch = collate([clip.result() for clip in clips], images)
+                for plan in islice(todo, 1):
+                    begin(plan)
                 yield batch
         finally:
-            for future in waiting:
-                future.cancel()
+            for clips, _ in waiting:
+                for clip in clips:
+                    clip.cancel()

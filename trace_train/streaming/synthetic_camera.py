@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_data.schema.clip import Window
-from trace_train.streaming.places import Array, Places, box_of, damped, held
+from trace_data.schema.clip import ClipAnnotations, Window
+from trace_train.streaming.places import Array, Places, damped, held
 
 ACROSS = {"single": 7, "return": 4, "shaking": 1, "static": 1}
 """How often, out of 13, each curve moves the window sideways."""
@@ -20,7 +20,7 @@ TREMBLE = 0.01
 SMALLEST_SIDE = 8.0
 """A window is never smaller than this, px."""
 ENOUGH_JOINTS = 3
-"""A box is followed by the joints seen in every frame when there are so many."""
+"""When so many joints are seen in every frame, the window follows the box of these alone."""
 
 
 def windows_along(path: Array, side: float) -> tuple[Window, ...]:
@@ -28,7 +28,9 @@ def windows_along(path: Array, side: float) -> tuple[Window, ...]:
     return tuple(Window(left=float(x - side / 2), top=float(y - side / 2), side=side) for x, y in path)
 
 
-def tracking(places: Places, generator: np.random.Generator, scale: tuple[float, float]) -> tuple[Window, ...] | None:
+def tracking(
+    annotations: ClipAnnotations, places: Places, generator: np.random.Generator, scale: tuple[float, float]
+) -> tuple[Window, ...] | None:
     """Windows that follow one person who has a centre in every frame; None when nobody has.
 
     Half the side is a factor drawn from `scale` times the largest half side of the person's boxes. The centre is that
@@ -38,19 +40,20 @@ def tracking(places: Places, generator: np.random.Generator, scale: tuple[float,
     if not len(throughout):
         return None
     person = int(generator.choice(throughout))
-    points, seen = places.points[person], places.seen[person]
-    low, high = box_of(points, seen)
+    low, high = places.low[person], places.high[person]
     side = max(generator.uniform(*scale) * float((high - low).max()), SMALLEST_SIDE)
-    always = np.broadcast_to(seen.all(axis=0), seen.shape)
-    if always[0].sum() >= ENOUGH_JOINTS:
-        low, high = box_of(points, always)
+    points = annotations.kp2d[person, ..., :2].astype(np.float64) + 0.5
+    inside = ((points >= 0) & (points <= (annotations.width, annotations.height))).all(axis=2)
+    always = (inside & (annotations.kp2d[person, ..., 2] > 0)).all(axis=0)
+    if always.sum() >= ENOUGH_JOINTS:
+        low, high = points[:, always].min(axis=1), points[:, always].max(axis=1)
     return windows_along(held((low + high) / 2, places.centers[person], side / 2), side)
 
 
 def panning(
     base: Window,
     extent: tuple[float, float],
-    centers: Array | None,
+    centers: Array,
     frames: int,
     generator: np.random.Generator,
     reach: tuple[float, float],
@@ -65,9 +68,7 @@ def panning(
     upwards = pan_curve(_draw(UPWARDS, generator), frames, reach[1], generator)
     offsets = np.stack([across, upwards], axis=1) * extent
     middle = np.array([base.left, base.top]) + base.side / 2
-    if centers is not None:
-        offsets = damped(offsets, middle, centers, base.side / 2)
-    return windows_along(middle + offsets, base.side)
+    return windows_along(middle + damped(offsets, middle, centers, base.side / 2), base.side)
 
 
 def pan_curve(mode: str, frames: int, reach: float, generator: np.random.Generator) -> Array:

@@ -1,0 +1,57 @@
+"""One encoded frame to one crop: decoded only as finely as its window shows it, then cut and resized."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.frames import decode
+from trace_data.schema.clip import Window
+
+
+def view(
+    data: bytes, scale: npt.NDArray[np.float64], window: Window, out: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float64]:
+    """Write what the window shows into `out` (S, S, 3) RGB; return the map (3, 3) from px of the frame to those of it.
+
+    `scale`: (2,) px of the encoded picture per px of the frame. A pixel centre x of the frame lies at
+    (x + 0.5) * scale / reduce - 0.5 in the picture decoded at 1 / reduce. A window that lies inside the picture and has
+    more px there than the crop is moved by at most half a picture px, to whole ones, which makes cutting and resizing
+    three times as fast; the returned map says where it really is. Raises AnnotationError when the picture is broken.
+    """
+    size = len(out)
+    shrink = float(scale.min()) * window.side / size
+    reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
+    picture = decode(data, "frame", reduce, rgb=True)
+    step = scale / reduce
+    picture_from_frame = np.diag([step[0], step[1], 1.0])
+    picture_from_frame[:2, 2] = 0.5 * step - 0.5
+    side = round(window.side * float(step.min()))
+    left, top = round(window.left * step[0]), round(window.top * step[1])
+    height, width = picture.shape[:2]
+    if size <= side < 2 * size and 0 <= left <= width - side and 0 <= top <= height - side:
+        cut = picture[top : top + side, left : left + side]
+        cv2.resize(cut, (size, size), dst=out, interpolation=cv2.INTER_LINEAR)
+        return Window(left=left, top=top, side=side).crop_from_frame(size) @ picture_from_frame
+    crop_from_frame = window.crop_from_frame(size)
+    _resample(picture, crop_from_frame @ np.linalg.inv(picture_from_frame), int(shrink / reduce), out)
+    return crop_from_frame
+
+
+def _resample(
+    picture: npt.NDArray[np.uint8],
+    crop_from_picture: npt.NDArray[np.float64],
+    average: int,
+    out: npt.NDArray[np.uint8],
+) -> None:
+    """Map the picture into the crop, black outside; `average` px are averaged first when there are two or more."""
+    if average >= 2:
+        height, width = picture.shape[0] // average * average, picture.shape[1] // average * average
+        picture = cv2.resize(  # type: ignore[assignment]
+            picture[:height, :width], (width // average, height // average), interpolation=cv2.INTER_AREA
+        )
+        crop_from_picture = crop_from_picture @ np.array(
+            [[average, 0, 0.5 * average - 0.5], [0, average, 0.5 * average - 0.5], [0, 0, 1.0]]
+        )
+    cv2.warpAffine(picture, crop_from_picture[:2], out.shape[:2], dst=out, flags=cv2.INTER_LINEAR)
