@@ -26,7 +26,7 @@ SHEET_22 = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18
 
 def test_the_permutations_are_those_of_the_sheet() -> None:
     assert FLIP_44 == SHEET_44
-    assert FLIP_24 == (*SHEET_22, 23, 22)
+    assert (*SHEET_22, 23, 22) == FLIP_24
 
 
 def test_projected_mirrored_joints_meet_mirrored_pixels() -> None:

@@ -90,30 +90,36 @@ def crop_pictures(pictures: Sequence[Tensor], crop_from_picture: npt.NDArray[np.
     stacked = torch.stack(list(pictures)).permute(0, 3, 1, 2)
     scales = np.abs(crop_from_picture[:, (0, 1), (0, 1)])
     out = torch.empty(len(stacked), size, size, 3, dtype=torch.uint8, device=stacked.device)
-    factors = [whole_factor(1 / float(scale.max())) for scale in scales]
-    for factor in sorted(set(factors)):
-        rows = [t for t, own in enumerate(factors) if own == factor]
-        out[rows] = _sampled(stacked[rows].float(), crop_from_picture[rows], factor, size)
+    factors = [_factors(1 / float(scale.max())) for scale in scales]
+    for own in sorted(set(factors)):
+        rows = [t for t, factor in enumerate(factors) if factor == own]
+        out[rows] = _sampled(stacked[rows].float(), crop_from_picture[rows], own, size)
     return out
 
 
-def whole_factor(shrink: float) -> int:
-    """By what whole number a picture is averaged when `shrink` of its px go into one of the crop.
+def _factors(shrink: float) -> tuple[int, int]:
+    """By which whole numbers a picture is averaged, one after the other, when `shrink` of its px make one of the crop.
 
-    The reader first decodes at 1/2, 1/4 or 1/8, then averages by what is left.
+    The first is what the reader's decoder does while it decodes, the second what is left for it to do.
     """
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
-    return reduce * max(1, int(shrink / reduce))
+    return reduce, max(1, int(shrink / reduce))
 
 
-def _sampled(pictures: Tensor, crop_from_picture: npt.NDArray[np.float64], factor: int, size: int) -> Tensor:
+def _sampled(
+    pictures: Tensor, crop_from_picture: npt.NDArray[np.float64], factors: tuple[int, int], size: int
+) -> Tensor:
     """(T, 3, H, W) float to (T, size, size, 3) uint8."""
-    if factor > 1:
-        height, width = pictures.shape[2:]
-        pictures = F.pad(pictures, (0, -width % factor, 0, -height % factor), mode="replicate")
-        pictures = F.avg_pool2d(pictures, factor).round_()
-        enlarged = np.array([[factor, 0, 0.5 * factor - 0.5], [0, factor, 0.5 * factor - 0.5], [0, 0, 1.0]])
-        crop_from_picture = crop_from_picture @ enlarged
+    reduce, average = factors
+    height, width = pictures.shape[2:]
+    if reduce > 1:  # as the decoder does, with a last block that is filled up at the edge
+        pictures = F.pad(pictures, (0, -width % reduce, 0, -height % reduce), mode="replicate")
+        pictures = F.avg_pool2d(pictures, reduce).round_()
+    if average > 1:  # as the reader does, without a last block that is not full
+        pictures = F.avg_pool2d(pictures, average).round_()
+    factor = reduce * average
+    enlarged = np.array([[factor, 0, 0.5 * factor - 0.5], [0, factor, 0.5 * factor - 0.5], [0, 0, 1.0]])
+    crop_from_picture = crop_from_picture @ enlarged
     height, width = pictures.shape[2:]
     picture_from_crop = np.linalg.inv(crop_from_picture)
     edges = np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1.0]])  # at -1 and 1
