@@ -25,8 +25,8 @@ from trace_train.streaming.views import mirror_map
 
 PAGE = Path(__file__).parent.parent / "docs" / "augmentation-synthetic.jpg"
 TITLE = (
-    "SYNTHETIC scene, camera standing still. Left: the first frame as it is shown, with the window of that frame (white)",
-    "and those of the later ones (yellow to red). Then what the network sees of the clip, with the annotated joints.",
+    "SYNTHETIC scene, camera standing still. Left: the first frame as it is shown, with the window of that frame",
+    "(white) and those of the later ones (yellow to red). Then what the network sees, with the annotated joints.",
 )
 INDEX, PEOPLE, HEIGHT, FRAMES, STRIDE = 32, (4,), 480, 10, 4
 BACK = 2.4
