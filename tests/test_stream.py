@@ -143,6 +143,13 @@ def test_decoding_on_the_device_shows_the_same(shards: Path) -> None:
         error = (ours.int() - theirs.int()).abs().float()
         assert float(error.mean()) < (1 if np.allclose(*places, atol=1e-6) else 12)
 
+    stream, plain = (TrainStream(reader, config_of(*EVERYTHING)) for _ in range(2))
+    stream.decoder = decoder
+    for ours_whole, theirs_whole in zip(stream.batches(2, 5), plain.batches(2, 5)):
+        assert ours_whole.refs == theirs_whole.refs and ours_whole.occluded == theirs_whole.occluded
+        assert torch.equal(ours_whole.kp2d, theirs_whole.kp2d) and torch.equal(ours_whole.color, theirs_whole.color)
+        assert float((ours_whole.images.float() - theirs_whole.images).abs().mean()) < 12
+
 
 def test_shares_are_those_among_the_datasets_that_are_there(shards: Path) -> None:
     reader = as_static(ShardReader(shards), "h36m", "penn-action")

@@ -94,7 +94,7 @@ def train(
     }
     writable_folder(run)
     with exclusive(run / ".lock"):
-        state = begin(config, TrainStream(ShardReader(shards), config), layer, run, facts, device, progress)
+        state = begin(config, TrainStream(ShardReader(shards), config, device), layer, run, facts, device, progress)
         waited = loop(state, config, layer, device, progress)
     lines = read_metrics(run)
     return TrainReport(
@@ -192,7 +192,7 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
     progress.begin(f"train {config.preset}", config.steps, "steps")
     progress.advance(state.start)
     with stop_signals() as stopped:
-        batches = state.stream.batches(state.start, config.steps, device=device)
+        batches = state.stream.batches(state.start, config.steps)
         for step in range(state.start, config.steps):
             asked = time.monotonic()
             batch = finish(next(batches).to(device))

@@ -26,7 +26,7 @@ from trace_train.config import Config, DataConfig, Stage
 from trace_train.streaming.augment import plan, whole
 from trace_train.streaming.batch import Batch, LoadedClip, collate
 from trace_train.streaming.buffers import FrameBuffers
-from trace_train.streaming.gpu_decoder import Decoder, choose_decoder
+from trace_train.streaming.gpu_decoder import choose_decoder
 from trace_train.streaming.occluders import load_cutouts
 from trace_train.streaming.views import read_view
 
@@ -57,13 +57,17 @@ def load_clip(reader: ShardReader, ref: ClipRef, size: int, out: Tensor | None =
 class TrainStream:
     """The training batches of a run, from any step on."""
 
-    def __init__(self, reader: ShardReader, config: Config) -> None:
-        """Raises ConfigError when clips cannot be drawn or occluders not be read as the configuration asks."""
-        self.reader, self.config = reader, config
+    def __init__(self, reader: ShardReader, config: Config, device: torch.device = CPU) -> None:
+        """`device`: where the batches go; `data.decode` says whether frames are decoded there.
+
+        Raises ConfigError when clips cannot be drawn, occluders read or frames decoded as the configuration asks.
+        """
+        self.reader, self.config, self.device = reader, config, device
         self.bounds = stage_bounds(config)
         self.notes: list[str] = []
         """What a person should know about how clips are drawn."""
         self.samplers = [self._sampler(number, stage) for number, stage in enumerate(config.stages)]
+        self.decoder = choose_decoder(config.data.decode, device)
         self.cutouts = None if config.data.occluders is None else load_cutouts(config.data.occluders)
 
     def _sampler(self, number: int, stage: Stage) -> ClipSampler:
@@ -93,28 +97,24 @@ class TrainStream:
             drawn.append((epoch, position, sampler.clip(epoch, position)))
         return drawn
 
-    def batches(self, start: int, stop: int, *, device: torch.device = CPU) -> Iterator[Batch]:
-        """The batches of steps start to stop, read ahead for a device; `data.decode` says whether frames are decoded
-        there. Raises ConfigError when they cannot be."""
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """The batches of steps start to stop, read ahead; frames in page-locked memory or already on a GPU."""
         size = self.config.network.input_size
-        decoder = choose_decoder(self.config.data.decode, device)
 
         def batch_of(step: int) -> BatchPlan:
-            loaders = [partial(self._load, decoder, step, *drawn) for drawn in self.positions(step)]
+            loaders = [partial(self._load, step, *drawn) for drawn in self.positions(step)]
             return BatchPlan(loaders=loaders, frames=self.stage_at(step)[1].frames, size=size)
 
-        take = FrameBuffers(pinned=device.type == "cuda").take
-        if decoder is not None:
-            take = partial(torch.empty, dtype=torch.uint8, device=device)
+        take = FrameBuffers(pinned=self.device.type == "cuda").take
+        if self.decoder is not None:
+            take = partial(torch.empty, dtype=torch.uint8, device=self.device)
         yield from read_ahead(map(batch_of, range(start, stop)), self.config.data, take)
 
-    def _load(
-        self, decoder: Decoder | None, step: int, epoch: int, position: int, ref: ClipRef, out: Tensor
-    ) -> LoadedClip:
+    def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
         number, _ = self.stage_at(step)
         generator = np.random.default_rng([self.config.seed, number, epoch, position])
         view = plan(self.reader.annotations(ref), generator, self.config.data)
-        return read_view(self.reader, ref, view, out, decoder=decoder, cutouts=self.cutouts)
+        return read_view(self.reader, ref, view, out, decoder=self.decoder, cutouts=self.cutouts)
 
 
 def stage_bounds(config: Config) -> list[int]:
