@@ -177,3 +177,29 @@ def test_what_is_outside_the_frame_is_not_seen(shards: Path) -> None:
     targets = make_targets(tall, input_size=64, map_size=16, levels=8)
     assert torch.equal(targets.joints2d_mask, known & (batch.kp2d[..., 1] <= 71.5))
     assert 0 < int(targets.joints2d_mask.sum()) < int(known.sum())
+
+
+def test_a_run_goes_on_with_other_processes_and_threads_at_exactly_the_missing_clips(shards: Path) -> None:
+    reader = ShardReader(shards)
+    stages = "stages=[{clips: 6, frames: 2}]"
+    alone = TrainStream(reader, config_of("steps=40", stages))
+    epoch = len(alone.samplers[0])
+    whole = [drawn for step in range(40) for drawn in alone.positions(step)]
+    assert epoch > 60 and len({(e, p) for e, p, _ in whole}) == 240
+    for stopped, ranks, threads in ((1, 2, 1), (17, 3, 2), (23, 6, 4)):
+        settings = config_of("steps=40", stages, f"data.threads={threads}")
+        others = [TrainStream(reader, settings, rank=rank, world_size=ranks) for rank in range(ranks)]
+        seen = whole[: 6 * stopped]
+        for step in range(stopped, 40):
+            dealt = [stream.positions(step) for stream in others]
+            assert {len(part) for part in dealt} == {6 // ranks}
+            seen += sorted((drawn for part in dealt for drawn in part), key=lambda drawn: drawn[:2])
+        assert seen == whole
+    # what they see of a clip is the same too
+    first = next(alone.batches(5, 6))
+    parts = [next(TrainStream(reader, settings, rank=rank, world_size=6).batches(5, 6)) for rank in range(6)]
+    for number, part in enumerate(parts):
+        assert part.refs == first.refs[number : number + 1]
+        assert torch.equal(part.images, first.images[number : number + 1])
+    with pytest.raises(ConfigError, match="6 clips a step cannot be dealt evenly to 4 processes"):
+        TrainStream(reader, settings, world_size=4)

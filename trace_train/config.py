@@ -83,7 +83,7 @@ class Stage(_Part):
     share: float = Field(1.0, gt=0, le=1)
     """Share of all steps."""
     clips: int = Field(6, ge=1)
-    """Clips in a batch."""
+    """Clips in a step, those of all processes together."""
     frames: int = Field(10, ge=1)
     """Frames of a clip."""
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table
+from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table, positions
 from trace_train.config import Config, DataConfig, Stage
 from trace_train.streaming.augment import plan, whole
 from trace_train.streaming.batch import Batch, LoadedClip, collate
@@ -57,12 +57,23 @@ def load_clip(reader: ShardReader, ref: ClipRef, size: int, out: Tensor | None =
 class TrainStream:
     """The training batches of a run, from any step on."""
 
-    def __init__(self, reader: ShardReader, config: Config, device: torch.device = CPU) -> None:
+    def __init__(
+        self, reader: ShardReader, config: Config, device: torch.device = CPU, *, rank: int = 0, world_size: int = 1
+    ) -> None:
         """`device`: where the batches go; `data.decode` says whether frames are decoded there.
 
-        Raises ConfigError when clips cannot be drawn, occluders read or frames decoded as the configuration asks.
+        Of `world_size` processes that train together, each gets its part of every step's clips; what a step sees does
+        not depend on their number. Raises ConfigError when clips cannot be drawn, occluders read or frames decoded as
+        the configuration asks, or when some step has clips that cannot be dealt evenly.
         """
         self.reader, self.config, self.device = reader, config, device
+        self.rank, self.world_size = rank, world_size
+        uneven = [stage.clips for stage in config.stages if stage.clips % world_size]
+        if uneven:
+            raise ConfigError(
+                f"{uneven[0]} clips a step cannot be dealt evenly to {world_size} processes",
+                hint="stages.clips counts the clips of all processes together: give a multiple of their number",
+            )
         self.bounds = stage_bounds(config)
         self.notes: list[str] = []
         """What a person should know about how clips are drawn."""
@@ -87,12 +98,12 @@ class TrainStream:
         return number, self.config.stages[number]
 
     def positions(self, step: int) -> list[tuple[int, int, ClipRef]]:
-        """(epoch, position, clip) of every clip in the batch of a step."""
+        """(epoch, position, clip) of every clip in this process's batch of a step."""
         number, stage = self.stage_at(step)
         first = (step - (self.bounds[number - 1] if number else 0)) * stage.clips
         sampler = self.samplers[number]
         drawn = []
-        for k in range(first, first + stage.clips):
+        for k in positions(first + stage.clips, rank=self.rank, world_size=self.world_size, start=first):
             epoch, position = divmod(k, len(sampler))
             drawn.append((epoch, position, sampler.clip(epoch, position)))
         return drawn
