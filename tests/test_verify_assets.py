@@ -113,6 +113,7 @@ DAMAGES: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "all triangles turned": (lambda p: {"f": p["f"][:, ::-1].copy()}, "f shows the inside"),
     "H36M in the file's order": (h36m_as_in_the_file, "J_regressor_h36m17 puts .*elsewhere"),
     "H36M mirrored": (h36m_mirrored, "J_regressor_h36m17 puts R_Ankle, .*L_Wrist elsewhere"),
+    "H36M empty": (lambda p: {"J_regressor_h36m17": p["J_regressor_h36m17"] * 0}, "J_regressor_h36m17 puts R_Ankle"),
     "no pose directions": (lambda p: {"posedirs": p["posedirs"] * 0}, "posedirs holds only zeros"),
     "shapes in another unit": (shapes_in_millimetres, "shapedirs tears the body apart by the betas"),
     "triangle doubled": (doubled, "f is no closed surface"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,18 +154,23 @@ def _sides(arrays: Arrays, shown: Shown) -> list[Finding]:
         what = f"left and right are exchanged: {wrong} of {len(pairs)} vertex pairs"
         what += f", joints {', '.join(exchanged)}" if exchanged else ""
         found.append(_finding("sides", what))
-    limbs = range(len(LSP_14) - 2)  # what the two call neck and head differs more
-    theirs = np.array([named[LSP_14[limb]] for limb in limbs])
-    far = np.linalg.norm(shown.joints_h36m[limbs] - theirs, axis=1) > H36M_REACH * shown.height
-    turned = (shown.joints_h36m[limbs, 0] - middle) * (theirs[:, 0] - middle) < 0
-    if odd := [LSP_14[limb] for limb in limbs if far[limb] or turned[limb]]:
-        what = (
-            f"puts {', '.join(odd)} elsewhere than J_regressor_extra9 and the joints: is it in the order of the file?"
-        )
-        found.append(_finding("J_regressor_h36m17", what))
+    else:
+        found += _h36m(shown, named)
     if not named["Head_top"][1] > named["Pelvis_SMPL"][1] > max(named["L_Ankle"][1], named["R_Ankle"][1]):
         found.append(_finding("sides", "does not stand upright along y"))
     return found
+
+
+def _h36m(shown: Shown, named: Mapping[str, Array]) -> list[Finding]:
+    """The H36M regressor puts the limbs where the other joints have them."""
+    limbs = LSP_14[:-2]  # what the two call neck and head differs more
+    ours, theirs = shown.joints_h36m[: len(limbs)], np.array([named[limb] for limb in limbs])
+    middle = named["Pelvis_SMPL"][0]
+    far = np.linalg.norm(ours - theirs, axis=1) > H36M_REACH * shown.height
+    turned = (ours[:, 0] - middle) * (theirs[:, 0] - middle) < 0
+    odd = [limb for limb, wrong in zip(limbs, far | turned) if wrong]
+    what = f"puts {', '.join(odd)} elsewhere than the joints of that name: are its rows in the order of the file?"
+    return [_finding("J_regressor_h36m17", what)] if odd else []
 
 
 def _poses(shown: Shown) -> list[Finding]:
