@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
+import fsspec.config
 import pytest
 import torch
 from shard_server import Fault, ShardServer
@@ -76,6 +76,7 @@ def bucket(s3: str, many: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sha
     if not direct.exists("data"):
         direct.mkdir("data")
         direct.put(str(many), "data/hmr/set", recursive=True)
+        direct.chmod("data/hmr/set/index.json", "public-read")
     with ShardServer(upstream=s3) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy

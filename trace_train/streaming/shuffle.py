@@ -35,4 +35,7 @@ def automatic_window(config: Config, reader: ShardReader) -> int:
 
 
 def _drawn(config: Config, dataset: str) -> bool:
-    return config.data.weights is None or config.data.weights.get(dataset, 0.0) > 0
+    data = config.data
+    if data.weights is not None:
+        return data.weights.get(dataset, 0.0) > 0
+    return dataset not in data.datasets or data.datasets[dataset].share != 0
