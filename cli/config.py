@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from . import options
+
+if TYPE_CHECKING:
+    from trace_data.settings import Settings
 
 
 @options.command("config")
@@ -18,7 +24,7 @@ def config(as_json: bool) -> None:
       trace config
       TRACE_ROOT=/data/hmr trace config --json
     """
-    from trace_data.settings import KEYS, load_settings
+    from trace_data.settings import FOLDERS, KEYS, load_settings
 
     from . import render
 
@@ -28,14 +34,29 @@ def config(as_json: bool) -> None:
             {
                 "home": settings.home,
                 "settings": {
-                    key: {"folder": settings.values.get(key), "from": settings.origin.get(key)} for key in KEYS
+                    key: {
+                        "folder" if key in FOLDERS else "value": _value(settings, key),
+                        "from": settings.origin.get(key),
+                    }
+                    for key in KEYS
                 },
             }
         )
         return
     rows = []
     for key, meaning in KEYS.items():
-        folder = settings.values.get(key)
-        state = "not set" if folder is None else "exists" if folder.is_dir() else "not there yet"
-        rows.append((key, str(folder or "–"), state, settings.origin.get(key, "–"), meaning))
-    render.table(("setting", "folder", "state", "from", "meaning"), rows)
+        value = _value(settings, key)
+        if isinstance(value, Path):
+            state = "exists" if value.is_dir() else "not there yet"
+        else:
+            state = "not set" if value is None else ""
+        rows.append((key, str(value or "–"), state, settings.origin.get(key, "–"), meaning))
+    render.table(("setting", "value", "state", "from", "meaning"), rows)
+
+
+def _value(settings: Settings, key: str) -> Path | str | None:
+    """What a setting says; a URL without its secrets."""
+    from trace_data.shards.address import shown
+
+    value = settings.values.get(key)
+    return shown(value) if isinstance(value, str) else value

@@ -16,7 +16,16 @@ from . import options
 @click.option("--split", type=click.Choice(options.SPLITS), default="test", show_default=True, help="Which split.")
 @click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Score every so many frames.")
 @options.json
-def evaluate(run: Path, shards: Path | None, packs: Path | None, split: str, every: int, as_json: bool) -> None:
+def evaluate(
+    run: Path,
+    shards: Path | str | None,
+    cache: Path | None,
+    cache_size: str | None,
+    packs: Path | None,
+    split: str,
+    every: int,
+    as_json: bool,
+) -> None:
     """Score RUN (its last checkpoint) or one checkpoint folder on a split, beside the best constant predictors.
 
     \b
@@ -33,7 +42,7 @@ def evaluate(run: Path, shards: Path | None, packs: Path | None, split: str, eve
     with render.Display() as progress:
         report = score(
             run,
-            shards=options.folder("shards", shards),
+            shards=options.store(shards, cache, cache_size, progress),
             packs=options.folder("packs", packs),
             split=split,
             every=every,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from trace_data.progress import Progress
+    from trace_data.shards.store import Store
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 """Click settings of every command."""
@@ -47,6 +51,13 @@ class AnyPath(click.Path):
         return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
 
 
+class Place(AnyPath):
+    """A folder, or a URL as it stands."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
 def _folder(flag: str, text: str, **settings: Any) -> Decorator[Any]:
     return click.option(flag, type=AnyPath(file_okay=False), help=text, **settings)
 
@@ -61,7 +72,6 @@ source: Decorator[Any] = click.option(
     help="File, zip or folder with body models as downloaded; repeatable [setting sources].",
 )
 packs: Decorator[Any] = _folder("--packs", "Folder of prepared body models [setting packs].")
-shards: Decorator[Any] = _folder("--shards", "Folder of built shards [setting shards].")
 limit: Decorator[Any] = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first so many sequences of each split, for a quick look."
 )
@@ -74,6 +84,22 @@ jobs: Decorator[Any] = click.option(
 )
 force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace what the output folder holds.")
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+
+def shards(function: Function) -> Function:
+    """`--shards`, and for those behind a URL `--cache` and `--cache-size`: what `store` takes."""
+    place = click.option(
+        "--shards",
+        metavar="DIR|URL",
+        type=Place(file_okay=False),
+        help="Folder or URL of built shards [setting shards].",
+    )
+    cache = _folder("--cache", "Folder that keeps the shards of a URL [setting cache].")
+    size = click.option(
+        "--cache-size", metavar="SIZE", help="How much of them it may keep, as in 200GB [setting cache_size]."
+    )
+    wrapped: Function = place(cache(size(function)))
+    return wrapped
 
 
 def out(text: str, *, default: str | None = None) -> Decorator[Any]:
@@ -99,6 +125,20 @@ def folder(key: str, given: Path | None = None) -> Path:
     from trace_data.settings import load_settings
 
     return load_settings().folder(key, given)
+
+
+def store(shards: Path | str | None, cache: Path | None, cache_size: str | None, progress: Progress) -> Store:
+    """The shards that the options of `shards` name. Raises ConfigError, OutputError."""
+    from trace_data.settings import load_settings
+    from trace_data.shards.store import open_store
+
+    settings = load_settings()
+    return open_store(
+        settings.place("shards", shards),
+        cache=settings.folder("cache", cache),
+        cache_bytes=settings.cache_bytes(cache_size),
+        progress=progress,
+    )
 
 
 def body_sources(given: Sequence[Path]) -> list[Path]:

@@ -27,7 +27,9 @@ def train(
     context: click.Context,
     preset: str,
     assignments: tuple[str, ...],
-    shards: Path | None,
+    shards: Path | str | None,
+    cache: Path | None,
+    cache_size: str | None,
     packs: Path | None,
     out: Path | None,
     resume: Path | None,
@@ -42,6 +44,7 @@ def train(
     Examples:
       trace train                                  the published size, on a GPU
       trace train --config debug                   a small network on the CPU
+      trace train --shards s3://bucket/shards --cache /scratch/cache --cache-size 500GB
       trace train --config debug --set steps=2400 --set optim.lr=0.001
       trace train --resume ~/.trace/runs/2026-11-22-debug
     """
@@ -62,7 +65,7 @@ def train(
     with render.Display() as progress:
         report = run_training(
             config,
-            shards=options.folder("shards", shards),
+            shards=options.store(shards, cache, cache_size, progress),
             packs=options.folder("packs", packs),
             run=run,
             resume=resume is not None,

@@ -1,5 +1,6 @@
 """Which clip comes when, against brute force."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.index import SequenceEntry, ShardIndex
-from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table, permuted, positions, runs_of
+from trace_data.shards.permutation import permuted
+from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table, positions, runs_of
 from trace_data.shards.writer import id_runs
 
 
@@ -134,6 +136,88 @@ def test_weights_set_the_shares_and_no_clip_repeats_before_all_have_come() -> No
         ClipSampler(given, seed=0, weights={"other": 1.0})
     with pytest.raises(ConfigError, match="long enough"):
         ClipSampler({}, seed=0)
+
+
+def sharded(*frames: int, first: int = 0) -> ClipTable:
+    """A table of one sequence a shard, with so many frames each."""
+    everybody = [np.ones((1, n), bool) for n in frames]
+    entries = [
+        replace(entry(np.arange(n), usable), shard=first + i) for i, (n, usable) in enumerate(zip(frames, everybody))
+    ]
+    return clip_table(index_of(*entries), length=2, strides=[1], split="train")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_window_deals_every_clip_once_a_turn_from_few_shards(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    given = {
+        name: sharded(*rng.integers(1, 20, int(rng.integers(1, 12))).tolist(), 9, first=100 * i)
+        for i, name in enumerate("abc"[: 1 + seed % 3])
+    }
+    window = int(rng.integers(1, 6))
+    weights = {name: float(rng.integers(1, 4)) for name in given} if seed % 2 else None
+    sampler = ClipSampler(given, seed=seed, weights=weights, window=window)
+    draws = [[(epoch, p) for p in range(len(sampler))] for epoch in range(4)]
+    # asked in another order, from another sampler, it is the same: nothing is remembered that matters
+    asked = rng.permutation(4 * len(sampler)).tolist()
+    other = ClipSampler(given, seed=seed, weights=weights, window=window)
+    flat = [pair for epoch in draws for pair in epoch]
+    again = {i: other.clip(*flat[i]) for i in asked}
+    dealt: dict[str, list[tuple[int, ClipRef]]] = {name: [] for name in given}
+    for i, (epoch, position) in enumerate(flat):
+        ref, (name, _) = sampler.clip(epoch, position), sampler._hand(position)
+        assert again[i] == ref
+        dealt[name].append((i, ref))
+    for name, table in given.items():
+        everything = sorted(clips(table), key=repr)
+        refs = [ref for _, ref in dealt[name]]
+        for turn in range(len(refs) // len(table)):
+            part = refs[turn * len(table) : (turn + 1) * len(table)]
+            assert sorted(part, key=repr) == everything
+            shards = [ref.sequence for ref in part]  # one sequence a shard
+            spans = {s: (shards.index(s), len(shards) - 1 - shards[::-1].index(s)) for s in set(shards)}
+            active = [sum(first <= at <= last for first, last in spans.values()) for at in range(len(part))]
+            assert max(active) <= window, "groups do not mix, so only a border adds a second one"
+        if len(table) > 40 and len(refs) > 2 * len(table):
+            assert refs[: len(table)] != refs[len(table) : 2 * len(table)]
+
+
+def test_tables_of_a_window_take_turns_evenly() -> None:
+    given = {"a": sharded(31, 31), "b": sharded(31, first=10), "c": sharded(11, first=20)}
+    sampler = ClipSampler(given, seed=0, window=1)
+    names = [sampler._hand(p)[0] for p in range(len(sampler))]
+    assert (names.count("a"), names.count("b"), names.count("c")) == (60, 30, 10)
+    for begin in range(0, 90, 10):
+        part = names[begin : begin + 10]
+        assert 5 <= part.count("a") <= 7 and 2 <= part.count("b") <= 4 and part.count("c") <= 2
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_upcoming_shards_come_in_the_order_in_which_they_are_needed(window: int) -> None:
+    given = {"a": sharded(*[12] * 9), "b": sharded(*[7] * 5, first=50), "c": sharded(13, 13, first=80)}
+    firsts = {"a": 0, "b": 50, "c": 80}
+    sampler = ClipSampler(given, seed=4, window=window)
+    for epoch, position in ((0, 0), (0, 40), (2, 100), (1, len(sampler) - 1)):
+        needed: dict[int, int] = {}
+        for number in range(3 * len(sampler)):
+            later, at = divmod(position + number, len(sampler))
+            shard = firsts[sampler._hand(at)[0]] + sampler.clip(epoch + later, at).sequence
+            needed.setdefault(shard, number)
+        soon = sampler.upcoming_shards(epoch, position, 16)
+        assert set(soon) == set(needed) == {*range(9), *range(50, 55), 80, 81}
+        assert sampler.upcoming_shards(epoch, position, 5) == soon[:5]
+        if window == 1:  # each shard is a group of its own, so its first clip comes when the group begins
+            begins = [needed[shard] for shard in soon]
+            rarest = 8  # positions from one clip of the smallest table to the next
+            assert np.diff(begins).min() > -rarest and min(begins[:3]) == 0, begins
+    with pytest.raises(ConfigError, match="window of 0"):
+        ClipSampler(given, seed=0, window=0)
+
+
+def test_upcoming_shards_without_a_window_are_those_of_the_next_clips() -> None:
+    sampler = ClipSampler({"a": sharded(*[12] * 9, first=20)}, seed=4)
+    following = [20 + sampler.clip((95 + i) // 99, (95 + i) % 99).sequence for i in range(12)]
+    assert sampler.upcoming_shards(0, 95, 3) == list(dict.fromkeys(following))[:3]
 
 
 def test_ends_are_errors() -> None:

@@ -6,6 +6,7 @@ Order: command-line option > environment `TRACE_*` > `./trace.toml` > `$TRACE_HO
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,33 +20,49 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-KEYS = {
+FOLDERS = {
     "sources": "folder of body-model files as downloaded",
     "packs": "folder of prepared body models (.pth)",
     "root": "folder that holds the datasets",
-    "shards": "folder of built shards",
+    "shards": "folder or URL of built shards",
     "runs": "folder of training runs",
     "cache": "folder for caches that may be deleted at any time",
 }
-"""Every setting and what it names; `root` has no default."""
+"""Settings that name a folder, and which; `root` has no default."""
+KEYS = {**FOLDERS, "cache_size": "bytes of a URL's shards that the cache may hold, as in 200GB"}
+"""Every setting and what it names."""
+CACHE_SIZE = "200GB"
+"""Default of `cache_size`."""
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Resolved folders, and where each came from."""
+    """Resolved settings, and where each came from."""
 
     home: Path
     """`$TRACE_HOME`, default `~/.trace`."""
-    values: Mapping[str, Path]
-    """Setting name to folder."""
+    values: Mapping[str, Path | str]
+    """Setting name to folder; to text for `cache_size` and for shards behind a URL."""
     origin: Mapping[str, str]
     """Setting name to the file, variable or word `default` that set it."""
 
     def folder(self, key: str, given: Path | None = None) -> Path:
         """The folder for `key`: the command-line option when given, else the setting.
 
-        Raises ConfigError when neither exists (only `root` has no default).
+        Raises ConfigError when neither exists (only `root` has no default), or it is a URL.
         """
+        found = self.place(key, given)
+        if isinstance(found, str):
+            raise ConfigError(
+                f"the setting {key} is a URL, and a folder on this machine is needed here",
+                where=self.origin[key],
+                hint="name one on the command line",
+            )
+        return found
+
+    def place(self, key: str, given: Path | str | None = None) -> Path | str:
+        """The folder or URL for `key`, as `folder` finds it."""
         if given is not None:
             return given
         if key in self.values:
@@ -55,20 +72,26 @@ class Settings:
             hint=f'give --{key} DIR, set TRACE_{key.upper()}, or write {key} = "DIR" into {self.home}/config.toml',
         )
 
+    def cache_bytes(self, given: str | None = None) -> int:
+        """The bound of the cache: the command-line option when given, else the setting. Raises ConfigError."""
+        where = "--cache-size" if given is not None else f"cache_size from {self.origin['cache_size']}"
+        return parse_bytes(given if given is not None else str(self.values["cache_size"]), where=where)
+
 
 def load_settings(environment: Mapping[str, str] | None = None, working_folder: Path | None = None) -> Settings:
     """Read the configuration files and environment. Raises ConfigError on an unknown key or a file that is no TOML."""
     env = os.environ if environment is None else environment
     home = Path(env.get("TRACE_HOME", "~/.trace")).expanduser()
-    values: dict[str, Path] = {key: home / key for key in KEYS if key != "root"}
+    values: dict[str, Path | str] = {key: home / key for key in FOLDERS if key != "root"}
+    values["cache_size"] = CACHE_SIZE
     origin = dict.fromkeys(values, "default")
     for file in (home / "config.toml", (working_folder or Path.cwd()) / "trace.toml"):
         for key, value in _read(file).items():
-            values[key] = (file.parent / Path(value).expanduser()).resolve()
+            values[key] = _value(key, value, file.parent)
             origin[key] = str(file)
     for key in KEYS:
         if text := env.get(f"TRACE_{key.upper()}"):
-            values[key] = Path(text).expanduser()
+            values[key] = _value(key, text, None)
             origin[key] = f"TRACE_{key.upper()}"
     return Settings(home=home, values=values, origin=origin)
 
@@ -89,5 +112,24 @@ def _read(file: Path) -> dict[str, str]:
                 hint=f"settings are {', '.join(KEYS)}",
             )
         if not isinstance(value, str):
-            raise ConfigError(f"{key} is {value!r}, expected the name of a folder in quotes", where=file)
+            expected = "the name of a folder" if key in FOLDERS else "a size as in 200GB"
+            raise ConfigError(f"{key} is {value!r}, expected {expected} in quotes", where=file)
     return found
+
+
+def _value(key: str, text: str, beside: Path | None) -> Path | str:
+    """A setting from its text; a file's folders are relative to the file."""
+    if key not in FOLDERS or (key == "shards" and "://" in text):
+        return text
+    folder = Path(text).expanduser()
+    return folder if beside is None else (beside / folder).resolve()
+
+
+def parse_bytes(text: str, *, where: str) -> int:
+    """`200GB`, `1.5 TiB` or `5000000` as a number of bytes. Raises ConfigError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
+    unit = UNITS.get(found[2].upper() or "B") if found else None
+    size = int(float(found[1]) * unit) if found and unit else 0
+    if size < 1:
+        raise ConfigError(f"{text!r} is no size", where=where, hint="write it as in 200GB, 1.5TB or 500MiB")
+    return size

@@ -138,6 +138,9 @@ class DataConfig(_Part):
     """Folder of RGBA cut-outs to take objects from; None draws textured shapes."""
     decode: Literal["auto", "cpu", "gpu"] = "auto"
     """Where frames are decoded and cropped; `auto` is `gpu` where CUDA and nvJPEG (through torchvision) are there."""
+    shuffle_window: int | None = Field(None, ge=0)
+    """Shards of each dataset whose clips are mixed at a time; 0 mixes all clips. None chooses: 0 for a folder, for a
+    URL as many as fit half of its cache, at most 32 in all. A run keeps what it began with."""
     threads: int = Field(2, ge=1)
     """Threads that read and decode."""
     prefetch: int = Field(4, ge=1)

@@ -23,6 +23,8 @@ from trace_train.streaming.batch import LoadedClip, collate
 
 FRAMES = 1000
 """Training frames the constants are fitted on, evenly spread."""
+SHARDS = 16
+"""Shards they come from, evenly spread too: a training split behind a URL is not fetched whole to score a network."""
 MEAN_POSE = "mean pose"
 MEAN_POSE_IN_CAMERA = "mean pose in the camera"
 
@@ -47,9 +49,10 @@ class ConstantPredictor:
         if not refs:
             raise ConfigError(
                 "these shards have no training split, on which the constant predictors are fitted",
-                where=reader.folder,
+                where=reader.store.where,
                 hint="trace build-shards --split train --split test",
             )
+        reader.prefetch(refs)
         people = [_people(reader, refs[i : i + 64], layers) for i in range(0, len(refs), 64)]
         joints, upright, joints2d, root = (
             np.concatenate([getattr(p, name).cpu().double().numpy() for p in people])
@@ -74,10 +77,13 @@ class ConstantPredictor:
 
 
 def _spread(reader: ShardReader) -> list[ClipRef]:
+    shards = sorted({entry.shard for entry in reader.index.sequences if entry.split == "train"})
+    count = min(SHARDS, len(shards))
+    chosen = {shards[i * len(shards) // count] for i in range(count)}
     frames = [
         (row, start)
         for row, entry in enumerate(reader.index.sequences)
-        if entry.split == "train"
+        if entry.split == "train" and entry.shard in chosen
         for start in range(entry.frames)
     ]
     step = max(1, len(frames) // FRAMES)

@@ -18,6 +18,7 @@ from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import GENDERS, ClipRef
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
+from trace_data.shards.store import Store, as_store
 from trace_train import metrics
 from trace_train.annotated import Annotated, annotated
 from trace_train.body_layer import BodyLayer
@@ -34,6 +35,8 @@ MODEL = "model"
 MISS_MM = 150.0
 """Error that a missed person counts in the penalised MPJPE (evaluation.md 1.3)."""
 FRAMES_AT_ONCE = 16
+FRAMES_AHEAD = 4096
+"""Coming frames whose shards are fetched, where shards have to be fetched: about two of them."""
 
 MEASURES = (
     ("mpjpe", "MPJPE", "mm", 1, 1.0),
@@ -100,7 +103,7 @@ class EvalReport:
 def evaluate(
     path: Path,
     *,
-    shards: Path,
+    shards: Path | str | Store,
     packs: Path,
     split: str = "test",
     every: int = 1,
@@ -113,8 +116,9 @@ def evaluate(
     """
     checkpoint = open_checkpoint(path)
     network, layers, device = load(checkpoint, packs)
-    check_index(shards)
-    reader = ShardReader(shards)
+    store = as_store(shards)
+    check_index(store)
+    reader = ShardReader(store)
     refs = frames_of(reader, split, every)
     result = checkpoint.folder.parent.parent / f"evaluation-{split}-{checkpoint.step:08d}.json"
     writable_folder(result.parent)  # found out now rather than after the work
@@ -173,7 +177,8 @@ def frames_of(reader: ShardReader, split: str, every: int) -> list[ClipRef]:
     ]
     if not refs:
         raise ConfigError(
-            f"these shards have no split {split!r}, they have {', '.join(reader.index.splits)}", where=reader.folder
+            f"these shards have no split {split!r}, they have {', '.join(reader.index.splits)}",
+            where=reader.store.where,
         )
     return refs
 
@@ -181,9 +186,13 @@ def frames_of(reader: ShardReader, split: str, every: int) -> list[ClipRef]:
 def _batches(reader: ShardReader, refs: Sequence[ClipRef], checkpoint: Checkpoint) -> Iterator[Batch]:
     size, data = checkpoint.config.network.input_size, checkpoint.config.data
     # frames of one batch must share their size only after letter-boxing, so any mix will do
-    groups = [refs[i : i + FRAMES_AT_ONCE] for i in range(0, len(refs), FRAMES_AT_ONCE)]
-    plans = (BatchPlan(loaders=[partial(load_clip, reader, r, size) for r in g], frames=1, size=size) for g in groups)
-    yield from read_ahead(plans, data)
+
+    def plan(begin: int) -> BatchPlan:
+        reader.prefetch(refs[begin : begin + FRAMES_AHEAD])
+        loaders = [partial(load_clip, reader, ref, size) for ref in refs[begin : begin + FRAMES_AT_ONCE]]
+        return BatchPlan(loaders=loaders, frames=1, size=size)
+
+    yield from read_ahead(map(plan, range(0, len(refs), FRAMES_AT_ONCE)), data)
 
 
 class _Tally:

@@ -11,6 +11,7 @@ import torch
 from trace_data.drawing import MESH, contact_sheet, draw_mesh, draw_skeleton
 from trace_data.schema.clip import ClipAnnotations, ClipRef
 from trace_data.shards.reader import ShardReader
+from trace_data.shards.store import Store
 from trace_train.body_layer import BodyLayer
 from trace_train.camera import FOCAL
 from trace_train.checkpoint import open_checkpoint
@@ -32,7 +33,7 @@ SIZE = 320
 
 @torch.inference_mode()
 def comparison_sheet(
-    run: Path, *, shards: Path, packs: Path, split: str, count: int = 8, threshold: float = 0.2
+    run: Path, *, shards: Path | str | Store, packs: Path, split: str, count: int = 8, threshold: float = 0.2
 ) -> Picture:
     """A contact sheet of `count` frames of a split, from different sequences spread evenly over it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,8 @@ from trace_data.errors import InterruptedRun, OutputError, TrainingDiverged
 from trace_data.output import exclusive, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index, sha256_of
-from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.reader import ShardReader
+from trace_data.shards.store import Store, as_store
 from trace_train import checkpoint as checkpoints
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network, choose_device, start_from_means, uses_bf16
@@ -29,6 +30,7 @@ from trace_train.optim import AveragedWeights, build_optimizer, learning_rate
 from trace_train.runlog import RunLog, read_metrics
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
+from trace_train.streaming.shuffle import with_shuffle_window
 from trace_train.streaming.stream import TrainStream
 from trace_train.targets import Targets, make_targets
 
@@ -64,7 +66,7 @@ class TrainReport:
 def train(
     config: Config,
     *,
-    shards: Path,
+    shards: Path | str | Store,
     packs: Path,
     run: Path,
     resume: bool = False,
@@ -84,17 +86,20 @@ def train(
             where=run,
             hint=f"trace train --resume {run}  goes on with the run in it; --out names another folder",
         )
-    index = check_index(shards)
+    store = as_store(shards)
+    index = check_index(store)
+    reader = ShardReader(store)
+    config = with_shuffle_window(config, reader)
     layer = body_layers(packs)["neutral"].to(device)
     facts = {
-        "shards": str(shards),
-        "shards_sha256": sha256_of(shards / INDEX_FILE),
+        "shards": store.where,
+        "shards_sha256": hashlib.sha256(store.read_index()).hexdigest(),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
         "synthetic": index.synthetic,
     }
     writable_folder(run)
     with exclusive(run / ".lock"):
-        state = begin(config, TrainStream(ShardReader(shards), config, device), layer, run, facts, device, progress)
+        state = begin(config, TrainStream(reader, config, device), layer, run, facts, device, progress)
         waited = loop(state, config, layer, device, progress)
     lines = read_metrics(run)
     return TrainReport(

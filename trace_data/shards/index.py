@@ -17,6 +17,7 @@ import numpy.typing as npt
 from trace_data.errors import OutputError, ShardError
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.layout import FORMAT_VERSION, INDEX_FILE
+from trace_data.shards.store import LocalStore, Store, as_store
 
 Run = tuple[int, int]
 
@@ -96,9 +97,10 @@ class BadSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardIndex:
-    """Everything in `index.json`, and the folder it stands in."""
+    """Everything in `index.json`, and where it stands."""
 
-    folder: Path
+    folder: Path | str
+    """Its folder, or the URL of that as it may be shown."""
     shards: tuple[ShardEntry, ...]
     sequences: tuple[SequenceEntry, ...]
     bad: tuple[BadSequence, ...]
@@ -140,7 +142,7 @@ def save_index(index: ShardIndex) -> None:
         "format_version": FORMAT_VERSION,
         **{key: value for key, value in dataclasses.asdict(index).items() if key != "folder"},
     }
-    write_json(index.folder / INDEX_FILE, content)
+    write_json(Path(index.folder) / INDEX_FILE, content)
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
@@ -157,30 +159,26 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
         raise OutputError(f"cannot be written: {error.strerror}", where=file) from error
 
 
-def load_index(folder: Path) -> ShardIndex:
-    """Read `index.json`. Raises ShardError when it is missing, malformed, or of another format version."""
-    file = folder / INDEX_FILE
+def load_index(location: Path | str | Store) -> ShardIndex:
+    """Read `index.json` of a folder, URL or store. Raises ShardError when it is missing, malformed, or of another
+    format version."""
+    store = as_store(location)
+    file = store.name(INDEX_FILE)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ShardError(
-            "there are no finished shards here (index.json is written last and is missing)",
-            where=folder,
-            hint=f"trace build-shards --out {folder}  (it continues where it stopped)",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ShardError(f"cannot be read: {error}", where=file, hint=rebuild_command(folder)) from error
+        values = json.loads(store.read_index().decode("utf-8"))
+    except ValueError as error:
+        raise ShardError(f"cannot be read: {error}", where=file, hint=store.mend) from error
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != FORMAT_VERSION:
         raise ShardError(
             f"shard format {version}, expected {FORMAT_VERSION}",
             where=file,
-            hint=rebuild_command(folder) + " --force" if not isinstance(version, int) or version < FORMAT_VERSION else
+            hint=f"{store.mend} --force" if not isinstance(version, int) or version < FORMAT_VERSION else
             "update the project: pip install --upgrade trace-5d",
         )  # fmt: skip
     try:
         return ShardIndex(
-            folder=folder,
+            folder=store.where,
             shards=tuple(ShardEntry(**entry) for entry in values["shards"]),
             sequences=tuple(sequence_from_json(entry) for entry in values["sequences"]),
             bad=tuple(BadSequence(**entry) for entry in values["bad"]),
@@ -188,23 +186,20 @@ def load_index(folder: Path) -> ShardIndex:
             provenance=values["provenance"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ShardError(f"malformed index: {error!r}", where=file, hint=rebuild_command(folder)) from error
+        raise ShardError(f"malformed index: {error!r}", where=file, hint=store.mend) from error
 
 
-def rebuild_command(folder: Path) -> str:
-    """The command that mends a folder of shards."""
-    return f"run the build again, it redoes only what is damaged: trace build-shards --root DIR --out {folder}"
-
-
-def check_index(folder: Path, *, hashes: bool = False, progress: Progress = SILENT) -> ShardIndex:
+def check_index(location: Path | str | Store, *, hashes: bool = False, progress: Progress = SILENT) -> ShardIndex:
     """The index, after making sure that every shard is there with its length, and its SHA-256 with `hashes`.
 
-    Raises ShardError that names the first shard that is missing, cut short or changed.
+    With `hashes` all shards of a URL are fetched. Raises ShardError that names the first shard that is missing, cut
+    short or changed.
     """
-    index = load_index(folder)
+    store = as_store(location)
+    index = load_index(store)
     progress.begin("verify shards", len(index.shards), "shards")
-    for entry in index.shards:
-        check_shard(folder, entry, hashes=hashes)
+    for entry, size in zip(index.shards, store.sizes(index.shards)):
+        _check(store, entry, size, hashes=hashes)
         progress.advance(detail=entry.file)
     progress.end(f"{len(index.shards)} shards, {sum(entry.bytes for entry in index.shards):,} bytes")
     return index
@@ -212,20 +207,17 @@ def check_index(folder: Path, *, hashes: bool = False, progress: Progress = SILE
 
 def check_shard(folder: Path, entry: ShardEntry, *, hashes: bool) -> None:
     """Compare one shard file with its entry. Raises ShardError."""
-    file = folder / entry.file
-    try:
-        found = file.stat().st_size
-    except OSError as error:
-        raise ShardError(f"the shard is missing: {error.strerror}", where=file, hint=rebuild_command(folder)) from error
-    if found != entry.bytes:
+    store = LocalStore(folder)
+    _check(store, entry, store.sizes([entry])[0], hashes=hashes)
+
+
+def _check(store: Store, entry: ShardEntry, size: int | None, *, hashes: bool) -> None:
+    where = store.name(entry.file)
+    if size is not None and size != entry.bytes:
+        raise ShardError(f"the shard has {size:,} bytes, expected {entry.bytes:,}", where=where, hint=store.mend)
+    if hashes and (digest := sha256_of(store.file(entry))) != entry.sha256:
         raise ShardError(
-            f"the shard has {found:,} bytes, expected {entry.bytes:,}", where=file, hint=rebuild_command(folder)
-        )
-    if hashes and (digest := sha256_of(file)) != entry.sha256:
-        raise ShardError(
-            f"the content changed: SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…",
-            where=file,
-            hint=rebuild_command(folder),
+            f"the content changed: SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…", where=where, hint=store.mend
         )
 
 

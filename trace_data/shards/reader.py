@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, ShardError
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
-from trace_data.shards.index import ShardEntry, check_shard, load_index, rebuild_command
+from trace_data.shards.index import ShardEntry, load_index
 from trace_data.shards.layout import (
     FORMAT,
     FORMAT_VERSION,
@@ -26,6 +26,7 @@ from trace_data.shards.layout import (
     PEOPLE_OFFSET,
 )
 from trace_data.shards.levels import level_for
+from trace_data.shards.store import CACHE_BYTES, Store, open_store
 from trace_data.shards.view import view
 
 
@@ -41,9 +42,10 @@ class _Place:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Shard:
     """A shard's table of contents. Files are opened anew for each read: nothing to share between processes or
-    threads, no limit on the number of shards, and a file replaced or cut meanwhile is noticed."""
+    threads, no limit on the number of shards, a file replaced or cut meanwhile is noticed, and one that the cache of a
+    URL has given up is fetched again."""
 
-    file: Path
+    store: Store
     entry: ShardEntry
     places: Mapping[str, _Place]
     frame_offset: npt.NDArray[np.int64]
@@ -54,15 +56,22 @@ class _Shard:
 
 
 class ShardReader:
-    """Random access to the clips of a folder of shards.
+    """Random access to the clips of a folder or URL of shards.
 
     Picklable; in every process it opens a shard when it is first asked for it. Safe to use from several threads.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Raises ShardError when the folder holds no finished shards."""
-        self.folder = Path(folder)
-        self.index = load_index(self.folder)
+    def __init__(
+        self, location: Path | str | Store, *, cache: Path | None = None, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        """`cache`, `cache_bytes`: local folder for the shards of a URL and its bound, see `store.open_store`.
+
+        Raises ShardError when there are no finished shards, ConfigError for a URL without cache.
+        """
+        if isinstance(location, Path | str):
+            location = open_store(location, cache=cache, cache_bytes=cache_bytes)
+        self.store = location
+        self.index = load_index(self.store)
         self._shards: dict[int, _Shard] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,11 +82,17 @@ class ShardReader:
         """Whether anything in these shards comes from the sample world."""
         return self.index.synthetic
 
+    def prefetch(self, refs: Sequence[ClipRef]) -> None:
+        """Fetch the shards of clips that will be read in this order in the background, if they have to be fetched."""
+        if self.store.remote:
+            shards = dict.fromkeys(self.index.sequences[ref.sequence].shard for ref in refs)
+            self.store.prefetch([self.index.shards[shard] for shard in shards])
+
     def annotations(self, ref: ClipRef) -> ClipAnnotations:
         """What is known of the clip; its people are those present in at least one of its frames. Raises ShardError."""
         entry, shard, frames = self._locate(ref)
         first, last = int(frames[0]), int(frames[-1])
-        with shard.file.open("rb", buffering=0) as stream:
+        with self.store.open(shard.entry) as stream:
             per_frame = {
                 name: _read(shard, stream.fileno(), name, first, last + 1)[frames - first] for name in FRAME_COLUMNS
             }
@@ -127,7 +142,7 @@ class ShardReader:
         One read of the file where frames are adjacent. Raises ShardError.
         """
         _, shard, frames = self._locate(ref)
-        with shard.file.open("rb", buffering=0) as stream:
+        with self.store.open(shard.entry) as stream:
             return _encoded(shard, stream.fileno(), level, frames)
 
     def stored(self, ref: ClipRef, side: float, size: int) -> tuple[list[bytes], npt.NDArray[np.float64]]:
@@ -138,7 +153,7 @@ class ShardReader:
         entry, shard, frames = self._locate(ref)
         scales = shard.frame_size[:, frames] / np.array([entry.width, entry.height])  # level, frame, axis
         level = level_for(scales.min(axis=(1, 2)).tolist(), side, size)
-        with shard.file.open("rb", buffering=0) as stream:
+        with self.store.open(shard.entry) as stream:
             return _encoded(shard, stream.fileno(), level, frames), scales[level]
 
     def frames(
@@ -162,8 +177,8 @@ class ShardReader:
             except AnnotationError as error:
                 raise ShardError(
                     f"frame {ref.start + t * ref.stride} of {entry.key} does not decode: {error.message}",
-                    where=shard.file,
-                    hint=rebuild_command(self.folder),
+                    where=self.store.name(shard.entry.file),
+                    hint=self.store.mend,
                 ) from error
         return out, maps
 
@@ -174,7 +189,7 @@ class ShardReader:
         if ref.start < 0 or ref.length < 1 or ref.stride < 1 or end >= entry.frames:
             raise IndexError(f"{ref} leaves {entry.key}, which has {entry.frames} frames")
         if entry.shard not in self._shards:
-            self._shards[entry.shard] = _open(self.folder, self.index.shards[entry.shard])
+            self._shards[entry.shard] = _open(self.store, self.index.shards[entry.shard])
         frames = entry.first_frame + ref.start + ref.stride * np.arange(ref.length, dtype=np.int64)
         return entry, self._shards[entry.shard], frames
 
@@ -202,37 +217,41 @@ def _pread(shard: _Shard, descriptor: int, count: int, at: int) -> bytes:
     if len(data) != count:  # Linux gives at most 2 GiB a call, far above a clip: short means that the file was cut
         raise ShardError(
             f"the shard has {os.fstat(descriptor).st_size:,} bytes, expected {shard.entry.bytes:,}",
-            where=shard.file,
-            hint=rebuild_command(shard.file.parent),
+            where=shard.store.name(shard.entry.file),
+            hint=shard.store.mend,
         )
     return data
 
 
-def _open(folder: Path, entry: ShardEntry) -> _Shard:
+def _open(store: Store, entry: ShardEntry) -> _Shard:
     """Read a shard's table of contents. Raises ShardError when the file is not the one the index describes."""
-    check_shard(folder, entry, hashes=False)
-    file = folder / entry.file
-    try:
-        with h5py.File(file, "r") as content:
-            label = (bytes(content.attrs["format"]).decode(), int(content.attrs["format_version"]))
-            if label != (FORMAT, FORMAT_VERSION):
-                raise ShardError(
-                    f"format {label}, expected {(FORMAT, FORMAT_VERSION)}", where=file, hint=rebuild_command(folder)
-                )
-            names = (FRAME_BYTES, *FRAME_COLUMNS, *PEOPLE_COLUMNS)
-            places = {
-                name: _Place(
-                    at=content[name].id.get_offset() or 0, dtype=content[name].dtype, shape=content[name].shape
-                )
-                for name in names
-            }
-            return _Shard(
-                file=file,
-                entry=entry,
-                places=places,
-                frame_offset=content[FRAME_OFFSET][:],
-                frame_size=content[FRAME_SIZE][:],
-                people_offset=content[PEOPLE_OFFSET][:],
-            )
-    except (OSError, KeyError, ValueError) as error:
-        raise ShardError(f"not readable as a shard: {error}", where=file, hint=rebuild_command(folder)) from error
+    where = store.name(entry.file)
+    with store.open(entry) as stream:
+        found = os.fstat(stream.fileno()).st_size
+        if found != entry.bytes:
+            raise ShardError(f"the shard has {found:,} bytes, expected {entry.bytes:,}", where=where, hint=store.mend)
+        try:
+            with h5py.File(str(stream.name), "r") as content:
+                label = (bytes(content.attrs["format"]).decode(), int(content.attrs["format_version"]))
+                if label != (FORMAT, FORMAT_VERSION):
+                    raise ShardError(
+                        f"format {label}, expected {(FORMAT, FORMAT_VERSION)}", where=where, hint=store.mend
+                    )
+                return _contents(store, entry, content)
+        except (OSError, KeyError, ValueError) as error:
+            raise ShardError(f"not readable as a shard: {error}", where=where, hint=store.mend) from error
+
+
+def _contents(store: Store, entry: ShardEntry, content: h5py.File) -> _Shard:
+    names = (FRAME_BYTES, *FRAME_COLUMNS, *PEOPLE_COLUMNS)
+    return _Shard(
+        store=store,
+        entry=entry,
+        places={
+            name: _Place(at=content[name].id.get_offset() or 0, dtype=content[name].dtype, shape=content[name].shape)
+            for name in names
+        },
+        frame_offset=content[FRAME_OFFSET][:],
+        frame_size=content[FRAME_SIZE][:],
+        people_offset=content[PEOPLE_OFFSET][:],
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +12,11 @@ import numpy.typing as npt
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.index import SequenceEntry, ShardIndex
+from trace_data.shards.permutation import permuted
+from trace_data.shards.windows import WindowedOrder
+
+LOOKED_THROUGH = 4
+"""Clips that are looked through for each shard that is asked for, where the order goes all over the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,6 +31,8 @@ class ClipTable:
     """(R, 4): sequence (row in the index), stride, first start, number of starts."""
     ends: npt.NDArray[np.int64]
     """(R,) running sum of the numbers of starts."""
+    shards: npt.NDArray[np.int64]
+    """(R,) the shard (row in the index) that holds the range; clips are numbered in the order of shards."""
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
@@ -71,7 +78,13 @@ def clip_table(
             continue
         ranges.extend((row, *found) for found in _starts(entry, length, sorted(set(strides)), step))
     array = np.array(ranges, np.int64).reshape(-1, 4)
-    return ClipTable(length=length, hop=step, ranges=array, ends=np.cumsum(array[:, 3]))
+    return ClipTable(
+        length=length,
+        hop=step,
+        ranges=array,
+        ends=np.cumsum(array[:, 3]),
+        shards=np.array([index.sequences[row].shard for row in array[:, 0]], np.int64),
+    )
 
 
 def _starts(entry: SequenceEntry, length: int, strides: Sequence[int], hop: int) -> Iterator[tuple[int, int, int]]:
@@ -133,9 +146,12 @@ class ClipSampler:
         seed: int,
         weights: Mapping[str, float] | None = None,
         clips_per_epoch: int | None = None,
+        window: int | None = None,
     ) -> None:
         """`weights`: relative share of each table (default: by its number of clips, so that an epoch of the default
-        length, all clips, shows each clip once). Raises ConfigError when a weighted table is empty or unknown."""
+        length, all clips, shows each clip once). `window`: shards of each table whose clips are mixed at a time, for
+        shards that have to be fetched (default: all clips of the table are mixed). Raises ConfigError when a weighted
+        table is empty or unknown, or the window is below 1."""
         self.tables = dict(tables)
         self.seed = seed
         total = sum(len(table) for table in self.tables.values())
@@ -150,6 +166,14 @@ class ClipSampler:
             )
         self._length = total if clips_per_epoch is None else clips_per_epoch
         self._quota = _apportion({name: shares.get(name, 0.0) for name in sorted(self.tables)}, self._length)
+        if window is not None and window < 1:
+            raise ConfigError(f"a window of {window} shards holds no clip")
+        self._orders: dict[str, WindowedOrder] | None = None
+        if window is not None:
+            dealt = [name for name, quota in self._quota.items() if quota]
+            self._orders = {
+                name: WindowedOrder(*_clips_of_shards(self.tables[name]), window, (seed, name)) for name in dealt
+            }
 
     def __len__(self) -> int:
         """Clips an epoch."""
@@ -159,6 +183,11 @@ class ClipSampler:
         """The clip at `position` (0 .. len - 1) of `epoch`."""
         if not 0 <= position < self._length:
             raise IndexError(f"position {position} of {self._length}")
+        if self._orders is not None:
+            name, dealt = self._hand(position)
+            table = self.tables[name]
+            turn, card = divmod(epoch * self._quota[name] + dealt, len(table))
+            return table.clip(self._orders[name].number(turn, card))
         slot = permuted(position, self._length, (self.seed, "mix", epoch))
         for name, quota in self._quota.items():
             if slot < quota:
@@ -168,6 +197,62 @@ class ClipSampler:
             slot -= quota
         raise AssertionError("quotas sum to the length of the epoch")
 
+    def upcoming_shards(self, epoch: int, position: int, limit: int) -> list[int]:
+        """The first `limit` shards (rows in the index) that are needed from that position on, soonest first.
+
+        Of a window all shards count as needed when its first clip is. Without windows the clips are looked through.
+        """
+        if self._orders is None:
+            return self._looked_through(epoch, position, limit)
+        coming = [self._groups(self._orders[name], name, epoch, dealt) for name, dealt in self._dealt(position).items()]
+        known = {shard for order in self._orders.values() for shard in order.shards}
+        found: dict[int, None] = {}
+        for _, shards in heapq.merge(*coming, key=lambda group: group[0]):
+            found |= dict.fromkeys(shards)
+            if len(found) >= min(limit, len(known)):
+                break
+        return list(found)[:limit]
+
+    def _groups(self, order: WindowedOrder, name: str, epoch: int, dealt: int) -> Iterator[tuple[float, list[int]]]:
+        """Positions until each coming group of one table begins, and its shards; `dealt` of its clips came before."""
+        quota = self._quota[name]
+        for cards, shards in order.groups(*divmod(epoch * quota + dealt, len(self.tables[name]))):
+            yield cards * self._length / quota, shards
+
+    def _looked_through(self, epoch: int, position: int, limit: int) -> list[int]:
+        shard_of = {
+            row: shard for t in self.tables.values() for row, shard in zip(t.ranges[:, 0].tolist(), t.shards.tolist())
+        }
+        found: dict[int, None] = {}
+        for number in range(position, position + LOOKED_THROUGH * limit):
+            ref = self.clip(epoch + number // self._length, number % self._length)
+            found[shard_of[ref.sequence]] = None
+        return list(found)[:limit]
+
+    def _hand(self, position: int) -> tuple[str, int]:
+        """Whose clip comes at a position of every epoch, and how many of that table have come before in the epoch.
+
+        Tables take turns as evenly as whole numbers allow, so that each deals its clips in order.
+        """
+        dealt, after = self._dealt(position), self._dealt(position + 1)
+        return next((name, count) for name, count in dealt.items() if after[name] > count)
+
+    def _dealt(self, position: int) -> dict[str, int]:
+        """How many of the first `position` clips of an epoch are of each table that has any."""
+        dealt, places = {}, self._length
+        for name, quota in self._quota.items():
+            if quota:
+                # of the places that earlier tables leave, this one has every (places / quota)-th
+                dealt[name] = position * quota // places
+                position, places = position - dealt[name], places - quota
+        return dealt
+
+
+def _clips_of_shards(table: ClipTable) -> tuple[list[int], list[int]]:
+    """The shards of a table in its own order, and the number of its clips in each."""
+    starts = np.flatnonzero(np.diff(table.shards, prepend=-1))
+    return table.shards[starts].tolist(), np.add.reduceat(table.ranges[:, 3], starts).tolist()
+
 
 def _apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
     """Whole numbers in the ratio of `shares` that sum to `total` (largest remainders)."""
@@ -176,32 +261,6 @@ def _apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
     for name in sorted(exact, key=lambda name: quota[name] - exact[name])[: total - sum(quota.values())]:
         quota[name] += 1
     return quota
-
-
-def permuted(value: int, size: int, key: tuple[object, ...]) -> int:
-    """Image of `value` under a pseudo-random permutation of 0 .. size - 1 that `key` selects, in constant memory.
-
-    A Feistel network on the next even number of bits; values that leave the range walk on until they return.
-    """
-    half = max(1, ((size - 1).bit_length() + 1) // 2)
-    mask = (1 << half) - 1
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=32).digest()
-    rounds = [int.from_bytes(digest[i : i + 8], "little") for i in range(0, 32, 8)]
-    while True:
-        left, right = value >> half, value & mask
-        for constant in rounds:
-            left, right = right, left ^ (_mix(right ^ constant) & mask)
-        value = (left << half) | right
-        if value < size:
-            return value
-
-
-def _mix(value: int) -> int:
-    """The finaliser of SplitMix64: every output bit depends on every input bit."""
-    value &= 0xFFFFFFFFFFFFFFFF
-    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
-    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
-    return value ^ (value >> 31)
 
 
 def positions(total: int, *, rank: int = 0, world_size: int = 1, start: int = 0) -> range:

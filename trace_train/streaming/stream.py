@@ -28,11 +28,14 @@ from trace_train.streaming.batch import Batch, LoadedClip, collate
 from trace_train.streaming.buffers import FrameBuffers
 from trace_train.streaming.gpu_decoder import choose_decoder
 from trace_train.streaming.occluders import load_cutouts
+from trace_train.streaming.shuffle import with_shuffle_window
 from trace_train.streaming.views import read_view
 
 CPU = torch.device("cpu")
 Loader = Callable[[Tensor], LoadedClip]
 """Loads one clip into its place in a batch, (T, S, S, 3)."""
+SHARDS_AHEAD = 128
+"""Coming shards that are looked at; of these the store fetches those that its cache holds."""
 Take = Callable[[tuple[int, ...]], Tensor]
 """Memory for uint8 frames of a shape, with undefined values."""
 
@@ -66,7 +69,9 @@ class TrainStream:
         not depend on their number. Raises ConfigError when clips cannot be drawn, occluders read or frames decoded as
         the configuration asks, or when some step has clips that cannot be dealt evenly.
         """
+        config = with_shuffle_window(config, reader)
         self.reader, self.config, self.device = reader, config, device
+        self._ahead: list[int] = []
         self.rank, self.world_size = rank, world_size
         uneven = [stage.clips for stage in config.stages if stage.clips % world_size]
         if uneven:
@@ -90,7 +95,7 @@ class TrainStream:
         weights, note = mixing(data, tables)
         if note and note not in self.notes:
             self.notes.append(note)
-        return ClipSampler(tables, seed=self.config.seed + number, weights=weights)
+        return ClipSampler(tables, seed=self.config.seed + number, weights=weights, window=data.shuffle_window or None)
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """Number and definition of the stage that step belongs to."""
@@ -99,20 +104,25 @@ class TrainStream:
 
     def positions(self, step: int) -> list[tuple[int, int, ClipRef]]:
         """(epoch, position, clip) of every clip in this process's batch of a step."""
-        number, stage = self.stage_at(step)
-        first = (step - (self.bounds[number - 1] if number else 0)) * stage.clips
-        sampler = self.samplers[number]
+        number, first = self._place(step)
+        sampler, count = self.samplers[number], self.config.stages[number].clips
         drawn = []
-        for k in positions(first + stage.clips, rank=self.rank, world_size=self.world_size, start=first):
+        for k in positions(first + count, rank=self.rank, world_size=self.world_size, start=first):
             epoch, position = divmod(k, len(sampler))
             drawn.append((epoch, position, sampler.clip(epoch, position)))
         return drawn
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """Stage of a step, and the clips of that stage that all processes together have seen before it."""
+        number, stage = self.stage_at(step)
+        return number, (step - (self.bounds[number - 1] if number else 0)) * stage.clips
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of steps start to stop, read ahead; frames in page-locked memory or already on a GPU."""
         size = self.config.network.input_size
 
         def batch_of(step: int) -> BatchPlan:
+            self._look_ahead(step)
             loaders = [partial(self._load, step, *drawn) for drawn in self.positions(step)]
             return BatchPlan(loaders=loaders, frames=self.stage_at(step)[1].frames, size=size)
 
@@ -120,6 +130,18 @@ class TrainStream:
         if self.decoder is not None:
             take = partial(torch.empty, dtype=torch.uint8, device=self.device)
         yield from read_ahead(map(batch_of, range(start, stop)), self.config.data, take)
+
+    def _look_ahead(self, step: int) -> None:
+        """Let the shards that come next be fetched, where they have to be."""
+        store = self.reader.store
+        if not store.remote:
+            return
+        number, first = self._place(step)
+        sampler = self.samplers[number]
+        coming = sampler.upcoming_shards(*divmod(first, len(sampler)), SHARDS_AHEAD)
+        if coming != self._ahead:
+            self._ahead = coming
+            store.prefetch([self.reader.index.shards[shard] for shard in coming])
 
     def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
         number, _ = self.stage_at(step)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from trace_data.errors import AnnotationError, ShardError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.index import rebuild_command
 from trace_data.shards.reader import ShardReader
 from trace_train.streaming.augment import ViewPlan
 from trace_train.streaming.batch import LoadedClip
@@ -76,8 +75,8 @@ def _read_on_device(
     except AnnotationError as error:
         raise ShardError(
             f"a frame of {reader.index.sequences[ref.sequence].key} does not decode: {error.message}",
-            where=reader.folder,
-            hint=rebuild_command(reader.folder),
+            where=reader.store.where,
+            hint=reader.store.mend,
         ) from error
     crop_from_stored = np.stack([window.crop_from_frame(size) for window in view.stored_windows()])
     if view.flip:

@@ -1,0 +1,217 @@
+"""Shards behind a URL, with servers that really fail."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from random_shards import BYTES, Told, entries_of, fields_of, store_at, write_files
+from shard_server import Fault, ShardServer
+
+from trace_data.errors import ConfigError, ShardError
+from trace_data.shards import download
+from trace_data.shards.index import ShardEntry
+from trace_data.shards.store import open_store
+
+pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
+
+
+@pytest.fixture(autouse=True)
+def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "RANGE", 1 << 16)
+    monkeypatch.setattr(download, "SMALLEST_RANGE", 1 << 12)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six files of random bytes, and an index that nobody reads here."""
+    return write_files(tmp_path_factory.mktemp("remote") / "set")
+
+
+@pytest.fixture(scope="module")
+def entries(folder: Path) -> list[ShardEntry]:
+    return entries_of(folder)
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[ShardServer]:
+    with ShardServer(folder) as running:
+        yield running
+
+
+def test_a_folder_is_used_in_place(folder: Path, entries: list[ShardEntry]) -> None:
+    store = open_store(folder)
+    assert not store.remote and store.file(entries[1]) == folder / "a-train-00001.h5"
+    assert store.read_index() == b"{}"
+    with pytest.raises(ShardError, match="shard is missing"):
+        open_store(folder.parent).open(entries[0])
+
+
+@pytest.mark.parametrize("protocol", ["http", "file", "memory"])
+def test_whole_files_come_from_anything_that_fsspec_knows(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path, protocol: str
+) -> None:
+    url = {"http": server.url, "file": f"file://{folder}", "memory": "memory://set"}[protocol]
+    if protocol == "memory":
+        import fsspec
+
+        fsspec.filesystem("memory").put(str(folder), "/set", recursive=True)
+    store = store_at(url, tmp_path)
+    for entry in entries[:2]:
+        assert store.file(entry).read_bytes() == (folder / entry.file).read_bytes()
+        assert store.file(entry).parent == tmp_path / "shards"
+    assert store.read_index() == b"{}" and store.sizes(entries) == [BYTES] * 6
+    missing = ShardEntry(**{**fields_of(entries[0]), "file": "other.h5", "sha256": "0" * 64})
+    with pytest.raises(ShardError, match=r"other\.h5: not found"):
+        store.open(missing)
+
+
+def test_a_shard_is_fetched_once_and_the_index_each_time(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        store = store_at(server.url, tmp_path)
+        store.read_index()
+        with ThreadPoolExecutor(4) as pool:
+            for entry, path in zip(entries * 2, pool.map(store.file, entries * 2)):
+                assert path.read_bytes() == (folder / entry.file).read_bytes()
+    assert server.sent == {entry.file: BYTES for entry in entries} | {"index.json": 6}
+    assert sorted(file.suffix for file in (tmp_path / "shards").iterdir()) == [""] + [".h5"] * 6, "and the lock"
+
+
+def test_a_broken_download_goes_on_where_it_stopped(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    entry, told = entries[0], Told()
+    server.once[entry.file].extend([Fault(), Fault(drop_after=40_000), Fault(status=503), Fault(status=500)])
+    assert store_at(server.url, tmp_path, told=told).file(entry).read_bytes() == (folder / entry.file).read_bytes()
+    # only the 40,000 bytes of the range that broke came twice
+    assert server.sent[entry.file] - 2 * len(b"no") == BYTES + 40_000
+    troubles = [line.partition("h5: ")[2].partition(";")[0] for line in told.lines[1:]]
+    assert troubles == ["the server answers 503", "the server answers 500"], "a single failure is not worth a line"
+
+
+def test_a_connection_that_always_breaks_still_gets_on(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    server.always[entries[0].file] = Fault(drop_after=20_000)
+    found = store_at(server.url, tmp_path).file(entries[0]).read_bytes()
+    assert found == (folder / entries[0].file).read_bytes()
+
+
+def test_a_server_that_stays_in_trouble_is_given_up_and_named(
+    entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    store = store_at(server.url, tmp_path)
+    server.always[entries[0].file] = Fault(status=503)
+    with pytest.raises(ShardError, match=r"the server answers 503 \(4 attempts\)") as caught:
+        store.open(entries[0])
+    assert caught.value.where == f"{server.url}/{entries[0].file}"
+    assert server.requests[f"GET {entries[0].file}"] == 4
+    server.always[entries[1].file] = Fault(pause=3.0)  # it takes the question and never answers
+    with pytest.raises(ShardError, match="the connection broke"):
+        store.open(entries[1])
+    server.always.clear()
+    assert store.file(entries[0]).exists()
+
+
+def test_a_flipped_bit_is_fetched_once_more_and_then_named(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    told = Told()
+    store = store_at(server.url, tmp_path, told=told)
+    first, second = entries[:2]
+    server.once[first.file].append(Fault(flip=777))
+    assert store.file(first).read_bytes() == (folder / first.file).read_bytes()
+    assert len(told.lines) == 2 and "arrived damaged" in told.lines[1] and first.file in told.lines[1]
+    server.always[second.file] = Fault(flip=200_000)
+    spoilt = bytearray((folder / second.file).read_bytes())
+    spoilt[200_000] ^= 1
+    with pytest.raises(ShardError) as caught:
+        store.open(second)
+    assert caught.value.where == f"{server.url}/{second.file}"
+    assert hashlib.sha256(spoilt).hexdigest() in str(caught.value) and second.sha256 in str(caught.value)
+    assert server.sent[second.file] == 2 * BYTES
+    assert [file.name for file in (tmp_path / "shards").glob("*.*")] == [f"{first.sha256}.h5"]
+
+
+def test_refused_missing_and_unreachable_are_told_apart(
+    entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    store = store_at(server.url, tmp_path)
+    name = entries[0].file
+    for status, words in ((403, "access is refused (403)"), (401, "access is refused (401)"), (404, "not found"),
+                          (418, "the server answers 418")):  # fmt: skip
+        server.once[name].append(Fault(status=status))
+        with pytest.raises(ShardError) as caught:
+            store.open(entries[0])
+        assert words in str(caught.value) and name in str(caught.value)
+        server.once[name].extend([Fault(status=status)] * 2)  # some backends ask twice for a size
+        with pytest.raises(ShardError) as caught:
+            store.sizes(entries[:1])
+        assert words in str(caught.value) and name in str(caught.value)
+        server.once.clear()
+    with pytest.raises(ShardError, match=r"127\.0\.0\.1:9/x/index\.json: the server cannot be reached: .*refused"):
+        store_at("http://127.0.0.1:9/x", tmp_path).read_index()
+    with pytest.raises(ShardError, match="the server cannot be reached"):
+        store_at("http://host.invalid/x", tmp_path).sizes(entries[:1])
+    with pytest.raises(ConfigError, match="no address that fsspec knows"):
+        store_at("carrier-pigeon://x", tmp_path).read_index()
+    with pytest.raises(ConfigError, match="--cache"):
+        open_store("s3://bucket/shards")
+
+
+def test_a_shard_of_another_length_is_told_at_once(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "set")
+    entries = entries_of(folder)
+    for entry, cut in zip(entries, (100_000, 1 << 16, 0)):  # within a range, between two, everything
+        os.truncate(tmp_path / "set" / entry.file, cut)
+    with ShardServer(tmp_path / "set") as server:
+        store = store_at(server.url, tmp_path / "cache")
+        for entry, cut in zip(entries, (100_000, 1 << 16, 0)):
+            with pytest.raises(ShardError, match=rf"the shard has {cut:,} bytes, expected 300,000"):
+                store.open(entry)
+            assert server.requests[f"GET {entry.file}"] <= 3
+
+
+def test_a_server_without_ranges_will_do(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    server.always[entries[0].file] = Fault(no_ranges=True)
+    server.once[entries[0].file].append(Fault())
+    found = store_at(server.url, tmp_path).file(entries[0]).read_bytes()
+    assert found == (folder / entries[0].file).read_bytes()
+    assert server.requests[f"GET {entries[0].file}"] == 2
+
+
+def test_no_message_shows_a_password_or_a_signature(
+    entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    told = Told()
+    secret = f"http://somebody:hunter2@{server.address}/set?sig=s3cr3t&se=2027"
+    server.always["index.json"] = Fault(status=403)
+    server.always[entries[0].file] = Fault(status=503)
+    server.always[entries[1].file] = Fault(flip=3)
+    server.always[entries[2].file] = Fault(drop_after=10)
+    store = store_at(secret, tmp_path, told=told)
+    texts = [store.where, store.name("index.json")]
+    for attempt in (store.read_index, *(lambda e=entry: store.open(e) for entry in entries[:4]),
+                    store_at("http://somebody:hunter2@127.0.0.1:9/?sig=s3cr3t", tmp_path).read_index,
+                    store_at("pigeon://somebody:hunter2@127.0.0.1:9/?sig=s3cr3t", tmp_path).read_index):  # fmt: skip
+        try:
+            attempt()
+        except (ShardError, ConfigError) as error:
+            texts += [str(error), "".join(traceback.format_exception(error))]
+    texts += told.lines
+    assert len(texts) >= 2 + 2 * 6 + 4 and "access is refused" in texts[2]
+    assert not [text for text in texts if "hunter2" in text or "s3cr3t" in text]
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) > 1
+    assert not [file for file in files if b"hunter2" in file.read_bytes() or "hunter2" in str(file)]
+    assert server.requests["GET index.json"] == 1, "no second attempt where none helps"
