@@ -61,6 +61,9 @@ source: Decorator[Any] = click.option(
     help="File, zip or folder with body models as downloaded; repeatable [setting sources].",
 )
 packs: Decorator[Any] = _folder("--packs", "Folder of prepared body models [setting packs].")
+shards_folder: Decorator[Any] = click.argument(
+    "directory", required=False, metavar="[DIR]", type=AnyPath(file_okay=False)
+)
 shards: Decorator[Any] = _folder("--shards", "Folder of built shards [setting shards].")
 limit: Decorator[Any] = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first so many sequences of each split, for a quick look."
@@ -99,6 +102,13 @@ def folder(key: str, given: Path | None = None) -> Path:
     from trace_data.settings import load_settings
 
     return load_settings().folder(key, given)
+
+
+def one_folder(key: str, argument: Path | None, option: Path | None) -> Path:
+    """The folder that is given as an argument or as the option `--KEY`, else the one of the setting `key`."""
+    if argument is not None and option is not None and argument != option:
+        raise click.UsageError(f"two folders are named: {argument} and --{key} {option}")
+    return folder(key, argument or option)
 
 
 def body_sources(given: Sequence[Path]) -> list[Path]:
