@@ -72,7 +72,8 @@ def _show(report: ShardsReport) -> None:
     for shard in report.shards:
         _show_problems(shard.file, shard.problems)
     if report.left_out:
-        render.line(f"\n{len(report.left_out)} sequences were left out by the build, first {report.left_out[0].key}")
+        count = len(report.left_out)
+        render.line(f"\n{count} sequence{'s' * (count > 1)} left out by the build, first {report.left_out[0].key}")
     broken = [shard.file for shard in report.shards if not shard.ok]
     broken += ["the index"] if any(problem.severity == "error" for problem in report.index) else []
     depth = "" if report.depth == "frames" else f", at depth {report.depth}"
@@ -103,6 +104,8 @@ def _show_problems(name: str, problems: Sequence[Problem]) -> None:
         times = "once" if problem.count == 1 else f"{problem.count:,} times"
         render.line(f"\n{name}  {problem.severity}: {problem.what}  ({times})")
         for example in problem.examples:
-            render.line(f"    {example}")
+            shown = example.removeprefix(f"{name}: ")
+            if shown.partition(": ")[2] != problem.what or "/" in shown:  # else it would only repeat the line above
+                render.line(f"    {shown}")
         if problem.hint:
             render.line(f"  → {problem.hint}")

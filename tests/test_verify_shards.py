@@ -351,7 +351,7 @@ def test_what_the_build_left_out_is_told(root: Path, own: Path, capsys: Any) -> 
     edit_index(own, lambda i: i["bad"].append({"key": "3dpw/train/x", "reason": "no frames"}))
     assert run(["verify-shards", "--shards", str(own), "--depth", "index"]) == 0
     shown = capsys.readouterr().out
-    assert "1 sequences were left out by the build, first 3dpw/train/x" in shown
+    assert "1 sequence left out by the build, first 3dpw/train/x" in shown
     assert shown.endswith("\nyes, all well, at depth index\n")
 
 
