@@ -75,7 +75,7 @@ def _draw(report: AssetsReport, picture: Path) -> None:
 
     if not report.present:
         raise AssetError("there is no pack to draw", where=report.packs, hint="trace prepare-smpl --gender all")
-    write_file(picture, encoded(pack_picture(report.present), picture))
+    write_file(picture, encoded(pack_picture(report.present), picture), option="--picture")
 
 
 def _show(report: AssetsReport, picture: Path | None) -> None:

@@ -20,6 +20,7 @@ TO_TRAIN = {
     "safe_pickle",
     "drawing",
     "output",
+    "frames",
     "assets",
 }
 TENSORS_ONLY = ("network/", "losses/", "metrics.py", "rotations.py", "body_layer.py", "aged_layer.py", "skinning.py")

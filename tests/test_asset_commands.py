@@ -91,6 +91,15 @@ def test_verify_assets_says_yes_and_draws(packs: Path, home: Path, capsys: Outpu
     assert json.loads(capsys.readouterr().out)["ok"] is True
 
 
+def test_picture_that_cannot_be_written(packs: Path, home: Path, capsys: Output) -> None:
+    (home / "one").mkdir()
+    for name in ("SMPL_NEUTRAL.pth", "SMPL_NEUTRAL.json"):
+        (home / "one" / name).symlink_to(packs / name)
+    (home / "file").touch()
+    assert run(["verify-assets", "--packs", "one", "--picture", "file/packs.png"]) == 3
+    assert "give another --picture" in capsys.readouterr().err
+
+
 def test_verify_assets_says_no(home: Path, capsys: Output) -> None:
     assert run(["verify-assets"]) == 3
     shown = capsys.readouterr().out

@@ -10,7 +10,17 @@ import pytest
 import yaml
 
 from trace_data.errors import ConfigError
-from trace_train.config import Config, DataConfig, LossConfig, NetworkConfig, OptimConfig, Stage, load_config, presets
+from trace_train.config import (
+    Config,
+    DataConfig,
+    DatasetConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimConfig,
+    Stage,
+    load_config,
+    presets,
+)
 
 
 @pytest.mark.parametrize("name", presets())
@@ -41,6 +51,20 @@ def test_assignments_reach_nested_keys() -> None:
     assert config.data.weights == {"3dpw": 1.0}
 
 
+def test_preset_trace_holds_the_published_table_and_one_entry_can_change() -> None:
+    """Fact sheet datasets.md, section 1."""
+    data = load_config("trace", ["data.datasets.h36m.crop_scale=[1.2, 2.0]"]).data
+    assert {name: own.share for name, own in data.datasets.items()} == {
+        "h36m": 0.22, "mpi-inf-3dhp": 0.22, "3dpw": 0.18, "dynacam": 0.24, "penn-action": 0.14
+    }  # fmt: skip
+    assert data.datasets["h36m"].crop_scale == (1.2, 2.0) and data.datasets["mpi-inf-3dhp"].crop_scale == (1.3, 1.9)
+    assert data.datasets["dynacam"].crop_probability == 0 and data.datasets["3dpw"].crop_probability is None
+    published = (data.crop_probability, data.camera_probability, data.tracking_probability, data.pan_reach)
+    assert published == (0.5, 0.8, 0.6, (0.2, 0.1))
+    assert (data.flip_probability, data.occlusion_probability, data.color_jitter_probability) == (0, 0, 0.2)
+    assert (data.color_jitter, data.crop_shift) == (0.1, 0)
+
+
 def test_all_mistakes_are_named_at_once_with_their_neighbours() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config("debug", ["optim.lrr=1", "stepz=3", "network.width=wide", "data.crop_probability=2"])
@@ -60,6 +84,9 @@ def test_all_mistakes_are_named_at_once_with_their_neighbours() -> None:
         ("debug", ["stages=[{shar: 1.0}]"], "'share'"),
         ("debug", ["steps.x=1"], "single value"),
         ("debug", ["data.crop_scale=[2, 1]"], "lower <= upper"),
+        ("trace", ["data.datasets.h36m.crop_scale=[2, 1]"], "data.datasets.h36m.crop_scale: (2.0, 1.0)"),
+        ("trace", ["data.datasets.h36m.crop_scal=[1, 2]"], "unknown key, did you mean 'crop_scale'"),
+        ("debug", ["data.decode=nvjpeg"], "data.decode"),
         ("debug", ["stages=[{share: 0.5, clips: 2, frames: 1}]"], "expected 1"),
     ],
 )
@@ -72,7 +99,7 @@ def test_every_key_is_read_somewhere_and_described() -> None:
     source = "\n".join(
         f.read_text() for f in Path(__file__).parent.parent.glob("trace_train/**/*.py") if f.name != "config.py"
     )
-    for model in (Config, DataConfig, LossConfig, NetworkConfig, OptimConfig, Stage):
+    for model in (Config, DataConfig, DatasetConfig, LossConfig, NetworkConfig, OptimConfig, Stage):
         for name, field in model.model_fields.items():
             if model is not LossConfig and model is not Config:
                 assert re.search(rf"\.{name}\b", source), f"{model.__name__}.{name} is read nowhere"

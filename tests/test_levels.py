@@ -17,6 +17,7 @@ from trace_data.shards.levels import NETWORK_SIDE, WINDOW_SCALE, Storage, enlarg
 from trace_data.shards.reader import ShardReader
 
 SIZE = (440, 330)
+CORNERS = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
 CLIP = ClipRef(sequence=0, start=1, stride=2, length=3)
 
 
@@ -46,21 +47,19 @@ def test_a_pyramid_shows_what_one_level_shows_and_reads_less(root: Path, tmp_pat
         edges = content["frames/offset"][:]
         assert edges[0, 0] == 0 and edges[-1, -1] == len(content["frames/bytes"])
         assert (edges[1:, 0] == edges[:-1, -1]).all() and (np.diff(edges, axis=1) > 0).all()
+    images = root / "3DPW" / "imageFiles" / "train_walk_00"
+    pictures = [cv2.imread(str(images / f"image_{i:05d}.jpg"))[..., ::-1] for i in (1, 3, 5)]
     for left, top, side in ((-20.5, -75.0, 481.0), (30.2, 10.7, 300.3), (100.4, 60.6, 200.2), (150.0, 90.0, 90.0)):
         windows = [Window(left=left + t, top=top, side=side) for t in range(3)]
-        (ours, our_maps), (theirs, their_maps) = (reader.frames(CLIP, windows, 64) for reader in (levels, single))
-        for maps in (our_maps, their_maps):  # moved and resized by at most half a stored px, which is at most a crop px
-            for window, crop_from_frame in zip(windows, maps):
-                for place in (-0.5, window.side - 0.5):
-                    found = crop_from_frame @ (window.left + place, window.top + place, 1)
-                    assert (
-                        np.abs(
-                            found[:2] - (window.crop_from_frame(64) @ (window.left + place, window.top + place, 1))[:2]
-                        ).max()
-                        <= 1
-                    )
-        # the pictures are smooth: a shift of a px and another size change them little
-        assert np.abs(ours.astype(int) - theirs).mean() < 2.5
+        for reader in (levels, single):
+            frames, maps = reader.frames(CLIP, windows, 64)
+            for frame, window, crop_from_frame, picture in zip(frames, windows, maps, pictures):
+                corners = np.array([[window.left - 0.5, window.top - 0.5, 1.0]]) + window.side * CORNERS
+                # moved and resized by at most half a stored px each, which is at most a crop px
+                assert np.abs(corners @ (crop_from_frame - window.crop_from_frame(64)).T).max() <= 1
+                expected = cv2.warpAffine(picture, crop_from_frame[:2], (64, 64), flags=cv2.INTER_LINEAR)
+                inside = cv2.erode((expected.min(axis=-1) > 12).astype(np.uint8), np.ones((3, 3))) > 0
+                assert inside.mean() > 0.4 and np.abs(frame.astype(int) - expected)[inside].mean() < 2
 
 
 def test_original_bytes_are_kept_png_too(tmp_path: Path) -> None:

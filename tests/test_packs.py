@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from trace_data.assets import pack_files
-from trace_data.assets.official_names import find_sources, recognise
+from trace_data.assets.official_names import recognise
 from trace_data.assets.packs import load_pack, prepare_smil, prepare_smpl
+from trace_data.assets.source_files import find_sources
 from trace_data.errors import AssetError, ConfigError, OutputError, UnsafePickleError
 from trace_data.safe_pickle import load_pickle, to_array
 
@@ -131,7 +134,8 @@ def test_zip_renamed_copy_resaved_and_npz_give_the_same_bytes(
     tree = np.stack([male["kintree_table"][0], np.arange(24)]).astype(np.int64)
     resaved = save(tmp_path / "SMPL_MALE.pkl", male, 4, kintree_table=tree)
     tree[0, 0] = -1
-    np.savez(tmp_path / "my_male_copy.npz", **(male | {"kintree_table": tree}))
+    sparse = scipy.sparse.csc_matrix(male["J_regressor"])
+    np.savez(tmp_path / "my_male_copy.npz", **(male | {"kintree_table": tree, "J_regressor": sparse}))
     for number, source in enumerate((archive, renamed.parents[1], resaved, tmp_path / "my_male_copy.npz")):
         prepare(source, side, out=tmp_path / str(number))
         assert (tmp_path / str(number) / "SMPL_MALE.pth").read_bytes() == wanted, source
@@ -184,6 +188,34 @@ def test_male_file_does_not_pass_for_female(small: dict[str, Any], side: Path, t
     save(renamed, small, gender="male")
     with pytest.raises(AssetError, match="says of itself that it is male"):
         prepare(renamed, side, **(options | {"out": tmp_path / "out2"}))
+
+
+def test_male_file_in_other_bytes_does_not_pass_for_female_either(
+    small: dict[str, Any], side: Path, tmp_path: Path
+) -> None:
+    save(tmp_path / "SMPL_MALE.pkl", small, protocol=4)
+    save(tmp_path / "SMPL_FEMALE.pkl", small)
+    with pytest.raises(AssetError, match=r"same body as .*SMPL_MALE\.pkl"):
+        prepare(tmp_path, side, out=tmp_path / "out", gender="female", allow_v1_0=True)
+    for spoil in (lambda path: path.write_bytes(b"no model"), lambda path: path.symlink_to("nowhere")):
+        (tmp_path / "SMPL_MALE.pkl").unlink()
+        spoil(tmp_path / "SMPL_MALE.pkl")  # then it is another run's business
+        prepare(tmp_path, side, out=tmp_path / "out", gender="female", allow_v1_0=True)
+
+
+def test_note_follows_the_source(small: dict[str, Any], side: Path, tmp_path: Path) -> None:
+    note = tmp_path / "out/SMPL_MALE.json"
+    more = np.concatenate([small["shapedirs"], np.zeros((6890, 3, 290))], axis=2)
+    for data, version in ((small, "1.0.0"), (small | {"shapedirs": more}, "1.1.0")):
+        source = save(tmp_path / "SMPL_MALE.pkl", data)
+        prepare(source, side, out=tmp_path / "out", allow_v1_0=True)  # the same pack both times
+        assert json.loads(note.read_text())["version"] == version
+        assert json.loads(note.read_text())["source_sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    written = note.read_text()
+    for damage in ("", "{", "[1]"):
+        note.write_text(damage)
+        prepare(source, side, out=tmp_path / "out")
+        assert json.loads(note.read_text()) | {"date": ""} == json.loads(written) | {"date": ""}
 
 
 def test_version_1_0_is_refused_unless_asked_for(small: dict[str, Any], side: Path, tmp_path: Path) -> None:
@@ -241,9 +273,17 @@ def test_wrong_side_files_are_recognised(body_models: Path, side: Path, tmp_path
         with pytest.raises(AssetError, match=match):
             prepare(model, side, out=tmp_path / "out")
     shutil.copytree(body_models / "smpl_model_data", side, dirs_exist_ok=True)
-    np.save(kid, np.zeros((10475, 3)))
-    with pytest.raises(AssetError, match="belongs to SMPL-X"):
-        prepare(model, side, out=tmp_path / "out")
+    template = np.load(kid)
+    for wrong, match in (
+        (np.zeros((10475, 3)), "belongs to SMPL-X"),
+        (template * 1000, r"stands 1\d\d\d\.\d\d m tall beside an adult of 1\.\d\d m"),
+        (template * 0, r"stands 0\.00 m tall"),
+        (template[::-1], "in another order"),
+    ):
+        np.save(kid, wrong)
+        with pytest.raises(AssetError, match=match):
+            prepare(model, side, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_adult_is_no_infant(small: dict[str, Any], side: Path, tmp_path: Path) -> None:
@@ -293,6 +333,22 @@ def test_folder_without_permission(locked: Path, tmp_path: Path) -> None:
         load_pack(locked / "SMPL_MALE.pth")
 
 
+def test_folders_that_could_not_be_searched_are_named() -> None:
+    me = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:  # a place that others may enter
+        closed = Path(name) / "closed"
+        closed.mkdir(mode=0o000)
+        Path(name).chmod(0o755)
+        try:
+            if me == 0:
+                os.seteuid(65534)
+            with pytest.raises(AssetError, match=r"missing: .*/closed cannot be looked into \(Permission denied\)"):
+                find_sources([Path(name)]).require(["male"])
+        finally:
+            os.seteuid(me)
+            closed.chmod(0o700)
+
+
 def test_file_where_the_folder_should_be(body_models: Path, tmp_path: Path) -> None:
     (tmp_path / "packs").touch()
     with pytest.raises(OutputError, match="cannot be written") as caught:
@@ -340,6 +396,68 @@ def test_newer_version_is_preferred(tmp_path: Path) -> None:
         if name != "SMPL_MALE.pkl":
             assert best is not None
             assert best.name == name
+
+
+def test_the_first_place_that_has_a_file_wins(tmp_path: Path) -> None:
+    for folder, name in (("mine", "SMPL_MALE.pkl"), ("standing", "basicmodel_m_lbs_10_207_0_v1.1.0.pkl")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    for order in (("mine", "standing"), ("standing", "mine")):
+        best = find_sources([tmp_path / name for name in order]).best("male")
+        assert best is not None
+        assert best.path.parent.name == order[0]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/SMPL_MALE.pkl").touch()
+    (tmp_path / "disk/again").symlink_to(tmp_path / "disk")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/models").symlink_to(tmp_path / "disk")
+    found = find_sources([tmp_path / "home"])
+    assert [file.path for file in found.files] == [tmp_path / "home/models/SMPL_MALE.pkl"]
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    for name in ("SMPL_MALE.pkl", "smpl.zip"):
+        os.mkfifo(tmp_path / name)
+    assert find_sources([tmp_path]).files == ()
+    with pytest.raises(AssetError, match="neither a file nor a folder"):
+        find_sources([tmp_path / "SMPL_MALE.pkl"])
+
+
+def test_models_of_other_families_are_named(tmp_path: Path, side: Path) -> None:
+    for name in ("SMPLX_NEUTRAL.npz", "SMPLH_male.pkl", "MANO_RIGHT.pkl"):
+        (tmp_path / name).touch()
+    with pytest.raises(AssetError) as caught:
+        prepare(tmp_path, out=tmp_path / "out")
+    for text in ("SMPLX_NEUTRAL.npz is SMPL-X", "SMPLH_male.pkl is SMPL-H", "MANO_RIGHT.pkl is MANO"):
+        assert text in caught.value.message
+    with pytest.raises(AssetError, match="MANO"):
+        prepare(tmp_path / "MANO_RIGHT.pkl", side, out=tmp_path / "out")
+
+
+def test_huge_member_of_a_zip_is_refused_before_it_is_unpacked(
+    side: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trace_data.assets.source_files.MAX_BYTES", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "SMPL.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("smpl/models/basicmodel_m_lbs_10_207_0_v1.1.0.pkl", bytes((1 << 20) + 1))
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)
+    with pytest.raises(AssetError, match="is larger than 1,048,576 bytes"):
+        find_sources([tmp_path / "SMPL.zip"]).files[0].read()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_member_of_a_zip(method: int, tmp_path: Path) -> None:
+    path = tmp_path / "SMPL.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("SMPL_MALE.pkl", np.random.default_rng(0).bytes(5000))
+    whole = path.read_bytes()
+    for at in range(50, 4000, 400):
+        path.write_bytes(whole[:at] + bytes(9) + whole[at + 9 :])
+        with pytest.raises(AssetError, match="cannot be read"):
+            find_sources([path]).files[0].read()
 
 
 def damaged(pack: dict[str, np.ndarray], key: str, value: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from trace_data.assets.example_poses import EXAMPLE_POSES
 from trace_data.assets.pack_checks import can_be_shown, check_arrays, show
 from trace_data.assets.pack_files import load_pack, pack_bytes
 from trace_data.assets.pack_picture import HEIGHT, WIDTH, encoded, pack_picture
+from trace_data.assets.packs import H36M_TO_J17
 from trace_data.assets.verify import AssetReport, AssetsReport, verify_assets
 from trace_data.errors import ConfigError
 from trace_data.schema.keypoints import SMPL_24
@@ -90,8 +91,31 @@ def exchanged(pack: Arrays) -> Arrays:
     return {"extra_joints_index": ids}
 
 
+def h36m_as_in_the_file(pack: Arrays) -> Arrays:
+    rows = np.empty_like(pack["J_regressor_h36m17"])
+    rows[list(H36M_TO_J17)] = pack["J_regressor_h36m17"]
+    return {"J_regressor_h36m17": rows}
+
+
+def h36m_mirrored(pack: Arrays) -> Arrays:
+    sides = [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13, 14, 15, 16]
+    return {"J_regressor_h36m17": pack["J_regressor_h36m17"][sides]}
+
+
+def shapes_in_millimetres(pack: Arrays) -> Arrays:
+    directions = pack["smpla_shapedirs"].copy()
+    directions[..., :10] *= 1000
+    return {"shapedirs": pack["shapedirs"] * 1000, "smpla_shapedirs": directions}
+
+
 DAMAGES: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "triangle turned": (turned, "f is no closed surface"),
+    "all triangles turned": (lambda p: {"f": p["f"][:, ::-1].copy()}, "f shows the inside"),
+    "H36M in the file's order": (h36m_as_in_the_file, "J_regressor_h36m17 puts .*elsewhere"),
+    "H36M mirrored": (h36m_mirrored, "J_regressor_h36m17 puts R_Ankle, .*L_Wrist elsewhere"),
+    "H36M empty": (lambda p: {"J_regressor_h36m17": p["J_regressor_h36m17"] * 0}, "J_regressor_h36m17 puts R_Ankle"),
+    "no pose directions": (lambda p: {"posedirs": p["posedirs"] * 0}, "posedirs holds only zeros"),
+    "shapes in another unit": (shapes_in_millimetres, "shapedirs tears the body apart by the betas"),
     "triangle doubled": (doubled, "f is no closed surface"),
     "face with fractions": (lambda p: {"f": p["f"] + np.float32(0.5)}, "content f names vertices"),
     "not finite": (lambda p: {"posedirs": p["posedirs"] * np.float32(np.nan)}, "content posedirs has values"),
@@ -130,6 +154,14 @@ def test_one_thing_wrong(damage: str, kid_pack: Arrays) -> None:
     assert any(re.search(expected, text) for text in texts), texts
 
 
+def test_values_that_are_not_finite_are_all_that_is_said(kid_pack: Arrays) -> None:
+    template = kid_pack["v_template"].copy()
+    template[100, 1] = np.nan
+    findings = check_arrays(kid_pack | {"v_template": template}, infant=False)
+    assert [finding.what for finding in findings] == ["v_template has values that are not finite"]
+    assert not can_be_shown(kid_pack | {"v_template": template})
+
+
 def test_types_and_hands_of_other_packers_are_fine(kid_pack: Arrays) -> None:
     theirs = {"f": kid_pack["f"].astype(np.int64), "extra_joints_index": kid_pack["extra_joints_index"][:11]}
     assert check_arrays(kid_pack | theirs, infant=False) == []
@@ -152,9 +184,24 @@ def test_names_given_to_the_wrong_gender(folder: Path, packs: Path) -> None:
     assert any("differs from SMPL_MALE.pth in" in what for what in wrong["SMPLA_MALE.pth"])
 
 
+def test_name_and_keys_of_a_pack_must_fit(folder: Path, packs: Path) -> None:
+    adult, kid = load_pack(packs / "SMPL_MALE.pth"), load_pack(packs / "SMPLA_FEMALE.pth")
+    replace(folder / "SMPLA_MALE.pth", pack_bytes(adult))
+    replace(folder / "SMPL_FEMALE.pth", pack_bytes(kid))
+    replace(folder / "SMPL_NEUTRAL.pth", pack_bytes(load_pack(packs / "SMPL_NEUTRAL.pth") | {"J": np.zeros(3, "f4")}))
+    report = verify_assets(folder)
+    assert found(report) == {
+        "SMPLA_MALE.pth": ["is missing: this is no SMPLA pack"],
+        "SMPL_FEMALE.pth": ["is there: this is an SMPLA pack"],
+        "SMPL_NEUTRAL.pth": ["holds J as well, which no packer writes"],
+    }
+    assert about(report, "SMPL_NEUTRAL.pth").ok
+    assert not about(report, "SMPLA_MALE.pth").ok
+
+
 def test_infant_packs_must_be_one(folder: Path, packs: Path) -> None:
     pack = load_pack(packs / "SMIL_NEUTRAL.pth")
-    replace(folder / "smil_packed_info.pth", pack_bytes(pack | {"posedirs": pack["posedirs"] * 0}))
+    replace(folder / "smil_packed_info.pth", pack_bytes(pack | {"posedirs": pack["posedirs"] / 2}))
     assert found(verify_assets(folder)) == {"smil_packed_info.pth": ["differs from SMIL_NEUTRAL.pth in posedirs"]}
     for name in ("SMIL_NEUTRAL.pth", "smil_packed_info.pth"):
         replace(folder / name, packs / "SMPL_NEUTRAL.pth")
@@ -183,6 +230,9 @@ def test_missing_and_unreadable_packs(folder: Path) -> None:
     report = verify_assets(folder)
     assert set(found(report)) == {"SMPL_FEMALE.pth"}
     assert "cannot be read as a pack" in found(report)["SMPL_FEMALE.pth"][0]
+    for content in (b"", b"hello"):
+        replace(folder / "SMPL_FEMALE.pth", content)
+        assert "it is no file that torch.save wrote" in found(verify_assets(folder))["SMPL_FEMALE.pth"][0]
     empty = verify_assets(folder / "nowhere")
     assert found(empty) == {"SMPL_NEUTRAL.pth": ["is missing"]}
     assert "trace prepare-smpl" in about(empty, "SMPL_NEUTRAL.pth").findings[0].hint
@@ -229,10 +279,6 @@ def test_layout_of_the_readme(packs: Path, body_models: Path, tmp_path: Path) ->
     for file in [*body_models.rglob("basicmodel_*.pkl"), body_models / "smpl_model_data" / SIDE[2]]:
         (parameters / "smpl" / file.name).symlink_to(file)
     (parameters / "smil").symlink_to(body_models / "smil")
-    assert verify_assets(tmp_path, layout="trace-readme").files[-1].where is None  # links to folders are not followed
-    (parameters / "smil").unlink()
-    (parameters / "smil").mkdir()
-    (parameters / "smil/smil_web.pkl").symlink_to(body_models / "smil/smil_web.pkl")
     assert found(verify_assets(tmp_path, layout="trace-readme")) == {}
     (parameters / "SMPLA_NEUTRAL.pth").unlink()
     assert found(verify_assets(tmp_path, layout="trace-readme")) == {"SMPLA_NEUTRAL.pth": ["is missing"]}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from trace_train.config import Config, presets
+from trace_train.config import Config, DataConfig, DatasetConfig, load_config, presets
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -26,6 +26,8 @@ def page() -> str:
     for name, field in Config.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             parts.append((f"{name}.", field.annotation))
+            if field.annotation is DataConfig:
+                parts.append(("data.datasets.NAME.", DatasetConfig))
     for prefix, model in parts:
         title = (model.__doc__ or "").strip().splitlines()[0]
         lines += ["", f"## {prefix.rstrip('.') or 'Run'}: {title}", "", "| key | default | meaning |", "|---|---|---|"]
@@ -33,7 +35,19 @@ def page() -> str:
             if field.description:
                 default = field.get_default(call_default_factory=True)
                 lines.append(f"| `{prefix}{name}` | `{default}` | {' '.join(field.description.split())} |")
+        if model is DatasetConfig:
+            lines += published_table()
     return "\n".join(lines) + "\n"
+
+
+def published_table() -> list[str]:
+    """What preset `trace` sets for each dataset."""
+    keys = list(DatasetConfig.model_fields)
+    lines = ["", "Preset `trace`:", "", f"| dataset | {' | '.join(keys)} |", "|---" * (len(keys) + 1) + "|"]
+    for name, own in load_config("trace").data.datasets.items():
+        values = [getattr(own, key) for key in keys]
+        lines.append(f"| `{name}` | {' | '.join('' if value is None else f'`{value}`' for value in values)} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def _shaped(template: Array, directions: Array, betas: AnyArray) -> Array:
     """(N, K, 3) points of a template (K, 3) moved along directions (K, 3, S)."""
     used = directions[:, :, : betas.shape[-1]].reshape(-1, betas.shape[-1])
     moved: Array = np.asarray(betas, np.float64) @ used.T
-    return template + moved.reshape(-1, *template.shape)
+    return template + moved.reshape(len(moved), *template.shape)
 
 
 def _skinned(skin: _Skin, joint_from_rest: Array, features: Array, betas: Array) -> Array:
@@ -169,10 +169,10 @@ def _skinned(skin: _Skin, joint_from_rest: Array, features: Array, betas: Array)
     for start in range(0, frames, FRAMES_AT_ONCE):
         part = slice(start, start + FRAMES_AT_ONCE)
         rest = _shaped(skin.template, skin.shape, betas[part])
-        rest += (features[part].astype(np.float32) @ skin.pose).reshape(-1, points, 3)
-        blend = (skin.weights @ joint_from_rest[part].reshape(-1, joint_from_rest.shape[1], 12)).reshape(
-            -1, points, 3, 4
-        )
+        bodies = len(rest)
+        rest += (features[part].astype(np.float32) @ skin.pose).reshape(bodies, points, 3)
+        rows = joint_from_rest[part].reshape(bodies, joint_from_rest.shape[1], 12)
+        blend = (skin.weights @ rows).reshape(bodies, points, 3, 4)
         out[part] = np.einsum("nkij,nkj->nki", blend[..., :3], rest) + blend[..., 3]
     return out
 

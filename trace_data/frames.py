@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
 from trace_data.errors import AnnotationError
 
 JPEG_QUALITY = 90
 """Measured trade-off of size against fidelity (fact sheet performance.md, section 3e)."""
 
-_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION  # annotations count pixels as stored, so a rotation tag must not turn them
 _REDUCED = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -82,17 +82,32 @@ def _jpeg_size(data: bytes, where: Path) -> tuple[int, int]:
     )
 
 
-def decode(data: bytes, where: str | Path, reduce: int = 1, *, rgb: bool = False) -> npt.NDArray[np.uint8]:
+def decode(
+    data: bytes, where: str | Path, reduce: int = 1, *, rgb: bool = False, strict: bool = False
+) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3) uint8 at 1/`reduce` of the size (1, 2, 4, 8: scaled in the JPEG transform, cheap); BGR or `rgb`.
 
-    Raises AnnotationError when the bytes cannot be decoded.
+    `strict` refuses JPEGs whose damage a decoder would fill with grey. Raises AnnotationError when the bytes cannot be
+    decoded.
     """
+    if is_jpeg(data):
+        try:
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                data,
+                colorspace="RGB" if rgb else "BGR",
+                min_height=-(-height // reduce),  # the smallest scale that has so many px, which is 1 / reduce
+                min_width=-(-width // reduce),
+                strict=strict,
+            )
+        except ValueError as error:
+            raise AnnotationError(f"the JPEG does not decode: {error}", where=where, hint="copy it again") from error
+        return pixels
     order = cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR
-    image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), order | _REDUCED[reduce] | _AS_STORED)
+    image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), order | _REDUCED[reduce])
     if image is None:
         raise AnnotationError(f"{len(data):,} bytes do not decode as an image", where=where, hint="copy it again")
-    pixels: npt.NDArray[np.uint8] = image
-    return pixels
+    return np.asarray(image)
 
 
 def scaled(data: bytes, where: Path, sides: Sequence[int | None]) -> list[tuple[bytes, tuple[int, int]]]:
@@ -126,7 +141,7 @@ def scaled(data: bytes, where: Path, sides: Sequence[int | None]) -> list[tuple[
 def _decoded(data: bytes, where: Path, original: tuple[int, int], side: int) -> npt.NDArray[np.uint8]:
     """The picture, halved inside the JPEG transform as often as its short side stays at least `side`."""
     reduce = next((r for r in (8, 4, 2) if min(original) >= r * side), 1) if is_jpeg(data) else 1
-    picture = decode(data, where, reduce)
+    picture = decode(data, where, reduce, strict=True)
     expected = tuple(-(-length // reduce) for length in original)
     if picture.shape[1::-1] != expected:
         raise AnnotationError(f"the header says {original}, the picture has {picture.shape[1::-1]}", where=where)

@@ -136,6 +136,8 @@ def _matches(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 
 
 def _evaluate(value: Any, shape: tuple[int | None, ...] | None, depth: int) -> npt.NDArray[Any]:
+    if isinstance(value, np.ndarray) and value.dtype.hasobject and value.shape == () and depth == 0:
+        value = value.item()  # how an .npz holds what is no array
     if isinstance(value, (np.ndarray, np.generic, bool, int, float)):
         return np.asarray(value)
     if not isinstance(value, Node):

@@ -209,7 +209,7 @@ def _images(record: SequenceRecord, progress: Progress) -> list[Finding]:
             size = image_size(data, file)
             if size != expected:
                 raise AnnotationError(f"{size[0]}x{size[1]} px, expected {expected[0]}x{expected[1]}", where=file)
-            decode(data, file, reduce=8)
+            decode(data, file, reduce=8, strict=True)
         except AnnotationError as error:
             findings.append(_finding(f"image {file.name}", error))
         progress.advance()

@@ -38,6 +38,7 @@ MAY_CHANGE = {
     "device",
     "data.threads",
     "data.prefetch",
+    "data.decode",
 }
 """Keys that a resumed run may have otherwise than it began."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -22,6 +22,13 @@ from pydantic import (
 )
 
 from trace_data.errors import ConfigError, nearest
+
+
+def _scale_in_order(scale: tuple[float, float]) -> tuple[float, float]:
+    low, high = scale
+    if not 0.5 <= low <= high:
+        raise ValueError(f"({low}, {high}), expected 0.5 <= lower <= upper")
+    return scale
 
 
 class _Part(BaseModel):
@@ -76,30 +83,70 @@ class Stage(_Part):
     share: float = Field(1.0, gt=0, le=1)
     """Share of all steps."""
     clips: int = Field(6, ge=1)
-    """Clips in a batch."""
+    """Clips in a step, those of all processes together."""
     frames: int = Field(10, ge=1)
     """Frames of a clip."""
 
 
+class DatasetConfig(_Part):
+    """What is drawn differently from one dataset, by its name; preset `trace` holds the published table."""
+
+    share: float | None = Field(None, ge=0)
+    """Share in the clips drawn among those datasets that are there; absent ones are left out."""
+    crop_probability: float | None = Field(None, ge=0, le=1)
+    """As `data.crop_probability`, which holds where this is None."""
+    crop_scale: tuple[float, float] | None = None
+    """As `data.crop_scale`, which holds where this is None."""
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _in_order(cls, scale: tuple[float, float] | None) -> tuple[float, float] | None:
+        return scale if scale is None else _scale_in_order(scale)
+
+
 class DataConfig(_Part):
-    """How clips are drawn and seen."""
+    """How clips are drawn and seen (docs/training.md, "What is drawn")."""
 
     strides: tuple[PositiveInt, ...] = (1, 2, 3, 4)
     """Frame distances a clip may have."""
     weights: dict[str, float] | None = None
-    """Share of each dataset in the clips drawn; None draws every clip equally often."""
+    """Exact share of each dataset in the clips drawn, whatever `datasets` says; all of them must be there. Without
+    weights and shares every clip is drawn equally often."""
+    datasets: dict[str, DatasetConfig] = {}
+    """What differs from dataset to dataset, by canonical name, as in `data.datasets.h36m.crop_scale`."""
     crop_probability: float = Field(0.5, ge=0, le=1)
     """How often a clip shows a crop around its people rather than the whole frame."""
     crop_scale: tuple[float, float] = (1.3, 2.2)
     """Side of that crop over the longer side of the people's box: lower and upper bound."""
+    crop_shift: float = Field(0.0, ge=0, le=1)
+    """How far a crop is shifted off its people, at most, as a share of what their box leaves free."""
+    camera_probability: float = Field(0.8, ge=0, le=1)
+    """How often a synthetic camera moves over a clip whose own camera stands still."""
+    tracking_probability: float = Field(0.6, ge=0, le=1)
+    """How often that camera follows a person; otherwise it pans."""
+    pan_reach: tuple[float, float] = (0.2, 0.1)
+    """How far a pan goes across and upwards, in half sizes of the window."""
+    flip_probability: float = Field(0.0, ge=0, le=1)
+    """How often a clip is mirrored, with its world and cameras."""
     color_jitter: float = Field(0.1, ge=0, le=0.5)
     """Largest relative change of brightness, contrast and saturation, drawn once a clip."""
     color_jitter_probability: float = Field(0.2, ge=0, le=1)
     """How often a clip's colours are changed."""
+    occlusion_probability: float = Field(0.0, ge=0, le=1)
+    """How often an object stands in front of a clip's people."""
+    occluders: Path | None = None
+    """Folder of RGBA cut-outs to take objects from; None draws textured shapes."""
+    decode: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where frames are decoded and cropped; `auto` is `gpu` where CUDA and nvJPEG (through torchvision) are there."""
     threads: int = Field(2, ge=1)
     """Threads that read and decode."""
     prefetch: int = Field(4, ge=1)
     """Batches read ahead."""
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _in_order(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        return _scale_in_order(scale)
 
 
 class LossConfig(_Part):
@@ -175,13 +222,6 @@ class Config(_Part):
         if not stages or abs(total - 1) > 1e-6:
             raise ValueError(f"shares sum to {total:g}, expected 1")
         return stages
-
-    @model_validator(mode="after")
-    def _ranges_in_order(self) -> Config:
-        low, high = self.data.crop_scale
-        if not 0.5 <= low <= high:
-            raise ValueError(f"data.crop_scale is ({low}, {high}), expected 0.5 <= lower <= upper")
-        return self
 
 
 def presets() -> list[str]:
@@ -270,7 +310,8 @@ def _explain(item: Any) -> str:
         return f"{name}: {item['msg'].removeprefix('Value error, ')}, found {item['input']!r}"
     model: Any = Config
     for part in path[:-1]:
-        field = model.model_fields.get(part)
-        model = field.annotation if field is not None and hasattr(field.annotation, "model_fields") else Stage
+        if (field := model.model_fields.get(part)) is not None:  # else an index of a list or a key of a mapping
+            inner = (field.annotation, *get_args(field.annotation))
+            model = next(t for t in inner if hasattr(t, "model_fields"))
     near = nearest(path[-1], model.model_fields)
     return f"{name}: unknown key" + (f", did you mean {near!r}?" if near else "")

@@ -91,6 +91,6 @@ def _people(reader: ShardReader, refs: Sequence[ClipRef], layers: Mapping[str, B
         known = reader.annotations(ref)
         window = full_frame(known.width, known.height)
         crop = window.crop_from_frame(size)[None]
-        frames = np.zeros((1, size, size, 3), np.uint8)
+        frames = torch.zeros(1, size, size, 3, dtype=torch.uint8)
         blank.append(LoadedClip(ref=ref, frames=frames, crop_from_frame=crop, annotations=known))
     return annotated(collate(blank), layers)

@@ -71,7 +71,8 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int) -
     crop = batch.crop_from_frame[:, None]
     xy = torch.einsum("bptij,bptkj->bptki", crop[..., :2, :2].expand(*batch.present.shape, 2, 2), batch.kp2d[..., :2])
     joints2d = (2 * (xy + crop[..., None, :2, 2]) + 1) / input_size - 1
-    inside = (joints2d.abs() < 1).all(-1)
+    # outside the crop, or in its black part outside the frame, nothing can be seen; decided for x and y together
+    inside = (joints2d.abs() < 1).all(-1) & _in_frame(batch, batch.kp2d[..., :2])
     seen = inside & (batch.kp2d[..., 2] > VISIBLE) & masks["pose2d"][..., None]
     center_joints, center_seen = _center_joints(batch, joints2d, seen, input_size)
     # 3D: world -> camera axes, relative to the hips
@@ -126,10 +127,16 @@ def _center_joints(batch: Batch, joints2d: Tensor, seen: Tensor, size: int) -> t
     px = image[..., :2] / image[..., 2:].clamp_min(0.05)
     xy = torch.einsum("bptij,bptkj->bptki", crop[..., :2, :2], px) + crop[..., None, :2, 2]
     projected = (2 * xy + 1) / size - 1
-    front = (batch.kp3d[..., 3] > 0) & (points[..., 2] > 0.05) & (projected.abs() < 1).all(-1)
+    front = (batch.kp3d[..., 3] > 0) & (points[..., 2] > 0.05) & (projected.abs() < 1).all(-1) & _in_frame(batch, px)
     annotated = batch.masks["pose2d"][..., None]
     usable = front & (batch.present & batch.masks["joints3d"])[..., None]
     return torch.where(annotated[..., None], joints2d, projected), torch.where(annotated, seen, usable)
+
+
+def _in_frame(batch: Batch, px: Tensor) -> Tensor:
+    """(B, P, T, J) whether points (B, P, T, J, 2), px of the frame, lie inside it."""
+    edges = px + 0.5
+    return ((edges >= 0) & (edges <= batch.frame_size[:, None, None, None])).all(-1)
 
 
 def person_center(joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

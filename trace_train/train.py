@@ -28,6 +28,7 @@ from trace_train.network.model import TraceNetwork
 from trace_train.optim import AveragedWeights, build_optimizer, learning_rate
 from trace_train.runlog import RunLog, read_metrics
 from trace_train.streaming.batch import Batch
+from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream
 from trace_train.targets import Targets, make_targets
 
@@ -93,7 +94,7 @@ def train(
     }
     writable_folder(run)
     with exclusive(run / ".lock"):
-        state = begin(config, TrainStream(ShardReader(shards), config), layer, run, facts, device, progress)
+        state = begin(config, TrainStream(ShardReader(shards), config, device), layer, run, facts, device, progress)
         waited = loop(state, config, layer, device, progress)
     lines = read_metrics(run)
     return TrainReport(
@@ -150,6 +151,8 @@ def begin(
     progress: Progress,
 ) -> State:
     """A fresh run, or the state of the run's last checkpoint."""
+    for note in stream.notes:
+        progress.say(note)
     done = checkpoints.finished(run)
     torch.manual_seed(config.seed)
     network = build_network(config.network).to(device)
@@ -189,10 +192,10 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
     progress.begin(f"train {config.preset}", config.steps, "steps")
     progress.advance(state.start)
     with stop_signals() as stopped:
-        batches = state.stream.batches(state.start, config.steps, pinned=device.type == "cuda")
+        batches = state.stream.batches(state.start, config.steps)
         for step in range(state.start, config.steps):
             asked = time.monotonic()
-            batch = next(batches).to(device)
+            batch = finish(next(batches).to(device))
             waited += time.monotonic() - asked
             rate = learning_rate(config.optim, step, config.steps)
             report, norm = train_step(state.network, layer, state.optimizer, batch, config, rate, device)

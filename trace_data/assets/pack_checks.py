@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,16 @@ import numpy.typing as npt
 from trace_data.assets.example_poses import EXAMPLE_POSES
 from trace_data.assets.pack_files import KID_DIRECTIONS, Arrays, content_problems, layout_problems
 from trace_data.assets.packs import EXTRA_JOINTS
-from trace_data.assets.raw_body import BETAS, INFANT_HEIGHT, ROW_SUM_TOLERANCE, VERTICES
+from trace_data.assets.raw_body import BETAS, INFANT_HEIGHT, KID_HEIGHTS, LONGEST_EDGE, ROW_SUM_TOLERANCE, VERTICES
 from trace_data.body_model import BodyModel
 from trace_data.schema.check import Finding, Severity
-from trace_data.schema.keypoints import ALL_44
+from trace_data.schema.keypoints import ALL_44, LSP_14
 
 WEIGHT_TOLERANCE = 1e-4
-OUTLIER = 0.1
-"""An edge that a pose lengthens by more than this share of the body's height leads to a vertex that flew away."""
+LARGE_BETA = 3.0
+"""A body whose beta is larger is one in some hundreds."""
+H36M_REACH = 0.15
+"""Share of the body's height within which the two regressors put the joints of the same name."""
 ADULT_HEIGHTS = (1.3, 2.2)
 """Metres; outside of it the unit or the model is another one."""
 INFANT_HEIGHTS = (0.3, INFANT_HEIGHT)
@@ -37,6 +40,8 @@ class Shown:
     """(11, 6890, 3) metres, the rest pose first."""
     joints: Array
     """(44, 3) of the rest pose."""
+    joints_h36m: Array
+    """(17, 3) of the rest pose."""
 
     @property
     def height(self) -> float:
@@ -54,23 +59,24 @@ def show(arrays: Arrays) -> Shown:
         faces=model.faces,
         vertices=model.vertices(poses, np.repeat(betas, len(poses), axis=0)),
         joints=model.joints44(poses[:1], betas)[0],
+        joints_h36m=model.joints_h36m17(poses[:1], betas)[0],
     )
 
 
 def can_be_shown(arrays: Arrays) -> bool:
     """Whether the layout and the vertex ids allow posing and drawing, however wrong the result may be."""
-    if layout_problems(arrays):
+    if layout_problems(arrays) or not _is_finite(arrays):
         return False
     ids = [arrays["f"], arrays["extra_joints_index"]]
-    return all(np.isfinite(i).all() and i.min() >= 0 and i.max() < VERTICES for i in ids) and _is_tree(arrays)
+    return all(i.min() >= 0 and i.max() < VERTICES for i in ids) and _is_tree(arrays)
 
 
 def check_arrays(arrays: Arrays, *, infant: bool) -> list[Finding]:
     """Everything that is wrong with the arrays of one pack."""
     found = [_finding("content", problem) for problem in content_problems(arrays)]
-    if layout_problems(arrays):
+    if layout_problems(arrays) or not _is_finite(arrays):
         return found
-    found += [*_surface(arrays), *_weights_and_regressors(arrays)]
+    found += [*_surface(arrays), *_weights_and_regressors(arrays), *_shapes(arrays)]
     if not can_be_shown(arrays):
         return found
     shown = show(arrays)
@@ -81,13 +87,17 @@ def _finding(key: str, what: str, severity: Severity = "error") -> Finding:
     return Finding(severity=severity, key=key, what=what)
 
 
+def _is_finite(arrays: Arrays) -> bool:
+    return all(np.isfinite(array).all() for array in arrays.values())
+
+
 def _is_tree(arrays: Arrays) -> bool:
     parents = arrays["kintree_table"].tolist()
     return parents[0] == -1 and all(0 <= parent < child for child, parent in enumerate(parents[1:], start=1))
 
 
 def _surface(arrays: Arrays) -> list[Finding]:
-    """Every vertex is used, and every edge belongs to two triangles that turn the same way."""
+    """Every vertex is used, every edge belongs to two triangles that turn the same way, and that way is outwards."""
     faces = arrays["f"].astype(np.int64)
     used = len(np.unique(faces))
     found = [] if used == VERTICES else [_finding("f", f"uses {used:,} vertices, expected all {VERTICES:,}")]
@@ -96,6 +106,23 @@ def _surface(arrays: Arrays) -> list[Finding]:
     if len(np.unique(there)) != len(there) or not np.array_equal(there, back):
         odd = len(there) - len(np.intersect1d(there, back))
         found.append(_finding("f", f"is no closed surface: {max(odd, 1):,} edges lack their other triangle"))
+    if not found:
+        one, two, three = np.moveaxis(arrays["v_template"].astype(np.float64)[faces], 1, 0)
+        if (one * np.cross(two, three)).sum() <= 0:  # six times the volume
+            found.append(_finding("f", "shows the inside: its triangles turn the other way round"))
+    return found
+
+
+def _shapes(arrays: Arrays) -> list[Finding]:
+    """Shape and pose change the body, and no shape tears it apart."""
+    found = [_finding(key, "holds only zeros") for key in ("shapedirs", "posedirs") if not arrays[key].any()]
+    faces = arrays["f"].astype(np.int64)
+    if faces.min() >= 0 and faces.max() < VERTICES:
+        edges = arrays["shapedirs"][faces] - arrays["shapedirs"][np.roll(faces, 1, axis=1)]
+        grown = LARGE_BETA * np.linalg.norm(edges, axis=2).max(axis=(0, 1))
+        torn = [str(beta) for beta in np.flatnonzero(grown > LONGEST_EDGE * np.ptp(arrays["v_template"][:, 1]))]
+        if torn:
+            found.append(_finding("shapedirs", f"tears the body apart by the betas {', '.join(torn)}"))
     return found
 
 
@@ -127,9 +154,23 @@ def _sides(arrays: Arrays, shown: Shown) -> list[Finding]:
         what = f"left and right are exchanged: {wrong} of {len(pairs)} vertex pairs"
         what += f", joints {', '.join(exchanged)}" if exchanged else ""
         found.append(_finding("sides", what))
+    else:
+        found += _h36m(shown, named)
     if not named["Head_top"][1] > named["Pelvis_SMPL"][1] > max(named["L_Ankle"][1], named["R_Ankle"][1]):
         found.append(_finding("sides", "does not stand upright along y"))
     return found
+
+
+def _h36m(shown: Shown, named: Mapping[str, Array]) -> list[Finding]:
+    """The H36M regressor puts the limbs where the other joints have them."""
+    limbs = LSP_14[:-2]  # what the two call neck and head differs more
+    ours, theirs = shown.joints_h36m[: len(limbs)], np.array([named[limb] for limb in limbs])
+    middle = named["Pelvis_SMPL"][0]
+    far = np.linalg.norm(ours - theirs, axis=1) > H36M_REACH * shown.height
+    turned = (ours[:, 0] - middle) * (theirs[:, 0] - middle) < 0
+    odd = [limb for limb, wrong in zip(limbs, far | turned) if wrong]
+    what = f"puts {', '.join(odd)} elsewhere than the joints of that name: are its rows in the order of the file?"
+    return [_finding("J_regressor_h36m17", what)] if odd else []
 
 
 def _poses(shown: Shown) -> list[Finding]:
@@ -137,9 +178,9 @@ def _poses(shown: Shown) -> list[Finding]:
     edges = np.concatenate([shown.faces[:, [0, 1]], shown.faces[:, [1, 2]], shown.faces[:, [2, 0]]])
     lengths = np.linalg.norm(shown.vertices[:, edges[:, 0]] - shown.vertices[:, edges[:, 1]], axis=2) / shown.height
     found = []
-    if (long := int((lengths[0] > OUTLIER).sum())) > 0:
+    if (long := int((lengths[0] > LONGEST_EDGE).sum())) > 0:
         found.append(_finding("v_template", f"has {long:,} triangle edges longer than a tenth of the body"))
-    grown = (lengths[1:] - lengths[0] > OUTLIER).sum(axis=1)
+    grown = (lengths[1:] - lengths[0] > LONGEST_EDGE).sum(axis=1)
     torn = [f"{name} ({count:,} edges)" for name, count in zip(EXAMPLE_POSES, grown.tolist()) if count]
     if torn:
         found.append(_finding("posed", f"is torn apart by the poses {', '.join(torn)}"))
@@ -159,6 +200,6 @@ def _size(arrays: Arrays, shown: Shown, *, infant: bool) -> list[Finding]:
         offset = np.abs((arrays[key][..., BETAS] + template).mean(axis=0)).max()
         if offset > 1e-4:
             found.append(_finding(key, f"leads to a kid {1000 * offset:.1f} mm off its centre, expected none"))
-        if not shown.height < height:
+        if not shown.height < KID_HEIGHTS[1] * height:
             found.append(_finding(key, f"leads to a kid of {shown.height:.2f} m, not smaller than the adult"))
     return found

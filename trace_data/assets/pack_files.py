@@ -75,8 +75,11 @@ def pack_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename. Raises OutputError when the folder or disk does not take it."""
+def write_file(path: Path, content: bytes, *, option: str = "--out") -> None:
+    """Write under a temporary name, then rename. Raises OutputError when the folder or disk does not take it.
+
+    `option` is what the user gives to name another place.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +89,9 @@ def write_file(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise OutputError(
-            f"cannot be written: {error.strerror or error}", where=path, hint="free some space or give another --out"
+            f"cannot be written: {error.strerror or error}",
+            where=path,
+            hint=f"free some space or give another {option}",
         ) from error
 
 
@@ -99,9 +104,8 @@ def read_arrays(path: Path) -> Arrays:
     except FileNotFoundError as error:
         raise AssetError("there is no such pack", where=path, hint=f"prepare it: {_command(path)}") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AssetError(
-            f"cannot be read as a pack: {reason}", where=path, hint=f"prepare it again: {_command(path)}"
+            f"cannot be read as a pack: {_reason(error)}", where=path, hint=f"prepare it again: {_command(path)}"
         ) from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise AssetError("holds no dictionary of tensors", where=path, hint=f"prepare it again: {_command(path)}")
@@ -111,6 +115,15 @@ def read_arrays(path: Path) -> Arrays:
         raise AssetError(
             f"holds tensors of another kind: {error}", where=path, hint=f"prepare it again: {_command(path)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    # torch explains itself at length; what is no torch file at all ends in whatever its bytes led to
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, (KeyError, EOFError, ValueError)):
+        return "it is no file that torch.save wrote"
+    return str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
 
 
 def layout_problems(arrays: Arrays) -> list[str]:

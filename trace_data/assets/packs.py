@@ -17,17 +17,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.assets.official_names import EXTRA9, GENDERS, H36M17, KID, SMIL, SourceFile, SourceSet, find_sources
+from trace_data.assets.official_names import EXTRA9, GENDERS, H36M17, KID, SMIL
 from trace_data.assets.pack_files import load_pack, pack_bytes, same_pack, write_file
 from trace_data.assets.raw_body import (
     COMPONENTS_1_1,
     RawBody,
     check_infant,
+    check_kid,
     off_sum_rows,
     read_body,
     read_kid_template,
     read_regressor,
 )
+from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
 
@@ -92,9 +94,11 @@ def prepare_smpl(
     for gender in genders:
         bodies[gender] = body = read_body(files[gender])
         progress.advance(detail=files[gender].name)
-        progress.say(f"found {files[gender].name}: SMPL {body.version} {gender}, {body.components} components")
+        progress.say(f"found {files[gender].name}: {body.title} {gender}, {body.components} components")
         _check_version(body, allow_v1_0)
-        _check_no_twin(gender, body, bodies, found, out)
+        check_kid(kid, files[KID], body)
+        _check_no_twin(gender, body, bodies, out)
+    _check_against_the_others(bodies, found)
     progress.end()
     jobs = []
     for gender, body in bodies.items():
@@ -162,7 +166,7 @@ def _check_version(body: RawBody, allow_v1_0: bool) -> None:
     if body.components >= COMPONENTS_1_1 or allow_v1_0:
         return
     raise AssetError(
-        f"is SMPL {body.version} ({body.components} shape components), but TRACE needs 1.1.0 "
+        f"is {body.title} ({body.components} shape components), but TRACE needs 1.1.0 "
         f"({COMPONENTS_1_1} components): with another one the bodies come out visibly wrong",
         where=body.source.where,
         hint='get "version 1.1.0 for Python 2.7 (female/male/neutral, 300 shape PCs)" from the SMPL site,\n'
@@ -170,22 +174,36 @@ def _check_version(body: RawBody, allow_v1_0: bool) -> None:
     )
 
 
-def _check_no_twin(gender: str, body: RawBody, bodies: Mapping[str, RawBody], found: SourceSet, out: Path) -> None:
+def _check_no_twin(gender: str, body: RawBody, bodies: Mapping[str, RawBody], out: Path) -> None:
     """A body that is another gender's too sits under a wrong name, whichever of the two it is."""
-    twins = [raw.source.where for name, raw in bodies.items() if name != gender and _same(raw.v_template, body)]
-    others = [file for file in found.files if file.role in GENDERS and file.role not in (gender, *bodies)]
-    size = body.source.size()
-    twins += [file.where for file in others if file.size() == size and file.sha256() == body.sha256]
+    for name, raw in bodies.items():
+        if name != gender and _same(raw.v_template, body):
+            raise _twin(body, raw.source.where)
     for name in GENDERS:
         pack = out / f"SMPL_{name.upper()}.pth"
-        if name != gender and name not in bodies and _same(_template(pack), body):
-            twins.append(str(pack))
-    if twins:
-        raise AssetError(
-            f"holds the same body as {twins[0]}: one of the two is not what its name says",
-            where=body.source.where,
-            hint="take both files again from the official zip, where the names are right",
-        )
+        if name not in bodies and _same(_template(pack), body):
+            raise _twin(body, str(pack))
+
+
+def _check_against_the_others(bodies: Mapping[str, RawBody], found: SourceSet) -> None:
+    """The same for files that were found and are not converted."""
+    others = [found.best(name) for name in GENDERS if name not in bodies]
+    for file in filter(None, others):
+        try:
+            template = read_body(file).v_template
+        except AssetError:
+            continue  # what is wrong with it is not this run's business
+        for body in bodies.values():
+            if _same(template, body):
+                raise _twin(body, file.where)
+
+
+def _twin(body: RawBody, other: str) -> AssetError:
+    return AssetError(
+        f"holds the same body as {other}: one of the two is not what its name says",
+        where=body.source.where,
+        hint="take both files again from the official zip, where the names are right",
+    )
 
 
 def _template(pack: Path) -> npt.NDArray[Any]:
@@ -219,8 +237,9 @@ def _write(
             pack, note = out / name, (out / name).with_suffix(".json")
             if not present[pack]:
                 write_file(pack, pack_bytes(arrays))
-            if not (present[pack] and note.exists()):
-                write_file(note, _note(pack, gender, model, body))
+            told = _note(pack, gender, model, body)
+            if not (present[pack] and _still_true(note, told)):
+                write_file(note, (json.dumps(told, indent=2) + "\n").encode())
             files += [pack, note]
             progress.advance(detail=name)
         reports.append(
@@ -238,12 +257,12 @@ def _write(
     return reports
 
 
-def _note(pack: Path, gender: str, model: str, body: RawBody) -> bytes:
+def _note(pack: Path, gender: str, model: str, body: RawBody) -> dict[str, Any]:
     try:
         tool = importlib.metadata.version("trace-5d")
     except importlib.metadata.PackageNotFoundError:
         tool = "not installed"
-    content = {
+    return {
         "pack": pack.name,
         "model": model,
         "gender": gender,
@@ -255,4 +274,13 @@ def _note(pack: Path, gender: str, model: str, body: RawBody) -> bytes:
         "tool": f"trace-5d {tool}",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _still_true(note: Path, told: Mapping[str, Any]) -> bool:
+    """Whether the note there says the same; the same file may have moved since."""
+    try:
+        there = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    same = set(told) - {"source", "tool", "date"}
+    return isinstance(there, dict) and all(there.get(key) == told[key] for key in same)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.assets.official_names import EXTRA9, H36M17, ORIGIN, SMIL, SourceFile
+from trace_data.assets.official_names import EXTRA9, H36M17, ORIGIN, SMIL
+from trace_data.assets.source_files import SourceFile
 from trace_data.errors import AssetError
 from trace_data.safe_pickle import load_npy, load_npz, load_pickle, to_array
 from trace_data.schema.keypoints import SMPL_PARENTS
@@ -19,6 +20,10 @@ VERTICES, FACES, JOINTS, POSE_FEATURES, BETAS = 6890, 13776, 24, 207, 10
 COMPONENTS_1_1 = 300
 ROW_SUM_TOLERANCE = 1e-3
 INFANT_HEIGHT = 1.2
+KID_HEIGHTS = (0.2, 0.95)
+"""Shares of the adult's height that a kid may have."""
+LONGEST_EDGE = 0.1
+"""Share of a body's height; a longer edge joins vertices that are no neighbours."""
 
 Array = npt.NDArray[np.float64]
 
@@ -60,6 +65,11 @@ class RawBody:
         if self.components >= COMPONENTS_1_1:
             return "1.1.0"
         return "1.0.0" if self.components == BETAS else "unknown"
+
+    @property
+    def title(self) -> str:
+        """Model and version in words."""
+        return "an SMPL of unknown version" if self.version == "unknown" else f"SMPL {self.version}"
 
 
 def read_body(source: SourceFile) -> RawBody:
@@ -138,6 +148,21 @@ def check_infant(body: RawBody) -> None:
     if height >= INFANT_HEIGHT:
         raise AssetError(
             f"stands {height:.2f} m tall, but SMIL is an infant", where=body.source.where, hint=_get(body.source)
+        )
+
+
+def check_kid(kid: Array, source: SourceFile, body: RawBody) -> None:
+    """Raise AssetError when the kid template is no smaller body with the vertices of `body` in the same order."""
+    height, adult = float(np.ptp(kid[:, 1])), float(np.ptp(body.v_template[:, 1]))
+    smallest, largest = KID_HEIGHTS
+    if not smallest * adult < height < largest * adult:
+        raise AssetError(
+            f"stands {height:.2f} m tall beside an adult of {adult:.2f} m", where=source.where, hint=_get(source)
+        )
+    edges = kid[body.f] - kid[np.roll(body.f, 1, axis=1)]
+    if np.linalg.norm(edges, axis=2).max() > LONGEST_EDGE * height:
+        raise AssetError(
+            f"has other vertices, or in another order, than {body.source.name}", where=source.where, hint=_get(source)
         )
 
 

@@ -15,21 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trace_data.assets.official_names import (
-    EXTRA9,
-    GENDERS,
-    H36M17,
-    KID,
-    ORIGIN,
-    SMIL,
-    SourceFile,
-    SourceSet,
-    find_sources,
-)
+from trace_data.assets.official_names import EXTRA9, GENDERS, H36M17, KID, ORIGIN, SMIL
 from trace_data.assets.pack_checks import check_arrays
-from trace_data.assets.pack_files import LAYOUT, Arrays, read_arrays
+from trace_data.assets.pack_files import KID_DIRECTIONS, LAYOUT, Arrays, read_arrays
 from trace_data.assets.packs import smpl_arrays, with_kid
 from trace_data.assets.raw_body import COMPONENTS_1_1, off_sum_rows, read_body, read_kid_template, read_regressor
+from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.check import Finding
@@ -175,7 +166,7 @@ def _pack(path: Path, known: _Known, needed: Sequence[str], progress: Progress) 
     known.add(name, arrays)
     note, about_note = _note(path)
     infant = command == "trace prepare-smil"
-    findings = [*check_arrays(arrays, infant=infant), *about_note, *_neighbours(name, known)]
+    findings = [*_keys(name, arrays), *check_arrays(arrays, infant=infant), *about_note, *_neighbours(name, known)]
     height = float(np.ptp(arrays["v_template"][:, 1])) if arrays.get("v_template", np.empty(0)).ndim == 2 else None
     return AssetReport(
         kind="pack",
@@ -188,6 +179,18 @@ def _pack(path: Path, known: _Known, needed: Sequence[str], progress: Progress) 
         synthetic=note.get("synthetic") is True,
         findings=tuple(findings),
     )
+
+
+def _keys(name: str, arrays: Arrays) -> Iterator[Finding]:
+    """Whether the pack has the keys that its name promises."""
+    key, wanted = KID_DIRECTIONS[0], name.startswith("SMPLA_")
+    if wanted != (key in arrays):
+        what = "is missing: this is no SMPLA pack" if wanted else "is there: this is an SMPLA pack"
+        command = "prepare-smil" if "smil" in name.lower() else "prepare-smpl --gender all"
+        yield Finding(severity="error", key=key, what=what, hint=f"trace {command} --force")
+    if unknown := sorted(set(arrays) - {*LAYOUT, key}):
+        what = f"holds {', '.join(unknown)} as well, which no packer writes"
+        yield Finding(severity="warning", key="content", what=what)
 
 
 def _note(pack: Path) -> tuple[Mapping[str, Any], list[Finding]]:
@@ -213,7 +216,12 @@ def _note(pack: Path) -> tuple[Mapping[str, Any], list[Finding]]:
     if not smil and gender != pack.stem.rpartition("_")[2].lower():
         found.append(Finding(severity="error", key=path.name, what=f"says that the pack is {gender}", hint=again))
     if not smil and isinstance(components, int) and components < COMPONENTS_1_1:
-        found.append(warn(f"says {components} shape components: SMPL 1.0.0, taken knowingly", f"get {ORIGIN['male']}"))
+        found.append(
+            warn(
+                f"says {components} shape components: SMPL {note.get('version')}, taken knowingly",
+                f"get {ORIGIN['male']}",
+            )
+        )
     return note, found
 
 
@@ -273,7 +281,7 @@ def _source_body(file: SourceFile, side: Mapping[str, Any], known: _Known) -> As
     smil = role == SMIL
     pack = "SMIL_NEUTRAL.pth" if smil else f"SMPL_{role.upper()}.pth"
     if not smil and body.components < COMPONENTS_1_1:
-        what = f"is SMPL {body.version} ({body.components} shape components), but TRACE needs 1.1.0"
+        what = f"is {body.title} ({body.components} shape components), but TRACE needs 1.1.0"
         findings.append(Finding(severity="error", key=role, what=what, hint=f"get {ORIGIN[role]}"))
     if EXTRA9 in side and H36M17 in side:
         arrays = smpl_arrays(body, side)

@@ -43,6 +43,10 @@ class Window:
     side: float
     """Width = height, px."""
 
+    def mirrored(self, frame_width: int) -> Window:
+        """The window that shows of the mirrored frame the mirror image of what this one shows."""
+        return Window(left=frame_width - self.left - self.side, top=self.top, side=self.side)
+
     def crop_from_frame(self, size: int) -> npt.NDArray[np.float64]:
         """(3, 3) affine map from pixel-centre coordinates of the frame to those of the `size` x `size` crop."""
         scale = size / self.side

@@ -37,6 +37,8 @@ FLIP_44 = tuple(
     ALL_44.index({"L": "R", "R": "L"}.get(name[0], name[0]) + name[1:] if name[1] == "_" else name) for name in ALL_44
 )
 """For each of the 44 the index of its mirror image; an involution."""
+FLIP_24 = FLIP_44[: len(SMPL_24)]
+"""The same for the kinematic joints alone: the order in which a mirrored body takes its rotations."""
 
 SMPL_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 """Parent of each of the 24 kinematic joints; -1 for the root."""

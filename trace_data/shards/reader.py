@@ -130,6 +130,17 @@ class ShardReader:
         with shard.file.open("rb", buffering=0) as stream:
             return _encoded(shard, stream.fileno(), level, frames)
 
+    def stored(self, ref: ClipRef, side: float, size: int) -> tuple[list[bytes], npt.NDArray[np.float64]]:
+        """The encoded image of each frame and (T, 2) its px per px of the frame across and down.
+
+        Of the smallest level that has the detail of a window of `side` frame px shown at `size` px. Raises ShardError.
+        """
+        entry, shard, frames = self._locate(ref)
+        scales = shard.frame_size[:, frames] / np.array([entry.width, entry.height])  # level, frame, axis
+        level = level_for(scales.min(axis=(1, 2)).tolist(), side, size)
+        with shard.file.open("rb", buffering=0) as stream:
+            return _encoded(shard, stream.fileno(), level, frames), scales[level]
+
     def frames(
         self, ref: ClipRef, windows: Sequence[Window], size: int, out: npt.NDArray[np.uint8] | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
@@ -140,18 +151,14 @@ class ShardReader:
         """
         if len(windows) != ref.length:
             raise ValueError(f"{len(windows)} windows for {ref.length} frames")
-        entry, shard, frames = self._locate(ref)
-        original = np.array([entry.width, entry.height])
-        scales = shard.frame_size[:, frames] / original  # level, frame, axis
-        level = level_for(scales.min(axis=(1, 2)).tolist(), min(window.side for window in windows), size)
-        with shard.file.open("rb", buffering=0) as stream:
-            images = _encoded(shard, stream.fileno(), level, frames)
+        entry, shard, _ = self._locate(ref)
+        images, scales = self.stored(ref, min(window.side for window in windows), size)
         if out is None:
             out = np.empty((ref.length, size, size, 3), np.uint8)
         maps = np.empty((ref.length, 3, 3))
         for t, (data, window) in enumerate(zip(images, windows)):
             try:
-                maps[t] = view(data, scales[level, t], window, out[t])
+                maps[t] = view(data, scales[t], window, out[t])
             except AnnotationError as error:
                 raise ShardError(
                     f"frame {ref.start + t * ref.stride} of {entry.key} does not decode: {error.message}",

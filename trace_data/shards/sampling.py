@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,26 +69,42 @@ def clip_table(
     for row, entry in enumerate(index.sequences):
         if entry.split != split or (datasets is not None and entry.dataset not in datasets):
             continue
-        for stride in sorted(set(strides)):
-            ranges.extend((row, stride, first, count) for first, count in _starts(entry, length, stride, step))
+        ranges.extend((row, *found) for found in _starts(entry, length, sorted(set(strides)), step))
     array = np.array(ranges, np.int64).reshape(-1, 4)
     return ClipTable(length=length, hop=step, ranges=array, ends=np.cumsum(array[:, 3]))
 
 
-def _starts(entry: SequenceEntry, length: int, stride: int, hop: int) -> list[tuple[int, int]]:
-    """(first start, number) of each unbroken range of valid starts."""
-    starts = np.arange(0, entry.frames - (length - 1) * stride, hop)
-    if not len(starts):
-        return []
-    taken = starts[:, None] + stride * np.arange(length)
+def _starts(entry: SequenceEntry, length: int, strides: Sequence[int], hop: int) -> Iterator[tuple[int, int, int]]:
+    """(stride, first start, number) of each unbroken range of valid starts."""
     ids = entry.frame_ids()
-    valid = (np.diff(ids[taken], axis=1) == stride * usual_step(ids)).all(axis=1)
+    step = usual_step(ids)
     usable = np.zeros((len(entry.usable), entry.frames), bool)
     for person, runs in enumerate(entry.usable):
         for first, end in runs:
             usable[person, first:end] = True
-    valid &= usable[:, taken].all(axis=2).any(axis=0)
-    return [(int(starts[first]), end - first) for first, end in runs_of(valid)]
+    for stride in strides:
+        last = entry.frames - (length - 1) * stride
+        if last <= 0:
+            continue
+        spaced = ids[stride:] - ids[:-stride] == stride * step
+        valid: npt.NDArray[np.bool_] = np.asarray(_throughout(usable, length, stride).any(axis=0))
+        if length > 1:
+            valid &= _throughout(spaced, length - 1, stride)
+        for first, end in runs_of(valid[::hop]):
+            yield stride, first * hop, end - first
+
+
+def _throughout(flags: npt.NDArray[np.bool_], length: int, stride: int) -> npt.NDArray[np.bool_]:
+    """Whether flags f, f + stride, ... (`length` of them) along the last axis all hold, for every f that has so many.
+
+    The stretch that is known to hold doubles in each pass, so the passes grow with the logarithm of the length.
+    """
+    known, held = 1, flags
+    while known < length:
+        more = min(known, length - known)
+        held = held[..., : held.shape[-1] - more * stride] & held[..., more * stride :]
+        known += more
+    return held
 
 
 def usual_step(ids: npt.NDArray[np.int64]) -> int:

@@ -16,9 +16,9 @@ def view(
     """Write what the window shows into `out` (S, S, 3) RGB; return the map (3, 3) from px of the frame to those of it.
 
     `scale`: (2,) px of the encoded picture per px of the frame. A pixel centre x of the frame lies at
-    (x + 0.5) * scale / reduce - 0.5 in the picture decoded at 1 / reduce. A window that lies inside the picture and has
-    more px there than the crop is moved by at most half a picture px, to whole ones, which makes cutting and resizing
-    three times as fast; the returned map says where it really is. Raises AnnotationError when the picture is broken.
+    (x + 0.5) * scale / reduce - 0.5 in the picture decoded at 1 / reduce. A window with at least as many px there as
+    the crop is moved and resized by at most half a picture px each, to whole ones, which makes cutting it out three
+    times as fast; the returned map says where it really is. Raises AnnotationError when the picture is broken.
     """
     size = len(out)
     shrink = float(scale.min()) * window.side / size
@@ -28,15 +28,25 @@ def view(
     picture_from_frame = np.diag([step[0], step[1], 1.0])
     picture_from_frame[:2, 2] = 0.5 * step - 0.5
     side = round(window.side * float(step.min()))
-    left, top = round(window.left * step[0]), round(window.top * step[1])
-    height, width = picture.shape[:2]
-    if size <= side < 2 * size and 0 <= left <= width - side and 0 <= top <= height - side:
-        cut = picture[top : top + side, left : left + side]
-        cv2.resize(cut, (size, size), dst=out, interpolation=cv2.INTER_LINEAR)
+    if size <= side < 2 * size:
+        left, top = round(window.left * step[0]), round(window.top * step[1])
+        cv2.resize(_cut(picture, left, top, side), (size, size), dst=out, interpolation=cv2.INTER_LINEAR)
         return Window(left=left, top=top, side=side).crop_from_frame(size) @ picture_from_frame
     crop_from_frame = window.crop_from_frame(size)
     _resample(picture, crop_from_frame @ np.linalg.inv(picture_from_frame), int(shrink / reduce), out)
     return crop_from_frame
+
+
+def _cut(picture: npt.NDArray[np.uint8], left: int, top: int, side: int) -> npt.NDArray[np.uint8]:
+    """The square (side, side, 3) whose first px is (left, top), black where it leaves the picture."""
+    height, width = picture.shape[:2]
+    x0, x1 = (min(max(x, 0), width) for x in (left, left + side))
+    y0, y1 = (min(max(y, 0), height) for y in (top, top + side))
+    if (x1 - x0, y1 - y0) == (side, side):
+        return picture[y0:y1, x0:x1]
+    square = np.zeros((side, side, 3), np.uint8)
+    square[y0 - top : y1 - top, x0 - left : x1 - left] = picture[y0:y1, x0:x1]
+    return square
 
 
 def _resample(

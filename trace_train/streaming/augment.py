@@ -1,6 +1,7 @@
 """Plan what the network will see of a clip, before a single pixel is decoded.
 
-Everything drawn comes from a generator keyed by (seed, epoch, clip), never from a worker or the clock.
+Everything drawn comes from a generator keyed by (seed, stage, epoch, position), never from a worker or the clock. What
+each draw does, its range and how it differs from the published code: docs/training.md, "What is drawn".
 """
 
 from __future__ import annotations
@@ -11,16 +12,45 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.schema.clip import ClipAnnotations, Window
+from trace_train.config import DataConfig, DatasetConfig
+from trace_train.streaming.mirror import mirrored
+from trace_train.streaming.occluders import Occluder, draw_occluder
+from trace_train.streaming.places import Places, held, places_of
+from trace_train.streaming.synthetic_camera import SMALLEST_SIDE, panning, tracking, windows_along
+
+Scale = tuple[float, float]
+Colors = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ViewPlan:
     """How one clip is shown."""
 
+    annotations: ClipAnnotations
+    """What is known of the frames as they are shown: mirrored when they are."""
+    flip: bool = False
+    """Whether the frames are shown mirrored; `windows` then lie in the mirrored frame."""
     windows: tuple[Window, ...]
-    """One window per frame."""
-    color: tuple[float, float, float]
-    """Factors of brightness, contrast and saturation; (1, 1, 1) leaves the colours alone."""
+    """One window per frame. Where the sequence's own camera stands still, the first one is the fixed view."""
+    color: Colors = (1.0, 1.0, 1.0)
+    """Factors of brightness, contrast and saturation, once for the clip; ones leave the colours alone."""
+    occluder: Occluder | None = None
+    """What stands in front of the people."""
+
+    @property
+    def camera_moves(self) -> bool:
+        """Whether a synthetic camera moves over the clip."""
+        return any(window != self.windows[0] for window in self.windows)
+
+    def stored_windows(self) -> tuple[Window, ...]:
+        """The windows in the frames as they are stored; where `flip` is set, their crops are to be mirrored."""
+        if not self.flip:
+            return self.windows
+        return tuple(window.mirrored(self.annotations.width) for window in self.windows)
+
+    def crop_from_frame(self, size: int) -> npt.NDArray[np.float64]:
+        """(T, 3, 3) px of the frame as it is shown to px of the crop, pixel centres."""
+        return np.stack([window.crop_from_frame(size) for window in self.windows])
 
 
 def full_frame(width: int, height: int) -> Window:
@@ -29,51 +59,71 @@ def full_frame(width: int, height: int) -> Window:
     return Window(left=(width - side) / 2, top=(height - side) / 2, side=side)
 
 
-def plan(
-    annotations: ClipAnnotations,
-    generator: np.random.Generator,
-    *,
-    crop_probability: float,
-    crop_scale: tuple[float, float],
-    color_jitter: float,
-    color_jitter_probability: float,
-) -> ViewPlan:
-    """Draw a fixed window for all frames of the clip (datasets.md 6.1) and its colour change (6.4, once a clip)."""
-    frames = len(annotations.frame_ids)
+def whole(annotations: ClipAnnotations) -> ViewPlan:
+    """The whole frames, unchanged."""
     window = full_frame(annotations.width, annotations.height)
-    if generator.random() < crop_probability:
-        window = _crop(annotations, generator, crop_scale) or window
+    return ViewPlan(annotations=annotations, windows=(window,) * len(annotations.frame_ids))
+
+
+def plan(annotations: ClipAnnotations, generator: np.random.Generator, settings: DataConfig) -> ViewPlan:
+    """Draw a clip's view: flip, windows, colours, occluder (datasets.md 6), in this order."""
+    flip = _happens(generator, settings.flip_probability)
+    if flip:
+        annotations = mirrored(annotations)
+    windows = _windows(annotations, generator, settings)
     color = (1.0, 1.0, 1.0)
-    if generator.random() < color_jitter_probability:
-        drawn = 1 + generator.uniform(-color_jitter, color_jitter, 3)
+    if _happens(generator, settings.color_jitter_probability):
+        drawn = 1 + generator.uniform(-settings.color_jitter, settings.color_jitter, 3)
         color = (float(drawn[0]), float(drawn[1]), float(drawn[2]))
-    return ViewPlan(windows=(window,) * frames, color=color)
+    occluder = None
+    if _happens(generator, settings.occlusion_probability):
+        occluder = draw_occluder(windows[0], len(windows), generator)
+    return ViewPlan(annotations=annotations, flip=flip, windows=windows, color=color, occluder=occluder)
 
 
-def _crop(annotations: ClipAnnotations, generator: np.random.Generator, scale: tuple[float, float]) -> Window | None:
-    """A square around one to all people, over all frames, shifted a little; None when nobody has visible joints."""
-    visible = annotations.kp2d[..., 2] > 0.1
-    candidates = np.flatnonzero(visible.any((1, 2)))
+def _windows(annotations: ClipAnnotations, generator: np.random.Generator, settings: DataConfig) -> tuple[Window, ...]:
+    """A moving window where a synthetic camera is drawn (only over a camera that stands still), else a fixed one."""
+    own = settings.datasets.get(annotations.dataset, DatasetConfig())
+    scale = settings.crop_scale if own.crop_scale is None else own.crop_scale
+    probability = settings.crop_probability if own.crop_probability is None else own.crop_probability
+    frames = len(annotations.frame_ids)
+    places = places_of(annotations)
+    whole_frame = full_frame(annotations.width, annotations.height)
+    moves = frames > 1 and not annotations.moving and _happens(generator, settings.camera_probability)
+    if moves and _happens(generator, settings.tracking_probability):
+        return tracking(annotations, places, generator, scale) or (whole_frame,) * frames
+    crop = None
+    if _happens(generator, probability):
+        crop = _crop(places, generator, scale, settings.crop_shift)
+    if not moves:
+        return (whole_frame if crop is None else crop[0],) * frames
+    if crop is not None:
+        window, centers = crop
+        return panning(window, (window.side / 2,) * 2, centers, frames, generator, settings.pan_reach)
+    centers = places.most_often(np.arange(len(places.centers)))
+    extent = (annotations.width / 2, annotations.height / 2)
+    return panning(whole_frame, extent, centers, frames, generator, settings.pan_reach)
+
+
+def _crop(
+    places: Places, generator: np.random.Generator, scale: Scale, shift: float
+) -> tuple[Window, npt.NDArray[np.float64]] | None:
+    """A square around one to all people, over all frames, and the centres (T, 2) of one of them, which it holds.
+
+    None when nobody is seen.
+    """
+    candidates = np.flatnonzero(np.isfinite(places.centers).any(axis=(1, 2)))
     if not len(candidates):
         return None
     chosen = generator.permutation(candidates)[: generator.integers(1, len(candidates) + 1)]
-    points = annotations.kp2d[chosen][visible[chosen]][:, :2].astype(np.float64)
-    low, high = points.min(0), points.max(0)
+    low, high = np.nanmin(places.low[chosen], axis=(0, 1)), np.nanmax(places.high[chosen], axis=(0, 1))
     box = float((high - low).max())
-    side = max(box * generator.uniform(*scale), 8.0)
-    slack = (side - box) / 2
-    center = (low + high) / 2 + generator.uniform(-0.6, 0.6, 2) * slack
-    return Window(left=float(center[0] + 0.5 - side / 2), top=float(center[1] + 0.5 - side / 2), side=side)
+    side = max(box * generator.uniform(*scale), SMALLEST_SIDE)
+    middle = (low + high) / 2 + generator.uniform(-shift, shift, 2) * (side - box) / 2
+    centers = places.most_often(chosen)
+    path = held(np.tile(middle, (len(centers), 1)), centers, side / 2)
+    return windows_along(path[:1], side)[0], centers
 
 
-def recolor(frames: npt.NDArray[np.uint8], color: tuple[float, float, float]) -> npt.NDArray[np.uint8]:
-    """Apply brightness, contrast and saturation factors to uint8 RGB frames (T, S, S, 3)."""
-    if color == (1.0, 1.0, 1.0):
-        return frames
-    brightness, contrast, saturation = color
-    x = frames.astype(np.float32) * brightness
-    x = (x - x.mean()) * contrast + x.mean()
-    gray = x @ np.array([0.299, 0.587, 0.114], np.float32)
-    x = (x - gray[..., None]) * saturation + gray[..., None]
-    recolored: npt.NDArray[np.uint8] = np.clip(np.rint(x), 0, 255).astype(np.uint8)
-    return recolored
+def _happens(generator: np.random.Generator, probability: float) -> bool:
+    return probability > 0 and bool(generator.random() < probability)

@@ -18,11 +18,18 @@ class LoadedClip:
     """One clip as a worker hands it over."""
 
     ref: ClipRef
-    frames: npt.NDArray[np.uint8]
-    """(T, S, S, 3) RGB."""
+    frames: Tensor
+    """(T, S, S, 3) uint8 RGB, without the changes below."""
     crop_from_frame: npt.NDArray[np.float64]
     """(T, 3, 3) px of the frame to px of the crop."""
     annotations: ClipAnnotations
+    color: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Factors of brightness, contrast and saturation."""
+    camera_moves: bool = False
+    """Whether a synthetic camera moves over the clip."""
+    occluder: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]] | None = None
+    """What stands in front: its (N, N, 4) RGBA picture, and (T, 2, 3) maps from px of the crop to the picture, whose
+    edges are at -1 and 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,9 +38,23 @@ class Batch:
 
     refs: tuple[ClipRef, ...]
     images: Tensor
-    """(B, T, S, S, 3) uint8 RGB."""
+    """(B, T, S, S, 3) uint8 RGB; `pixels.finish` gives them the colours and occluders below."""
+    color: Tensor
+    """(B, 3) factors of brightness, contrast and saturation still to be applied; stays on the CPU, which decides."""
+    occluded: tuple[int, ...]
+    """The R clips an object is still to be drawn into."""
+    occluders: Tensor
+    """(R, N, N, 4) uint8 RGBA pictures of these objects."""
+    occluder_places: Tensor
+    """(R, T, 2, 3) px of the crop to these pictures, whose edges are at -1 and 1."""
     crop_from_frame: Tensor
     """(B, T, 3, 3) px to px, pixel centres."""
+    frame_size: Tensor
+    """(B, 2) width and height of the frame, px."""
+    moving: Tensor
+    """(B,) bool: the sequence's own camera moves. Where it does not, the crop of frame 0 is the fixed view."""
+    camera_moves: Tensor
+    """(B,) bool: a synthetic camera moves over the clip, so that the crops of later frames leave the fixed view."""
     camera_from_world: Tensor
     """(B, T, 4, 4) metres."""
     intrinsics: Tensor
@@ -64,7 +85,7 @@ class Batch:
         moved: dict[str, Tensor] = {
             f.name: getattr(self, f.name).to(device, non_blocking=True)
             for f in fields(self)
-            if f.name not in {"refs", "masks"}
+            if f.name not in {"refs", "masks", "color", "occluded"}
         }
         return replace(self, **moved, masks={k: v.to(device, non_blocking=True) for k, v in self.masks.items()})  # type: ignore[arg-type]
 
@@ -88,12 +109,21 @@ def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
     def people_of(name: str, fill: int = 0) -> Tensor:
         return pad([getattr(c.annotations, name) for c in clips], fill)
 
+    pictures = [c.occluder[0] for c in clips if c.occluder is not None]
+    places = [c.occluder[1] for c in clips if c.occluder is not None]
     masks = {name: pad([c.annotations.masks[name] for c in clips]) for name in PERSON_MASKS}
     masks |= {name: torch.from_numpy(np.stack([c.annotations.masks[name] for c in clips])) for name in FRAME_MASKS}
     return Batch(
         refs=tuple(c.ref for c in clips),
-        images=torch.from_numpy(np.stack([c.frames for c in clips])) if images is None else images,
+        images=torch.stack([c.frames for c in clips]) if images is None else images,
+        color=torch.tensor([c.color for c in clips]),
+        occluded=tuple(i for i, c in enumerate(clips) if c.occluder is not None),
+        occluders=torch.from_numpy(np.stack(pictures)) if pictures else torch.empty(0, 1, 1, 4, dtype=torch.uint8),
+        occluder_places=torch.from_numpy(np.stack(places).astype(np.float32)) if places else torch.empty(0, 1, 2, 3),
         crop_from_frame=torch.from_numpy(np.stack([c.crop_from_frame for c in clips]).astype(np.float32)),
+        frame_size=torch.tensor([(c.annotations.width, c.annotations.height) for c in clips]),
+        moving=torch.tensor([c.annotations.moving for c in clips]),
+        camera_moves=torch.tensor([c.camera_moves for c in clips]),
         camera_from_world=stack("camera_from_world"),
         intrinsics=stack("intrinsics"),
         identity=people_of("identity", -1),

@@ -7,7 +7,7 @@ thread decodes one clip at a time straight into its place in the batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,20 +15,26 @@ from itertools import islice
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from trace_data.schema.clip import ClipAnnotations, ClipRef
+from trace_data.errors import ConfigError
+from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling import ClipSampler, clip_table
+from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table, positions
 from trace_train.config import Config, DataConfig, Stage
-from trace_train.streaming.augment import ViewPlan, full_frame, plan, recolor
+from trace_train.streaming.augment import plan, whole
 from trace_train.streaming.batch import Batch, LoadedClip, collate
 from trace_train.streaming.buffers import FrameBuffers
+from trace_train.streaming.gpu_decoder import choose_decoder
+from trace_train.streaming.occluders import load_cutouts
+from trace_train.streaming.views import read_view
 
-Frames = npt.NDArray[np.uint8]
-Loader = Callable[[Frames], LoadedClip]
+CPU = torch.device("cpu")
+Loader = Callable[[Tensor], LoadedClip]
 """Loads one clip into its place in a batch, (T, S, S, 3)."""
+Take = Callable[[tuple[int, ...]], Tensor]
+"""Memory for uint8 frames of a shape, with undefined values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,42 +48,49 @@ class BatchPlan:
     """Side of the square crops, px."""
 
 
-def load_clip(reader: ShardReader, ref: ClipRef, size: int, out: Frames | None = None) -> LoadedClip:
+def load_clip(reader: ShardReader, ref: ClipRef, size: int, out: Tensor | None = None) -> LoadedClip:
     """Read one clip with its whole frames letter-boxed and unchanged."""
-    known = reader.annotations(ref)
-    window = full_frame(known.width, known.height)
-    return _through(reader, ref, known, ViewPlan(windows=(window,) * ref.length, color=(1.0, 1.0, 1.0)), size, out)
-
-
-def _through(
-    reader: ShardReader, ref: ClipRef, annotations: ClipAnnotations, view: ViewPlan, size: int, out: Frames | None
-) -> LoadedClip:
-    frames, maps = reader.frames(ref, view.windows, size, out)
-    recolored = recolor(frames, view.color)
-    if recolored is not frames:
-        frames[:] = recolored
-    return LoadedClip(ref=ref, frames=frames, crop_from_frame=maps, annotations=annotations)
+    place = torch.empty(ref.length, size, size, 3, dtype=torch.uint8) if out is None else out
+    return read_view(reader, ref, whole(reader.annotations(ref)), place)
 
 
 class TrainStream:
     """The training batches of a run, from any step on."""
 
-    def __init__(self, reader: ShardReader, config: Config) -> None:
-        self.reader, self.config = reader, config
-        self.bounds = stage_bounds(config)
-        self.samplers = [
-            ClipSampler(
-                {
-                    name: clip_table(
-                        reader.index, length=stage.frames, strides=config.data.strides, split="train", datasets=[name]
-                    )
-                    for name in sorted({s.dataset for s in reader.index.sequences})
-                },
-                seed=config.seed + i,
-                weights=config.data.weights,
+    def __init__(
+        self, reader: ShardReader, config: Config, device: torch.device = CPU, *, rank: int = 0, world_size: int = 1
+    ) -> None:
+        """`device`: where the batches go; `data.decode` says whether frames are decoded there.
+
+        Of `world_size` processes that train together, each gets its part of every step's clips; what a step sees does
+        not depend on their number. Raises ConfigError when clips cannot be drawn, occluders read or frames decoded as
+        the configuration asks, or when some step has clips that cannot be dealt evenly.
+        """
+        self.reader, self.config, self.device = reader, config, device
+        self.rank, self.world_size = rank, world_size
+        uneven = [stage.clips for stage in config.stages if stage.clips % world_size]
+        if uneven:
+            raise ConfigError(
+                f"{uneven[0]} clips a step cannot be dealt evenly to {world_size} processes",
+                hint="stages.clips counts the clips of all processes together: give a multiple of their number",
             )
-            for i, stage in enumerate(config.stages)
-        ]
+        self.bounds = stage_bounds(config)
+        self.notes: list[str] = []
+        """What a person should know about how clips are drawn."""
+        self.samplers = [self._sampler(number, stage) for number, stage in enumerate(config.stages)]
+        self.decoder = choose_decoder(config.data.decode, device)
+        self.cutouts = None if config.data.occluders is None else load_cutouts(config.data.occluders)
+
+    def _sampler(self, number: int, stage: Stage) -> ClipSampler:
+        index, data = self.reader.index, self.config.data
+        tables = {
+            name: clip_table(index, length=stage.frames, strides=data.strides, split="train", datasets=[name])
+            for name in sorted({s.dataset for s in index.sequences})
+        }
+        weights, note = mixing(data, tables)
+        if note and note not in self.notes:
+            self.notes.append(note)
+        return ClipSampler(tables, seed=self.config.seed + number, weights=weights)
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """Number and definition of the stage that step belongs to."""
@@ -85,41 +98,34 @@ class TrainStream:
         return number, self.config.stages[number]
 
     def positions(self, step: int) -> list[tuple[int, int, ClipRef]]:
-        """(epoch, position, clip) of every clip in the batch of a step."""
+        """(epoch, position, clip) of every clip in this process's batch of a step."""
         number, stage = self.stage_at(step)
         first = (step - (self.bounds[number - 1] if number else 0)) * stage.clips
         sampler = self.samplers[number]
         drawn = []
-        for k in range(first, first + stage.clips):
+        for k in positions(first + stage.clips, rank=self.rank, world_size=self.world_size, start=first):
             epoch, position = divmod(k, len(sampler))
             drawn.append((epoch, position, sampler.clip(epoch, position)))
         return drawn
 
-    def batches(self, start: int, stop: int, *, pinned: bool = False) -> Iterator[Batch]:
-        """The batches of steps start to stop, read ahead; frames in `pinned` memory when they go to a GPU."""
-
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """The batches of steps start to stop, read ahead; frames in page-locked memory or already on a GPU."""
         size = self.config.network.input_size
 
         def batch_of(step: int) -> BatchPlan:
             loaders = [partial(self._load, step, *drawn) for drawn in self.positions(step)]
             return BatchPlan(loaders=loaders, frames=self.stage_at(step)[1].frames, size=size)
 
-        yield from read_ahead(map(batch_of, range(start, stop)), self.config.data, pinned=pinned)
+        take = FrameBuffers(pinned=self.device.type == "cuda").take
+        if self.decoder is not None:
+            take = partial(torch.empty, dtype=torch.uint8, device=self.device)
+        yield from read_ahead(map(batch_of, range(start, stop)), self.config.data, take)
 
-    def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Frames) -> LoadedClip:
-        annotations = self.reader.annotations(ref)
+    def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
         number, _ = self.stage_at(step)
         generator = np.random.default_rng([self.config.seed, number, epoch, position])
-        data = self.config.data
-        view = plan(
-            annotations,
-            generator,
-            crop_probability=data.crop_probability,
-            crop_scale=data.crop_scale,
-            color_jitter=data.color_jitter,
-            color_jitter_probability=data.color_jitter_probability,
-        )
-        return _through(self.reader, ref, annotations, view, self.config.network.input_size, out)
+        view = plan(self.reader.annotations(ref), generator, self.config.data)
+        return read_view(self.reader, ref, view, out, decoder=self.decoder, cutouts=self.cutouts)
 
 
 def stage_bounds(config: Config) -> list[int]:
@@ -128,17 +134,42 @@ def stage_bounds(config: Config) -> list[int]:
     return [*(round(share * config.steps) for share in shares[:-1]), config.steps]
 
 
-def read_ahead(plans: Iterable[BatchPlan], data: DataConfig, *, pinned: bool = False) -> Iterator[Batch]:
-    """The batch of every plan, in order, `data.prefetch` ahead on `data.threads` threads."""
+def mixing(data: DataConfig, tables: Mapping[str, ClipTable]) -> tuple[dict[str, float] | None, str]:
+    """Weights for the sampler, and in words what is made of `data.datasets`; None draws every clip equally often.
+
+    Shares are those among the datasets that have clips. Raises ConfigError when one of these has none beside others.
+    """
+    there = [name for name, table in tables.items() if len(table)]
+    absent = sorted(name for name in data.datasets if name not in there)
+    note = f"these shards have no clips of {', '.join(absent)}, which data.datasets names" if absent else ""
+    shares = {name: own.share for name, own in data.datasets.items() if own.share is not None}
+    if data.weights is not None or not shares:
+        return data.weights, note
+    without = [name for name in there if name not in shares]
+    if without:
+        raise ConfigError(
+            f"{', '.join(without)} has no share of the clips drawn, beside {', '.join(sorted(shares))}",
+            hint=f"--set data.datasets.{without[0]}.share=0.2, or give all of them as data.weights",
+        )
+    weights = {name: shares[name] for name in there}
+    total = sum(weights.values()) or 1.0
+    parts = ", ".join(f"{name} {share / total:.0%}" for name, share in weights.items())
+    return weights, f"clips drawn: {parts}" + (f" ({note})" if note else "")
+
+
+def read_ahead(plans: Iterable[BatchPlan], data: DataConfig, take: Take | None = None) -> Iterator[Batch]:
+    """The batch of every plan, in order, `data.prefetch` ahead on `data.threads` threads.
+
+    `take`: where memory of a shape for frames comes from (default: `FrameBuffers`).
+    """
     cv2.setNumThreads(1)  # clips are decoded side by side already
-    buffers = FrameBuffers(pinned=pinned)
+    take = take or FrameBuffers().take
     waiting: deque[tuple[list[Future[LoadedClip]], Tensor]] = deque()
     with ThreadPoolExecutor(data.threads, thread_name_prefix="clips") as pool:
 
         def begin(plan: BatchPlan) -> None:
-            images = buffers.take((len(plan.loaders), plan.frames, plan.size, plan.size, 3))
-            places = images.numpy()
-            waiting.append(([pool.submit(load, place) for load, place in zip(plan.loaders, places)], images))
+            images = take((len(plan.loaders), plan.frames, plan.size, plan.size, 3))
+            waiting.append(([pool.submit(load, place) for load, place in zip(plan.loaders, images)], images))
 
         todo = iter(plans)
         try:

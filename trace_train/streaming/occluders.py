@@ -1,0 +1,120 @@
+"""Objects put in front of people: small RGBA pictures that a view plan places and the device draws.
+
+A picture is either one of the user's own cut-outs or a textured shape made here; the published trainer took cut-outs
+of Pascal VOC. Joints behind it stay annotated: the network is to guess them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import ConfigError
+from trace_data.schema.clip import Window
+
+SIDE = 128
+"""Side of an object's square picture, px."""
+SIZES = (0.3, 0.6)
+"""Longer side of an object, in sides of the window."""
+JUMP_PROBABILITY = 0.1
+JUMP = 1 / 32
+"""Now and then a frame's object is off by up to so many sides of the window (published: 16 px)."""
+
+Pictures = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Occluder:
+    """One object, fixed to the frame, over a clip."""
+
+    seed: int
+    """Which picture: a number that chooses among the user's cut-outs or shapes one here."""
+    centers: npt.NDArray[np.float64]
+    """(T, 2) x, y of its middle, edges in px of the frame."""
+    half: float
+    """Half the side of its picture, px of the frame."""
+
+    def place(self, crop_from_frame: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(T, 2, 3) from pixel centres of the crop to the object's picture, whose edges are at -1 and 1."""
+        picture_from_frame = np.tile(np.diag([1 / self.half, 1 / self.half, 1.0]), (len(self.centers), 1, 1))
+        picture_from_frame[:, :2, 2] = (0.5 - self.centers) / self.half
+        placed: npt.NDArray[np.float64] = (picture_from_frame @ np.linalg.inv(crop_from_frame))[:, :2]
+        return placed
+
+
+def draw_occluder(first: Window, frames: int, generator: np.random.Generator) -> Occluder:
+    """An object somewhere in the middle half of the first frame's window; a moving window passes it by."""
+    seed = int(generator.integers(2**32))
+    half = 0.5 * first.side * generator.uniform(*SIZES)
+    middle = np.array([first.left, first.top]) + first.side * generator.uniform(0.25, 0.75, 2)
+    jumps = generator.uniform(-JUMP, JUMP, (frames, 2)) * (generator.random((frames, 1)) < JUMP_PROBABILITY)
+    return Occluder(seed=seed, centers=middle + jumps * first.side, half=float(half))
+
+
+def picture_of(occluder: Occluder, cutouts: Pictures | None) -> Pictures:
+    """(SIDE, SIDE, 4) uint8 RGBA of an object. `cutouts`: those of `load_cutouts`, None draws a shape."""
+    return shape(occluder.seed) if cutouts is None else cutouts[occluder.seed % len(cutouts)]
+
+
+def shape(seed: int) -> Pictures:
+    """(SIDE, SIDE, 4) uint8 RGBA: an ellipse or rectangle, turned, with noise or stripes of two colours."""
+    generator = np.random.default_rng([seed, SIDE])
+    ellipse, striped = generator.random(2) < 0.5
+    angle, slenderness = generator.uniform(0, np.pi), generator.uniform(0.4, 1.0)
+    colours = generator.integers(0, 256, (2, 3)).astype(np.float64)
+    at = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    y, x = np.meshgrid(at, at, indexing="ij")
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    if ellipse:
+        distance = np.hypot(u, v / slenderness)
+    else:  # its corners reach the edge of the picture's inscribed circle
+        reach = 1 / np.hypot(1, slenderness)
+        distance = np.maximum(np.abs(u), np.abs(v) / slenderness) / reach
+    if striped:
+        share = 0.5 + 0.5 * np.sin(2 * np.pi * generator.uniform(2, 8) * (x * generator.random() + y))
+    else:
+        grains = generator.random((2 ** int(generator.integers(3, 7)),) * 2).astype(np.float32)
+        share = cv2.resize(grains, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST).astype(np.float64)
+    picture = np.empty((SIDE, SIDE, 4), np.uint8)
+    picture[..., :3] = np.rint(colours[0] + share[..., None] * (colours[1] - colours[0]))
+    picture[..., 3] = np.rint(255 * np.clip((1 - distance) * SIDE / 4, 0, 1))  # soft over two pixels
+    return picture
+
+
+def load_cutouts(folder: Path) -> Pictures:
+    """(K, SIDE, SIDE, 4) uint8 RGBA of a folder's pictures in the order of their names, each scaled into the square.
+
+    Raises ConfigError when the folder has none with an alpha channel.
+    """
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in {".png", ".webp", ".tif", ".tiff"})
+    pictures = [picture for file in files if (picture := _cutout(file)) is not None]
+    if not pictures:
+        raise ConfigError(
+            f"no picture with an alpha channel among {len(files)} files",
+            where=folder,
+            hint="data.occluders names a folder of RGBA cut-outs (.png); without it, shapes are drawn",
+        )
+    return np.stack(pictures)
+
+
+def _cutout(file: Path) -> Pictures | None:
+    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
+        return None
+    height, width = image.shape[:2]
+    scale = SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    # colours are weighted by alpha while they are scaled, or transparent pixels would tint the edge
+    alpha = image[..., 3:].astype(np.float32)
+    weighted = np.concatenate([image[..., 2::-1] * (alpha / 255), alpha], axis=2)
+    small = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    colours = small[..., :3] * (255 / np.maximum(small[..., 3:], 1e-3))
+    picture = np.zeros((SIDE, SIDE, 4), np.uint8)
+    left, top = (SIDE - size[0]) // 2, (SIDE - size[1]) // 2
+    inside = picture[top : top + size[1], left : left + size[0]]
+    inside[:] = np.clip(np.rint(np.concatenate([colours, small[..., 3:]], axis=2)), 0, 255)
+    return picture

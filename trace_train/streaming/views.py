@@ -1,0 +1,89 @@
+"""From a planned view to pixels: on the CPU as the reader shows them, or decoded and cropped on a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from trace_data.errors import AnnotationError, ShardError
+from trace_data.schema.clip import ClipRef
+from trace_data.shards.index import rebuild_command
+from trace_data.shards.reader import ShardReader
+from trace_train.streaming.augment import ViewPlan
+from trace_train.streaming.batch import LoadedClip
+from trace_train.streaming.gpu_decoder import Decoder, decode_on_device
+from trace_train.streaming.occluders import Pictures, picture_of
+from trace_train.streaming.pixels import crop_pictures
+
+
+def read_view(
+    reader: ShardReader,
+    ref: ClipRef,
+    view: ViewPlan,
+    out: Tensor,
+    *,
+    decoder: Decoder | None = None,
+    cutouts: Pictures | None = None,
+) -> LoadedClip:
+    """Write what a view shows into `out` (T, S, S, 3) uint8, which lies on the decoder's device when there is one.
+
+    Colours and the occluder are not in these pixels yet: `pixels.finish` adds them to a whole batch. `cutouts`: the
+    user's occluders. Raises ShardError.
+    """
+    if decoder is None:
+        crop_from_stored = _read(reader, ref, view, out)
+    else:
+        crop_from_stored = _read_on_device(reader, ref, view, out, decoder)
+    crop_from_frame = crop_from_stored @ mirror_map(view.annotations.width) if view.flip else crop_from_stored
+    return LoadedClip(
+        ref=ref,
+        frames=out,
+        crop_from_frame=crop_from_frame,
+        annotations=view.annotations,
+        color=view.color,
+        camera_moves=view.camera_moves,
+        occluder=None
+        if view.occluder is None
+        else (picture_of(view.occluder, cutouts), view.occluder.place(crop_from_frame)),
+    )
+
+
+def mirror_map(width: int) -> npt.NDArray[np.float64]:
+    """(3, 3) map of pixel centres between a picture of this width and its mirror image, either way."""
+    return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def _read(reader: ShardReader, ref: ClipRef, view: ViewPlan, out: Tensor) -> npt.NDArray[np.float64]:
+    """The reader's pixels; (T, 3, 3) from px of the stored frame to those of the crop."""
+    size, pixels = out.shape[1], out.numpy()
+    _, maps = reader.frames(ref, view.stored_windows(), size, pixels)
+    if not view.flip:
+        return maps
+    pixels[:] = pixels[:, :, ::-1].copy()
+    flipped: npt.NDArray[np.float64] = mirror_map(size) @ maps
+    return flipped
+
+
+def _read_on_device(
+    reader: ShardReader, ref: ClipRef, view: ViewPlan, out: Tensor, decoder: Decoder
+) -> npt.NDArray[np.float64]:
+    """The same, decoded and cropped on the device; windows stand exactly where they were planned."""
+    size = out.shape[1]
+    images, scales = reader.stored(ref, min(window.side for window in view.windows), size)
+    try:
+        pictures = decode_on_device(images, out.device, decoder)
+    except AnnotationError as error:
+        raise ShardError(
+            f"a frame of {reader.index.sequences[ref.sequence].key} does not decode: {error.message}",
+            where=reader.folder,
+            hint=rebuild_command(reader.folder),
+        ) from error
+    crop_from_stored = np.stack([window.crop_from_frame(size) for window in view.stored_windows()])
+    if view.flip:
+        crop_from_stored = mirror_map(size) @ crop_from_stored
+    frame_from_picture = np.tile(np.eye(3), (len(scales), 1, 1))
+    frame_from_picture[:, (0, 1), (0, 1)] = 1 / scales
+    frame_from_picture[:, :2, 2] = 0.5 / scales - 0.5
+    out.copy_(crop_pictures(pictures, crop_from_stored @ frame_from_picture, size))
+    return crop_from_stored
