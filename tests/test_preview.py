@@ -31,9 +31,13 @@ from trace_train.preview.page import page_clip, page_text
 from trace_train.preview.plan import plan_of
 from trace_train.preview.preview import fitted, preview
 from trace_train.preview.sheet import COLUMNS, TILE_WIDTH
+from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream
 
 TORSO = [ALL_44.index(name) for name in ("Pelvis_SMPL", "Spine_SMPL", "Thorax_SMPL", "L_Knee", "R_Knee", "L_Elbow")]
+
+
+STRONG = [f"data.{name}_probability=0.5" for name in ("flip", "color_jitter", "occlusion")]
 
 
 def payload(page: Path | str) -> dict[str, Any]:
@@ -50,9 +54,10 @@ def picture(address: str) -> np.ndarray:
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
 
 
-def small(*more: str) -> Config:
+def small() -> Config:
+    """Small pictures, of which everything that can be done to them is done to some."""
     stages = "stages=[{share: 0.5, clips: 8, frames: 1}, {share: 0.5, clips: 3, frames: 4}]"
-    return load_config("debug", ["steps=40", "network.input_size=96", "data.crop_probability=1.0", stages, *more])
+    return load_config("debug", ["steps=40", "network.input_size=96", "data.crop_probability=1.0", stages, *STRONG])
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +172,9 @@ def test_bodies_cover_their_joints(reader: ShardReader, clip: PreviewClip, packs
 def test_the_page_shows_the_frames_that_training_gets(reader: ShardReader, tmp_path: Path, packs: Path) -> None:
     config = small()
     report = preview(reader.folder, packs=packs, wanted=Wanted(clips=5), page=tmp_path / "a.html", augmented=config)
-    batches = list(TrainStream(reader, config).batches(20, 22))  # the second stage has the longer clips
+    planned = list(TrainStream(reader, config).batches(20, 22))  # the second stage has the longer clips
+    batches = [finish(batch) for batch in planned]
+    assert any((a.images != b.images).any() for a, b in zip(planned, batches)), "colours and objects come last"
     expected = [(batch, row) for batch in batches for row in range(3)][:5]
     content = payload(tmp_path / "a.html")
     assert report.augmented and len(report.clips) == len(content["clips"]) == 5
@@ -189,11 +196,11 @@ def test_the_page_shows_the_frames_that_training_gets(reader: ShardReader, tmp_p
                 moved += int(np.abs(placed[drawn] - points[drawn, :2]).max() > 5)
     assert moved > 5, "crops move joints, so agreement says something"
     named = load_index(reader.folder).sequences[expected[2][0].refs[2].sequence].name
-    clips = list(augmented_clips(reader, config, Wanted(clips=2, sequences=(named,))))
+    clips = list(augmented_clips(TrainStream(reader, config), Wanted(clips=2, sequences=(named,))))
     assert [c.entry.name for c in clips] == [named] * 2
     held_out = next(entry.name for entry in reader.index.sequences if entry.split == "val")
     with pytest.raises(ConfigError, match="no such sequence of split train"):
-        list(augmented_clips(reader, config, Wanted(sequences=(held_out,))))
+        list(augmented_clips(TrainStream(reader, config), Wanted(sequences=(held_out,))))
 
 
 def test_seen_from_above_everything_lies_as_the_camera_sees_it(reader: ShardReader) -> None:
@@ -294,3 +301,19 @@ def test_the_page_runs_in_a_browser(shards: Path, packs: Path, tmp_path: Path) -
     command += ["--window-size=1200,2000", "--virtual-time-budget=3000", f"file://{page}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert "<title>2|1|false|true|frame 2 of 3 · id" in done.stdout
+
+
+def test_bodies_follow_mirrored_crops(reader: ShardReader, packs: Path) -> None:
+    """Where a mirrored body is drawn, its 2D joints, which were mirrored apart from it, lie on it."""
+    painter = BodyPainter(packs, reader.index)
+    on: dict[bool, list[bool]] = {True: [], False: []}
+    for clip in augmented_clips(TrainStream(reader, small()), Wanted(clips=9)):
+        mirrored = not np.array_equal(clip.batch.kp2d[0, : len(clip.people)], reader.annotations(clip.ref).kp2d)
+        for t, overlay in enumerate(painter.overlays(clip)):
+            assert overlay is not None
+            joints = clip.joints()[clip.present[:, t], t].reshape(-1, 3)
+            x, y = np.round(joints[joints[:, 2] > 0, :2]).astype(int).T
+            inside = (x > 0) & (y > 0) & (x < 95) & (y < 95)
+            on[mirrored] += (overlay[y[inside], x[inside], 3] > 60).tolist()
+    for flags in on.values():
+        assert len(flags) > 100 and np.mean(flags) > 0.93

@@ -16,9 +16,9 @@ from trace_data.errors import ConfigError
 from trace_data.schema.clip import GENDERS, ClipRef
 from trace_data.shards.index import SequenceEntry
 from trace_data.shards.reader import ShardReader
-from trace_train.config import Config
 from trace_train.preview.choose import Wanted, wanted_sequences
 from trace_train.streaming.batch import Batch, collate
+from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream, load_clip
 
 STEPS_LOOKED_AT = 2000
@@ -94,13 +94,13 @@ def plain_clip(reader: ShardReader, ref: ClipRef, longest: int) -> PreviewClip:
     return replace(clip, images=images, image_from_frame=shift @ clip.image_from_frame)
 
 
-def augmented_clips(reader: ShardReader, config: Config, wanted: Wanted) -> Iterator[PreviewClip]:
-    """The first clips that a training run of `config` shows to its network, from the stage with the longest clips.
+def augmented_clips(stream: TrainStream, wanted: Wanted) -> Iterator[PreviewClip]:
+    """The first clips that a training run shows to its network, from the stage with the longest clips.
 
     Raises ConfigError when no step near the stage's begin shows the sequences that are named; ShardError.
     """
+    reader, config = stream.reader, stream.config
     rows = set(wanted_sequences(reader.index, replace(wanted, splits=("train",))))
-    stream = TrainStream(reader, config)
     stage = max(range(len(config.stages)), key=lambda number: config.stages[number].frames)
     first = stream.bounds[stage - 1] if stage else 0
     last = min(stream.bounds[stage], first + STEPS_LOOKED_AT)
@@ -108,7 +108,7 @@ def augmented_clips(reader: ShardReader, config: Config, wanted: Wanted) -> Iter
     clips = (
         clip_of(reader, batch, row)
         for step in steps
-        for batch in stream.batches(step, step + 1)
+        for batch in map(finish, stream.batches(step, step + 1))
         for row, ref in enumerate(batch.refs)
         if ref.sequence in rows
     )
@@ -132,7 +132,7 @@ def _row(values: Any, row: int) -> Any:
 
 
 def clip_of(reader: ShardReader, batch: Batch, row: int) -> PreviewClip:
-    """One row of a batch, with its names from the index."""
+    """One row of a batch whose pixels are finished, with its names from the index."""
     ref = batch.refs[row]
     entry = reader.index.sequences[ref.sequence]
     own = replace(batch, **{field.name: _row(getattr(batch, field.name), row) for field in fields(batch)})

@@ -60,7 +60,7 @@ def page_clip(clip: PreviewClip, overlays: Sequence[npt.NDArray[np.uint8] | None
         ],
         "plan": None if plan is None else _plan(plan),
         "world": entry.world_reason or "nobody here has a valid place in the world",
-        "moving": entry.moving,
+        "camera": "synthetic moving" if bool(clip.batch.camera_moves[0]) else "moving" if entry.moving else "static",
     }
 
 

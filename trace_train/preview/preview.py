@@ -21,6 +21,7 @@ from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.clips import PreviewClip, augmented_clips, plain_clip
 from trace_train.preview.page import QUALITY, page_clip, page_text
 from trace_train.preview.sheet import Picture, compose, sheet_row
+from trace_train.streaming.stream import TrainStream
 
 LONGEST = 640
 """Longer side of a frame on the page, px, at most."""
@@ -65,12 +66,13 @@ def preview(
         check_picture_name(sheet)
     index = check_index(shards)
     reader = ShardReader(shards)
+    stream = None if augmented is None else TrainStream(reader, augmented)
     painter = None if packs is None else BodyPainter(packs, index)
     on_page: list[dict[str, Any]] = []
     on_sheet: list[list[tuple[str, Picture]]] = []
     told: list[dict[str, Any]] = []
     progress.begin("preview", wanted.clips, "clips")
-    for clip in _clips(reader, wanted, augmented):
+    for clip in _clips(reader, stream, wanted):
         overlays: list[Picture | None] = [None] * len(clip.images) if painter is None else painter.overlays(clip)
         if page is not None:
             on_page.append(page_clip(clip, overlays))
@@ -79,7 +81,7 @@ def preview(
         told.append(_told(clip))
         progress.advance(detail=clip.entry.name)
     progress.end(f"{len(told)} clips")
-    notes = _notes(reader, painter, augmented)
+    notes = _notes(reader, stream, painter)
     content = b""
     if page is not None:
         title = f"Preview of {shards.resolve().name}{', as the network sees it' if augmented else ''}"
@@ -99,9 +101,9 @@ def preview(
     )
 
 
-def _clips(reader: ShardReader, wanted: Wanted, augmented: Config | None) -> Iterator[PreviewClip]:
-    if augmented is not None:
-        yield from augmented_clips(reader, augmented, wanted)
+def _clips(reader: ShardReader, stream: TrainStream | None, wanted: Wanted) -> Iterator[PreviewClip]:
+    if stream is not None:
+        yield from augmented_clips(stream, wanted)
         return
     refs = choose_clips(reader.index, wanted)
     for ref in refs:
@@ -126,18 +128,20 @@ def _told(clip: PreviewClip) -> dict[str, Any]:
     }
 
 
-def _notes(reader: ShardReader, painter: BodyPainter | None, augmented: Config | None) -> tuple[str, ...]:
+def _notes(reader: ShardReader, stream: TrainStream | None, painter: BodyPainter | None) -> tuple[str, ...]:
     """What a reader of the page should know."""
     index = reader.index
     frames = sum(entry.frames for entry in index.shards)
     notes = [f"{len(index.sequences):,} sequences with {frames:,} frames in {len(index.shards):,} shards."]
-    if augmented is None:
+    if stream is None:
         notes[0] += " Whole frames, made smaller for this page where they are larger."
     else:
+        config = stream.config
         notes[0] += (
-            f" Shown are the first clips of training with preset {augmented.preset} and seed {augmented.seed}: cut,"
-            f" coloured and sized ({augmented.network.input_size} px) as the network gets them."
+            f" Shown are the first clips of training with preset {config.preset} and seed {config.seed}: cut, mirrored,"
+            f" coloured, covered and sized ({config.network.input_size} px) as the network gets them."
         )
+        notes += [f"{note[:1].upper()}{note[1:]}." for note in stream.notes]
     if index.synthetic:
         notes.append("Synthetic: nobody was filmed. Numbers measured on this data say nothing of the real datasets.")
     if painter is None:
