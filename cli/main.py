@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify-assets": ("verify_assets", "verify_assets", "Check packs and body-model files, and draw them."),
     "verify-datasets": ("datasets", "verify_datasets", "Check dataset folders: layout, content, geometry."),
     "build-shards": ("shards", "build_shards", "Turn datasets into HDF5 shards for training."),
+    "verify-shards": ("verify_shards", "verify_shards", "Check shards: index, hashes, every image and annotation."),
+    "preview": ("preview", "preview", "Show clips of the shards on one page, whole or as the network sees them."),
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "config": ("config", "config", "Show the settings in force and where each comes from."),

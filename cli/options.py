@@ -72,6 +72,10 @@ source: Decorator[Any] = click.option(
     help="File, zip or folder with body models as downloaded; repeatable [setting sources].",
 )
 packs: Decorator[Any] = _folder("--packs", "Folder of prepared body models [setting packs].")
+shards_folder: Decorator[Any] = click.argument(
+    "directory", required=False, metavar="[DIR]", type=AnyPath(file_okay=False)
+)
+local_shards: Decorator[Any] = _folder("--shards", "Folder of built shards [setting shards].")
 limit: Decorator[Any] = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first so many sequences of each split, for a quick look."
 )
@@ -139,6 +143,13 @@ def store(shards: Path | str | None, cache: Path | None, cache_size: str | None,
         cache_bytes=settings.cache_bytes(cache_size),
         progress=progress,
     )
+
+
+def one_folder(key: str, argument: Path | None, option: Path | None) -> Path:
+    """The folder that is given as an argument or as the option `--KEY`, else the one of the setting `key`."""
+    if argument is not None and option is not None and argument != option:
+        raise click.UsageError(f"two folders are named: {argument} and --{key} {option}")
+    return folder(key, argument or option)
 
 
 def body_sources(given: Sequence[Path]) -> list[Path]:

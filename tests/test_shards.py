@@ -386,3 +386,22 @@ def test_the_44_joints_take_what_the_release_has_by_name() -> None:
     points[0, SMPL_24.index("L_Wrist")] = (1, 2, 3, 1)
     moved = Keypoints(layout="SMPL_24", points=points).to_44()
     assert moved[0, ALL_44.index("L_Wrist")].tolist() == [1, 2, 3, 1] and moved.sum() == 7
+
+
+def test_nothing_that_is_no_number_and_no_link_passes_the_reader(root: Path, tmp_path: Path) -> None:
+    build(root, tmp_path / "out", splits=["train"])
+    index = load_index(tmp_path / "out")
+    file = tmp_path / "out" / index.shards[0].file
+    with h5py.File(file, "r+") as content:
+        content["people/kp3d"][7, 3, 1] = np.nan
+    ShardReader(tmp_path / "out").annotations(ClipRef(sequence=0, start=0, stride=1, length=2))
+    with pytest.raises(ShardError, match=r"people/kp3d has NaN or infinite values in 3dpw/train/train_walk_00"):
+        ShardReader(tmp_path / "out").annotations(ClipRef(sequence=0, start=0, stride=1, length=12))
+    with h5py.File(file, "r+") as content:
+        del content["people/pose"]
+        content["people/pose"] = h5py.ExternalLink("/dev/zero", "pose")
+    (tmp_path / "out" / "index.json").write_text(
+        (tmp_path / "out" / "index.json").read_text().replace(str(index.shards[0].bytes), str(file.stat().st_size))
+    )
+    with pytest.raises(ShardError, match="people/pose: a link to '/dev/zero'"):
+        ShardReader(tmp_path / "out").annotations(ClipRef(sequence=0, start=0, stride=1, length=2))

@@ -6,7 +6,6 @@ layout: folders, files and names. content: every image and every annotation. geo
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,28 +18,14 @@ from trace_data.agreement import Agreement, judge, measure
 from trace_data.completion import load_bodies
 from trace_data.errors import AnnotationError, ConfigError, TraceError
 from trace_data.frames import decode, image_size, read_bytes
+from trace_data.problems import Problem, grouped
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.check import Finding, Severity, check_record
+from trace_data.schema.check import Finding, check_record
 from trace_data.schema.record import SequenceRecord
 from trace_data.workers import spread
 
 Depth = Literal["layout", "content", "geometry"]
 DEPTHS: tuple[Depth, ...] = ("layout", "content", "geometry")
-EXAMPLES = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Findings of one kind, grouped."""
-
-    severity: Severity
-    what: str
-    """What was found, in the words of the first case."""
-    count: int
-    examples: tuple[str, ...]
-    """Where, at most five."""
-    hint: str
-    """What mends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,22 +219,3 @@ def _images(record: SequenceRecord, progress: Progress) -> list[Finding]:
 def _finding(key: str, error: TraceError) -> Finding:
     where = f" ({error.where})" if error.where else ""
     return Finding(severity="error", key=key, what=f"{error.message}{where}", hint=error.hint or "")
-
-
-def grouped(found: Sequence[tuple[str, Finding]]) -> tuple[Problem, ...]:
-    """Findings that differ only in numbers, names and places become one problem; errors first, then by count."""
-    groups: dict[tuple[str, str, str], list[tuple[str, Finding]]] = {}
-    for where, finding in found:
-        kind = re.sub(r"\([^()]*\)|\[[^\[\]]*\]|\S*\d\S*", "", f"{finding.key}: {finding.what}")
-        groups.setdefault((finding.severity, " ".join(kind.split()), finding.hint), []).append((where, finding))
-    problems = [
-        Problem(
-            severity=cases[0][1].severity,
-            what=cases[0][1].what,
-            count=len(cases),
-            examples=tuple(f"{where}: {finding.key}: {finding.what}" for where, finding in cases[:EXAMPLES]),
-            hint=cases[0][1].hint,
-        )
-        for cases in groups.values()
-    ]
-    return tuple(sorted(problems, key=lambda problem: (problem.severity, -problem.count, problem.what)))

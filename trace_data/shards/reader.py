@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, ShardError
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
+from trace_data.shards.file_checks import structure_findings
 from trace_data.shards.index import ShardEntry, load_index
 from trace_data.shards.layout import (
-    FORMAT,
-    FORMAT_VERSION,
     FRAME_BYTES,
     FRAME_COLUMNS,
     FRAME_OFFSET,
@@ -98,6 +97,13 @@ class ShardReader:
             }
             low, high = int(shard.people_offset[first]), int(shard.people_offset[last + 1])
             rows = {name: _read(shard, stream.fileno(), name, low, high) for name in PEOPLE_COLUMNS}
+        for name, values in (per_frame | rows).items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise ShardError(
+                    f"{name} has NaN or infinite values in {entry.key}, frames {ref.start} and after",
+                    where=self.store.name(shard.entry.file),
+                    hint="trace verify-shards  says what else is wrong, and what mends it",
+                )
         counts = shard.people_offset[frames + 1] - shard.people_offset[frames]
         times = np.repeat(np.arange(ref.length), counts)
         taken = np.concatenate([np.arange(shard.people_offset[f], shard.people_offset[f + 1]) for f in frames]) - low
@@ -232,11 +238,8 @@ def _open(store: Store, entry: ShardEntry) -> _Shard:
             raise ShardError(f"the shard has {found:,} bytes, expected {entry.bytes:,}", where=where, hint=store.mend)
         try:
             with h5py.File(str(stream.name), "r") as content:
-                label = (bytes(content.attrs["format"]).decode(), int(content.attrs["format_version"]))
-                if label != (FORMAT, FORMAT_VERSION):
-                    raise ShardError(
-                        f"format {label}, expected {(FORMAT, FORMAT_VERSION)}", where=where, hint=store.mend
-                    )
+                if wrong := structure_findings(content, entry):
+                    raise ShardError(f"{wrong[0].key}: {wrong[0].what}", where=where, hint=store.mend)
                 return _contents(store, entry, content)
         except (OSError, KeyError, ValueError) as error:
             raise ShardError(f"not readable as a shard: {error}", where=where, hint=store.mend) from error

@@ -1,0 +1,113 @@
+"""`trace preview`: see what shards hold, and what the network will see of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from . import options
+
+if TYPE_CHECKING:
+    from trace_train.preview.preview import PreviewReport
+
+PAGE = "preview.html"
+
+
+@options.command("preview")
+@options.shards_folder
+@options.local_shards
+@options.packs
+@click.option("--clips", type=click.IntRange(1, 1000), default=12, show_default=True, help="At most so many clips.")
+@click.option("--frames", type=click.IntRange(min=1), default=16, show_default=True, help="Frames of a clip.")
+@click.option("--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Show every so many frames.")
+@options.split()
+@click.option("--sequences", multiple=True, metavar="NAME", help="Only the sequence of this name; repeatable.")
+@click.option(
+    "--augmented", is_flag=True, help="Show training batches instead: cut, coloured and sized as the network gets them."
+)
+@click.option("--config", "preset", default="trace", show_default=True, help="With --augmented: preset or YAML file.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="With --augmented: as of trace train.")
+@click.option("--out", "page", type=options.AnyPath(dir_okay=False), help=f"The page, .html [default: {PAGE}].")
+@click.option(
+    "--sheet", type=options.AnyPath(dir_okay=False), help="Draw the clips into this .jpg or .png, a row for each."
+)
+@options.json
+@click.pass_context
+def preview(
+    context: click.Context,
+    directory: Path | None,
+    shards: Path | None,
+    packs: Path | None,
+    clips: int,
+    frames: int,
+    stride: int,
+    splits: tuple[str, ...],
+    sequences: tuple[str, ...],
+    augmented: bool,
+    preset: str,
+    assignments: tuple[str, ...],
+    page: Path | None,
+    sheet: Path | None,
+    as_json: bool,
+) -> None:
+    """Show clips of the shards in DIR [setting shards] on one page that opens from disk and plays them.
+
+    Joints, bodies and paths seen from above are drawn over the frames and can be switched off. Clips are chosen evenly
+    over datasets, splits and sequences. With --sheet alone, only the contact sheet is drawn.
+
+    \b
+    Examples:
+      trace preview
+      trace preview /scratch/shards --split val --clips 20 --sheet val.jpg
+      trace preview --sequences outdoors_fencing_01 --clips 4 --frames 40
+      trace preview --augmented --config debug --out augmented.html
+    """
+    _check(context, augmented, page)
+    from trace_train.config import load_config
+    from trace_train.preview.choose import Wanted
+    from trace_train.preview.preview import preview as show
+
+    from . import render
+
+    with render.Display() as progress:
+        report = show(
+            options.one_folder("shards", directory, shards),
+            packs=options.packs_if_any(packs),
+            wanted=Wanted(clips=clips, frames=frames, stride=stride, splits=splits, sequences=sequences),
+            page=page or (Path(PAGE) if sheet is None else None),
+            sheet=sheet,
+            augmented=load_config(preset, assignments) if augmented else None,
+            progress=progress,
+        )
+    if as_json:
+        render.json_object(report)
+    else:
+        _tell(report)
+
+
+def _check(context: click.Context, augmented: bool, page: Path | None) -> None:
+    """Refuse options that would silently have no effect."""
+    only = {True: ("frames", "stride", "splits"), False: ("preset", "assignments")}[augmented]
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if parameter.name in only and given:
+            why = "with --augmented the configuration decides that" if augmented else "it needs --augmented"
+            raise click.UsageError(f"{parameter.opts[0]} has no effect here: {why}", context)
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"{page} is no name of a page: name it .html, or give --sheet for a picture", context)
+
+
+def _tell(report: PreviewReport) -> None:
+    from . import render
+
+    shown = "clips as the network sees them" if report.augmented else "clips"
+    render.line(f"{len(report.clips)} {shown}{'  (synthetic)' if report.synthetic else ''}")
+    for note in report.notes[1:]:
+        render.line(f"  {note}")
+    if report.page is not None:
+        render.line(f"  page   {report.page}  ({report.bytes / 1e6:.1f} MB, open it in any browser)")
+    if report.sheet is not None:
+        render.line(f"  sheet  {report.sheet}")

@@ -1,0 +1,111 @@
+"""`trace verify-shards`: whether finished shards are whole and hold what they should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trace_data.problems import Problem
+    from trace_data.shards.verify import Depth, ShardReport, ShardsReport
+
+
+@options.command("verify-shards")
+@options.shards_folder
+@options.local_shards
+@click.option(
+    "--depth",
+    type=click.Choice(("index", "hashes", "frames")),
+    default="frames",
+    show_default=True,
+    help="index: files, structure and tables; hashes: every byte; frames: every image and every annotation.",
+)
+@options.jobs
+@options.json
+@click.pass_context
+def verify_shards(
+    context: click.Context, directory: Path | None, shards: Path | None, depth: str, jobs: int, as_json: bool
+) -> None:
+    """Check the finished shards in the folder DIR [setting shards].
+
+    Each depth includes the one before. Everything that is wrong is listed at once, with the command that mends it; the
+    exit code is then 3.
+
+    \b
+    Examples:
+      trace verify-shards
+      trace verify-shards /scratch/shards --depth hashes --jobs 16
+      trace verify-shards --shards /scratch/shards --json
+    """
+    from trace_data.shards.verify import verify_shards as verify
+
+    from . import render
+
+    with render.Display() as progress:
+        report = verify(
+            options.one_folder("shards", directory, shards), depth=cast("Depth", depth), jobs=jobs, progress=progress
+        )
+    if as_json:
+        render.json_object(report.to_json())
+    else:
+        _show(report)
+    if not report.ok:
+        context.exit(3)
+
+
+def _show(report: ShardsReport) -> None:
+    from . import render
+
+    render.line(f"shards in {report.folder}{'  (synthetic)' if report.synthetic else ''}")
+    columns = ("dataset", "split", "shards", "sequences", "frames", "people", "MB", "2D to 3D px", "problems")
+    groups: dict[tuple[str, str], list[ShardReport]] = {}
+    for shard in report.shards:
+        groups.setdefault((shard.dataset, shard.split), []).append(shard)
+    render.table(columns, [_summary(*key, group) for key, group in groups.items()], numeric=columns[2:])
+    _show_problems("index", report.index)
+    for shard in report.shards:
+        _show_problems(shard.file, shard.problems)
+    if report.left_out:
+        count = len(report.left_out)
+        render.line(f"\n{count} sequence{'s' * (count > 1)} left out by the build, first {report.left_out[0].key}")
+    broken = [shard.file for shard in report.shards if not shard.ok]
+    broken += ["the index"] if any(problem.severity == "error" for problem in report.index) else []
+    depth = "" if report.depth == "frames" else f", at depth {report.depth}"
+    render.line(f"\nnot well: {', '.join(broken)}" if broken else f"\nyes, all well{depth}")
+
+
+def _summary(dataset: str, split: str, shards: Sequence[ShardReport]) -> tuple[str, ...]:
+    from . import render
+
+    problems = sum(problem.count for shard in shards for problem in shard.problems)
+    worst = max((median for shard in shards for median in shard.reprojection_px.values()), default=None)
+    counts = (sum(getattr(shard, name) for shard in shards) for name in ("sequences", "frames", "rows"))
+    return (
+        dataset,
+        split,
+        f"{len(shards):,}",
+        *(f"{count:,}" for count in counts),
+        f"{sum(shard.bytes for shard in shards) / 1e6:,.1f}",
+        render.number(worst, 2),
+        f"{problems:,}" if problems else "–",
+    )
+
+
+def _show_problems(name: str, problems: Sequence[Problem]) -> None:
+    from . import render
+
+    for problem in problems:
+        times = "once" if problem.count == 1 else f"{problem.count:,} times"
+        render.line(f"\n{name}  {problem.severity}: {problem.what}  ({times})")
+        for example in problem.examples:
+            shown = example.removeprefix(f"{name}: ")
+            if shown.partition(": ")[2] != problem.what or "/" in shown:  # else it would only repeat the line above
+                render.line(f"    {shown}")
+        if problem.hint:
+            render.line(f"  → {problem.hint}")

@@ -1,0 +1,101 @@
+"""The annotated bodies of a clip as pictures with transparent ground, which lie over its frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trace_data.drawing import MESH, draw_mesh
+from trace_data.geometry import transform
+from trace_data.shards.index import ShardIndex, sha256_of
+from trace_train.body_layer import BodyLayer
+from trace_train.build import body_layers
+from trace_train.preview.clips import PreviewClip
+from trace_train.rotations import matrix_from_axis_angle
+
+OPACITY = 0.8
+NEEDED = ("root_rotation", "body_pose", "translation")
+"""Masks of a body that can be drawn."""
+FINER = 2
+"""Bodies are drawn so many times as large and then made smaller: that smooths their edges."""
+
+
+class BodyPainter:
+    """Poses the people of clips with the packs of a folder, each loaded when it is first needed."""
+
+    def __init__(self, packs: Path, index: ShardIndex) -> None:
+        self.packs = packs
+        self._known = index.settings.get("body_models") or {}
+        self._layers: dict[str, BodyLayer] = {}
+        self.others: set[str] = set()
+        """Names of used packs that are not those the shards were built with."""
+
+    def _layer(self, gender: str) -> BodyLayer:
+        if gender not in self._layers:
+            name = f"SMPL_{gender.upper()}.pth"
+            self._layers |= body_layers(self.packs, (gender,))
+            if self._known.get(name) not in (None, sha256_of(self.packs / name)):
+                self.others.add(name)
+        return self._layers[gender]
+
+    @torch.inference_mode()
+    def vertices(self, clip: PreviewClip) -> dict[tuple[int, int], npt.NDArray[np.float64]]:
+        """(person, frame) -> (6890, 3) metres, camera frame, wherever all of a body is known. Raises AssetError."""
+        known = clip.present & np.all([clip.mask(name) for name in NEEDED], axis=0)
+        cameras = clip.batch.camera_from_world[0].numpy()
+        found: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        for person, gender in enumerate(clip.genders):
+            frames = np.flatnonzero(known[person])
+            if not len(frames):
+                continue
+            pose = clip.batch.pose[0, person, frames]
+            posed = self._layer(gender)(
+                matrix_from_axis_angle(pose), clip.batch.betas[0, person, frames], vertices=True
+            )
+            assert posed.vertices is not None
+            place = posed.root + clip.batch.translation[0, person, frames]
+            world = (posed.vertices + place[:, None]).numpy()
+            for frame, mesh in zip(frames.tolist(), world):
+                found[person, frame] = transform(cameras[frame], mesh)
+        return found
+
+    def overlays(self, clip: PreviewClip) -> list[npt.NDArray[np.uint8] | None]:
+        """For each frame (H, W, 4) RGBA of the size of its picture, or None where no body is known."""
+        meshes = self.vertices(clip)
+        people = [sorted(person for person, at in meshes if at == frame) for frame in range(len(clip.images))]
+        return [
+            self._overlay(clip, frame, {person: meshes[person, frame] for person in shown}) if shown else None
+            for frame, shown in enumerate(people)
+        ]
+
+    def _overlay(
+        self, clip: PreviewClip, frame: int, meshes: dict[int, npt.NDArray[np.float64]]
+    ) -> npt.NDArray[np.uint8]:
+        height, width = clip.images.shape[1:3]
+        finer = np.diag([FINER, FINER, 1.0])
+        finer[:2, 2] = 0.5 * FINER - 0.5
+        camera = finer @ clip.image_from_frame[frame] @ clip.batch.intrinsics[0, frame].numpy()
+        canvas = np.zeros((FINER * height, FINER * width, 3), np.uint8)
+        for person in sorted(meshes, key=lambda person: -float(meshes[person][:, 2].mean())):  # the farthest first
+            faces = self._layer(clip.genders[person]).faces.numpy()
+            draw_mesh(canvas, meshes[person], faces, camera, colour=MESH[person % len(MESH)], opacity=1.0)
+        painted = (canvas.any(axis=-1) * 255).astype(np.uint8)  # no surface colour is black
+        small = cv2.resize(np.dstack([canvas, painted]), (width, height), interpolation=cv2.INTER_AREA)
+        share = small[..., 3:] / 255.0
+        colours = np.where(share > 0, small[..., :3] / np.maximum(share, 1e-6), 0)
+        return np.concatenate([np.clip(np.rint(colours), 0, 255), np.rint(255 * OPACITY * share)], axis=-1).astype(
+            np.uint8
+        )
+
+
+def blended(image: npt.NDArray[np.uint8], overlay: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+    """The picture with what lies over it."""
+    if overlay is None:
+        return image.copy()
+    share = overlay[..., 3:] / 255.0
+    mixed: npt.NDArray[np.uint8] = np.rint(image * (1 - share) + overlay[..., :3] * share).astype(np.uint8)
+    return mixed

@@ -1,0 +1,100 @@
+"""Which clips are shown: spread evenly over datasets, splits and sequences, by their place alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trace_data.errors import ConfigError, nearest
+from trace_data.schema.clip import ClipRef
+from trace_data.shards.index import SequenceEntry, ShardIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What somebody wants to see."""
+
+    clips: int = 12
+    """At most so many."""
+    frames: int = 16
+    """Frames of a clip; a sequence that is shorter is shown whole."""
+    stride: int = 1
+    """Every so many frames."""
+    splits: tuple[str, ...] = ("train", "val", "test")
+    sequences: tuple[str, ...] = ()
+    """Names or `dataset/split/name` of sequences; all when none is named."""
+
+
+def wanted_sequences(index: ShardIndex, wanted: Wanted) -> list[int]:
+    """Rows of the index that fit. Raises ConfigError when a named sequence is not there, or none fits."""
+    for name in wanted.sequences:
+        if not any(name in (entry.name, entry.key) for entry in index.sequences):
+            near = nearest(name, [entry.name for entry in index.sequences])
+            raise ConfigError(
+                f"no sequence is called {name!r}" + (f", did you mean {near!r}?" if near else ""),
+                where=index.folder,
+                hint="trace verify-shards --json  lists what the shards hold",
+            )
+    rows = [row for row, entry in enumerate(index.sequences) if entry.split in wanted.splits and _named(entry, wanted)]
+    if not rows:
+        raise ConfigError(f"these shards have no such sequence of split {', '.join(wanted.splits)}", where=index.folder)
+    return rows
+
+
+def _named(entry: SequenceEntry, wanted: Wanted) -> bool:
+    return not wanted.sequences or entry.name in wanted.sequences or entry.key in wanted.sequences
+
+
+def choose_clips(index: ShardIndex, wanted: Wanted) -> list[ClipRef]:
+    """The clips to show, in the order of the index. The same index and wishes give the same clips.
+
+    Each dataset and split gets its equal share as long as it has sequences, each sequence one clip from its middle, and
+    further ones beside it where there are more wishes than sequences. Raises ConfigError.
+    """
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row in wanted_sequences(index, wanted):
+        entry = index.sequences[row]
+        groups.setdefault((entry.dataset, entry.split), []).append(row)
+    room = {key: [_room(index.sequences[row], wanted) for row in rows] for key, rows in groups.items()}
+    shares = dealt([sum(places) for places in room.values()], wanted.clips)
+    refs: list[ClipRef] = []
+    for (key, rows), share in zip(groups.items(), shares):
+        if share < len(rows):
+            chosen = [(row, 1) for row in _spaced(rows, share)]
+        else:
+            chosen = list(zip(rows, dealt(room[key], share)))
+        refs += [ref for row, count in chosen for ref in _clips(row, index.sequences[row], count, wanted)]
+    return refs
+
+
+def dealt(room: Sequence[int], total: int) -> list[int]:
+    """`total` things dealt one by one in turns to places that have `room` for so many each."""
+    shares = [0] * len(room)
+    while sum(shares) < min(total, sum(room)):
+        for place in range(len(room)):
+            if shares[place] < room[place] and sum(shares) < total:
+                shares[place] += 1
+    return shares
+
+
+def _spaced(rows: Sequence[int], count: int) -> list[int]:
+    """`count` of the rows, each from the middle of an equal part of them."""
+    return [rows[int((2 * i + 1) * len(rows) / (2 * count))] for i in range(count)]
+
+
+def _room(entry: SequenceEntry, wanted: Wanted) -> int:
+    """How many clips a sequence has that do not overlap; at least one, be it short."""
+    return max(1, entry.frames // _span(wanted))
+
+
+def _span(wanted: Wanted) -> int:
+    return (wanted.frames - 1) * wanted.stride + 1
+
+
+def _clips(row: int, entry: SequenceEntry, count: int, wanted: Wanted) -> list[ClipRef]:
+    length = min(wanted.frames, (entry.frames - 1) // wanted.stride + 1)
+    last = entry.frames - 1 - (length - 1) * wanted.stride
+    starts = np.linspace(0, last, 2 * count + 1)[1::2].astype(int) if count < 2 else np.linspace(0, last, count)
+    return [ClipRef(sequence=row, start=int(start), stride=wanted.stride, length=length) for start in starts]
