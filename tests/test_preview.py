@@ -21,7 +21,7 @@ from trace_data.build import build_shards
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import PERSON_MASKS, ClipRef
 from trace_data.schema.keypoints import ALL_44
-from trace_data.shards.index import ShardIndex, load_index, sequence_from_json
+from trace_data.shards.index import ShardIndex, sequence_from_json
 from trace_data.shards.reader import ShardReader
 from trace_train.config import Config, load_config
 from trace_train.preview.bodies import BodyPainter, blended
@@ -197,7 +197,7 @@ def test_the_page_shows_the_frames_that_training_gets(reader: ShardReader, tmp_p
                 np.testing.assert_allclose([person["joints"][t][i] for i in drawn], placed[drawn], atol=0.06)
                 moved += int(np.abs(placed[drawn] - points[drawn, :2]).max() > 5)
     assert moved > 5, "crops move joints, so agreement says something"
-    named = load_index(reader.folder).sequences[expected[2][0].refs[2].sequence].name
+    named = reader.index.sequences[expected[2][0].refs[2].sequence].name
     clips = list(augmented_clips(TrainStream(reader, config), Wanted(clips=2, sequences=(named,))))
     assert [c.entry.name for c in clips] == [named] * 2
     held_out = next(entry.name for entry in reader.index.sequences if entry.split == "val")
