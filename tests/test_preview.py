@@ -294,6 +294,7 @@ window.addEventListener("load", () => setTimeout(() => {
 </script></body>"""
 
 
+@pytest.mark.nightly  # real time in a browser: a busy machine may be too slow for it
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
 def test_the_page_runs_in_a_browser(shards: Path, packs: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
