@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
+from trace_data.body_model import BodyModel
 from trace_data.errors import ConfigError, OutputError
 from trace_data.sample_world import make
 from trace_data.sample_world.backdrop import Backdrop
 from trace_data.sample_world.figure import CLOTHES
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
 from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person
-from trace_data.sample_world.scene import draw_scene, render_scene
+from trace_data.sample_world.scene import Scene, all_joints, another_view, draw_scene, render_scene
 
 SMALL = {"sequences": 6, "frames": 4, "height": 120}
 NAMES = {1: 12, 2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 9: 5, 10: 8, 12: 4, 13: 7}
@@ -219,3 +220,47 @@ def test_resumes_an_interrupted_run(world: Path, tmp_path: Path, no_bodies: None
     assert first.stat().st_mtime_ns == before
     assert summary.sequences == 6 and summary.frames == 24
     assert _digest(out) == _digest(world)
+
+
+def place(scene: Scene) -> Any:
+    """(T, 3) where the camera is, world metres."""
+    pose = scene.camera.camera_from_world
+    return -np.einsum("tji,tj->ti", pose[:, :3, :3], pose[:, :3, 3])
+
+
+def test_cameras_stand_turn_or_move_and_views_share_what_is_played() -> None:
+    role = Role("train", (3, 4))
+    fixed = draw_scene(0, 5, role, 6, 120, shot="fixed", fps=50.0, neutral=True)
+    turning = draw_scene(0, 5, role, 6, 120, shot="turning")
+    handheld = draw_scene(0, 5, role, 6, 120)
+    assert (np.ptp(fixed.camera.camera_from_world, axis=0) == 0).all()
+    np.testing.assert_allclose(np.ptp(place(turning), axis=0), 0, atol=1e-12)
+    assert np.ptp(turning.camera.camera_from_world[:, :3, :3], axis=0).max() > 1e-3
+    assert np.ptp(place(handheld), axis=0).max() > 1e-3
+    assert {p.person.gender for p in fixed.performances} == {"neutral"}
+    other = another_view(fixed, 0, 1, np.pi / 2)
+    assert other.performances is fixed.performances
+    across = fixed.camera.camera_from_world[0, 2, :3] @ other.camera.camera_from_world[0, 2, :3]
+    assert abs(across) < 0.25, "it looks from the side"
+    for scene in (fixed, other, turning):
+        for performance in scene.performances:
+            pixels, depth = scene.camera.pixels(performance.joints)
+            assert (depth > 0.5).all() and (pixels > 0).all() and (pixels < 120).all()
+    images = [image for image, _ in render_scene(other)]
+    assert len(images) == 6 and images[0].shape == (120, 120, 3)
+
+
+def test_all_joints_are_those_of_the_packs(packs: Path) -> None:
+    """The sample world knows its points by itself; the body model of the toolkit finds the same."""
+    scene = draw_scene(0, 2, Role("train", (7,)), 3, 120, neutral=True)
+    performance = scene.performances[0]
+    joints, human = all_joints(performance)
+    body = BodyModel.load(packs / "SMPL_NEUTRAL.pth")
+    expected = body.joints44(
+        performance.motion.pose[::2],
+        np.broadcast_to(performance.person.betas, (3, 10)),
+        performance.motion.translation[::2],
+    )
+    np.testing.assert_allclose(joints, expected, atol=2e-5)
+    assert human.shape == (3, 17, 3)
+    np.testing.assert_allclose(human[:, 0], joints[:, 39], atol=0.05)  # two pelvis regressors

@@ -1,8 +1,9 @@
-"""A hand-held camera that follows people: pans, moves, shakes, and keeps them large in the picture."""
+"""Cameras that keep people large in the picture: held in the hand, turning on a stand, or standing still."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ from trace_data.geometry import matrix_from_axis_angle, project, transform
 from trace_data.sample_world.gestures import wobble
 
 Array = npt.NDArray[np.float64]
+Shot = Literal["handheld", "turning", "fixed"]
+"""Moves and turns with the people; turns with them on its place; neither."""
 SIZE_RANGE = (0.74, 0.92)
 """Share of the image height that the smallest person's joints and a head's margin take, in the middle of a sequence."""
 
@@ -32,7 +35,14 @@ class Camera:
         return project(self.intrinsics, seen), seen[..., 2]
 
 
-def draw_camera(rng: np.random.Generator, times: Array, joints: Array, size: tuple[int, int], azimuth: float) -> Camera:
+def draw_camera(
+    rng: np.random.Generator,
+    times: Array,
+    joints: Array,
+    size: tuple[int, int],
+    azimuth: float,
+    shot: Shot = "handheld",
+) -> Camera:
     """A camera for people with `joints` (P, T, 24, 3), looking along `azimuth` radians (0 is +z) in the middle."""
     width, height = size
     focal = width / 2 / np.tan(np.radians(rng.uniform(50, 60)) / 2)
@@ -46,6 +56,10 @@ def draw_camera(rng: np.random.Generator, times: Array, joints: Array, size: tup
     drift = wobble(rng, times, 0.3, 3) * [1, 0.3, 1] + wobble(rng, times * 4, 0.012, 3)
     gaze = wobble(rng, times, 0.12, 3) * [1, 0.5, 0] + rng.uniform(-0.06, 0.06, 3)
     shake = wobble(rng, times * 4, 0.008, 3) + rng.normal(0, [0, 0, 0.02])
+    if shot != "handheld":
+        follow, drift, shake = 0.0, np.zeros_like(drift), np.broadcast_to(shake[middle], shake.shape)
+    if shot == "fixed":
+        aim, gaze = 0.0, np.broadcast_to(gaze[middle], gaze.shape)
     target = centre[middle] + aim * (centre - centre[middle]) + gaze
 
     def at(distance: float) -> Camera:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -50,9 +51,9 @@ class Figure:
 
 
 @lru_cache(maxsize=4)
-def load_figure(gender: str) -> Figure:
-    """The figure of a "male" or "female" body."""
-    body = load_free_body("male" if gender == "male" else "female")
+def load_figure(gender: Literal["male", "female", "neutral"]) -> Figure:
+    """The figure of a body."""
+    body = load_free_body(gender)
     vertices, faces = np.unique(body.lod_faces, return_inverse=True)
     worn, field = _wear(body, vertices)
     faces, clothes, seam = _cut(faces.reshape(-1, 3), worn, field)

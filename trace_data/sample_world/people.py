@@ -28,7 +28,7 @@ class Person:
     """Somebody who is the same in every sequence."""
 
     index: int
-    gender: Literal["male", "female"]
+    gender: Literal["male", "female", "neutral"]
     betas: Array
     """(10,) of the gendered body."""
     colours: Array

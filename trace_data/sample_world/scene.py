@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.sample_world.backdrop import Backdrop, draw_backdrop
-from trace_data.sample_world.cameras import Camera, draw_camera
+from trace_data.sample_world.cameras import Camera, Shot, draw_camera
 from trace_data.sample_world.figure import Figure, load_figure
 from trace_data.sample_world.free_body import FreeBody
 from trace_data.sample_world.gestures import ACTIVITIES
@@ -26,12 +26,14 @@ FPS = 30.0
 ASPECT = 1.0
 """Width over height of a frame: square, so that a small network's letter-boxed input shows people at their largest."""
 JPEG_QUALITY = 88
-_SCENE = 3
+_SCENE, _VIEW = 3, 4
 
 FACE_VERTICES = {0: 332, 14: 6260, 15: 2800, 16: 4071, 17: 583}
 """COCO_18 index to vertex id: nose, right eye, left eye, right ear, left ear (fact sheet joints.md, section 1)."""
 BODY_JOINTS = {1: 12, 2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 9: 5, 10: 8, 12: 4, 13: 7}
 """COCO_18 index to kinematic joint: neck, right arm, left arm, right knee and ankle, left knee and ankle."""
+PICKED_VERTICES = (332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787)
+"""Vertex ids of face and feet: joints 24 to 34 of the 44 (fact sheet assets.md, section B4)."""
 HIP_ROWS = {8: 0, 11: 1}
 """COCO_18 index to row of the extra regressor: right hip, left hip."""
 
@@ -75,12 +77,29 @@ class Scene:
     """Sensor noise, larger than a picture; every frame takes another cut of it."""
     cuts: npt.NDArray[np.int64]
     """(T, 2) where the cuts begin."""
+    azimuth: float
+    """Where the camera looks in the middle, radians, 0 is +z."""
+    fps: float
+    """Frames a second."""
 
 
-def draw_scene(seed: int, index: int, role: Role, frames: int, height: int) -> Scene:
-    """Sequence `index` of the world that grows from `seed`: `frames` pictures at 30 frames a second."""
+def draw_scene(
+    seed: int,
+    index: int,
+    role: Role,
+    frames: int,
+    height: int,
+    *,
+    shot: Shot = "handheld",
+    fps: float = FPS,
+    neutral: bool = False,
+) -> Scene:
+    """Sequence `index` of the world that grows from `seed`: `frames` pictures, `fps` a second.
+
+    `neutral`: its people are played by the neutral body, whatever their gender.
+    """
     rng = np.random.default_rng([seed, _SCENE, index])
-    times = np.arange(2 * frames) / (2 * FPS)
+    times = np.arange(2 * frames) / (2 * fps)
     kinds, shares = list(ACTIVITIES), np.array(list(ACTIVITIES.values()))
     azimuth = rng.uniform(0, 2 * np.pi)
     performances: list[Performance] = []
@@ -88,19 +107,18 @@ def draw_scene(seed: int, index: int, role: Role, frames: int, height: int) -> S
         kind = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
         # the golden ratio spreads the directions that people face evenly over all sequences
         heading = azimuth + 2 * np.pi * ((index * 0.618034 + order * 0.381) % 1.0)
-        performances.append(_perform(rng, draw_person(seed, role.people[order]), kind, times, heading, place))
+        person = draw_person(seed, role.people[order])
+        person = replace(person, gender="neutral") if neutral else person
+        performances.append(_perform(rng, person, kind, times, heading, place))
     _part(performances)
     size = (2 * round(height * ASPECT / 2), height)
     joints = np.stack([p.joints for p in performances])
-    camera = draw_camera(rng, times[::2], joints, size, azimuth)
+    camera = draw_camera(rng, times[::2], joints, size, azimuth, shot)
     light = np.array([rng.normal(0, 0.5), rng.uniform(0.7, 1.2), rng.normal(0, 0.5)])
     # from the camera's side more often than from behind the people
     light[[0, 2]] -= 0.5 * np.array([np.sin(azimuth), np.cos(azimuth)])
     light /= np.linalg.norm(light)
-    stage = joints[..., [0, 2]].reshape(-1, 2)
-    centre = stage.mean(0)
-    radius = float(np.linalg.norm(stage - centre, axis=1).max())
-    backdrop = draw_backdrop(rng, camera, np.array([centre[0], 0.0, centre[1]]), radius, light)
+    backdrop = _backdrop(rng, camera, joints, light)
     return Scene(
         name=f"{performances[0].motion.kind}_{index:04d}",
         role=role,
@@ -111,7 +129,42 @@ def draw_scene(seed: int, index: int, role: Role, frames: int, height: int) -> S
         ambient=rng.uniform(0.45, 0.6),
         grain=np.rint(rng.normal(0, rng.uniform(0.8, 2), (height + 32, size[0] + 32, 3))).astype(np.int16),
         cuts=rng.integers(0, 32, (frames, 2)),
+        azimuth=azimuth,
+        fps=fps,
     )
+
+
+def another_view(scene: Scene, seed: int, number: int, turn: float) -> Scene:
+    """The same performances before a fixed camera that looks `turn` radians further round; view `number` of a scene."""
+    rng = np.random.default_rng([seed, _VIEW, number])
+    frames = len(scene.cuts)
+    joints = np.stack([p.joints for p in scene.performances])
+    azimuth = scene.azimuth + turn
+    camera = draw_camera(rng, np.arange(frames) / scene.fps, joints, scene.camera.size, azimuth, "fixed")
+    return replace(
+        scene,
+        camera=camera,
+        backdrop=_backdrop(rng, camera, joints, scene.light),
+        cuts=rng.integers(0, 32, (frames, 2)),
+        azimuth=azimuth,
+    )
+
+
+def all_joints(performance: Performance) -> tuple[Array, Array]:
+    """World metres of a person's points in every frame: the 44 of fact sheet joints.md (T, 44, 3), in their order, and
+    the 17 of Human3.6M (T, 17, 3), in the row order of `J_regressor_h36m.npy`."""
+    body, motion = performance.figure.body, performance.motion
+    vertices, joints = body.pose(motion.pose[::2], performance.person.betas[None], motion.translation[::2])
+    extra = np.einsum("jv,tvc->tjc", body.regressor_extra, vertices, optimize=True)
+    human = np.einsum("jv,tvc->tjc", body.regressor_h36m, vertices, optimize=True)
+    return np.concatenate([joints, vertices[:, PICKED_VERTICES], extra], axis=1), human
+
+
+def _backdrop(rng: np.random.Generator, camera: Camera, joints: Array, light: Array) -> Backdrop:
+    stage = joints[..., [0, 2]].reshape(-1, 2)
+    centre = stage.mean(0)
+    radius = float(np.linalg.norm(stage - centre, axis=1).max())
+    return draw_backdrop(rng, camera, np.array([centre[0], 0.0, centre[1]]), radius, light)
 
 
 def render_scene(scene: Scene) -> Iterator[tuple[Image, Seen]]:
