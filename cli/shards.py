@@ -150,7 +150,8 @@ def _show(report: BuildReport) -> None:
 
     facts = report.to_json()
     render.line(
-        f"{facts['shards']:,} shards, {facts['bytes'] / 1e6:,.1f} MB, {facts['sequences']:,} sequences,"
+        f"{facts['shards']:,} shard{'s' * (facts['shards'] != 1)}, {facts['bytes'] / 1e6:,.1f} MB,"
+        f" {facts['sequences']:,} sequences,"
         f" {facts['frames']:,} frames, {facts['people']:,} people{'  (synthetic)' if facts['synthetic'] else ''}"
     )
     speed = f", {facts['frames_per_second']:,.0f} frames/s" if report.built else ""

@@ -185,6 +185,9 @@ def _announce(
     folder: BuildFolder, plans: Sequence[ShardPlan], storage: Storage, engine: Engine, progress: Progress
 ) -> None:
     """Say what comes, after making sure that the disk has room for it."""
+    if not plans:
+        progress.say("this part is empty: there are fewer shards than parts; a smaller --shard-size makes more of them")
+        return
     unwritten = folder.unwritten(plans)
     needed = 0.0
     for dataset in sorted({plan.dataset for plan in unwritten}):
@@ -193,11 +196,15 @@ def _announce(
         needed += correction(refs, storage, own[0].every) * sum(plan.guess for plan in own)
     largest = sorted((plan.guess for plan in unwritten), reverse=True)
     free = folder.check_space(int(needed), sum(largest[: engine.jobs]))
-    sequences = sum(len(plan.refs) for plan in plans)
-    progress.say(
-        f"needs about {size_in_words(needed)}, {size_in_words(free)} free · {engine.words} · {sequences:,} sequences"
-        " · resumes after any interruption"
-    )
+    there = len(plans) - len(unwritten)
+    facts = [
+        f"needs about {size_in_words(needed)}, {size_in_words(free)} free" if unwritten else "",
+        f"{there} of {len(plans)} shards are there" if there else "",
+        engine.words,
+        f"{sum(len(plan.refs) for plan in plans):,} sequences",
+        "resumes after any interruption",
+    ]
+    progress.say(" · ".join(fact for fact in facts if fact))
 
 
 def _run(
@@ -213,7 +220,7 @@ def _run(
     frames = sum(task.plan.frames for task in tasks)
     progress.begin(title, frames, "frames")
     results = dict(engine.run(function, tasks, progress, shared=folder.state, read=read))
-    progress.end(f"{len(tasks)} shards, {frames:,} frames")
+    progress.end(f"{len(tasks)} shard{'s' * (len(tasks) != 1)}, {frames:,} frames")
     return [results[number] for number in range(len(tasks))]
 
 

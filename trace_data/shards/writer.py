@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -103,13 +104,16 @@ class ShardWriter:
             return None
         unfinished = self.file.with_name(self.file.name + ".partial")
         try:
-            with h5py.File(unfinished, "w", libver=LIBVER) as content:
-                content.attrs["format"] = np.bytes_(FORMAT)
-                content.attrs["format_version"] = np.int64(FORMAT_VERSION)
-                content.attrs["dataset"] = np.bytes_(dataset)
-                content.attrs["split"] = np.bytes_(split)
-                self._write(content)
-            with unfinished.open("rb") as stream:
+            with unfinished.open("w+b", buffering=0) as stream:
+                sink = _Sink(stream)
+                with h5py.File(sink, "w", libver=LIBVER) as content:
+                    content.attrs["format"] = np.bytes_(FORMAT)
+                    content.attrs["format_version"] = np.int64(FORMAT_VERSION)
+                    content.attrs["dataset"] = np.bytes_(dataset)
+                    content.attrs["split"] = np.bytes_(split)
+                    self._write(content)
+                if sink.error is not None:
+                    raise sink.error
                 os.fsync(stream.fileno())
             entry = ShardEntry(
                 file=self.file.name,
@@ -151,6 +155,36 @@ class ShardWriter:
             raise OutputError(
                 f"{at:,} bytes of images came back from the disk, {edges[-1]:,} were written", where=self.file
             )
+
+
+class _Sink:
+    """A file for HDF5 that never fails: told of a full disk, the library crashes while it cleans up.
+
+    After the first error, which is kept, whatever is written goes nowhere.
+    """
+
+    def __init__(self, stream: io.FileIO) -> None:
+        self.error: OSError | None = None
+        self._stream = stream
+        self.seek, self.tell, self.read, self.readinto = stream.seek, stream.tell, stream.read, stream.readinto
+
+    def write(self, data: Any) -> int:
+        """All of `data`, at the present place."""
+        view = memoryview(data)
+        rest = view
+        while rest and self.error is None:
+            try:
+                rest = rest[self._stream.write(rest) :]
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        """The last thing that HDF5 does, or nothing when something is missing already."""
+        return size if self.error is not None else self._stream.truncate(size)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
 
 
 def _column(count: int) -> npt.NDArray[np.int64]:
