@@ -86,8 +86,11 @@ class RayEngine:
             if address is None:
                 ray.init("local", num_cpus=jobs, include_dashboard=False, **options)
             else:
+                host, _, port = address.rpartition("/")[2].partition(":")
+                if port.isdecimal():  # Ray itself would try for many minutes
+                    socket.create_connection((host, int(port)), timeout=10).close()
                 ray.init(address, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"no Ray cluster: {error}", where=address, hint="give --ray-address HOST:6379, or none for this machine"
             ) from error
@@ -110,7 +113,7 @@ class RayEngine:
     ) -> Iterator[tuple[int, Result]]:
         """See `Engine.run`. Each task takes one core of the cluster."""
         ray = _ray()
-        marker = _Marker(file=shared / f"seen-{secrets.token_hex(8)}", folders=tuple(read), versions=versions())
+        marker = Marker(file=shared / f"seen-{secrets.token_hex(8)}", folders=tuple(read), versions=versions())
         marker.file.touch()
         counts = ray.remote(num_cpus=0)(_Counts).remote()
         call = ray.remote(num_cpus=1, max_retries=0)(_call)  # a task that was killed may have been too large: say so
@@ -156,7 +159,7 @@ class _Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Marker:
+class Marker:
     """What a worker must see and have before it writes a byte."""
 
     file: Path
@@ -181,7 +184,7 @@ class _Marker:
                 )
 
 
-def _call(function: Callable[[Task, Progress], Result], task: Task, marker: _Marker, counts: Any) -> Result:
+def _call(function: Callable[[Task, Progress], Result], task: Task, marker: Marker, counts: Any) -> Result:
     import cv2
 
     marker.check()
