@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from trace_data.progress import Progress
+from trace_data.progress import Progress, size_in_words
 
 PIPE_WIDTH = 200
 """Characters a line may have where no terminal limits it."""
@@ -40,8 +40,22 @@ class _Work:
     unit: str
     started: float
     done: int = 0
+    skipped: int = 0
+    """Of those done: by an earlier run."""
+    written: int = 0
+    """Bytes."""
     told: float = 0.0
     bar: TaskID | None = None
+
+    def facts(self, now: float) -> str:
+        """`748 frames/s   318 GB   left 22 min 05 s`, each as soon as it is known; the last is the time left."""
+        new, passed = self.done - self.skipped, now - self.started
+        facts = [size_in_words(self.written)] if self.written else []
+        if new > 0 and passed > 1:
+            speed = new / passed
+            facts.insert(0, f"{speed:,.0f} {self.unit}/s" if speed >= 10 else f"{speed:.1f} {self.unit}/s")
+            facts.append(f"left {duration(max(self.total - self.done, 0) / speed)}")
+        return "   ".join(facts)
 
 
 class Display(Progress):
@@ -58,10 +72,7 @@ class Display(Progress):
         self._bars = Bars(
             TextColumn(f"  {{task.description:<{TITLE_WIDTH}}}"),
             BarColumn(bar_width=32),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}  {task.fields[detail]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.completed:,.0f} / {task.total:,.0f} {task.fields[unit]}  {task.fields[detail]}"),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
@@ -88,14 +99,26 @@ class Display(Progress):
             return
         work = self._works[-1]
         work.done += amount
-        if work.bar is not None:
-            self._bars.update(work.bar, advance=amount, detail=detail)
-            return
         now = time.monotonic()
-        if now - work.told >= PLAIN_INTERVAL:
-            work.told = now
-            left = (now - work.started) / max(work.done, 1) * max(work.total - work.done, 0)
-            self._line(f"{work.title}  {work.done:,} / {work.total:,} {work.unit}  {detail}  left {duration(left)}")
+        if work.bar is None and now - work.told < PLAIN_INTERVAL:
+            return
+        text = "   ".join(part for part in (detail, work.facts(now)) if part)
+        if work.bar is not None:
+            self._bars.update(work.bar, advance=amount, detail=text)
+            return
+        work.told = now
+        self._line(f"{work.title:<{TITLE_WIDTH}}  {work.done:,} / {work.total:,} {work.unit}   {text}")
+
+    def skip(self, amount: int) -> None:
+        """Move the bar, without a word on the speed."""
+        if self._works:
+            self._works[-1].skipped += amount
+            self.advance(amount)
+
+    def wrote(self, amount: int) -> None:
+        """Shown at the next step."""
+        if self._works:
+            self._works[-1].written += amount
 
     def end(self, summary: str = "") -> None:
         """Replace the bar by one line with the summary and the time it took."""

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
+
+if TYPE_CHECKING:
+    from trace_data.build import BuildReport
+
+
+def _part(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """`2/8` as a Part."""
+    if value is None:
+        return None
+    from trace_data.build_plan import Part
+
+    number, _, of = value.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise click.BadParameter(f"{value!r} is no part, expected I/N with I from 1 to N, such as 2/8")
+    return Part(number=int(number), of=int(of))
 
 
 @options.command("build-shards")
@@ -16,6 +31,20 @@ from . import options
 @options.packs
 @options.out("Folder the shards are written to [setting shards].")
 @options.split()
+@click.option(
+    "--sequences",
+    multiple=True,
+    metavar="NAME",
+    help="Only this sequence, or those that fit a pattern such as 'downtown_*'; repeatable.",
+)
+@options.limit
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Only every N-th frame; frame ids and frames a second stay those of the release.",
+)
 @click.option(
     "--height",
     "heights",
@@ -31,24 +60,46 @@ from . import options
     show_default=True,
     help="Scale frames to --height, or keep the bytes of the original files.",
 )
-@options.limit
+@click.option(
+    "--shard-size",
+    type=click.IntRange(min=1),
+    default=512,
+    show_default=True,
+    metavar="MIB",
+    help="Close a shard when it has grown beyond this.",
+)
 @options.jobs
+@click.option(
+    "--part", metavar="I/N", callback=_part, help="Build the I-th of N parts, for several machines; then --finish."
+)
+@click.option("--finish", is_flag=True, help="Build nothing: check that all parts are there and write the index.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or a Ray cluster (needs the extra [ray]).",
+)
+@click.option("--ray-address", metavar="HOST:PORT", help="Ray cluster to use [one of --jobs processes is started].")
 @options.force
 @options.json
 @click.pass_context
 def build_shards(
     context: click.Context,
+    /,
     names: tuple[str, ...],
     root: Path | None,
     packs: Path | None,
     out: Path | None,
-    splits: tuple[str, ...],
     heights: tuple[int, ...],
     frames: str,
-    limit: int | None,
+    shard_size: int,
+    part: Any,
     jobs: int,
-    force: bool,
+    engine: str,
+    ray_address: str | None,
     as_json: bool,
+    **selection: Any,
 ) -> None:
     """Turn the datasets NAME (all that are known when none is named) into HDF5 shards.
 
@@ -60,11 +111,17 @@ def build_shards(
       trace build-shards
       trace build-shards 3dpw --root /data/hmr --out /scratch/shards --jobs 16
       trace build-shards 3dpw --split val --limit 5
+      trace build-shards 3dpw --sequences 'downtown_*' --every 5
+      trace build-shards 3dpw --part 2/8    (on the second of eight machines; at the end once with --finish)
+      trace build-shards --engine ray --ray-address head:6379
     """
     from trace_data.build import build_shards as build
 
     if heights and frames == "original":
         raise click.UsageError("--height and --frames original exclude each other: original bytes keep their size")
+    _check_part(part, finish=selection["finish"], force=selection["force"])
+    if ray_address and engine != "ray":
+        raise click.UsageError("--ray-address belongs to --engine ray")
     from . import render
 
     with render.Display() as progress:
@@ -73,27 +130,52 @@ def build_shards(
             options.folder("root", root),
             options.folder("shards", out),
             packs=options.packs_if_any(packs),
-            splits=splits,
-            limit=limit,
             storage=_storage(heights, frames),
-            jobs=jobs,
-            force=force,
+            shard_bytes=shard_size << 20,
+            part=part,
+            engine=_engine(engine, jobs, ray_address),
             progress=progress,
+            **selection,
         )
-    facts = report.to_json()
     if as_json:
-        render.json_object(facts)
+        render.json_object(report.to_json())
     else:
-        render.line(
-            f"{facts['shards']:,} shards, {facts['bytes'] / 1e6:,.1f} MB, {facts['sequences']:,} sequences,"
-            f" {facts['frames']:,} frames, {facts['people']:,} people{'  (synthetic)' if facts['synthetic'] else ''}"
-        )
-        speed = facts["frames_per_second"]
-        render.line(f"  built {report.built}, kept {report.kept}, {speed:,.0f} frames/s → {facts['folder']}")
-        if report.bad:
-            render.table(("left out", "reason"), [(bad.key, bad.reason) for bad in report.bad])
+        _show(report)
     if report.bad:
         context.exit(3)
+
+
+def _show(report: BuildReport) -> None:
+    from . import render
+
+    facts = report.to_json()
+    render.line(
+        f"{facts['shards']:,} shard{'s' * (facts['shards'] != 1)}, {facts['bytes'] / 1e6:,.1f} MB,"
+        f" {facts['sequences']:,} sequences,"
+        f" {facts['frames']:,} frames, {facts['people']:,} people{'  (synthetic)' if facts['synthetic'] else ''}"
+    )
+    speed = f", {facts['frames_per_second']:,.0f} frames/s" if report.built else ""
+    render.line(f"  built {report.built}, kept {report.kept}{speed} → {facts['folder']}")
+    if report.part is not None:
+        render.line(f"  part {report.part}: when all are there, the same command with --finish writes the index")
+    if report.bad:
+        render.line()
+        render.table(("left out", "reason"), [(bad.key, bad.reason) for bad in report.bad])
+        render.line("  mend them and run the same command again: only their shards are built anew")
+
+
+def _check_part(part: Any, *, finish: bool, force: bool) -> None:
+    if part is not None and finish:
+        raise click.UsageError("--part and --finish exclude each other: parts first, then --finish once")
+    if (part is not None or finish) and force:
+        raise click.UsageError("--force would remove what other parts have built: empty the folder first, then start")
+
+
+def _engine(name: str, jobs: int, address: str | None) -> Any:
+    """Where the work is done."""
+    from trace_data.engines import LocalEngine, RayEngine
+
+    return RayEngine(address=address, jobs=jobs) if name == "ray" else LocalEngine(jobs=jobs)
 
 
 def _storage(heights: tuple[int, ...], frames: str) -> Any:

@@ -147,10 +147,28 @@ def test_progress_in_a_pipe_is_plain_lines(capfd: Output, monkeypatch: pytest.Mo
     shown = capfd.readouterr()
     assert shown.out == ""
     lines = shown.err.splitlines()
-    assert lines[0].split("  ")[1:4] == ["build-shards", "1 / 2 sequences", "a/b"]
+    assert lines[0] == "  build-shards     1 / 2 sequences   a/b"
     assert [line for line in lines if "2 shards" in line and line.endswith(" s")]
     assert lines[-1] == "  note"
     assert not [c for c in shown.err if ord(c) < 32 and c != "\n"]
+
+
+def test_speed_counts_only_what_this_run_did(monkeypatch: pytest.MonkeyPatch, capfd: Output) -> None:
+    from trace_cli import render
+
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with render.Display() as display:
+        display.begin("build shards", 3000, "frames")
+        display.skip(1000)
+        now += 19
+        display.advance(399)
+        display.wrote(3_100_000_000)
+        now += 1
+        display.advance()
+        now += 60
+    line = capfd.readouterr().err.splitlines()[0]
+    assert line == "  build shards     1,400 / 3,000 frames   20 frames/s   3.1 GB   left 80 s"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Shards: what goes in comes out, whatever happens on the way."""
 
 import hashlib
-import os
 import pickle
 import signal
 import subprocess
@@ -147,33 +146,6 @@ def test_the_same_bytes_whatever_the_number_of_workers(root: Path, shards: Path,
     again = build(root, tmp_path / "two", jobs=1)
     assert (again.built, again.kept) == (0, report.built)
     assert hashes(tmp_path / "two") == hashes(shards)
-
-
-@pytest.mark.parametrize("moment", [0, 1, 2])
-def test_killed_and_resumed_gives_the_same_hashes(root: Path, shards: Path, tmp_path: Path, moment: int) -> None:
-    out = tmp_path / "out"
-    # every frame takes a while, so that the kill falls into the middle of a shard
-    code = f"""
-import time
-from pathlib import Path
-import trace_data.shards.writer as writer
-plain = writer.scaled
-writer.scaled = lambda *given: (time.sleep(0.01), plain(*given))[1]
-from trace_data.build import build_shards
-build_shards(["3dpw"], Path({str(root)!r}), Path({str(out)!r}), shard_bytes={SMALL})
-"""
-    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    while process.poll() is None and len(list(out.glob(".build/3dpw*.json"))) < moment:
-        time.sleep(0.005)
-    time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (out / "index.json").exists()
-    with pytest.raises(ShardError, match="no finished shards"):
-        ShardReader(out)
-    report = build(root, out)
-    assert report.kept >= moment and report.built > 0
-    assert hashes(out) == hashes(shards)
 
 
 PARENT = """

@@ -12,6 +12,12 @@ class Progress:
     def advance(self, amount: int = 1, detail: str = "") -> None:
         """`amount` more units are done; `detail` is shown beside the bar."""
 
+    def skip(self, amount: int) -> None:
+        """`amount` units were done before, by an earlier run: they count, but say nothing of the speed."""
+
+    def wrote(self, amount: int) -> None:
+        """`amount` more bytes of the result are written."""
+
     def end(self, summary: str = "") -> None:
         """The work begun last is over; `summary` replaces its bar."""
 
@@ -20,3 +26,11 @@ class Progress:
 
 
 SILENT = Progress()
+
+
+def size_in_words(count: float) -> str:
+    """A number of bytes as people say it: `412 GB`, `3.1 GB`, `61 MB`."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}" if count < 9.95 * size else f"{count / size:,.0f} {unit}"
+    return f"{count:.0f} bytes"

@@ -8,9 +8,11 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from trace_data.errors import OutputError
@@ -20,29 +22,61 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-class _Steps(Progress):
+class Steps(Progress):
     """The progress of a worker: counts go to the parent in batches, for a message costs more than a step."""
 
-    def __init__(self, messages: Any) -> None:
-        self.messages = messages
-        self.waiting = 0
+    def __init__(self, send: Callable[[tuple[int, int, int]], object]) -> None:
+        """`send` takes (units done, units done before, bytes written)."""
+        self._send = send
+        self._counts = [0, 0, 0]
 
     def advance(self, amount: int = 1, detail: str = "") -> None:
-        self.waiting += amount
-        if self.waiting >= 16:
+        self._add(0, amount)
+
+    def skip(self, amount: int) -> None:
+        self._add(1, amount)
+
+    def wrote(self, amount: int) -> None:
+        self._counts[2] += amount
+
+    def _add(self, which: int, amount: int) -> None:
+        self._counts[which] += amount
+        if self._counts[which] >= 16:
             self.flush()
 
     def flush(self) -> None:
-        self.messages.put(self.waiting)
-        self.waiting = 0
+        """Send what has not been sent."""
+        self._send((self._counts[0], self._counts[1], self._counts[2]))
+        self._counts = [0, 0, 0]
 
 
-_steps: _Steps | None = None
+def pass_on(counts: tuple[int, int, int], progress: Progress) -> None:
+    """Tell `progress` what the `Steps` of a worker have sent."""
+    done, skipped, written = counts
+    if done:
+        progress.advance(done)
+    if skipped:
+        progress.skip(skipped)
+    if written:
+        progress.wrote(written)
 
 
-def _begin(messages: Any) -> None:
-    global _steps  # a queue reaches the workers of a pool only through their initialiser
-    _steps = _Steps(messages)
+@dataclass(frozen=True)
+class _Cores:
+    """The cores that all tasks of a `spread` share."""
+
+    count: int
+    free: Any
+    """Semaphore of a thread or a process."""
+
+
+_steps: Steps | None = None
+_cores: _Cores | None = None
+
+
+def _begin(messages: Any, cores: _Cores) -> None:
+    global _steps, _cores  # a queue reaches the workers of a pool only through their initialiser
+    _steps, _cores = Steps(messages.put), cores
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once, without a traceback of its own
     import cv2
 
@@ -83,6 +117,35 @@ def _one_thread_each() -> Iterator[None]:
         os.environ.update(before)
 
 
+def in_order(function: Callable[[Task], Result], items: Iterable[Task]) -> Iterator[Result]:
+    """`map`, for small steps of a task that let go of the interpreter lock, such as decoding a frame.
+
+    Where several cores work on the tasks of `spread`, threads work on the items: each waits for one of these cores, so
+    that a core without a task of its own helps with those that are left, and no more steps run than there are cores.
+    """
+    cores = _cores
+    if cores is None:
+        yield from map(function, items)
+        return
+
+    def step(item: Task) -> Result:
+        with cores.free:
+            return function(item)
+
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(cores.count) as threads:
+        try:
+            for item in items:
+                waiting.append(threads.submit(step, item))
+                if len(waiting) >= 2 * cores.count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
 def spread(
     function: Callable[[Task, Progress], Result],
     tasks: Sequence[Task],
@@ -99,13 +162,15 @@ def spread(
     if not tasks:
         return
     if not apart and (jobs <= 1 or len(tasks) <= 1):
-        for number, task in enumerate(tasks):
-            yield number, function(task, progress)
+        with _shared_by_threads(jobs):
+            for number, task in enumerate(tasks):
+                yield number, function(task, progress)
         return
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
+    cores = _Cores(jobs, context.Semaphore(jobs))
     pool = ProcessPoolExecutor(
-        min(jobs, len(tasks)), mp_context=context, initializer=_begin, initargs=(messages,)
+        min(jobs, len(tasks)), mp_context=context, initializer=_begin, initargs=(messages, cores)
     )  # fmt: skip
     try:
         with _one_thread_each():
@@ -114,20 +179,37 @@ def spread(
             }
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            _pass_on(messages, progress)
+            _pass_on_all(messages, progress)
             for future in done:
                 yield waiting.pop(future), future.result()
     except BrokenProcessPool as error:
-        raise OutputError(
-            "a worker process died, most likely killed for want of memory",
-            hint="run the command again, it continues where it stopped; fewer --jobs need less memory",
-        ) from error
+        raise worker_died() from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        _pass_on(messages, progress)
+        _pass_on_all(messages, progress)
 
 
-def _pass_on(messages: Any, progress: Progress) -> None:
+def worker_died() -> OutputError:
+    """The error for a process that ended in the middle of its task."""
+    return OutputError(
+        "a worker process died, most likely killed for want of memory",
+        hint="run the command again, it continues where it stopped; fewer --jobs need less memory",
+    )
+
+
+@contextlib.contextmanager
+def _shared_by_threads(jobs: int) -> Iterator[None]:
+    """Let `in_order` of this process use `jobs` cores."""
+    global _cores
+    before = _cores
+    _cores = _Cores(jobs, threading.Semaphore(jobs)) if jobs > 1 else None
+    try:
+        yield
+    finally:
+        _cores = before
+
+
+def _pass_on_all(messages: Any, progress: Progress) -> None:
     with contextlib.suppress(queue.Empty):
         while True:
-            progress.advance(messages.get_nowait())
+            pass_on(messages.get_nowait(), progress)

@@ -109,6 +109,10 @@ class ShardIndex:
     """What the build was asked for, and the SHA-256 of the body models it used."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Versions of the tool, of the encoder and of HDF5."""
+    datasets: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """For each dataset what its sequences' provenance says: release, layout, adapter, defects applied."""
+    enlarged_crops: Mapping[str, int] = field(default_factory=dict)
+    """How many usual crops of the network's size need which enlargement, see `levels.ENLARGEMENT_BINS`."""
 
     @property
     def synthetic(self) -> bool:
@@ -184,6 +188,11 @@ def load_index(location: Path | str | Store) -> ShardIndex:
             bad=tuple(BadSequence(**entry) for entry in values["bad"]),
             settings=values["settings"],
             provenance=values["provenance"],
+            datasets={
+                name: {key: tuple(found) for key, found in facts.items()}
+                for name, facts in values.get("datasets", {}).items()
+            },
+            enlarged_crops=values.get("enlarged_crops", {}),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ShardError(f"malformed index: {error!r}", where=file, hint=store.mend) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,6 +37,7 @@ from trace_data.shards.layout import (
 )
 from trace_data.shards.levels import Storage, enlargement
 from trace_data.shards.rows import SequenceRows
+from trace_data.workers import in_order
 
 
 class ShardWriter:
@@ -75,12 +78,13 @@ class ShardWriter:
         lengths: list[list[int]] = []
         sizes: list[list[tuple[int, int]]] = []
         try:
-            for file in record.frames:
-                levels = _levels(file, sides, (camera.width, camera.height))
+            encode = partial(_levels, sides=sides, expected=(camera.width, camera.height))
+            for levels in in_order(encode, record.frames):
                 for spool, (data, _) in zip(self._spools, levels):
                     spool.write(data)
                 lengths.append([len(data) for data, _ in levels])
                 sizes.append([size for _, size in levels])
+                progress.wrote(sum(lengths[-1]))
                 progress.advance()
         except TraceError:
             for spool, begin in zip(self._spools, begins):
@@ -98,26 +102,33 @@ class ShardWriter:
         """Write the shard under a temporary name and rename it; its entries, or None when no sequence was added."""
         if not self._rows:
             return None
-        partial = self.file.with_name(self.file.name + ".partial")
-        with h5py.File(partial, "w", libver=LIBVER) as content:
-            content.attrs["format"] = np.bytes_(FORMAT)
-            content.attrs["format_version"] = np.int64(FORMAT_VERSION)
-            content.attrs["dataset"] = np.bytes_(dataset)
-            content.attrs["split"] = np.bytes_(split)
-            self._write(content)
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        entry = ShardEntry(
-            file=self.file.name,
-            dataset=dataset,
-            split=split,
-            bytes=partial.stat().st_size,
-            sha256=sha256_of(partial),
-            sequences=len(self._rows),
-            frames=len(self._sizes),
-            rows=int(sum(rows.people_a_frame.sum() for rows in self._rows)),
-        )
-        partial.replace(self.file)
+        unfinished = self.file.with_name(self.file.name + ".partial")
+        try:
+            with unfinished.open("w+b", buffering=0) as stream:
+                sink = _Sink(stream)
+                with h5py.File(sink, "w", libver=LIBVER) as content:
+                    content.attrs["format"] = np.bytes_(FORMAT)
+                    content.attrs["format_version"] = np.int64(FORMAT_VERSION)
+                    content.attrs["dataset"] = np.bytes_(dataset)
+                    content.attrs["split"] = np.bytes_(split)
+                    self._write(content)
+                if sink.error is not None:
+                    raise sink.error
+                os.fsync(stream.fileno())
+            entry = ShardEntry(
+                file=self.file.name,
+                dataset=dataset,
+                split=split,
+                bytes=unfinished.stat().st_size,
+                sha256=sha256_of(unfinished),
+                sequences=len(self._rows),
+                frames=len(self._sizes),
+                rows=int(sum(rows.people_a_frame.sum() for rows in self._rows)),
+            )
+            unfinished.replace(self.file)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)  # a full disk needs its room
+            raise
         return entry, tuple(self._entries)
 
     def _write(self, content: Any) -> None:
@@ -146,11 +157,43 @@ class ShardWriter:
             )
 
 
+class _Sink:
+    """A file for HDF5 that never fails: told of a full disk, the library crashes while it cleans up.
+
+    After the first error, which is kept, whatever is written goes nowhere.
+    """
+
+    def __init__(self, stream: io.FileIO) -> None:
+        self.error: OSError | None = None
+        self._stream = stream
+        self.seek, self.tell, self.read, self.readinto = stream.seek, stream.tell, stream.read, stream.readinto
+
+    def write(self, data: Any) -> int:
+        """All of `data`, at the present place."""
+        view = memoryview(data)
+        rest = view
+        while rest and self.error is None:
+            try:
+                rest = rest[self._stream.write(rest) :]
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        """The last thing that HDF5 does, or nothing when something is missing already."""
+        return size if self.error is not None else self._stream.truncate(size)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+
 def _column(count: int) -> npt.NDArray[np.int64]:
     return np.arange(count, dtype=np.int64)[:, None]
 
 
-def _levels(file: Path, sides: Sequence[int | None], expected: tuple[int, int]) -> list[tuple[bytes, tuple[int, int]]]:
+def _levels(
+    file: Path, *, sides: Sequence[int | None], expected: tuple[int, int]
+) -> list[tuple[bytes, tuple[int, int]]]:
     """(bytes, size) of an image file for each level; its own bytes when no sides are asked for."""
     data = read_bytes(file)
     original = image_size(data, file)

@@ -1,0 +1,78 @@
+"""Steps of a task that share cores: in order, several at a time, never more than there are cores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trace_data.progress import SILENT, Progress
+from trace_data.workers import in_order, spread
+
+
+class Busy:
+    """Counts how many steps run at a time; a step waits until `crowd` of them do."""
+
+    def __init__(self, crowd: int) -> None:
+        self.crowd = threading.Barrier(crowd)
+        self.now = self.most = 0
+        self.lock = threading.Lock()
+
+    def step(self, item: int) -> int:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.crowd.wait(10)
+        with self.lock:
+            self.now -= 1
+        return item * item
+
+
+def test_steps_run_side_by_side_and_come_in_order() -> None:
+    busy = Busy(3)
+
+    def task(count: int, progress: Progress) -> list[int]:
+        return list(in_order(busy.step, range(count)))
+
+    assert list(spread(task, [30], jobs=3, progress=SILENT)) == [(0, [i * i for i in range(30)])]
+    assert busy.most == 3
+    alone = Busy(1)
+    assert list(in_order(alone.step, range(5))) == [0, 1, 4, 9, 16] and alone.most == 1, "outside of a spread"
+
+
+def test_an_error_comes_at_its_place_and_ends_the_rest() -> None:
+    begun: list[int] = []
+
+    def step(item: int) -> int:
+        begun.append(item)
+        if item in (4, 5):
+            raise ValueError(str(item))
+        return item
+
+    def task(count: int, progress: Progress) -> None:
+        seen = []
+        with pytest.raises(ValueError, match="4"):
+            for value in in_order(step, range(count)):
+                seen.append(value)  # noqa: PERF402  what came before the error
+        assert seen == [0, 1, 2, 3]
+
+    assert len(list(spread(task, [1000], jobs=4, progress=SILENT))) == 1
+    assert len(begun) < 30, "the rest is not begun"
+
+
+def test_items_are_taken_only_as_far_ahead_as_needed() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield number
+
+    def task(_: Path, progress: Progress) -> int:
+        return next(in_order(abs, items()))
+
+    assert list(spread(task, [Path()], jobs=2, progress=SILENT)) == [(0, 0)]
+    assert taken <= 4
