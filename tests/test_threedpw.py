@@ -67,14 +67,6 @@ def test_the_sample_world_says_so_itself(tmp_path: Path) -> None:
     assert record.world_valid and record.provenance["synthetic"] == "true" and "synthetic" in record.world_reason
 
 
-def test_known_facts_of_the_release(tmp_path: Path) -> None:
-    folder = tiny_3dpw.write(tmp_path, {"train": 1}, frames=4)
-    (folder / "imageFiles" / NAME).rename(folder / "imageFiles" / "downtown_bus_00")
-    content = tiny_3dpw.load(folder, "train", NAME) | {"sequence": "downtown_bus_00"}
-    tiny_3dpw.rewrite(folder, "train", "downtown_bus_00", content)
-    assert not read(find(folder.parent, "train")[0]).everyone_annotated.any()
-
-
 BROKEN = {
     "a key is missing": (lambda c: c.pop("cam_poses"), "cam_poses is missing"),
     "NaN": (lambda c: c["trans"][1].__setitem__((3, 2), np.nan), r"trans\[1\] has 1 NaN .* first at \[3, 2\]"),

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from trace_data.adapters import load_adapter
+from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.build_plan import ShardPlan
 from trace_data.build_size import frames_of
@@ -118,7 +118,7 @@ class _Counted(Progress):
 
 def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> list[str]:
     """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
-    record = thinned(load_adapter(ref.dataset).read(ref), work.plan.every)
+    record = thinned(read_record(ref), work.plan.every)
     findings = check_record(record)
     for finding in findings:
         if finding.severity == "error":

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from trace_data.adapters import load_adapter
+from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.errors import AnnotationError
-from trace_data.frames import image_size, read_bytes, scaled
+from trace_data.frames import image_size
 from trace_data.schema.check import check_record
 from trace_data.schema.thinning import thinned
 from trace_data.shards.layout import FRAME_COLUMNS, PEOPLE_COLUMNS, Column
 from trace_data.shards.levels import Storage
 from trace_data.shards.rows import rows_of
+from trace_data.shards.writer import stored_levels
+from trace_data.video import contents, video_facts
 
 BYTES_PER_PIXEL = 0.25
 """Of a stored JPEG; measured 0.24 on 720p video at quality 90 (fact sheet performance.md, section 3)."""
@@ -35,19 +38,28 @@ def frames_of(ref: SequenceRef, every: int) -> int:
 def guess(ref: SequenceRef, storage: Storage, every: int) -> int:
     """Bytes that a sequence may take, from the header of its first image. The same whatever encoder is installed."""
     frame = UNKNOWN_FRAME
-    first = min(ref.images.glob("*"), default=None) if ref.images.is_dir() else None
-    if first is not None:
-        try:
-            with first.open("rb") as stream:
-                width, height = image_size(stream.read(HEADER), first, whole=False)
-            length = first.stat().st_size
-        except (AnnotationError, OSError):
-            pass  # either the sequence will be left out with a reason, or only the header is unusually long
-        else:
-            sides = storage.sides(width, height, np.zeros((0, 4))) or (min(width, height),)
-            scales = [side / min(width, height) for side in sides if side is not None]
-            frame = sum(length if s >= 1 else int(width * height * s**2 * BYTES_PER_PIXEL) for s in scales)
+    try:
+        width, height, length = _first_frame(ref.images)
+    except (AnnotationError, OSError):
+        pass  # either the sequence will be left out with a reason, or only the header is unusually long
+    else:
+        sides = storage.sides(width, height, np.zeros((0, 4))) or (min(width, height),)
+        scales = [side / min(width, height) for side in sides if side is not None]
+        frame = sum(length if length and s >= 1 else int(width * height * s**2 * BYTES_PER_PIXEL) for s in scales)
     return frames_of(ref, every) * (frame + ROW_BYTES)
+
+
+def _first_frame(images: Path) -> tuple[int, int, int]:
+    """Width and height of the first frame, and its bytes where it is an image file, else 0."""
+    if not images.is_dir():
+        facts = video_facts(images)
+        return facts.width, facts.height, 0
+    first = min(images.glob("*"), default=None)
+    if first is None:
+        raise AnnotationError("there is no image", where=images)
+    with first.open("rb") as stream:
+        width, height = image_size(stream.read(HEADER), first, whole=False)
+    return width, height, first.stat().st_size
 
 
 def correction(refs: Sequence[SequenceRef], storage: Storage, every: int) -> float:
@@ -68,15 +80,16 @@ def correction(refs: Sequence[SequenceRef], storage: Storage, every: int) -> flo
 
 def _measured(ref: SequenceRef, storage: Storage, every: int) -> int:
     """Bytes of a sequence if all its frames were as long as its middle one. Raises AnnotationError."""
-    record = thinned(load_adapter(ref.dataset).read(ref), every)
+    record = thinned(read_record(ref), every)
     if any(finding.severity == "error" for finding in check_record(record)):
         raise AnnotationError("the sequence cannot be used", where=ref.annotation)
     rows = rows_of(record, {})
     boxes = rows.people["people/box"][rows.people["masks/center"] > 0]
-    file = record.frames[len(record.frames) // 2]
-    data = read_bytes(file)
-    sides = storage.sides(record.camera.width, record.camera.height, boxes)
-    frame = sum(len(level) for level, _ in scaled(data, file, sides)) if sides else len(data)
+    camera = record.camera
+    sides = storage.sides(camera.width, camera.height, boxes)
+    content = next(contents([record.frames[len(record.frames) // 2]]))
+    levels = stored_levels(content, sides=sides, expected=(camera.width, camera.height))
+    frame = sum(len(data) for data, _ in levels)
     frames, people = len(record.frames), int(rows.people_a_frame.sum())
     return frames * (frame + _bytes(FRAME_COLUMNS)) + people * _bytes(PEOPLE_COLUMNS)
 

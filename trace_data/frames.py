@@ -17,6 +17,8 @@ from trace_data.errors import AnnotationError
 
 JPEG_QUALITY = 90
 """Measured trade-off of size against fidelity (fact sheet performance.md, section 3e)."""
+ORIGINAL_QUALITY = 95
+"""Of a video's frame where original frames are asked for: it has no bytes of its own to keep."""
 
 _REDUCED = {
     1: 0,
@@ -49,7 +51,7 @@ def is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
-def image_size(data: bytes, where: Path, *, whole: bool = True) -> tuple[int, int]:
+def image_size(data: bytes, where: str | Path, *, whole: bool = True) -> tuple[int, int]:
     """(width, height) in px from the header of a JPEG or PNG, without decoding it.
 
     Raises AnnotationError when the bytes are no such image or, unless `whole` is False, end before the picture does:
@@ -69,7 +71,7 @@ def image_size(data: bytes, where: Path, *, whole: bool = True) -> tuple[int, in
     )
 
 
-def _jpeg_size(data: bytes, where: Path, *, whole: bool) -> tuple[int, int]:
+def _jpeg_size(data: bytes, where: str | Path, *, whole: bool) -> tuple[int, int]:
     size, at = (0, 0), 2
     while at + 9 < len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -117,35 +119,45 @@ def decode(
     return np.asarray(image)
 
 
-def scaled(data: bytes, where: Path, sides: Sequence[int | None]) -> list[tuple[bytes, tuple[int, int]]]:
+def scaled(
+    data: bytes | npt.NDArray[np.uint8], where: str | Path, sides: Sequence[int | None]
+) -> list[tuple[bytes, tuple[int, int]]]:
     """The image in each stored size: (JPEG bytes, (width, height) px), nothing and (0, 0) where a side is None.
 
-    `sides`: short side of each level, px, ascending. A JPEG that needs no scaling is passed through byte for byte.
-    Raises AnnotationError on an image that is broken.
+    `data`: an encoded image, or pixels (H, W, 3) BGR. `sides`: short side of each level, px, ascending. A JPEG that
+    needs no scaling is passed through byte for byte. Raises AnnotationError on an image that is broken.
     """
-    original = image_size(data, where)
-    picture: npt.NDArray[np.uint8] | None = None
+    if isinstance(data, np.ndarray):
+        original, encoded = (data.shape[1], data.shape[0]), b""
+        picture: npt.NDArray[np.uint8] | None = data
+    else:
+        original, encoded, picture = image_size(data, where), data, None
     levels: list[tuple[bytes, tuple[int, int]]] = []
     for side in reversed(sides):  # from the largest, so that one decode serves all
         if side is None:
             levels.append((b"", (0, 0)))
             continue
-        if side >= min(original) and is_jpeg(data):
-            levels.append((data, original))
+        if side >= min(original) and is_jpeg(encoded):
+            levels.append((encoded, original))
             continue
         if picture is None:
-            picture = _decoded(data, where, original, side)
+            picture = _decoded(encoded, where, original, side)
         scale = min(1.0, side / min(original))
         size = max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
         picture = _halved(picture, size)  # the next level, which is smaller still, goes on from here
         smaller = (
             picture if size == picture.shape[1::-1] else cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR_EXACT)
         )
-        done, encoded = cv2.imencode(".jpg", smaller, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        if not done:
-            raise AnnotationError("the scaled frame could not be encoded", where=where)
-        levels.append((encoded.tobytes(), size))
+        levels.append((encode(np.asarray(smaller, np.uint8), JPEG_QUALITY), size))
     return levels[::-1]
+
+
+def encode(picture: npt.NDArray[np.uint8], quality: int) -> bytes:
+    """JPEG bytes of pixels (H, W, 3) BGR."""
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise AnnotationError(f"a picture of {picture.shape[1]}x{picture.shape[0]} px could not be encoded as JPEG")
+    return data.tobytes()
 
 
 def _halved(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -161,7 +173,7 @@ def _halved(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArra
     return picture
 
 
-def _decoded(data: bytes, where: Path, original: tuple[int, int], side: int) -> npt.NDArray[np.uint8]:
+def _decoded(data: bytes, where: str | Path, original: tuple[int, int], side: int) -> npt.NDArray[np.uint8]:
     """The picture, halved inside the JPEG transform as often as its short side stays at least `side`."""
     reduce = next((r for r in (8, 4, 2) if min(original) >= r * side), 1) if is_jpeg(data) else 1
     picture = decode(data, where, reduce, strict=True)

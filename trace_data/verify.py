@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from trace_data.adapters import canonical_names, load_adapter
+from trace_data.adapters import canonical_names, load_adapter, read_record
 from trace_data.adapters.base import Adapter, SequenceRef
 from trace_data.agreement import Agreement, judge, measure
 from trace_data.completion import load_bodies
@@ -22,6 +22,7 @@ from trace_data.problems import Problem, grouped
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.check import Finding, check_record
 from trace_data.schema.record import SequenceRecord
+from trace_data.video import contents
 from trace_data.workers import spread
 
 Depth = Literal["layout", "content", "geometry"]
@@ -171,7 +172,7 @@ def _find(adapter: Adapter, root: Path, limit: int | None) -> tuple[list[tuple[s
 def _verify_sequence(task: _Task, progress: Progress) -> _Result:
     """Content, and geometry where asked for, of one sequence."""
     try:
-        record = load_adapter(task.ref.dataset).read(task.ref)
+        record = read_record(task.ref)
     except AnnotationError as error:
         progress.advance(task.ref.frames)
         return _Result(findings=(_finding("annotation", error),))
@@ -200,20 +201,30 @@ def _verify_sequence(task: _Task, progress: Progress) -> _Result:
 
 
 def _images(record: SequenceRecord, progress: Progress) -> list[Finding]:
-    """Every image opens, is whole, decodes and has the sequence's size."""
+    """Every frame opens, is whole, decodes and has the sequence's size. A video is given up at its first failure."""
     findings = []
     expected = (record.camera.width, record.camera.height)
-    for file in record.frames:
-        try:
-            data = read_bytes(file)
-            size = image_size(data, file)
-            if size != expected:
-                raise AnnotationError(f"{size[0]}x{size[1]} px, expected {expected[0]}x{expected[1]}", where=file)
-            decode(data, file, reduce=8, strict=True)
-        except AnnotationError as error:
-            findings.append(_finding(f"image {file.name}", error))
-        progress.advance()
+    try:
+        for content in contents(record.frames):
+            try:
+                size = _image(content) if isinstance(content, Path) else content.pixels.shape[1::-1]
+                if size != expected:
+                    where = content if isinstance(content, Path) else str(content.frame)
+                    raise AnnotationError(f"{size[0]}x{size[1]} px, expected {expected[0]}x{expected[1]}", where=where)
+            except AnnotationError as error:
+                findings.append(_finding("image", error))
+            progress.advance()
+    except AnnotationError as error:
+        findings.append(_finding("video", error))
     return findings
+
+
+def _image(file: Path) -> tuple[int, ...]:
+    """(width, height) of an image that decodes."""
+    data = read_bytes(file)
+    size = image_size(data, file)
+    decode(data, file, reduce=8, strict=True)
+    return size
 
 
 def _finding(key: str, error: TraceError) -> Finding:

@@ -6,8 +6,10 @@ import importlib
 from collections.abc import Sequence
 from typing import cast
 
-from trace_data.adapters.base import Adapter
+from trace_data.adapters.base import Adapter, SequenceRef
+from trace_data.defects import known_defects, without_defects
 from trace_data.errors import ConfigError, nearest
+from trace_data.schema.record import SequenceRecord
 
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
@@ -39,6 +41,12 @@ def canonical_names(names: Sequence[str]) -> list[str]:
 def load_adapter(name: str) -> Adapter:
     """The adapter module of a dataset, by any spelling of its name. Raises ConfigError."""
     return cast(Adapter, importlib.import_module(ADAPTERS[canonical_name(name)]))
+
+
+def read_record(ref: SequenceRef, *, defects: bool = True) -> SequenceRecord:
+    """One sequence, without what is known to be wrong in it unless `defects` is False. Raises AnnotationError."""
+    record = load_adapter(ref.dataset).read(ref)
+    return without_defects(record, known_defects(record.dataset)) if defects else record
 
 
 def _plain(name: str) -> str:

@@ -37,18 +37,6 @@ _SPLIT_FOLDER: dict[Split, str] = {"train": "train", "val": "validation", "test"
 _GENDERS: dict[str, Gender] = {"m": "male", "f": "female", "n": "neutral"}
 _IMAGE = re.compile(r"image_(\d{5})\.jpg")
 
-_NOT_EVERYONE = frozenset(
-    f"downtown_{scene}"
-    for scene in (
-        "arguing_00", "bus_00", "cafe_00", "cafe_01", "car_00", "crossStreets_00", "downstairs_00", "enterShop_00",
-        "rampAndStairs_00", "runForBus_00", "runForBus_01", "sitOnStairs_00", "upstairs_00", "walkBridge_01",
-        "walkDownhill_00", "walking_00", "walkUphill_00", "warmWelcome_00", "weeklyMarket_00", "windowShopping_00",
-    )
-)  # fmt: skip
-"""Sequences in which passers-by are not annotated."""
-_WRONG_BODY = {"courtyard_dancing_01": (91, 135)}
-"""Frames [first, end) whose body pose is known to be wrong."""
-
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
     """The sequences of a split, by name. Raises DatasetLayoutError when folders are missing."""
@@ -140,7 +128,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
             _person(source, ref, i, poses[i], {name: column[i] for name, column in columns.items()})
             for i in range(people)
         ),
-        everyone_annotated=np.full(frames, ref.name not in _NOT_EVERYONE),
+        everyone_annotated=np.ones(frames, bool),
         world_valid=synthetic,
         world_reason=(
             "synthetic: camera and world are exact"
@@ -151,7 +139,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
             "release": "synthetic sample world" if synthetic else "3DPW",
             "layout": LAYOUT,
             "adapter": "threedpw 1",
-            "defects": ref.name if ref.name in _WRONG_BODY else "",
+            "defects": "",
             "synthetic": "true" if synthetic else "false",
         },
     )
@@ -276,8 +264,6 @@ def _person(
     seen = points[..., 2:] > 0
     points = np.where(seen, np.clip(points, None, (np.inf, np.inf, 1.0)), 0.0)
     trusted = columns["valid"] > 0
-    first, end = _WRONG_BODY.get(ref.name, (0, 0))
-    body_valid = trusted & ~((np.arange(frames) >= first) & (np.arange(frames) < end))
     joints = columns["joints"].reshape(frames, 24, 3)
     gender = _GENDERS[letter]
     return Person(
@@ -295,5 +281,5 @@ def _person(
             betas=np.broadcast_to(shape[:10], (frames, 10)).copy(),
             translation=columns["trans"],
         ),
-        body_valid=body_valid,
+        body_valid=trusted,
     )

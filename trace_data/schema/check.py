@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.schema.camera import Camera
+from trace_data.schema.frame import VideoFrame
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
@@ -47,10 +48,11 @@ def check_record(record: SequenceRecord) -> list[Finding]:
         findings.append(_error("frame_ids", "not strictly increasing", "frames out of time order"))
     if not 1.0 <= record.fps <= 1000.0:
         findings.append(_error("fps", f"{record.fps}, expected 1 to 1000"))
-    missing = [file for file in record.frames if not file.is_file()]
+    files = dict.fromkeys(frame.video if isinstance(frame, VideoFrame) else frame for frame in record.frames)
+    missing = [file for file in files if not file.is_file()]
     if missing:
         findings.append(
-            _error("frames", f"{len(missing)} of {frames} images are missing, first {missing[0]}", "copy them again")
+            _error("frames", f"{len(missing)} of {len(files)} files are missing, first {missing[0]}", "copy them again")
         )
     if len({person.name for person in record.people}) != len(record.people):
         findings.append(_error("people", f"names repeat: {[person.name for person in record.people]}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from trace_data.schema.body import BodyParams, Gender
 from trace_data.schema.camera import Camera
+from trace_data.schema.frame import Frame
 from trace_data.schema.keypoints import Keypoints
 
 Split = Literal["train", "val", "test"]
@@ -47,8 +47,8 @@ class SequenceRecord:
     """Official split (or the stated substitute)."""
     name: str
     """Sequence name within dataset and split."""
-    frames: tuple[Path, ...]
-    """T image files, in time order."""
+    frames: tuple[Frame, ...]
+    """T image files or frames of videos, in time order."""
     frame_ids: npt.NDArray[np.int64]
     """(T,) the release's own frame numbers; equal spacing in time means equal spacing here."""
     fps: float

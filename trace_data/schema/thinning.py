@@ -1,8 +1,9 @@
-"""Fewer frames of a sequence, without a change of its speed."""
+"""Some of a sequence's frames, without a change of its speed."""
 
 from __future__ import annotations
 
 import dataclasses
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -11,52 +12,56 @@ from trace_data.schema.body import BodyParams
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
+Flags = npt.NDArray[np.bool_]
+
 
 def thinned(record: SequenceRecord, every: int) -> SequenceRecord:
-    """The frames 0, `every`, 2 `every`, … of a record, with their own ids.
+    """The frames 0, `every`, 2 `every`, … of a record, with their own ids."""
+    return record if every == 1 else kept(record, np.arange(len(record.frames)) % every == 0)
+
+
+def kept(record: SequenceRecord, chosen: Flags) -> SequenceRecord:
+    """The chosen (T,) frames of a record, with their own ids.
 
     `fps` stays: it counts frame ids, so what is divided by the time between two ids keeps its value in m/s.
     """
-    if every == 1:
-        return record
-    frames = len(record.frames)
 
-    def kept(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return array[::every] if len(array) == frames else array  # one matrix may stand for all frames
+    def of_frames(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return array[chosen] if len(array) == len(chosen) else array  # one matrix may stand for all frames
 
     extrinsics = record.camera.camera_from_world
     return dataclasses.replace(
         record,
-        frames=record.frames[::every],
-        frame_ids=record.frame_ids[::every],
+        frames=tuple(compress(record.frames, chosen)),
+        frame_ids=record.frame_ids[chosen],
         camera=dataclasses.replace(
             record.camera,
-            intrinsics=kept(record.camera.intrinsics),
-            camera_from_world=None if extrinsics is None else kept(extrinsics),
+            intrinsics=of_frames(record.camera.intrinsics),
+            camera_from_world=None if extrinsics is None else of_frames(extrinsics),
         ),
-        people=tuple(_person(person, every) for person in record.people),
-        everyone_annotated=record.everyone_annotated[::every],
+        people=tuple(_person(person, chosen) for person in record.people),
+        everyone_annotated=record.everyone_annotated[chosen],
     )
 
 
-def _person(person: Person, every: int) -> Person:
+def _person(person: Person, chosen: Flags) -> Person:
     return dataclasses.replace(
         person,
-        present=person.present[::every],
-        keypoints2d=_points(person.keypoints2d, every),
-        joints3d=_points(person.joints3d, every),
-        body=_body(person.body, every),
-        body_valid=person.body_valid[::every],
+        present=person.present[chosen],
+        keypoints2d=_points(person.keypoints2d, chosen),
+        joints3d=_points(person.joints3d, chosen),
+        body=_body(person.body, chosen),
+        body_valid=person.body_valid[chosen],
     )
 
 
-def _points(keypoints: Keypoints | None, every: int) -> Keypoints | None:
-    return None if keypoints is None else dataclasses.replace(keypoints, points=keypoints.points[::every])
+def _points(keypoints: Keypoints | None, chosen: Flags) -> Keypoints | None:
+    return None if keypoints is None else dataclasses.replace(keypoints, points=keypoints.points[chosen])
 
 
-def _body(body: BodyParams | None, every: int) -> BodyParams | None:
+def _body(body: BodyParams | None, chosen: Flags) -> BodyParams | None:
     if body is None:
         return None
     return dataclasses.replace(
-        body, pose=body.pose[::every], betas=body.betas[::every], translation=body.translation[::every]
+        body, pose=body.pose[chosen], betas=body.betas[chosen], translation=body.translation[chosen]
     )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, OutputError, TraceError
-from trace_data.frames import image_size, read_bytes, scaled
+from trace_data.frames import ORIGINAL_QUALITY, encode, image_size, read_bytes, scaled
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
 from trace_data.shards.index import SequenceEntry, ShardEntry, sha256_of
@@ -37,6 +37,7 @@ from trace_data.shards.layout import (
 )
 from trace_data.shards.levels import Storage, enlargement
 from trace_data.shards.rows import SequenceRows
+from trace_data.video import Picture, contents
 from trace_data.workers import in_order
 
 
@@ -78,8 +79,8 @@ class ShardWriter:
         lengths: list[list[int]] = []
         sizes: list[list[tuple[int, int]]] = []
         try:
-            encode = partial(_levels, sides=sides, expected=(camera.width, camera.height))
-            for levels in in_order(encode, record.frames):
+            levels_of = partial(stored_levels, sides=sides, expected=(camera.width, camera.height))
+            for levels in in_order(levels_of, contents(record.frames)):
                 for spool, (data, _) in zip(self._spools, levels):
                     spool.write(data)
                 lengths.append([len(data) for data, _ in levels])
@@ -191,17 +192,27 @@ def _column(count: int) -> npt.NDArray[np.int64]:
     return np.arange(count, dtype=np.int64)[:, None]
 
 
-def _levels(
-    file: Path, *, sides: Sequence[int | None], expected: tuple[int, int]
+def stored_levels(
+    content: Path | Picture, *, sides: Sequence[int | None], expected: tuple[int, int]
 ) -> list[tuple[bytes, tuple[int, int]]]:
-    """(bytes, size) of an image file for each level; its own bytes when no sides are asked for."""
-    data = read_bytes(file)
-    original = image_size(data, file)
+    """(bytes, size) of a frame for each level; an image file's own bytes when no sides are asked for.
+
+    `expected`: width and height that the sequence's frames have. Raises AnnotationError.
+    """
+    data: bytes | npt.NDArray[np.uint8]
+    if isinstance(content, Path):
+        where, data = str(content), read_bytes(content)
+        original = image_size(data, content)
+    else:
+        where, data = str(content.frame), content.pixels
+        original = (data.shape[1], data.shape[0])
     if original != expected:
         raise AnnotationError(
-            f"the image is {original[0]}x{original[1]}, the sequence {expected[0]}x{expected[1]}", where=file
+            f"the image is {original[0]}x{original[1]}, the sequence {expected[0]}x{expected[1]}", where=where
         )
-    return scaled(data, file, sides) if sides else [(data, original)]
+    if sides:
+        return scaled(data, where, sides)
+    return [(data if isinstance(data, bytes) else encode(data, ORIGINAL_QUALITY), original)]
 
 
 def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:
