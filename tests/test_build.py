@@ -237,6 +237,14 @@ def test_progress_reaches_its_end_and_counts_what_this_run_did(root: Path, tmp_p
     assert f" of 5 shards are there · {jobs} worker" in again.lines[0] and "8 sequences" in again.lines[0]
 
 
+def test_one_shard_has_the_same_bytes_by_one_and_by_several_cores(root: Path, tmp_path: Path) -> None:
+    storage = Storage(heights=(24, 40), raised=False)
+    for jobs in (1, 2, 5):
+        report = build(root, tmp_path / str(jobs), splits=["train"], storage=storage, shard_bytes=1 << 30, jobs=jobs)
+        assert len(report.index.shards) == 1 and report.frames == 60
+    assert hashes(tmp_path / "1") == hashes(tmp_path / "2") == hashes(tmp_path / "5")
+
+
 def test_bad_sequences_do_not_leave_the_bar_short(tmp_path: Path) -> None:
     folder = tiny_3dpw.write(tmp_path, {"train": 3}, frames=6)
     (folder / "imageFiles" / "train_walk_01" / "image_00004.jpg").write_bytes(b"\xff\xd8\xff cut")

@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import tiny_3dpw
+from PIL import Image
 
+from trace_data import frames
 from trace_data.build import build_shards
 from trace_data.schema.clip import ClipRef, Window
 from trace_data.shards.index import load_index
@@ -95,3 +97,29 @@ def test_the_smallest_level_with_the_detail_is_chosen() -> None:
     scales = [0.2, 0.5, 1.0]
     assert [level_for(scales, side, 100) for side in (500, 499, 200, 199, 50)] == [0, 1, 1, 2, 2]
     assert level_for([0.5, 0.0, 0.0], 50, 100) == 0, "empty levels are no choice"
+
+
+def photograph_like(width: int, height: int) -> np.ndarray:
+    """(H, W, 3) uint8 grey: every octave of detail has the same contrast."""
+    rng = np.random.default_rng(0)
+    picture = np.full((height, width), 128.0)
+    for octave in range(1, 10):
+        noise = rng.normal(0, 14, (max(2, height >> (9 - octave)), max(2, width >> (9 - octave))))
+        picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.repeat(picture.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def test_scaled_frames_are_near_the_ideal_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against Pillow's anti-aliased Lanczos filter; the levels are halved twice, once, and not at all."""
+    monkeypatch.setattr(frames, "JPEG_QUALITY", 100)
+    picture = photograph_like(1280, 720)
+    data = cv2.imencode(".png", picture)[1].tobytes()
+    sides = (110, 288, 400, 520, 719)
+    for side, (level, size) in zip(sides, frames.scaled(data, Path("picture"), sides)):
+        assert size == (round(1280 * side / 720), side)
+        ideal = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), float)
+        aliased = cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
+        ours, worse = (
+            10 * np.log10(255**2 / np.mean((image - ideal) ** 2)) for image in (frames.decode(level, "level"), aliased)
+        )
+        assert ours > 34 and ours > worse + 6, f"{side} px: {ours:.1f} dB, nearest neighbour {worse:.1f} dB"

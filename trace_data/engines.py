@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from trace_data.build_folder import versions
 from trace_data.errors import ConfigError, OutputError, TraceError
 from trace_data.progress import Progress
-from trace_data.workers import Steps, pass_on, spread, worker_died
+from trace_data.workers import Steps, keep_freed_memory, pass_on, spread, worker_died
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -188,6 +188,7 @@ def _call(function: Callable[[Task, Progress], Result], task: Task, marker: Mark
     import cv2
 
     marker.check()
+    keep_freed_memory()
     cv2.setNumThreads(1)
     steps = Steps(counts.add.remote)
     try:

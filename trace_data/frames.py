@@ -82,7 +82,8 @@ def _jpeg_size(data: bytes, where: str | Path, *, whole: bool) -> tuple[int, int
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])
             size = (width, height)
         elif marker == 0xDA:  # from here on entropy-coded data, in which the end marker cannot occur
-            if min(size) > 0 and (not whole or data.find(b"\xff\xd9", at) >= 0):
+            # searched from behind, where it stands in a whole file
+            if min(size) > 0 and (not whole or data.rfind(b"\xff\xd9", at) >= 0):
                 return size
             break
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -145,10 +146,7 @@ def scaled(
         scale = min(1.0, side / min(original))
         size = max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
         picture = _halved(picture, size)  # the next level, which is smaller still, goes on from here
-        smaller = (
-            picture if size == picture.shape[1::-1] else cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR_EXACT)
-        )
-        levels.append((encode(np.asarray(smaller, np.uint8), JPEG_QUALITY), size))
+        levels.append((encode(_shrunk(picture, size), JPEG_QUALITY), size))
     return levels[::-1]
 
 
@@ -161,16 +159,31 @@ def encode(picture: npt.NDArray[np.uint8], quality: int) -> bytes:
 
 
 def _halved(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The picture, averaged two by two px as often as it stays at least as large as `size`.
-
-    What is left to scale is less than a half, where two neighbours in each direction are all that there is to average.
-    Against one INTER_AREA from 1080p to 720 px that costs 0.2 dB after encoding and takes 3 instead of 9 ms; both steps
-    are whole-number arithmetic, the same on every processor.
-    """
+    """The picture, averaged two by two px as often as it stays at least as large as `size`."""
     while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
-        half = picture.shape[1] // 2, picture.shape[0] // 2
-        picture = np.asarray(cv2.resize(picture, half, interpolation=cv2.INTER_AREA), np.uint8)
+        picture = _resized(picture, (picture.shape[1] // 2, picture.shape[0] // 2), cv2.INTER_AREA)
     return picture
+
+
+def _shrunk(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The picture, of `size` to twice as large, at `size`.
+
+    Nearly a half is made from twice the size, the rest in one step. From 1080p to 720 px that takes 3 instead of the
+    9 ms of one INTER_AREA and costs 0.2 dB after encoding. All steps here and in `_halved` are whole-number arithmetic,
+    the same on every processor.
+    """
+    if picture.shape[1::-1] == size:
+        return picture
+    if picture.shape[1] > 1.6 * size[0]:
+        double = _resized(picture, (2 * size[0], 2 * size[1]), cv2.INTER_LINEAR_EXACT)
+        return _resized(double, size, cv2.INTER_AREA)
+    return _resized(picture, size, cv2.INTER_LINEAR_EXACT)
+
+
+def _resized(picture: npt.NDArray[np.uint8], size: tuple[int, int], how: int) -> npt.NDArray[np.uint8]:
+    resized: Any = cv2.resize(picture, size, interpolation=how)
+    pixels: npt.NDArray[np.uint8] = resized
+    return pixels
 
 
 def _decoded(data: bytes, where: str | Path, original: tuple[int, int], side: int) -> npt.NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import queue
@@ -70,6 +71,9 @@ class _Cores:
     """Semaphore of a thread or a process."""
 
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Names of glibc's malloc.h."""
+
 _steps: Steps | None = None
 _cores: _Cores | None = None
 
@@ -78,6 +82,7 @@ def _begin(messages: Any, cores: _Cores) -> None:
     global _steps, _cores  # a queue reaches the workers of a pool only through their initialiser
     _steps, _cores = Steps(messages.put), cores
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once, without a traceback of its own
+    keep_freed_memory()
     import cv2
 
     cv2.setNumThreads(1)
@@ -85,6 +90,18 @@ def _begin(messages: Any, cores: _Cores) -> None:
     if parent is not None:
         # a worker whose parent was killed would wait for work for ever, or write beside the next build
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep up to 256 MB that it has freed.
+
+    A frame's pixels are megabytes, which glibc returns to the system when they are freed and gets back page by page
+    for the next frame: a quarter of the time of a frame of 1080p, measured.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, 256 << 20)
+        mallopt(_MMAP_THRESHOLD, 64 << 20)
 
 
 def _end_with(parent: Any) -> None:
@@ -162,6 +179,7 @@ def spread(
     if not tasks:
         return
     if not apart and (jobs <= 1 or len(tasks) <= 1):
+        keep_freed_memory()
         with _shared_by_threads(jobs):
             for number, task in enumerate(tasks):
                 yield number, function(task, progress)
