@@ -226,17 +226,19 @@ def decode(work: Path, store: str) -> Step:
 
     noted: list[tuple[bytes, int]] = []
 
-    def note(data: bytes, where: str, reduce: int, *, rgb: bool) -> Any:
+    def note(data: bytes, where: str, reduce: int, **options: Any) -> Any:
         noted.append((data, reduce))
-        return decoder(data, where, reduce, rgb=rgb)
+        return decoder(data, where, reduce, **options)
 
     with mock.patch.object(view, "decode", note):
         batches = _stream(work, store).batches(0, 4)
         clips = sum(len(batch.refs) for batch in batches)
 
+    memory = np.empty(1 << 24, np.uint8)  # room for a frame of 1080p, as the stream has it
+
     def step() -> int:
         for data, reduce in noted:
-            decoder(data, "frame", reduce, rgb=True)
+            decoder(data, "frame", reduce, rgb=True, take=lambda _: memory)
         return clips
 
     return step

@@ -67,7 +67,7 @@ def read_webdataset(folder: Path) -> Iterator[Record]:
     """Clips for ever, shuffled through webdataset's buffer."""
     import webdataset
 
-    data = webdataset.WebDataset(str(folder / "clips.tar"), shardshuffle=False, repeat=True).shuffle(100)
+    data = webdataset.WebDataset(str(folder / "clips.tar"), shardshuffle=False).shuffle(100).repeat()
     for record in data:
         yield {name: value for name, value in record.items() if not name.startswith("__")}
 

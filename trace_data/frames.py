@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,22 +93,30 @@ def _jpeg_size(data: bytes, where: str | Path, *, whole: bool) -> tuple[int, int
 
 
 def decode(
-    data: bytes, where: str | Path, reduce: int = 1, *, rgb: bool = False, strict: bool = False
+    data: bytes,
+    where: str | Path,
+    reduce: int = 1,
+    *,
+    rgb: bool = False,
+    strict: bool = False,
+    take: Callable[[int], npt.NDArray[np.uint8]] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3) uint8 at 1/`reduce` of the size (1, 2, 4, 8: scaled in the JPEG transform, cheap); BGR or `rgb`.
 
-    `strict` refuses JPEGs whose damage a decoder would fill with grey. Raises AnnotationError when the bytes cannot be
-    decoded.
+    `strict` refuses JPEGs whose damage a decoder would fill with grey. `take`: gives memory of at least so many bytes
+    for the pixels of a JPEG. Raises AnnotationError when the bytes cannot be decoded.
     """
     if is_jpeg(data):
         try:
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            height, width = -(-height // reduce), -(-width // reduce)
             pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 data,
                 colorspace="RGB" if rgb else "BGR",
-                min_height=-(-height // reduce),  # the smallest scale that has so many px, which is 1 / reduce
-                min_width=-(-width // reduce),
+                min_height=height,  # the smallest scale that has so many px, which is 1 / reduce
+                min_width=width,
                 strict=strict,
+                buffer=None if take is None else take(height * width * 3),
             )
         except ValueError as error:
             raise AnnotationError(f"the JPEG does not decode: {error}", where=where, hint="copy it again") from error
