@@ -20,6 +20,7 @@ DataLoader over this one's: above 1, this one is better.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import os
@@ -46,6 +47,8 @@ VARIANTS = (
 )
 BATCH, LENGTH, SIZE = 6, 10, 512
 SEQUENCES, FRAMES = 6, 60
+moved = [0]
+"""Bytes of the last batch that a trainer would copy to its GPU."""
 Step = Callable[[], int]
 """Makes the next piece of work and returns how many clips it was."""
 
@@ -140,6 +143,7 @@ def measure(variant: str, work: Path, clips: int) -> dict[str, float]:
         "wall_s": (time.perf_counter() - wall) / done,
         "first_batch_s": first,
         "rss_added": _peak() - before,
+        "batch_bytes": moved[0],
         "load1": os.getloadavg()[0],
     }
     print(json.dumps(out))
@@ -199,7 +203,13 @@ def published(work: Path, store: str) -> Step:
     from torch.utils.data import DataLoader
 
     batches = iter(DataLoader(clips, batch_size=BATCH, num_workers=1))  # type: ignore[arg-type]
-    return lambda: len(next(batches)["image"])
+
+    def step() -> int:
+        batch = next(batches)
+        moved[0] = sum(tensor.nbytes for tensor in batch.values())
+        return len(batch["image"])
+
+    return step
 
 
 def _stream(work: Path, store: str) -> Any:
@@ -213,8 +223,17 @@ def _stream(work: Path, store: str) -> Any:
 
 def ours(work: Path, store: str) -> Step:
     """Whole batches of the training stream."""
+    import torch
+
     batches = _stream(work, store).batches(0, 10_000)
-    return lambda: len(next(batches).refs)
+
+    def step() -> int:
+        batch = next(batches)
+        tensors = [getattr(batch, field.name) for field in dataclasses.fields(batch)] + [*batch.masks.values()]
+        moved[0] = sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))
+        return len(batch.refs)
+
+    return step
 
 
 def decode(work: Path, store: str) -> Step:
@@ -292,6 +311,7 @@ def report(found: dict[str, list[dict[str, float]]], work: Path) -> None:
             "clips_per_core_s": round(1 / values["cpu_s"], 1),
             "wall_ms_a_clip": round(1e3 * values["wall_s"], 1),
             "first_batch_s": round(values["first_batch_s"], 3),
+            "batch_mb": round(values["batch_bytes"] / 1e6, 1) or None,
             "rss_added_mb": round(values["rss_added"] / 1e6),
             "ratio": round(baseline["cpu_s"] / values["cpu_s"], 1) if baseline else None,
             "share_of_decode_limit": round(limit["cpu_s"] / values["cpu_s"], 2) if limit else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ def _read(shard: _Shard, descriptor: int, name: str, low: int, high: int) -> npt
     """Rows low..high of a dataset, as one read of the file."""
     place = shard.places[name]
     shape = (high - low, *place.shape[1:])
-    row = place.dtype.itemsize * int(np.prod(place.shape[1:], dtype=np.int64))
+    row = place.dtype.itemsize * math.prod(place.shape[1:])
     data = _pread(shard, descriptor, (high - low) * row, place.at + low * row)
     return np.frombuffer(data, place.dtype).reshape(shape)
 
