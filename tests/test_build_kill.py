@@ -21,8 +21,8 @@ from trace_data.shards.index import check_index
 COUNTS = {"train": 5, "val": 1, "test": 1}
 SMALL = 110_000  # bytes a shard: two of the tiny sequences
 FRAMES = 12
-# Every frame takes a while, so that a kill falls into the middle of a shard, or waits until the file HOLD is gone, beside
-# which each process leaves a mark. KILL: `before` or `after` the renaming of a file. Spawned workers run this too.
+# Every frame takes a while, so that a kill falls into the middle of a shard, or waits until the file HOLD is gone;
+# then each process leaves a mark beside it. KILL: `before` or `after` a file is renamed. Spawned workers run this too.
 SCRIPT = f"""
 import os, signal, sys, time
 from pathlib import Path
@@ -174,6 +174,7 @@ def test_parts_may_run_at_the_same_time_each_once(
     hold.touch()
     parts = [start(script, root, out, jobs=1, part=part) for part in ("1/3", "2/3", "3/3")]
     while len(list(tmp_path.glob("out.hold?*"))) < 3:
+        assert [part.communicate()[1] for part in parts if part.poll() is not None] == []
         time.sleep(0.01)
     # one part twice, and a part of another division, which meets shards of the others
     again = [start(script, root, out, jobs=1, part=part) for part in ("1/3", "1/2")]
