@@ -123,8 +123,8 @@ class BuildFolder:
             return
         if key in MADE_WITH:
             raise OutputError(
-                f"the build here was begun with {found.get(key) or 'another version'}, this is {settings[key]}: the same frames may get"
-                " other bytes, and one folder must not hold both",
+                f"the build here was begun with {found.get(key) or 'another version'}, this is {settings[key]}:"
+                " the same frames may get other bytes, and one folder must not hold both",
                 where=self.out,
                 hint="go on with that version, or give another --out DIR, or --force to build anew here",
             )
