@@ -27,6 +27,7 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
 
 @options.command("build-shards")
 @options.names
+@options.adapters
 @options.root
 @options.packs
 @options.out("Folder the shards are written to [setting shards].")
@@ -68,6 +69,7 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
     metavar="MIB",
     help="Close a shard when it has grown beyond this.",
 )
+@options.defects
 @options.jobs
 @click.option(
     "--part", metavar="I/N", callback=_part, help="Build the I-th of N parts, for several machines; then --finish."
@@ -88,6 +90,7 @@ def build_shards(
     context: click.Context,
     /,
     names: tuple[str, ...],
+    adapters: tuple[str, ...],
     root: Path | None,
     packs: Path | None,
     out: Path | None,
@@ -126,7 +129,7 @@ def build_shards(
 
     with render.Display() as progress:
         report = build(
-            names,
+            options.datasets(names, adapters),
             options.folder("root", root),
             options.folder("shards", out),
             packs=options.packs_if_any(packs),

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 
-from trace_data.adapters import canonical_names, load_adapter
+from trace_data.adapters import canonical_names, find_sequences, load_adapter
 from trace_data.adapters.base import SequenceRef
 from trace_data.build_size import frames_of, guess
 from trace_data.errors import ConfigError, DatasetLayoutError, nearest
@@ -114,7 +114,7 @@ def _groups(names: Sequence[str], root: Path, selection: Selection) -> list[list
         unknown = [split for split in selection.splits if split not in adapter.SPEC.splits]
         if unknown:
             raise ConfigError(f"{name} has no split {unknown[0]!r}", hint=f"it has {', '.join(adapter.SPEC.splits)}")
-        groups += [adapter.find(root, split) for split in adapter.SPEC.splits if split in selection.splits]
+        groups += [find_sequences(name, root, split) for split in adapter.SPEC.splits if split in selection.splits]
     everything = [ref for group in groups for ref in group]
     for pattern in selection.sequences:
         if not any(_matches(ref, pattern) for ref in everything):

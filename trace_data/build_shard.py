@@ -41,6 +41,8 @@ class Work:
     packs: Path | None
     storage: Storage
     """In which sizes frames are stored."""
+    defects: bool = True
+    """Whether what is known to be wrong is taken out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,7 @@ class _Counted(Progress):
 
 def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> list[str]:
     """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
-    record = thinned(read_record(ref), work.plan.every)
+    record = thinned(read_record(ref, defects=work.defects), work.plan.every)
     findings = check_record(record)
     for finding in findings:
         if finding.severity == "error":

@@ -7,6 +7,7 @@ ids of the 60 Hz recording and are not image numbers. Bodies and joints stand in
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
-from trace_data.errors import AnnotationError, AssetError, DatasetLayoutError
+from trace_data.adapters.listing import Listing, is_folder, lacking, listing, near_name, numbered
+from trace_data.errors import AnnotationError, AssetError
 from trace_data.frames import image_size, read_bytes
 from trace_data.safe_pickle import load_pickle
 from trace_data.schema.body import BodyParams, Gender
@@ -42,34 +44,36 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
     """The sequences of a split, by name. Raises DatasetLayoutError when folders are missing."""
     folder = _folder(root)
     annotations = folder / "sequenceFiles" / _SPLIT_FOLDER[split]
-    if not annotations.is_dir():
-        raise DatasetLayoutError(
-            f"there is no {annotations.relative_to(folder)}/", where=folder, hint=f"expected {SPEC.expected}"
-        )
+    if not is_folder(annotations):
+        raise lacking(annotations.parent, annotations.name, hint=f"expected {SPEC.expected}")
+    names = [name.removesuffix(".pkl") for name in listing(annotations).files if name.endswith(".pkl")]
     return [
         SequenceRef(
             dataset=SPEC.name,
             split=split,
-            name=file.stem,
+            name=name,
             layout=LAYOUT,
-            annotation=file,
-            images=folder / "imageFiles" / file.stem,
-            frames=len(_image_numbers(folder / "imageFiles" / file.stem)),
+            annotation=annotations / f"{name}.pkl",
+            images=folder / "imageFiles" / name,
+            frames=len(numbered(folder / "imageFiles" / name, _IMAGE)),
+            reads=(annotations / f"{name}.pkl",),
         )
-        for file in sorted(annotations.glob("*.pkl"))
+        for name in names
     ]
 
 
 def inspect(root: Path) -> list[Finding]:
-    """Image folders without annotation, annotations in two splits, gaps in image numbers."""
+    """Image folders without annotation, annotations in two splits, gaps in image numbers, links that lead nowhere."""
     folder = _folder(root)
     refs = [ref for split in SPEC.splits for ref in find(root, split)]
-    names = [ref.name for ref in refs]
-    held = sorted(entry.name for entry in (folder / "imageFiles").iterdir() if entry.is_dir())
+    names = Counter(ref.name for ref in refs)
+    held = listing(folder / "imageFiles")
     findings = [
         Finding(severity="error", key=name, what="the sequence is in more than one split")
-        for name in sorted({name for name in names if names.count(name) > 1})
+        for name, count in sorted(names.items())
+        if count > 1
     ]
+    strays = tuple(name for name in held.folders if name not in names)
     findings += [
         Finding(
             severity="warning",
@@ -77,20 +81,33 @@ def inspect(root: Path) -> list[Finding]:
             what="images without annotation",
             hint="unpack sequenceFiles.zip again",
         )
-        for name in held
-        if name not in names
+        for name in strays
     ]
     for ref in refs:
-        numbers = _image_numbers(ref.images)
-        if not numbers:
-            what, hint = "annotation without images", "unpack imageFiles.zip again"
-        elif numbers != list(range(len(numbers))):
-            gap = next(i for i in range(len(numbers)) if numbers[i] != i)
-            what, hint = f"image_{gap:05d}.jpg is missing ({len(numbers)} images, last {numbers[-1]})", "copy it again"
-        else:
-            continue
-        findings.append(Finding(severity="error", key=f"imageFiles/{ref.name}", what=what, hint=hint))
+        numbers = numbered(ref.images, _IMAGE)
+        if not len(numbers):
+            findings.append(_without_images(ref, held, strays))
+        elif int(numbers[-1]) != len(numbers) - 1:
+            gap = int(np.flatnonzero(numbers != np.arange(len(numbers)))[0])
+            what = f"image_{gap:05d}.jpg is missing ({len(numbers)} images, last {numbers[-1]})"
+            findings.append(Finding(severity="error", key=f"imageFiles/{ref.name}", what=what, hint="copy it again"))
     return findings
+
+
+def _without_images(ref: SequenceRef, held: Listing, strays: tuple[str, ...]) -> Finding:
+    """Why a sequence has no images: a broken link, an empty folder, another name, or nothing at all."""
+    key = f"imageFiles/{ref.name}"
+    if ref.name in held.broken:
+        return Finding(severity="error", key=key, what=held.broken[ref.name], hint="copy the folder itself")
+    near = near_name(ref.name, strays)
+    if near is None:
+        return Finding(severity="error", key=key, what="annotation without images", hint="unpack imageFiles.zip again")
+    return Finding(
+        severity="error",
+        key=key,
+        what=f"annotation without images, but imageFiles/{near} has no annotation",
+        hint="a folder was renamed: give it the name of its sequence file again",
+    )
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
@@ -148,17 +165,9 @@ def read(ref: SequenceRef) -> SequenceRecord:
 def _folder(root: Path) -> Path:
     folder = dataset_folder(SPEC, root, ("sequenceFiles", "imageFiles"))
     for part in ("sequenceFiles", "imageFiles"):
-        if not (folder / part).is_dir():
-            raise DatasetLayoutError(
-                f"there is no {part}/ in it", where=folder, hint=f"unpack {part}.zip of {SPEC.page} there"
-            )
+        if not is_folder(folder / part):
+            raise lacking(folder, part, hint=f"unpack {part}.zip of {SPEC.page} there")
     return folder
-
-
-def _image_numbers(folder: Path) -> list[int]:
-    if not folder.is_dir():
-        return []
-    return sorted(int(match[1]) for file in folder.iterdir() if (match := _IMAGE.fullmatch(file.name)))
 
 
 def _word(value: Any) -> str:
@@ -222,8 +231,8 @@ class _Source:
 def _camera(source: _Source, ref: SequenceRef, frames: int) -> Camera:
     extrinsics = source.array("cam_poses", source.value("cam_poses"), (frames, 4, 4))
     intrinsics = source.array("cam_intrinsics", source.value("cam_intrinsics"), (3, 3))
-    numbers = _image_numbers(ref.images)
-    if lost := sorted(set(range(frames)) - set(numbers)):
+    numbers = numbered(ref.images, _IMAGE)
+    if lost := np.setdiff1d(np.arange(frames), numbers).tolist():
         raise source.wrong(
             "poses",
             f"annotate {frames} frames",
