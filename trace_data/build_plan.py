@@ -111,9 +111,9 @@ def _groups(names: Sequence[str], root: Path, selection: Selection) -> list[list
     groups: list[list[SequenceRef]] = []
     for name in canonical_names(names):
         adapter = load_adapter(name)
-        unknown = [split for split in selection.splits if split not in adapter.SPEC.splits]
-        if unknown:
-            raise ConfigError(f"{name} has no split {unknown[0]!r}", hint=f"it has {', '.join(adapter.SPEC.splits)}")
+        if not set(selection.splits) & set(adapter.SPEC.splits):
+            wanted = " or ".join(repr(split) for split in selection.splits)
+            raise ConfigError(f"{name} has no split {wanted}", hint=f"it has {', '.join(adapter.SPEC.splits)}")
         groups += [find_sequences(name, root, split) for split in adapter.SPEC.splits if split in selection.splits]
     everything = [ref for group in groups for ref in group]
     for pattern in selection.sequences:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record
-from trace_data.adapters.base import SequenceRef, dataset_folder
+from trace_data.adapters.base import SequenceRef, folder_of
 from trace_data.errors import DatasetLayoutError, OutputError
 from trace_data.progress import SILENT, Progress
 from trace_data.refusals import in_words, is_missing
@@ -164,7 +164,7 @@ def _write(names: Sequence[str], root: Path, stream: IO[str], hash: Hash, jobs: 
     for dataset in names:
         spec = load_adapter(dataset).SPEC
         refs = [ref for split in spec.splits for ref in find_sequences(dataset, root, split)]
-        folder = dataset_folder(spec, root, _tops(root, refs))
+        folder = folder_of(spec, root, refs)
         for name, (size, digest) in _hashes(dataset, folder, hash, jobs, progress):
             line(dataset=dataset, file=name, bytes=size, hash=digest)
             files, total = files + 1, total + size
@@ -247,9 +247,3 @@ def _samples(ref: SequenceRef, progress: Progress) -> tuple[int, int]:
         return 0, 0
     finally:
         progress.advance()
-
-
-def _tops(root: Path, refs: Sequence[SequenceRef]) -> list[str]:
-    """Names in `root` that the sequences lie in: `root` may itself be the dataset's folder."""
-    places = [path for ref in refs for path in (ref.annotation, ref.images)]
-    return sorted({path.relative_to(root).parts[0] for path in places if path != root and path.is_relative_to(root)})

@@ -13,10 +13,10 @@ from trace_data.problems import EXAMPLES, Problem
 from trace_data.progress import SILENT, Progress
 
 KINDS = {
-    "missing": ("are missing here", "copy or unpack them again"),
-    "extra": ("are only here", "archives, files of another release, or leftovers"),
-    "size": ("have another size", "cut short, or of another release: copy them again"),
-    "content": ("have the same size and other content", "damaged, or of another release: copy them again"),
+    "missing": ("missing here", "copy or unpack them again"),
+    "extra": ("only here", "archives, files of another release, or leftovers"),
+    "size": ("of another size", "cut short, or of another release: copy them again"),
+    "content": ("of the same size with other content", "damaged, or of another release: copy them again"),
 }
 """How files differ: in words, and what mends it."""
 
@@ -141,9 +141,9 @@ def _sequences(
         if wanted[key] != held[key]
     ]
     for what, lines in (
-        ("are missing here", sorted(wanted.keys() - held.keys())),
-        ("are only here", sorted(held.keys() - wanted.keys())),
-        ("have other samples", other),
+        ("missing here", sorted(wanted.keys() - held.keys())),
+        ("only here", sorted(held.keys() - wanted.keys())),
+        ("with other samples", other),
     ):
         if lines:
             what = f"{len(lines):,} sequence{'s' * (len(lines) != 1)} {what}"

@@ -118,5 +118,11 @@ def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> 
     )
 
 
+def folder_of(spec: DatasetSpec, root: Path, refs: Sequence[SequenceRef]) -> Path:
+    """The dataset's folder, for who does not know its marks: what `find` found under `root` gives them."""
+    places = [path for ref in refs for path in (ref.annotation, ref.images) if path.is_relative_to(root)]
+    return dataset_folder(spec, root, sorted({path.relative_to(root).parts[0] for path in places if path != root}))
+
+
 def _wanted(spec: DatasetSpec) -> str:
     return f"expected {spec.expected}; get it from {spec.page}, or give --root DIR"
