@@ -120,12 +120,14 @@ def test_layout_problems(folder: Path) -> None:
     (images / NAME / "image_00002.jpg").unlink()
     found = problems(verify(folder, "layout"))
     assert found == [
-        "error: annotation without images",
+        "error: annotation without images, but imageFiles/tset_walk_00 has no annotation",
         "error: image_00002.jpg is missing (5 images, last 5)",
         "warning: images without annotation",
     ]
     (folder / "sequenceFiles").rename(folder / "sequencefiles")
-    assert problems(verify(folder, "geometry")) == [f"error: there is no sequenceFiles/ in it ({folder})"]
+    assert problems(verify(folder, "geometry")) == [
+        f"error: there is no sequenceFiles in it, but sequencefiles (letter case matters) ({folder})"
+    ]
     nowhere = verify_datasets([], folder / "nowhere")
     assert not nowhere.ok and "does not exist" in problems(nowhere)[0]
 

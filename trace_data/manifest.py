@@ -7,6 +7,7 @@ last one with the counts, without which a manifest is not whole. It is written a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -69,7 +70,8 @@ def write_manifest(
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
     return counts
 
 

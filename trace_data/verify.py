@@ -190,7 +190,7 @@ def _results(
     frames = sum(ref.frames for ref in refs)
     progress.begin(f"verify {name}", frames, "frames")
     context = manner.context(adapter_identity(name))
-    keys = [f"{ref.key} {ref.images} {ref.frames}" for ref in refs]
+    keys = [f"{ref.key} {ref.images}" for ref in refs]
     tasks = [
         Task(
             ref=ref,
@@ -198,7 +198,7 @@ def _results(
             packs=manner.packs,
             defects=manner.defects,
             decode=manner.decode,
-            context=context,
+            context=f"{context} {ref.frames}",
             known=None if memory is None or manner.anew else memory.recall(key),
         )
         for key, ref in zip(keys, refs)
