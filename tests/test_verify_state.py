@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,11 @@ def test_a_state_that_is_no_state_does_no_harm(root: Path, opened: Opened) -> No
     file.write_text("".join([lines[0], lines[1], middle, '[1]\n{"version": 9, "key": 3}\n\x00\n', lines[-1][:50]]))
     assert verify(root).kept == 1
     assert verify(root).kept == 4
+    for damage in ('"result": {}', '"result": []', '"result": {"size": 3, "findings": 1}', '"files": 7'):
+        key = damage.partition(":")[0]
+        text = file.read_text()
+        file.write_text(re.sub(rf"{key}: (\{{.*\}}|\"[^\"]*\")", damage, text))
+        assert verify(root).kept == 0 and verify(root).kept == 4, damage
     file.write_bytes(b"\xff\xfe" + os.urandom(200))
     assert verify(root).kept == 0 and verify(root).kept == 4
 

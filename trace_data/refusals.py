@@ -15,6 +15,8 @@ _NO_ANSWER = frozenset(
     )
     if hasattr(errno, name)
 )  # fmt: skip
+MOUNT_AGAIN = "not a missing file: look at  mount  and  dmesg,  mount it again, then run the same command"
+"""What mends a disk or mount that does not answer."""
 
 
 def is_missing(error: OSError) -> bool:
@@ -30,10 +32,7 @@ def in_words(error: OSError) -> tuple[str, str]:
     if error.errno in _DENIED:
         return "permission denied", "it may well be there: check owner and mode with  ls -ld"
     if error.errno in _NO_ANSWER:
-        return (
-            f"the disk or network mount does not answer ({told})",
-            "not a missing file: look at  mount  and  dmesg,  mount it again, then run the same command",
-        )
+        return f"the disk or network mount does not answer ({told})", MOUNT_AGAIN
     if error.errno == errno.ELOOP:
         return "a symbolic link that leads back to itself", "remove the link and copy the file or folder itself"
     return f"cannot be read ({told})", ""

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.agreement import Agreement, judge, measure
@@ -18,7 +16,7 @@ from trace_data.defects import Applied, known_defects, take_out
 from trace_data.errors import AnnotationError, TraceError
 from trace_data.frames import decode, file_size, image_size, read_bytes
 from trace_data.progress import Progress
-from trace_data.refusals import in_words
+from trace_data.refusals import MOUNT_AGAIN, in_words
 from trace_data.schema.check import Finding, check_record
 from trace_data.schema.frame import Frame, VideoFrame
 from trace_data.schema.record import SequenceRecord
@@ -117,21 +115,19 @@ def _unchanged(task: Task) -> Result | None:
     if known.reads == 0 or known.reads != stamp_of_all(task.ref.reads):
         return None
     try:
-        size = known.result["size"]
-        now = [stamp(*_split(file, size, task.decode)) for file in known.files]
-    except OSError:
-        return None
-    if not np.array_equal(np.array(now, np.uint64), known.stamps):
-        return None
-    kept = known.result
-    return Result(
-        findings=tuple(Finding(**entry) for entry in kept["findings"]),
-        people=kept["people"],
-        synthetic=kept["synthetic"],
-        agreement=None if kept["agreement"] is None else Agreement.from_json(kept["agreement"]),
-        applied=tuple(Applied(**entry) for entry in kept["applied"]),
-        kept=True,
-    )
+        good, kept = known.good(), known.result
+        if not good or any(stamp(*_split(file, kept["size"], task.decode)) != mark for file, mark in good.items()):
+            return None
+        return Result(
+            findings=tuple(Finding(**entry) for entry in kept["findings"]),
+            people=kept["people"],
+            synthetic=kept["synthetic"],
+            agreement=None if kept["agreement"] is None else Agreement.from_json(kept["agreement"]),
+            applied=tuple(Applied(**entry) for entry in kept["applied"]),
+            kept=True,
+        )
+    except (OSError, KeyError, TypeError, AttributeError):
+        return None  # a file is gone, or this was not written by us
 
 
 def _verify(task: Task, progress: Progress) -> Result:
@@ -165,13 +161,7 @@ def _with_memory(result: Result, task: Task, reads: int, looked: _Look, *, wrong
     """The result, and what a later run may rely on."""
     content = asdict(result)
     kept = {key: content[key] for key in ("findings", "people", "synthetic", "agreement", "applied")}
-    known = Remembered(
-        context=task.context,
-        reads=reads,
-        files=tuple(looked.good),
-        stamps=np.array(list(looked.good.values()), np.uint64),
-        result=None if wrong else {**kept, "size": looked.size},
-    )
+    known = Remembered.of(task.context, reads, looked.good, None if wrong else {**kept, "size": looked.size})
     return Result(**{name: getattr(result, name) for name in kept}, known=known)
 
 
@@ -185,8 +175,7 @@ class _Look:
         self._frames = record.frames
         self._expected = (record.camera.width, record.camera.height)
         self._decode = task.decode
-        known = task.known
-        self._before = {} if known is None else dict(zip(known.files, known.stamps.tolist()))
+        self._before = {} if task.known is None else task.known.good()
 
     def check(self, progress: Progress) -> list[Finding]:
         """Everything that is wrong with them."""
@@ -206,6 +195,8 @@ class _Look:
                 if found is not None:
                     yield found
             progress.advance(len(part))
+            if all(found is not None and found.hint == MOUNT_AGAIN for _, found in looked):
+                return  # each further file would wait for the same answer
 
     def _part(self, files: Sequence[str]) -> list[tuple[int, Finding | None]]:
         """For each image its stamp, 0 when something is wrong, and what."""

@@ -12,14 +12,13 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trace_data.progress import Progress
 from trace_data.refusals import in_words
@@ -27,23 +26,47 @@ from trace_data.refusals import in_words
 VERSION = 1
 SEPARATOR = "\0\0"
 """Between the files of a sequence; no name holds it."""
-Stamps = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """What is known of one sequence."""
+    """What is known of one sequence; small, for all sequences of a dataset are in memory at once."""
 
     context: str
     """What the result depends on besides the files: depth, adapter, switches."""
     reads: int
     """Stamp of the files that the adapter read; 0 when it does not say which."""
-    files: tuple[str, ...]
-    """Image and video files of its frames; behind a video's name stand a zero byte and the number of its last frame."""
-    stamps: Stamps
-    """Of each file as it was when it was found good; 0 for one that was not."""
+    files: str
+    """Image and video files of its frames, compressed; see `good`."""
+    stamps: str
+    """One for each of them."""
     result: dict[str, Any] | None
     """What the verification found; None when something was wrong."""
+
+    @classmethod
+    def of(cls, context: str, reads: int, good: Mapping[str, int], result: dict[str, Any] | None) -> Remembered:
+        """`good`: see there."""
+        names = SEPARATOR.join(good).encode(errors="surrogateescape")
+        stamps = np.array(list(good.values()), "<u8").tobytes()
+        return cls(
+            context=context,
+            reads=reads,
+            files=base64.b64encode(zlib.compress(names)).decode(),
+            stamps=base64.b64encode(stamps).decode(),
+            result=result,
+        )
+
+    def good(self) -> dict[str, int]:
+        """Each file to its stamp as it was when it was found good, 0 when it was not. Empty when this cannot be read.
+
+        Behind a video's name stand a zero byte and the number of its last frame.
+        """
+        try:
+            names = zlib.decompress(base64.b64decode(self.files)).decode(errors="surrogateescape")
+            stamps = np.frombuffer(base64.b64decode(self.stamps), "<u8").tolist()
+            return dict(zip(names.split(SEPARATOR), stamps, strict=True)) if names else {}
+        except (ValueError, TypeError, zlib.error):
+            return {}
 
 
 def stamp(file: str | Path, how: str = "") -> int:
@@ -104,40 +127,17 @@ class State:
     def recall(self, key: str) -> Remembered | None:
         """What is known of a sequence."""
         entry = self._lines.get(key)
-        if entry is None:
-            return None
         try:
-            names = zlib.decompress(base64.b64decode(entry["files"])).decode(errors="surrogateescape")
-            files = tuple(names.split(SEPARATOR)) if names else ()
-            stamps = np.frombuffer(base64.b64decode(entry["stamps"]), "<u8")
-            if len(stamps) != len(files):
-                return None
-            return Remembered(
-                context=str(entry["context"]),
-                reads=int(entry["reads"]),
-                files=files,
-                stamps=stamps,
-                result=entry["result"],
-            )
-        except (ValueError, KeyError, TypeError, zlib.error):
+            return None if entry is None else Remembered(**{name: entry[name] for name in Remembered.__slots__})
+        except KeyError:
             return None
 
     def remember(self, key: str, known: Remembered) -> None:
         """Write down what was found of a sequence."""
         if self._stream is None:
             return
-        names = SEPARATOR.join(known.files).encode(errors="surrogateescape")
-        entry = {
-            "version": VERSION,
-            "key": key,
-            "context": known.context,
-            "reads": known.reads,
-            "files": base64.b64encode(zlib.compress(names)).decode(),
-            "stamps": base64.b64encode(known.stamps.astype("<u8").tobytes()).decode(),
-            "result": known.result,
-        }
         try:
-            self._stream.write(_line(entry))
+            self._stream.write(_line({"version": VERSION, "key": key, **asdict(known)}))
             self._stream.flush()
         except OSError:  # a full disk: what follows is checked again next time
             self._stream = None
