@@ -23,11 +23,11 @@ def entry(folder: Path, *names: str) -> Path | None:
     return next((held[name.lower()] for name in names if name.lower() in held), None)
 
 
-def image_numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
-    """The numbers of the files whose name matches `pattern`, sorted; its first group is the number."""
+def numbered_files(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
+    """The files whose name matches `pattern` by number, which its first group is; sorted, none without the folder."""
     if not folder.is_dir():
-        return []
-    return sorted(int(match[1]) for file in folder.iterdir() if (match := pattern.fullmatch(file.name)))
+        return {}
+    return dict(sorted((int(match[1]), file) for file in folder.iterdir() if (match := pattern.fullmatch(file.name))))
 
 
 def frame_size(frames: Sequence[Path]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
-from trace_data.adapters.files import entry, frame_size, image_numbers
+from trace_data.adapters.files import entry, frame_size, numbered_files
 from trace_data.adapters.penn_action import official, packed
 from trace_data.adapters.penn_action.labels import PAGE, Labels
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
@@ -57,7 +57,7 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
             layout=layout,
             annotation=annotations[name],
             images=frames / name,
-            frames=len(image_numbers(frames / name, _IMAGE)),
+            frames=len(numbered_files(frames / name, _IMAGE)),
             options=(f"sides={sides}",),
         )
         for name in sorted(splits)
@@ -76,7 +76,7 @@ def inspect(root: Path) -> list[Finding]:
             hint = "copy the labels of the release again"
             findings.append(Finding(severity="warning", key=f"frames/{name}", what="frames without labels", hint=hint))
     for ref in refs:
-        numbers = image_numbers(ref.images, _IMAGE)
+        numbers = list(numbered_files(ref.images, _IMAGE))
         if not numbers:
             what, hint = "labels without frames", "unpack the frames of the release again"
         elif numbers != list(range(1, len(numbers) + 1)):
@@ -197,7 +197,7 @@ def _sides() -> str:
 
 def _files(ref: SequenceRef, labels: Labels) -> tuple[Path, ...]:
     """The frames of the labels. Raises AnnotationError when some are not there."""
-    held = {int(match[1]): file for file in _listed(ref.images) if (match := _IMAGE.fullmatch(file.name))}
+    held = numbered_files(ref.images, _IMAGE)
     if lost := [number for number in labels.numbers.tolist() if number not in held]:
         raise AnnotationError(
             f"{len(labels.numbers)} frames are labelled, {ref.images} has {len(held)}: {lost[0]:06d}.jpg is missing",
@@ -205,7 +205,3 @@ def _files(ref: SequenceRef, labels: Labels) -> tuple[Path, ...]:
             hint="frames were lost, or they belong to another sequence: unpack the frames of the release again",
         )
     return tuple(held[number] for number in labels.numbers.tolist())
-
-
-def _listed(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
