@@ -104,7 +104,7 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
 
 def _reprojection(person: Person, record: SequenceRecord) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(T, 44) px errors with the joints as named and with left and right exchanged; NaN where either is missing."""
-    if person.keypoints2d is None or person.joints3d is None:
+    if person.keypoints2d is None or person.joints3d is None or not record.camera.known:
         nothing = np.full((len(record.frames), 1), np.nan)
         return nothing, nothing
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
@@ -120,9 +120,12 @@ def _reprojection(person: Person, record: SequenceRecord) -> tuple[npt.NDArray[n
 
 def _body(person: Person, bodies: Bodies | None) -> npt.NDArray[np.float64]:
     """(T, 44) m; NaN where there is nothing to compare."""
-    if bodies is None or person.body is None or person.joints3d is None or person.joints3d.layout != "SMPL_24":
+    body = person.body
+    if bodies is None or body is None or not body.whole:
         return np.full((len(person.present), 1), np.nan)
-    body, joints = person.body, person.joints3d.to_44()
+    if person.joints3d is None or person.joints3d.layout != "SMPL_24":
+        return np.full((len(person.present), 1), np.nan)
+    joints = person.joints3d.to_44()
     posed = bodies.model(body.gender).joints44(body.pose, body.betas, body.translation)
     errors: npt.NDArray[np.float64] = np.linalg.norm(posed - joints[..., :3], axis=-1)
     errors[(joints[..., 3] == 0) | ~person.body_valid[:, None]] = np.nan

@@ -46,22 +46,24 @@ class Bodies:
         return {name: sha256_of(self.packs / name) for name in PACK_FILES.values()}
 
     def complete(self, record: SequenceRecord) -> Mapping[str, Completed]:
-        """For each person with a body: 44 world joints and neutral betas."""
+        """For each person with a body: 44 world joints and neutral betas, as far as the body is known."""
         return {person.name: self._complete(person) for person in record.people}
 
     def _complete(self, person: Person) -> Completed:
         body = person.body
         if body is None or not person.body_valid.any():
             return NOTHING_ADDED
-        joints = self.model(body.gender).joints44(body.pose, body.betas, body.translation)
+        joints = None
+        if body.whole:
+            posed = self.model(body.gender).joints44(body.pose, body.betas, body.translation)
+            joints = np.concatenate([posed, np.ones((*posed.shape[:2], 1))], axis=2)
+        if "shape" not in body.known:
+            return Completed(joints3d=joints, betas_neutral=None)
         shapes, which = np.unique(body.betas, axis=0, return_inverse=True)
         neutral = shapes
         if body.gender != "neutral":
             neutral = neutral_betas(self.model(body.gender), self.model("neutral"), shapes)
-        return Completed(
-            joints3d=np.concatenate([joints, np.ones((*joints.shape[:2], 1))], axis=2),
-            betas_neutral=neutral[which.reshape(-1)],
-        )
+        return Completed(joints3d=joints, betas_neutral=neutral[which.reshape(-1)])
 
 
 @lru_cache(maxsize=1)

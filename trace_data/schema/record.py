@@ -34,7 +34,7 @@ class Person:
     body: BodyParams | None
     """Body-model parameters in the world frame."""
     body_valid: npt.NDArray[np.bool_]
-    """(T,) whether `body` (root rotation, pose, translation) may be trusted in the frame."""
+    """(T,) whether what `body` knows (see `BodyParams.known`) may be trusted in the frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
