@@ -13,10 +13,12 @@ from trace_data.schema.record import SequenceRecord
 
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
+    "dynacam": "trace_data.adapters.dynacam",
 }
 """Canonical name to module, sorted."""
 SPELLINGS = {
     "3dpw": ("pw3d", "threedpw"),
+    "dynacam": ("dc", "pdc"),
 }
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Gender = Literal["male", "female", "neutral"]
+Origin = Literal["model", "hips"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,3 +24,6 @@ class BodyParams:
     """(T, 10) shape coefficients of the model of `gender`."""
     translation: npt.NDArray[np.float64]
     """(T, 3) metres, added to the posed vertices (so the pelvis joint stands at J0 + translation)."""
+    origin: Origin = "model"
+    """`hips`: `translation` is where the middle of the regressed hips stands instead. What that is in terms of the file
+    format takes a body model: `completion` adds it, and shards hold nothing else."""

@@ -25,6 +25,8 @@ class Completed:
     """(T, 44, 4) metres of the world frame, confidence; None without a body model."""
     betas_neutral: npt.NDArray[np.float64] | None
     """(T, 10) coefficients of the neutral model; None without body models."""
+    translation: npt.NDArray[np.float64] | None = None
+    """(T, 3) the body's translation in terms of the file format; None without a body model."""
 
 
 NOTHING_ADDED = Completed(joints3d=None, betas_neutral=None)
@@ -96,13 +98,17 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
         return np.where(mask.reshape(-1, *(1,) * len(shape)), kept, 0.0)
 
     parameters = person.body
+    translation = added.translation
+    if translation is None and parameters is not None and parameters.origin == "model":
+        translation = parameters.translation
+    placed = body if translation is not None else np.zeros(frames, bool)
     return {
         "people/person": np.full(frames, number),
         "people/gender": np.full(frames, GENDERS.index(person.gender)),
         "people/pose": masked(None if parameters is None else parameters.pose, body, 24, 3),
         "people/betas": masked(None if parameters is None else parameters.betas, body, 10),
         "people/betas_neutral": masked(added.betas_neutral, neutral, 10),
-        "people/translation": masked(None if parameters is None else parameters.translation, body, 3),
+        "people/translation": masked(translation, placed, 3),
         "people/kp2d": kp2d,
         "people/kp3d": kp3d,
         "masks/pose2d": np.any(kp2d[..., 2] > 0, axis=1),
@@ -110,8 +116,8 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
         "masks/root_rotation": body,
         "masks/body_pose": body,
         "masks/shape": neutral,
-        "masks/translation": body,
-        "masks/world": body if world_valid else np.zeros(frames, bool),
+        "masks/translation": placed,
+        "masks/world": placed if world_valid else np.zeros(frames, bool),
     }
 
 
