@@ -72,7 +72,7 @@ def write_dynacam(
         half: Half = "translation" if drawn[role.split] % 2 else "panorama"
         drawn[role.split] += 1
         scene = draw_dynacam_scene(seed, index, role, frames, height, half)
-        split = "val" if role.split == "validation" else role.split
+        split = {"validation": "val"}.get(role.split, role.split)
         name = f"{'pano-' if half == 'panorama' else ''}{scene.name}"
         pictures = folder / "video_frames" / f"{half}_{split}" / name
         parts[half, split][name] = write_sequence(pictures, scene, half, index, variant)
@@ -107,11 +107,11 @@ def write_sequence(pictures: Path, scene: Scene, half: Half, index: int, variant
     joints = [all_joints(performance)[0] for performance in scene.performances]
     cut = half == "translation" and variant.cut != "no"
     boxes = _boxes(scene, variant.cut == "same") if cut else np.tile([[0, 0], [width, height]], (count, 1, 1))
+    views = [scene.camera.pixels(world) for world in joints]
     points = np.zeros((len(joints), count, 44, 3))
     for frame, (image, seen) in enumerate(render_scene(scene)):
-        for person, world in enumerate(joints):
-            pixels, depth = scene.camera.pixels(world[frame : frame + 1])
-            for joint, (pixel, far) in enumerate(zip(pixels[0], depth[0])):
+        for person, (pixels, depth) in enumerate(views):
+            for joint, (pixel, far) in enumerate(zip(pixels[frame], depth[frame])):
                 inside = (pixel >= 0).all() and pixel[0] <= width - 1 and pixel[1] <= height - 1
                 slack = 0.06 if joint in ON_THE_SKIN else 0.2
                 if inside and not seen.hides(pixel, float(far), person, slack):
@@ -161,7 +161,7 @@ def _annotation(
 
 
 def _placed(scene: Scene, joints: list[Array], move: Array, hips: bool) -> tuple[Array, Array]:
-    """Root rotations and translations (S, T, 3) of all people in a world that is `move` (4, 4) away from the scene's."""
+    """Root rotations and translations (S, T, 3) of all people in a world that lies `move` (4, 4) from the scene's."""
     rotations, translations = [], []
     for performance, world in zip(scene.performances, joints):
         motion = performance.motion
@@ -181,7 +181,8 @@ def _pelvis(performance: Performance) -> Array:
     _, joints = performance.figure.body.pose(
         nothing, performance.person.betas[None], np.zeros((1, 3)), vertices=np.zeros(1, np.int64)
     )
-    return joints[0, 0]
+    pelvis: Array = joints[0, 0]
+    return pelvis
 
 
 def _boxes(scene: Scene, same: bool) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from trace_data.adapters.base import DatasetSpec, SequenceRef
 from trace_data.adapters.dynacam.annotations import AnnotatedSequence, open_annotations
 from trace_data.adapters.dynacam.folders import HALVES, Part, dataset_parts, images_in
 from trace_data.adapters.dynacam.frames import View, annotated_frames, shifted_by, view_of
-from trace_data.adapters.dynacam.world import AT_HIPS, ROOTS_AGREE, World, choose_world, metres_from_hips
+from trace_data.adapters.dynacam.world import ROOTS_AGREE, Conventions, World, choose_world, conventions_of
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.schema.body import BodyParams, Origin
 from trace_data.schema.camera import Camera
@@ -145,9 +145,8 @@ def read(ref: SequenceRef) -> SequenceRecord:
     numbers, frames = annotated_frames(sequence, ref.images)
     sequence = sequence.at(frames)
     view = view_of(sequence, tuple(numbers.values()))
-    world = choose_world(sequence)
-    known = metres_from_hips(annotations)
-    origin: Origin = "hips" if known < AT_HIPS else "model"
+    conventions = conventions_of(annotations)
+    world = choose_world(sequence, conventions)
     count = len(view.frames)
     intrinsics = sequence.frames("camera_intrinsics", 3, 3)
     intrinsics[:, :2, 2] -= view.corner
@@ -165,10 +164,10 @@ def read(ref: SequenceRef) -> SequenceRecord:
             camera_from_world=world.camera_from_world,
             moving=True,
         ),
-        people=_people(sequence, view, world, origin),
+        people=_people(sequence, view, world, conventions.origin),
         everyone_annotated=np.full(count, half == HALVES[0]),
         world_valid=world.degrees <= ROOTS_AGREE,
-        world_reason=_reason(world, origin, known, annotations.synthetic),
+        world_reason=_reason(world, conventions, annotations.synthetic),
         remarks=_remarks(world, half),
         provenance={
             "release": "synthetic sample world" if annotations.synthetic else "DynaCam",
@@ -207,15 +206,15 @@ def _people(sequence: AnnotatedSequence, view: View, world: World, origin: Origi
     )
 
 
-def _reason(world: World, origin: Origin, known: float, synthetic: bool) -> str:
+def _reason(world: World, conventions: Conventions, synthetic: bool) -> str:
     """Why the world may be supervised, or not, and how the file's conventions were settled."""
-    found = "no hips are seen" if not np.isfinite(known) else f"its projection is {known:.2f} m from the hips (median)"
-    meaning = "the middle of the hips" if origin == "hips" else "SMPL's translation"
     agree = "agree" if world.degrees <= ROOTS_AGREE else "disagree, so the world is not supervised"
+    found = f"it projects {conventions.metres:.2f} m from the hips (median)"
     return (
         ("synthetic: camera and world are exact; " if synthetic else "")
-        + f"world and camera roots {agree} ({world.degrees:.1f} degrees, median); {world.words}; "
-        + f"world translation taken as {meaning}: {found}"
+        + f"world and camera roots {agree} ({world.degrees:.1f} degrees, median); {world.words}; world translation is "
+        + ("the middle of the hips: " if conventions.origin == "hips" else "SMPL's translation: ")
+        + (found if np.isfinite(conventions.metres) else "assumed, no hips are seen")
     )
 
 

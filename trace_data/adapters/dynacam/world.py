@@ -1,7 +1,8 @@
 """Which of DynaCam's worlds a sequence is read in, decided by what the arrays say of each other.
 
-A world is good when its roots, seen through its extrinsics, are the roots of `poses`; whether extrinsics are camera
-from world and what `world_trans` places is nowhere written, so it is found by projecting it towards the 2D hips.
+A world is good when its roots, seen through its extrinsics, are the roots of `poses`. Whether extrinsics are camera
+from world, and what `world_trans` places, is nowhere written: each file's sequences decide together, by these roots and
+by projecting the translation towards the 2D hips.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from trace_data.adapters.dynacam.annotations import AnnotatedSequence, Annotations
 from trace_data.errors import AnnotationError
 from trace_data.geometry import matrix_from_axis_angle, project, transform
+from trace_data.schema.body import Origin
 
 Array = npt.NDArray[np.float64]
 
@@ -25,11 +27,26 @@ AT_HIPS = 0.1
 """Metres (median) within which a translation that is the middle of the hips projects onto the 2D hips. SMPL's own
 translation lies 0.15 to 0.3 m from them; 2D hips differ from SMPL's by 0.03 to 0.05 m."""
 TURNED = 0.5
-"""Degrees by which roots must differ to say which way the extrinsics go."""
+"""Degrees (mean over a file) by which roots must differ to say which way its extrinsics go."""
 BETTER = 0.02
 """Metres by which inverted extrinsics must be nearer to the hips to be believed."""
 
 NOT_RIGID = 1e-2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conventions:
+    """What a file's arrays mean."""
+
+    inverted: bool
+    """Whether its extrinsics are world from camera."""
+    metres: float
+    """Median distance of projected translations from the 2D hips; NaN when no hips are seen."""
+
+    @property
+    def origin(self) -> Origin:
+        """What a translation places."""
+        return "hips" if self.metres < AT_HIPS else "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,39 +73,36 @@ class World:
         return f"{'aligned' if self.aligned else 'plain'} world" + (", extrinsics inverted" if self.inverted else "")
 
 
-def choose_world(sequence: AnnotatedSequence) -> World:
+def choose_world(sequence: AnnotatedSequence, conventions: Conventions) -> World:
     """The first world whose roots agree, the aligned one first; else the one whose roots agree best.
 
     Raises AnnotationError when an array is missing or malformed.
     """
-    readings = list(_readings(sequence))
-    for direct, inverted in zip(readings[::2], readings[1::2]):
-        better = inverted if _turns_it(direct, inverted) else direct
-        if better.degrees <= ROOTS_AGREE:
-            return better
-    return min(readings, key=lambda world: world.degrees)
-
-
-def _turns_it(direct: World, inverted: World) -> bool:
-    """Whether extrinsics must be inverted; where the camera hardly turns, the roots cannot tell but the hips may."""
-    if abs(direct.degrees - inverted.degrees) > TURNED:
-        return inverted.degrees < direct.degrees
-    return inverted.metres < direct.metres - BETTER
+    worlds = [world for world in _readings(sequence) if world.inverted == conventions.inverted]
+    return next((w for w in worlds if w.degrees <= ROOTS_AGREE), min(worlds, key=lambda world: world.degrees))
 
 
 @lru_cache(maxsize=2)
-def metres_from_hips(annotations: Annotations) -> float:
-    """Median over the sequences of a file of how far `world_trans` projects from the hips; NaN if none tells.
-
-    A file has one convention, so all its sequences decide together; those that cannot be read have no say.
-    """
-    found = []
+def conventions_of(annotations: Annotations) -> Conventions:
+    """What all sequences of a file say together; those that cannot be read have no say."""
+    readings: list[list[World]] = []
     for name in annotations.sequences:
         try:
-            found.append(choose_world(annotations.sequence(name)).metres)
+            readings.append(list(_readings(annotations.sequence(name))))
         except AnnotationError:
             continue
-    known = [metres for metres in found if np.isfinite(metres)]
+    ways = [[world for worlds in readings for world in worlds if world.inverted == way] for way in (False, True)]
+    degrees = [float(np.mean([world.degrees for world in way] or [0.0])) for way in ways]
+    metres = [_median([world.metres for world in way]) for way in ways]
+    if abs(degrees[0] - degrees[1]) > TURNED:
+        inverted = degrees[1] < degrees[0]
+    else:  # cameras that hardly turn: where they move, the hips tell
+        inverted = metres[1] < metres[0] - BETTER
+    return Conventions(inverted=inverted, metres=metres[inverted])
+
+
+def _median(values: list[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
     return float(np.median(known)) if known else np.nan
 
 
