@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from tiny_dynacam import FRAMES, HEIGHT, PANORAMA, ROLES, SEED, TRANSLATION, change, images, load, save, write
 
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.dynacam import find, read
+from trace_data.adapters.dynacam import SPEC, find, read
+from trace_data.adapters.dynacam.annotations import JOINT_SETS
 from trace_data.build import build_shards
 from trace_data.completion import Bodies, load_bodies
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
-from trace_data.sample_world.dynacam import OF_44, Variant, draw_dynacam_scene, write_dynacam
+from trace_data.sample_world.dynacam import OF_44, Variant, draw_dynacam_scene
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import all_joints
 from trace_data.schema.check import check_record
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.frame import PaddedFrame
-from trace_data.schema.record import SequenceRecord, Split
+from trace_data.schema.keypoints import ALL_44, LAYOUTS
+from trace_data.schema.record import SequenceRecord
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.rows import rows_of
 from trace_data.shards.verify import verify_shards
-from trace_data.verify import DEPTHS, VerifyReport, verify_datasets
-from trace_data.video import contents
+from trace_data.verify import verify_datasets
+from trace_data.video import PaddedPicture, contents
 
-ROLES = [
-    (0, Role("train", (0,))),
-    (1, Role("train", (1, 2))),
-    (2, Role("validation", (60, 61))),
-    (3, Role("validation", (62,))),
-    (4, Role("test", (70,))),
-    (5, Role("test", (71,))),
-]
-FRAMES, HEIGHT, SEED = 4, 96, 5
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-PANORAMA, TRANSLATION = "panorama_train", "translation_train"
 VARIANTS = {
     "as released": (Variant(), ("cut-outs of different sizes", "aligned world;", "SMPL's translation")),
     "44 joints, cut-outs of one size, plain world": (
@@ -56,11 +47,6 @@ VARIANTS = {
 }
 
 
-def write(root: Path, variant: Variant | None = None) -> Path:
-    write_dynacam(root / "DynaCam", SEED, ROLES, FRAMES, HEIGHT, variant or Variant())
-    return root / "DynaCam"
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset as released. Read only."""
@@ -73,38 +59,15 @@ def folder(world: Path, tmp_path: Path) -> Path:
     return shutil.copytree(world, tmp_path / "DynaCam")
 
 
-def refs(folder: Path) -> list[SequenceRef]:
-    return [ref for split in SPLITS for ref in find(folder.parent, split)]
-
-
-def load(folder: Path, part: str) -> dict[str, Any]:
-    annots: dict[str, Any] = np.load(folder / "annotations" / f"{part}.npz", allow_pickle=True)["annots"].item()
-    return annots
-
-
-def save(folder: Path, part: str, annots: Any) -> None:
-    np.savez(folder / "annotations" / f"{part}.npz", annots=np.array(annots, dtype=object))
-
-
-def change(folder: Path, part: str, edit: Callable[[dict[str, Any]], Any]) -> str:
-    """Edit the arrays of the first sequence of an annotation file; its name."""
-    annots = load(folder, part)
-    name = next(iter(annots["sequence_dict"]))
-    edit(annots[name])
-    save(folder, part, annots)
-    return name
-
-
-def images(folder: Path, part: str) -> list[Path]:
-    """Of the first sequence of a part."""
-    return sorted(next(iter(sorted((folder / "video_frames" / part).iterdir()))).iterdir())
+def everything(folder: Path) -> list[SequenceRef]:
+    return [ref for split in SPEC.splits for ref in find(folder.parent, split)]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_what_went_in_comes_out(name: str, tmp_path: Path, packs: Path) -> None:
     variant, words = VARIANTS[name]
     folder = write(tmp_path, variant)
-    records = {record.name.split("_")[-1]: record for record in map(read, refs(folder))}
+    records = {record.name.split("_")[-1]: record for record in map(read, everything(folder))}
     assert len(records) == 6
     for index, role in ROLES:
         record = records[f"{index:04d}"]
@@ -156,7 +119,7 @@ def compare(record: SequenceRecord, index: int, role: Role, half: Any, variant: 
 
 
 def test_cut_outs_lie_in_the_corner_of_frames_of_one_size(world: Path) -> None:
-    record = read(next(ref for ref in refs(world) if ref.name.startswith("translation/")))
+    record = read(next(ref for ref in everything(world) if ref.name.startswith("translation/")))
     assert isinstance(record.frames[0], PaddedFrame)
     sizes = set()
     for frame, content in zip(record.frames, contents(record.frames)):
@@ -274,242 +237,85 @@ def test_boxes_alone_move_the_points(folder: Path) -> None:
         np.testing.assert_allclose(one.keypoints2d.points, other.keypoints2d.points, atol=1e-4)
 
 
-def swap_sides(arrays: dict[str, Any]) -> None:
-    order = np.arange(25)
-    for right, left in ((2, 5), (3, 6), (4, 7), (9, 12), (10, 13), (11, 14), (15, 16), (17, 18), (19, 22), (20, 23)):
-        order[[right, left]] = left, right
-    arrays["kp2ds"] = arrays["kp2ds"][:, :, order]
+@pytest.fixture(scope="module")
+def whole_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset with whole frames. Read only."""
+    return write(tmp_path_factory.mktemp("whole"), Variant(cut="no"))
 
 
-def stale(arrays: dict[str, Any]) -> None:
-    arrays["camera_intrinsics"] = arrays["camera_intrinsics"] * np.array([[1.5], [1.5], [1.0]])
+def recut(folder: Path, boxes: Any, *, said: Any) -> SequenceRecord:
+    """Cut the first sequence's frames of the translation half at `boxes`, let seq_bboxes say `said`, and read it."""
+    for file, ((left, top), (right, bottom)) in zip(images(folder, TRANSLATION), boxes):
+        cv2.imwrite(str(file), cv2.imread(str(file))[top:bottom, left:right])
+    change(folder, TRANSLATION, lambda arrays: arrays.update(seq_bboxes=said))
+    return read(next(ref for ref in find(folder.parent, "train") if ref.name.startswith("translation/")))
 
 
-def late(arrays: dict[str, Any]) -> None:
-    """The 2D joints of each frame are those of the next sequence's length: turned round in time."""
-    arrays["kp2ds"] = np.roll(arrays["kp2ds"], 1, axis=1) + np.float32([3, 0, 0])
+def seen(record: SequenceRecord) -> Any:
+    """(S, T, 25, 3)."""
+    return np.stack([person.keypoints2d.points for person in record.people if person.keypoints2d is not None])
 
 
-ARRAYS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Any], str]] = {
-    "NaN": (
-        "content", PANORAMA, lambda a: a["poses"].__setitem__((0, 2, 3, 1), np.nan),
-        "error: poses has 1 NaN or infinite values, first at [0, 2, 3, 1], expected finite numbers",
-    ),
-    "millimetres": (
-        "content", PANORAMA, lambda a: a.update(world_trans_aligned=a["world_trans_aligned"] * 1000),
-        "m from the origin",
-    ),
-    "19 joints": (
-        "content", PANORAMA, lambda a: a.update(kp2ds=a["kp2ds"][:, :, :19]),
-        "error: kp2ds has 19 joints, expected 17 (COCO_17) or 25 (OpenPose_25) or 44 (ALL_44)",
-    ),
-    "a key is missing": ("content", TRANSLATION, lambda a: a.pop("world_trans"), "error: world_trans is missing"),
-    "a person short": (
-        "content", TRANSLATION, lambda a: a.update(betas=a["betas"][:1]), "betas has shape (1, 4, 10), expected 2x4x10",
-    ),
-    "frames short": (
-        "content", TRANSLATION, lambda a: a.update(camera_extrinsics=a["camera_extrinsics"][:3]),
-        "camera_extrinsics has shape (3, 3, 4), expected 4xnx4",
-    ),
-    "frame ids that differ": (
-        "content", PANORAMA, lambda a: a.update(frame_ids=np.array([0, 1, 2, 8])),
-        "frame_ids has 4 numbers from 0 to 8, sequence_dict 4 numbers from 0 to 3",
-    ),
-    "frame ids that are none": ("content", PANORAMA, lambda a: a.update(frame_ids="many"), "expected a list of frame"),
-    "no rotations": (
-        "content", TRANSLATION, lambda a: a.update(camera_extrinsics=a["camera_extrinsics"] * 0),
-        "camera_extrinsics has no rotations",
-    ),
-    "boxes of other frames": (
-        "content", TRANSLATION, lambda a: a.update(seq_bboxes=a["seq_bboxes"] + np.array([[0, 0], [9, 9]])),
-        "neither its box of seq_bboxes",
-    ),
-    "crops without boxes": ("content", TRANSLATION, lambda a: a.pop("seq_bboxes"), "there is no seq_bboxes"),
-    "points of other boxes": (
-        "content", TRANSLATION, lambda a: a.update(kp2ds_crop=a["kp2ds_crop"] + np.float32([7, 0, 0])),
-        "kp2ds_crop lies 7.0 px (median) from kp2ds moved into the box",
-    ),
-    "two people with one id": ("content", TRANSLATION, lambda a: a["person_id"].fill(3), "names repeat: ['3', '3']"),
-    "another world": (
-        "content", TRANSLATION, lambda a: a.update(world_grots=a["world_grots"][:, ::-1] + 0.4),
-        "world roots are # degrees (median) from the camera's",
-    ),
-    "left and right": ("geometry", PANORAMA, swap_sides, "error: left and right are exchanged for 0"),
-    "stale calibration": ("geometry", PANORAMA, stale, "error: 3D joints meet the 2D joints at"),
-    "points of other frames": ("geometry", PANORAMA, late, "error: 3D joints meet the 2D joints at"),
-}  # fmt: skip
-REMARKABLE = {"another world"}
-"""Found, but of no hindrance: the sequence is read without supervision of its world."""
+def test_boxes_that_leave_the_frame_are_cut_at_its_edge(whole_world: Path, tmp_path: Path) -> None:
+    """NumPy ends a slice at the edge and says nothing, so such a box is larger than the cut-out that it made."""
+    folder = shutil.copytree(whole_world, tmp_path / "DynaCam")
+    before = read(find(folder.parent, "train")[1])
+    boxes = np.array([[[5 + i, 3], [HEIGHT + 12, 60 + 20 * i]] for i in range(FRAMES)])
+    record = recut(folder, boxes, said=boxes.reshape(FRAMES, 4))
+    assert record.provenance["layout"].endswith("cut-outs of different sizes, padded")
+    assert (record.camera.width, record.camera.height) == (HEIGHT - 5, HEIGHT - 3)
+    np.testing.assert_array_equal(before.camera.intrinsics - record.camera.intrinsics, corner_matrix(boxes[:, 0]))
+    inside = (seen(before)[..., 2] > 0) & (seen(before)[..., :2] >= boxes[:, None, 0]).all(-1)
+    inside &= (seen(before)[..., :2] <= np.minimum(boxes[:, None, 1], HEIGHT) - 0.5).all(-1)
+    assert 0 < inside.sum() < (seen(before)[..., 2] > 0).sum(), "some are outside their cut-out"
+    np.testing.assert_array_equal(seen(record)[..., 2] > 0, inside)
+    moved = seen(before)[..., :2] - boxes[:, None, 0]
+    np.testing.assert_allclose(seen(record)[..., :2][inside], moved[inside], atol=1e-4)
 
 
-def verify(folder: Path, depth: Any = "content", packs: Path | None = None) -> VerifyReport:
-    return verify_datasets(["dynacam"], folder.parent, depth=depth, packs=packs)
+def corner_matrix(corner: Any) -> Any:
+    matrices = np.zeros((FRAMES, 3, 3))
+    matrices[:, :2, 2] = corner
+    return matrices
 
 
-def problems(report: VerifyReport) -> list[str]:
-    return [f"{p.severity}: {p.what}" for dataset in report.datasets for p in dataset.problems]
+def test_frames_of_different_sizes_that_hold_their_boxes_are_padded(whole_world: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole_world, tmp_path / "DynaCam")
+    before = read(find(folder.parent, "train")[1])
+    cuts = np.array([[[0, 0], [HEIGHT, HEIGHT - 8 * i]] for i in range(FRAMES)])
+    record = recut(folder, cuts, said=np.tile([[2, 2], [30, 30]], (FRAMES, 1, 1)))
+    assert record.provenance["layout"].endswith("whole frames of different sizes, padded")
+    assert (record.camera.width, record.camera.height) == (HEIGHT, HEIGHT)
+    np.testing.assert_array_equal(record.camera.intrinsics, before.camera.intrinsics)
+    lower = seen(before)[..., 1] > HEIGHT - 0.5 - 8 * np.arange(FRAMES)[:, None]
+    assert lower.any(), "some are outside their image"
+    np.testing.assert_array_equal(seen(record), np.where(lower[..., None], 0, seen(before)))
+    assert record.remarks == ("images differ in size and are larger than their boxes: taken as whole frames",)
 
 
-@pytest.mark.parametrize("case", ARRAYS)
-def test_wrong_arrays_are_found_at_their_depth(folder: Path, case: str, packs: Path) -> None:
-    depth, part, edit, message = ARRAYS[case]
-    name = change(folder, part, edit)
-    assert verify(folder, DEPTHS[DEPTHS.index(depth) - 1]).ok  # type: ignore[arg-type]
-    report = verify(folder, depth, packs)
-    assert report.ok == (case in REMARKABLE)
-    found = problems(report)
-    begin, _, end = message.partition("#")
-    assert any(begin in what and end in what for what in found), found
-    assert all(name in example for problem in report.datasets[0].problems for example in problem.examples)
+def test_joint_sets_are_those_of_the_fact_sheet() -> None:
+    for count, name in JOINT_SETS.items():
+        assert [ALL_44.index(joint) for joint in LAYOUTS[name]] == OF_44[count], name
 
 
-def test_a_world_that_does_not_fit_is_not_supervised(folder: Path) -> None:
-    """The aligned arrays of the panorama half were made for another camera: the plain ones are used, and said so."""
-    change(folder, PANORAMA, lambda a: a.update(world_grots_aligned=a["world_grots_aligned"] + 0.4))
+def test_points_without_confidence_and_without_hips(folder: Path) -> None:
+    def edit(arrays: dict[str, Any]) -> None:
+        points = arrays["kp2ds"][..., :2].copy()
+        points[:, :, [9, 12]] = -2
+        arrays["kp2ds"] = points
+
+    change(folder, PANORAMA, edit)
     record = read(find(folder.parent, "train")[0])
-    assert record.world_valid and "plain world" in record.world_reason
-    assert record.remarks == ("the plain world is used: the aligned one is missing or does not fit",)
-    change(folder, PANORAMA, lambda a: a.update(world_grots=a["world_grots"] + 0.4))
-    record = read(find(folder.parent, "train")[0])
-    assert not record.world_valid and "disagree" in record.world_reason
+    assert not seen(record)[:, :, [9, 12]].any()
+    kept = np.delete(seen(record), [9, 12], axis=2)
+    assert set(kept[..., 2].ravel()) == {0.0, 1.0} and kept[..., 2].mean() > 0.5
+    assert "SMPL's translation: assumed, no hips are seen" in record.world_reason
 
 
-def rename(parts: list[Path], by: int) -> None:
-    for file in sorted(parts, reverse=by > 0):
-        file.rename(file.with_name(f"{int(file.stem) + by:06d}{file.suffix}"))
-
-
-def exchange(folder: Path) -> None:
-    """The frames of the two first sequences, whose numbers differ."""
-    one, other = (images(folder, part)[0].parent for part in (PANORAMA, "panorama_test"))
-    one.rename(folder / "kept")
-    other.rename(one)
-    (folder / "kept").rename(other)
-
-
-def forbidden(folder: Path) -> None:
-    class Command:
-        def __reduce__(self) -> tuple[Any, ...]:
-            import os
-
-            return os.system, (f"touch {folder / 'ran'}",)
-
-    save(folder, PANORAMA, {"ID_num": 1, "sequence_dict": {}, "a": Command()})
-
-
-def loop(folder: Path) -> None:
-    target = folder / "video_frames" / "panorama_val"
-    shutil.rmtree(target)
-    target.symlink_to(target)
-
-
-def truncate(file: Path, bytes_kept: int) -> None:
-    file.write_bytes(file.read_bytes()[:bytes_kept])
-
-
-FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
-    "annotation file": (
-        "layout", lambda f: (f / "annotations" / f"{PANORAMA}.npz").unlink(),
-        "error: is missing, with images of 1 sequences",
-    ),
-    "annotation file cut short": (
-        "layout", lambda f: truncate(f / "annotations" / f"{PANORAMA}.npz", 900), "error: is not readable as an .npz",
-    ),
-    "annotation file of another kind": (
-        "layout", lambda f: np.savez(f / "annotations" / f"{PANORAMA}.npz", poses=np.zeros(3)),
-        "error: has no annots, expected a dict under annots",
-    ),
-    "forbidden class": ("layout", forbidden, "posix.system"),
-    "annotations": ("layout", lambda f: shutil.rmtree(f / "annotations"), "error: there is no annotations/ in it"),
-    "frames": ("layout", lambda f: shutil.rmtree(f / "video_frames"), "error: there is no video_frames/ in it"),
-    "frames of a part": (
-        "layout", lambda f: shutil.rmtree(f / "video_frames" / PANORAMA),
-        "error: annotation of 1 sequences without any images",
-    ),
-    "a link in a circle": ("layout", loop, "cannot be followed: Too many levels of symbolic links"),
-    "frame numbers one too high": (
-        "layout", lambda f: rename(images(f, PANORAMA), 1), "error: image numbers are those of the annotation +1",
-    ),
-    "swapped names": ("layout", exchange, "error: no image is annotated"),
-    "a sequence twice": (
-        "layout", lambda f: save(f, "panorama_val", {**load(f, "panorama_val"), **load(f, PANORAMA)}),
-        "error: the sequence is in train and val",
-    ),
-    "a truncated JPEG": (
-        "content", lambda f: truncate(images(f, PANORAMA)[2], 1500), "error: the JPEG ends too early (1,500 bytes",
-    ),
-    "a truncated PNG": (
-        "content", lambda f: truncate(images(f, TRANSLATION)[1], 3000), "bytes do not decode as an image",
-    ),
-    "a frame of another size": (
-        "content", lambda f: cv2.imwrite(str(images(f, PANORAMA)[1]), np.zeros((20, 30, 3), np.uint8)),
-        "error: is 30x20 px, the first of the sequence 96x96; there is no seq_bboxes",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", FILES)
-def test_wrong_files_are_found_at_their_depth(folder: Path, case: str) -> None:
-    depth, edit, message = FILES[case]
-    if case == "swapped names":  # whose numbers overlap in nothing
-        rename(images(folder, "panorama_test"), 20)
-        change(folder, "panorama_test", lambda a: a.update(frame_ids=a["frame_ids"] + 20))
-        annots = load(folder, "panorama_test")
-        annots["sequence_dict"] = {name: annots[name]["frame_ids"].tolist() for name in annots["sequence_dict"]}
-        save(folder, "panorama_test", annots)
-        assert problems(verify(folder)) == []
-    edit(folder)
-    if depth == "content":
-        assert verify(folder, "layout").ok
-    report = verify(folder, depth)
-    assert not report.ok and any(message in what for what in problems(report)), problems(report)
-    assert not (folder / "ran").exists()
-
-
-def test_the_known_state_of_the_release_is_a_warning(folder: Path) -> None:
-    """Sequences with only one of images and annotation, single frames lost, a part not downloaded."""
-    shutil.copytree(images(folder, PANORAMA)[0].parent, folder / "video_frames" / PANORAMA / "pano-extra-0")
-    annots = load(folder, TRANSLATION)
-    name = next(iter(annots["sequence_dict"]))
-    for part in (annots, annots["sequence_dict"]):
-        part["lost"] = part[name]
-    save(folder, TRANSLATION, annots)
-    images(folder, "panorama_val")[1].unlink()
-    (folder / "annotations" / "panorama_test.npz").unlink()
-    shutil.rmtree(folder / "video_frames" / "panorama_test")
-    report = verify(folder)
-    assert report.ok and report.datasets[0].sequences == {"train": 2, "val": 2, "test": 1}
-    assert sorted(problems(report)) == [
-        "warning: 1 of 4 annotated frames have no image, first 000003",
-        "warning: annotation without images",
-        "warning: images without annotation",
-        "warning: is not here",
-    ]
-
-
-def test_letter_case_does_not_matter(folder: Path) -> None:
-    before = [(ref.key, ref.frames) for ref in refs(folder)]
-    moves = {
-        f"annotations/{PANORAMA}.npz": "annotations/Panorama_Train.NPZ",
-        "annotations/translation_val.npz": "annotations/translation_validation.npz",
-        f"video_frames/{TRANSLATION}": "video_frames/Translation-train",
-        "annotations": "Annotations",
-        "video_frames": "Video_Frames",
-    }
-    for old, new in moves.items():
-        (folder / old).rename(folder / new)
-    image = next((folder / "Video_Frames" / "Translation-train").iterdir())
-    image.rename(image.with_name(image.name.upper()))
-    folder.rename(folder.with_name("dynacam"))
-    assert [(ref.key, ref.frames) for ref in refs(folder.with_name("dynacam"))] == before
-    assert problems(verify(folder)) == []
-
-
-def test_what_is_not_there_is_named(folder: Path) -> None:
-    ref = find(folder.parent, "train")[0]
-    other = SequenceRef(**{name: getattr(ref, name) for name in SequenceRef.__slots__} | {"name": ref.name + "x"})
-    with pytest.raises(AnnotationError, match=rf"is not in the file, but {ref.images.name} is"):
-        read(other)
-    ref.annotation.unlink()
-    with pytest.raises(AnnotationError, match="cannot be read: No such file"):
-        read(ref)
+def test_a_padded_picture_is_no_larger_than_its_frame(folder: Path) -> None:
+    image = images(folder, PANORAMA)[0]
+    with pytest.raises(AnnotationError, match="96x96 px, expected at most 90x200"):
+        _ = PaddedPicture(frame=PaddedFrame(image, 90, 200)).pixels
+    image.write_bytes(image.read_bytes()[:1500])
+    with pytest.raises(AnnotationError, match="the JPEG ends too early"):
+        _ = PaddedPicture(frame=PaddedFrame(image, 200, 200)).pixels

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError
-from trace_data.frames import decode, read_bytes
+from trace_data.frames import decode, image_size, read_bytes
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
 
 
@@ -35,12 +35,12 @@ class PaddedPicture:
     def pixels(self) -> npt.NDArray[np.uint8]:
         """(H, W, 3) BGR. Raises AnnotationError when the image is broken or larger than the frame."""
         file, expected = self.frame.image, (self.frame.width, self.frame.height)
-        image = decode(read_bytes(file), file, strict=True)
-        height, width = image.shape[:2]
+        data = read_bytes(file)
+        width, height = image_size(data, file)
         if width > expected[0] or height > expected[1]:
             raise AnnotationError(f"{width}x{height} px, expected at most {expected[0]}x{expected[1]}", where=file)
         frame = np.zeros((expected[1], expected[0], 3), np.uint8)
-        frame[:height, :width] = image
+        frame[:height, :width] = decode(data, file, strict=True)
         return frame
 
 

@@ -168,7 +168,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         everyone_annotated=np.full(count, half == HALVES[0]),
         world_valid=world.degrees <= ROOTS_AGREE,
         world_reason=_reason(world, conventions, annotations.synthetic),
-        remarks=_remarks(world, half),
+        remarks=(*_remarks(world, half), *view.remarks),
         provenance={
             "release": "synthetic sample world" if annotations.synthetic else "DynaCam",
             "layout": f"{ref.layout}, {view.words}",

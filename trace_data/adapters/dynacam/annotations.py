@@ -150,10 +150,13 @@ class AnnotatedSequence:
 
     def points(self, key: str = "kp2ds") -> Keypoints:
         """(S, T, K, 3) px and confidence; joints that were not seen are zeros."""
-        points = self.people(key, -1, 3)
-        if points.shape[2] not in JOINT_SETS:
-            expected = " or ".join(f"{count} ({name})" for count, name in sorted(JOINT_SETS.items()))
-            raise self.wrong(key, f"has {points.shape[2]} joints", expected)
+        points = self.people(key, -1, -1)
+        if points.shape[2] not in JOINT_SETS or points.shape[3] not in (2, 3):
+            joints = " or ".join(f"{count} ({name})" for count, name in sorted(JOINT_SETS.items()))
+            found = f"has {points.shape[2]} joints of {points.shape[3]} numbers"
+            raise self.wrong(key, found, f"{joints} of 3")
+        if points.shape[3] == 2:  # without confidence, what lies at or beyond the left edge is missing
+            points = np.concatenate([points, points[..., :1] > 0], axis=3)
         seen = points[..., 2:] >= LEAST_CONFIDENCE
         points = np.where(seen, np.minimum(points, (np.inf, np.inf, 1.0)), 0.0)
         return Keypoints(layout=JOINT_SETS[points.shape[2]], points=points)

@@ -8,7 +8,7 @@ the principal point of each frame is moved by the corner of its box. So pixels, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ class View:
     keypoints: tuple[Keypoints, ...]
     """Of each person, px of the frame."""
     words: str
+    remarks: tuple[str, ...] = ()
 
 
 def annotated_frames(sequence: AnnotatedSequence, folder: Path) -> tuple[dict[int, Path], Ints]:
@@ -78,51 +79,54 @@ def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> View:
     if not known.any():
         raise AnnotationError(f"none of {len(images)} images can be opened", where=images[0], hint="copy them again")
     boxes = _boxes(sequence)
-    one_size = len(np.unique(sizes[known], axis=0)) == 1
-    cut = boxes is not None and (np.abs(sizes - (boxes[:, 1] - boxes[:, 0]))[known] <= SLACK).all()
-    if boxes is not None and cut:
-        return _cut_outs(sequence, images, sizes, boxes[:, 0])
-    largest = sizes[known].max(axis=0)
-    if not one_size or (boxes is not None and (boxes.max(axis=(0, 1)) > largest + SLACK).any()):
+    for cut in [] if boxes is None else [boxes, _clipped(boxes, sequence)]:
+        if (np.abs(sizes - (cut[:, 1] - cut[:, 0]))[known] <= SLACK).all():
+            return _cut_outs(sequence, images, sizes, cut[:, 0])
+    same = len(np.unique(sizes[known], axis=0)) == 1
+    if not same if boxes is None else (boxes[:, 1] > sizes + SLACK)[known].any():
         raise _no_view(images, sizes, boxes)
     points = sequence.points()
-    return View(
-        frames=tuple(images),
-        width=int(largest[0]),
-        height=int(largest[1]),
-        corner=np.zeros((len(images), 2)),
-        keypoints=tuple(Keypoints(layout=points.layout, points=person) for person in points.points),
-        words="whole frames",
-    )
+    if same:
+        return _view(images, sizes, np.zeros((len(images), 2)), points, "whole frames")
+    view = _view(images, sizes, np.zeros((len(images), 2)), _inside(points, sizes), "whole frames")
+    return replace(view, remarks=("images differ in size and are larger than their boxes: taken as whole frames",))
 
 
 def _cut_outs(
     sequence: AnnotatedSequence, images: Sequence[Path], sizes: Ints, corner: npt.NDArray[np.float64]
 ) -> View:
-    width, height = (int(side) for side in sizes.max(axis=0))
     whole = sequence.points()
-    moved = whole.points - np.pad(corner, ((0, 0), (0, 1)))[:, None]
+    moved = replace(whole, points=whole.points - np.pad(corner, ((0, 0), (0, 1)))[:, None])
     if "kp2ds_crop" in sequence:
         given = sequence.points("kp2ds_crop")
-        if given.layout != whole.layout:
-            raise sequence.wrong("kp2ds_crop", f"has joints of {given.layout}", f"{whole.layout} as kp2ds has")
-        both = (given.points[..., 2] > 0) & (whole.points[..., 2] > 0)
-        apart = np.linalg.norm(given.points - moved, axis=-1)[both]
-        if len(apart) and np.median(apart) > CORNER_SLACK:
-            found = f"lies {np.median(apart):.1f} px (median) from kp2ds moved into the box"
-            raise sequence.wrong("kp2ds_crop", found, f"{CORNER_SLACK:.0f} at most")
-        moved = given.points
-    # what is outside its cut-out cannot be seen, also where the frame goes on in black
-    inside = ((moved[..., :2] >= -0.5) & (moved[..., :2] <= sizes[:, None] - 0.5)).all(axis=-1) & (moved[..., 2] > 0)
-    points = np.where(inside[..., None], moved, 0.0)
-    same = (sizes == (width, height)).all()
+        if given.layout == whole.layout:
+            both = (given.points[..., 2] > 0) & (whole.points[..., 2] > 0)
+            apart = np.linalg.norm(given.points - moved.points, axis=-1)[both]
+            if len(apart) and np.median(apart) > CORNER_SLACK:
+                found = f"lies {np.median(apart):.1f} px (median) from kp2ds moved into the box"
+                raise sequence.wrong("kp2ds_crop", found, f"{CORNER_SLACK:.0f} at most")
+        moved = given
+    return _view(images, sizes, corner, _inside(moved, sizes), "cut-outs")
+
+
+def _inside(points: Keypoints, sizes: Ints) -> Keypoints:
+    """What is outside its own image cannot be seen, also where the frame goes on in black."""
+    places = points.points[..., :2]
+    inside = ((places >= -0.5) & (places <= sizes[:, None] - 0.5)).all(axis=-1) & (points.points[..., 2] > 0)
+    return replace(points, points=np.where(inside[..., None], points.points, 0.0))
+
+
+def _view(images: Sequence[Path], sizes: Ints, corner: npt.NDArray[np.float64], points: Keypoints, kind: str) -> View:
+    known = sizes[sizes[:, 0] > 0]
+    width, height = (int(side) for side in known.max(axis=0))
+    same = bool((known == (width, height)).all())
     return View(
         frames=tuple(images) if same else tuple(PaddedFrame(image, width, height) for image in images),
         width=width,
         height=height,
         corner=corner,
-        keypoints=tuple(Keypoints(layout=whole.layout, points=person) for person in points),
-        words="cut-outs of one size" if same else "cut-outs of different sizes, padded",
+        keypoints=tuple(replace(points, points=person) for person in points.points),
+        words=f"{kind} of one size" if same else f"{kind} of different sizes, padded",
     )
 
 
@@ -131,6 +135,12 @@ def _boxes(sequence: AnnotatedSequence) -> npt.NDArray[np.float64] | None:
     if "seq_bboxes" not in sequence:
         return None
     return np.trunc(sequence.frames("seq_bboxes", 2, 2, flat=True))
+
+
+def _clipped(boxes: npt.NDArray[np.float64], sequence: AnnotatedSequence) -> npt.NDArray[np.float64]:
+    """The boxes as far as they lie inside the whole frame, whose middle is the principal point."""
+    whole = 2 * sequence.frames("camera_intrinsics", 3, 3)[:, None, :2, 2]
+    return np.clip(boxes, 0, whole)
 
 
 def _size(image: Path) -> tuple[int, int]:
@@ -153,10 +163,10 @@ def _no_view(images: Sequence[Path], sizes: Ints, boxes: npt.NDArray[np.float64]
             "there is no seq_bboxes that would say what part of a frame they show"
         )
         return AnnotationError(what, where=images[odd], hint=hint)
-    odd = next(i for i in known if (np.abs(sizes[i] - (boxes[i, 1] - boxes[i, 0])) > SLACK).any())
+    odd = next(i for i in known if (boxes[i, 1] > sizes[i] + SLACK).any())
     what = (
-        f"is {_by(sizes[odd])} px: neither its box of seq_bboxes ({_by(boxes[odd, 1] - boxes[odd, 0])}), nor a whole "
-        f"frame that all images have and all boxes fit into (they reach {_by(boxes.max(axis=(0, 1)))})"
+        f"is {_by(sizes[odd])} px: neither its box of seq_bboxes ({_by(boxes[odd, 1] - boxes[odd, 0])}), nor large "
+        f"enough to hold it (it reaches {_by(boxes[odd, 1])})"
     )
     return AnnotationError(what, where=images[odd], hint=hint)
 
