@@ -1,4 +1,4 @@
-"""DynaCam folders that are broken in one way each: found at the right depth and named; what the release lacks is not."""
+"""DynaCam folders that are broken, each in one way: found at the right depth and named; what the release lacks, not."""
 
 from __future__ import annotations
 
