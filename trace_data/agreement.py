@@ -44,7 +44,7 @@ class Agreement:
     key: str
     """Of the sequence."""
     reprojection_px: Spread | None
-    """3D joints through the camera against 2D joints of the same name."""
+    """3D joints (those of the body, where none are annotated) through the camera against 2D joints of the same name."""
     body_mm: Spread | None
     """Joints of the posed body model against the annotated 3D joints."""
     bone_change: float | None
@@ -55,7 +55,7 @@ class Agreement:
 
 def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
     """Compare the annotations of a record that passed `check_record`."""
-    pixels = [_reprojection(person, record) for person in record.people]
+    pixels = [_reprojection(person, record, bodies) for person in record.people]
     metres = [_body(person, bodies) for person in record.people]
     bones = [change for person in record.people if (change := _bone_change(person)) is not None]
     return Agreement(
@@ -102,13 +102,16 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
     return [Finding(severity="error", key=key, what=what, hint=hint) for key, what, hint in found]
 
 
-def _reprojection(person: Person, record: SequenceRecord) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _reprojection(
+    person: Person, record: SequenceRecord, bodies: Bodies | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(T, 44) px errors with the joints as named and with left and right exchanged; NaN where either is missing."""
-    if person.keypoints2d is None or person.joints3d is None or not record.camera.known:
+    joints = _joints(person, bodies)
+    if person.keypoints2d is None or joints is None or not record.camera.known:
         nothing = np.full((len(record.frames), 1), np.nan)
         return nothing, nothing
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
-    points, joints = person.keypoints2d.to_44(), person.joints3d.to_44()
+    points = person.keypoints2d.to_44()
     pixels = project(intrinsics, transform(extrinsics, joints[..., :3]))
     pixels[joints[..., 3] == 0] = np.nan
     pixels[points[..., 2] == 0] = np.nan  # then both comparisons see the same joints
@@ -116,6 +119,16 @@ def _reprojection(person: Person, record: SequenceRecord) -> tuple[npt.NDArray[n
     mirrored = np.linalg.norm(pixels[:, list(FLIP_44)] - points[..., :2], axis=-1)
     mirrored[points[..., 2] == 0] = np.nan
     return direct, mirrored
+
+
+def _joints(person: Person, bodies: Bodies | None) -> npt.NDArray[np.float64] | None:
+    """(T, 44, 4) the annotated joints, or those of the posed body model where a dataset annotates none."""
+    if person.joints3d is not None:
+        return person.joints3d.to_44()
+    if bodies is None or person.body is None or not person.body.whole:
+        return None
+    joints, _ = bodies.place(person.body)
+    return np.concatenate([joints, np.broadcast_to(person.body_valid[:, None, None], (*joints.shape[:2], 1))], axis=2)
 
 
 def _body(person: Person, bodies: Bodies | None) -> npt.NDArray[np.float64]:
@@ -126,7 +139,7 @@ def _body(person: Person, bodies: Bodies | None) -> npt.NDArray[np.float64]:
     if person.joints3d is None or person.joints3d.layout != "SMPL_24":
         return np.full((len(person.present), 1), np.nan)
     joints = person.joints3d.to_44()
-    posed = bodies.model(body.gender).joints44(body.pose, body.betas, body.translation)
+    posed, _ = bodies.place(body)
     errors: npt.NDArray[np.float64] = np.linalg.norm(posed - joints[..., :3], axis=-1)
     errors[(joints[..., 3] == 0) | ~person.body_valid[:, None]] = np.nan
     return errors

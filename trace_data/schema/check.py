@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.schema.camera import Camera
-from trace_data.schema.frame import VideoFrame
+from trace_data.schema.frame import file_of
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
@@ -48,7 +48,7 @@ def check_record(record: SequenceRecord) -> list[Finding]:
         findings.append(_error("frame_ids", "not strictly increasing", "frames out of time order"))
     if not 1.0 <= record.fps <= 1000.0:
         findings.append(_error("fps", f"{record.fps}, expected 1 to 1000"))
-    files = dict.fromkeys(frame.video if isinstance(frame, VideoFrame) else frame for frame in record.frames)
+    files = dict.fromkeys(map(file_of, record.frames))
     missing = [file for file in files if not file.is_file()]
     if missing:
         findings.append(
@@ -59,7 +59,7 @@ def check_record(record: SequenceRecord) -> list[Finding]:
     findings += _camera(record.camera, frames)
     for person in record.people:
         findings += _person(person, record, frames)
-    return findings
+    return findings + [Finding(severity="warning", key="annotation", what=remark) for remark in record.remarks]
 
 
 def _error(key: str, what: str, hint: str = "") -> Finding:

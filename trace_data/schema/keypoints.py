@@ -29,6 +29,15 @@ COCO_18 = (
     "Nose", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip", "R_Knee",
     "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "R_Eye", "L_Eye", "R_Ear", "L_Ear",
 )  # fmt: skip
+COCO_17 = (
+    "Nose", "L_Eye", "R_Eye", "L_Ear", "R_Ear", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist",
+    "L_Hip", "R_Hip", "L_Knee", "R_Knee", "L_Ankle", "R_Ankle",
+)  # fmt: skip
+OPENPOSE_25 = (
+    "Nose", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "Pelvis", "R_Hip", "R_Knee",
+    "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "R_Eye", "L_Eye", "R_Ear", "L_Ear", "L_BigToe", "L_SmallToe", "L_Heel",
+    "R_BigToe", "R_SmallToe", "R_Heel",
+)  # fmt: skip
 PENN_13 = (
     "Head_top", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist", "L_Hip", "R_Hip", "L_Knee",
     "R_Knee", "L_Ankle", "R_Ankle",
@@ -41,7 +50,9 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "SMPL_24": SMPL_24,
     "ALL_44": ALL_44,
     "LSP_14": LSP_14,
+    "COCO_17": COCO_17,
     "COCO_18": COCO_18,
+    "OpenPose_25": OPENPOSE_25,
     "PENN_13": PENN_13,
     "PENN_13_SWAPPED": PENN_13_SWAPPED,
 }

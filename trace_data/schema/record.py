@@ -63,6 +63,8 @@ class SequenceRecord:
     """Whether world-frame motion may be supervised."""
     world_reason: str
     """Why world supervision holds or not, in words."""
+    remarks: tuple[str, ...] = ()
+    """What the adapter found strange: the sequence can be used, but somebody should know."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Release, layout, adapter version and defects applied; `synthetic` = "true" for the sample world."""
 

@@ -25,6 +25,8 @@ class Completed:
     """(T, 44, 4) metres of the world frame, confidence; None without a body model."""
     betas_neutral: npt.NDArray[np.float64] | None
     """(T, 10) coefficients of the neutral model; None without body models."""
+    translation: npt.NDArray[np.float64] | None = None
+    """(T, 3) the body's translation in terms of the file format; None without a body model."""
 
 
 NOTHING_ADDED = Completed(joints3d=None, betas_neutral=None)
@@ -91,7 +93,7 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
     if added.joints3d is not None:  # the release's own joints stay, the body model fills the others
         kp3d = np.where((kp3d[..., 3:] == 0) & person.body_valid[:, None, None], added.joints3d, kp3d)
     known = frozenset() if person.body is None else person.body.known
-    root, limbs, shape, translation = (
+    root, limbs, shape, stands = (
         person.body_valid if part in known else np.zeros(frames, bool)
         for part in ("root_rotation", "body_pose", "shape", "translation")
     )
@@ -102,6 +104,10 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
         return np.where(mask.reshape(*mask.shape, *(1,) * (kept.ndim - mask.ndim)), kept, 0.0)
 
     parameters = person.body
+    translation = added.translation
+    if translation is None and parameters is not None and parameters.origin == "model":
+        translation = parameters.translation
+    placed = stands if translation is not None else np.zeros(frames, bool)
     return {
         "people/person": np.full(frames, number),
         "people/gender": np.full(frames, GENDERS.index(person.gender)),
@@ -110,7 +116,7 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
         ),
         "people/betas": masked(None if parameters is None else parameters.betas, shape, 10),
         "people/betas_neutral": masked(added.betas_neutral, neutral, 10),
-        "people/translation": masked(None if parameters is None else parameters.translation, translation, 3),
+        "people/translation": masked(translation, placed, 3),
         "people/kp2d": kp2d,
         "people/kp3d": kp3d,
         "masks/pose2d": np.any(kp2d[..., 2] > 0, axis=1),
@@ -118,8 +124,8 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
         "masks/root_rotation": root,
         "masks/body_pose": limbs,
         "masks/shape": neutral,
-        "masks/translation": translation,
-        "masks/world": root & translation & world_valid,
+        "masks/translation": placed,
+        "masks/world": root & placed & world_valid,
     }
 
 
