@@ -161,11 +161,11 @@ def test_whole_datasets_behind_links_are_fine(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "what", "hint"),
     [
-        ("sequenceFiles", "sequencefiles", "no sequenceFiles in it, but sequencefiles (letter case matters)", "mv '"),
-        ("sequenceFiles", "sequence_files", "there is no sequenceFiles in it, but sequence_files", "mv '"),
-        ("imageFiles", "images", "there is no imageFiles in it, but images", "mv '"),
-        ("sequenceFiles/validation", "sequenceFiles/Validation", "no validation in it, but Validation (letter", "mv '"),
-        ("sequenceFiles/test", "../gone", "there is no test in it", "expected 3DPW/imageFiles"),
+        ("sequenceFiles", "sequence_files", "there is no sequenceFiles/<split>/<seq>.pkl in it", "unpack sequence"),
+        ("sequenceFiles", "sequence_files", "; is sequence_files one of them?", "unpack sequence"),
+        ("imageFiles", "images", "there is no imageFiles/ in it, but images", "mv '"),
+        ("sequenceFiles/validation", "sequenceFiles/valid", "there is no validation/ in it, but valid", "mv '"),
+        ("sequenceFiles/test", "../gone", "there is no test/ in it", "unpack sequenceFiles.zip"),
         (f"imageFiles/{NAME}", "imageFiles/Train_Walk_01", "imageFiles/Train_Walk_01 has no annotation", "was renamed"),
         (f"imageFiles/{NAME}", "imageFiles/train-walk-1", "imageFiles/train-walk-1 has no annotation", "was renamed"),
     ],
@@ -174,6 +174,15 @@ def test_other_names_are_named_with_the_right_one(folder: Path, old: str, new: s
     (folder / old).rename(folder / new)
     found = problems(folder, "layout")[0]
     assert what in found[0] and hint in found[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("sequenceFiles", "sequencefiles"), ("imageFiles", "ImageFiles"), ("sequenceFiles/test", "sequenceFiles/Test")],
+)
+def test_letter_case_of_the_release_s_folders_does_not_matter(folder: Path, old: str, new: str) -> None:
+    (folder / old).rename(folder / new)
+    assert problems(folder) == []
 
 
 @pytest.mark.parametrize("name", ["3DPW", "3dpw", "PW3D", "3dPw"])

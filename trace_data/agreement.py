@@ -186,14 +186,13 @@ def _some(frames: tuple[int, ...]) -> str:
 
 
 def _posed(person: Person, bodies: Bodies) -> Floats | None:
-    """(T, 44, 4) joints of the body, m world, confidence 0 where it may not be trusted; None without a body."""
+    """(T, 44, 4) joints of the body, m world, confidence 0 where it may not be trusted; None without a whole body."""
     body = person.body
-    if body is None or not person.body_valid.any():
+    if body is None or not body.whole or not person.body_valid.any():
         return None
-    model = bodies.model(body.gender)
-    joints = model.joints44(body.pose, body.betas, body.translation)
+    joints, translation = bodies.place(body)
     if person.joints3d is not None and person.joints3d.layout.startswith("H36M"):
-        regressed = model.joints_h36m17(body.pose, body.betas, body.translation)
+        regressed = bodies.model(body.gender).joints_h36m17(body.pose, body.betas, translation)
         joints[:, [ALL_44.index(name) for name in _H36M_17]] = regressed
     trusted = np.broadcast_to(person.body_valid[:, None, None], (len(joints), joints.shape[1], 1))
     return np.concatenate([joints, trusted], axis=2)
@@ -202,7 +201,7 @@ def _posed(person: Person, bodies: Bodies) -> Floats | None:
 def _reprojection(person: Person, posed: Floats | None, record: SequenceRecord) -> tuple[Floats, Floats]:
     """(T, 44) px errors with the joints as named and with left and right exchanged; NaN where either is missing."""
     joints = posed if person.joints3d is None else person.joints3d.to_44()
-    if person.keypoints2d is None or joints is None:
+    if person.keypoints2d is None or joints is None or not record.camera.known:
         nothing = np.full((len(record.frames), 1), np.nan)
         return nothing, nothing
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))

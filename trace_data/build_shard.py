@@ -12,7 +12,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.build_plan import ShardPlan
 from trace_data.build_size import frames_of
 from trace_data.completion import load_bodies
-from trace_data.errors import AnnotationError, OutputError, ShardError
+from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.thinning import thinned
@@ -91,7 +91,7 @@ def _write(work: Work, progress: Progress) -> ShardResult:
             counted = _Counted(progress)
             try:
                 warnings += _add(writer, ref, work, counted)
-            except AnnotationError as error:
+            except (AnnotationError, DatasetLayoutError) as error:
                 where = f"{error.where}: " if error.where else ""
                 bad.append(BadSequence(key=ref.key, reason=f"{where}{error.message}"))
                 progress.skip(frames_of(ref, work.plan.every) - counted.done)

@@ -7,10 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from trace_data.body_model import BodyModel, neutral_betas
+from trace_data.body_model import BodyModel, hip_midpoint, neutral_betas
 from trace_data.errors import AssetError
-from trace_data.schema.body import Gender
+from trace_data.schema.body import BodyParams, Gender
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.shards.index import sha256_of
 from trace_data.shards.rows import NOTHING_ADDED, Completed
@@ -45,23 +46,32 @@ class Bodies:
         """SHA-256 of each pack, so that shards can say what they were made with."""
         return {name: sha256_of(self.packs / name) for name in PACK_FILES.values()}
 
+    def place(self, body: BodyParams) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """44 world joints (T, 44, 3) and the translation (T, 3) that the file format means, whatever the origin."""
+        joints, translation = self.model(body.gender).joints44(body.pose, body.betas), body.translation
+        if body.origin == "hips":
+            translation = translation - hip_midpoint(joints)
+        return joints + translation[:, None], translation
+
     def complete(self, record: SequenceRecord) -> Mapping[str, Completed]:
-        """For each person with a body: 44 world joints and neutral betas."""
+        """For each person with a body: 44 world joints and neutral betas, as far as the body is known."""
         return {person.name: self._complete(person) for person in record.people}
 
     def _complete(self, person: Person) -> Completed:
         body = person.body
         if body is None or not person.body_valid.any():
             return NOTHING_ADDED
-        joints = self.model(body.gender).joints44(body.pose, body.betas, body.translation)
+        joints = translation = None
+        if body.whole:
+            posed, translation = self.place(body)
+            joints = np.concatenate([posed, np.ones((*posed.shape[:2], 1))], axis=2)
+        if "shape" not in body.known:
+            return Completed(joints3d=joints, betas_neutral=None, translation=translation)
         shapes, which = np.unique(body.betas, axis=0, return_inverse=True)
         neutral = shapes
         if body.gender != "neutral":
             neutral = neutral_betas(self.model(body.gender), self.model("neutral"), shapes)
-        return Completed(
-            joints3d=np.concatenate([joints, np.ones((*joints.shape[:2], 1))], axis=2),
-            betas_neutral=neutral[which.reshape(-1)],
-        )
+        return Completed(joints3d=joints, betas_neutral=neutral[which.reshape(-1)], translation=translation)
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -69,9 +70,15 @@ def load_npy(source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | Non
 
 
 def load_npz(
-    source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | None = None
+    source: Source,
+    *,
+    only: Collection[str] | None = None,
+    limit_bytes: int = LIMIT_BYTES,
+    where: str | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of a .npz file by name, object arrays included; `limit_bytes` bounds their unpacked sum.
+    """The arrays of a .npz file by name, object arrays included; `limit_bytes` bounds their unpacked sum.
+
+    `only`: names of the arrays that are read if they are there; the others are not even unpacked. All when None.
 
     Raises AssetError (UnsafePickleError) as `load_pickle` does.
     """
@@ -80,6 +87,8 @@ def load_npz(
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for member in archive.infolist():
+                if only is not None and member.filename.removesuffix(".npy") not in only:
+                    continue
                 if member.file_size > left:
                     raise Malformed(f"unpacks to more than {limit_bytes:,} bytes")
                 with archive.open(member) as file:

@@ -198,7 +198,7 @@ def _results(
             packs=manner.packs,
             defects=manner.defects,
             decode=manner.decode,
-            context=f"{context} {ref.frames}",
+            context=f"{context} {ref.layout} {ref.options} {ref.frames}",
             known=None if memory is None or manner.anew else memory.recall(key),
         )
         for key, ref in zip(keys, refs)

@@ -100,15 +100,16 @@ def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:
     image: Picture = np.ascontiguousarray(pixels[..., ::-1])
     intrinsics, extrinsics = (matrices[0] for matrices in record.camera.per_frame(1))
     for number, person in enumerate(record.people):
-        if bodies is not None and person.body is not None and person.body_valid[0]:
+        if bodies is not None and person.body is not None and person.body.whole and person.body_valid[0]:
             model = bodies.model(person.body.gender)
-            vertices = model.vertices(person.body.pose, person.body.betas, person.body.translation)[0]
+            _, translation = bodies.place(person.body)
+            vertices = model.vertices(person.body.pose, person.body.betas, translation)[0]
             colour = MESH[number % len(MESH)]
             seen = transform(extrinsics, vertices)
             draw_mesh(image, seen, model.faces, intrinsics, colour=colour, opacity=0.6)
     for person in record.people:
         joints = joints_to_show(person, bodies)
-        if joints is not None:
+        if joints is not None and record.camera.known:
             pixels_of_joints = project(intrinsics, transform(extrinsics, joints[0, :, :3]))
             draw_skeleton(image, np.concatenate([pixels_of_joints, joints[0, :, 3:]], axis=1))
         if person.keypoints2d is not None:

@@ -18,7 +18,7 @@ from trace_data.frames import decode, file_size, image_size, read_bytes
 from trace_data.progress import Progress
 from trace_data.refusals import MOUNT_AGAIN, in_words
 from trace_data.schema.check import Finding, check_record
-from trace_data.schema.frame import Frame, VideoFrame
+from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame, file_of
 from trace_data.schema.record import SequenceRecord
 from trace_data.verify_state import Remembered, stamp, stamp_of_all
 from trace_data.video import contents
@@ -26,6 +26,7 @@ from trace_data.workers import in_order
 
 AT_ONCE = 64
 """Images that one step looks at: a step costs more than the look at an image."""
+PADDED = "\0padded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +172,8 @@ class _Look:
     def __init__(self, record: SequenceRecord, task: Task) -> None:
         self.size = f"{record.camera.width}x{record.camera.height}"
         self.good: dict[str, int] = {}
-        """File, for a video with the number of its last frame, to its stamp; 0 while it is not known to be good."""
+        """File, for a video with the number of its last frame, for an image that fills only a part of its frame with
+        `PADDED`, to its stamp; 0 while it is not known to be good."""
         self._frames = record.frames
         self._expected = (record.camera.width, record.camera.height)
         self._decode = task.decode
@@ -184,31 +186,33 @@ class _Look:
             if video:
                 findings += self._video(list(frames), progress)
             else:
-                findings += self._images([str(frame) for frame in frames], progress)
+                names = [f"{file_of(frame)}{PADDED if isinstance(frame, PaddedFrame) else ''}" for frame in frames]
+                findings += self._images(names, progress)
         return findings
 
-    def _images(self, files: list[str], progress: Progress) -> Iterator[Finding]:
-        parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
+    def _images(self, names: list[str], progress: Progress) -> Iterator[Finding]:
+        parts = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
         for part, looked in zip(parts, in_order(self._part, parts)):
-            for file, (mark, found) in zip(part, looked):
-                self.good[file] = mark
+            for name, (mark, found) in zip(part, looked):
+                self.good[name] = mark
                 if found is not None:
                     yield found
             progress.advance(len(part))
             if all(found is not None and found.hint == MOUNT_AGAIN for _, found in looked):
                 return  # each further file would wait for the same answer
 
-    def _part(self, files: Sequence[str]) -> list[tuple[int, Finding | None]]:
+    def _part(self, names: Sequence[str]) -> list[tuple[int, Finding | None]]:
         """For each image its stamp, 0 when something is wrong, and what."""
-        return [self._image(file) for file in files]
+        return [self._image(name) for name in names]
 
-    def _image(self, file: str) -> tuple[int, Finding | None]:
+    def _image(self, name: str) -> tuple[int, Finding | None]:
+        file = name.removesuffix(PADDED)
         try:
-            mark = stamp(*_split(file, self.size, self._decode))
-            if self._before.get(file) == mark:
+            mark = stamp(*_split(name, self.size, self._decode))
+            if self._before.get(name) == mark:
                 return mark, None
             size = _decoded_size(Path(file)) if self._decode else file_size(Path(file))
-            self._compare(size, file)
+            self._compare(size, file, padded=file != name)
         except AnnotationError as error:
             return 0, finding("image", error)
         except OSError as error:
@@ -238,16 +242,18 @@ class _Look:
             what = f"the video {what}" if what == "is missing" else what
             yield Finding(severity="error", key="video", what=f"{what} ({last.video})", hint=hint)
 
-    def _compare(self, size: Sequence[int], where: str) -> None:
-        if tuple(size) != self._expected:
-            found, expected = ("x".join(map(str, pair)) for pair in (size, self._expected))
-            raise AnnotationError(f"{found} px, expected {expected}", where=where)
+    def _compare(self, size: Sequence[int], where: str, *, padded: bool = False) -> None:
+        (width, height), (most_width, most_height) = size, self._expected
+        if (width, height) == self._expected or (padded and width <= most_width and height <= most_height):
+            return
+        most = "at most " if padded else ""
+        raise AnnotationError(f"{width}x{height} px, expected {most}{most_width}x{most_height}", where=where)
 
 
 def _split(name: str, size: str, decode: bool) -> tuple[str, str]:
     """The file of an entry of `_Look.good`, and all that its being good depends on."""
-    file, _, last = name.partition("\0")
-    return file, f"{size} {last} {decode}"
+    file, _, kind = name.partition("\0")
+    return file, f"{size} {kind} {decode}"
 
 
 def _decoded_size(file: Path) -> tuple[int, int]:

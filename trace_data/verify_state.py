@@ -59,7 +59,7 @@ class Remembered:
     def good(self) -> dict[str, int]:
         """Each file to its stamp as it was when it was found good, 0 when it was not. Empty when this cannot be read.
 
-        Behind a video's name stand a zero byte and the number of its last frame.
+        Behind a file's name may stand a zero byte and how it is used.
         """
         try:
             names = zlib.decompress(base64.b64decode(self.files)).decode(errors="surrogateescape")

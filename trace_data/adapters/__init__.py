@@ -18,10 +18,14 @@ from trace_data.schema.record import SequenceRecord, Split
 
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
+    "dynacam": "trace_data.adapters.dynacam",
+    "penn-action": "trace_data.adapters.penn_action",
 }
 """Canonical name to module, sorted."""
 SPELLINGS = {
     "3dpw": ("pw3d", "threedpw"),
+    "dynacam": ("dc", "pdc"),
+    "penn-action": ("penn", "pennaction"),
 }
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""
 _registered: dict[str, Adapter] = {}

@@ -55,6 +55,8 @@ class SequenceRef:
     """Folder (or video) with its frames."""
     frames: int
     """Number of frames found on disk; the annotation may say otherwise, which `read` reports."""
+    options: tuple[str, ...] = ()
+    """Switches of the adapter that were set when it was found, as in `sides=swapped`: `read` goes by them."""
     reads: tuple[Path, ...] | None = None
     """All files that `read` opens besides the frames; None when the adapter does not say. When it does, a second
     verification reads none of them again as long as none has changed."""

@@ -5,6 +5,7 @@ A folder is read once in a process as long as its time of change stays; what is 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -90,7 +91,8 @@ def listing(folder: Path) -> Listing:
 def numbered(folder: Path, pattern: re.Pattern[str]) -> Numbers:
     """The numbers of the files whose whole name fits `pattern`, whose last group is the number; sorted.
 
-    None at all when there is no such folder. Raises DatasetLayoutError when it cannot be read.
+    None at all when there is no such folder, or a link in its place leads back to itself, which the listing of the
+    folder above says. Raises DatasetLayoutError when it cannot be read.
     """
     groups = numbered_groups(folder, pattern)
     if len(groups) == 1:
@@ -103,7 +105,7 @@ def numbered_groups(folder: Path, pattern: re.Pattern[str]) -> Mapping[str, Numb
     try:
         return _numbers.get(folder, pattern.pattern, lambda: _number(folder, pattern))
     except OSError as error:
-        if is_missing(error):
+        if is_missing(error) or error.errno == errno.ELOOP:
             return {}
         raise _refused(error, folder) from error
 
@@ -119,30 +121,42 @@ def is_folder(path: Path) -> bool:
 
 
 def entry(folder: Path, *names: str) -> Path | None:
-    """What lies in `folder` under the first of `names` that is there; letter case matters only between two that are.
+    """What a folder holds under one of the names, whatever its case; the first name, and the exact case, win.
 
-    Raises DatasetLayoutError when the folder cannot be read.
+    None when the folder is not there. Raises DatasetLayoutError when that cannot be told.
     """
-    found = listing(folder)
-    held = {*found.folders, *found.files}
     for name in names:
-        if name in held:
+        if _is_there(folder / name):
             return folder / name
-    lower = {name.lower(): name for name in sorted(held, reverse=True)}
-    return next((folder / lower[name.lower()] for name in names if name.lower() in lower), None)
+    if not is_folder(folder):
+        return None
+    found = listing(folder)
+    held = {name.lower(): name for name in sorted((*found.folders, *found.files), reverse=True)}
+    return next((folder / held[name.lower()] for name in names if name.lower() in held), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        if is_missing(error):
+            return False
+        raise _refused(error, path) from error
+    return True
 
 
 def lacking(folder: Path, name: str, *, hint: str) -> DatasetLayoutError:
-    """The error for a folder that should hold `name`; it names what looks like it under another name."""
+    """The error for a folder that should hold a folder `name`; it names what looks like it under another name."""
     found = listing(folder)
     if name in found.broken:
         return DatasetLayoutError(f"{name} is {found.broken[name]}", where=folder, hint=hint)
     near = near_name(name, (*found.folders, *found.files))
     if near is None:
-        return DatasetLayoutError(f"there is no {name} in it", where=folder, hint=hint)
-    why = " (letter case matters)" if near.lower() == name.lower() else ""
+        return DatasetLayoutError(f"there is no {name}/ in it", where=folder, hint=hint)
     return DatasetLayoutError(
-        f"there is no {name} in it, but {near}{why}", where=folder, hint=f"mv '{folder / near}' '{folder / name}'"
+        f"there is no {name}/ in it, but {near}",
+        where=folder,
+        hint=f"mv '{folder / near}' '{folder / name}'  if it is the same; else {hint}",
     )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trace_data.refusals import in_words, is_missing
 from trace_data.schema.camera import Camera
-from trace_data.schema.frame import VideoFrame
+from trace_data.schema.frame import file_of
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
@@ -60,12 +60,12 @@ def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]
     findings += _camera(record.camera, frames)
     for person in record.people:
         findings += _person(person, record, frames)
-    return findings
+    return findings + [Finding(severity="warning", key="annotation", what=remark) for remark in record.remarks]
 
 
 def _files(record: SequenceRecord) -> Iterator[Finding]:
     """Frames that are not there; a permission or a broken mount is said as such, once."""
-    files = dict.fromkeys(frame.video if isinstance(frame, VideoFrame) else frame for frame in record.frames)
+    files = dict.fromkeys(map(file_of, record.frames))
     missing = []
     for file in files:
         try:

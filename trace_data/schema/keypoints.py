@@ -29,8 +29,33 @@ COCO_18 = (
     "Nose", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip", "R_Knee",
     "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "R_Eye", "L_Eye", "R_Ear", "L_Ear",
 )  # fmt: skip
+COCO_17 = (
+    "Nose", "L_Eye", "R_Eye", "L_Ear", "R_Ear", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist",
+    "L_Hip", "R_Hip", "L_Knee", "R_Knee", "L_Ankle", "R_Ankle",
+)  # fmt: skip
+OPENPOSE_25 = (
+    "Nose", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "Pelvis", "R_Hip", "R_Knee",
+    "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "R_Eye", "L_Eye", "R_Ear", "L_Ear", "L_BigToe", "L_SmallToe", "L_Heel",
+    "R_BigToe", "R_SmallToe", "R_Heel",
+)  # fmt: skip
+PENN_13 = (
+    "Head_top", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist", "L_Hip", "R_Hip", "L_Knee",
+    "R_Knee", "L_Ankle", "R_Ankle",
+)  # fmt: skip
+"""Penn Action by its own list."""
+PENN_13_SWAPPED = ("Head_top", *(name for pair in zip(PENN_13[2::2], PENN_13[1::2]) for name in pair))
+"""Penn Action as the published training reads it: every pair the other way round."""
 
-LAYOUTS: dict[str, tuple[str, ...]] = {"SMPL_24": SMPL_24, "ALL_44": ALL_44, "LSP_14": LSP_14, "COCO_18": COCO_18}
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    "SMPL_24": SMPL_24,
+    "ALL_44": ALL_44,
+    "LSP_14": LSP_14,
+    "COCO_17": COCO_17,
+    "COCO_18": COCO_18,
+    "OpenPose_25": OPENPOSE_25,
+    "PENN_13": PENN_13,
+    "PENN_13_SWAPPED": PENN_13_SWAPPED,
+}
 """Every joint set a record may use. An adapter's own set is added here, by name."""
 
 FLIP_44 = tuple(
