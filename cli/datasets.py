@@ -56,6 +56,9 @@ STATE_FILE = "verify-datasets.jsonl"
 @click.option(
     "--picture", type=options.AnyPath(dir_okay=False), help="Draw the worst and some random frames into this image."
 )
+@click.option(
+    "--report", "page", type=options.AnyPath(dir_okay=False), help="Write all that was found to this HTML page."
+)
 @options.jobs
 @options.json
 @click.pass_context
@@ -70,6 +73,7 @@ def verify_datasets(
     every_case: bool,
     state: Path | None,
     picture: Path | None,
+    page: Path | None,
     as_json: bool,
     write_manifest: Path | None,
     fast: bool,
@@ -87,22 +91,20 @@ def verify_datasets(
     Examples:
       trace verify-datasets
       trace verify-datasets 3dpw --root /data/hmr --depth layout
-      trace verify-datasets 3dpw --depth geometry --packs packs --picture worst.jpg
+      trace verify-datasets 3dpw --depth geometry --packs packs --report 3dpw.html
       trace verify-datasets --adapter my_package.my_dataset --list
       trace verify-datasets 3dpw --depth layout --write-manifest 3dpw.jsonl
       trace verify-datasets 3dpw --depth layout --against 3dpw.jsonl
     """
+    from trace_data.problems import EXAMPLES
     from trace_data.verify import verify_datasets as verify
 
     from . import render
 
     if fast and write_manifest is None:
         raise click.UsageError("--fast belongs to --write-manifest; --against hashes as its manifest was made")
-    chosen, folder, examples = (
-        options.datasets(names, adapters),
-        options.folder("root", root),
-        None if every_case else 5,
-    )
+    chosen, folder = options.datasets(names, adapters), options.folder("root", root)
+    examples = None if every_case else EXAMPLES
     packs = options.packs_if_any(packs)
     with render.Display() as progress:
         report = verify(
@@ -120,6 +122,10 @@ def verify_datasets(
         written = _write(chosen, folder, write_manifest, fast, work) if write_manifest else None
         compared = _compare(chosen, folder, against, examples, work) if against else None
     drawn = _draw(report, picture, packs, manner["defects"]) if picture else None
+    if page is not None:
+        from trace_data.verify_page import write_page
+
+        write_page(report, page, packs=packs, defects=manner["defects"])
     if as_json:
         extra = {"manifest": written, "differences": compared, "picture": drawn}
         render.json_object({**report.to_json(), **{name: value for name, value in extra.items() if value is not None}})

@@ -159,6 +159,10 @@ def _show(report: BuildReport) -> None:
     )
     speed = f", {facts['frames_per_second']:,.0f} frames/s" if report.built else ""
     render.line(f"  built {report.built}, kept {report.kept}{speed} → {facts['folder']}")
+    if facts["with_known_defects"]:
+        count = facts["with_known_defects"]
+        of = f"{count:,} sequence{'s' * (count != 1)}"
+        render.line(f"  known defects taken out of {of} (--no-defects leaves them in)")
     if report.part is not None:
         render.line(f"  part {report.part}: when all are there, the same command with --finish writes the index")
     if report.bad:

@@ -107,6 +107,7 @@ def test_a_build_may_leave_known_defects_in(root: Path, tmp_path: Path, capsys: 
     command = ["build-shards", "3dpw", "--split", "train", "--jobs", "1", "--out"]
     assert run([*command, str(tmp_path / "without")]) == 0
     assert run([*command, str(tmp_path / "with"), "--no-defects"]) == 0
+    assert capsys.readouterr().out.count("known defects taken out of 1 sequence (") == 1
     said = [load_index(tmp_path / name).datasets["3dpw"]["defects"] for name in ("without", "with")]
     assert said == [("passers-by are not annotated (8 frames: everyone)",), ()]
     assert [load_index(tmp_path / name).settings["defects"] for name in ("without", "with")] == [True, False]
@@ -128,6 +129,17 @@ def test_the_picture_shows_the_worst_frame_and_some_at_random(root: Path, tmp_pa
     assert image is not None and image.shape[1] > 4 * 300 and image.std() > 20
     assert verify("--picture", str(picture), depth="geometry") == 3
     assert picture.read_bytes() == first and f"8 frames → {picture}" in capsys.readouterr().out
+
+
+def test_the_page_holds_everything_and_needs_nothing(root: Path, tmp_path: Path, capsys: Output) -> None:
+    with_a_known_defect(root)
+    (root / "3DPW" / "imageFiles" / "train_walk_00").rename(root / "3DPW" / "imageFiles" / "<b>&")
+    page = tmp_path / "new" / "report.html"
+    assert verify("--report", str(page), depth="geometry") == 3
+    text = page.read_text()
+    assert "imageFiles/&lt;b&gt;&amp;" in text and "<b>&" not in text
+    assert "Not ready: 3dpw" in text and "passers-by are not annotated" in text and "3dpw/val/val_walk_00" in text
+    assert text.count("data:image/jpeg;base64,") == 1 and "http" not in text.replace("https://virtualhumans", "")
 
 
 def test_the_picture_holds_the_frame_itself_and_what_is_drawn(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,7 @@ class BuildReport:
             "seconds": round(self.seconds, 2),
             "frames_per_second": round(self.frames / self.seconds, 1) if self.seconds else 0.0,
             "bad": [dataclasses.asdict(bad) for bad in self.bad],
+            "with_known_defects": sum(bool(entry.provenance.get("defects")) for entry in self.index.sequences),
             "enlarged_crops": dict(self.index.enlarged_crops),
             "warnings": list(self.warnings),
         }

@@ -31,17 +31,13 @@ WIDTH = 320
 
 
 def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> int:
-    """Write the contact sheet as JPEG or PNG, by the name of `file`. Returns the number of frames on it.
+    """Write what `make_sheet` gives as JPEG or PNG, by the name of `file`. Returns the number of frames on it.
 
-    It is 0, and nothing is written, when none can be shown.
-
-    The same report gives the same frames. `packs`: prepared body models, for the meshes. Raises OutputError.
+    It is 0, and nothing is written, when none can be shown. Raises OutputError.
     """
-    bodies = None if packs is None else load_bodies(packs)
-    tiles = [tile for dataset in report.datasets for tile in _tiles(report, dataset.name, bodies, defects)]
-    if not tiles:
+    sheet, count = make_sheet(report, packs=packs, defects=defects)
+    if sheet is None:
         return 0
-    sheet = contact_sheet(tiles, columns=WORST, tile_width=WIDTH)
     suffix = file.suffix.lower() if file.suffix.lower() in (".jpg", ".jpeg", ".png") else ".jpg"
     encoded = cv2.imencode(suffix, sheet[..., ::-1])[1].tobytes()
     try:
@@ -49,7 +45,17 @@ def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, d
         file.write_bytes(encoded)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
-    return len(tiles)
+    return count
+
+
+def make_sheet(report: VerifyReport, *, packs: Path | None = None, defects: bool = True) -> tuple[Picture | None, int]:
+    """The contact sheet, None when no frame can be shown, and the number of frames on it.
+
+    The same report gives the same frames. `packs`: prepared body models, for the meshes.
+    """
+    bodies = None if packs is None else load_bodies(packs)
+    tiles = [tile for dataset in report.datasets for tile in _tiles(report, dataset.name, bodies, defects)]
+    return (contact_sheet(tiles, columns=WORST, tile_width=WIDTH) if tiles else None), len(tiles)
 
 
 def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool) -> Iterator[tuple[str, Picture]]:
