@@ -7,10 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from trace_data.body_model import BodyModel, neutral_betas
 from trace_data.errors import AssetError
 from trace_data.schema.body import Gender
+from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.shards.index import sha256_of
 from trace_data.shards.rows import NOTHING_ADDED, Completed
@@ -54,14 +56,32 @@ class Bodies:
         if body is None or not person.body_valid.any():
             return NOTHING_ADDED
         joints = self.model(body.gender).joints44(body.pose, body.betas, body.translation)
+        translation = body.translation
+        if translation is None:
+            translation = _place(joints, person.joints3d)
+            joints = joints if translation is None else joints + translation[:, None]
         shapes, which = np.unique(body.betas, axis=0, return_inverse=True)
         neutral = shapes
         if body.gender != "neutral":
             neutral = neutral_betas(self.model(body.gender), self.model("neutral"), shapes)
         return Completed(
-            joints3d=np.concatenate([joints, np.ones((*joints.shape[:2], 1))], axis=2),
+            joints3d=None if translation is None else np.concatenate([joints, np.ones((*joints.shape[:2], 1))], axis=2),
             betas_neutral=neutral[which.reshape(-1)],
+            translation=translation,
         )
+
+
+def _place(joints: npt.NDArray[np.float64], annotated: Keypoints | None) -> npt.NDArray[np.float64] | None:
+    """(T, 3) by how much joints (T, 44, 3) of a body at the origin must be moved to meet its annotated ones.
+
+    Only joints that were computed from the body itself tell: all 44 of them. None without them.
+    """
+    if annotated is None or annotated.layout != "ALL_44":
+        return None
+    known = annotated.points[..., 3:] > 0
+    apart = np.where(known, annotated.points[..., :3] - joints, 0.0)
+    moved: npt.NDArray[np.float64] = apart.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return moved
 
 
 @lru_cache(maxsize=1)

@@ -13,10 +13,12 @@ from trace_data.schema.record import SequenceRecord
 
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
+    "h36m": "trace_data.adapters.human36m",
 }
 """Canonical name to module, sorted."""
 SPELLINGS = {
     "3dpw": ("pw3d", "threedpw"),
+    "h36m": ("human36m", "human3.6m", "h3.6m"),
 }
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""
 

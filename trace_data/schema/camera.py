@@ -1,4 +1,4 @@
-"""One pinhole camera over the frames of a sequence."""
+"""One camera over the frames of a sequence: a pinhole, and what its lens does to it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class Camera:
     """(1 or T, 4, 4) rigid, metres; None when the release has none (then world = camera)."""
     moving: bool
     """Whether the camera moves within the sequence."""
+    distortion: npt.NDArray[np.float64] | None = None
+    """(5,) to (12,) coefficients of the lens in OpenCV's order: k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4; None
+    for a pinhole. Used where 2D and 3D are compared; shards and training keep the pinhole part."""
 
     def per_frame(self, frames: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Intrinsics (T,3,3) and camera_from_world (T,4,4), repeated over the frames where they are constant."""

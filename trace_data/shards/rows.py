@@ -25,6 +25,8 @@ class Completed:
     """(T, 44, 4) metres of the world frame, confidence; None without a body model."""
     betas_neutral: npt.NDArray[np.float64] | None
     """(T, 10) coefficients of the neutral model; None without body models."""
+    translation: npt.NDArray[np.float64] | None = None
+    """(T, 3) metres, that of the annotation or, where it has none, the one found; None where none was found."""
 
 
 NOTHING_ADDED = Completed(joints3d=None, betas_neutral=None)
@@ -90,19 +92,21 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
         kp3d = np.where((kp3d[..., 3:] == 0) & person.body_valid[:, None, None], added.joints3d, kp3d)
     body = person.body_valid if person.body is not None else np.zeros(frames, bool)
     neutral = body if added.betas_neutral is not None else np.zeros(frames, bool)
+    parameters = person.body
+    translation = added.translation if parameters is None or parameters.translation is None else parameters.translation
+    placed = body if translation is not None else np.zeros(frames, bool)
 
     def masked(values: npt.NDArray[np.float64] | None, mask: npt.NDArray[np.bool_], *shape: int) -> npt.NDArray[Any]:
         kept = np.zeros((frames, *shape)) if values is None else values
         return np.where(mask.reshape(-1, *(1,) * len(shape)), kept, 0.0)
 
-    parameters = person.body
     return {
         "people/person": np.full(frames, number),
         "people/gender": np.full(frames, GENDERS.index(person.gender)),
         "people/pose": masked(None if parameters is None else parameters.pose, body, 24, 3),
         "people/betas": masked(None if parameters is None else parameters.betas, body, 10),
         "people/betas_neutral": masked(added.betas_neutral, neutral, 10),
-        "people/translation": masked(None if parameters is None else parameters.translation, body, 3),
+        "people/translation": masked(translation, placed, 3),
         "people/kp2d": kp2d,
         "people/kp3d": kp3d,
         "masks/pose2d": np.any(kp2d[..., 2] > 0, axis=1),
@@ -110,8 +114,8 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
         "masks/root_rotation": body,
         "masks/body_pose": body,
         "masks/shape": neutral,
-        "masks/translation": body,
-        "masks/world": body if world_valid else np.zeros(frames, bool),
+        "masks/translation": placed,
+        "masks/world": placed if world_valid else np.zeros(frames, bool),
     }
 
 
@@ -122,7 +126,8 @@ def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) ->
     in 2D, else projected from 3D (fact sheet joints.md, section 4).
     """
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
-    projected = project(intrinsics, transform(extrinsics, block["people/kp3d"][..., :3]))
+    in_camera = transform(extrinsics, block["people/kp3d"][..., :3])
+    projected = project(intrinsics, in_camera, record.camera.distortion)
     annotated = block["masks/pose2d"][:, None]
     points = np.where(annotated[..., None], block["people/kp2d"][..., :2], projected)
     known = np.where(annotated, block["people/kp2d"][..., 2] > 0, block["people/kp3d"][..., 3] > 0)
