@@ -64,7 +64,8 @@ class Agreement:
     bone_change: float | None
     """Largest relative change of a bone's length."""
     swapped: tuple[str, ...]
-    """People whose 2D joints fit their 3D joints much better with left and right exchanged."""
+    """People whose 2D joints fit their 3D joints much better with left and right exchanged, or whose hips and shoulders
+    disagree about where left is."""
 
 
 def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
@@ -80,7 +81,7 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
         swapped=tuple(
             person.name
             for person, (direct, mirrored) in zip(record.people, pixels)
-            if np.isfinite(direct).any() and np.nanmedian(mirrored) < 0.5 * np.nanmedian(direct)
+            if (np.isfinite(direct).any() and np.nanmedian(mirrored) < 0.5 * np.nanmedian(direct)) or _twisted(person)
         ),
     )
 
@@ -91,7 +92,7 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
     limit = EXACT_PX if synthetic else DETECTED_SHARE * max(record.camera.width, record.camera.height)
     found = []
     if agreement.swapped:
-        found.append(("keypoints2d", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
+        found.append(("joints", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
     elif agreement.reprojection_px is not None and agreement.reprojection_px.median > limit:
         spread = agreement.reprojection_px
         found.append(
@@ -132,6 +133,16 @@ def _reprojection(person: Person, record: SequenceRecord) -> tuple[npt.NDArray[n
     mirrored = np.linalg.norm(pixels[:, list(FLIP_44)] - points[..., :2], axis=-1)
     mirrored[points[..., 2] == 0] = np.nan
     return direct, mirrored
+
+
+def _twisted(person: Person) -> bool:
+    """Whether hips and shoulders point to opposite sides in most frames: one of them has left and right exchanged."""
+    if person.joints3d is None:
+        return False
+    ends = person.joints3d.to_44()[:, [ALL_44.index(f"{side}_{name}") for name in ("Hip", "Shoulder") for side in "LR"]]
+    known = (ends[..., 3] > 0).all(axis=1)
+    hips, shoulders = ends[known, 0, :3] - ends[known, 1, :3], ends[known, 2, :3] - ends[known, 3, :3]
+    return bool(known.any() and ((hips * shoulders).sum(axis=1) < 0).mean() > 0.5)
 
 
 def _body(person: Person, bodies: Bodies | None) -> npt.NDArray[np.float64]:

@@ -124,6 +124,7 @@ def write_cdf(file: Path, points: Array) -> None:
             "Num_Elements": 1,
             "Rec_Vary": True,
             "Dim_Sizes": list(flat.shape[1:]),
+            "Compress": 0,  # compressed data would carry the time of day
         },
         var_data=flat,
     )

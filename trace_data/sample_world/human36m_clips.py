@@ -59,7 +59,8 @@ class Clip:
 
     def joints(self) -> Array:
         """(T, 44, 3) the joints of fact sheet joints.md, z-up world, metres."""
-        return all_joints(self.performance)[0] @ TURN.T
+        joints: Array = all_joints(self.performance)[0] @ TURN.T
+        return joints
 
     def extrinsics(self) -> tuple[Array, Array]:
         """Rotation (3, 3) from the z-up world to the camera, and where the camera stands in that world."""
@@ -76,9 +77,10 @@ class Clip:
     def pixels(self, points: Array) -> Array:
         """(..., 2) where the lens shows world points (..., 3)."""
         seen = self.in_camera(points)
-        bent = _bend(seen[..., :2] / seen[..., 2:], self.lens)
         intrinsics = self.scene.camera.intrinsics
-        return np.stack([intrinsics[i, i] * bent[..., i] + intrinsics[i, 2] for i in (0, 1)], axis=-1)
+        bent = _bend(seen[..., :2] / seen[..., 2:], self.lens)
+        pixels: Array = bent * np.diag(intrinsics)[:2] + intrinsics[:2, 2]
+        return pixels
 
     def body(self) -> tuple[Array, Array, Array]:
         """Pose (T, 72), shape (10,) and translation (T, 3) of the SMPL format, z-up world."""

@@ -31,6 +31,7 @@ from trace_data.adapters.human36m.places import (
     provenance,
 )
 from trace_data.adapters.human36m.subject_files import body_over, subject_file
+from trace_data.defects import lost
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
 from trace_data.schema.camera import Camera
@@ -90,14 +91,10 @@ def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
             for video, annotation in videos.items()
             if annotation is None
         ]
-        seen = {_clip(video)[0].lower() for video in videos}
-        poses = _poses(folder, subject, "D3_Positions") | _poses(folder, subject, "D3_Positions_mono")
-        actions = {name.removesuffix(".cdf").split(".")[0] for name in poses if not name.startswith("_")}
         findings += [
-            Finding(
-                severity="error", key=f"S{subject}/{action}", what="3D joints without a video", hint="get the videos"
-            )
-            for action in sorted(actions - seen)
+            Finding(severity="error", key=f"S{subject}/{name}", what="joints without a video", hint=_VIDEOS)
+            for name in _unseen(folder, subject, list(videos))
+            if lost(SPEC.name, f"S{subject}_{name}") is None
         ]
     return findings
 
@@ -233,6 +230,15 @@ def _poses(folder: Path, subject: int, kind: str) -> dict[str, Path]:
     """Files of one kind of positions, by name in lower case."""
     place = below(folder, f"S{subject}", "MyPoseFeatures", kind) or below(folder, f"S{subject}", f"Poses_{kind}")
     return {} if place is None else entries(place)
+
+
+def _unseen(folder: Path, subject: int, videos: list[Path]) -> list[str]:
+    """Clips, or actions where no camera is named, that have joints but no video."""
+    kinds = ("D2_Positions", "D3_Positions", "D3_Positions_mono")
+    files = [file for kind in kinds for file in _poses(folder, subject, kind).values()]
+    seen = {video.stem.lower() for video in videos} | {_clip(video)[0].lower() for video in videos}
+    names = {file.stem for file in files if file.suffix.lower() == ".cdf" and not file.name.startswith("_")}
+    return sorted(name for name in names if name.lower() not in seen)
 
 
 def _length(video: Path) -> int:
