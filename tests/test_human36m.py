@@ -15,8 +15,11 @@ from trace_data.adapters.human36m import find, inspect, read
 from trace_data.adapters.human36m.calibration import read_metadata
 from trace_data.body_model import BodyModel
 from trace_data.completion import load_bodies
+from trace_data.errors import ConfigError
 from trace_data.geometry import matrix_from_axis_angle, transform
-from trace_data.sample_world.human36m import Layout
+from trace_data.sample_world.human36m import Layout, write_human36m
+from trace_data.sample_world.human36m_clips import draw_clips
+from trace_data.sample_world.people import Role
 from trace_data.schema.check import check_record
 from trace_data.schema.keypoints import ALL_44, H36M_17_RIGHT_FIRST, H36M_32
 from trace_data.schema.record import SequenceRecord
@@ -385,3 +388,18 @@ def test_two_layouts_in_one_folder_are_said(worlds: dict[str, Path], tmp_path: P
     (folder / "SYNTHETIC.txt").unlink()
     assert {f.key: f.what for f in inspect(tmp_path)}["S5"] == "0 clips, the whole release has 120"
     assert read(find(tmp_path, "train")[0]).provenance["release"] == "Human3.6M"
+
+
+def test_a_seed_decides_every_byte_and_whole_videos_stay(worlds: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "h36m"
+    write_human36m(folder, tiny.SEED, tiny.ROLES, tiny.FRAMES, tiny.HEIGHT)
+    files = {file.relative_to(folder): file.read_bytes() for file in sorted(folder.rglob("*.*"))}
+    assert {file: (worlds[OFFICIAL] / file).read_bytes() for file in files} == files
+    video = folder / "S1/Videos/Discussion.54138969.mp4"
+    changed = video.stat().st_mtime_ns
+    (folder / "S1/Videos/Discussion.55011271.mp4").unlink()
+    write_human36m(folder, tiny.SEED, tiny.ROLES, tiny.FRAMES, tiny.HEIGHT)
+    assert {file.relative_to(folder): file.read_bytes() for file in sorted(folder.rglob("*.*"))} == files
+    assert video.stat().st_mtime_ns == changed
+    with pytest.raises(ConfigError, match="23 clips of subject 9, there are names for 22"):
+        list(draw_clips(0, [(index, Role("validation", (60,))) for index in range(23)], 2, 64, 50.0, ()))

@@ -78,7 +78,7 @@ class Clip:
         """(..., 2) where the lens shows world points (..., 3)."""
         seen = self.in_camera(points)
         intrinsics = self.scene.camera.intrinsics
-        bent = _bend(seen[..., :2] / seen[..., 2:], self.lens)
+        bent = bend(seen[..., :2] / seen[..., 2:], self.lens)
         pixels: Array = bent * np.diag(intrinsics)[:2] + intrinsics[:2, 2]
         return pixels
 
@@ -98,7 +98,7 @@ class Clip:
         wanted = np.stack([(x - intrinsics[0, 2]) / intrinsics[0, 0], (y - intrinsics[1, 2]) / intrinsics[1, 1]], -1)
         plane = wanted
         for _ in range(12):  # a fixed point: what is bent to the place of a pixel
-            plane = plane + wanted - _bend(plane, self.lens)
+            plane = plane + wanted - bend(plane, self.lens)
         source_x, source_y = ((plane[..., i] * intrinsics[i, i] + intrinsics[i, 2]).astype(np.float32) for i in (0, 1))
         for image, _ in render_scene(self.scene):
             yield np.asarray(
@@ -167,7 +167,7 @@ def clip_title(subject: int, action: int, subaction: int) -> str:
     return TITLES[action] + (" 1" if (subaction + subject) % 2 else "")
 
 
-def _bend(plane: Array, lens: tuple[float, ...]) -> Array:
+def bend(plane: Array, lens: tuple[float, ...]) -> Array:
     """Points (..., 2) of the plane at depth 1 through a lens, by the formula of the release's code."""
     if not lens:
         return plane
