@@ -23,6 +23,7 @@ from trace_data.sample_world.people import Role
 from trace_data.schema.check import check_record
 from trace_data.schema.keypoints import ALL_44, H36M_17_RIGHT_FIRST, H36M_32
 from trace_data.schema.record import SequenceRecord
+from trace_data.schema.thinning import thinned
 from trace_data.shards.rows import rows_of
 from trace_data.verify import verify_datasets
 from trace_data.video import contents
@@ -274,6 +275,16 @@ def test_packed_files_with_calibration_stand_in_the_world(worlds: dict[str, Path
     np.testing.assert_allclose(joints_by_name(record)[..., :3], clip.joints(), atol=EXACT)
     found = load_bodies(packs).complete(record)["S1"].translation
     np.testing.assert_allclose(found, clip.body()[2], atol=5e-3)  # hands are at rest in packed files
+
+
+def test_a_body_whose_place_is_not_known_is_thinned_and_needs_body_models(worlds: dict[str, Path]) -> None:
+    record = thinned(record_of(worlds[PACKED]), 3)
+    body = record.people[0].body
+    assert record.frame_ids.tolist() == [0, 3] and body is not None
+    assert body.translation is None and body.pose.shape == (2, 24, 3)
+    rows = rows_of(record, {}).people
+    assert rows["masks/body_pose"].all() and rows["masks/center"].all()
+    assert not any(rows[f"masks/{name}"].any() for name in ("translation", "world", "shape"))
 
 
 def test_packed_joints_may_be_relative_to_the_hips(worlds: dict[str, Path], tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ OFFICIAL: dict[str, tuple[Depth, Change, str]] = {
     "a frame more than the video": (
         "content",
         lambda f: [tiny.change_cdf(file, lambda p: p[[0, 0, 1, 2, 3]]) for file in (f / "S1").rglob("*.cdf")],
-        "the video has 4 frames, 5 are annotated",
+        "the video ends after 4 frames, frame 4 is asked for",
     ),
     "metres for millimetres": (
         "geometry",
