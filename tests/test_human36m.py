@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cdflib
+import cdflib.cdfwrite
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import tiny_human36m as tiny
 from trace_data.adapters import canonical_name, load_adapter, read_record
 from trace_data.adapters.human36m import find, inspect, read
 from trace_data.adapters.human36m.calibration import read_metadata
+from trace_data.adapters.human36m.official import positions
 from trace_data.body_model import BodyModel
 from trace_data.completion import load_bodies
 from trace_data.errors import ConfigError
@@ -201,6 +204,16 @@ def test_without_calibration_the_camera_is_found_from_the_joints(tmp_path: Path)
     report = verify_datasets(["h36m"], tmp_path, depth="geometry")
     assert report.ok and (report.largest_reprojection_px or 1) < 0.01
     assert any("metadata.xml" in example for p in report.datasets[0].problems for example in p.examples)
+
+
+@pytest.mark.parametrize("compressed", ["variable", "file"])
+def test_compressed_cdf_files_are_read(tmp_path: Path, compressed: str) -> None:
+    points = np.random.default_rng(0).normal(0, 1000, (1, 7, 96)).astype(np.float32)
+    file = cdflib.cdfwrite.CDF(tmp_path / "a.cdf", cdf_spec={"Compressed": 6 if compressed == "file" else 0})
+    spec = {"Variable": "Pose", "Data_Type": 44, "Num_Elements": 1, "Rec_Vary": True, "Dim_Sizes": [7, 96]}
+    file.write_var(spec | {"Compress": 6 if compressed == "variable" else 0}, var_data=points)
+    file.close()
+    np.testing.assert_array_equal(positions(tmp_path / "a.cdf", 3), points.reshape(7, 32, 3))
 
 
 def test_official_joints_may_be_of_the_camera_and_points_missing(worlds: dict[str, Path], tmp_path: Path) -> None:

@@ -25,6 +25,14 @@ BODIES = "annotations/Human36M_subject1_SMPL_NeuralAnnot.json"
 NPZ = "annots_smplkps.npz"
 SIDES = [0, 6, 7, 8, 9, 10, 1, 2, 3, 4, 5, *range(11, 17), 25, 26, 27, 20, 21, 22, 23, 24, 17, 18, 19, 28, 29, 30, 31]
 """The 32 joints with left and right exchanged."""
+BOMB = (
+    "<!DOCTYPE m [<!ENTITY a0 '"
+    + "1 " * 500
+    + "'>"
+    + "".join(f"<!ENTITY a{n} '{f'&a{n - 1};' * 30}'>" for n in range(1, 6))
+    + "]><m><w0>[&a5;]</w0></m>"
+)
+"""XML of 2 kB that would be 24 GB."""
 Change = Callable[[Path], object]
 
 
@@ -214,6 +222,11 @@ OFFICIAL: dict[str, tuple[Depth, Change, str]] = {
         "layout",
         lambda f: (f / "metadata.xml").write_text("<metadata><w0>[1 2 3]</w0></metadata>"),
         r"w0 has shape \(3,\), expected 300",
+    ),
+    "a calibration that swells": (
+        "layout",
+        lambda f: (f / "metadata.xml").write_text(BOMB),
+        "is no readable XML",
     ),
     "words in a calibration": (
         "layout",

@@ -159,7 +159,7 @@ def _image_ids(folder: Path) -> dict[int, str]:
         raise AnnotationError(f"the folder of images cannot be read: {error.strerror}", where=folder) from error
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4)
 def _read_ids(folder: str, changed: int) -> dict[int, str]:
     clip = Path(folder).name.lower()
     names = sorted(entry.name for entry in Path(folder).iterdir())
