@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.agreement import Agreement
 from trace_data.build_folder import versions
 from trace_data.completion import load_bodies
-from trace_data.defects import Applied
+from trace_data.defects import Applied, known_defects
 from trace_data.errors import ConfigError, TraceError
 from trace_data.problems import EXAMPLES, Problem, grouped
 from trace_data.progress import SILENT, Progress
@@ -189,7 +190,7 @@ def _results(
     """What is found in each sequence, in order; remembered as soon as it is known."""
     frames = sum(ref.frames for ref in refs)
     progress.begin(f"verify {name}", frames, "frames")
-    context = manner.context(adapter_identity(name))
+    context = manner.context(f"{adapter_identity(name)} {sha256(repr(known_defects(name)).encode()).hexdigest()}")
     keys = [f"{ref.key} {ref.images}" for ref in refs]
     tasks = [
         Task(

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from trace_data.adapters import find_sequences, load_adapter, read_record
-from trace_data.agreement import Agreement, joints_to_show
+from trace_data.agreement import Agreement
+from trace_data.comparisons import joints_to_show
 from trace_data.completion import Bodies, load_bodies
 from trace_data.drawing import MESH, Picture, contact_sheet, draw_mesh, draw_skeleton
 from trace_data.errors import OutputError, TraceError
@@ -106,17 +107,17 @@ def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:
     image: Picture = np.ascontiguousarray(pixels[..., ::-1])
     intrinsics, extrinsics = (matrices[0] for matrices in record.camera.per_frame(1))
     for number, person in enumerate(record.people):
-        if bodies is not None and person.body is not None and person.body.whole and person.body_valid[0]:
+        placed = None if bodies is None or person.body is None else bodies.place(person.body, person.joints3d)
+        if bodies is not None and person.body is not None and placed is not None and person.body_valid[0]:
             model = bodies.model(person.body.gender)
-            _, translation = bodies.place(person.body)
-            vertices = model.vertices(person.body.pose, person.body.betas, translation)[0]
+            vertices = model.vertices(person.body.pose, person.body.betas, placed[1])[0]
             colour = MESH[number % len(MESH)]
             seen = transform(extrinsics, vertices)
             draw_mesh(image, seen, model.faces, intrinsics, colour=colour, opacity=0.6)
     for person in record.people:
         joints = joints_to_show(person, bodies)
         if joints is not None and record.camera.known:
-            pixels_of_joints = project(intrinsics, transform(extrinsics, joints[0, :, :3]))
+            pixels_of_joints = project(intrinsics, transform(extrinsics, joints[0, :, :3]), record.camera.distortion)
             draw_skeleton(image, np.concatenate([pixels_of_joints, joints[0, :, 3:]], axis=1))
         if person.keypoints2d is not None:
             draw_skeleton(image, person.keypoints2d.to_44()[0], annotated=True)

@@ -19,12 +19,14 @@ from trace_data.schema.record import SequenceRecord, Split
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
     "dynacam": "trace_data.adapters.dynacam",
+    "h36m": "trace_data.adapters.human36m",
     "penn-action": "trace_data.adapters.penn_action",
 }
 """Canonical name to module, sorted."""
 SPELLINGS = {
     "3dpw": ("pw3d", "threedpw"),
     "dynacam": ("dc", "pdc"),
+    "h36m": ("human36m", "human3.6m", "h3.6m"),
     "penn-action": ("penn", "pennaction"),
 }
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""

@@ -24,8 +24,9 @@ class BodyParams:
     """(T, 24, 3) axis-angle, radians; joint 0 is the root orientation in the world."""
     betas: npt.NDArray[np.float64]
     """(T, 10) shape coefficients of the model of `gender`."""
-    translation: npt.NDArray[np.float64]
-    """(T, 3) metres, added to the posed vertices (so the pelvis joint stands at J0 + translation)."""
+    translation: npt.NDArray[np.float64] | None
+    """(T, 3) metres, added to the posed vertices (so the pelvis joint stands at J0 + translation). None where the
+    release says where the body's joints stand, but not this: `completion` finds it, with the body models."""
     origin: Origin = "model"
     """`hips`: `translation` is where the middle of the regressed hips stands instead. What that is in terms of the file
     format takes a body model: `completion` adds it, and shards hold nothing else."""

@@ -1,4 +1,4 @@
-"""One pinhole camera over the frames of a sequence."""
+"""One camera over the frames of a sequence: a pinhole, and what its lens does to it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class Camera:
     known: bool = True
     """Whether `intrinsics` are those of the camera; else they stand in for unknown ones, and nothing in metres may be
     projected with them."""
+    distortion: npt.NDArray[np.float64] | None = None
+    """(5,) to (12,) coefficients of the lens in OpenCV's order: k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4; None
+    for a pinhole. Used where 2D and 3D are compared; shards and training keep the pinhole part."""
 
     def per_frame(self, frames: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Intrinsics (T,3,3) and camera_from_world (T,4,4), repeated over the frames where they are constant."""

@@ -110,6 +110,10 @@ def _camera(camera: Camera, frames: int) -> Iterator[Finding]:
         yield from _finite(key, array)
         if side == 4 and np.isfinite(array).all():
             yield from _rigid(key, array)
+    if camera.distortion is not None:
+        if camera.distortion.ndim != 1 or not 5 <= len(camera.distortion) <= 12:
+            yield _error("camera.distortion", f"shape {camera.distortion.shape}, expected (5,) to (12,)")
+        yield from _finite("camera.distortion", camera.distortion)
     focal = camera.intrinsics[..., (0, 1), (0, 1)]
     longest = max(camera.width, camera.height)
     if not ((focal > 0.2 * longest) & (focal < 20 * longest)).all():
@@ -141,9 +145,12 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
         expected = {"pose": (frames, 24, 3), "betas": (frames, 10), "translation": (frames, 3)}
         for name, shape in expected.items():
             array = getattr(person.body, name)
+            if array is None:
+                continue
             yield from _shape(f"{who}.{name}", array, shape)
             yield from _finite(f"{who}.{name}", array)
-        yield from _far(f"{who}.translation", person.body.translation)
+        if person.body.translation is not None:
+            yield from _far(f"{who}.translation", person.body.translation)
         if float(np.abs(person.body.betas).max(initial=0)) > 20:
             yield _error(f"{who}.betas", f"a coefficient of {np.abs(person.body.betas).max():.1f}, expected below 20")
     elif person.body_valid.any():

@@ -136,7 +136,8 @@ def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) ->
     in 2D, else projected from 3D by a known camera (fact sheet joints.md, section 4).
     """
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
-    projected = project(intrinsics, transform(extrinsics, block["people/kp3d"][..., :3]))
+    in_camera = transform(extrinsics, block["people/kp3d"][..., :3])
+    projected = project(intrinsics, in_camera, record.camera.distortion)
     annotated = block["masks/pose2d"][:, None]
     points = np.where(annotated[..., None], block["people/kp2d"][..., :2], projected)
     projectable = (block["people/kp3d"][..., 3] > 0) & record.camera.known

@@ -111,6 +111,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     for i, rows in enumerate(places):
         present[i, rows] = True
         body, world = _in_world(body_of(source, i, poses[i], trans[i]), joints[i], extrinsics[rows], camera.known)
+        assert body.translation is not None
         spread = [scattered(values, rows, len(numbers)) for values in (body.pose, body.translation, world)]
         whole = BodyParams(
             gender=body.gender,
