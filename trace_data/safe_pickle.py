@@ -13,6 +13,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -69,23 +70,37 @@ def load_npy(source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | Non
 
 
 def load_npz(
-    source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | None = None
+    source: Source,
+    *,
+    limit_bytes: int = LIMIT_BYTES,
+    max_steps: int = MAX_STEPS,
+    only: Collection[str] | None = None,
+    where: str | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of a .npz file by name, object arrays included; `limit_bytes` bounds their unpacked sum.
+    """The arrays of a .npz file by name, object arrays included; those named in `only` where it is given.
 
-    Raises AssetError (UnsafePickleError) as `load_pickle` does.
+    `limit_bytes` bounds their unpacked sum, `max_steps` the parts of each object array. A path's file is read array by
+    array. Raises AssetError (UnsafePickleError) as `load_pickle` does.
     """
-    name, data = _read(source, limit_bytes, where)
+    if isinstance(source, (str, Path)):
+        name = where or str(source)
+        stream = _opened(Path(source), name)
+    else:
+        name, data = _read(source, limit_bytes, where)
+        stream = io.BytesIO(data)
     arrays, left = {}, limit_bytes
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with stream, zipfile.ZipFile(stream) as archive:
             for member in archive.infolist():
+                key = member.filename.removesuffix(".npy")
+                if only is not None and key not in only:
+                    continue
                 if member.file_size > left:
                     raise Malformed(f"unpacks to more than {limit_bytes:,} bytes")
                 with archive.open(member) as file:
                     content = file.read(left)
                 left -= len(content)
-                arrays[member.filename.removesuffix(".npy")] = _parse_npy(content, f"{name}: {member.filename}")
+                arrays[key] = _parse_npy(content, f"{name}: {member.filename}", max_steps)
     except (
         *_HOSTILE_OPERANDS,
         zipfile.BadZipFile,
@@ -204,6 +219,15 @@ def _integers(value: Any) -> tuple[int, ...]:
     return tuple(int(side) for side in value)
 
 
+def _opened(file: Path, name: str) -> IO[bytes]:
+    try:
+        return file.open("rb")
+    except FileNotFoundError as error:
+        raise AssetError("does not exist", where=name, hint="check the path") from error
+    except OSError as error:
+        raise AssetError(f"cannot be read: {error}", where=name, hint="check the file and its permissions") from error
+
+
 def _read(source: Source, limit: int, where: str | None) -> tuple[str, bytes]:
     if isinstance(source, bytes):
         name, data = where or "bytes", source
@@ -211,12 +235,10 @@ def _read(source: Source, limit: int, where: str | None) -> tuple[str, bytes]:
         name = where or str(source if isinstance(source, (str, Path)) else getattr(source, "name", "stream"))
         try:
             if isinstance(source, (str, Path)):
-                with Path(source).open("rb") as file:
+                with _opened(Path(source), name) as file:
                     data = file.read(limit + 1)
             else:
                 data = source.read(limit + 1)
-        except FileNotFoundError as error:
-            raise AssetError("does not exist", where=name, hint="check the path") from error
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise AssetError(
                 f"cannot be read: {error}", where=name, hint="check the file and its permissions"
@@ -249,14 +271,14 @@ def _decompressed(data: bytes, limit: int, name: str) -> bytes:
     return out
 
 
-def _unpickle(data: bytes, name: str, at: int = 0) -> Any:
+def _unpickle(data: bytes, name: str, at: int = 0, max_steps: int = MAX_STEPS) -> Any:
     try:
-        return Machine(data, find=find, build=build, where=name, at=at, max_steps=MAX_STEPS).run()
+        return Machine(data, find=find, build=build, where=name, at=at, max_steps=max_steps).run()
     except _HOSTILE_OPERANDS as error:
         _fail(error, name, "a pickle")
 
 
-def _parse_npy(data: bytes, name: str) -> npt.NDArray[Any]:
+def _parse_npy(data: bytes, name: str, max_steps: int = MAX_STEPS) -> npt.NDArray[Any]:
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -270,7 +292,7 @@ def _parse_npy(data: bytes, name: str) -> npt.NDArray[Any]:
             return array_of(shape, dtype, data[stream.tell() : stream.tell() + count], order="F" if fortran else "C")
     except (*_HOSTILE_OPERANDS, SyntaxError, tokenize.TokenError) as error:
         _fail(error, name, "a .npy array")
-    found = _unpickle(data, name, at=stream.tell())
+    found = _unpickle(data, name, at=stream.tell(), max_steps=max_steps)
     if not isinstance(found, np.ndarray) or found.size != int(np.prod(shape, dtype=object)):
         raise AssetError("announces an object array and holds something else", where=name, hint=AGAIN)
     return found.reshape(shape)

@@ -13,10 +13,12 @@ from trace_data.schema.record import SequenceRecord
 
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
+    "mpi-inf-3dhp": "trace_data.adapters.mpi_inf_3dhp",
 }
 """Canonical name to module, sorted."""
 SPELLINGS = {
     "3dpw": ("pw3d", "threedpw"),
+    "mpi-inf-3dhp": ("mpiinf", "mpiinf3d", "mpii3d", "3dhp", "tdhp", "threedhp"),
 }
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""
 

@@ -29,8 +29,25 @@ COCO_18 = (
     "Nose", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip", "R_Knee",
     "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "R_Eye", "L_Eye", "R_Ear", "L_Ear",
 )  # fmt: skip
+MPI_INF_28 = (
+    "Spine3_MPI", "Spine4_MPI", "Spine2_MPI", "Spine_MPI", "Pelvis", "Neck", "Head", "Head_top", "L_Clavicle_MPI",
+    "L_Shoulder", "L_Elbow", "L_Wrist", "L_Hand", "R_Clavicle_MPI", "R_Shoulder", "R_Elbow", "R_Wrist", "R_Hand",
+    "L_Hip", "L_Knee", "L_Ankle", "L_SmallToe", "L_BigToe", "R_Hip", "R_Knee", "R_Ankle", "R_SmallToe", "R_BigToe",
+)  # fmt: skip
+MPI_INF_TEST_17 = (
+    "Head_top_MPI", "Neck_LSP", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip",
+    "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Pelvis", "Spine_MPI", "Head_MPI",
+)  # fmt: skip
+"""The test set's head top and head are other points than those of the 44, so they must not match by name."""
 
-LAYOUTS: dict[str, tuple[str, ...]] = {"SMPL_24": SMPL_24, "ALL_44": ALL_44, "LSP_14": LSP_14, "COCO_18": COCO_18}
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    "SMPL_24": SMPL_24,
+    "ALL_44": ALL_44,
+    "LSP_14": LSP_14,
+    "COCO_18": COCO_18,
+    "MPI_INF_28": MPI_INF_28,
+    "MPI_INF_TEST_17": MPI_INF_TEST_17,
+}
 """Every joint set a record may use. An adapter's own set is added here, by name."""
 
 FLIP_44 = tuple(
