@@ -110,6 +110,24 @@ def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
     return Annotations(file=file, frames=len(frames), cameras=cameras, synthetic="synthetic" in content, cells=cells)
 
 
+def annotated_test_frames(file: Path) -> int:
+    """How many frames of an `annot_data.mat` are annotated, without reading the rest of it. Raises AnnotationError."""
+    return int((_test_arrays(file, ("valid_frame",))["valid_frame"] > 0).sum())
+
+
+def _test_arrays(file: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of numbers of an HDF5 file, and `synthetic` as an empty one where it has that."""
+    _state(file)
+    try:
+        with h5py.File(file, "r") as content:
+            found = {key: _dataset(file, content, key) for key in keys}
+            if "synthetic" in content:
+                found["synthetic"] = np.zeros(0)
+    except _MALFORMED as error:
+        raise _no_matlab(file, error) from error
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TestSetAnnotations:
     """What one `annot_data.mat` says of its N frames."""
@@ -125,19 +143,13 @@ class TestSetAnnotations:
 
 def read_test_annotations(file: Path) -> TestSetAnnotations:
     """An `annot_data.mat`. Raises AnnotationError."""
-    _state(file)
-    try:
-        with h5py.File(file, "r") as content:
-            raw = {key: _dataset(file, content, key) for key in ("annot2", "annot3", "valid_frame")}
-            synthetic = "synthetic" in content
-    except _MALFORMED as error:
-        raise _no_matlab(file, error) from error
+    raw = _test_arrays(file, ("annot2", "annot3", "valid_frame"))
     valid = numbers(file, "valid_frame", raw["valid_frame"], None).reshape(-1) > 0
     points = _by_frame(file, "annot2", raw["annot2"], len(valid), 2)
     joints = _by_frame(file, "annot3", raw["annot3"], len(valid), 3)
     for key, array in (("annot2", points), ("annot3", joints)):
         numbers(file, key, array[valid], None)  # what is not valid may hold anything
-    return TestSetAnnotations(points=points, joints=joints / 1000, valid=valid, synthetic=synthetic)
+    return TestSetAnnotations(points=points, joints=joints / 1000, valid=valid, synthetic="synthetic" in raw)
 
 
 def _dataset(file: Path, content: h5py.File, key: str) -> npt.NDArray[Any]:
@@ -148,6 +160,8 @@ def _dataset(file: Path, content: h5py.File, key: str) -> npt.NDArray[Any]:
     if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
         raise wrong(file, key, "lies in another file", "an array of its own")
     array: npt.NDArray[Any] = found[()]
+    if array.dtype.kind not in "biuf":
+        raise wrong(file, key, f"is of type {array.dtype}", "numbers")
     return array
 
 
@@ -156,7 +170,7 @@ def _by_frame(file: Path, key: str, value: npt.NDArray[Any], frames: int, width:
     if value.shape[:2] == (width, 17):
         value = value.transpose()
     shapes = {(frames, 1, 17, width), (frames, 17, width)}
-    if value.shape not in shapes or value.dtype.kind not in "fiu":
+    if value.shape not in shapes:
         raise wrong(file, key, f"has shape {value.shape}", f"{frames} x 1 x 17 x {width}")
     array: Array = value.reshape(frames, 17, width).astype(np.float64)
     return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,12 +45,13 @@ def numbers_of(name: str) -> tuple[int, int, int]:
 
 
 def find(training: Path, split: Split) -> list[SequenceRef]:
-    """The cameras of a split that have an annotation and frames. Frames are counted, annotations are not opened."""
+    """The cameras of a split that have an annotation and frames. Frames are counted, headers of annotations read."""
     refs = []
     for subject, sequence, folder in recordings(training):
         annotation = child(folder, "annot.mat")
         if annotation is None or split_of(subject, sequence) != split:
             continue
+        annotated = _annotated(annotation)
         for camera, pictures in _cameras(folder):
             refs.append(
                 SequenceRef(
@@ -59,10 +61,18 @@ def find(training: Path, split: Split) -> list[SequenceRef]:
                     layout=IMAGES if pictures.place.is_dir() else VIDEOS,
                     annotation=annotation,
                     images=pictures.place,
-                    frames=count(pictures),
+                    frames=min(count(pictures), annotated),
                 )
             )
     return refs
+
+
+def _annotated(annotation: Path) -> int:
+    """Frames after so many are not used; no bound where the annotation does not tell, which reading it will say."""
+    try:
+        return annotated_frames(annotation)
+    except AnnotationError:
+        return sys.maxsize
 
 
 def exists(training: Path) -> bool:

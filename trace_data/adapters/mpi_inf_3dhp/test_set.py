@@ -18,7 +18,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble
 from trace_data.adapters.mpi_inf_3dhp.facts import SPEC, TEST_FPS, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import child, test_recordings
-from trace_data.adapters.mpi_inf_3dhp.matlab import numbers, read_test_annotations
+from trace_data.adapters.mpi_inf_3dhp.matlab import annotated_test_frames, numbers, read_test_annotations
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
 from trace_data.adapters.mpi_inf_3dhp.pictures import frame_size, gap, numbered_images
 from trace_data.errors import AnnotationError
@@ -50,10 +50,18 @@ def find(test: Path) -> list[SequenceRef]:
                 layout=OFFICIAL if official else PACKED,
                 annotation=annotation,
                 images=images,
-                frames=len(numbered_images(images)),
+                frames=_usable(annotation if official else None, len(numbered_images(images))),
             )
         )
     return refs
+
+
+def _usable(annotation: Path | None, images: int) -> int:
+    """How many of the images are annotated: about every tenth."""
+    try:
+        return images if annotation is None else min(images, annotated_test_frames(annotation))
+    except AnnotationError:
+        return images  # reading it will say what is wrong
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
@@ -166,10 +174,10 @@ def inspect(test: Path) -> list[Finding]:
         ref = refs.get(f"TS{number}")
         if ref is None:
             what, hint = "there is no annot_data.mat", f"get it from {SPEC.page}"
-        elif ref.frames == 0:
+        elif not (images := list(numbered_images(ref.images))):
             what, hint = "annotation without images", "unpack imageSequence again"
-        elif ref.layout == OFFICIAL and (lost := gap(list(numbered_images(ref.images)))) is not None:
-            what, hint = f"image {lost} is missing ({ref.frames} images)", "copy imageSequence again"
+        elif ref.layout == OFFICIAL and (lost := gap(images)) is not None:
+            what, hint = f"image {lost} is missing ({len(images)} images)", "copy imageSequence again"
         else:
             continue
         findings.append(Finding(severity="error", key=folder.name, what=what, hint=hint))
