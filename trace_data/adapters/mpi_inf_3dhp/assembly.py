@@ -59,7 +59,6 @@ class Annotated:
 
 def assemble(ref: SequenceRef, found: Annotated) -> SequenceRecord:
     """The record of a sequence. Raises AnnotationError when its numbers cannot be a person's before its camera."""
-    _check_unit(ref.annotation, found)
     _check_size(ref, found)
     frames = len(found.frames)
     extrinsics = found.camera_from_world
@@ -110,8 +109,9 @@ def _with_ones(points: Array) -> Array:
     return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
 
 
-def _check_unit(file: Path, found: Annotated) -> None:
-    size = float(np.median(np.ptp(found.joints, axis=1).max(axis=-1)))
+def check_unit(file: Path, joints: Array) -> None:
+    """Raises AnnotationError when joints (T, K, 3) cannot be metres of one person."""
+    size = float(np.median(np.ptp(joints, axis=1).max(axis=-1)))
     if not BODY_SIZE[0] <= size <= BODY_SIZE[1]:
         raise wrong(
             file,

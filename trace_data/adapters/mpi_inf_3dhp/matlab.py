@@ -94,11 +94,11 @@ def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
     except _MALFORMED as error:
         raise _no_matlab(file, error) from error
     if lost := [name for name in names[:4] if name not in content]:
-        raise wrong(file, " and ".join(lost), "are missing", f"{', '.join(names[:4])} as in the release")
+        raise wrong(file, ", ".join(lost), "missing", f"{', '.join(names[:4])} as in the release")
     frames = numbers(file, "frames", content["frames"], None).reshape(-1)
     if not np.array_equal(frames, np.arange(len(frames))):
-        first = frames[0] if len(frames) else "nothing"
-        raise wrong(file, "frames", f"starts with {first} and has {len(frames)} entries", "0, 1, 2, …, one a frame")
+        first = frames[0] if len(frames) else np.nan
+        raise wrong(file, "frames", f"starts with {first:g} and has {len(frames)} entries", "0, 1, 2, …, one a frame")
     cameras = tuple(int(camera) for camera in numbers(file, "cameras", content["cameras"], None).reshape(-1))
     cells = {}
     for key in ("annot2", "annot3"):
@@ -159,7 +159,7 @@ def _dataset(file: Path, content: h5py.File, key: str) -> npt.NDArray[Any]:
     found = content[key] if isinstance(link, h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
         raise wrong(file, key, "lies in another file", "an array of its own")
-    array: npt.NDArray[Any] = found[()]
+    array: npt.NDArray[Any] = np.asarray(found[()])
     if array.dtype.kind not in "biuf":
         raise wrong(file, key, f"is of type {array.dtype}", "numbers")
     return array

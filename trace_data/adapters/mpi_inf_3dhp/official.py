@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.mpi_inf_3dhp.assembly import SCALED, Annotated, assemble, compare_cameras
+from trace_data.adapters.mpi_inf_3dhp.assembly import SCALED, Annotated, assemble, check_unit, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.calibration import Calibrated, read_calibration
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SHORT_VIDEOS, SPEC, fps_of, split_of, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import child, recordings
@@ -96,6 +96,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         raise wrong(calibration, "the file", f"has cameras {sorted(cameras)}", f"camera {camera} among them")
     annotations = read_annotations(ref.annotation)
     points, joints = annotations.of_camera(camera)
+    check_unit(ref.annotation, joints)
     pictures = camera_pictures(folder, camera)
     if pictures is None:
         raise AnnotationError("the frames are gone", where=ref.images, hint="copy them again")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, compare_cameras
+from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SPEC, fps_of, split_of, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import child, children
 from trace_data.adapters.mpi_inf_3dhp.matlab import numbers
@@ -93,6 +93,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     table = packed.tables.get(ref.name)
     if table is None:
         raise wrong(ref.annotation, "annots", f"has no image of {ref.name}", f"those in {ref.images}")
+    check_unit(ref.annotation, table.joints.astype(np.float64))
     images = numbered_images(ref.images, f"{ref.name}_F")
     ids = table.frame_ids.tolist()
     # an image that is not there keeps its place: whether that is known, or an error, is decided where defects are

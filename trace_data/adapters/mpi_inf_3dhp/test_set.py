@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble
+from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit
 from trace_data.adapters.mpi_inf_3dhp.facts import SPEC, TEST_FPS, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import child, test_recordings
 from trace_data.adapters.mpi_inf_3dhp.matlab import annotated_test_frames, numbers, read_test_annotations
@@ -29,6 +29,8 @@ from trace_data.schema.record import SequenceRecord
 Array = npt.NDArray[np.float64]
 
 OFFICIAL, PACKED = "official test set (annot_data.mat)", "packed test set (annots.npz)"
+MIDDLE = (0, 1, 14, 15, 16)
+"""Head top, neck, pelvis, spine and head among the 17 joints."""
 _KEY = re.compile(r"(?:.*/)?TS(\d)/imageSequence/img_(\d+)\.jpg", re.IGNORECASE)
 
 
@@ -74,6 +76,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         rows, points, joints, synthetic = _packed(ref)
     if len(rows) == 0:
         raise wrong(ref.annotation, "valid_frame", "marks no frame", "one or more annotated frames")
+    check_unit(ref.annotation, joints)
     images = numbered_images(ref.images)
     lost = [int(row) + 1 for row in rows if int(row) + 1 not in images]
     if lost:
@@ -156,7 +159,8 @@ def fitted_intrinsics(file: Path, points: Array, joints: Array) -> Array:
         slope = joints[..., axis].reshape(-1) / depth
         design = np.stack([slope, np.ones_like(slope)], axis=1)
         pixels = points[..., axis].reshape(-1)
-        kept = np.ones(len(pixels), bool)
+        # points of the middle first: they stay where they are when left and right were exchanged
+        kept = np.tile(np.isin(np.arange(joints.shape[1]), MIDDLE), len(joints))
         for _ in range(3):
             focal, centre = np.linalg.lstsq(design[kept], pixels[kept], rcond=None)[0]
             errors = np.abs(design @ (focal, centre) - pixels)
