@@ -204,12 +204,11 @@ def write_mpi_inf_3dhp(folder: Path, seed: int, roles: Sequence[tuple[int, Role]
     of_split: dict[str, list[tuple[int, Role]]] = defaultdict(list)
     for index, role in roles:
         of_split[role.split].append((index, role))
-    takes = []
-    for (subject, sequence), group in _recordings(of_split).items():
-        index, role = group[0]
-        person = _recordings(of_split)[subject, 1][0][1] if subject < 8 else role
+    recordings, takes = _recordings(of_split["train"], of_split["validation"]), []
+    for (subject, sequence), group in recordings.items():
+        actor = recordings.get((subject, 1), group)[0][1]  # the same in both recordings of a subject
         take = draw_take(
-            seed, index, person, frames, height, subject=subject, sequence=sequence, cameras=min(len(group), 11)
+            seed, group[0][0], actor, frames, height, subject=subject, sequence=sequence, cameras=min(len(group), 11)
         )
         if not (root / f"S{subject}" / f"Seq{sequence}" / "annot.mat").exists():
             write_official(root, take)
@@ -223,12 +222,14 @@ def write_mpi_inf_3dhp(folder: Path, seed: int, roles: Sequence[tuple[int, Role]
         write_neural_annot(root, takes)
 
 
-def _recordings(of_split: Mapping[str, list[tuple[int, Role]]]) -> dict[tuple[int, int], list[tuple[int, Role]]]:
-    """Subject and sequence to the roles that its cameras stand for."""
+def _recordings(
+    training: list[tuple[int, Role]], validation: list[tuple[int, Role]]
+) -> dict[tuple[int, int], list[tuple[int, Role]]]:
+    """Subject and sequence to the roles that its cameras stand for. S8 is in validation alone."""
     places = [(subject, sequence) for sequence in (1, 2) for subject in range(1, 8)]
     found: dict[tuple[int, int], list[tuple[int, Role]]] = defaultdict(list)
-    for number, entry in enumerate(of_split["train"]):
+    for number, entry in enumerate(training):
         found[places[number % len(places)]].append(entry)
-    if of_split["validation"]:
-        found[8, 2] = list(of_split["validation"])
-    return found
+    if validation:
+        found[8, 2] = validation
+    return dict(found)
