@@ -286,6 +286,24 @@ def test_npz_with_object_members(tmp_path: Path) -> None:
     assert not (tmp_path / "canary").exists()
 
 
+def test_npz_of_many_small_parts_as_smaller_things(tmp_path: Path) -> None:
+    entries = {f"image {i}": {"points": np.arange(6.0) + i, "unused": np.zeros(3)} for i in range(30000)}
+    np.savez(tmp_path / "a.npz", annots=np.array(entries, object), other=CUBE)
+
+    def each(key: object, value: object) -> object:
+        return float(value["points"][1]) if isinstance(value, dict) else value
+
+    found = load_npz(tmp_path / "a.npz", only=("annots",), each=each)
+    assert found.keys() == {"annots"} and found["annots"].item() == {f"image {i}": i + 1.0 for i in range(30000)}
+    with pytest.raises(AssetError, match="has more parts than any"):
+        load_npz(tmp_path / "a.npz", max_steps=100_000)
+    entries["image 29999"]["points"] = entries["image 15000"]["points"]  # one array, stored once, far behind
+    np.savez(tmp_path / "a.npz", annots=np.array(entries, object))
+    assert load_npz(tmp_path / "a.npz")["annots"].item()["image 29999"]["points"][1] == 15001
+    with pytest.raises(AssetError, match="is not readable as a pickle"):
+        load_npz(tmp_path / "a.npz", each=each)
+
+
 def test_npy_lying_about_its_size() -> None:
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (1 << 50,)})

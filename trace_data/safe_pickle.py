@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from trace_data.errors import AssetError
 from trace_data.pickle_globals import CSC, array_of, build, find
-from trace_data.pickle_machine import Machine, Malformed, Node
+from trace_data.pickle_machine import Each, Machine, Malformed, Node
 
 Source = Path | str | bytes | IO[bytes]
 
@@ -75,12 +75,14 @@ def load_npz(
     limit_bytes: int = LIMIT_BYTES,
     max_steps: int = MAX_STEPS,
     only: Collection[str] | None = None,
+    each: Each | None = None,
     where: str | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """The arrays of a .npz file by name, object arrays included; those named in `only` where it is given.
 
-    `limit_bytes` bounds their unpacked sum, `max_steps` the parts of each object array. A path's file is read array by
-    array. Raises AssetError (UnsafePickleError) as `load_pickle` does.
+    `limit_bytes` bounds their unpacked sum, `max_steps` the parts of each object array. `each` gets every key and value
+    that a dictionary is to hold and returns what it holds instead: a file of a million arrays need not be held as such.
+    A path's file is read array by array. Raises AssetError (UnsafePickleError) as `load_pickle` does.
     """
     if isinstance(source, (str, Path)):
         name = where or str(source)
@@ -100,7 +102,7 @@ def load_npz(
                 with archive.open(member) as file:
                     content = file.read(left)
                 left -= len(content)
-                arrays[key] = _parse_npy(content, f"{name}: {member.filename}", max_steps)
+                arrays[key] = _parse_npy(content, f"{name}: {member.filename}", max_steps, each)
     except (
         *_HOSTILE_OPERANDS,
         zipfile.BadZipFile,
@@ -271,14 +273,14 @@ def _decompressed(data: bytes, limit: int, name: str) -> bytes:
     return out
 
 
-def _unpickle(data: bytes, name: str, at: int = 0, max_steps: int = MAX_STEPS) -> Any:
+def _unpickle(data: bytes, name: str, at: int = 0, max_steps: int = MAX_STEPS, each: Each | None = None) -> Any:
     try:
-        return Machine(data, find=find, build=build, where=name, at=at, max_steps=max_steps).run()
+        return Machine(data, find=find, build=build, where=name, at=at, max_steps=max_steps, each=each).run()
     except _HOSTILE_OPERANDS as error:
         _fail(error, name, "a pickle")
 
 
-def _parse_npy(data: bytes, name: str, max_steps: int = MAX_STEPS) -> npt.NDArray[Any]:
+def _parse_npy(data: bytes, name: str, max_steps: int = MAX_STEPS, each: Each | None = None) -> npt.NDArray[Any]:
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -292,7 +294,7 @@ def _parse_npy(data: bytes, name: str, max_steps: int = MAX_STEPS) -> npt.NDArra
             return array_of(shape, dtype, data[stream.tell() : stream.tell() + count], order="F" if fortran else "C")
     except (*_HOSTILE_OPERANDS, SyntaxError, tokenize.TokenError) as error:
         _fail(error, name, "a .npy array")
-    found = _unpickle(data, name, at=stream.tell(), max_steps=max_steps)
+    found = _unpickle(data, name, at=stream.tell(), max_steps=max_steps, each=each)
     if not isinstance(found, np.ndarray) or found.size != int(np.prod(shape, dtype=object)):
         raise AssetError("announces an object array and holds something else", where=name, hint=AGAIN)
     return found.reshape(shape)

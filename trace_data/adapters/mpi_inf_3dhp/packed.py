@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -147,16 +147,18 @@ def read_file(file: Path) -> Packed:
 
 @lru_cache(maxsize=1)
 def _read_file(file: Path, changed: int, size: int) -> Packed:
-    content = read_packed(file, ("annots", "cam_info", "synthetic"))
+    content = read_packed(file, ("annots", "cam_info", "synthetic"), partial(_smaller, file))
     cameras = content.get("cam_info", {})
     entries: dict[str, dict[int, Any]] = {}
     annots = content["annots"]
-    while annots:  # taken out one by one, so that the file's million dictionaries go while tables come
+    while annots:  # taken out one by one, so that they go while tables come
         name, entry = annots.popitem()
         match = _IMAGE.fullmatch(str(name))
         if match is None:
             raise wrong(file, f"annots[{str(name)[:60]!r}]", "is no image name", "S1_Seq1_video_0_F000000.jpg")
-        entries.setdefault(match[1], {})[int(match[2])] = _joined(file, str(name), entry)
+        entries.setdefault(match[1], {})[int(match[2])] = (
+            entry if isinstance(entry, np.ndarray) else _joined(file, str(name), entry)
+        )
     tables = {}
     for name in sorted(entries):
         if name not in cameras:
@@ -173,6 +175,11 @@ def _read_file(file: Path, changed: int, size: int) -> Packed:
             camera_from_world=extrinsics,
         )
     return Packed(tables=tables, synthetic="synthetic" in content)
+
+
+def _smaller(file: Path, key: Any, value: Any) -> Any:
+    """An image's dictionary as one array; everything else as it is."""
+    return _joined(file, str(key), value) if isinstance(value, dict) and "kp2d" in value else value
 
 
 def _joined(file: Path, name: str, entry: Any) -> npt.NDArray[np.float32]:

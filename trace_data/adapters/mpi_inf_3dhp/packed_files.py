@@ -10,6 +10,7 @@ import numpy as np
 
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
 from trace_data.errors import AnnotationError, AssetError
+from trace_data.pickle_machine import Each
 from trace_data.safe_pickle import load_npz
 
 LIMIT_BYTES = 16 << 30
@@ -17,13 +18,13 @@ MAX_STEPS = 1_000_000_000
 """A million images of about a hundred parts each."""
 
 
-def read_packed(file: Path, names: Collection[str]) -> dict[str, dict[Any, Any]]:
+def read_packed(file: Path, names: Collection[str], each: Each | None = None) -> dict[str, dict[Any, Any]]:
     """The dictionaries of those names that the file holds, an empty one for `synthetic`. Raises AnnotationError.
 
-    The first of `names` must be there. `annots` of all training videos takes two minutes and 4 GB.
+    The first of `names` must be there. `each` as in `load_npz`.
     """
     try:
-        content = load_npz(file, only=names, limit_bytes=LIMIT_BYTES, max_steps=MAX_STEPS)
+        content = load_npz(file, only=names, limit_bytes=LIMIT_BYTES, max_steps=MAX_STEPS, each=each)
     except AssetError as error:
         raise AnnotationError(error.message, where=error.where or file, hint=error.hint) from error
     first = next(iter(names))
