@@ -12,7 +12,7 @@ from pathlib import Path
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.mpi_inf_3dhp import official, packed, test_set
 from trace_data.adapters.mpi_inf_3dhp.facts import SPEC
-from trace_data.adapters.mpi_inf_3dhp.folders import Folders, folders
+from trace_data.adapters.mpi_inf_3dhp.folders import folders
 from trace_data.adapters.mpi_inf_3dhp.neural_annot import SMPLX_FILE, URL, find_bodies
 from trace_data.errors import DatasetLayoutError
 from trace_data.schema.check import Finding
@@ -39,12 +39,11 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
         return [] if place.test is None else test_set.find(place.test)
     if official.exists(place.training):
         return official.find(place.training, split)
-    refs = packed.find(place.training, split)
-    if not refs and not _has_packed(place) and (place.test is None or not test_set.find(place.test)):
+    if not packed.exists(place.training) and (place.test is None or not test_set.find(place.test)):
         raise DatasetLayoutError(
             "no annotation of any known layout with its frames", where=place.training, hint=f"expected {SPEC.expected}"
         )
-    return refs
+    return packed.find(place.training, split)
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
@@ -58,7 +57,7 @@ def inspect(root: Path) -> list[Finding]:
     findings = official.inspect(place.training)
     if not official.exists(place.training):
         findings += packed.inspect(place.training)
-    elif _has_packed(place):
+    elif packed.exists(place.training):
         what = "the official release and packed annotations are both here: the packed ones are not read"
         findings.append(Finding(severity="warning", key=SPEC.name, what=what))
     if place.test is not None:
@@ -68,7 +67,3 @@ def inspect(root: Path) -> list[Finding]:
         what = "fits of SMPL-X are not read: their pose and shape are of another body model than SMPL"
         findings.append(Finding(severity="warning", key=fits.name, what=what, hint=f"get the SMPL fits from {URL}"))
     return findings
-
-
-def _has_packed(place: Folders) -> bool:
-    return any(packed.find(place.training, split) for split in ("train", "val"))

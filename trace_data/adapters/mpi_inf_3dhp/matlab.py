@@ -20,6 +20,8 @@ from trace_data.errors import AnnotationError
 
 Array = npt.NDArray[np.float64]
 
+MOST_NUMBERS = 50_000_000
+"""A compressed file of a few bytes can hold more than memory; the release's arrays are of a few million."""
 _MALFORMED = (
     ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, MemoryError, OverflowError,
     struct.error, zlib.error, AttributeError,
@@ -159,6 +161,8 @@ def _dataset(file: Path, content: h5py.File, key: str) -> npt.NDArray[Any]:
     found = content[key] if isinstance(link, h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
         raise wrong(file, key, "lies in another file", "an array of its own")
+    if found.size > MOST_NUMBERS:
+        raise wrong(file, key, f"has {found.size:,} numbers", f"at most {MOST_NUMBERS:,}")
     array: npt.NDArray[Any] = np.asarray(found[()])
     if array.dtype.kind not in "biuf":
         raise wrong(file, key, f"is of type {array.dtype}", "numbers")

@@ -23,7 +23,7 @@ from trace_data.adapters.mpi_inf_3dhp.pictures import (
     frame_size,
     frames_of,
     gap,
-    numbered_images,
+    image_numbers,
 )
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
@@ -178,7 +178,7 @@ def inspect(training: Path) -> list[Finding]:
 def _counted(name: str, pictures: Pictures, annotated: int) -> tuple[str, str] | None:
     """What is wrong with the number of a camera's frames, and what mends it."""
     if pictures.place.is_dir():
-        images = list(numbered_images(pictures.place, pictures.prefix))
+        images = image_numbers(pictures.place, pictures.prefix)
         lost = gap(images)
         if lost is None:
             return None

@@ -20,7 +20,7 @@ from trace_data.adapters.mpi_inf_3dhp.matlab import numbers
 from trace_data.adapters.mpi_inf_3dhp.neural_annot import bodies_of
 from trace_data.adapters.mpi_inf_3dhp.official import SAMPLED, numbers_of
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
-from trace_data.adapters.mpi_inf_3dhp.pictures import frame_size, numbered_images
+from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, numbered_images
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
 from trace_data.schema.check import Finding
@@ -60,6 +60,11 @@ class Packed:
     synthetic: bool
 
 
+def exists(training: Path) -> bool:
+    """Whether there is an annotation of this layout and a folder of frames."""
+    return child(training, *ANNOTATIONS) is not None and child(training, FRAMES) is not None
+
+
 def find(training: Path, split: Split) -> list[SequenceRef]:
     """The image folders of a split. Images are counted, the annotation is not opened."""
     annotation = child(training, *ANNOTATIONS)
@@ -80,7 +85,7 @@ def find(training: Path, split: Split) -> list[SequenceRef]:
                 layout=LAYOUT,
                 annotation=annotation,
                 images=folder,
-                frames=len(numbered_images(folder, f"{name}_F")),
+                frames=count_images(folder, f"{name}_F"),
             )
         )
     return sorted(refs, key=lambda ref: numbers_of(ref.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trace_data.adapters.mpi_inf_3dhp.folders import child, children
+from trace_data.adapters.mpi_inf_3dhp.folders import child
 from trace_data.errors import AnnotationError
 from trace_data.frames import image_size, read_bytes
 from trace_data.schema.frame import Frame, VideoFrame
 from trace_data.video import VideoFacts, video_facts
 
+_SUFFIXES = (".jpg", ".jpeg", ".png")
 _IMAGE = re.compile(r"(?:.*\D)?(\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
@@ -49,7 +51,7 @@ def camera_pictures(sequence: Path, camera: int) -> Pictures | None:
 def count(pictures: Pictures) -> int:
     """How many frames there are; 0 for a video that does not open, which whoever reads it will say."""
     if pictures.place.is_dir():
-        return len(numbered_images(pictures.place, pictures.prefix))
+        return count_images(pictures.place, pictures.prefix)
     try:
         return facts_of(pictures.place).frames
     except AnnotationError:
@@ -70,14 +72,38 @@ def _facts(video: Path, changed: int, size: int) -> VideoFacts:
     return video_facts(video)
 
 
+def count_images(folder: Path, prefix: str = "") -> int:
+    """How many images of a folder have names that start with `prefix`: a million of them are counted in seconds."""
+    return sum(name.lower().startswith(prefix.lower()) and name.lower().endswith(_SUFFIXES) for name in _names(folder))
+
+
+def image_numbers(folder: Path, prefix: str = "") -> list[int]:
+    """The numbers that end the names of a folder's images whose names start with `prefix`, ascending."""
+    return sorted(_numbered(folder, prefix).values())
+
+
 def numbered_images(folder: Path, prefix: str = "") -> dict[int, Path]:
     """The images of a folder whose names start with `prefix`, by the number that ends the name, ascending."""
+    numbered = _numbered(folder, prefix)
+    return {numbered[name]: folder / name for name in sorted(numbered, key=lambda name: (numbered[name], name))}
+
+
+def _numbered(folder: Path, prefix: str) -> dict[str, int]:
     found = {}
-    for file in children(folder):
-        match = _IMAGE.fullmatch(file.name)
-        if match and file.name.lower().startswith(prefix.lower()):
-            found[int(match[1])] = file
-    return dict(sorted(found.items()))
+    for name in _names(folder):
+        match = _IMAGE.fullmatch(name)
+        if match and name.lower().startswith(prefix.lower()):
+            found[name] = int(match[1])
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    """What a folder holds, in no order; nothing when it is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def gap(numbers: list[int]) -> int | None:

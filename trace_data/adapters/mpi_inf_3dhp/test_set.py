@@ -20,7 +20,7 @@ from trace_data.adapters.mpi_inf_3dhp.facts import SPEC, TEST_FPS, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import child, test_recordings
 from trace_data.adapters.mpi_inf_3dhp.matlab import annotated_test_frames, numbers, read_test_annotations
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
-from trace_data.adapters.mpi_inf_3dhp.pictures import frame_size, gap, numbered_images
+from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, gap, image_numbers, numbered_images
 from trace_data.errors import AnnotationError
 from trace_data.schema.check import Finding
 from trace_data.schema.frame import Frame
@@ -52,7 +52,7 @@ def find(test: Path) -> list[SequenceRef]:
                 layout=OFFICIAL if official else PACKED,
                 annotation=annotation,
                 images=images,
-                frames=_usable(annotation if official else None, len(numbered_images(images))),
+                frames=_usable(annotation if official else None, count_images(images)),
             )
         )
     return refs
@@ -178,7 +178,7 @@ def inspect(test: Path) -> list[Finding]:
         ref = refs.get(f"TS{number}")
         if ref is None:
             what, hint = "there is no annot_data.mat", f"get it from {SPEC.page}"
-        elif not (images := list(numbered_images(ref.images))):
+        elif not (images := image_numbers(ref.images)):
             what, hint = "annotation without images", "unpack imageSequence again"
         elif ref.layout == OFFICIAL and (lost := gap(images)) is not None:
             what, hint = f"image {lost} is missing ({len(images)} images)", "copy imageSequence again"
