@@ -213,8 +213,8 @@ def worker_died() -> OutputError:
     """The error for a process that ended in the middle of its task."""
     return OutputError(
         "a worker process died, most likely killed for want of memory",
-        hint="run the command again, it continues where it stopped; fewer --jobs need less memory. In a script of your own"
-        " the call must stand under  if __name__ == '__main__':",
+        hint="run the command again, it continues where it stopped; fewer --jobs need less memory. In a script of your"
+        " own the call must stand under  if __name__ == '__main__':",
     )
 
 
