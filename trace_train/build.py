@@ -63,6 +63,17 @@ def build_network(config: NetworkConfig) -> TraceNetwork:
         bird_eye_channels=config.bird_eye_channels,
         bird_eye_hidden=config.bird_eye_hidden,
         regressor_hidden=config.regressor_hidden,
+        temporal=config.temporal,
+        gru_layers=config.gru_layers,
+        offset_blocks=config.offset_blocks,
+        deform_groups=config.deform_groups,
+        motion_blocks=config.motion_blocks,
+        world_blocks=config.world_blocks,
+        world_rotation_blocks=config.world_rotation_blocks,
+        center_logits=config.center_maps == "logits",
+        world_rotation=config.world_rotation,
+        world_motion_gain=config.world_motion_gain,
+        published_camera=config.camera_constants == "published",
     )
     return network.channels_last()
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from trace_train.body_layer import BodyLayer, BodyOutput
 from trace_train.camera import project, translation_from_triple
 from trace_train.losses.objective import full_rotations
-from trace_train.network.model import Maps, TraceNetwork
+from trace_train.network.model import TraceNetwork
+from trace_train.network.outputs import Maps
 
 DUPLICATE_DISTANCE = 0.1
 """Detections of a frame nearer than this in (s, y, x) are one person; the best score stays (evaluation.md 6.1)."""

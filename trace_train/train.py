@@ -247,7 +247,7 @@ def compute_loss(
     """Forward pass and losses of a batch; people are read at their annotated centres (training.md 0.1)."""
     targets = batch_targets(network, batch)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(config, device)):
-        maps = network(batch.images.flatten(0, 1))
+        maps = network(batch.images)
     rows = targets.center_mask.nonzero(as_tuple=True)
     clip, person, frame = rows
     flat = clip * batch.images.shape[1] + frame

@@ -12,7 +12,7 @@ from trace_train.body_layer import BodyLayer
 from trace_train.camera import project, translation_from_triple
 from trace_train.losses import body, keypoints, maps
 from trace_train.losses.reduce import Term
-from trace_train.network.model import Maps, People
+from trace_train.network.outputs import Maps, People
 from trace_train.rotations import matrix_from_6d
 from trace_train.targets import Targets
 
