@@ -254,7 +254,16 @@ def compute_loss(
     yx = targets.cell[clip, person, frame]
     zyx = torch.cat([network.depth_at(maps, flat, yx)[:, None], yx], dim=1)
     people = network.regress(maps, flat, zyx)
-    return objective(maps, people, rows, targets, layer, config.loss.model_dump())
+    return objective(
+        maps,
+        people,
+        rows,
+        targets,
+        layer,
+        config.loss.model_dump(),
+        center_logits=network.center_logits,
+        published_camera=network.published_camera,
+    )
 
 
 def train_step(
