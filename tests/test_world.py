@@ -164,19 +164,19 @@ def test_bodies_in_the_camera_and_in_the_world(people: int, packs: Path) -> None
 def test_a_trajectory_in_chunks_is_the_one_in_one_piece() -> None:
     network, (images, flow) = small(), clips(1, 6)
     tracks = random_tracks(4, 6)
-    tracks.mask[0, :3], tracks.mask[1, 3:] = False, False  # one comes later, one leaves
-
-    def part(of: slice) -> Tracks:
-        return Tracks(frame=tracks.frame[:, of] - (of.start or 0), zyx=tracks.zyx[:, of], mask=tracks.mask[:, of])
-
+    tracks.mask[:, ::2] = True
+    tracks.mask[0, :2], tracks.mask[1, 4:], tracks.mask[2, 2:4] = False, False, False  # comes, leaves, is away
+    parts, start, state = [], None, None
     with torch.no_grad():
         whole = trajectories(network, network(images, flow), tracks)
-        maps = network(images[:, :3], flow[:3])
-        first = trajectories(network, maps, part(slice(0, 3)))
-        maps = network(images[:, 3:], flow[3:], state=maps.state)
-        second = trajectories(network, maps, part(slice(3, 6)), first.end)
-    assert first.end.known.tolist() == [False, True, True, True]
-    joined = torch.cat([first.world_translation, second.world_translation], dim=1)
+        for begin in (0, 2, 4):
+            of = slice(begin, begin + 2)
+            maps = network(images[:, of], flow[of], state=state)
+            part = Tracks(frame=tracks.frame[:, of] - begin, zyx=tracks.zyx[:, of], mask=tracks.mask[:, of])
+            parts.append(trajectories(network, maps, part, start))
+            start, state = parts[-1].end, maps.state
+    assert [p.end.known.tolist() for p in parts] == [[False, True, True, True]] + [[True] * 4] * 2
+    joined = torch.cat([p.world_translation for p in parts], dim=1)
     assert torch.allclose(joined[tracks.mask], whole.world_translation[tracks.mask], rtol=1e-4)
 
 
