@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,52 +14,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.small_network import clips, small
 from trace_data.shards.view import view
 from trace_train.build import build_network
-from trace_train.config import NetworkConfig, load_config
-from trace_train.network.model import TraceNetwork
+from trace_train.config import NetworkConfig
 from trace_train.network.motion import motion_volume
 from trace_train.network.outputs import Maps, Tracks
 from trace_train.network.temporal import ConvGRU, feature_differences
 from trace_train.streaming.augment import full_frame
 
-SMALL = [
-    "network.input_size=64",
-    "network.width=8",
-    "network.stage_blocks=1",
-    "network.bottleneck_blocks=1",
-    "network.head_channels=16",
-    "network.bird_eye_hidden=16",
-    "network.motion_channels=2",
-    "network.world_blocks=3",
-    "network.temporal=true",
-]
 VOLUMES = ("center", "center_3d", "camera", "mesh", "motion", "world_motion", "world_rotation")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def small(*changes: str) -> TraceNetwork:
-    """A small network in evaluation mode, whose normalisation has seen something."""
-    torch.manual_seed(0)
-    network = build_network(load_config("debug", [*SMALL, *changes]).network)
-    images, flow = clips(2, 3)
-    with torch.no_grad():
-        network(images, flow if network.motion_channels else None)
-    return network.eval()
-
-
-def clips(count: int, frames: int, seed: int = 1) -> tuple[Tensor, Tensor]:
-    """Random clips and random flow."""
-    g = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (count, frames, 64, 64, 3), generator=g, dtype=torch.uint8)
-    return images, torch.randn(count * frames, 2, 16, 16, generator=g)
 
 
 def same(a: Maps, b: Maps, rows: Tensor | slice = slice(None), atol: float = 1e-5) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.test_temporal import clips, one_thread, small
+from tests.small_network import clips, small
 from tests.test_train import tiny
 from trace_data.shards.reader import ShardReader
 from trace_train.body_layer import BodyLayer
@@ -22,7 +22,6 @@ from trace_train.streaming.stream import TrainStream
 from trace_train.train import batch_targets, compute_loss, train
 from trace_train.world import Trajectories, trajectories
 
-__all__ = ["one_thread"]
 G = torch.Generator().manual_seed(5)
 
 
