@@ -168,4 +168,4 @@ def test_a_changed_adapter_is_another_build(here: Path, capsys: pytest.CaptureFi
     assert run([*command, "--jobs", "1"]) == 0
     (here / "my_dance.py").write_text(CODE[0].replace("my_dance 1", "my_dance 2"))
     assert run(command) == 3
-    assert "a build with other settings: adapters" in capsys.readouterr().err
+    assert "a build with other settings: --adapter dance " in capsys.readouterr().err

@@ -19,6 +19,7 @@ import pytest
 import python2_text
 import scipy.sparse
 
+from trace_data import pickle_machine
 from trace_data.errors import AssetError, TraceError, UnsafePickleError
 from trace_data.safe_pickle import load_npy, load_npz, load_pickle, to_array
 
@@ -296,6 +297,25 @@ def test_only_the_named_members_are_unpacked(tmp_path: Path) -> None:
         load_npz(tmp_path / "a.npz", only=("small", "large"), limit_bytes=1 << 16)
 
 
+def test_npz_of_many_small_parts_as_smaller_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickle_machine, "WINDOW", 512)
+    entries = {f"image {i}": {"points": np.arange(6.0) + i, "unused": np.zeros(3)} for i in range(400)}
+    np.savez(tmp_path / "a.npz", annots=np.array(entries, object), other=CUBE)
+
+    def each(key: object, value: object) -> object:
+        return float(value["points"][1]) if isinstance(value, dict) else value
+
+    found = load_npz(tmp_path / "a.npz", only=("annots",), each=each)
+    assert found.keys() == {"annots"} and found["annots"].item() == {f"image {i}": i + 1.0 for i in range(400)}
+    with pytest.raises(AssetError, match="has more parts than any"):
+        load_npz(tmp_path / "a.npz", max_steps=1000)
+    entries["image 399"]["points"] = entries["image 200"]["points"]  # one array, stored once, far behind
+    np.savez(tmp_path / "a.npz", annots=np.array(entries, object))
+    assert load_npz(tmp_path / "a.npz")["annots"].item()["image 399"]["points"][1] == 201
+    with pytest.raises(AssetError, match="is not readable as a pickle"):
+        load_npz(tmp_path / "a.npz", each=each)
+
+
 def test_npy_lying_about_its_size() -> None:
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (1 << 50,)})
@@ -350,6 +370,8 @@ def test_mutated_files_only_ever_raise_named_errors(monkeypatch: pytest.MonkeyPa
     seeds = [pickle.dumps({**small, "m": matrix}, protocol) for protocol in PROTOCOLS]
     seeds += [python2_chumpy(0), python2_chumpy(2), pickle.dumps(Canary(Path("/nowhere/canary")), 2)]
     rng = random.Random(20)
+    for codec in ("raw-unicode-escape", "unicode-escape", "utf-8", "latin1"):
+        "".encode(codec)  # Python runs the code of a codec when it is first asked for
     for module, name in ((os, "system"), (os, "mkdir"), (builtins, "eval"), (builtins, "exec")):
         monkeypatch.setattr(module, name, forbidden)
     slowest = 0.0

@@ -112,7 +112,7 @@ def test_a_build_may_leave_known_defects_in(root: Path, tmp_path: Path, capsys: 
     assert said == [("passers-by are not annotated (8 frames: everyone)",), ()]
     assert [load_index(tmp_path / name).settings["defects"] for name in ("without", "with")] == [True, False]
     assert run([*command, str(tmp_path / "with")]) == 3
-    assert "a build with other settings: defects False, now True" in capsys.readouterr().err
+    assert "a build with other settings: --defects False, now True" in capsys.readouterr().err
 
 
 def test_the_picture_shows_the_worst_frame_and_some_at_random(root: Path, tmp_path: Path, capsys: Output) -> None:

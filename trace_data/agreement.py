@@ -35,7 +35,7 @@ OFF_FACTOR = 5.0
 """A frame is off when its median is so many times that of the sequence, and beyond the limit."""
 MANY_OFF = 0.1
 """Share of frames that are off from which a sequence cannot be used."""
-RIGID = (*OWN_JOINTS, "H36M_32", "H36M_17_RIGHT_FIRST")
+RIGID = (*OWN_JOINTS, "H36M_32", "H36M_17_RIGHT_FIRST", "MPI_INF_28")
 """Joint sets of skeletons whose bones keep their length."""
 BODY_MM = 30.0
 """Largest median distance of the body model's joints from annotated ones of its own, mm."""

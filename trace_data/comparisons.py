@@ -25,10 +25,8 @@ _H36M_17 = (*LSP_14[:12], "Neck", "Head", "Pelvis", "Spine_H36M", "Jaw_H36M")
 """Names of what the Human3.6M regressor gives (fact sheet joints.md, section 2)."""
 _REGRESSED = slice(len(ALL_44) - len(EXTRA_9), None)
 """Of the 44: points that a regressor makes, each its own."""
-_BONES = (
-    *((joint, SMPL_PARENTS[joint]) for joint in range(1, len(SMPL_24))),
-    *((ALL_44.index(f"{side}_Knee"), ALL_44.index(f"{side}_Hip")) for side in "LR"),
-)
+_BONES = tuple((joint, SMPL_PARENTS[joint]) for joint in range(1, len(SMPL_24)))
+"""Of the 44. Hips that are regressed from the skin move in the body, so no bone ends there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,11 +132,9 @@ def bone_change(person: Person) -> float | None:
     """The largest of all bones whose two ends are known in two frames or more."""
     if person.joints3d is None:
         return None
-    # hips that are regressed from the skin of our own body move in it
-    bones = _BONES[: len(SMPL_24) - 1] if person.joints3d.layout in OWN_JOINTS else _BONES
     joints = person.joints3d.to_44()
     changes = []
-    for outer, inner in bones:
+    for outer, inner in _BONES:
         both = (joints[:, outer, 3] > 0) & (joints[:, inner, 3] > 0)
         if both.sum() >= 2:
             lengths = np.linalg.norm(joints[both, outer, :3] - joints[both, inner, :3], axis=-1)

@@ -21,6 +21,8 @@ MAX_KEY_PARTS = 64
 MAX_KEY_BITS = 256
 MAX_DIGITS = 4096
 MAX_GROWTH = 16
+WINDOW = 1 << 16
+"""How many of the parts that came last may be referred to while `each` makes smaller things of them."""
 
 
 class Malformed(Exception):
@@ -47,6 +49,8 @@ class Node:
     state: dict[str, Any] = field(default_factory=dict)
 
 
+Each = Callable[[Any, Any], Any]
+"""Given a key and the value that a dictionary is to hold under it, returns what it holds instead."""
 Find = Callable[[str, str], "Global | None"]
 Build = Callable[["Machine", Any, Any], Any]
 
@@ -57,15 +61,29 @@ class Machine:
     `find` maps module and name to an allowed `Global` or None; `build` gives an object its stored state and returns the
     object that takes its place. `run` raises UnsafePickleError on any other name, Malformed on everything else that is
     wrong (and the plain ValueError, TypeError, KeyError or IndexError of hostile operands: callers treat them alike).
+
+    With `each`, what stands in a dictionary is what `each` makes of it, and parts far behind are let go, for a file of
+    millions of them; one that refers back to an array, tuple or dictionary further than `WINDOW` cannot be read then.
     """
 
-    def __init__(self, data: bytes, *, find: Find, build: Build, where: str, at: int = 0, max_steps: int) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        find: Find,
+        build: Build,
+        where: str,
+        at: int = 0,
+        max_steps: int,
+        each: Each | None = None,
+    ) -> None:
         self.data, self.at, self.where = data, at, where
-        self.find, self.build, self.steps_left = find, build, max_steps
+        self.find, self.build, self.each, self.steps_left = find, build, each, max_steps
         self.opcode_at = at
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.let_go = 0
         self.slots_of: dict[int, list[int]] = {}
         # arrays may be made again and again from the same bytes of a small file
         self.bytes_left = MAX_GROWTH * len(data) + (1 << 20)
@@ -152,6 +170,10 @@ class Machine:
         value = self.memo[slot] = self.stack[-1]
         if isinstance(value, np.dtype):
             self.slots_of.setdefault(id(value), []).append(slot)
+        behind = slot - WINDOW
+        if self.each is not None and behind >= WINDOW and isinstance(self.memo.get(behind), _BULKY):
+            del self.memo[behind]
+            self.let_go += 1
 
     def replace(self, old: np.dtype[Any], new: np.dtype[Any]) -> None:
         """Let `new` stand wherever `old` was memoised: a dtype cannot be changed in place."""
@@ -181,11 +203,11 @@ def checked_key(value: Any) -> Any:
     raise Malformed(f"uses a {type(value).__name__} as a key that is too complex for one")
 
 
-def _set_items(target: Any, flat: list[Any]) -> None:
+def _set_items(machine: Machine, target: Any, flat: list[Any]) -> None:
     if not isinstance(target, dict) or len(flat) % 2:
         raise Malformed(f"puts items into a {type(target).__name__}")
     for key, value in zip(flat[::2], flat[1::2]):
-        target[checked_key(key)] = value
+        target[checked_key(key)] = value if machine.each is None else machine.each(key, value)
 
 
 def _text(machine: Machine) -> str:
@@ -283,16 +305,17 @@ def _pop(machine: Machine) -> None:
 
 def _dict(machine: Machine) -> dict[Any, Any]:
     out: dict[Any, Any] = {}
-    _set_items(out, machine.above_mark())
+    _set_items(machine, out, machine.above_mark())
     return out
 
 
 def _set_items_above_mark(machine: Machine) -> None:
     flat = machine.above_mark()
-    _set_items(machine.stack[-1], flat)
+    _set_items(machine, machine.stack[-1], flat)
 
 
 _STOP = ord(".")
+_BULKY = (np.ndarray, bytes, tuple, dict, list)
 
 _VALUES: dict[int, Callable[[Machine], Any]] = {
     ord("N"): lambda m: None,
@@ -353,10 +376,10 @@ _ACTIONS: dict[int, Callable[[Machine], Any]] = {
     ord("p"): lambda m: m.remember(int(_digits(m))),
     ord("q"): lambda m: m.remember(m.number("<B")),
     ord("r"): lambda m: m.remember(m.number("<I")),
-    0x94: lambda m: m.remember(len(m.memo)),
+    0x94: lambda m: m.remember(len(m.memo) + m.let_go),
     ord("a"): lambda m: _append(m, [m.stack.pop()]),
     ord("e"): lambda m: _append(m, m.above_mark()),
-    ord("s"): lambda m: _set_items(m.stack[-3], list(_last(m, 2))),
+    ord("s"): lambda m: _set_items(m, m.stack[-3], list(_last(m, 2))),
     ord("u"): _set_items_above_mark,
     0x90: lambda m: _add(m, m.above_mark()),
     **dict.fromkeys((ord("P"), ord("Q"), ord("o"), 0x82, 0x83, 0x84, 0x97, 0x98), _refuse),

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from trace_data.errors import AssetError
 from trace_data.pickle_globals import CSC, array_of, build, find
-from trace_data.pickle_machine import Machine, Malformed, Node
+from trace_data.pickle_machine import Each, Machine, Malformed, Node
 
 Source = Path | str | bytes | IO[bytes]
 
@@ -72,29 +72,37 @@ def load_npy(source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | Non
 def load_npz(
     source: Source,
     *,
-    only: Collection[str] | None = None,
     limit_bytes: int = LIMIT_BYTES,
+    max_steps: int = MAX_STEPS,
+    only: Collection[str] | None = None,
+    each: Each | None = None,
     where: str | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a .npz file by name, object arrays included; `limit_bytes` bounds their unpacked sum.
+    """The arrays of a .npz file by name, object arrays included; those named in `only` where it is given.
 
-    `only`: names of the arrays that are read if they are there; the others are not even unpacked. All when None.
-
-    Raises AssetError (UnsafePickleError) as `load_pickle` does.
+    `limit_bytes` bounds their unpacked sum, `max_steps` the parts of each object array. `each` gets every key and value
+    that a dictionary is to hold and returns what it holds instead: a file of a million arrays need not be held as such.
+    A path's file is read array by array. Raises AssetError (UnsafePickleError) as `load_pickle` does.
     """
-    name, data = _read(source, limit_bytes, where)
+    if isinstance(source, (str, Path)):
+        name = where or str(source)
+        stream = _opened(Path(source), name)
+    else:
+        name, data = _read(source, limit_bytes, where)
+        stream = io.BytesIO(data)
     arrays, left = {}, limit_bytes
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with stream, zipfile.ZipFile(stream) as archive:
             for member in archive.infolist():
-                if only is not None and member.filename.removesuffix(".npy") not in only:
+                key = member.filename.removesuffix(".npy")
+                if only is not None and key not in only:
                     continue
                 if member.file_size > left:
                     raise Malformed(f"unpacks to more than {limit_bytes:,} bytes")
                 with archive.open(member) as file:
                     content = file.read(left)
                 left -= len(content)
-                arrays[member.filename.removesuffix(".npy")] = _parse_npy(content, f"{name}: {member.filename}")
+                arrays[key] = _parse_npy(content, f"{name}: {member.filename}", max_steps, each)
     except (
         *_HOSTILE_OPERANDS,
         zipfile.BadZipFile,
@@ -213,6 +221,15 @@ def _integers(value: Any) -> tuple[int, ...]:
     return tuple(int(side) for side in value)
 
 
+def _opened(file: Path, name: str) -> IO[bytes]:
+    try:
+        return file.open("rb")
+    except FileNotFoundError as error:
+        raise AssetError("does not exist", where=name, hint="check the path") from error
+    except OSError as error:
+        raise AssetError(f"cannot be read: {error}", where=name, hint="check the file and its permissions") from error
+
+
 def _read(source: Source, limit: int, where: str | None) -> tuple[str, bytes]:
     if isinstance(source, bytes):
         name, data = where or "bytes", source
@@ -220,12 +237,10 @@ def _read(source: Source, limit: int, where: str | None) -> tuple[str, bytes]:
         name = where or str(source if isinstance(source, (str, Path)) else getattr(source, "name", "stream"))
         try:
             if isinstance(source, (str, Path)):
-                with Path(source).open("rb") as file:
+                with _opened(Path(source), name) as file:
                     data = file.read(limit + 1)
             else:
                 data = source.read(limit + 1)
-        except FileNotFoundError as error:
-            raise AssetError("does not exist", where=name, hint="check the path") from error
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise AssetError(
                 f"cannot be read: {error}", where=name, hint="check the file and its permissions"
@@ -258,14 +273,14 @@ def _decompressed(data: bytes, limit: int, name: str) -> bytes:
     return out
 
 
-def _unpickle(data: bytes, name: str, at: int = 0) -> Any:
+def _unpickle(data: bytes, name: str, at: int = 0, max_steps: int = MAX_STEPS, each: Each | None = None) -> Any:
     try:
-        return Machine(data, find=find, build=build, where=name, at=at, max_steps=MAX_STEPS).run()
+        return Machine(data, find=find, build=build, where=name, at=at, max_steps=max_steps, each=each).run()
     except _HOSTILE_OPERANDS as error:
         _fail(error, name, "a pickle")
 
 
-def _parse_npy(data: bytes, name: str) -> npt.NDArray[Any]:
+def _parse_npy(data: bytes, name: str, max_steps: int = MAX_STEPS, each: Each | None = None) -> npt.NDArray[Any]:
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -279,7 +294,7 @@ def _parse_npy(data: bytes, name: str) -> npt.NDArray[Any]:
             return array_of(shape, dtype, data[stream.tell() : stream.tell() + count], order="F" if fortran else "C")
     except (*_HOSTILE_OPERANDS, SyntaxError, tokenize.TokenError) as error:
         _fail(error, name, "a .npy array")
-    found = _unpickle(data, name, at=stream.tell())
+    found = _unpickle(data, name, at=stream.tell(), max_steps=max_steps, each=each)
     if not isinstance(found, np.ndarray) or found.size != int(np.prod(shape, dtype=object)):
         raise AssetError("announces an object array and holds something else", where=name, hint=AGAIN)
     return found.reshape(shape)

@@ -67,7 +67,8 @@ def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool
         refs = {ref.key: ref for split in spec.splits for ref in find_sequences(name, report.root, split)}
     except (TraceError, OSError):
         return  # the report says why
-    measured = {agreement.key: agreement for agreement in dataset.geometry}
+    by_worst = sorted(dataset.geometry, key=lambda a: -(a.reprojection_px.worst if a.reprojection_px else 0.0))
+    measured = {agreement.key: agreement for agreement in by_worst}
     wanted: list[tuple[str, int | None]] = [
         (key, _worst(agreement)) for key, agreement in list(measured.items())[:WORST]
     ]

@@ -1,0 +1,154 @@
+"""From what every layout of MPI-INF-3DHP comes to, points in pixels and joints in camera axes, to a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.mpi_inf_3dhp.facts import ADAPTER, SPEC, wrong
+from trace_data.geometry import transform
+from trace_data.schema.body import BodyParams
+from trace_data.schema.camera import Camera
+from trace_data.schema.frame import Frame
+from trace_data.schema.keypoints import Keypoints
+from trace_data.schema.record import Person, SequenceRecord
+
+Array = npt.NDArray[np.float64]
+
+BODY_SIZE = (0.4, 3.0)
+"""Metres between the farthest joints of one person along an axis, median over frames: a wrong unit is far outside."""
+OFF_CENTRE = 0.2
+"""The principal point lies this share of a frame's side from its middle at most."""
+CAMERAS_AGREE = 0.05
+"""Metres. Where two cameras see the same joints farther apart, their calibration is not good enough for a world."""
+CAMERAS_OF_ONE_ROOM = 0.25
+"""Metres. Beyond this the calibration belongs to another recording."""
+SCALED = "frames that were scaled do not fit their annotation: extract them again in their own size"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Annotated:
+    """One camera's sequence of T frames as its layout has it."""
+
+    person: str
+    frames: tuple[Frame, ...]
+    frame_ids: list[int]
+    fps: float
+    size: tuple[int, int]
+    """Width and height of the frames, px."""
+    layout: str
+    """Joint set."""
+    points: Array
+    """(T, K, 2) px."""
+    joints: Array
+    """(T, K, 3) metres, camera axes."""
+    intrinsics: Array
+    """(3, 3) px."""
+    camera_from_world: Array | None
+    """(4, 4) metres; None where the release has none."""
+    world_reason: str
+    """Why the world may not be supervised; empty when it may."""
+    body: tuple[BodyParams, npt.NDArray[np.bool_]] | None
+    """World body and (T,) where it is known."""
+    synthetic: bool
+
+
+def assemble(ref: SequenceRef, found: Annotated) -> SequenceRecord:
+    """The record of a sequence. Raises AnnotationError when its numbers cannot be a person's before its camera."""
+    _check_size(ref, found)
+    frames = len(found.frames)
+    extrinsics = found.camera_from_world
+    world = found.joints if extrinsics is None else transform(np.linalg.inv(extrinsics), found.joints)
+    # as the published loader: visible means inside the frame, nothing is known of occlusion
+    inside = ((found.points >= 0) & (found.points < found.size)).all(axis=-1, keepdims=True)
+    body, body_valid = found.body or (None, np.zeros(frames, bool))
+    return SequenceRecord(
+        dataset=SPEC.name,
+        split=ref.split,
+        name=ref.name,
+        frames=found.frames,
+        frame_ids=np.asarray(found.frame_ids, np.int64),
+        fps=found.fps,
+        camera=Camera(
+            width=found.size[0],
+            height=found.size[1],
+            intrinsics=found.intrinsics[None],
+            camera_from_world=None if extrinsics is None else extrinsics[None],
+            moving=False,
+        ),
+        people=(
+            Person(
+                name=found.person,
+                gender="neutral",  # of the body model, and NeuralAnnot fitted the neutral one
+                present=np.ones(frames, bool),
+                keypoints2d=Keypoints(layout=found.layout, points=np.where(inside, _with_ones(found.points), 0.0)),
+                joints3d=Keypoints(layout=found.layout, points=_with_ones(world)),
+                body=body,
+                body_valid=body_valid,
+            ),
+        ),
+        everyone_annotated=np.ones(frames, bool),
+        world_valid=not found.world_reason,
+        world_reason=found.world_reason or "the camera stands still",
+        provenance={
+            "release": "synthetic sample world" if found.synthetic else "MPI-INF-3DHP",
+            "layout": ref.layout,
+            "adapter": ADAPTER,
+            "body": "none" if body is None else "NeuralAnnot SMPL",
+            "defects": "",
+            "synthetic": "true" if found.synthetic else "false",
+        },
+    )
+
+
+def _with_ones(points: Array) -> Array:
+    return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
+
+
+def check_unit(file: Path, joints: Array) -> None:
+    """Raises AnnotationError when joints (T, K, 3) cannot be metres of one person."""
+    size = float(np.median(np.ptp(joints, axis=1).max(axis=-1)))
+    if not BODY_SIZE[0] <= size <= BODY_SIZE[1]:
+        raise wrong(
+            file,
+            "the 3D joints",
+            f"of one person lie {size:.3g} m apart",
+            f"{BODY_SIZE[0]} to {BODY_SIZE[1]}",
+            "metres and millimetres were exchanged, or the joints are of another file",
+        )
+
+
+def _check_size(ref: SequenceRef, found: Annotated) -> None:
+    size = np.array(found.size)
+    centre = found.intrinsics[:2, 2]
+    if (np.abs(centre - size / 2) > OFF_CENTRE * size).any():
+        raise wrong(
+            ref.images,
+            "the frames",
+            f"have {size[0]}x{size[1]} px",
+            f"a size whose middle is near the principal point ({centre[0]:.0f}, {centre[1]:.0f})",
+            SCALED,
+        )
+
+
+def compare_cameras(file: Path, cameras: tuple[int, int], worlds: tuple[Array, Array]) -> str:
+    """Why the calibration makes no world, empty when it does: what two cameras see of the same frames must coincide.
+
+    `worlds`: (T, K, 3) metres of each. Raises AnnotationError when the calibration is of another recording.
+    """
+    apart = float(np.median(np.linalg.norm(worlds[0] - worlds[1], axis=-1)))
+    if apart > CAMERAS_OF_ONE_ROOM:
+        raise wrong(
+            file,
+            "the calibration",
+            f"puts the joints of cameras {cameras[0]} and {cameras[1]} {apart:.2f} m apart",
+            f"less than {CAMERAS_OF_ONE_ROOM}",
+            "it is stale, in other units, or belongs to another sequence: get it with its annotation",
+        )
+    if apart > CAMERAS_AGREE:
+        return f"cameras {cameras[0]} and {cameras[1]} disagree about the same joints by {1000 * apart:.0f} mm"
+    return ""

@@ -1,0 +1,96 @@
+"""Where MPI-INF-3DHP lies below a folder, under any of the names and letter cases it is met with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trace_data.adapters.base import dataset_folder
+from trace_data.adapters.mpi_inf_3dhp.facts import SPEC
+
+_NAMES = frozenset({"mpiinf3dhp", "mpiinf", "3dhp", "mpii3d", "mpiinf3dhpvideo"})
+_TRAINING = frozenset({"mpiinf3dhptrainset", "trainset", "train"})
+_TEST = frozenset({"mpiinf3dhptestset", "testset", "test"})
+_SUBJECT = re.compile(r"s([1-8])", re.IGNORECASE)
+_SEQUENCE = re.compile(r"seq([12])", re.IGNORECASE)
+_TEST_SUBJECT = re.compile(r"ts([1-6])", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """The folders of the dataset; one that is None is not there."""
+
+    dataset: Path
+    training: Path
+    """Holds `S1` to `S8`, or `annots_video.npz`."""
+    test: Path | None
+    """Holds `TS1` to `TS6`."""
+
+
+def folders(root: Path) -> Folders:
+    """The dataset below `root`, or `root` itself when it is the dataset. Raises DatasetLayoutError."""
+    named = next((folder for folder in children(root) if _plain(folder.name) in _NAMES), None)
+    own = next((child for child in children(root) if _is_part(child)), None)
+    dataset = named or (root if own else dataset_folder(SPEC, root, ()))
+    training = next((folder for folder in children(dataset) if _plain(folder.name) in _TRAINING), dataset)
+    return Folders(dataset=dataset, training=training, test=_test(dataset, [dataset, dataset.parent]))
+
+
+def _test(dataset: Path, places: list[Path]) -> Path | None:
+    """The folder with the test subjects: it may stand beside the dataset, and archives put it into itself."""
+    if any(_TEST_SUBJECT.fullmatch(child.name) for child in children(dataset)):
+        return dataset
+    for place in places:
+        for folder in children(place):
+            if _plain(folder.name) in _TEST and (place == dataset or _plain(folder.name) == "mpiinf3dhptestset"):
+                inner = [child for child in children(folder) if _plain(child.name) in _TEST]
+                return inner[0] if inner else folder
+    return None
+
+
+def _is_part(entry: Path) -> bool:
+    patterns = (_SUBJECT, _TEST_SUBJECT)
+    return (
+        any(pattern.fullmatch(entry.name) for pattern in patterns)
+        or _plain(entry.name) in _TEST | _TRAINING
+        or entry.name.lower() in ("annots_video.npz", "video_frames")
+    )
+
+
+def children(folder: Path) -> list[Path]:
+    """What a folder holds, by name; nothing when it is no folder. OSError when it cannot be read, or is a link loop."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def child(folder: Path, *names: str) -> Path | None:
+    """The entry of a folder that has one of `names`, whatever the case of its letters."""
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    wanted = {name.lower() for name in names}
+    return next((entry for entry in children(folder) if entry.name.lower() in wanted), None)
+
+
+def recordings(training: Path) -> Iterator[tuple[int, int, Path]]:
+    """Subject, sequence and folder of all `S?/Seq?` folders, in order."""
+    for subject in children(training):
+        if match := _SUBJECT.fullmatch(subject.name):
+            for sequence in children(subject):
+                if number := _SEQUENCE.fullmatch(sequence.name):
+                    yield int(match[1]), int(number[1]), sequence
+
+
+def test_recordings(test: Path) -> Iterator[tuple[int, Path]]:
+    """Number and folder of all `TS?` folders, in order."""
+    for folder in children(test):
+        if match := _TEST_SUBJECT.fullmatch(folder.name):
+            yield int(match[1]), folder
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -1,0 +1,195 @@
+"""MATLAB files of the release: `annot.mat` (v5, cells of 14 cameras) and `annot_data.mat` (v7.3, which is HDF5)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+
+from trace_data.adapters.mpi_inf_3dhp.facts import RECORDED, wrong
+from trace_data.errors import AnnotationError
+
+Array = npt.NDArray[np.float64]
+
+MOST_NUMBERS = 50_000_000
+"""A compressed file of a few bytes can hold more than memory; the release's arrays are of a few million."""
+_MALFORMED = (
+    ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, MemoryError, OverflowError,
+    struct.error, zlib.error, AttributeError,
+)  # fmt: skip
+"""What scipy and h5py raise on files that are not what they claim."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Annotations:
+    """What one `annot.mat` says of all cameras. Arrays of a camera are checked when they are asked for."""
+
+    file: Path
+    frames: int
+    cameras: tuple[int, ...]
+    synthetic: bool
+    cells: Mapping[str, Sequence[Any]]
+
+    def of_camera(self, camera: int) -> tuple[Array, Array]:
+        """(F, 28, 2) px and (F, 28, 3) metres of camera axes. Raises AnnotationError."""
+        if camera not in self.cameras:
+            raise wrong(self.file, "cameras", f"is {list(self.cameras)}", f"camera {camera} among them")
+        place = self.cameras.index(camera)
+        shaped = []
+        for key, width in (("annot2", 2), ("annot3", 3)):
+            cell = self.cells[key][place]
+            array = numbers(self.file, f"{key}{{{place + 1}}}", cell, (self.frames, 28 * width))
+            shaped.append(array.reshape(-1, 28, width))
+        return shaped[0], shaped[1] / 1000
+
+
+def read_annotations(file: Path) -> Annotations:
+    """An `annot.mat`, kept in memory until another one is asked for: it serves all cameras. Raises AnnotationError."""
+    return _read_annotations(file, *_state(file))
+
+
+def annotated_frames(file: Path) -> int:
+    """The number of frames an `annot.mat` is about, from its headers alone. Raises AnnotationError."""
+    _state(file)
+    try:
+        shapes = {name: shape for name, shape, _ in scipy.io.whosmat(file)}
+    except _MALFORMED as error:
+        raise _no_matlab(file, error) from error
+    if "frames" not in shapes:
+        raise wrong(file, "frames", "is missing", f"the keys of the release, found {', '.join(shapes)}")
+    return int(np.prod(shapes["frames"]))
+
+
+def _state(file: Path) -> tuple[int, int]:
+    try:
+        state = file.stat()
+        with file.open("rb"):
+            return state.st_mtime_ns, state.st_size
+    except FileNotFoundError as error:
+        raise AnnotationError("the annotation is missing", where=file, hint="get it again from the release") from error
+    except OSError as error:
+        raise AnnotationError(f"the annotation cannot be read: {error.strerror}", where=file) from error
+
+
+def _no_matlab(file: Path, error: BaseException) -> AnnotationError:
+    return AnnotationError(
+        f"{file.stat().st_size:,} bytes that are no whole MATLAB file of the release: {str(error)[:80]}",
+        where=file,
+        hint="copy the file from the release again",
+    )
+
+
+@lru_cache(maxsize=1)
+def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
+    names = ["annot2", "annot3", "cameras", "frames", "synthetic"]
+    try:
+        content = scipy.io.loadmat(file, variable_names=names)
+    except _MALFORMED as error:
+        raise _no_matlab(file, error) from error
+    if lost := [name for name in names[:4] if name not in content]:
+        raise wrong(file, ", ".join(lost), "missing", f"{', '.join(names[:4])} as in the release")
+    frames = numbers(file, "frames", content["frames"], None).reshape(-1)
+    if not np.array_equal(frames, np.arange(len(frames))):
+        first = frames[0] if len(frames) else np.nan
+        raise wrong(file, "frames", f"starts with {first:g} and has {len(frames)} entries", "0, 1, 2, …, one a frame")
+    cameras = tuple(int(camera) for camera in numbers(file, "cameras", content["cameras"], None).reshape(-1))
+    cells = {}
+    for key in ("annot2", "annot3"):
+        cell = content[key]
+        if not isinstance(cell, np.ndarray) or cell.dtype != object or cell.size != len(cameras):
+            kind = f"has type {getattr(cell, 'dtype', type(cell).__name__)} and shape {np.shape(cell)}"
+            raise wrong(file, key, kind, f"a cell array of {RECORDED} cameras")
+        cells[key] = list(cell.reshape(-1))
+    return Annotations(file=file, frames=len(frames), cameras=cameras, synthetic="synthetic" in content, cells=cells)
+
+
+def annotated_test_frames(file: Path) -> int:
+    """How many frames of an `annot_data.mat` are annotated, without reading the rest of it. Raises AnnotationError."""
+    return int((_test_arrays(file, ("valid_frame",))["valid_frame"] > 0).sum())
+
+
+def _test_arrays(file: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of numbers of an HDF5 file, and `synthetic` as an empty one where it has that."""
+    _state(file)
+    try:
+        with h5py.File(file, "r") as content:
+            found = {key: _dataset(file, content, key) for key in keys}
+            if "synthetic" in content:
+                found["synthetic"] = np.zeros(0)
+    except _MALFORMED as error:
+        raise _no_matlab(file, error) from error
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TestSetAnnotations:
+    """What one `annot_data.mat` says of its N frames."""
+
+    points: Array
+    """(N, 17, 2) px."""
+    joints: Array
+    """(N, 17, 3) metres of camera axes."""
+    valid: npt.NDArray[np.bool_]
+    """(N,) which frames are annotated."""
+    synthetic: bool
+
+
+def read_test_annotations(file: Path) -> TestSetAnnotations:
+    """An `annot_data.mat`. Raises AnnotationError."""
+    raw = _test_arrays(file, ("annot2", "annot3", "valid_frame"))
+    valid = numbers(file, "valid_frame", raw["valid_frame"], None).reshape(-1) > 0
+    points = _by_frame(file, "annot2", raw["annot2"], len(valid), 2)
+    joints = _by_frame(file, "annot3", raw["annot3"], len(valid), 3)
+    for key, array in (("annot2", points), ("annot3", joints)):
+        numbers(file, key, array[valid], None)  # what is not valid may hold anything
+    return TestSetAnnotations(points=points, joints=joints / 1000, valid=valid, synthetic="synthetic" in raw)
+
+
+def _dataset(file: Path, content: h5py.File, key: str) -> npt.NDArray[Any]:
+    link = content.get(key, getlink=True)
+    if link is None:
+        raise wrong(file, key, "is missing", f"the keys of the release, found {', '.join(content)}")
+    found = content[key] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+        raise wrong(file, key, "lies in another file", "an array of its own")
+    if found.size > MOST_NUMBERS:
+        raise wrong(file, key, f"has {found.size:,} numbers", f"at most {MOST_NUMBERS:,}")
+    array: npt.NDArray[Any] = np.asarray(found[()])
+    if array.dtype.kind not in "biuf":
+        raise wrong(file, key, f"is of type {array.dtype}", "numbers")
+    return array
+
+
+def _by_frame(file: Path, key: str, value: npt.NDArray[Any], frames: int, width: int) -> Array:
+    """(N, 17, width), whichever end of the axes the reader or writer put first."""
+    if value.shape[:2] == (width, 17):
+        value = value.transpose()
+    shapes = {(frames, 1, 17, width), (frames, 17, width)}
+    if value.shape not in shapes:
+        raise wrong(file, key, f"has shape {value.shape}", f"{frames} x 1 x 17 x {width}")
+    array: Array = value.reshape(frames, 17, width).astype(np.float64)
+    return array
+
+
+def numbers(file: Path, key: str, value: Any, shape: tuple[int, ...] | None) -> Array:
+    """`value` as finite float64 of `shape` (None: any). Raises AnnotationError that names `key`."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise wrong(file, key, f"is of type {array.dtype}", "numbers")
+    if shape is not None and array.shape != shape:
+        raise wrong(file, key, f"has shape {array.shape}", " x ".join(map(str, shape)))
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        first = np.argwhere(~np.isfinite(array))[0].tolist()
+        count = int((~np.isfinite(array)).sum())
+        raise wrong(file, key, f"has {count} NaN or infinite values, first at {first}", "finite numbers")
+    return array

@@ -1,0 +1,159 @@
+"""The frames of one camera: a video, or the folder that somebody extracted it to, in whatever numbering."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from trace_data.adapters.mpi_inf_3dhp.folders import child
+from trace_data.errors import AnnotationError
+from trace_data.frames import image_size, read_bytes
+from trace_data.schema.frame import Frame, VideoFrame, file_of
+from trace_data.video import VideoFacts, video_facts
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+_IMAGE = re.compile(r"(?:.*\D)?(\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Where the frames of one camera are."""
+
+    place: Path
+    """A video, or a folder of images."""
+    prefix: str = ""
+    """What the names of its images start with, where a folder holds those of several cameras."""
+
+
+def camera_pictures(sequence: Path, camera: int) -> Pictures | None:
+    """The frames of a camera of an official `S?/Seq?` folder: the video where there is one, else an image folder."""
+    videos = child(sequence, "imageSequence")
+    name = f"video_{camera}"
+    if videos is not None:
+        for suffix in (".avi", ".mp4"):
+            if (video := child(videos, name + suffix)) is not None:
+                return Pictures(place=video)
+    for parent in (child(sequence, "imageFrames"), videos, sequence):
+        if parent is not None and (folder := child(parent, name)) is not None and folder.is_dir():
+            return Pictures(place=folder)
+    prefix = f"img_{camera}_"
+    if videos is not None and numbered_images(videos, prefix):
+        return Pictures(place=videos, prefix=prefix)
+    return None
+
+
+def count(pictures: Pictures) -> int:
+    """How many frames there are; 0 for a video that does not open, which whoever reads it will say."""
+    if pictures.place.is_dir():
+        return count_images(pictures.place, pictures.prefix)
+    try:
+        return facts_of(pictures.place).frames
+    except AnnotationError:
+        return 0
+
+
+def facts_of(video: Path) -> VideoFacts:
+    """Size and length of a video, read once while it does not change. Raises AnnotationError."""
+    try:
+        state = video.stat()
+    except OSError as error:
+        raise AnnotationError(f"the video cannot be read: {error.strerror}", where=video) from error
+    return _facts(video, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=512)
+def _facts(video: Path, changed: int, size: int) -> VideoFacts:
+    return video_facts(video)
+
+
+def count_images(folder: Path, prefix: str = "") -> int:
+    """How many images of a folder have names that start with `prefix`: a million of them are counted in seconds."""
+    return sum(name.lower().startswith(prefix.lower()) and name.lower().endswith(_SUFFIXES) for name in _names(folder))
+
+
+def image_numbers(folder: Path, prefix: str = "") -> list[int]:
+    """The numbers that end the names of a folder's images whose names start with `prefix`, ascending."""
+    return sorted(_numbered(folder, prefix).values())
+
+
+def numbered_images(folder: Path, prefix: str = "") -> dict[int, Path]:
+    """The images of a folder whose names start with `prefix`, by the number that ends the name, ascending."""
+    numbered = _numbered(folder, prefix)
+    return {numbered[name]: folder / name for name in sorted(numbered, key=lambda name: (numbered[name], name))}
+
+
+def _numbered(folder: Path, prefix: str) -> dict[str, int]:
+    found = {}
+    for name in _names(folder):
+        match = _IMAGE.fullmatch(name)
+        if match and name.lower().startswith(prefix.lower()):
+            found[name] = int(match[1])
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    """What a folder holds, in no order; nothing when it is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def gap(numbers: list[int]) -> int | None:
+    """The first number that is missing of numbers that are otherwise equally spaced, None when none is.
+
+    They start with 0 or 1, unless only some of the frames were extracted.
+    """
+    if len(numbers) < 2:
+        return None if numbers in ([], [0], [1]) else 1
+    steps = np.diff(numbers)
+    step = Counter(steps.tolist()).most_common(1)[0][0]
+    if (odd := np.flatnonzero(steps != step)).size:
+        return int(numbers[odd[0]] + step)
+    return 1 if step == 1 and numbers[0] > 1 else None
+
+
+def frames_of(pictures: Pictures, annotated: int) -> tuple[tuple[Frame, ...], list[int]]:
+    """The frames that have a row among `annotated` ones, and their rows.
+
+    Images are numbered from 0 where there is an image 0, else from 1. Raises AnnotationError when images are missing.
+    """
+    if not pictures.place.is_dir():
+        rows = list(range(min(annotated, facts_of(pictures.place).frames)))
+        return tuple(VideoFrame(pictures.place, row) for row in rows), rows
+    images = numbered_images(pictures.place, pictures.prefix)
+    if not images:
+        raise AnnotationError("there are no images", where=pictures.place, hint="extract the videos again")
+    if (lost := gap(list(images))) is not None:
+        raise AnnotationError(
+            f"image {lost} is missing, there are {len(images)} from {min(images)} to {max(images)}",
+            where=pictures.place,
+            hint="extract the video again, or read it without extraction from imageSequence/",
+        )
+    first = 0 if 0 in images else 1
+    chosen = {number - first: file for number, file in images.items() if number - first < annotated}
+    return tuple(chosen.values()), list(chosen)
+
+
+def frame_size(frames: tuple[Frame, ...]) -> tuple[int, int]:
+    """(width, height) px of the first whole frame: broken ones are for whoever reads all. Raises AnnotationError."""
+    broken: AnnotationError | None = None
+    for frame in frames:
+        try:
+            if isinstance(frame, VideoFrame):
+                facts = facts_of(frame.video)
+                return facts.width, facts.height
+            file = file_of(frame)
+            return image_size(read_bytes(file), file)
+        except AnnotationError as error:
+            broken = broken or error
+            if isinstance(frame, VideoFrame):
+                break
+    raise broken or AnnotationError("there are no frames")

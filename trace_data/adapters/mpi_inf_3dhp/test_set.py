@@ -1,0 +1,188 @@
+"""The test set: `TS?/` with `annot_data.mat` and images, or the packed `annots.npz` of the published loader.
+
+It has no calibration. Annotated points and joints determine the intrinsics, which are found by least squares; the
+world is the camera's.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit
+from trace_data.adapters.mpi_inf_3dhp.facts import SPEC, TEST_FPS, wrong
+from trace_data.adapters.mpi_inf_3dhp.folders import child, test_recordings
+from trace_data.adapters.mpi_inf_3dhp.matlab import annotated_test_frames, numbers, read_test_annotations
+from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
+from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, gap, image_numbers, numbered_images
+from trace_data.errors import AnnotationError
+from trace_data.schema.check import Finding
+from trace_data.schema.frame import Frame
+from trace_data.schema.record import SequenceRecord
+
+Array = npt.NDArray[np.float64]
+
+OFFICIAL, PACKED = "official test set (annot_data.mat)", "packed test set (annots.npz)"
+MIDDLE = (0, 1, 14, 15, 16)
+"""Head top, neck, pelvis, spine and head among the 17 joints."""
+_KEY = re.compile(r"(?:.*/)?TS(\d)/imageSequence/img_(\d+)\.jpg", re.IGNORECASE)
+
+
+def find(test: Path) -> list[SequenceRef]:
+    """The test subjects that have an annotation."""
+    packed = child(test, "annots.npz")
+    refs = []
+    for number, folder in test_recordings(test):
+        official = child(folder, "annot_data.mat")
+        annotation = official or packed
+        if annotation is None:
+            continue
+        images = child(folder, "imageSequence") or folder / "imageSequence"
+        refs.append(
+            SequenceRef(
+                dataset=SPEC.name,
+                split="test",
+                name=f"TS{number}",
+                layout=OFFICIAL if official else PACKED,
+                annotation=annotation,
+                images=images,
+                frames=_usable(annotation if official else None, count_images(images)),
+            )
+        )
+    return refs
+
+
+def _usable(annotation: Path | None, images: int) -> int:
+    """How many of the images are annotated: about every tenth."""
+    try:
+        return images if annotation is None else min(images, annotated_test_frames(annotation))
+    except AnnotationError:
+        return images  # reading it will say what is wrong
+
+
+def read(ref: SequenceRef) -> SequenceRecord:
+    """The annotated frames of one test subject; image `img_000001.jpg` is frame 0. Raises AnnotationError."""
+    if ref.layout == OFFICIAL:
+        found = read_test_annotations(ref.annotation)
+        rows = np.flatnonzero(found.valid)
+        points, joints, synthetic = found.points[rows], found.joints[rows], found.synthetic
+    else:
+        rows, points, joints, synthetic = _packed(ref)
+    if len(rows) == 0:
+        raise wrong(ref.annotation, "valid_frame", "marks no frame", "one or more annotated frames")
+    check_unit(ref.annotation, joints)
+    images = numbered_images(ref.images)
+    lost = [int(row) + 1 for row in rows if int(row) + 1 not in images]
+    if lost:
+        raise AnnotationError(
+            f"{len(rows)} frames are annotated, img_{lost[0]:06d}.jpg and {len(lost) - 1} more are missing",
+            where=ref.images,
+            hint="copy imageSequence of this test subject again",
+        )
+    frames: tuple[Frame, ...] = tuple(images[int(row) + 1] for row in rows)
+    size = frame_size(frames)
+    return assemble(
+        ref,
+        Annotated(
+            person=ref.name,
+            frames=frames,
+            frame_ids=[int(row) for row in rows],
+            fps=TEST_FPS,
+            size=size,
+            layout="MPI_INF_TEST_17",
+            points=points,
+            joints=joints,
+            intrinsics=fitted_intrinsics(ref.annotation, points, joints),
+            camera_from_world=None,
+            world_reason="",
+            body=None,
+            synthetic=synthetic,
+        ),
+    )
+
+
+def _packed(ref: SequenceRef) -> tuple[npt.NDArray[np.int64], Array, Array, bool]:
+    state = ref.annotation.stat()
+    tables = _packed_tables(ref.annotation, state.st_mtime_ns, state.st_size)
+    number = int(ref.name.removeprefix("TS"))
+    if number not in tables:
+        raise wrong(ref.annotation, "annots", f"is about TS{sorted(tables)}", f"images of {ref.name}/imageSequence/")
+    rows, points, joints, synthetic = tables[number]
+    return rows - 1, points, joints, synthetic
+
+
+@lru_cache(maxsize=1)
+def _packed_tables(file: Path, changed: int, size: int) -> dict[int, tuple[npt.NDArray[np.int64], Array, Array, bool]]:
+    """Test subject to image numbers, points and joints."""
+    content = read_packed(file, ("annots", "synthetic"))
+    by_subject: dict[int, dict[int, Any]] = {}
+    for name, entry in content["annots"].items():
+        match = _KEY.fullmatch(str(name))
+        if match is None:
+            raise wrong(
+                file, f"annots[{str(name)[:60]!r}]", "is no image of the test set", "TS1/imageSequence/img_….jpg"
+            )
+        by_subject.setdefault(int(match[1]), {})[int(match[2])] = entry
+    tables = {}
+    for subject, entries in by_subject.items():
+        ids = sorted(entries)
+        arrays = []
+        for key, width in (("kp2d", 2), ("kp3d", 3)):
+            values = [_entry(file, f"annots[TS{subject}, {i}]", entries[i], key) for i in ids]
+            arrays.append(np.stack([numbers(file, f"annots[TS{subject}] {key}", v, (17, width)) for v in values]))
+        tables[subject] = (np.array(ids, np.int64), arrays[0], arrays[1], "synthetic" in content)
+    return tables
+
+
+def _entry(file: Path, name: str, entry: Any, key: str) -> Any:
+    if not isinstance(entry, dict) or key not in entry:
+        raise wrong(file, name, f"has no {key}", "kp2d and kp3d of 17 joints")
+    return entry[key]
+
+
+def fitted_intrinsics(file: Path, points: Array, joints: Array) -> Array:
+    """(3, 3) px that project `joints` (T, K, 3) onto `points` (T, K, 2) best; exact where the annotation is.
+
+    Lens distortion (TS5 and TS6) stays as an error. Raises AnnotationError when joints lie behind the camera.
+    """
+    depth = joints[..., 2].reshape(-1)
+    if not (depth > 0).all():
+        raise wrong(file, "annot3", f"has {np.mean(depth <= 0):.0%} of its joints behind the camera", "z forward")
+    matrix = np.eye(3)
+    for axis in range(2):
+        slope = joints[..., axis].reshape(-1) / depth
+        design = np.stack([slope, np.ones_like(slope)], axis=1)
+        pixels = points[..., axis].reshape(-1)
+        # points of the middle first: they stay where they are when left and right were exchanged
+        kept = np.tile(np.isin(np.arange(joints.shape[1]), MIDDLE), len(joints))
+        for _ in range(3):
+            focal, centre = np.linalg.lstsq(design[kept], pixels[kept], rcond=None)[0]
+            errors = np.abs(design @ (focal, centre) - pixels)
+            # a few wrong points must not bend the camera
+            kept = errors <= max(3 * float(np.median(errors)), 1e-6)
+        matrix[axis, axis], matrix[axis, 2] = focal, centre
+    return matrix
+
+
+def inspect(test: Path) -> list[Finding]:
+    """Test subjects without annotation or images, and gaps in the images."""
+    findings = []
+    refs = {ref.name: ref for ref in find(test)}
+    for number, folder in test_recordings(test):
+        ref = refs.get(f"TS{number}")
+        if ref is None:
+            what, hint = "there is no annot_data.mat", f"get it from {SPEC.page}"
+        elif not (images := image_numbers(ref.images)):
+            what, hint = "annotation without images", "unpack imageSequence again"
+        elif ref.layout == OFFICIAL and (lost := gap(images)) is not None:
+            what, hint = f"image {lost} is missing ({len(images)} images)", "copy imageSequence again"
+        else:
+            continue
+        findings.append(Finding(severity="error", key=folder.name, what=what, hint=hint))
+    return findings

@@ -1,0 +1,235 @@
+"""Scenes of the sample world as MPI-INF-3DHP: one person before several cameras that stand still.
+
+Facts: fact sheet datasets.md, sections 2.2, 8 and 10; joints.md, section 2. Files are written in the form of the
+official release (videos, or images extracted from them, and its test set) and in that of the published packed files.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.sample_world import mpi_inf_3dhp_files as files
+from trace_data.sample_world.people import Role
+from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, another_view, draw_scene, render_scene
+
+Array = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]
+
+FOLDER, TEST_FOLDER = "mpi_inf_3dhp", "mpi_inf_3dhp_test_set"
+AT_50 = ((1, 2), (3, 1), (3, 2), (5, 1), (5, 2))
+"""Recordings of 50 frames a second; the others have 25."""
+ORDER_OF_CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8, 3, 9, 10)
+"""Which cameras a recording gets first: the chest-high ones that most people download."""
+ALL_CAMERAS = 14
+
+TRAINING_JOINTS = (9, (9, 12), 6, 3, 39, 12, 43, 38, 13, 16, 18, 20, 22, 14, 17, 19, 21, 23, 36, 4, 7, 30, 29, 35, 5,
+                   8, 33, 32)  # fmt: skip
+"""For each of the 28 joints the one of the 44 that it is, or the two whose middle it is."""
+TEST_JOINTS = (38, 37, 17, 19, 21, 16, 18, 20, 35, 5, 8, 36, 4, 7, 39, 6, 43)
+"""For each of the test set's 17 joints the one of the 44 that it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One recording of the training set."""
+
+    subject: int
+    sequence: int
+    scenes: Mapping[int, Scene]
+    """By number of the camera that films."""
+    calibrations: Mapping[int, tuple[Array, Array]]
+    """By number, for all cameras of the room: intrinsics (3, 3) px and camera_from_world (4, 4) metres."""
+
+    @property
+    def world_joints(self) -> Array:
+        """(T, 28, 3) metres."""
+        return _chosen(next(iter(self.scenes.values())), TRAINING_JOINTS)
+
+
+def draw_take(
+    seed: int, index: int, role: Role, frames: int, height: int, *, subject: int, sequence: int, cameras: int
+) -> Take:
+    """The first person of `role` before so many cameras, which stand around."""
+    fps = 50.0 if (subject, sequence) in AT_50 else 25.0
+    alone = Role(role.split, role.people[:1])
+    first = draw_scene(seed, index, alone, frames, height, shot="fixed", fps=fps, neutral=True)
+    scenes = {ORDER_OF_CAMERAS[0]: first}
+    for place, number in enumerate(ORDER_OF_CAMERAS[1:cameras], start=1):
+        scenes[number] = another_view(first, seed, 100 * index + number, 2 * np.pi * place / cameras)
+    calibrations = {n: (s.camera.intrinsics, s.camera.camera_from_world[0]) for n, s in scenes.items()}
+    middle = _chosen(first, TRAINING_JOINTS).mean((0, 1))
+    for number in range(ALL_CAMERAS):  # the others were there as well, only nobody kept what they saw
+        if number not in calibrations:
+            turned = calibrations[0][1] @ _turn(2 * np.pi * (number + 0.5) / ALL_CAMERAS, middle)
+            calibrations[number] = (calibrations[0][0], turned)
+    return Take(subject, sequence, scenes, calibrations)
+
+
+def _turn(angle: float, centre: Array) -> Array:
+    """(4, 4) rotation about the upright axis through `centre`."""
+    matrix = np.eye(4)
+    matrix[0, 0] = matrix[2, 2] = np.cos(angle)
+    matrix[0, 2], matrix[2, 0] = np.sin(angle), -np.sin(angle)
+    matrix[:3, 3] = centre - matrix[:3, :3] @ centre
+    return matrix
+
+
+def _chosen(scene: Scene, sources: Sequence[int | tuple[int, int]]) -> Array:
+    """(T, K, 3) world metres of points of the scene's person."""
+    joints, _ = all_joints(scene.performances[0])
+    return np.stack([joints[:, list(np.atleast_1d(source))].mean(axis=1) for source in sources], axis=1)
+
+
+def seen_by(calibration: tuple[Array, Array], world: Array) -> tuple[Array, Array]:
+    """(T, K, 2) px and (T, K, 3) metres of camera axes of world points (T, K, 3)."""
+    intrinsics, extrinsics = calibration
+    camera = world @ extrinsics[:3, :3].T + extrinsics[:3, 3]
+    image = camera @ intrinsics.T
+    return image[..., :2] / image[..., 2:], camera
+
+
+def write_official(folder: Path, take: Take, *, extracted: bool = False) -> None:
+    """A recording of the official release, its annotation last; one that has it is complete.
+
+    `extracted`: images numbered from 1 instead of videos.
+    """
+    place = folder / f"S{take.subject}" / f"Seq{take.sequence}"
+    for number, scene in take.scenes.items():
+        if extracted:
+            images = place / "imageFrames" / f"video_{number}"
+            _write_images(images, "frame_{:06d}.jpg", (image for image, _ in render_scene(scene)), first=1)
+        else:
+            (place / "imageSequence").mkdir(parents=True, exist_ok=True)
+            files.write_video(
+                place / "imageSequence" / f"video_{number}.avi",
+                (image for image, _ in render_scene(scene)),
+                scene.camera.size,
+                scene.fps,
+            )
+    size = next(iter(take.scenes.values())).camera.size
+    files.write_calibration(place / "camera.calibration", size, take.calibrations)
+    world = take.world_joints
+    seen = [seen_by(take.calibrations[number], world) for number in range(ALL_CAMERAS)]
+    files.write_annotation(place / "annot.mat", [points for points, _ in seen], [joints for _, joints in seen])
+
+
+def write_packed(folder: Path, takes: Sequence[Take]) -> None:
+    """The training set as the published code packs it: frames in which all joints are seen, and one file for all."""
+    annots: dict[str, Any] = {}
+    frame_info: dict[str, list[int]] = {}
+    cam_info: dict[str, Any] = {}
+    for take in takes:
+        for number, scene in take.scenes.items():
+            name = f"S{take.subject}_Seq{take.sequence}_video_{number}"
+            points, joints = seen_by(take.calibrations[number], take.world_joints)
+            inside = ((points >= 0) & (points < scene.camera.size)).all((1, 2))
+            kept = np.flatnonzero(inside).tolist()
+            for frame in kept:
+                annots[f"{name}_F{frame:06d}.jpg"] = {
+                    "kp2d": points[frame],
+                    "kp3d": joints[frame],
+                    "smpl_theta": np.zeros(66),
+                    "smpl_beta": np.zeros(10),
+                }
+            frame_info[f"S{take.subject}/Seq{take.sequence}/imageSequence/video_{number}.avi"] = kept
+            intrinsics, extrinsics = take.calibrations[number]
+            cam_info[name] = {
+                "intrinsics": np.array([intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]]),
+                "extrinsics": [extrinsics[:3, :3], extrinsics[:3, 3]],
+            }
+            pictures = [image for image, _ in render_scene(scene)]
+            images = folder / "video_frames" / name
+            for frame in kept:
+                _write_images(images, f"{name}_F{{:06d}}.jpg", [pictures[frame]], first=frame)
+    files.write_dictionaries(folder / "annots_video.npz", annots=annots, frame_info=frame_info, cam_info=cam_info)
+
+
+def write_neural_annot(folder: Path, takes: Sequence[Take], *, expressive: bool = False) -> None:
+    """The bodies of all takes as NeuralAnnot has them: SMPL, or `expressive` SMPL-X."""
+    fits: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for take in takes:
+        performance = next(iter(take.scenes.values())).performances[0]
+        pose, shifts = performance.motion.pose[::2], performance.motion.translation[::2]
+        frames = {}
+        for frame, (rotations, shift) in enumerate(zip(pose.reshape(len(pose), 72), shifts), start=1):
+            fit = {"shape": performance.person.betas.tolist(), "trans": shift.tolist()}
+            parts = {"root_pose": rotations[:3], "body_pose": rotations[3:66]} if expressive else {"pose": rotations}
+            frames[str(frame)] = {name: part.tolist() for name, part in parts.items()} | fit
+        fits[str(take.subject)][str(take.sequence)] = frames
+    files.write_json(folder / f"MPI-INF-3DHP_SMPL{'X' if expressive else ''}_NeuralAnnot.json", fits)
+
+
+def write_test_subject(folder: Path, number: int, scene: Scene, *, packed: bool = False) -> dict[str, Any]:
+    """A subject of the test set, whose first frame is not annotated; returns its part of the packed annotation."""
+    images = folder / f"TS{number}" / "imageSequence"
+    _write_images(images, "img_{:06d}.jpg", (image for image, _ in render_scene(scene)), first=1)
+    calibration = scene.camera.intrinsics, scene.camera.camera_from_world[0]
+    points, joints = seen_by(calibration, _chosen(scene, TEST_JOINTS))
+    valid = np.arange(len(points)) > 0
+    if not packed:
+        files.write_test_annotation(folder / f"TS{number}" / "annot_data.mat", points, joints, valid)
+    return {
+        f"TS{number}/imageSequence/img_{frame + 1:06d}.jpg": {
+            "kp2d": points[frame],
+            "kp3d": joints[frame],
+            "univ_kp3d": 0.95 * joints[frame],
+        }
+        for frame in np.flatnonzero(valid)
+    }
+
+
+def _write_images(folder: Path, name: str, images: Iterator[Image] | list[Image], first: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images, start=first):
+        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        (folder / name.format(number)).write_bytes(encoded.tobytes())
+
+
+def write_mpi_inf_3dhp(folder: Path, seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int) -> None:
+    """The official layout below `folder`/mpi_inf_3dhp: videos, the test set, and fits of SMPL.
+
+    Each role is one sequence as long as there is room: up to 14 recordings of 11 cameras for training, one for
+    validation, 6 test subjects. A camera more shows the person of its recording again, whose role came first. What is
+    complete from an earlier call is kept.
+    """
+    root = folder / FOLDER
+    of_split: dict[str, list[tuple[int, Role]]] = defaultdict(list)
+    for index, role in roles:
+        of_split[role.split].append((index, role))
+    recordings, takes = _recordings(of_split["train"], of_split["validation"]), []
+    for (subject, sequence), group in recordings.items():
+        actor = recordings.get((subject, 1), group)[0][1]  # the same in both recordings of a subject
+        take = draw_take(
+            seed, group[0][0], actor, frames, height, subject=subject, sequence=sequence, cameras=min(len(group), 11)
+        )
+        if not (root / f"S{subject}" / f"Seq{sequence}" / "annot.mat").exists():
+            write_official(root, take)
+        takes.append(take)
+    for number, (index, role) in enumerate(of_split["test"][:6], start=1):
+        if not (root / TEST_FOLDER / f"TS{number}" / "annot_data.mat").exists():
+            alone = Role(role.split, role.people[:1])
+            scene = draw_scene(seed, index, alone, frames, height, shot="fixed", fps=25.0, neutral=True)
+            write_test_subject(root / TEST_FOLDER, number, scene)
+    if takes:
+        write_neural_annot(root, takes)
+
+
+def _recordings(
+    training: list[tuple[int, Role]], validation: list[tuple[int, Role]]
+) -> dict[tuple[int, int], list[tuple[int, Role]]]:
+    """Subject and sequence to the roles that its cameras stand for. S8 is in validation alone."""
+    places = [(subject, sequence) for sequence in (1, 2) for subject in range(1, 8)]
+    found: dict[tuple[int, int], list[tuple[int, Role]]] = defaultdict(list)
+    for number, entry in enumerate(training):
+        found[places[number % len(places)]].append(entry)
+    if validation:
+        found[8, 2] = validation
+    return dict(found)
