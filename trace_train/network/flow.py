@@ -3,9 +3,9 @@
     flow = provider(frames)               # (B, T, S, S, 3) RGB in 0..255 -> (B T, 2, S / 4, S / 4)
     flow = provider(frames, previous)     # in a stream: `previous` (B, S, S, 3) came just before
 
-The flow of frame t lies on the grid of frame t - 1 and points to where things are in frame t; channels x, y. Its unit is
-8 px of the input whatever the map's resolution (fact sheet network.md, 9: the published code divides by 8, not by 4). The
-first frame of a clip without a predecessor is paired with itself.
+The flow of frame t lies on the grid of frame t - 1 and points to where things are in frame t; channels x, y. Its unit
+is 8 px of the input whatever the map's resolution (fact sheet network.md, 9: the published code divides by 8, not by
+4). The first frame of a clip without a predecessor is paired with itself.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class DisFlow:
     def __init__(self) -> None:
         # its result depends on how many threads share a picture
         cv2.setNumThreads(1)
-        self.search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """See FlowProvider. Frames on another device come to the CPU for it."""
@@ -88,7 +88,7 @@ class DisFlow:
         for clip in range(b):
             grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures[clip]]
             for at in range(1 if previous is None else 0, t):
-                flow[clip, at] = self.search.calc(grey[at], grey[at + 1], None)
+                self.search.calc(grey[at], grey[at + 1], flow[clip, at])
         pixels = torch.from_numpy(flow).flatten(0, 1).permute(0, 3, 1, 2)
         return to_map(pixels).to(frames.device)
 

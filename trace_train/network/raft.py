@@ -1,8 +1,9 @@
 """RAFT: optical flow between two frames, refined step by step (fact sheet network.md, 9).
 
 Module names are those of the published `raft-things.pth`, so its tensors go in by name. What costs time is done once:
-each frame is encoded once, although it takes part in two pairs; the context's share of the recurrent convolutions, which
-no refinement step changes, is computed before the first; the full-size flow only after the last, and only when asked for.
+each frame is encoded once, although it takes part in two pairs; the context's share of the recurrent convolutions,
+which no refinement step changes, is computed before the first; the full-size flow only after the last, and only when
+asked for.
 """
 
 from __future__ import annotations
@@ -147,7 +148,8 @@ class UpdateBlock(nn.Module):
         weights = 0.25 * self.mask(hidden).float().view(n, 1, 9, STRIDE, STRIDE, h, w)
         near = F.unfold(STRIDE * flow, (3, 3), padding=1).view(n, 2, 9, 1, 1, h, w)
         fine = (weights.softmax(dim=2) * near).sum(dim=2)  # (N, 2, 8, 8, h, w)
-        return fine.permute(0, 1, 4, 2, 5, 3).reshape(n, 2, STRIDE * h, STRIDE * w)
+        pixels: Tensor = fine.permute(0, 1, 4, 2, 5, 3).reshape(n, 2, STRIDE * h, STRIDE * w)
+        return pixels
 
 
 class Raft(nn.Module):
@@ -188,7 +190,8 @@ class Raft(nn.Module):
         for at in range(0, len(before), self.pairs_at_once):
             some = slice(at, at + self.pairs_at_once)
             flow[some] = self.refine(before[some], after[some], context[some], upsample=upsample)
-        return flow.unflatten(0, (b, pairs))
+        by_clip: Tensor = flow.unflatten(0, (b, pairs))
+        return by_clip
 
     def refine(self, before: Tensor, after: Tensor, context: Tensor, *, upsample: bool = False) -> Tensor:
         """Flow of pairs from features of both frames and context features of the earlier one, each (P, 256, h, w)."""
@@ -209,4 +212,5 @@ class Raft(nn.Module):
             encoder((some.permute(0, 3, 1, 2) / 127.5 - 1.0).contiguous(memory_format=torch.channels_last))
             for some in frames.flatten(0, 1).split(self.pairs_at_once)
         ]
-        return torch.cat(found).unflatten(0, (b, length))
+        features: Tensor = torch.cat(found).unflatten(0, (b, length))
+        return features

@@ -1,4 +1,4 @@
-"""How alike every cell of one frame is to every cell of the other, and looking that up around a flow. Float32 always."""
+"""How alike every cell of one frame is to every cell of the other, and looking it up around a flow. Always float32."""
 
 from __future__ import annotations
 
