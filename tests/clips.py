@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trace_data.geometry import matrix_from_axis_angle, project, transform
-from trace_data.schema.clip import PERSON_MASKS, ClipAnnotations
+from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations
 from trace_data.schema.keypoints import TORSO
 
 WIDTH, HEIGHT = 640, 360
@@ -58,5 +58,5 @@ def make_clip(
         kp3d=single(np.concatenate([world, np.ones((people, frames, 44, 1))], -1)),
         center=single(center),
         box=single(np.concatenate([low, high], -1)),
-        masks={**dict.fromkeys(PERSON_MASKS, there), "everyone_annotated": np.ones(frames, bool)},
+        masks=dict.fromkeys(PERSON_MASKS, there) | dict.fromkeys(FRAME_MASKS, np.ones(frames, bool)),
     )

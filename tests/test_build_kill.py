@@ -21,8 +21,8 @@ from trace_data.shards.index import check_index
 COUNTS = {"train": 5, "val": 1, "test": 1}
 SMALL = 110_000  # bytes a shard: two of the tiny sequences
 FRAMES = 12
-# Every frame takes a while, so that a kill falls into the middle of a shard. KILL: `before` or `after` the renaming of
-# a file; spawned workers run these lines too.
+# Every frame takes a while, so that a kill falls into the middle of a shard, or waits until the file HOLD is gone;
+# then each process leaves a mark beside it. KILL: `before` or `after` a file is renamed. Spawned workers run this too.
 SCRIPT = f"""
 import os, signal, sys, time
 from pathlib import Path
@@ -33,6 +33,9 @@ moment, _, name = os.environ.get("KILL", "").partition(" ")
 
 def slow(*given):
     time.sleep(float(os.environ["PAUSE"]))
+    while Path(os.environ["HOLD"]).exists():
+        Path(os.environ["HOLD"] + str(os.getpid())).touch()
+        time.sleep(0.005)
     return plain(*given)
 
 def replace(file, target):
@@ -92,7 +95,7 @@ def start(
     script: Path, root: Path, out: Path, *, jobs: int, kill: str = "", pause: float = 0.004, part: str = ""
 ) -> subprocess.Popen[str]:
     command = [sys.executable, str(script), str(root), str(out), str(jobs), part]
-    environment = {**os.environ, "KILL": kill, "PAUSE": str(pause)}
+    environment = {**os.environ, "KILL": kill, "PAUSE": str(pause), "HOLD": f"{out}.hold"}
     return subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
 
 
@@ -152,12 +155,14 @@ def test_killed_at_twenty_random_moments(script: Path, root: Path, whole: dict[s
 def test_a_second_build_into_the_same_folder_is_refused(
     script: Path, root: Path, whole: dict[str, str], tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    first = start(script, root, out, jobs=1, pause=0.04)
-    wait_for(".build/3dpw-train-00000.json", out, first)
+    out, hold = tmp_path / "out", tmp_path / "out.hold"
+    hold.touch()
+    first = start(script, root, out, jobs=1)
+    wait_for(".build/settings.json", out, first)
     for second in [start(script, root, out, jobs=1, part=part) for part in ("", "1/2")]:
         said = second.communicate(timeout=60)[1]
         assert said.startswith(f"OutputError: {out}: another build is writing here"), said
+    hold.unlink()
     assert first.wait(60) == 0, "the first is not disturbed"
     assert hashes(out) == whole
 
@@ -165,13 +170,17 @@ def test_a_second_build_into_the_same_folder_is_refused(
 def test_parts_may_run_at_the_same_time_each_once(
     script: Path, root: Path, whole: dict[str, str], tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    parts = [start(script, root, out, jobs=1, pause=0.08, part=part) for part in ("1/3", "2/3", "3/3")]
-    wait_for(".build/settings.json", out, parts[0])
+    out, hold = tmp_path / "out", tmp_path / "out.hold"
+    hold.touch()
+    parts = [start(script, root, out, jobs=1, part=part) for part in ("1/3", "2/3", "3/3")]
+    while len(list(tmp_path.glob("out.hold?*"))) < 3:
+        assert [part.communicate()[1] for part in parts if part.poll() is not None] == []
+        time.sleep(0.01)
     # one part twice, and a part of another division, which meets shards of the others
-    for again in [start(script, root, out, jobs=1, part=part) for part in ("1/3", "1/2")]:
-        assert "another build is writing here" in again.communicate(timeout=60)[1]
-    assert [part.wait(60) for part in parts] == [0, 0, 0]
+    again = [start(script, root, out, jobs=1, part=part) for part in ("1/3", "1/2")]
+    assert all("another build is writing here" in process.communicate(timeout=60)[1] for process in again)
+    hold.unlink()
+    assert [process.wait(60) for process in parts] == [0, 0, 0]
     assert not (out / "index.json").exists()
     build(root, out, finish=True)
     assert hashes(out) == whole
@@ -181,9 +190,10 @@ def test_parts_may_run_at_the_same_time_each_once(
 def test_a_worker_that_dies_is_named_and_the_same_command_goes_on(
     script: Path, root: Path, whole: dict[str, str], tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
+    out, hold = tmp_path / "out", tmp_path / "out.hold"
     process = start(script, root, out, jobs=2, pause=0.03)
     wait_for(".build/3dpw-train-*.json", out, process)
+    hold.touch()
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     workers = [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
     assert len(workers) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import tiny_3dpw
 
 from trace_data.adapters import ADAPTERS, read_record
 from trace_data.adapters.threedpw import find
-from trace_data.defects import Defect, known_defects, without_defects
+from trace_data.defects import Defect, _defect, known_defects, without_defects
+from trace_data.errors import ConfigError
+from trace_data.geometry import project, transform
 from trace_data.schema.record import SequenceRecord
 
 
@@ -55,6 +58,32 @@ def test_each_effect_takes_out_what_it_names(record: SequenceRecord) -> None:
     assert everyone.provenance["defects"] == "wrong (8 frames: everyone)"
     both = without_defects(record, [defect("frames"), defect("everyone")])
     assert both.provenance["defects"] == "wrong (3 frames: frames)", "the second finds nothing left"
+
+
+def test_a_shift_moves_all_places_and_what_is_seen_of_them(record: SequenceRecord) -> None:
+    move = (0.1, -0.05, 0.3)
+    shift = replace(defect("shift"), shift=move)
+    wrong = np.isin(np.arange(8), [2, 3, 4])
+    for before, after in zip(record.people, without_defects(record, [shift]).people):
+        assert before.body and after.body and before.joints3d and after.joints3d
+        assert before.body.translation is not None and after.body.translation is not None
+        np.testing.assert_allclose(after.body.translation - before.body.translation, np.outer(wrong, move), atol=1e-12)
+        np.testing.assert_array_equal(after.body.pose, before.body.pose)
+        moved = after.joints3d.to_44()
+        np.testing.assert_allclose(moved[wrong][..., :3], before.joints3d.to_44()[wrong][..., :3] + np.where(
+            moved[wrong][..., 3:] > 0, move, 0.0))  # fmt: skip
+        assert before.keypoints2d and after.keypoints2d
+        points = after.keypoints2d.to_44()
+        np.testing.assert_array_equal(points[~wrong], before.keypoints2d.to_44()[~wrong])
+        intrinsics, extrinsics = record.camera.per_frame(8)
+        pixels = project(intrinsics, transform(extrinsics, moved[..., :3]))
+        seen = wrong[:, None] & (points[..., 2] > 0)
+        assert seen.sum() == 3 * 11
+        np.testing.assert_allclose(points[seen][:, :2], pixels[seen], atol=1e-9)
+    bare = replace(record, people=(replace(record.people[0], joints3d=None, body=None),))
+    assert without_defects(bare, [shift]).people[0].keypoints2d is None, "nothing says how far it is away"
+    with pytest.raises(ConfigError, match="belong together"):
+        _defect({"sequences": ["a"], "effect": "shift", "reason": "r", "source": "s"}, "a file")
 
 
 def test_3dpw_is_read_without_its_defects_unless_asked(tmp_path: Path) -> None:

@@ -306,6 +306,16 @@ def test_npz_of_many_small_parts_as_smaller_things(tmp_path: Path, monkeypatch: 
         load_npz(tmp_path / "a.npz", each=each)
 
 
+def test_only_the_named_members_are_unpacked(tmp_path: Path) -> None:
+    np.savez_compressed(
+        tmp_path / "a.npz", small=CUBE, large=np.zeros(1 << 16), other=np.array([Canary(tmp_path / "c")])
+    )
+    found = load_npz(tmp_path / "a.npz", only=("small", "missing"), limit_bytes=1 << 16)
+    assert list(found) == ["small"] and same(found["small"], CUBE)
+    with pytest.raises(AssetError, match="unpacks to more"):
+        load_npz(tmp_path / "a.npz", only=("small", "large"), limit_bytes=1 << 16)
+
+
 def test_npy_lying_about_its_size() -> None:
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (1 << 50,)})

@@ -141,3 +141,6 @@ def test_a_body_without_2d_points_still_has_its_centre(batch: Batch, targets: Ta
     # occluded torso joints count in the projection and not in the detections, so centres agree but for those
     assert float((blind.center - targets.center)[both].norm(dim=-1).median()) < 0.05
     assert not blind.center_map_3d_mask.all()
+    unknown = {**masks, "intrinsics": torch.zeros_like(batch.masks["intrinsics"])}
+    nowhere = make_targets(replace(batch, masks=unknown, kp2d=kp2d), input_size=128, map_size=32, levels=16)
+    assert not nowhere.center_mask.any(), "nothing is projected by a camera that is not known"

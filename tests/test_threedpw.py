@@ -132,7 +132,7 @@ def test_layout_errors_say_what_was_looked_for(tmp_path: Path, folder: Path) -> 
     with pytest.raises(DatasetLayoutError, match="does not exist"):
         find(tmp_path / "nowhere", "train")
     assert find(folder, "val") == find(folder.parent, "val"), "the dataset's own folder is as good as the root"
-    (folder / "sequenceFiles" / "validation").rename(folder / "sequenceFiles" / "val")
+    (folder / "sequenceFiles" / "validation").rename(folder / "sequenceFiles" / "valid")
     with pytest.raises(DatasetLayoutError, match="no sequenceFiles/validation/"):
         find(folder.parent, "val")
 

@@ -124,8 +124,9 @@ def test_layout_problems(folder: Path) -> None:
         "error: image_00002.jpg is missing (5 images, last 5)",
         "warning: images without annotation",
     ]
-    (folder / "sequenceFiles").rename(folder / "sequencefiles")
-    assert problems(verify(folder, "geometry")) == [f"error: there is no sequenceFiles/ in it ({folder})"]
+    (folder / "sequenceFiles").rename(folder / "sequences")
+    (problem,) = problems(verify(folder, "geometry"))
+    assert problem.startswith("error: there is no sequenceFiles/<split>/<seq>.pkl in it") and str(folder) in problem
     nowhere = verify_datasets([], folder / "nowhere")
     assert not nowhere.ok and "does not exist" in problems(nowhere)[0]
 

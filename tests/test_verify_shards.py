@@ -176,7 +176,7 @@ def test_an_index_that_cannot_be_used(own: Path, capsys: Any) -> None:
     edit_index(own, lambda index: index.update(format_version=9))
     assert run(["verify-shards", str(own), "--json"]) == 3
     shown = capsys.readouterr()
-    assert shown.out == "" and "shard format 9, expected 2" in shown.err and "pip install" in shown.err
+    assert shown.out == "" and "shard format 9, expected 3" in shown.err and "pip install" in shown.err
     (own / "index.json").unlink()
     with pytest.raises(ShardError, match="no finished shards"):
         verify_shards(own)
@@ -244,7 +244,7 @@ CRAFTED: dict[str, tuple[Callable[[Any], object], str]] = {
     "twice": (put("people/person", 1, 0), "somebody twice in a frame, or people out of order"),
     "stranger": (put("people/person", 1, 2), "names person 2, the index has 2"),
     "name": (put("sequence/name", 0, b"3dpw/train/x"), "sequence 0 is 3dpw/train/x, the index has 3dpw/train/train_w"),
-    "version": (lambda c: c.attrs.modify("format_version", 3), "the shard says format_version 3, expected 2"),
+    "version": (lambda c: c.attrs.modify("format_version", 4), "the shard says format_version 4, expected 3"),
 }
 
 

@@ -44,7 +44,10 @@ def room(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
 def joints(count: int, seed: int, frames: int = FRAMES) -> np.ndarray:
     """(frames, count, 3) metres of the world."""
     rng = np.random.default_rng([seed, 5])
-    return rng.uniform(-0.8, 0.8, (1, count, 3)) + rng.uniform(-0.02, 0.02, (frames, 1, 3))
+    pose = rng.uniform(-0.8, 0.8, (1, count, 3))
+    left, right = ((9, 18), (14, 23)) if count == 28 else ((5, 11), (2, 8))
+    pose[:, left, 0], pose[:, right, 0] = 0.3, -0.3  # shoulders and hips of one body
+    return pose + rng.uniform(-0.02, 0.02, (frames, 1, 3))
 
 
 def seen(camera: tuple[np.ndarray, np.ndarray], world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import torch
 from trace_data.drawing import contact_sheet, draw_skeleton
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import Scene, draw_scene, render_scene
-from trace_data.schema.clip import PERSON_MASKS, ClipAnnotations
+from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations
 from trace_train.config import DataConfig
 from trace_train.streaming.augment import ViewPlan, plan
 from trace_train.streaming.occluders import picture_of
@@ -107,7 +107,7 @@ def annotations(scene: Scene) -> ClipAnnotations:
         kp3d=kp3d,
         center=pixels[:, :, [0, 12, 16, 17]].mean(2).astype(np.float32),
         box=np.concatenate([pixels.min(2), pixels.max(2)], axis=-1).astype(np.float32),
-        masks={**dict.fromkeys(PERSON_MASKS, there), "everyone_annotated": np.ones(frames, bool)},
+        masks=dict.fromkeys(PERSON_MASKS, there) | dict.fromkeys(FRAME_MASKS, np.ones(frames, bool)),
     )
 
 

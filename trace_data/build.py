@@ -122,7 +122,7 @@ def build_shards(
     engine = engine or LocalEngine(jobs=jobs)
     folder = BuildFolder(out)
     with folder.held(None if part is None else numbers) as lock:
-        folder.claim(settings, lock, force=force)
+        folder.claim(settings, lock, part=part, force=force)
         mine = [plans[number] for number in numbers]
         tasks = [
             Work(plan=plan, out=out, record=folder.record(plan.name), packs=packs, storage=storage) for plan in mine
@@ -133,8 +133,6 @@ def build_shards(
             results = _complete(out, plans, found, folder.parts())
         else:
             _announce(folder, mine, storage, engine, progress)
-            if part is not None:
-                folder.remember_parts(part)
             results = _run(engine, build_shard, tasks, "build shards", progress, folder, read)
         index = _assemble(out, results, settings)
         if part is None:

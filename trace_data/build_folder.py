@@ -50,8 +50,7 @@ class BuildFolder:
         """Makes it where it is missing. Raises OutputError when it cannot be written."""
         self.out = out
         self.state = out / BUILD_FOLDER
-        writable_folder(out)
-        self.state.mkdir(exist_ok=True)
+        writable_folder(self.state)
 
     def record(self, shard: str) -> Path:
         """Where the record of a finished shard lies."""
@@ -84,30 +83,35 @@ class BuildFolder:
                 ) from error
             yield stream
 
-    def claim(self, settings: Mapping[str, Any], lock: IO[str], *, force: bool) -> None:
+    def claim(self, settings: Mapping[str, Any], lock: IO[str], *, part: Part | None, force: bool) -> None:
         """Make the folder ours: empty, or begun with the same settings, or cleared by `force`. Raises OutputError.
 
         `lock`: what `held` gave. Parts that start together take turns here.
         """
         fcntl.lockf(lock, fcntl.LOCK_EX, 1, 0)
         try:
-            file = self.state / "settings.json"
-            if file.is_file() and not force:
-                self._compare(file, settings)
-                return
-            if not force and any(entry.name != BUILD_FOLDER for entry in self.out.iterdir()):
-                raise OutputError(
-                    "the folder is not empty and holds no build",
-                    where=self.out,
-                    hint="give another --out DIR, or --force",
-                )
-            (self.out / INDEX_FILE).unlink(missing_ok=True)
-            shards = [file for file in self.out.iterdir() if SHARD_FILE.fullmatch(file.name)]
-            for entry in [*shards, *self.state.glob("*.json")]:
-                entry.unlink(missing_ok=True)
-            write_json(file, settings)
+            self._claim(settings, force=force)
+            if part is not None:  # so that whoever finishes the build can name the part that is missing
+                write_json(self.state / "parts", {"of": part.of})
         finally:
             fcntl.lockf(lock, fcntl.LOCK_UN, 1, 0)
+
+    def _claim(self, settings: Mapping[str, Any], *, force: bool) -> None:
+        file = self.state / "settings.json"
+        if file.is_file() and not force:
+            self._compare(file, settings)
+            return
+        if not force and any(entry.name != BUILD_FOLDER for entry in self.out.iterdir()):
+            raise OutputError(
+                "the folder is not empty and holds no build",
+                where=self.out,
+                hint="give another --out DIR, or --force",
+            )
+        (self.out / INDEX_FILE).unlink(missing_ok=True)
+        shards = [file for file in self.out.iterdir() if SHARD_FILE.fullmatch(file.name)]
+        for entry in [*shards, *self.state.glob("*.json")]:
+            entry.unlink(missing_ok=True)
+        write_json(file, settings)
 
     def _compare(self, file: Path, settings: Mapping[str, Any]) -> None:
         try:
@@ -119,8 +123,8 @@ class BuildFolder:
             return
         if key in MADE_WITH:
             raise OutputError(
-                f"the build here was begun with {found.get(key)}, this is {settings[key]}: the same frames may get"
-                " other bytes, and one folder must not hold both",
+                f"the build here was begun with {found.get(key) or 'another version'}, this is {settings[key]}:"
+                " the same frames may get other bytes, and one folder must not hold both",
                 where=self.out,
                 hint="go on with that version, or give another --out DIR, or --force to build anew here",
             )
@@ -137,10 +141,6 @@ class BuildFolder:
             if SHARD_FILE.fullmatch(f"{record.stem}.h5") and record.stem not in planned:
                 (self.out / f"{record.stem}.h5").unlink(missing_ok=True)
                 record.unlink()
-
-    def remember_parts(self, part: Part) -> None:
-        """So that whoever finishes the build can name the part that is missing."""
-        write_json(self.state / "parts", {"of": part.of})
 
     def parts(self) -> int:
         """Into how many parts the build was divided last."""

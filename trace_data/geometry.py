@@ -39,13 +39,32 @@ def transform(matrix: Array, points: Array) -> npt.NDArray[np.float64]:
     return moved
 
 
-def project(intrinsics: Array, points: Array) -> npt.NDArray[np.float64]:
-    """Pinhole projection of camera-frame points (..., N, 3), metres, to pixels (..., N, 2).
+def project(intrinsics: Array, points: Array, distortion: Array | None = None) -> npt.NDArray[np.float64]:
+    """Projection of camera-frame points (..., N, 3), metres, to pixels (..., N, 2).
 
-    Points at or behind the camera become NaN, so that they cannot pass for pixels.
+    `distortion`: coefficients of the lens, see `schema.camera.Camera`; None for a pinhole. Points at or behind the
+    camera become NaN, so that they cannot pass for pixels.
     """
     p = np.asarray(points, np.float64)
     depth = np.where(p[..., 2:] > 1e-6, p[..., 2:], np.nan)
-    homogeneous = np.einsum("...ij,...nj->...ni", np.asarray(intrinsics, np.float64), p / depth)
+    plane = p / depth
+    if distortion is not None:
+        plane[..., :2] = _bent(plane[..., :2], distortion)
+    homogeneous = np.einsum("...ij,...nj->...ni", np.asarray(intrinsics, np.float64), plane)
     pixels: npt.NDArray[np.float64] = homogeneous[..., :2]
     return pixels
+
+
+def _bent(plane: npt.NDArray[np.float64], distortion: Array) -> npt.NDArray[np.float64]:
+    """Where a lens shows the points (..., N, 2) of the plane at depth 1: Brown's model with a thin prism."""
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = np.pad(distortion, (0, 12 - len(distortion)))
+    x, y = plane[..., 0], plane[..., 1]
+    r2 = x * x + y * y
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    return np.stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + r2 * (s1 + r2 * s2),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y + r2 * (s3 + r2 * s4),
+        ],
+        axis=-1,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,7 @@ def writable_folder(folder: Path) -> None:
     """Make the folder and make sure that it can be written. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / ".writable"
-        trial.touch()
-        trial.unlink()
+        tempfile.TemporaryFile(dir=folder).close()  # without a name that two processes could share
     except OSError as error:
         raise OutputError(
             f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or mend its permissions"

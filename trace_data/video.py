@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError
-from trace_data.schema.frame import Frame, VideoFrame
+from trace_data.frames import decode, image_size, read_bytes
+from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,6 +23,25 @@ class Picture:
     frame: VideoFrame
     pixels: npt.NDArray[np.uint8]
     """(H, W, 3) BGR."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PaddedPicture:
+    """A frame with an image in its corner, decoded by whoever asks for the pixels: as an image file is."""
+
+    frame: PaddedFrame
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) BGR. Raises AnnotationError when the image is broken or larger than the frame."""
+        file, expected = self.frame.image, (self.frame.width, self.frame.height)
+        data = read_bytes(file)
+        width, height = image_size(data, file)
+        if width > expected[0] or height > expected[1]:
+            raise AnnotationError(f"{width}x{height} px, expected at most {expected[0]}x{expected[1]}", where=file)
+        frame = np.zeros((expected[1], expected[0], 3), np.uint8)
+        frame[:height, :width] = decode(data, file, strict=True)
+        return frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +68,7 @@ def video_facts(video: Path) -> VideoFacts:
         capture.release()
 
 
-def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture]:
+def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture]:
     """The frames in their order: image files as they are, to be read by whoever takes them; video frames decoded.
 
     Frames of one video that follow each other are decoded in one pass, which must not go back. Raises AnnotationError
@@ -61,6 +81,9 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture]:
         for frame in frames:
             if isinstance(frame, Path):
                 yield frame
+                continue
+            if isinstance(frame, PaddedFrame):
+                yield PaddedPicture(frame=frame)
                 continue
             if frame.video != open_video or frame.number < position:
                 if frame.video == open_video:

@@ -66,11 +66,14 @@ def pass_on(counts: tuple[int, int, int], progress: Progress) -> None:
 class _Cores:
     """The cores that all tasks of a `spread` share."""
 
-    count: int
+    threads: int
+    """So many of them a single task may use."""
     free: Any
-    """Semaphore of a thread or a process."""
+    """Semaphore over the cores, of threads or of processes."""
 
 
+HELPERS = 4
+"""Threads that a task may use when there are as many tasks as cores: enough for the last ones, little memory."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Names of glibc's malloc.h."""
 
@@ -150,11 +153,11 @@ def in_order(function: Callable[[Task], Result], items: Iterable[Task]) -> Itera
             return function(item)
 
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(cores.count) as threads:
+    with ThreadPoolExecutor(cores.threads) as threads:
         try:
             for item in items:
                 waiting.append(threads.submit(step, item))
-                if len(waiting) >= 2 * cores.count:
+                if len(waiting) >= 2 * cores.threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -186,10 +189,9 @@ def spread(
         return
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
-    cores = _Cores(jobs, context.Semaphore(jobs))
-    pool = ProcessPoolExecutor(
-        min(jobs, len(tasks)), mp_context=context, initializer=_begin, initargs=(messages, cores)
-    )  # fmt: skip
+    processes = min(jobs, len(tasks))
+    cores = _Cores(max(min(jobs, HELPERS), -(-jobs // processes)), context.Semaphore(jobs))
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(messages, cores))
     try:
         with _one_thread_each():
             waiting: dict[Future[Result], int] = {
@@ -211,7 +213,8 @@ def worker_died() -> OutputError:
     """The error for a process that ended in the middle of its task."""
     return OutputError(
         "a worker process died, most likely killed for want of memory",
-        hint="run the command again, it continues where it stopped; fewer --jobs need less memory",
+        hint="run the command again, it continues where it stopped; fewer --jobs need less memory.\n"
+        "  In a script of your own the call must stand under  if __name__ == '__main__':",
     )
 
 

@@ -32,11 +32,13 @@ class Annotated:
 
 
 def annotated(batch: Batch, layers: Mapping[str, BodyLayer], *, vertices: bool = False) -> Annotated:
-    """Pose everyone of a batch whose body is annotated and whose hips are inside the crop.
+    """Pose everyone of a batch whose body is annotated as a whole and whose hips are inside the crop.
 
     `layers` by gender name, as in `trace_data.schema.clip.GENDERS`.
     """
-    usable = batch.present & batch.masks["root_rotation"] & batch.masks["body_pose"]
+    usable = batch.present & batch.masks["intrinsics"][:, None]
+    for part in ("root_rotation", "body_pose", "translation"):
+        usable = usable & batch.masks[part]
     clip, person, frame = usable.nonzero(as_tuple=True)
     gender = batch.gender[clip, person]
     rotations = matrix_from_axis_angle(batch.pose[clip, person, frame])

@@ -114,7 +114,8 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int) -
 
 
 def _center_joints(batch: Batch, joints2d: Tensor, seen: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The joints a person's centre is made of: the annotated 2D ones, or projected 3D ones in frames without any.
+    """The joints a person's centre is made of: the annotated 2D ones, or 3D ones projected by a known camera in frames
+    without any.
 
     An annotated body without 2D points (3DPW has such frames) is in the picture all the same; without a centre the
     maps would be taught that nobody is there.
@@ -129,7 +130,8 @@ def _center_joints(batch: Batch, joints2d: Tensor, seen: Tensor, size: int) -> t
     projected = (2 * xy + 1) / size - 1
     front = (batch.kp3d[..., 3] > 0) & (points[..., 2] > 0.05) & (projected.abs() < 1).all(-1) & _in_frame(batch, px)
     annotated = batch.masks["pose2d"][..., None]
-    usable = front & (batch.present & batch.masks["joints3d"])[..., None]
+    projectable = batch.present & batch.masks["joints3d"] & batch.masks["intrinsics"][:, None]
+    usable = front & projectable[..., None]
     return torch.where(annotated[..., None], joints2d, projected), torch.where(annotated, seen, usable)
 
 

@@ -13,12 +13,18 @@ from trace_data.schema.record import SequenceRecord
 
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
+    "dynacam": "trace_data.adapters.dynacam",
+    "h36m": "trace_data.adapters.human36m",
     "mpi-inf-3dhp": "trace_data.adapters.mpi_inf_3dhp",
+    "penn-action": "trace_data.adapters.penn_action",
 }
 """Canonical name to module, sorted."""
 SPELLINGS = {
     "3dpw": ("pw3d", "threedpw"),
+    "dynacam": ("dc", "pdc"),
+    "h36m": ("human36m", "human3.6m", "h3.6m"),
     "mpi-inf-3dhp": ("mpiinf", "mpiinf3d", "mpii3d", "3dhp", "tdhp", "threedhp"),
+    "penn-action": ("penn", "pennaction"),
 }
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""
 

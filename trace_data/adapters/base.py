@@ -44,6 +44,8 @@ class SequenceRef:
     """Folder (or video) with its frames."""
     frames: int
     """Number of frames found on disk; the annotation may say otherwise, which `read` reports."""
+    options: tuple[str, ...] = ()
+    """Switches of the adapter that were set when it was found, as in `sides=swapped`: `read` goes by them."""
 
     @property
     def key(self) -> str:

@@ -17,12 +17,15 @@ import numpy.typing as npt
 import yaml
 
 from trace_data.errors import ConfigError
-from trace_data.schema.keypoints import Keypoints
+from trace_data.geometry import project, transform
+from trace_data.schema.camera import Camera
+from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.schema.thinning import kept
 
-Effect = Literal["frames", "body", "joints3d", "everyone"]
-"""What cannot be used: the frames at all, the body, the 3D joints, or the belief that everyone is annotated."""
+Effect = Literal["sequence", "frames", "body", "joints3d", "everyone", "shift"]
+"""What cannot be used: the sequence, which adapters do not list then; some frames; the body; the 3D joints; or the
+belief that everyone is annotated. `shift` is no loss: all annotated places are moved, and then right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Defect:
     reason: str
     source: str
     """Who found it."""
+    shift: tuple[float, float, float] | None = None
+    """Metres in the world by which effect `shift` moves people to where they are."""
 
     def concerns(self, record: SequenceRecord) -> npt.NDArray[np.bool_]:
         """(T,) which frames of a record have it."""
@@ -58,15 +63,32 @@ def known_defects(dataset: str) -> tuple[Defect, ...]:
 
 def _defect(entry: Any, where: str) -> Defect:
     try:
-        frames = entry.pop("frames", None)
+        frames, shift = entry.pop("frames", None), entry.pop("shift", None)
         defect = Defect(
-            sequences=tuple(entry.pop("sequences")), frames=None if frames is None else (frames[0], frames[1]), **entry
+            sequences=tuple(entry.pop("sequences")),
+            frames=None if frames is None else (frames[0], frames[1]),
+            shift=None if shift is None else (shift[0], shift[1], shift[2]),
+            **entry,
         )
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise ConfigError(f"malformed defect {entry!r}: {error}", where=where) from error
     if defect.effect not in get_args(Effect):
         raise ConfigError(f"unknown effect {defect.effect!r}, expected {', '.join(get_args(Effect))}", where=where)
+    if (defect.effect == "shift") != (defect.shift is not None):
+        raise ConfigError("effect `shift` and a value `shift` belong together", where=where)
     return defect
+
+
+def lost(dataset: str, name: str) -> Defect | None:
+    """Why a sequence cannot be used at all; None when it can."""
+    return next(
+        (
+            defect
+            for defect in known_defects(dataset)
+            if defect.effect == "sequence" and any(fnmatchcase(name, pattern) for pattern in defect.sequences)
+        ),
+        None,
+    )
 
 
 def without_defects(record: SequenceRecord, defects: Sequence[Defect]) -> SequenceRecord:
@@ -74,13 +96,16 @@ def without_defects(record: SequenceRecord, defects: Sequence[Defect]) -> Sequen
     said = []
     for defect in defects:
         wrong = defect.concerns(record)
-        if not wrong.any():
+        if defect.effect == "sequence" or not wrong.any():
             continue
         said.append(f"{defect.reason} ({wrong.sum()} frames: {defect.effect})")
         if defect.effect == "frames":
             record = kept(record, ~wrong)
         elif defect.effect == "everyone":
             record = replace(record, everyone_annotated=record.everyone_annotated & ~wrong)
+        elif defect.shift is not None:
+            move = np.where(wrong[:, None], defect.shift, 0.0)
+            record = replace(record, people=tuple(_moved(person, move, record.camera) for person in record.people))
         else:
             people = tuple(_person(person, wrong, defect.effect) for person in record.people)
             record = replace(record, people=people)
@@ -97,3 +122,38 @@ def _person(person: Person, wrong: npt.NDArray[np.bool_], effect: Effect) -> Per
         return person
     points = np.where(wrong[:, None, None], 0.0, joints.points)
     return replace(person, joints3d=Keypoints(layout=joints.layout, points=points))
+
+
+def _moved(person: Person, move: npt.NDArray[np.float64], camera: Camera) -> Person:
+    """The person moved by (T, 3) metres; 2D points follow the 3D joint of their name, and are missing without one."""
+    joints, points, body = person.joints3d, person.keypoints2d, person.body
+    if body is not None and body.translation is not None:
+        body = replace(body, translation=body.translation + move)
+    if joints is None:
+        return replace(person, body=body, keypoints2d=None)
+    known = joints.points[..., 3:] > 0
+    moved = np.where(known, joints.points + np.append(move, np.zeros((len(move), 1)), axis=1)[:, None], 0.0)
+    if points is not None:
+        points = Keypoints(layout=points.layout, points=_followed(points, joints, moved, camera))
+    return replace(person, body=body, keypoints2d=points, joints3d=Keypoints(layout=joints.layout, points=moved))
+
+
+def _followed(
+    points: Keypoints, joints: Keypoints, moved: npt.NDArray[np.float64], camera: Camera
+) -> npt.NDArray[np.float64]:
+    """2D points (T, K, 3) where they are seen once their joints have moved to (T, K', 4); other frames as they were."""
+    intrinsics, extrinsics = camera.per_frame(len(moved))
+    names = LAYOUTS[joints.layout]
+    out = points.points.copy()
+    still = (moved == joints.points).all(axis=(1, 2))
+    for number, name in enumerate(LAYOUTS[points.layout]):
+        if name not in names:
+            out[~still, number] = 0.0
+            continue
+        ends = np.stack([joints.points[:, names.index(name)], moved[:, names.index(name)]], axis=1)
+        before, after = np.moveaxis(project(intrinsics, transform(extrinsics, ends[..., :3]), camera.distortion), 1, 0)
+        seen = (points.points[:, number, 2] > 0) & (ends[:, 0, 3] > 0) & np.isfinite(after).all(axis=1)
+        out[~still & ~seen, number] = 0.0
+        chosen = ~still & seen
+        out[chosen, number, :2] += (after - before)[chosen]
+    return out

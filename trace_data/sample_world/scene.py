@@ -141,11 +141,21 @@ def another_view(scene: Scene, seed: int, number: int, turn: float) -> Scene:
     joints = np.stack([p.joints for p in scene.performances])
     azimuth = scene.azimuth + turn
     camera = draw_camera(rng, np.arange(frames) / scene.fps, joints, scene.camera.size, azimuth, "fixed")
+    return _before(scene, rng, camera, azimuth)
+
+
+def before_camera(scene: Scene, seed: int, number: int, camera: Camera, azimuth: float) -> Scene:
+    """The same performances before a camera that was drawn for more than them; view `number` of a scene."""
+    return _before(scene, np.random.default_rng([seed, _VIEW, number]), camera, azimuth)
+
+
+def _before(scene: Scene, rng: np.random.Generator, camera: Camera, azimuth: float) -> Scene:
+    joints = np.stack([p.joints for p in scene.performances])
     return replace(
         scene,
         camera=camera,
         backdrop=_backdrop(rng, camera, joints, scene.light),
-        cuts=rng.integers(0, 32, (frames, 2)),
+        cuts=rng.integers(0, 32, (len(scene.cuts), 2)),
         azimuth=azimuth,
     )
 

@@ -22,20 +22,25 @@ def write_sequence(folder: Path, seed: int, index: int, role: Role, frames: int,
     The annotation is written last, under a temporary name until it is whole: a sequence that has one is complete.
     """
     scene = draw_scene(seed, index, role, frames, height)
-    pictures = folder / "imageFiles" / scene.name
-    pictures.mkdir(parents=True, exist_ok=True)
-    points = [np.zeros((frames, 3, 18)) for _ in scene.performances]
-    for frame, (image, seen) in enumerate(render_scene(scene)):
-        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        (pictures / f"image_{frame:05d}.jpg").write_bytes(encoded.tobytes())
-        for person in range(len(points)):
-            points[person][frame] = detections(scene, person, frame, seen).T
+    points = draw_pictures(scene, folder / "imageFiles" / scene.name)
     target = folder / "sequenceFiles" / role.split / f"{scene.name}.pkl"
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".part")
     write_python2_pickle(annotation(scene, points), unfinished)
     unfinished.replace(target)
     return scene.name
+
+
+def draw_pictures(scene: Scene, pictures: Path) -> list[Any]:
+    """Write the images of a sequence into its folder; (n, 3, 18) pixels and confidences of each person they show."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    points = [np.zeros((len(scene.cuts), 3, 18)) for _ in scene.performances]
+    for frame, (image, seen) in enumerate(render_scene(scene)):
+        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        (pictures / f"image_{frame:05d}.jpg").write_bytes(encoded.tobytes())
+        for person in range(len(points)):
+            points[person][frame] = detections(scene, person, frame, seen).T
+    return points
 
 
 def annotation(scene: Scene, points: list[Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One pinhole camera over the frames of a sequence."""
+"""One camera over the frames of a sequence: a pinhole, and what its lens does to it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+NOMINAL_VIEW = np.radians(50)
+"""Angle over the longer side of a frame that stands in for an unknown one: that of the network's own camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,6 +25,12 @@ class Camera:
     """(1 or T, 4, 4) rigid, metres; None when the release has none (then world = camera)."""
     moving: bool
     """Whether the camera moves within the sequence."""
+    known: bool = True
+    """Whether `intrinsics` are those of the camera; else they stand in for unknown ones, and nothing in metres may be
+    projected with them."""
+    distortion: npt.NDArray[np.float64] | None = None
+    """(5,) to (12,) coefficients of the lens in OpenCV's order: k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4; None
+    for a pinhole. Used where 2D and 3D are compared; shards and training keep the pinhole part."""
 
     def per_frame(self, frames: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Intrinsics (T,3,3) and camera_from_world (T,4,4), repeated over the frames where they are constant."""
@@ -30,3 +39,12 @@ class Camera:
             np.broadcast_to(self.intrinsics, (frames, 3, 3)).copy(),
             np.broadcast_to(extrinsics, (frames, 4, 4)).copy(),
         )
+
+
+def nominal_camera(width: int, height: int, *, moving: bool) -> Camera:
+    """What stands in for the camera of a release that tells neither intrinsics nor motion: `known` is False."""
+    focal = max(width, height) / 2 / np.tan(NOMINAL_VIEW / 2)
+    intrinsics = np.array([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
+    return Camera(
+        width=width, height=height, intrinsics=intrinsics[None], camera_from_world=None, moving=moving, known=False
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.schema.camera import Camera
-from trace_data.schema.frame import VideoFrame
+from trace_data.schema.frame import file_of
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
@@ -48,7 +48,7 @@ def check_record(record: SequenceRecord) -> list[Finding]:
         findings.append(_error("frame_ids", "not strictly increasing", "frames out of time order"))
     if not 1.0 <= record.fps <= 1000.0:
         findings.append(_error("fps", f"{record.fps}, expected 1 to 1000"))
-    files = dict.fromkeys(frame.video if isinstance(frame, VideoFrame) else frame for frame in record.frames)
+    files = dict.fromkeys(map(file_of, record.frames))
     missing = [file for file in files if not file.is_file()]
     if missing:
         findings.append(
@@ -59,7 +59,7 @@ def check_record(record: SequenceRecord) -> list[Finding]:
     findings += _camera(record.camera, frames)
     for person in record.people:
         findings += _person(person, record, frames)
-    return findings
+    return findings + [Finding(severity="warning", key="annotation", what=remark) for remark in record.remarks]
 
 
 def _error(key: str, what: str, hint: str = "") -> Finding:
@@ -89,6 +89,10 @@ def _camera(camera: Camera, frames: int) -> Iterator[Finding]:
         yield from _finite(key, array)
         if side == 4 and np.isfinite(array).all():
             yield from _rigid(key, array)
+    if camera.distortion is not None:
+        if camera.distortion.ndim != 1 or not 5 <= len(camera.distortion) <= 12:
+            yield _error("camera.distortion", f"shape {camera.distortion.shape}, expected (5,) to (12,)")
+        yield from _finite("camera.distortion", camera.distortion)
     focal = camera.intrinsics[..., (0, 1), (0, 1)]
     longest = max(camera.width, camera.height)
     if not ((focal > 0.2 * longest) & (focal < 20 * longest)).all():
@@ -120,9 +124,12 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
         expected = {"pose": (frames, 24, 3), "betas": (frames, 10), "translation": (frames, 3)}
         for name, shape in expected.items():
             array = getattr(person.body, name)
+            if array is None:
+                continue
             yield from _shape(f"{who}.{name}", array, shape)
             yield from _finite(f"{who}.{name}", array)
-        yield from _far(f"{who}.translation", person.body.translation)
+        if person.body.translation is not None:
+            yield from _far(f"{who}.translation", person.body.translation)
         if float(np.abs(person.body.betas).max(initial=0)) > 20:
             yield _error(f"{who}.betas", f"a coefficient of {np.abs(person.body.betas).max():.1f}, expected below 20")
     elif person.body_valid.any():

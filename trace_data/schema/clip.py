@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 PERSON_MASKS = ("center", "pose2d", "joints3d", "root_rotation", "body_pose", "shape", "translation", "world")
 """Named masks per person and frame; each names one kind of supervision."""
-FRAME_MASKS = ("everyone_annotated",)
-"""Named masks per frame."""
+FRAME_MASKS = ("everyone_annotated", "intrinsics")
+"""Named masks per frame. `intrinsics`: they are those of the camera; else they only stand in for unknown ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Where the pixels of a frame are: an image file, or a place in a video."""
+"""Where the pixels of a frame are: an image file, an image file smaller than its frame, or a place in a video."""
 
 from __future__ import annotations
 
@@ -18,5 +18,25 @@ class VideoFrame:
         return f"{self.video} frame {self.number}"
 
 
-Frame = Path | VideoFrame
-"""An image file or a frame of a video."""
+@dataclass(frozen=True, slots=True, order=True)
+class PaddedFrame:
+    """An image file in the top-left corner of a larger frame that is black elsewhere."""
+
+    image: Path
+    width: int
+    height: int
+    """Of the frame, px."""
+
+    def __str__(self) -> str:
+        return str(self.image)
+
+
+Frame = Path | VideoFrame | PaddedFrame
+"""An image file, as it is or padded, or a frame of a video."""
+
+
+def file_of(frame: Frame) -> Path:
+    """The file in which a frame lies."""
+    if isinstance(frame, VideoFrame):
+        return frame.video
+    return frame.image if isinstance(frame, PaddedFrame) else frame

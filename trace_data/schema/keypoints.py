@@ -39,14 +39,48 @@ MPI_INF_TEST_17 = (
     "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Pelvis", "Spine_MPI", "Head_MPI",
 )  # fmt: skip
 """The test set's head top and head are other points than those of the 44, so they must not match by name."""
+COCO_17 = (
+    "Nose", "L_Eye", "R_Eye", "L_Ear", "R_Ear", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist",
+    "L_Hip", "R_Hip", "L_Knee", "R_Knee", "L_Ankle", "R_Ankle",
+)  # fmt: skip
+OPENPOSE_25 = (
+    "Nose", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "Pelvis", "R_Hip", "R_Knee",
+    "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "R_Eye", "L_Eye", "R_Ear", "L_Ear", "L_BigToe", "L_SmallToe", "L_Heel",
+    "R_BigToe", "R_SmallToe", "R_Heel",
+)  # fmt: skip
+H36M_32 = (
+    "0_H36M", "R_Hip", "R_Knee", "R_Ankle", "R_BigToe", "R_SmallToe", "L_Hip", "L_Knee", "L_Ankle", "L_BigToe",
+    "L_SmallToe", "Pelvis", "Spine_H36M", "13_H36M", "Jaw_H36M", "Head", "16_H36M", "L_Shoulder", "L_Elbow", "L_Wrist",
+    "20_H36M", "21_H36M", "22_H36M", "23_H36M", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "28_H36M", "29_H36M",
+    "30_H36M", "31_H36M",
+)  # fmt: skip
+"""The whole skeleton of Human3.6M; joints that repeat another one or have no counterpart bear their number."""
+H36M_17_RIGHT_FIRST = (
+    "Pelvis", "R_Hip", "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Spine_H36M", "Neck", "Jaw_H36M", "Head",
+    "L_Shoulder", "L_Elbow", "L_Wrist", "R_Shoulder", "R_Elbow", "R_Wrist",
+)  # fmt: skip
+"""17 of them in the order of the JSON files: the right leg first, unlike the rows of `J_regressor_h36m.npy`."""
+PENN_13 = (
+    "Head_top", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist", "L_Hip", "R_Hip", "L_Knee",
+    "R_Knee", "L_Ankle", "R_Ankle",
+)  # fmt: skip
+"""Penn Action by its own list."""
+PENN_13_SWAPPED = ("Head_top", *(name for pair in zip(PENN_13[2::2], PENN_13[1::2]) for name in pair))
+"""Penn Action as the published training reads it: every pair the other way round."""
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "SMPL_24": SMPL_24,
     "ALL_44": ALL_44,
     "LSP_14": LSP_14,
+    "COCO_17": COCO_17,
     "COCO_18": COCO_18,
+    "H36M_17_RIGHT_FIRST": H36M_17_RIGHT_FIRST,
+    "H36M_32": H36M_32,
     "MPI_INF_28": MPI_INF_28,
     "MPI_INF_TEST_17": MPI_INF_TEST_17,
+    "OpenPose_25": OPENPOSE_25,
+    "PENN_13": PENN_13,
+    "PENN_13_SWAPPED": PENN_13_SWAPPED,
 }
 """Every joint set a record may use. An adapter's own set is added here, by name."""
 

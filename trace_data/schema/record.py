@@ -34,7 +34,7 @@ class Person:
     body: BodyParams | None
     """Body-model parameters in the world frame."""
     body_valid: npt.NDArray[np.bool_]
-    """(T,) whether `body` (root rotation, pose, translation) may be trusted in the frame."""
+    """(T,) whether what `body` knows (see `BodyParams.known`) may be trusted in the frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,6 +63,8 @@ class SequenceRecord:
     """Whether world-frame motion may be supervised."""
     world_reason: str
     """Why world supervision holds or not, in words."""
+    remarks: tuple[str, ...] = ()
+    """What the adapter found strange: the sequence can be used, but somebody should know."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Release, layout, adapter version and defects applied; `synthetic` = "true" for the sample world."""
 

@@ -62,6 +62,5 @@ def _points(keypoints: Keypoints | None, chosen: Flags) -> Keypoints | None:
 def _body(body: BodyParams | None, chosen: Flags) -> BodyParams | None:
     if body is None:
         return None
-    return dataclasses.replace(
-        body, pose=body.pose[chosen], betas=body.betas[chosen], translation=body.translation[chosen]
-    )
+    translation = None if body.translation is None else body.translation[chosen]
+    return dataclasses.replace(body, pose=body.pose[chosen], betas=body.betas[chosen], translation=translation)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS
 
 FORMAT = "trace-shard"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 INDEX_FILE = "index.json"
 LIBVER = ("earliest", "v110")
 """Fixed bounds of the HDF5 file format: identical input gives identical bytes whatever HDF5 is installed."""

@@ -72,6 +72,7 @@ def reprojection(columns: SequenceColumns) -> float | None:
     extrinsics = columns.values["camera/camera_from_world"][time]
     pixels = project(columns.values["camera/intrinsics"][time], transform(extrinsics, kp3d[..., :3]))
     both = (kp2d[..., 2] > 0) & (kp3d[..., 3] > 0) & np.isfinite(pixels).all(axis=-1)
+    both &= columns.values["frame_masks/intrinsics"][time, None] == 1
     distances = np.linalg.norm(pixels - kp2d[..., :2], axis=-1)[both]
     return float(np.median(distances)) if len(distances) else None
 

@@ -25,6 +25,8 @@ class Completed:
     """(T, 44, 4) metres of the world frame, confidence; None without a body model."""
     betas_neutral: npt.NDArray[np.float64] | None
     """(T, 10) coefficients of the neutral model; None without body models."""
+    translation: npt.NDArray[np.float64] | None = None
+    """(T, 3) the body's translation in terms of the file format; None without a body model."""
 
 
 NOTHING_ADDED = Completed(joints3d=None, betas_neutral=None)
@@ -64,6 +66,7 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
             "camera/intrinsics": intrinsics,
             "camera/camera_from_world": extrinsics,
             "frame_masks/everyone_annotated": record.everyone_annotated,
+            "frame_masks/intrinsics": np.full(frames, record.camera.known),
         },
         people={
             name: np.stack([block[name] for block in blocks])[person, time].astype(column.dtype)
@@ -78,7 +81,8 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
 
 def _usable(person: Person, centred: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     flags: npt.NDArray[np.bool_] = person.present & centred
-    return flags if person.body is None else flags & person.body_valid
+    # a few known poses (Penn Action) are welcome where they are, but no clip waits for them
+    return flags & person.body_valid if person.body is not None and "root_rotation" in person.body.known else flags
 
 
 def _person(person: Person, number: int, world_valid: bool, added: Completed) -> dict[str, npt.NDArray[Any]]:
@@ -88,30 +92,40 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
     kp3d = np.zeros((frames, 44, 4)) if person.joints3d is None else person.joints3d.to_44()
     if added.joints3d is not None:  # the release's own joints stay, the body model fills the others
         kp3d = np.where((kp3d[..., 3:] == 0) & person.body_valid[:, None, None], added.joints3d, kp3d)
-    body = person.body_valid if person.body is not None else np.zeros(frames, bool)
-    neutral = body if added.betas_neutral is not None else np.zeros(frames, bool)
+    known = frozenset() if person.body is None else person.body.known
+    root, limbs, shape, stands = (
+        person.body_valid if part in known else np.zeros(frames, bool)
+        for part in ("root_rotation", "body_pose", "shape", "translation")
+    )
+    neutral = shape if added.betas_neutral is not None else np.zeros(frames, bool)
 
     def masked(values: npt.NDArray[np.float64] | None, mask: npt.NDArray[np.bool_], *shape: int) -> npt.NDArray[Any]:
         kept = np.zeros((frames, *shape)) if values is None else values
-        return np.where(mask.reshape(-1, *(1,) * len(shape)), kept, 0.0)
+        return np.where(mask.reshape(*mask.shape, *(1,) * (kept.ndim - mask.ndim)), kept, 0.0)
 
     parameters = person.body
+    translation = added.translation
+    if translation is None and parameters is not None and parameters.origin == "model":
+        translation = parameters.translation
+    placed = stands if translation is not None else np.zeros(frames, bool)
     return {
         "people/person": np.full(frames, number),
         "people/gender": np.full(frames, GENDERS.index(person.gender)),
-        "people/pose": masked(None if parameters is None else parameters.pose, body, 24, 3),
-        "people/betas": masked(None if parameters is None else parameters.betas, body, 10),
+        "people/pose": masked(
+            None if parameters is None else parameters.pose, np.stack([root, *[limbs] * 23], axis=1), 24, 3
+        ),
+        "people/betas": masked(None if parameters is None else parameters.betas, shape, 10),
         "people/betas_neutral": masked(added.betas_neutral, neutral, 10),
-        "people/translation": masked(None if parameters is None else parameters.translation, body, 3),
+        "people/translation": masked(translation, placed, 3),
         "people/kp2d": kp2d,
         "people/kp3d": kp3d,
         "masks/pose2d": np.any(kp2d[..., 2] > 0, axis=1),
         "masks/joints3d": np.any(kp3d[..., 3] > 0, axis=1),
-        "masks/root_rotation": body,
-        "masks/body_pose": body,
+        "masks/root_rotation": root,
+        "masks/body_pose": limbs,
         "masks/shape": neutral,
-        "masks/translation": body,
-        "masks/world": body if world_valid else np.zeros(frames, bool),
+        "masks/translation": placed,
+        "masks/world": root & placed & world_valid,
     }
 
 
@@ -119,13 +133,15 @@ def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) ->
     """The columns `people/center`, `people/box` and `masks/center` of a person: where the picture shows it.
 
     A centre needs two torso joints, of which it is the mean, or three joints of any kind, inside the frame: annotated
-    in 2D, else projected from 3D (fact sheet joints.md, section 4).
+    in 2D, else projected from 3D by a known camera (fact sheet joints.md, section 4).
     """
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
-    projected = project(intrinsics, transform(extrinsics, block["people/kp3d"][..., :3]))
+    in_camera = transform(extrinsics, block["people/kp3d"][..., :3])
+    projected = project(intrinsics, in_camera, record.camera.distortion)
     annotated = block["masks/pose2d"][:, None]
     points = np.where(annotated[..., None], block["people/kp2d"][..., :2], projected)
-    known = np.where(annotated, block["people/kp2d"][..., 2] > 0, block["people/kp3d"][..., 3] > 0)
+    projectable = (block["people/kp3d"][..., 3] > 0) & record.camera.known
+    known = np.where(annotated, block["people/kp2d"][..., 2] > 0, projectable)
     seen = known & _inside(points, record)
     torso = np.zeros_like(seen)
     torso[:, TORSO] = seen[:, TORSO]

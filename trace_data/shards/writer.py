@@ -37,7 +37,7 @@ from trace_data.shards.layout import (
 )
 from trace_data.shards.levels import Storage, enlargement
 from trace_data.shards.rows import SequenceRows
-from trace_data.video import Picture, contents
+from trace_data.video import PaddedPicture, Picture, contents
 from trace_data.workers import in_order
 
 
@@ -193,7 +193,7 @@ def _column(count: int) -> npt.NDArray[np.int64]:
 
 
 def stored_levels(
-    content: Path | Picture, *, sides: Sequence[int | None], expected: tuple[int, int]
+    content: Path | Picture | PaddedPicture, *, sides: Sequence[int | None], expected: tuple[int, int]
 ) -> list[tuple[bytes, tuple[int, int]]]:
     """(bytes, size) of a frame for each level; an image file's own bytes when no sides are asked for.
 

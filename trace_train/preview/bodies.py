@@ -46,6 +46,7 @@ class BodyPainter:
     def vertices(self, clip: PreviewClip) -> dict[tuple[int, int], npt.NDArray[np.float64]]:
         """(person, frame) -> (6890, 3) metres, camera frame, wherever all of a body is known. Raises AssetError."""
         known = clip.present & np.all([clip.mask(name) for name in NEEDED], axis=0)
+        known = known & clip.batch.masks["intrinsics"][0].numpy()
         cameras = clip.batch.camera_from_world[0].numpy()
         found: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
         for person, gender in enumerate(clip.genders):

@@ -14,7 +14,7 @@ import numpy as np
 from trace_data.adapters.mpi_inf_3dhp.folders import child
 from trace_data.errors import AnnotationError
 from trace_data.frames import image_size, read_bytes
-from trace_data.schema.frame import Frame, VideoFrame
+from trace_data.schema.frame import Frame, VideoFrame, file_of
 from trace_data.video import VideoFacts, video_facts
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -150,7 +150,7 @@ def frame_size(frames: tuple[Frame, ...]) -> tuple[int, int]:
             if isinstance(frame, VideoFrame):
                 facts = facts_of(frame.video)
                 return facts.width, facts.height
-            return image_size(read_bytes(frame), frame)
+            return image_size(read_bytes(file_of(frame)), file_of(frame))
         except AnnotationError as error:
             broken = broken or error
             if isinstance(frame, VideoFrame):

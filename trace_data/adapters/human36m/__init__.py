@@ -1,0 +1,93 @@
+"""Human3.6M in three layouts: official archives, the widely used re-packaging, packed files of TRACE's training.
+
+Facts: fact sheet datasets.md, sections 2.1, 8 and 10; joints.md. One person, four calibrated cameras that stand still.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from trace_data.adapters.base import SequenceRef, dataset_folder
+from trace_data.adapters.human36m import official, packed, repackaged
+from trace_data.adapters.human36m.places import NOTE, SPEC, SUBJECTS
+from trace_data.defects import lost
+from trace_data.errors import DatasetLayoutError
+from trace_data.schema.check import Finding
+from trace_data.schema.record import SequenceRecord, Split
+
+__all__ = ["SPEC", "find", "inspect", "read"]
+
+LAYOUTS: tuple[ModuleType, ...] = (official, repackaged, packed)
+"""In the order in which they are preferred when a folder holds several."""
+CLIPS = {subject: 120 for subjects in SUBJECTS.values() for subject in subjects} | {11: 119}
+"""How many clips a subject has: 15 actions, twice, seen by 4 cameras; one video of subject 11 is damaged."""
+
+
+def find(root: Path, split: Split) -> list[SequenceRef]:
+    """The sequences of a split, in a fixed order, without those known to be lost. Raises DatasetLayoutError."""
+    folder = _folder(root)
+    return [ref for ref in _layouts(folder)[0].find(folder, split) if lost(SPEC.name, ref.name) is None]
+
+
+def read(ref: SequenceRef) -> SequenceRecord:
+    """One sequence. Raises AnnotationError with file, key, found and expected."""
+    layout = next(layout for layout in LAYOUTS if ref.layout == layout.LAYOUT)
+    record: SequenceRecord = layout.read(ref)
+    return record
+
+
+def inspect(root: Path) -> list[Finding]:
+    """What is missing or superfluous in the folder; of a synthetic one no complete set is expected."""
+    folder = _folder(root)
+    chosen, *others = _layouts(folder)
+    refs = [ref for split in SPEC.splits for ref in chosen.find(folder, split)]
+    findings: list[Finding] = chosen.inspect(folder, refs)
+    findings += [
+        Finding(
+            severity="warning",
+            key="layout",
+            what=f"there is also {other.LAYOUT}, which is not read",
+            hint="keep each layout in a folder of its own",
+        )
+        for other in others
+    ]
+    findings += [
+        Finding(severity="warning", key=ref.name, what=f"left out: {defect.reason} ({defect.source})")
+        for ref in refs
+        if (defect := lost(SPEC.name, ref.name)) is not None
+    ]
+    if not (folder / NOTE).is_file():
+        findings += _incomplete(refs)
+    return findings
+
+
+def _incomplete(refs: list[SequenceRef]) -> list[Finding]:
+    held = [int(ref.name.split("_")[1] if ref.name[1] == "_" else ref.name.split("_")[0][1:]) for ref in refs]
+    return [
+        Finding(
+            severity="warning",
+            key=f"S{subject}",
+            what=f"{held.count(subject)} clips, the whole release has {expected}",
+            hint="go on without them, or download the rest",
+        )
+        for subject, expected in CLIPS.items()
+        if held.count(subject) < expected
+    ]
+
+
+def _folder(root: Path) -> Path:
+    marks = [f"S{subject}" for subject in CLIPS] + list(packed.ANNOTATIONS[:1])
+    marks += [f"{place}Human36M_subject{subject}_camera.json" for subject in CLIPS for place in ("", "annotations/")]
+    return dataset_folder(SPEC, root, marks)
+
+
+def _layouts(folder: Path) -> list[ModuleType]:
+    found = [layout for layout in LAYOUTS if layout.is_here(folder)]
+    if not found:
+        raise DatasetLayoutError(
+            "none of the known layouts: neither S*/Videos, nor images/s_…, nor annots_smplkps.npz",
+            where=folder,
+            hint=f"expected {SPEC.expected}",
+        )
+    return found

@@ -1,0 +1,250 @@
+"""The official archives: `S1/Videos/Directions 1.54138969.mp4`, `S1/MyPoseFeatures/*/*.cdf`, `metadata.xml`.
+
+Frames come straight from the videos, all of them: 50 a second. A build thins them with `--every`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.human36m.calibration import View, best_view, placed, read_metadata
+from trace_data.adapters.human36m.places import (
+    AGAIN,
+    CAMERAS,
+    FPS,
+    SPEC,
+    SUBJECTS,
+    below,
+    certain,
+    child,
+    entries,
+    file_state,
+    numbers,
+    provenance,
+)
+from trace_data.adapters.human36m.subject_files import body_over, subject_file
+from trace_data.defects import lost
+from trace_data.errors import AnnotationError
+from trace_data.geometry import transform
+from trace_data.schema.camera import Camera
+from trace_data.schema.check import Finding
+from trace_data.schema.frame import VideoFrame
+from trace_data.schema.record import Person, SequenceRecord, Split
+from trace_data.video import VideoFacts, video_facts
+
+LAYOUT = "official (videos, CDF)"
+_HOSTILE = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, EOFError,
+    struct.error, zlib.error,
+)  # fmt: skip
+"""What cdflib raises on files that are cut short or are none."""
+
+
+def is_here(folder: Path) -> bool:
+    """Whether the dataset's folder has this layout."""
+    subjects = [child(folder, f"S{n}") for group in SUBJECTS.values() for n in group]
+    return any(subject is not None and child(subject, "Videos") is not None for subject in subjects)
+
+
+def find(folder: Path, split: Split) -> list[SequenceRef]:
+    """The videos of a split that have 3D joints, by subject and name."""
+    return [
+        SequenceRef(
+            dataset=SPEC.name,
+            split=split,
+            name=f"S{subject}_{video.stem}",
+            layout=LAYOUT,
+            annotation=annotation,
+            images=video,
+            frames=_length(video),
+        )
+        for subject in SUBJECTS[split]
+        for video, annotation in _videos(folder, subject).items()
+        if annotation is not None
+    ]
+
+
+def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
+    """Videos without joints, joints without video, a missing calibration."""
+    findings = []
+    if read_metadata(folder) is None:
+        findings.append(
+            Finding(
+                severity="warning",
+                key="metadata.xml",
+                what="missing: cameras are found from the joints, each its own world, and bodies are not used",
+                hint="download the code of the release (Release-v1.2) and put its metadata.xml here",
+            )
+        )
+    for subject in (n for subjects in SUBJECTS.values() for n in subjects):
+        videos = _videos(folder, subject)
+        findings += [
+            Finding(severity="error", key=str(video.relative_to(folder)), what="no 3D joints", hint=_POSES)
+            for video, annotation in videos.items()
+            if annotation is None
+        ]
+        findings += [
+            Finding(severity="error", key=f"S{subject}/{name}", what="joints without a video", hint=_VIDEOS)
+            for name in _unseen(folder, subject, list(videos))
+            if lost(SPEC.name, f"S{subject}_{name}") is None
+        ]
+    return findings
+
+
+def read(ref: SequenceRef) -> SequenceRecord:
+    """One video, in the world of the release where it is calibrated. Raises AnnotationError."""
+    folder = ref.images.parents[2]
+    subject = int(ref.images.parents[1].name[1:])
+    action, serial = _clip(ref.images)
+    joints = positions(ref.annotation, 3) / 1000
+    flat = _poses(folder, subject, "D2_Positions").get(f"{ref.images.stem}.cdf".lower())
+    pixels = None if flat is None else positions(flat, 2)
+    if pixels is not None and len(pixels) != len(joints):
+        raise AnnotationError(
+            f"holds {len(pixels)} frames, {ref.annotation.parent.name} has {len(joints)}",
+            where=flat,
+            hint=AGAIN,
+        )
+    facts = video_facts(ref.images)  # whether it really has all frames, decoding will say: headers are often wrong
+    view, joints = _view(folder, ref, (subject, CAMERAS.index(serial)), joints, pixels)
+    frame_ids = np.arange(len(joints), dtype=np.int64)
+    metadata = read_metadata(folder)
+    clip = None if metadata is None else metadata.clips.get((subject, action))
+    smpl = subject_file(folder, subject, "SMPL_NeuralAnnot", "smpl_param")
+    body, body_valid = body_over(smpl if clip else None, clip or (0, 0), frame_ids)
+    return SequenceRecord(
+        dataset=SPEC.name,
+        split=ref.split,
+        name=ref.name,
+        frames=tuple(VideoFrame(ref.images, number) for number in range(len(joints))),
+        frame_ids=frame_ids,
+        fps=FPS,
+        camera=Camera(
+            width=facts.width,
+            height=facts.height,
+            intrinsics=view.intrinsics[None],
+            camera_from_world=None if view.camera_from_world is None else view.camera_from_world[None],
+            moving=False,
+            distortion=view.distortion,
+        ),
+        people=(
+            Person(
+                name=f"S{subject}",
+                gender="neutral",
+                present=np.ones(len(joints), bool),
+                keypoints2d=None if pixels is None else certain("H36M_32", pixels),
+                joints3d=certain("H36M_32", joints),
+                body=body,
+                body_valid=body_valid,
+            ),
+        ),
+        everyone_annotated=np.ones(len(joints), bool),
+        world_valid=True,
+        world_reason="the camera stands still",
+        provenance=provenance(folder, LAYOUT, view.how),
+    )
+
+
+def positions(file: Path, width: int) -> npt.NDArray[np.float64]:
+    """`Pose` of a CDF file as (T, 32, width), in the file's unit. Raises AnnotationError."""
+    import cdflib
+
+    file_state(file)
+    try:
+        pose: Any = cdflib.CDF(file.absolute()).varget("Pose")
+    except _HOSTILE as error:
+        raise AnnotationError(f"holds no readable variable Pose: {error}", where=file, hint=AGAIN) from error
+    if isinstance(pose, np.ndarray) and pose.ndim == 3 and len(pose) == 1:
+        pose = pose[0]
+    return numbers(pose, (-1, 32 * width), "Pose", file).reshape(-1, 32, width)
+
+
+_VIDEOS = "get the Videos archive of this subject"
+_POSES = "get the Poses archives of this subject (D2_Positions, and D3_Positions or D3_Positions_mono)"
+
+
+def _view(
+    folder: Path,
+    ref: SequenceRef,
+    who: tuple[int, int],
+    joints: npt.NDArray[np.float64],
+    pixels: npt.NDArray[np.float64] | None,
+) -> tuple[View, npt.NDArray[np.float64]]:
+    """The camera and the joints in its world."""
+    metadata = read_metadata(folder)
+    if _in_world(ref.annotation):
+        if metadata is None:
+            raise AnnotationError(
+                "metadata.xml is missing, without which D3_Positions cannot be seen through a camera",
+                where=folder,
+                hint="put metadata.xml of the release (Release-v1.2) there, or get D3_Positions_mono",
+            )
+        views = metadata.views(*who)
+        return (views[0] if pixels is None else best_view(views, joints, pixels)), joints
+    view = placed(metadata, who, joints, pixels, ref.annotation)
+    if view.camera_from_world is None:
+        return view, joints
+    return view, transform(np.linalg.inv(view.camera_from_world), joints)
+
+
+def _in_world(annotation: Path) -> bool:
+    """Whether the joints of a file are those of the world, one file for four cameras."""
+    return annotation.parent.name.lower().endswith("d3_positions")
+
+
+def _clip(video: Path) -> tuple[str, str]:
+    """Action, such as `Directions 1`, and serial number of the camera."""
+    action, _, serial = video.stem.rpartition(".")
+    return action, serial
+
+
+def _videos(folder: Path, subject: int) -> dict[Path, Path | None]:
+    """The videos of a subject, each with the file of its 3D joints: those in the world where there are both."""
+    held = below(folder, f"S{subject}", "Videos")
+    if held is None:
+        return {}
+    world, mono = _poses(folder, subject, "D3_Positions"), _poses(folder, subject, "D3_Positions_mono")
+    if read_metadata(folder) is None:
+        world = {}
+    found: dict[Path, Path | None] = {}
+    for video in entries(held).values():
+        action, serial = _clip(video)
+        if video.suffix.lower() == ".mp4" and serial in CAMERAS and not action.startswith("_"):
+            found[video] = world.get(f"{action}.cdf".lower()) or mono.get(f"{video.stem}.cdf".lower())
+    return found
+
+
+def _poses(folder: Path, subject: int, kind: str) -> dict[str, Path]:
+    """Files of one kind of positions, by name in lower case."""
+    place = below(folder, f"S{subject}", "MyPoseFeatures", kind) or below(folder, f"S{subject}", f"Poses_{kind}")
+    return {} if place is None else entries(place)
+
+
+def _unseen(folder: Path, subject: int, videos: list[Path]) -> list[str]:
+    """Clips, or actions where no camera is named, that have joints but no video."""
+    kinds = ("D2_Positions", "D3_Positions", "D3_Positions_mono")
+    files = [file for kind in kinds for file in _poses(folder, subject, kind).values()]
+    seen = {video.stem.lower() for video in videos} | {_clip(video)[0].lower() for video in videos}
+    names = {file.stem for file in files if file.suffix.lower() == ".cdf" and not file.name.startswith("_")}
+    return sorted(name for name in names if name.lower() not in seen)
+
+
+def _length(video: Path) -> int:
+    """Frames by the header; 0 when there is none to be read, of which `read` will say why."""
+    try:
+        return _facts(file_state(video)).frames
+    except AnnotationError:
+        return 0
+
+
+@lru_cache(maxsize=2048)
+def _facts(state: tuple[str, int, int]) -> VideoFacts:
+    return video_facts(Path(state[0]))

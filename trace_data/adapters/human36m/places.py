@@ -1,0 +1,143 @@
+"""Where things lie in a folder of Human3.6M, whatever their letter case, and what the parts are called."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.adapters.base import DatasetSpec
+from trace_data.errors import AnnotationError, DatasetLayoutError
+from trace_data.frames import image_size, read_bytes
+from trace_data.schema.keypoints import Keypoints
+from trace_data.schema.record import Split
+
+SPEC = DatasetSpec(
+    name="h36m",
+    folders=("h36m", "H36M", "human36m", "Human36M", "human3.6m", "Human3.6M", "h3.6m", "H3.6M"),
+    splits=("train", "val"),
+    page="http://vision.imar.ro/human3.6m/",
+    expected=(
+        "h36m/S1/{Videos,MyPoseFeatures}, h36m/images/s_01_act_02_subact_01_ca_01/ with "
+        "h36m/annotations/Human36M_subject1_{camera,joint_3d}.json, or h36m/images/ with h36m/annots_smplkps.npz"
+    ),
+)
+SUBJECTS: dict[Split, tuple[int, ...]] = {"train": (1, 5, 6, 7, 8), "val": (9, 11), "test": ()}
+"""The subjects whose poses were released; those of 2, 3, 4 and 10 were kept for the benchmark's server."""
+CAMERAS = ("54138969", "55011271", "58860488", "60457274")
+"""Serial numbers in the order in which packed files (from 0) and re-packaged ones (from 1) count them."""
+FPS = 50.0
+NOTE = "SYNTHETIC.txt"
+"""A file that only a synthetic dataset folder has."""
+AGAIN = f"copy the file from the release again ({SPEC.page})"
+
+
+def split_of(subject: int) -> Split | None:
+    """The split of a subject; None for one without released poses."""
+    return next((split for split, subjects in SUBJECTS.items() if subject in subjects), None)
+
+
+def entries(folder: Path) -> dict[str, Path]:
+    """What a folder holds, sorted, by name in lower case. Raises DatasetLayoutError when it cannot be read."""
+    try:
+        return {name.lower(): folder / name for name in sorted(entry.name for entry in folder.iterdir())}
+    except OSError as error:
+        raise DatasetLayoutError(
+            f"cannot be read: {error.strerror}", where=folder, hint="a permission, a broken link or a network mount"
+        ) from error
+
+
+def child(folder: Path, *names: str) -> Path | None:
+    """The entry of a folder by the first of its names that is there, in any letter case; None without one.
+
+    Raises DatasetLayoutError when there is one that cannot be opened, such as a link that leads in a circle.
+    """
+    held = entries(folder)
+    for name in names:
+        if (found := held.get(name.lower())) is not None:
+            try:
+                found.stat()
+            except OSError as error:
+                raise DatasetLayoutError(f"cannot be opened: {error.strerror}", where=found) from error
+            return found
+    return None
+
+
+def below(folder: Path, *steps: str) -> Path | None:
+    """`child` of `child` of …; None where a step is missing."""
+    place: Path | None = folder
+    for step in steps:
+        place = None if place is None else child(place, step)
+    return place
+
+
+def first_size(images: list[Path]) -> tuple[int, int]:
+    """(width, height) of the first whole image: broken ones are for whoever reads all. Raises AnnotationError."""
+    for file in images:
+        try:
+            return image_size(read_bytes(file), file)
+        except AnnotationError as error:
+            broken = error
+    raise broken
+
+
+def numbers(value: Any, shape: tuple[int, ...], key: str, file: Path) -> npt.NDArray[np.float64]:
+    """`value` as finite float64 of `shape` (-1 = any length). Raises AnnotationError with key, found and expected."""
+    wanted = "x".join("n" if side < 0 else str(side) for side in shape)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"{key} is no array of numbers ({error}), expected {wanted}", where=file, hint=AGAIN
+        ) from error
+    if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape)):
+        raise AnnotationError(f"{key} has shape {array.shape}, expected {wanted}", where=file, hint=AGAIN)
+    if not (finite := np.isfinite(array)).all():
+        raise AnnotationError(
+            f"{key} has {int((~finite).sum())} NaN or infinite values, first at {np.argwhere(~finite)[0].tolist()}",
+            where=file,
+            hint=AGAIN,
+        )
+    return array
+
+
+def certain(layout: str, points: npt.NDArray[np.float64]) -> Keypoints:
+    """Keypoints (T, K, D) that are all known."""
+    return Keypoints(layout=layout, points=np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2))
+
+
+def provenance(folder: Path, layout: str, camera: str) -> dict[str, str]:
+    """What a record says of its origin; `camera` says in words how it was found."""
+    synthetic = (folder / NOTE).is_file()
+    return {
+        "release": "synthetic sample world" if synthetic else "Human3.6M",
+        "layout": layout,
+        "adapter": "human36m 1",
+        "camera": camera,
+        "defects": "",
+        "synthetic": "true" if synthetic else "false",
+    }
+
+
+def file_state(file: Path) -> tuple[str, int, int]:
+    """What a cached reading of a file is good for: path, size and time. Raises AnnotationError when it is missing."""
+    try:
+        state = file.stat()
+    except FileNotFoundError as error:
+        raise AnnotationError("the file is missing", where=file, hint=AGAIN) from error
+    except OSError as error:
+        raise AnnotationError(f"cannot be read: {error.strerror}", where=file) from error
+    return str(file), state.st_size, state.st_mtime_ns
+
+
+def listing(folder: Path) -> tuple[str, ...]:
+    """Names of a folder's entries, sorted; read again when the folder has changed. Raises OSError."""
+    return _listing(str(folder), folder.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _listing(folder: str, changed: int) -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in Path(folder).iterdir()))

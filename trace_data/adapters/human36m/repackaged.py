@@ -1,0 +1,249 @@
+"""The widely used re-packaging: image folders `s_01_act_02_subact_01_ca_01` and JSON files a subject.
+
+It holds no 2D joints: they are the 3D joints seen through its pinhole camera. Its world is that of the release.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.human36m import subject_files
+from trace_data.adapters.human36m.calibration import View, pinhole
+from trace_data.adapters.human36m.places import (
+    AGAIN,
+    FPS,
+    SPEC,
+    SUBJECTS,
+    certain,
+    child,
+    entries,
+    first_size,
+    numbers,
+    provenance,
+)
+from trace_data.adapters.human36m.subject_files import IMAGE, Rows, subject_file
+from trace_data.errors import AnnotationError
+from trace_data.geometry import project, transform
+from trace_data.schema.camera import Camera
+from trace_data.schema.check import Finding
+from trace_data.schema.keypoints import Keypoints
+from trace_data.schema.record import Person, SequenceRecord, Split
+
+LAYOUT = "re-packaged (image folders, JSON)"
+CLIP = re.compile(r"s_(\d\d)_act_(\d\d)_subact_(\d\d)_ca_(\d\d)", re.IGNORECASE)
+BOX_SHARE = 0.02
+"""Middles of boxes may lie this share of the frame's long side from those of the projected joints (median)."""
+
+
+def is_here(folder: Path) -> bool:
+    """Whether the dataset's folder has this layout."""
+    if any(subject_file(folder, n, "joint_3d", "camera") for subjects in SUBJECTS.values() for n in subjects):
+        return True
+    images = child(folder, "images")
+    return images is not None and images.is_dir() and any(CLIP.fullmatch(name) for name in entries(images))
+
+
+def find(folder: Path, split: Split) -> list[SequenceRef]:
+    """The clips of a split, by name."""
+    images = child(folder, "images")
+    held = {} if images is None else entries(images)
+    return [
+        SequenceRef(
+            dataset=SPEC.name,
+            split=split,
+            name=name,
+            layout=LAYOUT,
+            annotation=_joint_file(folder, int(match[1])),
+            images=place,
+            frames=len(_image_ids(place)),
+        )
+        for name, place in held.items()
+        if (match := CLIP.fullmatch(name)) and int(match[1]) in SUBJECTS[split]
+    ]
+
+
+def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
+    """Missing files of subjects, and what is lost by it."""
+    findings = []
+    for subject in sorted({int(ref.name[2:4]) for ref in refs}):
+        for kind, others, severity, loss in (
+            ("joint_3d", (), "error", "there are no annotations"),
+            ("camera", (), "error", "its cameras are unknown"),
+            ("SMPL_NeuralAnnot", ("smpl_param",), "warning", "there are no bodies: pose and shape are not supervised"),
+            ("data", (), "warning", "nothing tells whether cameras and joints belong together"),
+        ):
+            if subject_file(folder, subject, kind, *others) is None:
+                findings.append(
+                    Finding(
+                        severity="error" if severity == "error" else "warning",
+                        key=f"annotations/Human36M_subject{subject}_{kind}.json",
+                        what=f"missing: {loss}",
+                        hint="download the annotations of the re-packaged release",
+                    )
+                )
+    findings += [
+        Finding(severity="error", key=f"images/{ref.name}", what="no images", hint="unpack the images again")
+        for ref in refs
+        if ref.frames == 0
+    ]
+    return findings
+
+
+def read(ref: SequenceRef) -> SequenceRecord:
+    """One clip, in the world of the release. Raises AnnotationError."""
+    folder = ref.images.parent.parent
+    subject, action, subaction, camera = (int(part) for part in ref.name.split("_")[1::2])
+    rows = subject_files.joints(ref.annotation).get((action, subaction))
+    if rows is None or not len(rows.frames):
+        raise AnnotationError(f"has no frames under [{action}][{subaction}]", where=ref.annotation, hint=AGAIN)
+    frame_ids = _frames(ref, rows)
+    joints = rows.over(frame_ids)[0] / 1000
+    files = _image_ids(ref.images)
+    frames = [ref.images / files[number] for number in frame_ids.tolist()]
+    width, height = first_size(frames)
+    view = _view(folder, ref, subject, camera, joints, frame_ids, (width, height))
+    assert view.camera_from_world is not None
+    pixels = project(view.intrinsics, transform(view.camera_from_world, joints))
+    seen = np.isfinite(pixels).all(axis=2, keepdims=True)
+    points = np.where(seen, np.concatenate([pixels, np.ones_like(pixels[..., :1])], axis=2), 0.0)
+    smpl = subject_file(folder, subject, "SMPL_NeuralAnnot", "smpl_param")
+    body, body_valid = subject_files.body_over(smpl, (action, subaction), frame_ids)
+    return SequenceRecord(
+        dataset=SPEC.name,
+        split=ref.split,
+        name=ref.name,
+        frames=tuple(frames),
+        frame_ids=frame_ids,
+        fps=FPS,
+        camera=Camera(
+            width=width,
+            height=height,
+            intrinsics=view.intrinsics[None],
+            camera_from_world=view.camera_from_world[None],
+            moving=False,
+        ),
+        people=(
+            Person(
+                name=f"S{subject}",
+                gender="neutral",
+                present=np.ones(len(frame_ids), bool),
+                keypoints2d=Keypoints(layout="H36M_17_RIGHT_FIRST", points=points),
+                joints3d=certain("H36M_17_RIGHT_FIRST", joints),
+                body=body,
+                body_valid=body_valid,
+            ),
+        ),
+        everyone_annotated=np.ones(len(frame_ids), bool),
+        world_valid=True,
+        world_reason="the cameras stand still and are calibrated",
+        provenance=provenance(folder, LAYOUT, view.how),
+    )
+
+
+def _joint_file(folder: Path, subject: int) -> Path:
+    found = subject_file(folder, subject, "joint_3d")
+    return found or folder / "annotations" / f"Human36M_subject{subject}_joint_3d.json"
+
+
+def _image_ids(folder: Path) -> dict[int, str]:
+    """0-based frame to file name. Raises AnnotationError when the folder cannot be read."""
+    try:
+        return _read_ids(str(folder), folder.stat().st_mtime_ns)
+    except OSError as error:
+        raise AnnotationError(f"the folder of images cannot be read: {error.strerror}", where=folder) from error
+
+
+@lru_cache(maxsize=4)
+def _read_ids(folder: str, changed: int) -> dict[int, str]:
+    clip = Path(folder).name.lower()
+    names = sorted(entry.name for entry in Path(folder).iterdir())
+    matches = ((IMAGE.fullmatch(name), name) for name in names)
+    return {int(match["number"]) - 1: name for match, name in matches if match and match[1].lower() == clip}
+
+
+def _frames(ref: SequenceRef, rows: Rows) -> npt.NDArray[np.int64]:
+    """The annotated frames that have an image: all, or every n-th. Raises AnnotationError when some are lost."""
+    held = np.array(sorted(_image_ids(ref.images)), np.int64)
+    shared: npt.NDArray[np.int64] = np.intersect1d(held, rows.frames)
+    steps = np.diff(shared)
+    step = int(steps.min()) if len(steps) else 1
+    expected = rows.frames[(rows.frames % step) == (shared[0] % step)] if len(shared) else rows.frames
+    if len(lost := np.setdiff1d(expected, held)):
+        raise AnnotationError(
+            f"{len(expected)} frames are annotated, {len(lost)} have no image, first {ref.name}_{lost[0] + 1:06d}.jpg",
+            where=ref.images,
+            hint="unpack the images again",
+        )
+    if len(gaps := np.flatnonzero(steps != step)):
+        raise AnnotationError(
+            f"frame {shared[gaps[0]] + step} is not annotated but those around it are", where=ref.annotation, hint=AGAIN
+        )
+    return shared
+
+
+def _view(
+    folder: Path,
+    ref: SequenceRef,
+    subject: int,
+    camera: int,
+    joints: npt.NDArray[np.float64],
+    frame_ids: npt.NDArray[np.int64],
+    size: tuple[int, int],
+) -> View:
+    """The camera, by whichever meaning of `t` shows the joints where they are. Raises AnnotationError."""
+    file = subject_file(folder, subject, "camera")
+    if file is None:
+        raise AnnotationError(
+            f"Human36M_subject{subject}_camera.json is missing",
+            where=folder / "annotations",
+            hint="download the annotations of the re-packaged release",
+        )
+    entry = subject_files.load(file).get(str(camera))
+    if not isinstance(entry, dict) or (lacking := {"R", "t", "f", "c"} - entry.keys()):
+        found = "is missing" if not isinstance(entry, dict) else f"lacks {', '.join(sorted(lacking))}"
+        raise AnnotationError(f"camera {camera} {found}", where=file, hint=AGAIN)
+    shapes = {"R": (3, 3), "t": (3,), "f": (2,), "c": (2,)}
+    values = {key: numbers(entry[key], shape, f"[{camera}][{key}]", file) for key, shape in shapes.items()}
+    rotation, t = values["R"], values["t"] / 1000
+    views = [
+        pinhole(values["f"], values["c"], rotation, t, "camera.t is -R C"),
+        pinhole(values["f"], values["c"], rotation, -rotation @ t, "camera.t is the camera's place"),
+    ]
+    pixels = [_seen(view, joints) for view in views]
+    outside = [1.0 - float(((seen >= 0) & (seen <= size)).all(axis=2).mean()) for seen in pixels]
+    boxes = subject_file(folder, subject, "data")
+    centres = None if boxes is None else subject_files.box_centres(boxes).get(ref.name)
+    if centres is None:
+        best = int(np.argmin(outside))
+        if outside[best] > 0.5:
+            raise AnnotationError(
+                f"{outside[best]:.0%} of the joints lie outside the frame, whatever camera.t means",
+                where=file,
+                hint="the camera of another subject or release: download the annotations again",
+            )
+        return views[best]
+    middles, known = centres.over(frame_ids)
+    apart = [np.linalg.norm((seen.min(axis=1) + seen.max(axis=1)) / 2 - middles, axis=1)[known] for seen in pixels]
+    medians = [float(np.median(distance)) if len(distance) else np.inf for distance in apart]
+    best = int(np.argmin(medians))
+    if not medians[best] <= (limit := BOX_SHARE * max(size)):
+        raise AnnotationError(
+            f"through this camera the joints lie {medians[best]:.1f} px (median) from the boxes of the data file, "
+            f"expected {limit:.1f}",
+            where=file,
+            hint="a stale calibration, or files of different releases: download the annotations again",
+        )
+    return views[best]
+
+
+def _seen(view: View, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(T, 17, 2) px; far outside where a joint is behind the camera."""
+    assert view.camera_from_world is not None
+    pixels = project(view.intrinsics, transform(view.camera_from_world, joints))
+    return np.where(np.isfinite(pixels), pixels, -1e6)

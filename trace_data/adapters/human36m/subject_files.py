@@ -1,0 +1,159 @@
+"""The JSON files that hold a whole subject: parsed once, kept as arrays a clip.
+
+`Human36M_subject{n}_{joint_3d,SMPL_NeuralAnnot}.json` are nested by action (2 to 16), subaction (1, 2) and 0-based
+frame; `_data.json` lists images and their boxes; `_camera.json` the cameras 1 to 4. Facts: fact sheet datasets.md,
+sections 8 and 10.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.adapters.human36m.places import AGAIN, child, file_state, numbers
+from trace_data.errors import AnnotationError
+from trace_data.schema.body import BodyParams
+
+Array = npt.NDArray[np.float64]
+Clip = tuple[int, int]
+"""Numbers of action and subaction."""
+IMAGE = re.compile(
+    r"(s_(?P<subject>\d\d)_act_(?P<action>\d\d)_subact_(?P<subaction>\d\d)_ca_(?P<camera>\d\d))_(?P<number>\d{6})\.jpe?g",
+    re.IGNORECASE,
+)
+"""Name of an image; the number counts from 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What a file says of some frames of a clip."""
+
+    frames: npt.NDArray[np.int64]
+    """(N,) frame numbers from 0, ascending."""
+    values: Array
+    """(N, …)."""
+
+    def over(self, frame_ids: npt.NDArray[np.int64]) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Values (T, …) of the frames asked for, zero where there are none, and (T,) where there are."""
+        place = np.searchsorted(self.frames, frame_ids).clip(max=len(self.frames) - 1)
+        known = self.frames[place] == frame_ids
+        return np.where(known.reshape(-1, *(1,) * (self.values.ndim - 1)), self.values[place], 0.0), known
+
+
+def subject_file(folder: Path, subject: int, *kinds: str) -> Path | None:
+    """The file of a subject by the first kind that is there, in `annotations/` or in the dataset's folder itself."""
+    for place in (child(folder, "annotations", "annotation", "annots"), folder):
+        if place is not None and place.is_dir():
+            found = child(place, *(f"Human36M_subject{subject}_{kind}.json" for kind in kinds))
+            if found is not None:
+                return found
+    return None
+
+
+def joints(file: Path) -> dict[Clip, Rows]:
+    """World joints (N, 17, 3) in mm. Raises AnnotationError."""
+    return _joints(file_state(file))
+
+
+@lru_cache(maxsize=2)
+def _joints(state: tuple[str, int, int]) -> dict[Clip, Rows]:
+    file = Path(state[0])
+    return _clips(file, (17, 3), lambda frame: frame)
+
+
+def bodies(file: Path) -> dict[Clip, Rows]:
+    """SMPL parameters (N, 85): pose, shape, translation. Raises AnnotationError."""
+    return _bodies(file_state(file))
+
+
+@lru_cache(maxsize=2)
+def _bodies(state: tuple[str, int, int]) -> dict[Clip, Rows]:
+    file = Path(state[0])
+    return _clips(
+        file, (85,), lambda frame: np.concatenate([np.ravel(frame[key]) for key in ("pose", "shape", "trans")])
+    )
+
+
+def body_over(file: Path | None, clip: Clip, frame_ids: npt.NDArray[np.int64]) -> tuple[BodyParams | None, Any]:
+    """The body (neutral model, world) of the frames asked for and (T,) where it is known; None without any."""
+    nothing = np.zeros(len(frame_ids), bool)
+    rows = None if file is None else bodies(file).get(clip)
+    if rows is None or not len(rows.frames):
+        return None, nothing
+    values, known = rows.over(frame_ids)
+    if not known.any():
+        return None, nothing
+    body = BodyParams(
+        gender="neutral",
+        pose=values[:, :72].reshape(-1, 24, 3),
+        betas=values[:, 72:82],
+        translation=values[:, 82:],
+    )
+    return body, known
+
+
+def box_centres(file: Path) -> dict[str, Rows]:
+    """Clip (folder name in lower case) to the middles (N, 2) of the boxes around its projected joints, px."""
+    return _box_centres(file_state(file))
+
+
+@lru_cache(maxsize=1)
+def _box_centres(state: tuple[str, int, int]) -> dict[str, Rows]:
+    file = Path(state[0])
+    content = load(file)
+    found: dict[str, dict[int, list[float]]] = {}
+    try:
+        names = {image["id"]: str(image["file_name"]).replace("\\", "/").split("/")[-1] for image in content["images"]}
+        for entry in content["annotations"]:
+            if (match := IMAGE.fullmatch(names[entry["image_id"]])) is not None:
+                left, top, width, height = entry["bbox"]
+                middle = [left + width / 2, top + height / 2]
+                found.setdefault(match[1].lower(), {})[int(match["number"]) - 1] = middle
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnnotationError(f"images or annotations are malformed: {error!r}", where=file, hint=AGAIN) from error
+    return {clip: _rows(frames, (2,), f"bbox of {clip}", file) for clip, frames in found.items()}
+
+
+def load(file: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises AnnotationError."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise AnnotationError(f"is no readable JSON: {error}", where=file, hint=AGAIN) from error
+    if not isinstance(content, dict):
+        raise AnnotationError(f"holds a {type(content).__name__}, expected an object", where=file, hint=AGAIN)
+    return content
+
+
+def _clips(file: Path, shape: tuple[int, ...], value: Callable[[Any], Any]) -> dict[Clip, Rows]:
+    clips = {}
+    for action, subactions in load(file).items():
+        for subaction, frames in _items(subactions, f"[{action}]", file):
+            key = f"[{action}][{subaction}]"
+            try:
+                clip = int(action), int(subaction)
+                held = {int(frame): value(content) for frame, content in _items(frames, key, file)}
+            except (KeyError, TypeError, ValueError) as error:
+                raise AnnotationError(f"{key} is malformed: {error!r}", where=file, hint=AGAIN) from error
+            clips[clip] = _rows(held, shape, key, file)
+    return clips
+
+
+def _items(value: Any, key: str, file: Path) -> Any:
+    if not isinstance(value, dict):
+        raise AnnotationError(f"{key} is a {type(value).__name__}, expected an object", where=file, hint=AGAIN)
+    return value.items()
+
+
+def _rows(held: dict[int, Any], shape: tuple[int, ...], key: str, file: Path) -> Rows:
+    frames = sorted(held)
+    values = [held[frame] for frame in frames]
+    return Rows(np.array(frames, np.int64), numbers(values or np.zeros((0, *shape)), (-1, *shape), key, file))

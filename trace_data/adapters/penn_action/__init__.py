@@ -1,0 +1,207 @@
+"""Penn Action: `frames/<seq>/<frame>.jpg` with the release's `labels/<seq>.mat`, or with them packed into one .npz.
+
+Facts: fact sheet datasets.md, sections 2.5, 8, 9 (rows 20 and 27) and 10 (row 10); joints.md, section 7 (P1). One
+person of each video is annotated, in 2D only. `eft_annots.npz`, where it is there, adds body poses of some frames.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
+from trace_data.adapters.files import entry, frame_size, numbered_files
+from trace_data.adapters.penn_action import official, packed
+from trace_data.adapters.penn_action.labels import PAGE, Labels
+from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
+from trace_data.schema.body import BodyParams
+from trace_data.schema.camera import nominal_camera
+from trace_data.schema.check import Finding
+from trace_data.schema.keypoints import Keypoints
+from trace_data.schema.record import Person, SequenceRecord, Split
+
+SPEC = DatasetSpec(
+    name="penn-action",
+    folders=("Penn_Action", "penn_action", "PENN_ACTION", "PennAction", "pennaction", "Penn-Action", "penn-action"),
+    splits=("train", "test"),
+    page=PAGE,
+    expected="Penn_Action/frames/0001/000001.jpg and Penn_Action/labels/0001.mat (or annots_train.npz)",
+)
+FPS = 30.0
+"""Assumed: the release does not tell it, and nothing of it is supervised in time."""
+SIDES = "TRACE_PENN_SIDES"
+"""Environment variable that says whose word on left and right is taken, when sequences are looked for."""
+SIDES_LAYOUT = {"official": "PENN_13", "swapped": "PENN_13_SWAPPED"}
+PACKED = ("annots_train.npz", "annots.npz")
+EFT = "eft_annots.npz"
+_IMAGE = re.compile(r"(\d{6})\.jpg", re.IGNORECASE)
+
+
+def find(root: Path, split: Split) -> list[SequenceRef]:
+    """The sequences of a split, by number. Raises DatasetLayoutError, AnnotationError; ConfigError on unknown sides."""
+    folder, frames = _folders(root)
+    sides = _sides()
+    layout, splits, annotations = _annotated(folder)
+    if entry(folder, EFT) is not None:
+        layout += f" + {EFT}"
+    if sides != "official":
+        layout += f", sides {sides}"
+    return [
+        SequenceRef(
+            dataset=SPEC.name,
+            split=split,
+            name=name,
+            layout=layout,
+            annotation=annotations[name],
+            images=frames / name,
+            frames=len(numbered_files(frames / name, _IMAGE)),
+            options=(f"sides={sides}",),
+        )
+        for name in sorted(splits)
+        if splits[name] == split
+    ]
+
+
+def inspect(root: Path) -> list[Finding]:
+    """Frames without labels, labels without frames, gaps in frame numbers; body poses that are not there."""
+    folder, frames = _folders(root)
+    refs = [ref for split in SPEC.splits for ref in find(root, split)]
+    findings = []
+    labelled = {ref.name for ref in refs}
+    for name in sorted(item.name for item in frames.iterdir() if item.is_dir()):
+        if name not in labelled:
+            hint = "copy the labels of the release again"
+            findings.append(Finding(severity="warning", key=f"frames/{name}", what="frames without labels", hint=hint))
+    for ref in refs:
+        numbers = list(numbered_files(ref.images, _IMAGE))
+        if not numbers:
+            what, hint = "labels without frames", "unpack the frames of the release again"
+        elif numbers != list(range(1, len(numbers) + 1)):
+            gap = next(number for number in range(1, len(numbers) + 2) if number not in numbers)
+            what = f"{gap:06d}.jpg is missing ({len(numbers)} frames, {numbers[0]} to {numbers[-1]})"
+            hint = "copy it again"
+        else:
+            continue
+        findings.append(Finding(severity="error", key=f"frames/{ref.name}", what=what, hint=hint))
+    if entry(folder, EFT) is None:
+        what, hint = (
+            f"there is no {EFT}: 2D joints only, no body poses",
+            "it is optional; it comes with TRACE's annotations",
+        )
+        findings.append(Finding(severity="warning", key=EFT, what=what, hint=hint))
+    return findings
+
+
+def read(ref: SequenceRef) -> SequenceRecord:
+    """One sequence. Raises AnnotationError with file, key, found and expected."""
+    load = official.load if ref.layout.startswith("official") else packed.load
+    labels = load(ref.annotation, ref.name)
+    files = _files(ref, labels)
+    width, height = frame_size(list(files))
+    if labels.size not in (None, (width, height)):
+        raise AnnotationError(
+            f"dimensions say {labels.size} px, the frames are {width}x{height}",
+            where=labels.file,
+            hint="the frames were scaled, or they belong to another sequence: unpack the frames of the release again",
+        )
+    count = len(files)
+    eft = entry(ref.images.parent.parent, EFT)
+    poses = np.zeros((count, 24, 3))
+    fitted = np.zeros(count, bool)
+    if eft is not None:
+        poses, fitted = packed.body_poses(eft, ref.name, labels.numbers)
+    sides = dict(option.split("=", 1) for option in ref.options)["sides"]
+    seen = labels.points[..., 2:] > 0
+    return SequenceRecord(
+        dataset=SPEC.name,
+        split=ref.split,
+        name=ref.name,
+        frames=files,
+        frame_ids=labels.numbers,
+        fps=FPS,
+        camera=nominal_camera(width, height, moving=False),
+        people=(
+            Person(
+                name="0",
+                gender="neutral",
+                present=seen.any(axis=(1, 2)) | fitted,
+                # MATLAB counts pixels from 1; joints that are not visible stand anywhere, often at (1, 1)
+                keypoints2d=Keypoints(
+                    layout=SIDES_LAYOUT[sides], points=np.where(seen, labels.points - (1.0, 1.0, 0.0), 0.0)
+                ),
+                joints3d=None,
+                body=BodyParams(
+                    gender="neutral",
+                    pose=poses,
+                    betas=np.zeros((count, 10)),
+                    translation=np.zeros((count, 3)),
+                    known=frozenset({"body_pose"}),
+                )
+                if fitted.any()
+                else None,
+                body_valid=fitted,
+            ),
+        ),
+        everyone_annotated=np.zeros(count, bool),
+        world_valid=False,
+        world_reason="the camera is not calibrated and does not always stand still",
+        provenance={
+            "release": "synthetic sample world" if labels.synthetic else "Penn Action",
+            "layout": ref.layout,
+            "adapter": "penn_action 1",
+            "sides": sides,
+            "defects": "",
+            "synthetic": "true" if labels.synthetic else "false",
+        },
+    )
+
+
+def _folders(root: Path) -> tuple[Path, Path]:
+    """The dataset's folder and that of its frames."""
+    folder = dataset_folder(SPEC, root, ("frames", "labels", *PACKED))
+    frames = entry(folder, "frames")
+    if frames is None or not frames.is_dir():
+        raise DatasetLayoutError("there is no frames/ in it", where=folder, hint=f"unpack the release of {PAGE} there")
+    return folder, frames
+
+
+def _annotated(folder: Path) -> tuple[str, dict[str, Split], dict[str, Path]]:
+    """The layout, the sequences with their splits, and with their annotation files. The release's own labels win."""
+    labels = entry(folder, "labels")
+    if labels is not None and labels.is_dir() and (files := official.label_files(labels)):
+        return "official (labels)", official.splits(labels), files
+    file = entry(folder, *PACKED)
+    if file is None:
+        raise DatasetLayoutError(
+            f"there is neither labels/0001.mat nor {' or '.join(PACKED)} in it",
+            where=folder,
+            hint=f"expected {SPEC.expected}; get it from {PAGE}",
+        )
+    splits = packed.splits(file)
+    return f"packed ({file.name})", splits, dict.fromkeys(splits, file)
+
+
+def _sides() -> str:
+    sides = os.environ.get(SIDES, "") or "official"
+    if sides not in SIDES_LAYOUT:
+        raise ConfigError(
+            f"unknown sides {sides!r}",
+            where=SIDES,
+            hint=f"sides are {', '.join(SIDES_LAYOUT)}; without the variable they are official",
+        )
+    return sides
+
+
+def _files(ref: SequenceRef, labels: Labels) -> tuple[Path, ...]:
+    """The frames of the labels. Raises AnnotationError when some are not there."""
+    held = numbered_files(ref.images, _IMAGE)
+    if lost := [number for number in labels.numbers.tolist() if number not in held]:
+        raise AnnotationError(
+            f"{len(labels.numbers)} frames are labelled, {ref.images} has {len(held)}: {lost[0]:06d}.jpg is missing",
+            where=labels.file,
+            hint="frames were lost, or they belong to another sequence: unpack the frames of the release again",
+        )
+    return tuple(held[number] for number in labels.numbers.tolist())

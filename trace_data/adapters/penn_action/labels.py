@@ -1,0 +1,45 @@
+"""What both layouts of Penn Action tell of a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.adapters.source import Source
+from trace_data.schema.record import Split
+
+PAGE = "https://dreamdragon.github.io/PennAction/"
+JOINTS = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Labels:
+    """The labels of T frames."""
+
+    file: Path
+    numbers: npt.NDArray[np.int64]
+    """(T,) of the frames' files, increasing."""
+    points: npt.NDArray[np.float64]
+    """(T, 13, 3) x and y in MATLAB's pixels, which begin with 1, and 1 where visible, else 0."""
+    size: tuple[int, int] | None
+    """Width and height of the frames by the labels; None where they do not say."""
+    synthetic: bool
+
+
+def split_of(source: Source, key: str, value: object) -> Split:
+    """The split that a train flag (1 or -1) stands for. Raises AnnotationError."""
+    flag = source.array(key, value, None)
+    if flag.size != 1 or flag.item() not in (1.0, -1.0):
+        raise source.wrong(key, f"is {flag.ravel()[:4].tolist()}", "1 (train) or -1 (test)")
+    return "train" if flag.item() == 1 else "test"
+
+
+def checked_points(source: Source, key: str, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The points, when their last column holds 0 and 1 only. Raises AnnotationError."""
+    flags = points[..., 2]
+    if bad := flags[(flags != 0) & (flags != 1)].tolist():
+        raise source.wrong(key, f"is {bad[0]:g} at {len(bad)} joints", "0 or 1")
+    return points

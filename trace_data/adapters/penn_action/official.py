@@ -1,0 +1,86 @@
+"""The release's own labels: a MATLAB file (version 5) for each sequence."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from trace_data.adapters.files import Stamp, stamp
+from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
+from trace_data.adapters.source import Source
+from trace_data.errors import AnnotationError
+from trace_data.schema.record import Split
+
+_LABELS = re.compile(r"(\d{4})\.mat", re.IGNORECASE)
+_VARIABLES = ("x", "y", "visibility", "train", "nframes", "dimensions", "synthetic")
+_LARGEST = 1 << 24
+"""Bytes; a sequence of 663 frames takes 40 thousand."""
+_UNREADABLE = (
+    MatReadError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, OSError, EOFError,
+    MemoryError, OverflowError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+def label_files(folder: Path) -> dict[str, Path]:
+    """The label files of a folder by sequence name."""
+    return {match[1]: file for file in sorted(folder.iterdir()) if (match := _LABELS.fullmatch(file.name))}
+
+
+def splits(folder: Path) -> dict[str, Split]:
+    """The split of each sequence by its train flag. A file that cannot be read counts as train: `load` says why."""
+    found: dict[str, Split] = {}
+    for name, file in label_files(folder).items():
+        try:
+            found[name] = _split(file, stamp(file))
+        except AnnotationError:
+            found[name] = "train"
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _split(file: Path, _: Stamp) -> Split:
+    source = _variables(file, ("train",))
+    return split_of(source, "train", source.value("train"))
+
+
+def load(file: Path, name: str) -> Labels:
+    """The labels of a sequence. Raises AnnotationError."""
+    source = _variables(file, _VARIABLES)
+    split_of(source, "train", source.value("train"))
+    count = source.array("nframes", source.value("nframes"), (1, 1))
+    x = source.array("x", source.value("x"), (-1, JOINTS))
+    frames = len(x)
+    if frames == 0:
+        raise source.wrong("x", "has no rows", "one a frame")
+    if count.item() != frames:
+        raise source.wrong("nframes", f"is {count.item():g}", f"{frames}, the number of rows of x")
+    y, visible = (source.array(key, source.value(key), (frames, JOINTS)) for key in ("y", "visibility"))
+    height, width, _ = source.array("dimensions", source.value("dimensions"), (1, 3))[0].astype(int).tolist()
+    return Labels(
+        file=file,
+        numbers=np.arange(1, frames + 1),
+        points=checked_points(source, "visibility", np.stack([x, y, visible], axis=2)),
+        size=(width, height),
+        synthetic="synthetic" in source.content,
+    )
+
+
+def _variables(file: Path, names: Sequence[str]) -> Source:
+    if stamp(file)[0] > _LARGEST:
+        raise AnnotationError(f"is larger than {_LARGEST:,} bytes, more than any label file", where=file)
+    try:
+        return Source(file, loadmat(file, variable_names=list(names)), PAGE)
+    except _UNREADABLE as error:
+        raise AnnotationError(
+            f"is not readable as a MATLAB file of version 5: {error}",
+            where=file,
+            hint=f"copy the labels of the release again ({PAGE})",
+        ) from error

@@ -1,0 +1,98 @@
+"""3DPW: `imageFiles/<seq>/image_00000.jpg` with the release's annotations, or with those that others packed from them.
+
+Facts: fact sheet datasets.md, sections 2.3, 8, 9 (rows 1 to 5) and 10; joints.md, section 7 (P2). A folder may hold
+several kinds of annotations: the release's own are taken first, then `annots.npz`, then `vibe_db/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
+from trace_data.adapters.files import entry, numbered_files
+from trace_data.adapters.threedpw import annots, official, vibe
+from trace_data.adapters.threedpw.parts import IMAGE, PAGE
+from trace_data.errors import DatasetLayoutError
+from trace_data.schema.check import Finding
+from trace_data.schema.record import SequenceRecord, Split
+
+SPEC = DatasetSpec(
+    name="3dpw",
+    folders=("3DPW", "3dpw", "pw3d"),
+    splits=("train", "val", "test"),
+    page=PAGE,
+    expected="3DPW/imageFiles/<seq>/image_00000.jpg and 3DPW/sequenceFiles/{train,validation,test}/<seq>.pkl",
+)
+_LAYOUTS: tuple[ModuleType, ...] = (official, annots, vibe)
+"""Each with `holds`, `find`, `read`, `frame_numbers` and `missing`, in the order in which they are preferred."""
+
+
+def find(root: Path, split: Split) -> list[SequenceRef]:
+    """The sequences of a split, by name. Raises DatasetLayoutError when folders are missing, AnnotationError."""
+    folder, images = _folders(root)
+    refs: list[SequenceRef] = _layout_of(folder).find(folder, images, split)
+    return refs
+
+
+def inspect(root: Path) -> list[Finding]:
+    """Image folders without annotation, annotations in two splits, lost images, optional files that are not there."""
+    folder, images = _folders(root)
+    layout = _layout_of(folder)
+    refs = [ref for split in SPEC.splits for ref in find(root, split)]
+    names = [ref.name for ref in refs]
+    findings = [
+        Finding(severity="error", key=name, what="the sequence is in more than one split")
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+    findings += [
+        Finding(
+            severity="warning",
+            key=f"imageFiles/{name}",
+            what="images without annotation",
+            hint="unpack sequenceFiles.zip again",
+        )
+        for name in sorted(item.name for item in images.iterdir() if item.is_dir())
+        if name not in names
+    ]
+    for ref in refs:
+        numbers = list(numbered_files(ref.images, IMAGE))
+        lost = sorted(set(layout.frame_numbers(ref) or range(len(numbers))) - set(numbers))
+        if not numbers:
+            what, hint = "annotation without images", "unpack imageFiles.zip again"
+        elif lost:
+            what = f"image_{lost[0]:05d}.jpg is missing ({len(numbers)} images, last {numbers[-1]})"
+            hint = "copy it again"
+        else:
+            continue
+        findings.append(Finding(severity="error", key=f"imageFiles/{ref.name}", what=what, hint=hint))
+    return findings + list(layout.missing(folder))
+
+
+def read(ref: SequenceRef) -> SequenceRecord:
+    """One sequence. Raises AnnotationError with file, key, found and expected."""
+    layout = next(layout for layout in _LAYOUTS if ref.layout.startswith(layout.LAYOUT))
+    record: SequenceRecord = layout.read(ref)
+    return record
+
+
+def _folders(root: Path) -> tuple[Path, Path]:
+    """The dataset's folder and that of its images."""
+    folder = dataset_folder(SPEC, root, ("sequenceFiles", "imageFiles"))
+    images = entry(folder, "imageFiles")
+    if images is None or not images.is_dir():
+        raise DatasetLayoutError(
+            "there is no imageFiles/ in it", where=folder, hint=f"unpack imageFiles.zip of {PAGE} there"
+        )
+    return folder, images
+
+
+def _layout_of(folder: Path) -> ModuleType:
+    for layout in _LAYOUTS:
+        if layout.holds(folder):
+            return layout
+    raise DatasetLayoutError(
+        "there is no sequenceFiles/<split>/<seq>.pkl in it, nor annots.npz or vibe_db/3dpw_train_db.pt",
+        where=folder,
+        hint=f"unpack sequenceFiles.zip of {PAGE} there",
+    )

@@ -1,0 +1,138 @@
+"""Scenes of the sample world as files of Penn Action: the release's labels, and TRACE's packed ones.
+
+Fact sheet datasets.md, sections 2.5 and 8. The first person of a scene is the annotated one, as in the release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.io import savemat
+
+from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
+from trace_data.sample_world.people import Role
+from trace_data.sample_world.render import Seen
+from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, draw_scene, render_scene
+
+Array = npt.NDArray[np.float64]
+Layout = Literal["labels", "npz"]
+
+SYNTHETIC = "trace sample world"
+"""Value of the variable `synthetic`, which no real label file has: readers take it as the origin of the data."""
+POINTS = (38, 16, 17, 18, 19, 20, 21, 36, 35, 4, 5, 7, 8)
+"""The release's 13 points as numbers of the 44 joints (fact sheet joints.md): head, then left before right."""
+_HEADER_TEXT = 116
+"""Bytes of text that a MATLAB file begins with: scipy writes the date there."""
+
+
+def write_penn_action(
+    folder: Path, seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int, layout: Layout = "labels"
+) -> None:
+    """Draw the numbered sequences of the world into the Penn Action folder: sequence `index` is video `index` + 1.
+
+    `labels`: as the release is; a video that has its label file is complete and is not drawn again. `npz`: the labels
+    of all of them packed into `annots_train.npz`. Body poses of every second frame go into `eft_annots.npz` in both.
+    """
+    labels: dict[str, dict[str, Any]] = {}
+    fits: dict[str, list[Any]] = {}
+    for index, role in roles:
+        name = f"{index + 1:04d}"
+        scene = draw_scene(seed, index, role, frames, height, shot="fixed", neutral=True)
+        fits |= _fits(scene, name)
+        target = folder / "labels" / f"{name}.mat"
+        if layout == "labels" and target.exists():
+            continue
+        labels[name] = _labels(scene, _pictures(scene, folder / "frames" / name))
+        if layout == "labels":
+            _write_mat(labels[name], target)
+    if layout == "npz":
+        _write_npz(labels, folder / "annots_train.npz")
+    np.savez(folder / "eft_annots.npz", annots=np.array(fits, object))
+
+
+def _pictures(scene: Scene, folder: Path) -> Array:
+    """Draw the frames; (T, 13, 3) x and y as MATLAB counts, and 1 where the point is seen."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = scene.performances[0]
+    pixels, depth = scene.camera.pixels(all_joints(part)[0][:, POINTS])
+    points = np.ones((*pixels.shape[:2], 3))
+    for frame, (image, seen) in enumerate(render_scene(scene)):
+        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        (folder / f"{frame + 1:06d}.jpg").write_bytes(encoded.tobytes())
+        for joint, (pixel, far) in enumerate(zip(pixels[frame], depth[frame])):
+            points[frame, joint] = _point(scene, seen, pixel, float(far))
+    return points
+
+
+def _point(scene: Scene, seen: Seen, pixel: Array, depth: float) -> Array:
+    """A point as the release has it: outside the picture it stands at (1, 1), hidden where it is, both with 0."""
+    width, height = scene.camera.size
+    if not ((pixel >= 0).all() and pixel[0] <= width - 1 and pixel[1] <= height - 1):
+        return np.array([1.0, 1.0, 0.0])
+    return np.array([*(pixel + 1), float(not seen.hides(pixel, depth, 0, 0.25))])
+
+
+def _labels(scene: Scene, points: Array) -> dict[str, Any]:
+    """The variables of a label file."""
+    width, height = scene.camera.size
+    frames = len(points)
+    corners = points[..., :2]
+    box = np.concatenate([corners.min(1), corners.max(1)], axis=1)
+    return {
+        "action": scene.name.split("_")[0],
+        "pose": "front",
+        "x": points[..., 0],
+        "y": points[..., 1],
+        "visibility": points[..., 2].astype(np.uint8),
+        "train": np.int16(1 if scene.role.split == "train" else -1),
+        "bbox": box[: frames - frames % 2],  # now and then the release lacks rows of it
+        "dimensions": np.array([[height, width, frames]], float),
+        "nframes": np.uint16(frames),
+        "synthetic": SYNTHETIC,
+    }
+
+
+def _write_mat(labels: dict[str, Any], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(".part")
+    savemat(unfinished, labels, appendmat=False)
+    with unfinished.open("r+b") as stream:
+        stream.write(b"MATLAB 5.0 MAT-file, trace sample world".ljust(_HEADER_TEXT))
+    unfinished.replace(target)
+
+
+def _write_npz(labels: dict[str, dict[str, Any]], target: Path) -> None:
+    images = {name: [f"{frame + 1:06d}.jpg" for frame in range(len(held["x"]))] for name, held in labels.items()}
+    annotated = {}
+    for name, held in labels.items():
+        points = np.stack([held["x"], held["y"], held["visibility"]], axis=2)
+        for image, row in zip(images[name], points):
+            annotated[f"{name}-{image}"] = [[row], [int(name) - 1]]
+    numbers = {name: {0: int(name) - 1} for name in labels}
+    facts = {name: [np.array([held["action"]]), held["nframes"], held["train"]] for name, held in labels.items()}
+    np.savez(
+        target,
+        annot=np.array(annotated, object),
+        sequence_dict=np.array({name: list(range(len(held))) for name, held in images.items()}, object),
+        seq_frame_names=np.array(images, object),
+        person_ids=np.array({"map_dict": numbers, "id_number": len(labels)}, object),
+        seq_info=np.array(facts, object),
+        synthetic=np.array(SYNTHETIC),
+    )
+
+
+def _fits(scene: Scene, name: str) -> dict[str, list[Any]]:
+    """Poses of every second frame as the fits have them, in the camera's frame; the root is as good as theirs."""
+    part = scene.performances[0]
+    poses, betas = part.motion.pose[::2].copy(), part.person.betas
+    turned = scene.camera.camera_from_world[:, :3, :3] @ matrix_from_axis_angle(poses[:, 0])
+    poses[:, 0] = axis_angle_from_matrix(turned @ matrix_from_axis_angle(np.array([0.0, 0.6, 0.0])))
+    return {
+        f"{name}-{frame + 1:06d}.jpg": [[poses[frame].reshape(72), betas.astype(np.float32)]]
+        for frame in range(0, len(poses), 2)
+    }
