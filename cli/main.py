@@ -23,12 +23,15 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "prepare-smpl": ("assets", "prepare_smpl", "Turn SMPL pickles into the packs that everything else reads."),
     "prepare-smil": ("assets", "prepare_smil", "Turn the SMIL infant pickle into its pack."),
     "verify-assets": ("verify_assets", "verify_assets", "Check packs and body-model files, and draw them."),
+    "import-weights": ("weights", "import_weights", "Read the released checkpoints into a folder of weights."),
+    "export-weights": ("weights", "export_weights", "Write weights as the released checkpoints are written."),
     "verify-datasets": ("datasets", "verify_datasets", "Check dataset folders: layout, content, geometry."),
     "build-shards": ("shards", "build_shards", "Turn datasets into HDF5 shards for training."),
     "verify-shards": ("verify_shards", "verify_shards", "Check shards: index, hashes, every image and annotation."),
     "preview": ("preview", "preview", "Show clips of the shards on one page, whole or as the network sees them."),
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
+    "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
     "config": ("config", "config", "Show the settings in force and where each comes from."),
 }
 """Command -> (module, attribute, one line of help). Literal, so that help imports none of the modules."""

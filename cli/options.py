@@ -51,6 +51,17 @@ class AnyPath(click.Path):
         return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
 
 
+class Folder(AnyPath):
+    """A folder of this machine."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "://" in str(value):
+            from trace_data.shards.address import shown
+
+            self.fail(f"{shown(str(value))} is a URL, and a folder on this machine is needed here.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Place(AnyPath):
     """A folder, or a URL as it stands."""
 
@@ -59,7 +70,7 @@ class Place(AnyPath):
 
 
 def _folder(flag: str, text: str, **settings: Any) -> Decorator[Any]:
-    return click.option(flag, type=AnyPath(file_okay=False), help=text, **settings)
+    return click.option(flag, type=Folder(file_okay=False), help=text, **settings)
 
 
 names: Decorator[Any] = click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -73,11 +84,17 @@ source: Decorator[Any] = click.option(
 )
 packs: Decorator[Any] = _folder("--packs", "Folder of prepared body models [setting packs].")
 shards_folder: Decorator[Any] = click.argument(
-    "directory", required=False, metavar="[DIR]", type=AnyPath(file_okay=False)
+    "directory", required=False, metavar="[DIR]", type=Folder(file_okay=False)
 )
 local_shards: Decorator[Any] = _folder("--shards", "Folder of built shards [setting shards].")
 limit: Decorator[Any] = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first so many sequences of each split, for a quick look."
+)
+sequences: Decorator[Any] = click.option(
+    "--sequences",
+    multiple=True,
+    metavar="NAME",
+    help="Only this sequence, or those that fit a pattern such as 'downtown_*'; repeatable.",
 )
 jobs: Decorator[Any] = click.option(
     "--jobs",

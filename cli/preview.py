@@ -24,7 +24,7 @@ PAGE = "preview.html"
 @click.option("--frames", type=click.IntRange(min=1), default=16, show_default=True, help="Frames of a clip.")
 @click.option("--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Show every so many frames.")
 @options.split()
-@click.option("--sequences", multiple=True, metavar="NAME", help="Only the sequence of this name; repeatable.")
+@options.sequences
 @click.option(
     "--augmented", is_flag=True, help="Show training batches instead: cut, coloured and sized as the network gets them."
 )
@@ -101,13 +101,15 @@ def _check(context: click.Context, augmented: bool, page: Path | None) -> None:
 
 
 def _tell(report: PreviewReport) -> None:
+    from trace_data.progress import counted, size_in_words
+
     from . import render
 
-    shown = "clips as the network sees them" if report.augmented else "clips"
-    render.line(f"{len(report.clips)} {shown}{'  (synthetic)' if report.synthetic else ''}")
+    how = " as the network sees them" if report.augmented else ""
+    render.line(f"{counted(len(report.clips), 'clip')}{how}{'  (synthetic)' if report.synthetic else ''}")
     for note in report.notes[1:]:
         render.line(f"  {note}")
     if report.page is not None:
-        render.line(f"  page   {report.page}  ({report.bytes / 1e6:.1f} MB, open it in any browser)")
+        render.line(f"  page   {report.page}  ({size_in_words(report.bytes)}, open it in any browser)")
     if report.sheet is not None:
         render.line(f"  sheet  {report.sheet}")

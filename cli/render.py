@@ -21,8 +21,8 @@ from rich.table import Table
 
 from trace_data.progress import Progress, size_in_words
 
-PIPE_WIDTH = 200
-"""Characters a line may have where no terminal limits it."""
+PIPE_WIDTH = 10_000
+"""Characters a line may have where no terminal limits it: rows of a table stay lines that `grep` finds."""
 PLAIN_INTERVAL = 20.0
 """Seconds between two lines about the same work in a pipe or log."""
 TITLE_WIDTH = 15

@@ -31,12 +31,7 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
 @options.packs
 @options.out("Folder the shards are written to [setting shards].")
 @options.split()
-@click.option(
-    "--sequences",
-    multiple=True,
-    metavar="NAME",
-    help="Only this sequence, or those that fit a pattern such as 'downtown_*'; repeatable.",
-)
+@options.sequences
 @options.limit
 @click.option(
     "--every",
@@ -146,13 +141,15 @@ def build_shards(
 
 
 def _show(report: BuildReport) -> None:
+    from trace_data.progress import counted, size_in_words
+
     from . import render
 
     facts = report.to_json()
     render.line(
-        f"{facts['shards']:,} shard{'s' * (facts['shards'] != 1)}, {facts['bytes'] / 1e6:,.1f} MB,"
-        f" {facts['sequences']:,} sequences,"
-        f" {facts['frames']:,} frames, {facts['people']:,} people{'  (synthetic)' if facts['synthetic'] else ''}"
+        f"{counted(facts['shards'], 'shard')}, {size_in_words(facts['bytes'])},"
+        f" {counted(facts['sequences'], 'sequence')}, {counted(facts['frames'], 'frame')},"
+        f" {facts['people']:,} people{'  (synthetic)' if facts['synthetic'] else ''}"
     )
     speed = f", {facts['frames_per_second']:,.0f} frames/s" if report.built else ""
     render.line(f"  built {report.built}, kept {report.kept}{speed} → {facts['folder']}")

@@ -60,10 +60,12 @@ def verify_shards(
 
 
 def _show(report: ShardsReport) -> None:
+    from trace_data.progress import counted
+
     from . import render
 
     render.line(f"shards in {report.folder}{'  (synthetic)' if report.synthetic else ''}")
-    columns = ("dataset", "split", "shards", "sequences", "frames", "people", "MB", "2D to 3D px", "problems")
+    columns = ("dataset", "split", "shards", "sequences", "frames", "people", "size", "2D to 3D px", "problems")
     groups: dict[tuple[str, str], list[ShardReport]] = {}
     for shard in report.shards:
         groups.setdefault((shard.dataset, shard.split), []).append(shard)
@@ -72,8 +74,8 @@ def _show(report: ShardsReport) -> None:
     for shard in report.shards:
         _show_problems(shard.file, shard.problems)
     if report.left_out:
-        count = len(report.left_out)
-        render.line(f"\n{count} sequence{'s' * (count > 1)} left out by the build, first {report.left_out[0].key}")
+        count = counted(len(report.left_out), "sequence")
+        render.line(f"\n{count} left out by the build, first {report.left_out[0].key}")
     broken = [shard.file for shard in report.shards if not shard.ok]
     broken += ["the index"] if any(problem.severity == "error" for problem in report.index) else []
     depth = "" if report.depth == "frames" else f", at depth {report.depth}"
@@ -81,6 +83,8 @@ def _show(report: ShardsReport) -> None:
 
 
 def _summary(dataset: str, split: str, shards: Sequence[ShardReport]) -> tuple[str, ...]:
+    from trace_data.progress import size_in_words
+
     from . import render
 
     problems = sum(problem.count for shard in shards for problem in shard.problems)
@@ -91,7 +95,7 @@ def _summary(dataset: str, split: str, shards: Sequence[ShardReport]) -> tuple[s
         split,
         f"{len(shards):,}",
         *(f"{count:,}" for count in counts),
-        f"{sum(shard.bytes for shard in shards) / 1e6:,.1f}",
+        size_in_words(sum(shard.bytes for shard in shards)),
         render.number(worst, 2),
         f"{problems:,}" if problems else "–",
     )

@@ -18,6 +18,7 @@ TO_TRAIN = {
     "progress",
     "geometry",
     "safe_pickle",
+    "torch_file",
     "drawing",
     "output",
     "frames",

@@ -134,8 +134,11 @@ def test_parts_in_any_order_and_finish_equal_the_undivided_build(root: Path, tmp
     with pytest.raises(ShardError, match=rf"{len(missing)} of 5 shards are missing .*3dpw-") as caught:
         build(root, out, finish=True)
     assert "--part 2/3 in place of --finish" in str(caught.value.hint) and "1/3" not in str(caught.value.hint)
+    with pytest.raises(ShardError, match="5 of 5 shards are missing") as caught:
+        build(root, tmp_path / "nothing", finish=True)
+    assert caught.value.hint == "the same command without --finish builds whatever is missing and writes the index"
     build(root, out, part=Part(number=2, of=3))
-    with pytest.raises(OutputError, match=r"other settings: every 1, now 2"):
+    with pytest.raises(OutputError, match=r"other settings: --every 1, now 2"):
         build(root, out, part=Part(number=2, of=3), every=2)
     build(root, out, finish=True, jobs=2)
     assert hashes(out) == hashes(whole)
@@ -234,7 +237,7 @@ def test_progress_reaches_its_end_and_counts_what_this_run_did(root: Path, tmp_p
     images = sum(file.stat().st_size for file in (root / "3DPW" / "imageFiles").rglob("*.jpg"))
     assert first.bytes + again.bytes == images
     assert again.lines[0].startswith("needs about ") and "resumes after any interruption" in again.lines[0]
-    assert f" of 5 shards are there · {jobs} worker" in again.lines[0] and "8 sequences" in again.lines[0]
+    assert f" of 5 shards there already · {jobs} worker" in again.lines[0] and "8 sequences" in again.lines[0]
 
 
 def test_one_shard_has_the_same_bytes_by_one_and_by_several_cores(root: Path, tmp_path: Path) -> None:

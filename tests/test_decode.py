@@ -10,7 +10,7 @@ import torch
 from trace_train.build import body_layers, build_network
 from trace_train.camera import project, translation_from_triple
 from trace_train.config import load_config
-from trace_train.decode import centers, detect
+from trace_train.decode import DUPLICATE_DISTANCE, _without_duplicates, centers, detect
 
 
 def test_peaks_are_local_maxima_above_the_threshold_best_first() -> None:
@@ -57,3 +57,18 @@ def test_two_peaks_on_one_person_count_once(packs: Path) -> None:
         maps.center_3d[0, 2, 3, 3], maps.center_3d[0, 13, 12, 12] = 4.0, 5.0
         found = detect(network, maps, body_layers(packs)["neutral"])
     assert found.score.tolist() == pytest.approx([torch.tensor(5.0).sigmoid().item()])
+
+
+def test_only_who_stays_sends_others_away() -> None:
+    # a row of people, each near the next: the second goes because of the first, so the third may stay
+    row = torch.arange(7)[:, None] * torch.tensor([0.0, 0.6 * DUPLICATE_DISTANCE, 0.0])
+    frame = torch.zeros(7, dtype=torch.long)
+    assert _without_duplicates(frame, row).tolist() == [True, False] * 3 + [True]
+    assert _without_duplicates(frame[:0], row[:0]).tolist() == []
+    g = torch.Generator().manual_seed(0)
+    camera, frame = torch.rand(60, 3, generator=g) * 0.3, torch.randint(0, 2, (60,), generator=g)
+    stays: list[int] = []
+    for k in range(60):
+        near = [i for i in stays if frame[i] == frame[k] and float((camera[i] - camera[k]).norm()) < DUPLICATE_DISTANCE]
+        stays += [] if near else [k]
+    assert _without_duplicates(frame, camera).nonzero()[:, 0].tolist() == stays

@@ -45,6 +45,16 @@ def test_focal_by_hand() -> None:
     assert maps.focal(logits, heat, torch.tensor([True])).mean().item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_focal_of_raw_values_is_clamped_in_the_logarithm() -> None:
+    heat = torch.tensor([[[1.0, 0.5, 0.0]]])
+    for raw in ((0.4, 0.7, 0.1), (-0.2, 1.3, -2.0)):
+        q = [min(max(v, 0.001), 0.999) for v in raw]
+        expected = -math.log(q[0]) * (1 - raw[0]) ** 2
+        expected -= sum(math.log(1 - q[i]) * raw[i] ** 2 * (1 - (0.5, 0.0)[i - 1]) ** 4 for i in (1, 2))
+        found = maps.focal(torch.tensor([[raw]]), heat, torch.tensor([True]), logits=False).mean()
+        assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_focal_stays_finite_and_keeps_its_gradient_far_out() -> None:
     logits = torch.linspace(-60, 60, 101).reshape(1, 1, -1).requires_grad_()
     for value in (0.0, 0.9, 1.0):

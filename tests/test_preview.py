@@ -104,6 +104,15 @@ def test_clips_are_spread_evenly_and_do_not_overlap() -> None:
     spans = [(r.start, r.start + r.length) for r in only if r.sequence == 51]
     assert len(spans) == 8 and all(a[1] <= b[0] for a, b in pairwise(spans))
     assert spans[0][0] == 0 and spans[-1][1] == 100
+    assert [r.sequence for r in choose_clips(index, Wanted(sequences=("b*1", "*/val/*")))] == [
+        51,
+        51,
+        51,
+        51,
+        51,
+        51,
+        52,
+    ]
     with pytest.raises(ConfigError, match="no sequence is called 'btrain9', did you mean 'btrain"):
         choose_clips(index, Wanted(sequences=("btrain9",)))
     with pytest.raises(ConfigError, match="no such sequence of split test"):
@@ -281,6 +290,10 @@ def test_bad_wishes_leave_nothing_behind(shards: Path, tmp_path: Path, capsys: A
     assert run([*words, "--sheet", str(tmp_path / "s.gif")]) == 2
     assert run(["preview", str(tmp_path), "--out", str(tmp_path / "p.html")]) == 3
     assert "no finished shards" in capsys.readouterr().err
+    assert run(["preview", str(tmp_path / "typo"), "--out", str(tmp_path / "p.html")]) == 3
+    assert "there is no such folder" in capsys.readouterr().err
+    assert run(["preview", "https://me:secret@host/shards?key=1", "--out", str(tmp_path / "p.html")]) == 2
+    assert "https://host/shards is a URL, and a folder on this machine is needed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -203,7 +203,7 @@ def test_damaged_shards_are_named_and_mended(root: Path, shards: Path, tmp_path:
     for broken in (reader, ShardReader(out)):  # cut while it was open, and before
         with pytest.raises(ShardError, match=rf"5,000 bytes, expected {len(whole):,}") as caught:
             broken.frames(ref, [Window(left=0, top=0, side=64)] * 2, 64)
-        assert caught.value.where == str(file) and "build-shards" in str(caught.value.hint)
+        assert caught.value.where == str(file) and f"trace verify-shards {out}" in str(caught.value.hint)
     flipped = bytearray(whole)
     flipped[-1000] ^= 1
     file.write_bytes(flipped)
@@ -243,6 +243,12 @@ def test_a_bad_sequence_is_left_out_with_its_reason(tmp_path: Path) -> None:
     assert "image_00002.jpg: the image is 32x32, the sequence 96x64" in reasons["train_walk_03"]
     assert "camera_from_world: not rotations" in reasons["val_walk_00"]
     assert [entry.name for entry in report.index.sequences] == ["train_walk_00", "train_walk_04", "test_walk_00"]
+    (tmp_path / "elsewhere").mkdir()
+    folder.rename(tmp_path / "elsewhere" / folder.name)
+    again = build(tmp_path / "elsewhere", tmp_path / "again")
+    assert hashes(tmp_path / "again") == hashes(tmp_path / "out"), "the index does not say where the datasets lay"
+    assert [str(tmp_path) in bad.reason for bad in again.bad] == [False] * 4
+    folder = tmp_path / "elsewhere" / folder.name
     reader = ShardReader(tmp_path / "out")
     for row, entry in enumerate(reader.index.sequences):  # nothing of the bad ones stays between the good ones
         source = folder / "imageFiles" / entry.name
@@ -270,8 +276,10 @@ def test_other_contents_are_not_overwritten(root: Path, tmp_path: Path, monkeypa
         build(root, out)
     build(root, out, force=True, splits=["val"])
     assert (out / "notes.txt").read_text() == "mine"
-    with pytest.raises(OutputError, match=r"other settings: limit None, now 1"):
+    with pytest.raises(OutputError, match=r"other settings: --limit none, now 1"):
         build(root, out, splits=["val"], limit=1)
+    with pytest.raises(OutputError, match=r"other settings: --height 720, now none"):  # not that no encoder is needed
+        build(root, out, splits=["val"], storage=Storage(heights=(), raised=False))
     report = build(root, out, splits=["train", "val"], limit=1, force=True)
     assert sorted(entry.name for entry in report.index.sequences) == ["train_walk_00", "val_walk_00"]
     with pytest.raises(OutputError, match=r"shards need about .* free"):

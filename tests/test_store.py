@@ -215,3 +215,12 @@ def test_no_message_shows_a_password_or_a_signature(
     assert len(files) > 1
     assert not [file for file in files if b"hunter2" in file.read_bytes() or "hunter2" in str(file)]
     assert server.requests["GET index.json"] == 1, "no second attempt where none helps"
+
+
+@pytest.mark.parametrize(("limit", "words"), [(20_000_000, "20 MB"), (3_500, "3.5 KB"), (2_000_000_000, "2.0 GB")])
+def test_the_bound_of_a_small_cache_is_told_in_words(
+    server: ShardServer, tmp_path: Path, limit: int, words: str
+) -> None:
+    told = Told()
+    open_store(server.url, cache=tmp_path, cache_bytes=limit, progress=told)
+    assert told.lines == [f"shards of {server.url} are kept in {tmp_path}/shards, at most {words}"]

@@ -18,15 +18,20 @@ from trace_data.adapters.threedpw import find, inspect, read
 from trace_data.adapters.threedpw.placement import placed
 from trace_data.body_model import BodyModel, neutral_betas
 from trace_data.build import build_shards
-from trace_data.errors import AnnotationError
+from trace_data.errors import AnnotationError, ConfigError
 from trace_data.geometry import matrix_from_axis_angle, transform
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.threedpw import write_sequence
 from trace_data.sample_world.threedpw_packed import Form, write_packed
 from trace_data.schema.check import check_record
+from trace_data.schema.clip import GENDERS
 from trace_data.schema.keypoints import LSP_14
 from trace_data.schema.record import SequenceRecord, Split
+from trace_data.shards.reader import ShardReader
+from trace_data.shards.store import LocalStore
 from trace_data.verify import DEPTHS, Depth, verify_datasets
+from trace_train.build import body_layers
+from trace_train.constant import ConstantPredictor
 
 ROLES: list[tuple[int, Role]] = [(0, Role("train", (1, 2))), (1, Role("validation", (61,))), (2, Role("test", (72,)))]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -136,6 +141,8 @@ def test_shards_of_a_database_hold_what_it_knows(worlds: dict[str, Path], packs:
         assert [name for name, held in masks.items() if not held] == ["translation", "world"]
         np.testing.assert_allclose(shard["people/betas"][:], shard["people/betas_neutral"][:])
         assert (shard["people/kp3d"][..., 3].sum(1) == 14).all() and shard["frame_masks/intrinsics"][:].all()
+    with pytest.raises(ConfigError, match=r"nobody in the training split .* has a whole body"):
+        ConstantPredictor.fit(ShardReader(LocalStore(tmp_path)), body_layers(packs, GENDERS))
 
 
 def test_writing_again_gives_the_same_bytes(worlds: dict[str, Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,41 @@ def test_damage_is_named_and_the_same_build_mends_it(root: Path, own: Path, dama
     again = build(root, own)
     assert again.built == len([name for name in expected if name != "index"]), "only what is damaged is built"
     assert verify_shards(own).ok
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--sequences", "train_*", "--sequences", "val_walk_00", "--every", "2"],
+        ["--split", "train", "--split", "val", "--limit", "2", "--height", "32", "--height", "64"],
+        ["--frames", "original", "--shard-size", "1"],
+    ],
+)
+def test_the_command_in_the_hint_is_the_one_that_built_these_shards(
+    root: Path, tmp_path: Path, words: list[str], capsys: Any
+) -> None:
+    out = tmp_path / "my shards"
+    assert run(["build-shards", "3dpw", "--root", str(root), "--out", str(out), "--jobs", "1", *words]) == 0
+    (out / FILE).unlink()
+    assert run(["verify-shards", str(out), "--jobs", "1"]) == 3
+    hint = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  → "))
+    _, *again = shlex.split(hint.partition("only what is damaged: ")[2].replace("--root DIR", f"--root {root}"))
+    assert again[0] == "build-shards" and run(again) == 0
+    assert run(["verify-shards", str(out), "--jobs", "1"]) == 0
+
+
+def test_an_index_with_settings_from_other_hands(own: Path) -> None:
+    (own / FILE).unlink()
+    text = (own / "index.json").read_text()
+    for settings in ({"splits": 3, "names": ["3dpw"]}, {"sequences": [1]}, {"shard_bytes": "big"}, {}):
+        edit_index(own, lambda index, settings=settings: index.update(settings=settings))
+        assert "trace build-shards" in hints(verify_shards(own, depth="index"))
+    for key in ("settings", "provenance", "enlarged_crops", "datasets"):
+        (own / "index.json").write_text(text)
+        edit_index(own, lambda index, key=key: index.update({key: 7}))
+        with pytest.raises(ShardError, match="malformed index"):
+            load_index(own)
 
 
 def test_at_depth_index_a_shard_of_equal_length_is_known_by_what_it_says(own: Path) -> None:

@@ -19,7 +19,10 @@ def annotation(name: str, frames: int, people: int, seed: int, size: tuple[int, 
     intrinsics = np.array([[1.2 * height, 0, width / 2], [0, 1.2 * height, height / 2], [0, 0, 1.0]])
     extrinsics = np.tile(np.eye(4), (frames, 1, 1))
     extrinsics[:, :3, 3] = np.linspace((0, 0, 5), (0.3, 0.1, 5.5), frames)
-    joints = rng.uniform(-0.8, 0.8, (people, 1, 24, 3)) + np.linspace(0, 0.2, frames)[:, None, None]
+    skeleton = rng.uniform(-0.8, 0.8, (people, 1, 24, 3))
+    for left, right in ((1, 2), (16, 17)):  # hips and shoulders agree about where left is
+        skeleton[..., left, 0], skeleton[..., right, 0] = abs(skeleton[..., left, 0]), -abs(skeleton[..., right, 0])
+    joints = skeleton + np.linspace(0, 0.2, frames)[:, None, None]
     camera = joints + extrinsics[:, None, :3, 3]
     pixels = camera @ intrinsics.T
     pixels = pixels[..., :2] / pixels[..., 2:]

@@ -44,10 +44,11 @@ def room(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
 def joints(count: int, seed: int, frames: int = FRAMES) -> np.ndarray:
     """(frames, count, 3) metres of the world."""
     rng = np.random.default_rng([seed, 5])
-    pose = rng.uniform(-0.8, 0.8, (1, count, 3))
-    left, right = ((9, 18), (14, 23)) if count == 28 else ((5, 11), (2, 8))
-    pose[:, left, 0], pose[:, right, 0] = 0.3, -0.3  # shoulders and hips of one body
-    return pose + rng.uniform(-0.02, 0.02, (frames, 1, 3))
+    skeleton = rng.uniform(-0.8, 0.8, (1, count, 3))
+    for left, right in ((9, 14), (18, 23)) if count == 28 else ((5, 2), (11, 8)):
+        # shoulders and hips agree about where left is
+        skeleton[:, left, 0], skeleton[:, right, 0] = abs(skeleton[:, left, 0]), -abs(skeleton[:, right, 0])
+    return skeleton + rng.uniform(-0.02, 0.02, (frames, 1, 3))
 
 
 def seen(camera: tuple[np.ndarray, np.ndarray], world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,9 +24,9 @@ from trace_data.completion import load_bodies
 from trace_data.engines import Engine, LocalEngine
 from trace_data.errors import ConfigError, ShardError
 from trace_data.frames import JPEG_QUALITY
-from trace_data.progress import SILENT, Progress, size_in_words
+from trace_data.progress import SILENT, Progress, counted, size_in_words
 from trace_data.shards.index import BadSequence, SequenceEntry, ShardEntry, ShardIndex, save_index
-from trace_data.shards.layout import FORMAT_VERSION
+from trace_data.shards.layout import FORMAT_VERSION, SHARD_BYTES
 from trace_data.shards.levels import ENLARGEMENT_BINS, Storage
 
 Result = TypeVar("Result")
@@ -95,7 +95,7 @@ def build_shards(
     limit: int | None = None,
     every: int = 1,
     storage: Storage = Storage(),  # noqa: B008  frozen
-    shard_bytes: int = 512 << 20,
+    shard_bytes: int = SHARD_BYTES,
     part: Part | None = None,
     finish: bool = False,
     jobs: int = 1,
@@ -125,7 +125,8 @@ def build_shards(
         folder.claim(settings, lock, part=part, force=force)
         mine = [plans[number] for number in numbers]
         tasks = [
-            Work(plan=plan, out=out, record=folder.record(plan.name), packs=packs, storage=storage) for plan in mine
+            Work(plan=plan, root=root, out=out, record=folder.record(plan.name), packs=packs, storage=storage)
+            for plan in mine
         ]
         read = [root, *([] if packs is None else [packs])]
         if finish:
@@ -197,9 +198,9 @@ def _announce(
     there = len(plans) - len(unwritten)
     facts = [
         f"needs about {size_in_words(needed)}, {size_in_words(free)} free" if unwritten else "",
-        f"{there} of {len(plans)} shards are there" if there else "",
+        f"{there} of {counted(len(plans), 'shard')} there already" if there else "",
         engine.words,
-        f"{sum(len(plan.refs) for plan in plans):,} sequences",
+        counted(sum(len(plan.refs) for plan in plans), "sequence"),
         "resumes after any interruption",
     ]
     progress.say(" · ".join(fact for fact in facts if fact))
@@ -218,7 +219,7 @@ def _run(
     frames = sum(task.plan.frames for task in tasks)
     progress.begin(title, frames, "frames")
     results = dict(engine.run(function, tasks, progress, shared=folder.state, read=read))
-    progress.end(f"{len(tasks)} shard{'s' * (len(tasks) != 1)}, {frames:,} frames")
+    progress.end(counted(len(tasks), "shard"))
     return [results[number] for number in range(len(tasks))]
 
 
@@ -231,11 +232,13 @@ def _complete(
         of = [Part(number=number + 1, of=parts) for number in range(parts)]
         again = [str(part) for part in of if missing & {plans[number].name for number in part_of(plans, part)}]
         named = ", ".join(sorted(missing)[:NAMED]) + (", …" if len(missing) > NAMED else "")
+        hint = "the same command without --finish builds whatever is missing and writes the index"
+        if parts > 1:
+            hint += f";\n  with --part {' and with --part '.join(again)} in place of --finish it builds these parts"
         raise ShardError(
             f"{len(missing)} of {len(plans)} shards are missing or not as they were written: {named}",
             where=out,
-            hint=f"the same command with --part {' and with --part '.join(again)} in place of --finish builds them;\n"
-            "  without either it builds whatever is missing and writes the index",
+            hint=hint,
         )
     return [result for result in found if result is not None]
 

@@ -27,10 +27,17 @@ from trace_data.shards.levels import Storage
 BUILD_FOLDER = ".build"
 """Folder beside the shards with what only a build needs."""
 SHARD_FILE = re.compile(r".+-(train|val|test)-\d{5}\.h5(\.partial)?")
-
-
 MADE_WITH = ("tool", "encoder")
 """Settings that nobody chooses, see `made_with`."""
+OPTIONS = {
+    "splits": "--split",
+    "sequences": "--sequences",
+    "limit": "--limit",
+    "every": "--every",
+    "heights": "--height",
+    "body_models": "--packs",
+}
+"""Settings that an option of the command chooses."""
 
 
 def versions() -> dict[str, str]:
@@ -118,7 +125,9 @@ class BuildFolder:
             found = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             found = {}
-        key = next((key for key in sorted(settings) if found.get(key) != settings[key]), None)
+        # what was chosen first: with --frames original the encoder differs too, and is not the point
+        keys = sorted(settings, key=lambda key: (key in MADE_WITH, key))
+        key = next((key for key in keys if found.get(key) != settings[key]), None)
         if key is None:
             return
         if key in MADE_WITH:
@@ -129,7 +138,8 @@ class BuildFolder:
                 hint="go on with that version, or give another --out DIR, or --force to build anew here",
             )
         raise OutputError(
-            f"the folder holds a build with other settings: {key} {found.get(key)}, now {settings[key]}",
+            f"the folder holds a build with other settings: {OPTIONS.get(key, key)} {_in_words(found.get(key))},"
+            f" now {_in_words(settings[key])}",
             where=self.out,
             hint="give another --out DIR, or --force to build anew here",
         )
@@ -164,3 +174,12 @@ class BuildFolder:
                 hint="choose a larger disk with --out DIR, a smaller --height, or fewer sequences",
             )
         return free
+
+
+def _in_words(value: Any) -> str:
+    """A setting as a person would write it."""
+    if isinstance(value, dict):  # body models
+        return ", ".join(f"{name} {str(digest)[:8]}…" for name, digest in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 
 from trace_data.adapters import canonical_names, load_adapter
 from trace_data.adapters.base import SequenceRef
 from trace_data.build_size import frames_of, guess
-from trace_data.errors import ConfigError, DatasetLayoutError, nearest
+from trace_data.errors import ConfigError, DatasetLayoutError
 from trace_data.schema.record import Split
 from trace_data.shards.levels import Storage
+from trace_data.shards.named import check_patterns, fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,22 +116,10 @@ def _groups(names: Sequence[str], root: Path, selection: Selection) -> list[list
             raise ConfigError(f"{name} has no split {unknown[0]!r}", hint=f"it has {', '.join(adapter.SPEC.splits)}")
         groups += [adapter.find(root, split) for split in adapter.SPEC.splits if split in selection.splits]
     everything = [ref for group in groups for ref in group]
-    for pattern in selection.sequences:
-        if not any(_matches(ref, pattern) for ref in everything):
-            near = nearest(pattern, (ref.name for ref in everything))
-            raise ConfigError(
-                f"no sequence is called {pattern!r}" + (f", did you mean {near!r}?" if near else ""),
-                where=root,
-                hint=f"looked through {len(everything):,} sequences of {', '.join(selection.splits)}, such as "
-                + ", ".join(ref.name for ref in everything[:3]),
-            )
+    check_patterns(selection.sequences, everything, where=root)
     if selection.sequences:
-        groups = [[ref for ref in group if any(_matches(ref, p) for p in selection.sequences)] for group in groups]
+        groups = [[ref for ref in group if any(fits(ref, p) for p in selection.sequences)] for group in groups]
     return [group[: selection.limit] for group in groups]
-
-
-def _matches(ref: SequenceRef, pattern: str) -> bool:
-    return pattern in (ref.name, ref.key) or fnmatchcase(ref.name, pattern) or fnmatchcase(ref.key, pattern)
 
 
 def part_of(plans: Sequence[ShardPlan], part: Part) -> list[int]:

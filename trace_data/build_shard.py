@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Work:
     """A plan and what is needed to carry it out in any process."""
 
     plan: ShardPlan
+    root: Path
+    """Folder that holds the datasets."""
     out: Path
     record: Path
     """File that says, once the shard is there, that it is finished."""
@@ -91,7 +94,9 @@ def _write(work: Work, progress: Progress) -> ShardResult:
                 warnings += _add(writer, ref, work, counted)
             except AnnotationError as error:
                 where = f"{error.where}: " if error.where else ""
-                bad.append(BadSequence(key=ref.key, reason=f"{where}{error.message}"))
+                # without the root, which is another on another machine and nobody's business in an index
+                reason = f"{where}{error.message}".replace(f"{work.root}{os.sep}", "")
+                bad.append(BadSequence(key=ref.key, reason=reason))
                 progress.skip(frames_of(ref, work.plan.every) - counted.done)
         closed = writer.close(work.plan.dataset, work.plan.split)
         enlarged = tuple(int(count) for count in writer.enlarged)

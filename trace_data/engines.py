@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from trace_data.build_folder import versions
 from trace_data.errors import ConfigError, OutputError, TraceError
-from trace_data.progress import Progress
+from trace_data.progress import Progress, counted
 from trace_data.workers import Steps, keep_freed_memory, pass_on, spread, worker_died
 
 Task = TypeVar("Task")
@@ -56,7 +56,7 @@ class LocalEngine:
     @property
     def words(self) -> str:
         """Such as `16 workers`."""
-        return f"{self.jobs} worker{'s' if self.jobs > 1 else ''}"
+        return counted(self.jobs, "worker")
 
     def run(
         self,
@@ -100,7 +100,7 @@ class RayEngine:
     @property
     def words(self) -> str:
         """Such as `64 workers on 4 machines`."""
-        return f"{self.jobs} Ray workers on {self._nodes} machine{'s' if self._nodes > 1 else ''}"
+        return f"{counted(self.jobs, 'Ray worker')} on {counted(self._nodes, 'machine')}"
 
     def run(
         self,

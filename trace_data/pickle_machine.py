@@ -53,6 +53,7 @@ Each = Callable[[Any, Any], Any]
 """Given a key and the value that a dictionary is to hold under it, returns what it holds instead."""
 Find = Callable[[str, str], "Global | None"]
 Build = Callable[["Machine", Any, Any], Any]
+Lookup = Callable[[Any], Any]
 
 
 class Machine:
@@ -61,6 +62,8 @@ class Machine:
     `find` maps module and name to an allowed `Global` or None; `build` gives an object its stored state and returns the
     object that takes its place. `run` raises UnsafePickleError on any other name, Malformed on everything else that is
     wrong (and the plain ValueError, TypeError, KeyError or IndexError of hostile operands: callers treat them alike).
+    `outside` gives what a persistent id means, where the format has content beside the pickle; without it such ids are
+    refused. `kind` says in errors what the file should be.
 
     With `each`, what stands in a dictionary is what `each` makes of it, and parts far behind are let go, for a file of
     millions of them; one that refers back to an array, tuple or dictionary further than `WINDOW` cannot be read then.
@@ -75,10 +78,13 @@ class Machine:
         where: str,
         at: int = 0,
         max_steps: int,
+        outside: Lookup | None = None,
+        kind: str = "body model or annotation",
         each: Each | None = None,
     ) -> None:
-        self.data, self.at, self.where = data, at, where
-        self.find, self.build, self.each, self.steps_left = find, build, each, max_steps
+        self.data, self.at, self.where, self.kind = data, at, where, kind
+        self.find, self.build, self.outside = find, build, outside
+        self.each, self.steps_left = each, max_steps
         self.opcode_at = at
         self.stack: list[Any] = []
         self.marks: list[int] = []
@@ -93,7 +99,7 @@ class Machine:
         while True:
             self.steps_left -= 1
             if self.steps_left < 0:
-                raise Malformed("has more parts than any body model or annotation")
+                raise Malformed(f"has more parts than any {self.kind}")
             self.opcode_at = self.at
             code = self.take(1)[0]
             if code == _STOP:
@@ -147,7 +153,7 @@ class Machine:
         if known is None:
             raise UnsafePickleError(
                 f"was not read: it asks for {str(module)[:80]}.{str(name)[:80]} at byte {self.opcode_at:,}, "
-                "which no body model or annotation needs",
+                f"which no {self.kind} needs",
                 where=self.where,
                 hint="the file is not what it claims to be; nothing in it was run. Get it again from its official page",
             )
@@ -247,9 +253,7 @@ def _last(machine: Machine, count: int) -> tuple[Any, ...]:
 
 def _refuse(machine: Machine) -> NoReturn:
     code = machine.data[machine.opcode_at : machine.opcode_at + 1]
-    raise Malformed(
-        f"uses the operation {code!r} at byte {machine.opcode_at:,}, which no body model or annotation needs"
-    )
+    raise Malformed(f"uses the operation {code!r} at byte {machine.opcode_at:,}, which no {machine.kind} needs")
 
 
 def _global(machine: Machine) -> Global:
@@ -282,6 +286,10 @@ def _old_instance(machine: Machine) -> NoReturn:
 def _build(machine: Machine) -> Any:
     target, state = _last(machine, 2)
     return machine.charged(machine.build(machine, target, state))
+
+
+def _persistent(machine: Machine) -> Any:
+    return _refuse(machine) if machine.outside is None else machine.outside(machine.stack.pop())
 
 
 def _append(machine: Machine, items: list[Any]) -> None:
@@ -363,6 +371,7 @@ _VALUES: dict[int, Callable[[Machine], Any]] = {
     0x92: lambda m: _new(m, keywords=True),
     ord("b"): _build,
     ord("i"): _old_instance,
+    ord("Q"): _persistent,
 }
 """Operations that push one value."""
 
@@ -382,7 +391,7 @@ _ACTIONS: dict[int, Callable[[Machine], Any]] = {
     ord("s"): lambda m: _set_items(m, m.stack[-3], list(_last(m, 2))),
     ord("u"): _set_items_above_mark,
     0x90: lambda m: _add(m, m.above_mark()),
-    **dict.fromkeys((ord("P"), ord("Q"), ord("o"), 0x82, 0x83, 0x84, 0x97, 0x98), _refuse),
+    **dict.fromkeys((ord("P"), ord("o"), 0x82, 0x83, 0x84, 0x97, 0x98), _refuse),
 }
-"""Operations that change the stack or the memo, and those that are refused: persistent ids, extension codes, old-style
-instances, out-of-band buffers."""
+"""Operations that change the stack or the memo, and those that are refused: persistent ids as text, extension codes,
+old-style instances, out-of-band buffers."""

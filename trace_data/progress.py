@@ -34,3 +34,8 @@ def size_in_words(count: float) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}" if count < 9.95 * size else f"{count / size:,.0f} {unit}"
     return f"{count:.0f} bytes"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 shard`, `1,200 shards`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

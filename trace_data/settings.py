@@ -25,6 +25,7 @@ FOLDERS = {
     "packs": "folder of prepared body models (.pth)",
     "root": "folder that holds the datasets",
     "shards": "folder or URL of built shards",
+    "weights": "folder of imported weights",
     "runs": "folder of training runs",
     "cache": "folder for caches that may be deleted at any time",
 }

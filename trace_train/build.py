@@ -13,7 +13,6 @@ from trace_data.errors import ConfigError
 from trace_train.body_layer import BodyLayer
 from trace_train.config import Config, NetworkConfig
 from trace_train.network.backbone import HRNet
-from trace_train.network.heads import TemporalEncoder
 from trace_train.network.model import TraceNetwork
 from trace_train.rotations import IDENTITY_6D, sixd_from_matrix
 from trace_train.targets import Targets
@@ -63,6 +62,17 @@ def build_network(config: NetworkConfig) -> TraceNetwork:
         bird_eye_channels=config.bird_eye_channels,
         bird_eye_hidden=config.bird_eye_hidden,
         regressor_hidden=config.regressor_hidden,
+        temporal=config.temporal,
+        gru_layers=config.gru_layers,
+        offset_blocks=config.offset_blocks,
+        deform_groups=config.deform_groups,
+        motion_blocks=config.motion_blocks,
+        world_blocks=config.world_blocks,
+        world_rotation_blocks=config.world_rotation_blocks,
+        center_logits=config.center_maps == "logits",
+        world_rotation=config.world_rotation,
+        world_motion_gain=config.world_motion_gain,
+        published_camera=config.camera_constants == "published",
     )
     return network.channels_last()
 
@@ -82,6 +92,7 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
     """Let a fresh network begin at the constant predictor: mean camera, pose and shape of some training batches.
 
     The weights of the last layers shrink, their biases become the means (contracts: from scratch, mean-pose biases).
+    Nobody moves, and the camera keeps its direction.
     """
 
     def mean(name: str, mask: str) -> Tensor:
@@ -100,7 +111,7 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
         (network.temp_smplpose_regressor, pose.flatten()),
         (network.temp_smplshape_regressor, shape),
     ):
-        _begin_at(encoder, bias)
+        _begin_at(encoder.out_layers, bias)
     final = network.det_head[-1]
     assert isinstance(final, nn.Conv2d) and final.bias is not None
     final.bias[0] = CENTER_PRIOR
@@ -110,12 +121,24 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
     heat = network.bv_out_layers[-1].bn2
     assert isinstance(heat, nn.BatchNorm1d)
     heat.weight[: network.depth_levels] = 0.25  # no level stands out before there is a reason
+    if network.temporal:
+        _begin_at_rest(network)
 
 
-def _begin_at(encoder: TemporalEncoder, bias: Tensor) -> None:
+def _begin_at_rest(network: TraceNetwork) -> None:
+    """No motion in the camera or the world, and a camera that keeps its direction."""
+    same = torch.tensor(IDENTITY_6D) if network.world_rotation == "composed" else torch.zeros(6)
+    _begin_at([network.motion_head[-1], network.cam_motion_head[-1]], torch.zeros(6))
+    _begin_at([network.cam_rot_head[-1]], same)
+    for norm in (network.bv_motion_out_layers[-1].bn2, network.motion_map_refiner[0].bn2):
+        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm3d)
+        norm.weight.fill_(0.01)  # people move by a few hundredths of a triple from frame to frame
+
+
+def _begin_at(layers: Iterable[nn.Module], bias: Tensor) -> None:
     at = 0
-    for layer in encoder.out_layers:
-        assert isinstance(layer, nn.Linear)
+    for layer in layers:
+        assert isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None
         layer.weight.mul_(0.1)
-        layer.bias.copy_(bias[at : at + layer.out_features])
-        at += layer.out_features
+        layer.bias.copy_(bias[at : at + len(layer.bias)])
+        at += len(layer.bias)

@@ -20,6 +20,8 @@ LEVEL_DEPTHS = (1.0, 10.0, 20.0, 100.0)
 LEVEL_COUNTS = (4, 50, 6, 4)
 SMALLEST_SCALE = 0.01
 """Decoded bodies stay nearer than F / 0.01 = 214 m, so a raw output near zero cannot become an infinite depth."""
+PUBLISHED_FOCAL = 548 / 256
+"""The rounded constant with which the published code projects, for released weights (network.md 6)."""
 
 
 def depth_levels(count: int) -> Tensor:
@@ -46,14 +48,19 @@ def triple_from_translation(translation: Tensor) -> Tensor:
     return FOCAL * torch.stack([torch.ones_like(z), y, x], dim=-1) / z[..., None]
 
 
-def translation_from_triple(triple: Tensor) -> Tensor:
-    """Camera triples (..., 3) s, y, x to root positions (..., 3) x, y, z metres."""
-    scale = triple[..., 0].clamp_min(SMALLEST_SCALE)
+def translation_from_triple(triple: Tensor, *, published: bool = False) -> Tensor:
+    """Camera triples (..., 3) s, y, x to root positions (..., 3) x, y, z metres.
+
+    `published` guards the division as the published code does, which lets scales below zero through.
+    """
+    scale = triple[..., 0] + 1e-6 if published else triple[..., 0].clamp_min(SMALLEST_SCALE)
     return torch.stack([triple[..., 2] / scale, triple[..., 1] / scale, FOCAL / scale], dim=-1)
 
 
-def project(points: Tensor) -> Tensor:
+def project(points: Tensor, *, published: bool = False) -> Tensor:
     """Camera-space points (..., 3) metres to the crop's normalised coordinates (..., 2) x, y; edges at -1 and 1."""
+    if published:
+        return PUBLISHED_FOCAL * points[..., :2] / (points[..., 2:] + 1e-4)
     return FOCAL * points[..., :2] / points[..., 2:].clamp_min(0.05)
 
 

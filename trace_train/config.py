@@ -38,8 +38,9 @@ class _Part(BaseModel):
     @classmethod
     def _no_truth_for_numbers(cls, values: Any) -> Any:
         # pydantic takes True for 1; here it is a mistake
+        switches = {key for key, field in cls.model_fields.items() if field.annotation is bool}
         for key, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool):
+            if isinstance(value, bool) and key not in switches:
                 raise ValueError(f"{key} is {value}, expected a number or a name")
         return values
 
@@ -75,6 +76,35 @@ class NetworkConfig(_Part):
     """Channels inside the bird's-eye layers."""
     regressor_hidden: int = Field(256, ge=16)
     """Hidden units of the per-person regressors."""
+    temporal: bool = True
+    """Whether frames of a clip see each other: temporal features, motion and world heads. Without them every frame
+    stands for itself."""
+    gru_layers: int = Field(2, ge=1)
+    """Layers of the convolutional GRU."""
+    offset_blocks: int = Field(3, ge=0)
+    """Residual blocks between feature differences and the offsets of the deformable convolution."""
+    deform_groups: int = Field(8, ge=1)
+    """Groups of channels with offsets of their own; divides `width`."""
+    motion_blocks: int = Field(2, ge=1)
+    """Residual blocks of the motion head."""
+    world_blocks: int = Field(6, ge=2)
+    """Residual blocks of the world-motion head; the world-rotation head starts before the last one."""
+    world_rotation_blocks: int = Field(1, ge=1)
+    """Residual blocks of the world-rotation head: 1 in the released weights, 3 in the published training."""
+    center_maps: Literal["logits", "raw"] = "logits"
+    """What centre maps hold; `raw` belongs to released weights, and so do the values named in the next three lines."""
+    world_rotation: Literal["composed", "additive"] = "composed"
+    """How world-rotation offsets and root rotations combine: as rotations, or `additive`, a sum in 6D."""
+    world_motion_gain: float = Field(1.0, gt=0)
+    """Factor of world motion in y and x; 2 for released weights."""
+    camera_constants: Literal["exact", "published"] = "exact"
+    """Focal length and guards of decoding and projection; `published` differs by 0.2 %."""
+
+    @model_validator(mode="after")
+    def _groups_divide_width(self) -> NetworkConfig:
+        if self.temporal and self.width % self.deform_groups:
+            raise ValueError(f"deform_groups {self.deform_groups} does not divide width {self.width}")
+        return self
 
 
 class Stage(_Part):

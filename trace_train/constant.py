@@ -58,6 +58,12 @@ class ConstantPredictor:
             np.concatenate([getattr(p, name).cpu().double().numpy() for p in people])
             for name in ("joints", "upright", "joints2d", "root")
         )
+        if not len(root):
+            raise ConfigError(
+                "nobody in the training split of these shards has a whole body, with its place, to compare with",
+                where=reader.store.where,
+                hint="evaluate on shards of a release that has them, such as 3DPW's own (docs/datasets/3dpw.md)",
+            )
         u, _, vt = np.linalg.svd(root.mean(0))
         turn = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
         body = geometric_median(rooted(torch.from_numpy(upright)).numpy())

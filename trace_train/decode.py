@@ -11,7 +11,8 @@ from torch import Tensor
 from trace_train.body_layer import BodyLayer, BodyOutput
 from trace_train.camera import project, translation_from_triple
 from trace_train.losses.objective import full_rotations
-from trace_train.network.model import Maps, TraceNetwork
+from trace_train.network.model import TraceNetwork
+from trace_train.network.outputs import Maps
 
 DUPLICATE_DISTANCE = 0.1
 """Detections of a frame nearer than this in (s, y, x) are one person; the best score stays (evaluation.md 6.1)."""
@@ -35,6 +36,8 @@ class Detections:
     """Posed neutral bodies, relative to the hip midpoint."""
     joints2d: Tensor
     """(K, 44, 2) x, y in the crop, edges at -1 and 1."""
+    joints2d_h36m: Tensor
+    """(K, 17, 2) the H36M joints, likewise."""
 
 
 def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,9 +64,9 @@ def detect(
     frame, zyx, score = centers(maps.center_3d, logits=network.center_logits, threshold=threshold)
     people = network.regress(maps, frame, zyx)
     keep = _without_duplicates(frame, people.camera)
-    frame, score = frame[keep], score[keep]
+    frame, score, published = frame[keep], score[keep], network.published_camera
     rotations = full_rotations(people)[keep]
-    betas, translation = people.shape[keep, :10], translation_from_triple(people.camera[keep])
+    betas, translation = people.shape[keep, :10], translation_from_triple(people.camera[keep], published=published)
     body = layer(rotations, betas, vertices=vertices)
     return Detections(
         frame=frame,
@@ -72,7 +75,8 @@ def detect(
         rotations=rotations,
         betas=betas,
         body=body,
-        joints2d=project(body.joints + translation[:, None]),
+        joints2d=project(body.joints + translation[:, None], published=published),
+        joints2d_h36m=project(body.joints_h36m + translation[:, None], published=published),
     )
 
 
@@ -80,8 +84,9 @@ def _without_duplicates(frame: Tensor, camera: Tensor) -> Tensor:
     """Which of the detections (best first within each frame) stay: (K,) bool."""
     near = (camera[:, None] - camera[None]).norm(dim=-1) < DUPLICATE_DISTANCE
     near &= frame[:, None] == frame[None]
+    better = near.triu(diagonal=1)  # (i, j): i comes before j and is the same person
     keep = torch.ones(len(frame), dtype=torch.bool, device=frame.device)
-    for k in range(len(frame)):
-        if bool(keep[k]):
-            keep[k + 1 :] &= ~near[k, k + 1 :]
+    # only who stays can send another away; each round settles at least the next in a row of neighbours
+    while not torch.equal(keep, settled := ~(better & keep[:, None]).any(0)):
+        keep = settled
     return keep

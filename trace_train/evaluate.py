@@ -23,7 +23,6 @@ from trace_train import metrics
 from trace_train.annotated import Annotated, annotated
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network
-from trace_train.camera import project
 from trace_train.checkpoint import Checkpoint, open_checkpoint
 from trace_train.constant import ConstantPredictor
 from trace_train.decode import Detections, detect
@@ -208,7 +207,7 @@ class _Tally:
     def add(self, batch: Batch, truth: Annotated, found: Detections) -> None:
         """Match one batch of single frames and take in the errors."""
         size = batch.images.shape[2]
-        found2d = project(found.body.joints_h36m[:, :14] + found.translation[:, None])
+        found2d = found.joints2d_h36m[:, :14]
         known = batch.masks["everyone_annotated"].flatten()
         for frame in range(len(batch.refs)):
             at = (found.frame == frame).nonzero()[:, 0]

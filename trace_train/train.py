@@ -247,14 +247,23 @@ def compute_loss(
     """Forward pass and losses of a batch; people are read at their annotated centres (training.md 0.1)."""
     targets = batch_targets(network, batch)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(config, device)):
-        maps = network(batch.images.flatten(0, 1))
+        maps = network(batch.images)
     rows = targets.center_mask.nonzero(as_tuple=True)
     clip, person, frame = rows
     flat = clip * batch.images.shape[1] + frame
     yx = targets.cell[clip, person, frame]
     zyx = torch.cat([network.depth_at(maps, flat, yx)[:, None], yx], dim=1)
     people = network.regress(maps, flat, zyx)
-    return objective(maps, people, rows, targets, layer, config.loss.model_dump())
+    return objective(
+        maps,
+        people,
+        rows,
+        targets,
+        layer,
+        config.loss.model_dump(),
+        center_logits=network.center_logits,
+        published_camera=network.published_camera,
+    )
 
 
 def train_step(

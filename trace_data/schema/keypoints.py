@@ -29,16 +29,6 @@ COCO_18 = (
     "Nose", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip", "R_Knee",
     "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "R_Eye", "L_Eye", "R_Ear", "L_Ear",
 )  # fmt: skip
-MPI_INF_28 = (
-    "Spine3_MPI", "Spine4_MPI", "Spine2_MPI", "Spine_MPI", "Pelvis", "Neck", "Head", "Head_top", "L_Clavicle_MPI",
-    "L_Shoulder", "L_Elbow", "L_Wrist", "L_Hand", "R_Clavicle_MPI", "R_Shoulder", "R_Elbow", "R_Wrist", "R_Hand",
-    "L_Hip", "L_Knee", "L_Ankle", "L_SmallToe", "L_BigToe", "R_Hip", "R_Knee", "R_Ankle", "R_SmallToe", "R_BigToe",
-)  # fmt: skip
-MPI_INF_TEST_17 = (
-    "Head_top_MPI", "Neck_LSP", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip",
-    "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Pelvis", "Spine_MPI", "Head_MPI",
-)  # fmt: skip
-"""The test set's head top and head are other points than those of the 44, so they must not match by name."""
 COCO_17 = (
     "Nose", "L_Eye", "R_Eye", "L_Ear", "R_Ear", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist",
     "L_Hip", "R_Hip", "L_Knee", "R_Knee", "L_Ankle", "R_Ankle",
@@ -60,6 +50,16 @@ H36M_17_RIGHT_FIRST = (
     "L_Shoulder", "L_Elbow", "L_Wrist", "R_Shoulder", "R_Elbow", "R_Wrist",
 )  # fmt: skip
 """17 of them in the order of the JSON files: the right leg first, unlike the rows of `J_regressor_h36m.npy`."""
+MPI_INF_28 = (
+    "Spine3_MPI", "Spine4_MPI", "Spine2_MPI", "Spine_MPI", "Pelvis", "Neck", "Head", "Head_top", "L_Clavicle_MPI",
+    "L_Shoulder", "L_Elbow", "L_Wrist", "L_Hand", "R_Clavicle_MPI", "R_Shoulder", "R_Elbow", "R_Wrist", "R_Hand",
+    "L_Hip", "L_Knee", "L_Ankle", "L_SmallToe", "L_BigToe", "R_Hip", "R_Knee", "R_Ankle", "R_SmallToe", "R_BigToe",
+)  # fmt: skip
+MPI_INF_TEST_17 = (
+    "Head_top_MPI", "Neck_LSP", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip",
+    "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Pelvis", "Spine_MPI", "Head_MPI",
+)  # fmt: skip
+"""The test set's head top and head are other points than those of the 44, so they must not match by name."""
 PENN_13 = (
     "Head_top", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist", "L_Hip", "R_Hip", "L_Knee",
     "R_Knee", "L_Ankle", "R_Ankle",

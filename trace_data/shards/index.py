@@ -171,31 +171,32 @@ def load_index(location: Path | str | Store) -> ShardIndex:
     try:
         values = json.loads(store.read_index().decode("utf-8"))
     except ValueError as error:
-        raise ShardError(f"cannot be read: {error}", where=file, hint=store.mend) from error
+        raise ShardError(f"cannot be read: {error}", where=file, hint=store.mend_index) from error
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != FORMAT_VERSION:
         raise ShardError(
             f"shard format {version}, expected {FORMAT_VERSION}",
             where=file,
-            hint=f"{store.mend} --force" if not isinstance(version, int) or version < FORMAT_VERSION else
-            "update the project: pip install --upgrade trace-5d",
-        )  # fmt: skip
+            hint="update the project: pip install --upgrade trace-5d"
+            if isinstance(version, int) and version > FORMAT_VERSION
+            else store.renew,
+        )
     try:
         return ShardIndex(
             folder=store.where,
             shards=tuple(ShardEntry(**entry) for entry in values["shards"]),
             sequences=tuple(sequence_from_json(entry) for entry in values["sequences"]),
             bad=tuple(BadSequence(**entry) for entry in values["bad"]),
-            settings=values["settings"],
-            provenance=values["provenance"],
+            settings=dict(values["settings"]),
+            provenance=dict(values["provenance"]),
             datasets={
                 name: {key: tuple(found) for key, found in facts.items()}
                 for name, facts in values.get("datasets", {}).items()
             },
-            enlarged_crops=values.get("enlarged_crops", {}),
+            enlarged_crops=dict(values.get("enlarged_crops", {})),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ShardError(f"malformed index: {error!r}", where=file, hint=store.mend) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ShardError(f"malformed index: {error!r}", where=file, hint=store.mend_index) from error
 
 
 def check_index(location: Path | str | Store, *, hashes: bool = False, progress: Progress = SILENT) -> ShardIndex:

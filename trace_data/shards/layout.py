@@ -23,6 +23,8 @@ from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS
 FORMAT = "trace-shard"
 FORMAT_VERSION = 3
 INDEX_FILE = "index.json"
+SHARD_BYTES = 512 << 20
+"""A shard is closed when it has grown beyond this, unless the build was asked for another size."""
 LIBVER = ("earliest", "v110")
 """Fixed bounds of the HDF5 file format: identical input gives identical bytes whatever HDF5 is installed."""
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from trace_data.errors import AnnotationError, ShardError
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
 from trace_data.shards.file_checks import structure_findings
-from trace_data.shards.index import ShardEntry, load_index
+from trace_data.shards.index import SequenceEntry, ShardEntry, load_index
 from trace_data.shards.layout import (
     FRAME_BYTES,
     FRAME_COLUMNS,
@@ -103,7 +103,7 @@ class ShardReader:
                 raise ShardError(
                     f"{name} has NaN or infinite values in {entry.key}, frames {ref.start} and after",
                     where=self.store.name(shard.entry.file),
-                    hint="trace verify-shards  says what else is wrong, and what mends it",
+                    hint=self.store.mend,
                 )
         counts = shard.people_offset[frames + 1] - shard.people_offset[frames]
         times = np.repeat(np.arange(ref.length), counts)
@@ -189,7 +189,7 @@ class ShardReader:
                 ) from error
         return out, maps
 
-    def _locate(self, ref: ClipRef) -> tuple[Any, _Shard, npt.NDArray[np.int64]]:
+    def _locate(self, ref: ClipRef) -> tuple[SequenceEntry, _Shard, npt.NDArray[np.int64]]:
         """The sequence's entry, its shard, and the clip's frames counted within the shard."""
         entry = self.index.sequences[ref.sequence]
         end = ref.start + (ref.length - 1) * ref.stride

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_data.errors import ConfigError, ShardError, TraceError
-from trace_data.progress import SILENT, Progress
+from trace_data.progress import SILENT, Progress, size_in_words
 from trace_data.shards.address import is_url
 from trace_data.shards.cache import ShardCache
 from trace_data.shards.download import download
@@ -39,13 +40,17 @@ class LocalStore:
     """A folder of shards."""
 
     remote = False
+    mend_index = "run the same trace build-shards command again: it keeps whole shards and writes the index anew"
+    """The hint of every error about the index."""
+    renew = "build these shards anew: the same trace build-shards command with --force"
+    """The hint where they are of an older format."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.where = str(folder)
         """The place in words, for messages and records."""
-        self.mend = f"run the build again, it redoes only what is damaged: trace build-shards --root DIR --out {folder}"
-        """The hint of every error about its content."""
+        self.mend = f"trace verify-shards {shlex.quote(str(folder))}  says what else is wrong, and what mends it"
+        """The hint of every error about a shard."""
 
     def name(self, file: str) -> str:
         """The place of a file, for messages."""
@@ -56,13 +61,18 @@ class LocalStore:
         try:
             return (self.folder / INDEX_FILE).read_bytes()
         except FileNotFoundError as error:
+            begun = self.folder.is_dir()
             raise ShardError(
-                "there are no finished shards here (index.json is written last and is missing)",
+                "there are no finished shards here (index.json is written last and is missing)"
+                if begun
+                else "there is no such folder",
                 where=self.where,
-                hint=f"trace build-shards --out {self.folder}  (it continues where it stopped)",
+                hint="trace build-shards makes it; one that was stopped goes on when the same command is given again"
+                if begun
+                else "name a folder of built shards, or build them: trace build-shards",
             ) from error
         except OSError as error:
-            raise ShardError(f"cannot be read: {error}", where=self.name(INDEX_FILE), hint=self.mend) from error
+            raise ShardError(f"cannot be read: {error}", where=self.name(INDEX_FILE), hint=self.mend_index) from error
 
     def open(self, entry: ShardEntry) -> FileIO:
         """The shard's file, unbuffered; its `name` is a path as long as it is open. Raises ShardError."""
@@ -99,8 +109,10 @@ class RemoteStore:
     """
 
     remote = True
-    mend = "upload the folder again, index.json last"
-    """The hint of every error about its content."""
+    mend = mend_index = "upload the folder again, index.json last"
+    """The hint of every error about a shard, and of those about the index."""
+    renew = "build these shards anew, and upload them, index.json last"
+    """The hint where they are of an older format."""
 
     def __init__(self, folder: RemoteFolder, cache: ShardCache, progress: Progress = SILENT) -> None:
         self._folder, self.cache, self._progress = folder, cache, progress
@@ -224,8 +236,8 @@ def open_store(
     if cache is None:
         raise ConfigError("remote shards need a local folder to be kept in", where=folder.where, hint="--cache DIR")
     held = ShardCache(cache / "shards", cache_bytes)
-    less = "" if held.limit == cache_bytes else f"; the disk has no room for {cache_bytes / 1e9:,.1f} GB"
-    progress.say(f"shards of {folder.where} are kept in {held.folder}, at most {held.limit / 1e9:,.1f} GB{less}")
+    less = "" if held.limit == cache_bytes else f"; the disk has no room for {size_in_words(cache_bytes)}"
+    progress.say(f"shards of {folder.where} are kept in {held.folder}, at most {size_in_words(held.limit)}{less}")
     return RemoteStore(folder, held, progress)
 
 

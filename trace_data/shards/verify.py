@@ -6,9 +6,10 @@ decodes, and every annotation is what it may be.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -24,7 +25,7 @@ from trace_data.schema.check import Finding
 from trace_data.shards.file_checks import first_sequence, structure_findings, table_findings
 from trace_data.shards.index import BadSequence, SequenceEntry, ShardEntry, ShardIndex, load_index, sha256_of
 from trace_data.shards.index_checks import index_findings
-from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, INDEX_FILE
+from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, INDEX_FILE, SHARD_BYTES
 from trace_data.shards.record_checks import read_columns, record_findings, reprojection, reprojection_findings
 from trace_data.workers import spread
 
@@ -118,16 +119,26 @@ def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progr
 
 def build_command(index: ShardIndex) -> str:
     """The command that built these shards, as far as the index tells; DIR stands where it does not."""
-    settings = index.settings
-    words = ["trace build-shards", *map(str, settings.get("names", [])), "--root DIR"]
-    words += ["--packs DIR"] if settings.get("body_models") else []
+    words = ["trace build-shards", *map(str, index.settings.get("names", [])), "--root DIR"]
+    words += ["--packs DIR"] if index.settings.get("body_models") else []
     words += [f"--out {shlex.quote(str(index.folder))}"]
-    splits = settings.get("splits", [])
-    words += [f"--split {split}" for split in splits] if len(splits) < 3 else []
+    with contextlib.suppress(TypeError):  # an index from other hands may hold anything
+        words += _options(index.settings)
+    return " ".join(words)
+
+
+def _options(settings: Mapping[str, Any]) -> list[str]:
+    """The options of a build that are not its defaults. Raises TypeError on settings that no build has written."""
+    splits, shard_bytes = settings.get("splits", []), settings.get("shard_bytes", SHARD_BYTES)
+    words = [f"--split {split}" for split in splits] if len(splits) < 3 else []
+    words += [f"--sequences {shlex.quote(name)}" for name in settings.get("sequences", [])]
     words += [f"--limit {settings['limit']}"] if settings.get("limit") else []
+    words += [f"--every {settings['every']}"] if settings.get("every", 1) != 1 else []
     if not settings.get("raised", True):
         words += [f"--height {height}" for height in settings.get("heights", [])] or ["--frames original"]
-    return " ".join(words)
+    if shard_bytes != SHARD_BYTES and shard_bytes % (1 << 20) == 0:  # others only a script can have asked for
+        words.append(f"--shard-size {shard_bytes >> 20}")
+    return words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

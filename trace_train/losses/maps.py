@@ -1,4 +1,4 @@
-"""Focal losses of the centre maps (fact sheet training.md, 1.5), in the numerically stable form for logits."""
+"""Focal losses of the centre maps (fact sheet training.md, 1.5): stable for logits, clamped for released weights."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ from torch import Tensor
 
 from trace_train.losses.reduce import Term, masked
 
+CLAMP = 1e-3
+"""Raw values are taken for probabilities of at least this and at most one less it; outside there is no gradient from
+the logarithm."""
 
-def focal(logits: Tensor, heat: Tensor, frame_mask: Tensor) -> Term:
+
+def focal(found: Tensor, heat: Tensor, frame_mask: Tensor, *, logits: bool = True) -> Term:
     """Penalty-reduced focal loss, alpha 2 and beta 4, over maps (N, ...); one value per frame, `frame_mask` (N,).
 
-    Positives are the cells whose heat is exactly 1. A frame without positives counts its negatives undivided.
+    Positives are the cells whose heat is exactly 1. A frame without positives counts its negatives undivided. `found`
+    holds logits, or raw values, which released weights have learnt.
     """
-    logits, heat = logits.float().flatten(1), heat.flatten(1)
-    p = logits.sigmoid()
+    found, heat = found.float().flatten(1), heat.flatten(1)
+    if logits:
+        p, log_yes, log_no = found.sigmoid(), F.logsigmoid(found), F.logsigmoid(-found)
+    else:
+        p, inside = found, found.clamp(CLAMP, 1 - CLAMP)
+        log_yes, log_no = inside.log(), (1 - inside).log()
     positive = heat >= 1
-    hit = torch.where(positive, F.logsigmoid(logits) * (1 - p).square(), torch.zeros_like(p))
-    miss = torch.where(positive, torch.zeros_like(p), F.logsigmoid(-logits) * p.square() * (1 - heat) ** 4)
+    hit = torch.where(positive, log_yes * (1 - p).square(), torch.zeros_like(p))
+    miss = torch.where(positive, torch.zeros_like(p), log_no * p.square() * (1 - heat) ** 4)
     per_frame = -(hit + miss).sum(1) / positive.sum(1).clamp_min(1)
     return masked(per_frame, frame_mask)

@@ -12,7 +12,7 @@ from trace_train.body_layer import BodyLayer
 from trace_train.camera import project, translation_from_triple
 from trace_train.losses import body, keypoints, maps
 from trace_train.losses.reduce import Term
-from trace_train.network.model import Maps, People
+from trace_train.network.outputs import Maps, People
 from trace_train.rotations import matrix_from_6d
 from trace_train.targets import Targets
 
@@ -32,10 +32,10 @@ class LossReport:
 
 
 def full_rotations(people: People) -> Tensor:
-    """(K, 24, 3, 3): root, 21 body joints, and hands that never turn."""
-    joints = matrix_from_6d(torch.cat([people.root_6d[:, None], people.pose_6d], dim=1))
-    hands = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(len(joints), 2, 3, 3)
-    return torch.cat([joints, hands], dim=1)
+    """(..., 24, 3, 3): root, 21 body joints, and hands that never turn."""
+    joints = matrix_from_6d(torch.cat([people.root_6d[..., None, :], people.pose_6d], dim=-2))
+    hands = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(*joints.shape[:-3], 2, 3, 3)
+    return torch.cat([joints, hands], dim=-3)
 
 
 def objective(
@@ -45,20 +45,29 @@ def objective(
     targets: Targets,
     layer: BodyLayer,
     weights: Mapping[str, float],
+    *,
+    center_logits: bool = True,
+    published_camera: bool = False,
 ) -> LossReport:
-    """Compare maps and people with targets. `rows` holds (clip, person, frame) indices (K,) of the regressed people."""
+    """Compare maps and people with targets. `rows` holds (clip, person, frame) indices (K,) of the regressed people.
+
+    The switches are the network's, see there: released weights are trained on as they were trained.
+    """
 
     def at(values: Tensor) -> Tensor:
         return values[rows]
 
     rotations = full_rotations(people)
     posed = layer(rotations, people.shape[:, :10])
-    projected = project(posed.joints + translation_from_triple(people.camera)[:, None])
+    translation = translation_from_triple(people.camera, published=published_camera)
+    projected = project(posed.joints + translation[:, None], published=published_camera)
     frames = targets.frame_mask.flatten()
     everyone = torch.ones_like(at(targets.shape_mask))
     terms: dict[str, Term] = {
-        "center_map": maps.focal(found.center, targets.center_map, frames),
-        "center_map_3d": maps.focal(found.center_3d, targets.center_map_3d, frames & targets.center_map_3d_mask),
+        "center_map": maps.focal(found.center, targets.center_map, frames, logits=center_logits),
+        "center_map_3d": maps.focal(
+            found.center_3d, targets.center_map_3d, frames & targets.center_map_3d_mask, logits=center_logits
+        ),
         "joints2d": keypoints.joints2d(projected, at(targets.joints2d), at(targets.joints2d_mask)),
         "joints3d": keypoints.joints3d(posed.joints, at(targets.joints3d), at(targets.joints3d_mask)),
         "pa_joints3d": keypoints.pa_joints3d(posed.joints, at(targets.joints3d), at(targets.joints3d_mask)),

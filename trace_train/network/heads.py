@@ -78,6 +78,11 @@ class CenterHeads(nn.Module):
         x = (self.grid + front[:, 3])[:, None].expand_as(s)
         return center, camera_refiner(torch.stack([s, y, x], dim=1))
 
+    def coordinates(self) -> Tensor:
+        """(1, D, M, M, 3) what the volume's y and x start from, and zero for s, as the released weights store it."""
+        y, x = torch.meshgrid(self.grid, self.grid, indexing="ij")
+        return torch.stack([torch.zeros_like(y), y, x], dim=-1).expand(1, self.depth, -1, -1, -1).clone()
+
 
 class TemporalEncoder(nn.Module):
     """The MLP that turns a sampled feature into parameters (published name; it looks at one frame at a time)."""

@@ -2,20 +2,21 @@
 
 Two steps, because training reads the maps at annotated centres and inference at detected ones:
 
-    maps = network(images)                  # what is where
-    people = network.regress(maps, cells)   # who is there, how posed, how far away
+    maps = network(images, flow)                    # what is where, and how it moves
+    people = network.regress(maps, frames, cells)   # who is there, how posed, how far away
+    tracked = network.follow(maps, tracks)          # the same along tracks, in the world too
 
 Module names are those of the published checkpoints (`checkpoint_keys.tsv`), so weights move in and out by name.
+docs/network.md follows one person through all of it.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from trace_train.network.backbone import HRNet
+from trace_train.network.deform import DeformWarper
 from trace_train.network.heads import (
     CAMERA,
     LOCAL,
@@ -26,44 +27,33 @@ from trace_train.network.heads import (
     map_head,
     refiner,
 )
+from trace_train.network.motion import (
+    RotationRule,
+    WorldMotionHead,
+    compose_world_camera,
+    compose_world_rotation,
+    motion_volume,
+    world_rotation_head,
+)
+from trace_train.network.outputs import Maps, People, TrackedPeople, Tracks, WorldStart
+from trace_train.network.stages import Stages, parameter_stages
+from trace_train.network.temporal import (
+    ConvGRU,
+    StreamState,
+    feature_differences,
+    offset_features,
+    offset_predictor,
+)
 
 POSE_6D = 21 * 6
 SHAPE = 21
 """Ten adult coefficients, the kid offset, ten infant coefficients (network.md 5)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Maps:
-    """Dense outputs for N = B T frames; M is the map side, D the number of depth levels."""
-
-    center: Tensor
-    """(N, M, M) front-view centre heat: logits when trained from scratch."""
-    center_3d: Tensor
-    """(N, D, M, M) centre heat over depth level, y, x."""
-    camera: Tensor
-    """(N, 3, D, M, M) camera triples s, y, x."""
-    mesh: Tensor
-    """(N, C, M, M) features that hold pose and shape."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class People:
-    """Parameters regressed at K cells."""
-
-    camera: Tensor
-    """(K, 3) camera triple s, y, x of the root in the 50-degree view."""
-    camera_coarse: Tensor
-    """(K, 3) the triple read from the camera volume, before refinement."""
-    root_6d: Tensor
-    """(K, 6) root rotation in the camera frame, interleaved 6D."""
-    pose_6d: Tensor
-    """(K, 21, 6) rotations of joints 1 to 21."""
-    shape: Tensor
-    """(K, 21); the first ten are SMPL betas."""
-
-
 class TraceNetwork(nn.Module):
     """Sizes are arguments; the defaults are the published ones."""
+
+    coordmap_3d: Tensor
 
     def __init__(
         self,
@@ -78,19 +68,34 @@ class TraceNetwork(nn.Module):
         bird_eye_channels: int = 16,
         bird_eye_hidden: int = 512,
         regressor_hidden: int = 256,
+        temporal: bool = True,
+        gru_layers: int = 2,
+        offset_blocks: int = 3,
+        deform_groups: int = 8,
+        motion_blocks: int = 2,
+        world_blocks: int = 6,
+        world_rotation_blocks: int = 1,
         center_logits: bool = True,
+        world_rotation: RotationRule = "composed",
+        world_motion_gain: float = 1.0,
+        published_camera: bool = False,
     ) -> None:
         """`motion_channels` is room for optical flow beside the features; it holds zeros while there is no flow.
 
-        `center_logits`: centre maps are logits (trained from scratch) or raw values (released weights).
+        Without `temporal` each frame stands for itself. The last four arguments say how outputs are read; released
+        weights need other values than those trained from scratch: `center_logits`, whether centre maps are logits or
+        raw values; `world_rotation`, how offsets and root rotations combine; `world_motion_gain`, what multiplies world
+        motion in y and x; `published_camera`, whether bodies are decoded with the released weights' camera constants.
         """
         super().__init__()
         self.backbone = backbone or HRNet()
         features, size = self.backbone.out_channels, input_size // 4
+        moving = features + motion_channels
         self.map_size, self.depth_levels, self.motion_channels = size, depth_levels, motion_channels
-        self.center_logits = center_logits
+        self.temporal, self.center_logits, self.world_rotation = temporal, center_logits, world_rotation
+        self.world_motion_gain, self.published_camera = world_motion_gain, published_camera
         self.det_head = map_head(features, head_channels, detection_blocks, 1 + CAMERA + LOCAL)
-        self.param_head = map_head(features + motion_channels, head_channels, mesh_blocks, None)
+        self.param_head = map_head(moving, head_channels, mesh_blocks, None)
         self.bv_pre_layers = bird_eye_features(features, bird_eye_channels)
         # the last third of the bird's-eye output is unused in the published network and kept for its weights
         self.bv_out_layers = BirdEye(1 + CAMERA + LOCAL + bird_eye_channels, size, bird_eye_hidden, 3 * depth_levels)
@@ -101,30 +106,148 @@ class TraceNetwork(nn.Module):
         self.temp_globalrot_regressor = TemporalEncoder(head_channels, regressor_hidden, [6, 6])
         self.temp_smplpose_regressor = TemporalEncoder(head_channels, regressor_hidden, [POSE_6D])
         self.temp_smplshape_regressor = TemporalEncoder(head_channels, regressor_hidden, [SHAPE])
+        if not temporal:
+            return
+        self.temp_model = ConvGRU(features, gru_layers)
+        self.offset_feature_convert = offset_features(features, offset_blocks)
+        self.feature_offset_predictor = offset_predictor(features, deform_groups)
+        self.deform_warper = DeformWarper(features)
+        self.motion_head = map_head(moving, head_channels, motion_blocks, CAMERA)
+        self.bv_motion_pre_layers = bird_eye_features(moving, bird_eye_channels)
+        self.bv_motion_out_layers = BirdEye(CAMERA + bird_eye_channels, size, bird_eye_hidden, depth_levels)
+        self.motion_map_refiner = refiner(CAMERA)
+        self.cam_motion_head = WorldMotionHead(moving, head_channels, world_blocks)
+        self.cam_rot_head = world_rotation_head(head_channels, world_rotation_blocks)
+        # two tensors that the published network stores and never uses, or could compute: kept so that its
+        # checkpoints and ours have the same keys
+        self.position_embeddings = nn.Embedding(size, head_channels).requires_grad_(False)
+        self.register_buffer("coordmap_3d", self.compose.coordinates())
 
-    def forward(self, images: Tensor) -> Maps:
-        """Frames (N, S, S, 3) RGB, uint8 or float in 0..255, to maps."""
-        x = images.permute(0, 3, 1, 2).float()
-        x = x.contiguous(memory_format=torch.channels_last)
-        features = self.backbone(x)
+    def forward(
+        self,
+        images: Tensor,
+        flow: Tensor | None = None,
+        *,
+        state: StreamState | None = None,
+        tracks: Tracks | None = None,
+        return_stages: bool = False,
+    ) -> Maps:
+        """Clips (B, T, S, S, 3), or N clips of one frame (N, S, S, 3), RGB, uint8 or float in 0..255, to maps.
+
+        `flow` (N, 2, M, M) is the optical flow to each frame from the one before, x and y, in units of 8 px of the
+        input; None: zeros. `state` is that of the chunk before. `return_stages` fills `Maps.stages`, with parameters
+        along `tracks` when they are given. Pixels and flow that are not finite count as black and still. Raises
+        ValueError for other shapes.
+        """
+        pixels, frames = self._pixels(images)
+        stages, after = Stages(return_stages), None
+        features = self.backbone(pixels)
+        stages.note(image_feature_maps=features)
+        if self.temporal:
+            features, after = self._propagate(features.unflatten(0, (-1, frames)), state, stages)
+        moving = self._with_flow(features, flow, stages)
+        center, center_3d, camera = self._localise(features, stages)
+        mesh = self.param_head(moving)
+        stages.note(mesh_feature_map=mesh)
+        motion = world_motion = world_rotation = None
+        if self.temporal:
+            motion, world_motion, world_rotation = self._move(moving, stages)
+        maps = Maps(
+            center=center,
+            center_3d=center_3d,
+            camera=camera,
+            mesh=mesh,
+            motion=motion,
+            world_motion=world_motion,
+            world_rotation=world_rotation,
+            state=after,
+            stages=stages.tensors,
+        )
+        if tracks is not None and return_stages:
+            stages.note(**parameter_stages(self.follow(maps, tracks)))
+        return maps
+
+    def _pixels(self, images: Tensor) -> tuple[Tensor, int]:
+        """Images (N, 3, S, S), float32, channels last, and the frames of a clip."""
+        side = 4 * self.map_size
+        if images.dim() not in (4, 5) or images.shape[-3:] != (side, side, 3):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}, expected (clips, frames, {side}, {side}, 3) or "
+                f"(frames, {side}, {side}, 3); frames that are not square are letter-boxed before"
+            )
+        frames = images.shape[1] if images.dim() == 5 else 1
+        x = images.reshape(-1, side, side, 3).permute(0, 3, 1, 2)
+        if x.is_floating_point():  # one broken pixel would spoil its clip from there on
+            x = x.nan_to_num(nan=0.0, posinf=255.0, neginf=0.0)
+        return x.float().contiguous(memory_format=torch.channels_last), frames
+
+    def _propagate(self, frames: Tensor, state: StreamState | None, stages: Stages) -> tuple[Tensor, StreamState]:
+        """Image features (B, T, C, M, M) to temporal features (N, C, M, M) and what the next chunk needs."""
+        if state is not None and state.features.shape != frames[:, 0].shape:
+            raise ValueError(f"a state of {len(state.features)} videos for a chunk of {len(frames)}")
+        memory, hidden = self.temp_model(frames, None if state is None else state.hidden)
+        change = feature_differences(frames, None if state is None else state.features)
+        offsets = self.feature_offset_predictor(self.offset_feature_convert(change.flatten(0, 1)))
+        features = frames.flatten(0, 1)
+        warped = self.deform_warper(features, offsets)
+        temporal = (memory.flatten(0, 1) + warped + features).contiguous(memory_format=torch.channels_last)
+        stages.note(
+            gru_features=memory.flatten(0, 1),
+            feature_offsets=offsets,
+            warped_features=warped,
+            temporal_features=temporal,
+        )
+        return temporal, StreamState(hidden=hidden, features=frames[:, -1])
+
+    def _with_flow(self, features: Tensor, flow: Tensor | None, stages: Stages) -> Tensor:
+        """[flow; features], the input of the heads that see motion."""
+        shape = (len(features), self.motion_channels, *features.shape[2:])
+        if flow is None:
+            flow = features.new_zeros(shape)
+        elif flow.shape != shape:
+            raise ValueError(f"flow of shape {tuple(flow.shape)}, expected {shape}")
+        flow = flow.to(features.dtype).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        stages.note(optical_flows=flow)
+        if not self.motion_channels:
+            return features
+        return torch.cat([flow.contiguous(memory_format=torch.channels_last), features], dim=1)
+
+    def _localise(self, features: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
+        """Where people are: front centre map, 3D centre map, camera volume."""
         front = self.det_head(features)
         bird = self.bv_pre_layers(features)
         above = self.bv_out_layers(torch.cat([front[:, :1].detach(), front[:, 1:], bird], dim=1))
-        with torch.autocast(x.device.type, enabled=False):  # small volumes; half precision only loses here
+        with torch.autocast(features.device.type, enabled=False):  # small volumes; half precision only loses here
+            front, above = front.float(), above.float()
             center_3d, camera = self.compose(
-                front.float(), above.float(), self.center_map_refiner2, self.cam_map_refiner, logits=self.center_logits
+                front, above, self.center_map_refiner2, self.cam_map_refiner, logits=self.center_logits
             )
-        if self.motion_channels:
-            motion = features.new_zeros(len(features), self.motion_channels, *features.shape[2:])
-            features = torch.cat([motion, features], dim=1)
-        return Maps(center=front[:, 0].float(), center_3d=center_3d, camera=camera, mesh=self.param_head(features))
+        stages.note(center_map=front[:, :1], center_map_3d=center_3d, cam_map_3d=camera, front_map=front, bv_map=above)
+        return front[:, 0], center_3d, camera
+
+    def _move(self, moving: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
+        """How people move: motion volume in the camera, world motion map, world rotation map."""
+        front = self.motion_head(moving)
+        above = self.bv_motion_out_layers(torch.cat([front, self.bv_motion_pre_layers(moving)], dim=1))
+        with torch.autocast(moving.device.type, enabled=False):
+            motion = motion_volume(front.float(), above.float(), self.motion_map_refiner)
+        world_motion, shared = self.cam_motion_head(moving)
+        world_motion, world_rotation = world_motion.float(), self.cam_rot_head(shared).float()
+        stages.note(
+            motion_map=front,
+            bv_motion_map=above,
+            motion_map_3d=motion,
+            cam_motion_map=world_motion,
+            cam_rot_map=world_rotation,
+        )
+        return motion, world_motion, world_rotation
 
     def depth_at(self, maps: Maps, frame: Tensor, yx: Tensor) -> Tensor:
-        """Depth level (K,) with the highest 3D centre heat in the column over cell yx (K, 2) of frame (K,)."""
-        return maps.center_3d[frame, :, yx[:, 0], yx[:, 1]].argmax(-1)
+        """Depth level (...,) with the highest 3D centre heat in the column over cell yx (..., 2) of frame (...,)."""
+        return maps.center_3d[frame, :, yx[..., 0], yx[..., 1]].argmax(-1)
 
     def regress(self, maps: Maps, frame: Tensor, zyx: Tensor) -> People:
-        """Parameters at voxels zyx (K, 3) of frames (K,)."""
+        """Parameters at voxels zyx (..., 3) of frames (...,)."""
         z, y, x = zyx.unbind(-1)
         mesh = maps.mesh[frame, :, y, x].float()
         coarse = maps.camera[frame, :, z, y, x]
@@ -132,9 +255,30 @@ class TraceNetwork(nn.Module):
             return People(
                 camera=self.temp_trans_regressor(torch.cat([coarse, mesh], dim=-1)),
                 camera_coarse=coarse,
-                root_6d=self.temp_globalrot_regressor(mesh)[:, 6:],
+                root_6d=self.temp_globalrot_regressor(mesh)[..., 6:],
                 pose_6d=self.temp_smplpose_regressor(mesh).unflatten(-1, (21, 6)),
                 shape=self.temp_smplshape_regressor(mesh),
+                motion=None if maps.motion is None else maps.motion[frame, :, z, y, x],
+                world_motion=None if maps.world_motion is None else maps.world_motion[frame, :, y, x],
+                world_rotation_6d=None if maps.world_rotation is None else maps.world_rotation[frame, :, y, x],
+            )
+
+    def follow(self, maps: Maps, tracks: Tracks, start: WorldStart | None = None) -> TrackedPeople:
+        """Parameters along tracks, and their trajectories in the world, which goes on from `start` where it is known.
+
+        Raises ValueError for a network without temporal parts.
+        """
+        people = self.regress(maps, *tracks.within_bounds())
+        if people.world_motion is None or people.world_rotation_6d is None:
+            raise ValueError("this network sees single frames (temporal=False): there are no trajectories in it")
+        with torch.autocast(people.camera.device.type, enabled=False):
+            return TrackedPeople(
+                people=people,
+                mask=tracks.mask,
+                world_camera=compose_world_camera(
+                    people.camera, people.world_motion, tracks.mask, start, gain=self.world_motion_gain
+                ),
+                world_root=compose_world_rotation(people.root_6d, people.world_rotation_6d, self.world_rotation),
             )
 
     def channels_last(self) -> TraceNetwork:

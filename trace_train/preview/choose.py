@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_data.errors import ConfigError, nearest
+from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.index import SequenceEntry, ShardIndex
+from trace_data.shards.named import check_patterns, fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,19 +25,12 @@ class Wanted:
     """Every so many frames."""
     splits: tuple[str, ...] = ("train", "val", "test")
     sequences: tuple[str, ...] = ()
-    """Names or `dataset/split/name` of sequences; all when none is named."""
+    """Names or patterns of sequences, see `named.fits`; all when none is named."""
 
 
 def wanted_sequences(index: ShardIndex, wanted: Wanted) -> list[int]:
     """Rows of the index that fit. Raises ConfigError when a named sequence is not there, or none fits."""
-    for name in wanted.sequences:
-        if not any(name in (entry.name, entry.key) for entry in index.sequences):
-            near = nearest(name, [entry.name for entry in index.sequences])
-            raise ConfigError(
-                f"no sequence is called {name!r}" + (f", did you mean {near!r}?" if near else ""),
-                where=index.folder,
-                hint="trace verify-shards --json  lists what the shards hold",
-            )
+    check_patterns(wanted.sequences, index.sequences, where=index.folder)
     rows = [row for row, entry in enumerate(index.sequences) if entry.split in wanted.splits and _named(entry, wanted)]
     if not rows:
         raise ConfigError(f"these shards have no such sequence of split {', '.join(wanted.splits)}", where=index.folder)
@@ -44,7 +38,7 @@ def wanted_sequences(index: ShardIndex, wanted: Wanted) -> list[int]:
 
 
 def _named(entry: SequenceEntry, wanted: Wanted) -> bool:
-    return not wanted.sequences or entry.name in wanted.sequences or entry.key in wanted.sequences
+    return not wanted.sequences or any(fits(entry, pattern) for pattern in wanted.sequences)
 
 
 def choose_clips(index: ShardIndex, wanted: Wanted) -> list[ClipRef]:

@@ -12,7 +12,7 @@ import cv2
 
 from trace_data.assets.pack_files import write_file
 from trace_data.assets.pack_picture import check_picture_name, encoded
-from trace_data.progress import SILENT, Progress
+from trace_data.progress import SILENT, Progress, counted
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_train.config import Config
@@ -80,7 +80,7 @@ def preview(
             on_sheet.append(sheet_row(clip, overlays))
         told.append(_told(clip))
         progress.advance(detail=clip.entry.name)
-    progress.end(f"{len(told)} clips")
+    progress.end(counted(len(told), "clip"))
     notes = _notes(reader, stream, painter)
     content = b""
     if page is not None:

@@ -150,7 +150,8 @@ def frame_size(frames: tuple[Frame, ...]) -> tuple[int, int]:
             if isinstance(frame, VideoFrame):
                 facts = facts_of(frame.video)
                 return facts.width, facts.height
-            return image_size(read_bytes(file_of(frame)), file_of(frame))
+            file = file_of(frame)
+            return image_size(read_bytes(file), file)
         except AnnotationError as error:
             broken = broken or error
             if isinstance(frame, VideoFrame):

@@ -1,0 +1,335 @@
+"""The network, stage by stage: parameters, arithmetic, time, memory, share of the device's peak. Prints JSON lines.
+
+    python benchmarks/network.py                                   # a small batch on a CPU, about a minute
+    python benchmarks/network.py --clips 6 --frames 10 --size 512 --device cuda
+    python benchmarks/network.py --stage flow --variant eager bf16+channels_last+compiled
+
+A variant is `eager` or words joined by `+`: tf32 (CUDA), bf16 (autocast), channels_last, compiled. Variants alternate
+within one run, so that other work on the machine meets them alike; times are medians with quartiles, on a CPU CPU times
+of the process. Arithmetic is counted on tensors without content; one multiplication with its addition is two FLOP.
+`mfu`: that arithmetic per second over what a matrix product of the same precision reaches on this device, in this run.
+Weights are random: they change no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import ctypes
+import functools
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from trace_train.build import build_network
+from trace_train.config import NetworkConfig
+from trace_train.network.blocks import VolumeConv
+from trace_train.network.model import TraceNetwork
+from trace_train.network.raft import Raft
+
+WORDS = ("tf32", "bf16", "channels_last", "compiled")
+VARIANTS = {
+    "cpu": ("eager", "channels_last", "bf16+channels_last"),
+    "cuda": (
+        "eager",
+        "tf32",
+        "bf16",
+        "bf16+channels_last",
+        "bf16+channels_last+compiled",
+    ),
+}
+BUSY = 1.0
+"""Load per core above which a line says that the machine was busy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """The batch."""
+
+    clips: int
+    frames: int
+    size: int
+    """Side of a frame, px."""
+    iterations: int
+    """Refinement steps of the flow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stage:
+    """A part of the network that is measured alone. To add one, add a line to `STAGES`."""
+
+    build: Callable[[Sizes], nn.Module]
+    inputs: Callable[[Sizes], tuple[Tensor, ...]]
+    trained: bool
+    """Whether a training step also goes backward through it; then that is measured too."""
+    parts: tuple[str, ...] = ()
+    """Submodules that are compiled each for itself; none: the whole is compiled at once."""
+
+
+class Heads(nn.Module):
+    """The network without its backbone."""
+
+    def __init__(self, network: TraceNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.network.backbone = Handed()  # type: ignore[assignment]
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Features (N, 32, M, M) to the maps."""
+        self.network.backbone.features = features  # type: ignore[assignment]
+        frames = features.new_zeros(len(features), 4, 4, 3)
+        maps = self.network(frames)
+        return maps.center, maps.center_3d, maps.camera, maps.mesh
+
+
+class Handed(nn.Module):
+    """In the backbone's place: gives what it was handed."""
+
+    features: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Whatever the images."""
+        return self.features
+
+
+def network(sizes: Sizes) -> TraceNetwork:
+    """The published network for frames of this size."""
+    return build_network(NetworkConfig(input_size=sizes.size))
+
+
+def pixels(*shape: int) -> Tensor:
+    """Random numbers in 0..255."""
+    return 255 * torch.rand(shape)
+
+
+def features(sizes: Sizes) -> Tensor:
+    """What a backbone gives."""
+    side = sizes.size // 4
+    return torch.rand(sizes.clips * sizes.frames, 32, side, side)
+
+
+STAGES: dict[str, Stage] = {
+    "backbone": Stage(
+        build=lambda sizes: network(sizes).backbone,
+        inputs=lambda sizes: (pixels(sizes.clips * sizes.frames, 3, sizes.size, sizes.size),),
+        trained=False,
+    ),
+    "flow": Stage(
+        build=lambda sizes: Raft(iterations=sizes.iterations),
+        inputs=lambda sizes: (pixels(sizes.clips, sizes.frames + 1, sizes.size, sizes.size, 3),),
+        trained=False,
+        parts=("fnet", "cnet", "update_block"),
+    ),
+    "heads": Stage(build=lambda sizes: Heads(network(sizes)), inputs=lambda sizes: (features(sizes),), trained=True),
+}
+"""What can be measured, by name."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", nargs="*", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--variant", nargs="*", help="default: some that fit the device")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--clips", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=2)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--iterations", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    variants = options.variant or VARIANTS[options.device]
+    if unknown := {word for name in variants if name != "eager" for word in name.split("+")} - {*WORDS}:
+        parser.error(f"unknown variant words: {', '.join(sorted(unknown))}; there are eager, {', '.join(WORDS)}")
+    sizes = Sizes(clips=options.clips, frames=options.frames, size=options.size, iterations=options.iterations)
+    common = {"bench": "network", **about(options), "clips": sizes.clips, "frames": sizes.frames, "size": sizes.size}
+    for name in options.stage:
+        for line in measure(name, sizes, variants, options.device, options.repeats):
+            print(json.dumps(common | line), flush=True)
+
+
+def about(options: argparse.Namespace) -> dict[str, Any]:
+    """Where the numbers come from."""
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return {
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "device": options.device if options.device == "cpu" else torch.cuda.get_device_name(),
+        "threads": options.threads,
+        "torch": torch.__version__,
+        "git": git.stdout.strip(),
+    }
+
+
+def measure(name: str, sizes: Sizes, variants: list[str], device: str, repeats: int) -> Iterator[dict[str, Any]]:
+    """All lines of one stage."""
+    stage = STAGES[name]
+    for direction in ("forward", "backward") if stage.trained else ("forward",):
+        work, parameters = counted(stage, sizes, direction)
+        yield {
+            "stage": name,
+            "metric": f"arithmetic/{direction}",
+            "value": work,
+            "unit": "FLOP",
+            "per_frame": work / (sizes.clips * sizes.frames),
+            "parameters": parameters,
+        }
+        calls = {variant: prepared(stage, sizes, variant, device, direction) for variant in variants}
+        for call in calls.values():
+            call()  # compiles, allocates, chooses kernels
+        times: dict[str, list[float]] = {variant: [] for variant in variants}
+        for _ in range(repeats):
+            for variant, call in calls.items():
+                times[variant].append(seconds(call, device))
+        for variant, call in calls.items():
+            middle = statistics.median(times[variant])
+            peak = peak_flops("bf16" if "bf16" in variant else "tf32" if "tf32" in variant else "fp32", device)
+            yield {
+                "stage": name,
+                "variant": variant,
+                "metric": f"time/{direction}",
+                "value": round(1e3 * middle, 3),
+                "unit": "ms",
+                "iqr": [round(1e3 * q, 3) for q in statistics.quantiles(times[variant], n=4)[::2]]
+                if repeats > 2
+                else [],
+                "n": repeats,
+                "ratio": round(statistics.median(times[variants[0]]) / middle, 3),
+                "tflops": round(work / middle / 1e12, 4),
+                "mfu": round(work / middle / peak, 4),
+                "peak_tflops": round(peak / 1e12, 4),
+                "memory": memory(call, device),
+                "busy": os.getloadavg()[0] > BUSY * (os.cpu_count() or 1),
+            }
+        del calls
+
+
+def counted(stage: Stage, sizes: Sizes, direction: str) -> tuple[int, int]:
+    """FLOP of one call, and parameters. Small volumes count as a GPU convolves them; a CPU also multiplies zeros."""
+    module = stage.build(sizes).train(direction == "backward")
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    state = {name: mode.from_tensor(value) for name, value in module.state_dict(keep_vars=True).items()}
+    dense, VolumeConv.DENSE = VolumeConv.DENSE, 0
+    try:
+        with mode, FlopCounterMode(display=False) as counter:
+            called = functools.partial(torch.func.functional_call, module, state)
+            run(lambda *given: called(given), stage.inputs(sizes), direction)
+    finally:
+        VolumeConv.DENSE = dense
+    return int(counter.get_total_flops()), sum(p.numel() for p in module.parameters())
+
+
+def run(call: Callable[..., Any], given: tuple[Tensor, ...], direction: str) -> None:
+    """One pass; backward is forward and backward together, of the sum of all outputs."""
+    if direction == "forward":
+        with torch.no_grad():
+            call(*given)
+        return
+    if isinstance(call, nn.Module):
+        call.zero_grad(set_to_none=True)
+    outputs = call(*given)
+    sum(part.float().sum() for part in (outputs if isinstance(outputs, tuple) else (outputs,))).backward()
+
+
+def prepared(stage: Stage, sizes: Sizes, variant: str, device: str, direction: str) -> Callable[[], None]:
+    """One pass of a variant, ready to be called."""
+    words = set(variant.split("+"))
+    torch.manual_seed(0)
+    module = copy.deepcopy(stage.build(sizes)).to(device).train(direction == "backward")
+    layout = torch.channels_last if "channels_last" in words else torch.contiguous_format
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            part.to(memory_format=layout)  # type: ignore[call-overload]
+    given = tuple(
+        x.to(device).contiguous(memory_format=layout) if x.dim() == 4 else x.to(device) for x in stage.inputs(sizes)
+    )
+    if "compiled" in words:
+        for part in [module.get_submodule(name) for name in stage.parts] or [module]:
+            part.compile()
+
+    def call() -> None:
+        kind = "cuda" if device.startswith("cuda") else "cpu"
+        with precision(words), torch.autocast(kind, torch.bfloat16, enabled="bf16" in words):
+            run(module, given, direction)
+
+    return call
+
+
+@contextlib.contextmanager
+def precision(words: set[str]) -> Iterator[None]:
+    """TF32 where it is asked for, else whole float32."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if "tf32" in words else "highest")
+    torch.backends.cudnn.allow_tf32 = "tf32" in words
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def seconds(call: Callable[[], None], device: str) -> float:
+    """Of the device for one call: CPU time of the process, or wall time until the GPU is done."""
+    if device == "cpu":
+        began = time.process_time()
+        call()
+        return time.process_time() - began
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    call()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def memory(call: Callable[[], None], device: str) -> int | None:
+    """Bytes at the peak of one call, beyond what was held before; None where nothing tells."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    except (OSError, AttributeError):
+        return None
+    before = _status("VmRSS")
+    call()
+    return _status("VmHWM") - before
+
+
+def _status(key: str) -> int:
+    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024 * int(found[1]) if found else 0
+
+
+@functools.cache
+def peak_flops(kind: str, device: str) -> float:
+    """What a large matrix product reaches, FLOP a second (on a CPU of CPU time, as the times are)."""
+    side = 1024 if device == "cpu" else 8192
+    dtype = torch.bfloat16 if kind == "bf16" else torch.float32
+    one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+
+    def product() -> None:
+        with precision({kind}):
+            torch.mm(one, other)
+
+    product()
+    return 2 * side**3 / min(seconds(product, device) for _ in range(9))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""`trace doctor`: what this machine can do, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import options
+
+if TYPE_CHECKING:
+    from trace_train.doctor.findings import Finding
+
+SIGNS = {"ok": "✓", "absent": "–", "problem": "✗"}
+TITLES = {
+    "machine": "machine",
+    "library": "libraries",
+    "setting": "settings",
+    "data": "data",
+    "command": "commands",
+}
+"""Groups of findings, in the order in which they are shown."""
+
+
+@options.command("doctor")
+@options.json
+def doctor(as_json: bool) -> None:
+    """Show what this machine can do: hardware, libraries, settings, data, and which commands can be run.
+
+    Nothing is changed and no data is verified. The exit code is 0 whatever is found.
+
+    \b
+    Examples:
+      trace doctor
+      trace doctor --json
+    """
+    from trace_train.doctor.commands import commands
+    from trace_train.doctor.files import data
+    from trace_train.doctor.machine import libraries, machine
+
+    from . import render
+
+    home, places, settings = _settings()
+    findings = [*machine(home), *libraries(), *settings, *data(places)]
+    findings += commands(findings)
+    if as_json:
+        render.json_object({group: [item for item in findings if item.group == group] for group in TITLES})
+        return
+    for group, title in TITLES.items():
+        rows = [
+            (item.name, SIGNS[item.state], item.found, f"→ {item.hint}" if item.hint else item.meaning)
+            for item in findings
+            if item.group == group
+        ]
+        render.table((title, "", "found", ""), rows)
+        render.line()
+    waiting = [item.name for item in findings if item.group == "command" and item.state != "ok"]
+    render.line(f"not ready: {', '.join(waiting)}" if waiting else "yes, everything is there")
+
+
+def _settings() -> tuple[Path, dict[str, Path | str | None], list[Finding]]:
+    """The home folder, the places of the settings, and what there is to say of them."""
+    from trace_data.errors import ConfigError
+    from trace_data.settings import KEYS, load_settings
+    from trace_data.shards.address import shown
+    from trace_train.doctor.findings import Finding
+
+    try:
+        settings = load_settings()
+    except ConfigError as error:
+        broken = Finding(
+            group="setting",
+            name="settings",
+            state="problem",
+            found=str(error),
+            meaning="without them no folder is known",
+        )
+        return Path("~/.trace").expanduser(), dict.fromkeys(KEYS), [broken]
+    findings = []
+    for key, meaning in KEYS.items():
+        value = settings.values.get(key)
+        text = "not set" if value is None else shown(value) if isinstance(value, str) else str(value)
+        findings.append(
+            Finding(
+                group="setting",
+                name=key,
+                state="absent" if value is None or (isinstance(value, Path) and not value.is_dir()) else "ok",
+                found=f"{text}  ({settings.origin.get(key, 'by nobody')})",
+                meaning=meaning,
+            )
+        )
+    return settings.home, {key: settings.values.get(key) for key in KEYS}, findings

@@ -1,0 +1,152 @@
+"""`trace import-weights` and `trace export-weights`: the published checkpoints, in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from trace_train.weights.importing import PartReport
+
+
+@options.command("import-weights")
+@click.option("--image", type=options.AnyPath(dir_okay=False), help="trace_image_backbone.pkl, the image model.")
+@click.option("--head", type=options.AnyPath(dir_okay=False), help="trace_head.pkl, the temporal head.")
+@click.option("--flow", type=options.AnyPath(dir_okay=False), help="raft-things.pth, the optical flow.")
+@click.option(
+    "--from-bev",
+    type=options.AnyPath(dir_okay=False),
+    help="An image model with BEV's heads, to start a head from; instead of --image and --head.",
+)
+@options.out("Folder the weights are written to [setting weights].")
+@click.option("--allow-unexpected", is_flag=True, help="Keep tensors of unknown names instead of refusing the file.")
+@options.force
+@options.json
+def import_weights(
+    image: Path | None,
+    head: Path | None,
+    flow: Path | None,
+    from_bev: Path | None,
+    out: Path | None,
+    allow_unexpected: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Read the released checkpoints into a folder of safetensors, tensor by tensor, with where they came from.
+
+    Files are read by a reader that runs nothing in them. A tensor that is missing, has another shape or an unknown name
+    is an error, and then nothing is written. Without a file option, those of the published names that lie in the folder
+    of the setting `sources` are taken. Where they are published: docs/weights.md.
+
+    \b
+    Examples:
+      trace import-weights --image trace_image_backbone.pkl --head trace_head.pkl --flow raft-things.pth --out weights
+      trace import-weights --flow raft-things.pth
+      trace import-weights --from-bev BEV.pth --out start
+    """
+    from trace_train.weights.importing import import_weights as run
+
+    from . import render
+
+    named = {"image": image, "head": head, "flow": flow}
+    files = {part: path for part, path in named.items() if path is not None}
+    if not files and from_bev is None:
+        files = _in_sources()
+    with render.Display() as progress:
+        report = run(
+            files,
+            options.folder("weights", out),
+            from_bev=from_bev,
+            allow_unexpected=allow_unexpected,
+            force=force,
+            progress=progress,
+        )
+    if as_json:
+        render.json_object(report)
+        return
+    _show(report.parts)
+    render.line(f"\nwritten: {report.out}   (weights.json says where they came from)")
+
+
+def _in_sources() -> dict[str, Path]:
+    from trace_data.errors import ConfigError
+    from trace_train.weights.published import PARTS
+
+    folder = options.folder("sources")
+    found = {name: folder / part.file for name, part in PARTS.items() if (folder / part.file).is_file()}
+    if not found:
+        raise ConfigError(
+            f"no file is named, and none of {', '.join(part.file for part in PARTS.values())} lies there",
+            where=folder,
+            hint="trace import-weights --image trace_image_backbone.pkl --head trace_head.pkl --flow raft-things.pth",
+        )
+    return found
+
+
+def _show(parts: tuple[PartReport, ...]) -> None:
+    from trace_train.weights.published import FATES
+
+    from . import render
+
+    rows = [
+        (part.part, group.module, f"{group.tensors:,}", FATES[group.fate]) for part in parts for group in part.groups
+    ]
+    render.table(("part", "module", "tensors", "state"), rows, numeric=("tensors",))
+    render.line()
+    totals = []
+    for part in parts:
+        mapped = sum(group.tensors for group in part.groups if group.fate == "mapped")
+        numbers = (part.tensors, mapped, part.tensors - mapped, len(part.missing), len(part.unexpected))
+        totals.append((part.part, part.source, *(f"{number:,}" for number in numbers)))
+    columns = ("part", "file", "tensors", "mapped", "kept", "missing", "unexpected")
+    render.table(columns, totals, numeric=columns[2:])
+    for part in parts:
+        later = [group for group in part.groups if group.fate == "later"]
+        if later:
+            number = sum(group.tensors for group in later)
+            names = ", ".join(group.module for group in later)
+            render.line(
+                f"{part.part}: {number:,} tensors are kept for parts that the network does not have yet: {names}"
+            )
+        if part.missing:
+            render.line(f"{part.part}: missing, none of them needed: {_shortened(part.missing)}")
+        if part.unexpected:
+            render.line(f"{part.part}: unexpected: {_shortened(part.unexpected)}")
+        for note in part.notes:
+            render.line(f"{part.part}: {note}")
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6:,} more (--json lists all)" if len(names) > 6 else "")
+
+
+@options.command("export-weights")
+@click.argument("source", required=False, metavar="[RUN|DIR]", type=options.AnyPath(file_okay=False))
+@options.out("Folder the files are written to.", default="published")
+@options.force
+@options.json
+def export_weights(source: Path | None, out: Path, force: bool, as_json: bool) -> None:
+    """Write weights under the published file names, with the published names of their tensors.
+
+    The source is a folder of imported weights (default: the setting `weights`), or a run or checkpoint that began from
+    such weights. The published inference code reads the result.
+
+    \b
+    Examples:
+      trace export-weights
+      trace export-weights ~/.trace/runs/2026-11-22-trace --out published
+    """
+    from trace_train.weights.exporting import export_weights as run
+
+    from . import render
+
+    written = run(options.folder("weights", source), out, force=force)
+    if as_json:
+        render.json_object({"files": written})
+        return
+    rows = [(item.part, str(item.file), f"{item.tensors:,}", f"{len(item.missing):,}") for item in written]
+    render.table(("part", "file", "tensors", "not in it"), rows, numeric=("tensors", "not in it"))

@@ -1,0 +1,97 @@
+"""What lies in the folders of the settings: looked at, not verified (that is what `trace verify-…` is for)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from trace_data.assets.verify import PURPOSES
+from trace_data.errors import TraceError
+from trace_data.shards.address import shown
+from trace_data.shards.index import load_index
+from trace_train.checkpoint import finished
+from trace_train.doctor.findings import Finding
+from trace_train.weights.folder import DESCRIPTION, open_weights
+
+Places = Mapping[str, Path | str | None]
+"""Setting to its folder or URL, None where there is none."""
+
+
+def data(places: Places) -> list[Finding]:
+    """Body models, weights, datasets, shards, runs."""
+    return [_packs(places["packs"]), _weights(places["weights"]), _root(places["root"]), _shards(places), _runs(places)]
+
+
+def _packs(folder: Path | str | None) -> Finding:
+    meaning = "everything that has to do with bodies"
+    there = [name for name in PURPOSES if isinstance(folder, Path) and (folder / name).is_file()]
+    if "SMPL_NEUTRAL.pth" not in there:
+        others = f", only {', '.join(there)}" if there else ""
+        return _absent("packs", f"no SMPL_NEUTRAL.pth{others}", meaning, "trace prepare-smpl  (docs/body-models.md)")
+    lacking = sorted({PURPOSES[name] for name in PURPOSES if name not in there} - {"training"})
+    return _there(
+        "packs", f"{len(there)} of {len(PURPOSES)}" + (f"; none for {', '.join(lacking)}" * bool(lacking)), meaning
+    )
+
+
+def _weights(folder: Path | str | None) -> Finding:
+    meaning = "starting from the released network; flow by RAFT"
+    if not isinstance(folder, Path) or not (folder / DESCRIPTION).is_file():
+        return _absent("weights", "none imported", meaning, "trace import-weights  (docs/weights.md)")
+    try:
+        weights = open_weights(folder)
+    except TraceError as error:
+        return _broken("weights", error, meaning)
+    lacking = [part for part in ("image", "head", "flow") if part not in weights.parts]
+    return _there("weights", ", ".join(weights.parts) + (f"; no {', '.join(lacking)}" * bool(lacking)), meaning)
+
+
+def _root(folder: Path | str | None) -> Finding:
+    meaning = "building shards"
+    if not isinstance(folder, Path):
+        return _absent("datasets", "no folder is set", meaning, "--root DATA, or TRACE_ROOT")
+    if not folder.is_dir():
+        return _absent("datasets", f"{folder} is not there", meaning, "trace config  shows where it is set")
+    count = sum(item.is_dir() for item in folder.iterdir())
+    return _there("datasets", f"{count} folders in {folder}", meaning)
+
+
+def _shards(places: Places) -> Finding:
+    meaning, where = "training and evaluation", places["shards"]
+    if isinstance(where, str):
+        return _there("shards", f"{shown(where)} (a URL, not looked at)", meaning)
+    if where is None or not (where / "index.json").is_file():
+        return _absent("shards", "none built", meaning, "trace build-shards  (docs/build-shards.md)")
+    try:
+        index = load_index(where)
+    except TraceError as error:
+        return _broken("shards", error, meaning)
+    frames = sum(sequence.frames for sequence in index.sequences)
+    names = sorted({sequence.dataset for sequence in index.sequences})
+    synthetic = "  (synthetic)" if index.synthetic else ""
+    return _there("shards", f"{len(index.shards):,} shards, {frames:,} frames: {', '.join(names)}{synthetic}", meaning)
+
+
+def _runs(places: Places) -> Finding:
+    meaning, folder = "evaluation, going on with a run", places["runs"]
+    runs = (
+        sorted(item for item in folder.iterdir() if finished(item))
+        if isinstance(folder, Path) and folder.is_dir()
+        else []
+    )
+    if not runs:
+        return _absent("runs", "none yet", meaning, "trace train")
+    return _there("runs", f"{len(runs):,}, the last {max(runs, key=lambda run: run.stat().st_mtime).name}", meaning)
+
+
+def _there(name: str, found: str, meaning: str) -> Finding:
+    return Finding(group="data", name=name, state="ok", found=found, meaning=meaning)
+
+
+def _absent(name: str, found: str, meaning: str, hint: str) -> Finding:
+    return Finding(group="data", name=name, state="absent", found=found, meaning=meaning, hint=hint)
+
+
+def _broken(name: str, error: TraceError, meaning: str) -> Finding:
+    hint = error.hint or f"trace verify-{name}" * (name == "shards")
+    return Finding(group="data", name=name, state="problem", found=error.message, meaning=meaning, hint=hint)

@@ -1,0 +1,170 @@
+"""The machine and its libraries. Each is tried, not only looked up: an installed library may not load."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import torch
+
+from trace_train.doctor.findings import Finding
+from trace_train.streaming.gpu_decoder import nvjpeg_decoder
+
+REQUIRED = ("numpy", "scipy", "h5py", "opencv-python-headless", "simplejpeg", "safetensors", "pydantic", "fsspec")
+"""Distributions that come with this one and whose version matters in a report."""
+EXTRAS = {
+    "s3fs": ("shards on S3", "pip install 'trace-5d[s3]'"),
+    "aiohttp": ("shards on a web server", "pip install 'trace-5d[http]'"),
+    "ray": ("building shards on a Ray cluster", "pip install 'trace-5d[ray]'"),
+}
+"""Optional packages: what needs them, how to get them."""
+TROUBLE = (ImportError, RuntimeError, OSError, AttributeError)
+"""What importing a library of another build raises."""
+
+
+def machine(home: Path) -> list[Finding]:
+    """Python, processor, memory, disk, GPUs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    standing = next(folder for folder in (home, *home.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(standing).free
+    findings = [
+        _ok("machine", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        _ok("machine", "processor", f"{cores} cores, {_memory()}"),
+        _ok("machine", "disk", f"{free / 1e9:,.0f} GB free at {standing}"),
+    ]
+    native = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    if not torch.cuda.is_available():
+        built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is a CPU build"
+        findings.append(
+            Finding(
+                group="machine",
+                name="GPU",
+                state="absent",
+                found=f"none that torch can use; {built}",
+                meaning="training the published size",
+                hint="trace train --config debug  trains a small network on the CPU",
+            )
+        )
+        findings.append(_ok("machine", "bf16", "native on this CPU" if native else "not native on this CPU: float32"))
+        return findings
+    for number in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(number)
+        findings.append(_ok("machine", f"GPU {number}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"))
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    findings.append(_ok("machine", "bf16", "native on the GPU" if bf16 else "not native on the GPU: float32"))
+    return findings
+
+
+def libraries() -> list[Finding]:
+    """torch and what goes with it, and the extras."""
+    cuda = f", CUDA {torch.version.cuda}" if torch.version.cuda else ", CPU build"
+    findings = [_ok("library", "torch", f"{torch.__version__}{'' if '+' in torch.__version__ else cuda}")]
+    findings += [_ok("library", name, version) for name in REQUIRED if (version := _version(name))]
+    findings += _torchvision()
+    loads, found = _try("pytorch3d")
+    findings.append(
+        Finding(
+            group="library",
+            name="pytorch3d",
+            state="ok" if loads else "absent",
+            found=found,
+            meaning="nothing here needs it; drawing on the GPU could use it",
+        )
+    )
+    compiler = next((name for name in (os.environ.get("CXX"), "g++", "clang++") if name and shutil.which(name)), None)
+    findings.append(
+        Finding(
+            group="library",
+            name="C++ compiler",
+            state="ok" if compiler else "absent",
+            found=str(shutil.which(compiler)) if compiler else "none found",
+            meaning="torch.compile",
+            hint="" if compiler else "install g++; without it networks run uncompiled",
+        )
+    )
+    for name, (use, how) in EXTRAS.items():
+        loads = importlib.util.find_spec(name) is not None
+        findings.append(
+            Finding(
+                group="library",
+                name=name,
+                state="ok" if loads else "absent",
+                found=(_version(name) or "installed") if loads else "not installed",
+                meaning=use,
+                hint="" if loads else how,
+            )
+        )
+    return findings
+
+
+def _torchvision() -> list[Finding]:
+    loads, found = _try("torchvision")
+    how = "install the torchvision that belongs to this torch and its CUDA"
+    findings = [
+        Finding(
+            group="library",
+            name="torchvision",
+            state="ok" if loads else "absent" if found == "not installed" else "problem",
+            found=found,
+            meaning="its operators are faster where they load; nothing requires it",
+            hint="" if loads else how,
+        )
+    ]
+    operator = loads and hasattr(torch.ops.torchvision, "deform_conv2d")
+    findings.append(
+        Finding(
+            group="library",
+            name="deformable convolution",
+            state="ok",
+            found="torchvision's operator" if operator else "our own, in plain torch",
+            meaning="motion alignment of the temporal features",
+        )
+    )
+    decoder = torch.cuda.is_available() and nvjpeg_decoder(torch.device("cuda")) is not None
+    findings.append(
+        Finding(
+            group="library",
+            name="nvJPEG",
+            state="ok" if decoder else "absent",
+            found="decodes on the GPU" if decoder else "not here: frames are decoded on the CPU",
+            meaning="data.decode=gpu",
+            hint="" if decoder or not torch.cuda.is_available() else how,
+        )
+    )
+    return findings
+
+
+def _ok(group: str, name: str, found: str) -> Finding:
+    return Finding(group=group, name=name, state="ok", found=found)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _try(module: str) -> tuple[bool, str]:
+    """Whether a module can be imported, and its version or what went wrong."""
+    if importlib.util.find_spec(module) is None:
+        return False, "not installed"
+    try:
+        loaded = importlib.import_module(module)
+    except TROUBLE as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        return False, f"{_version(module) or 'installed'}, but does not load beside this torch: {lines[0][:90]}"
+    return True, str(getattr(loaded, "__version__", "installed"))
+
+
+def _memory() -> str:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return "memory unknown"
+    return f"{size / 2**30:.0f} GiB"

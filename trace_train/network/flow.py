@@ -1,0 +1,99 @@
+"""Where optical flow comes from: RAFT, DIS or nowhere, all behind one call.
+
+    flow = provider(frames)               # (B, T, S, S, 3) RGB in 0..255 -> (B T, 2, S / 4, S / 4)
+    flow = provider(frames, previous)     # in a stream: `previous` (B, S, S, 3) came just before
+
+The flow of frame t lies on the grid of frame t - 1 and points to where things are in frame t; channels x, y. Its unit
+is 8 px of the input whatever the map's resolution (fact sheet network.md, 9: the published code divides by 8, not by
+4). The first frame of a clip without a predecessor is paired with itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trace_train.network.raft import Raft
+
+MAP_STRIDE = 4
+UNIT = 8.0
+"""Input pixels to one unit of the flow that is handed on."""
+FirstFrame = Literal["self", "zero"]
+"""Flow of a first frame: computed from itself to itself, as published, or zero, which spares a pair of each clip."""
+
+
+class FlowProvider(Protocol):
+    """What the network's caller needs to know of it."""
+
+    def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Clips (B, T, S, S, 3) RGB in 0..255, and optionally the frames (B, S, S, 3) before them.
+
+        Returns (B T, 2, S / 4, S / 4) float32 on the device of `frames`, without gradient.
+        """
+
+
+class NoFlow:
+    """Zeros: the network's flow channels stay empty."""
+
+    def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """See FlowProvider."""
+        b, t, height, width = frames.shape[:4]
+        return torch.zeros(b * t, 2, height // MAP_STRIDE, width // MAP_STRIDE, device=frames.device)
+
+
+class RaftFlow(nn.Module):
+    """Frozen RAFT. It stays in evaluation mode: the context encoder's batch statistics are the published ones."""
+
+    def __init__(self, raft: Raft, *, first_frame: FirstFrame = "self") -> None:
+        super().__init__()
+        self.raft, self.first_frame = raft.requires_grad_(False), first_frame
+        self.eval()
+
+    def train(self, mode: bool = True) -> RaftFlow:
+        """Nothing here is ever trained."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """See FlowProvider."""
+        if previous is not None:
+            flow = self.raft(torch.cat([previous[:, None], frames], dim=1), upsample=True)
+        else:
+            with_itself = self.first_frame == "self"
+            flow = self.raft(frames, first_with_itself=with_itself, upsample=True)
+            if not with_itself:
+                flow = torch.cat([flow.new_zeros(len(flow), 1, *flow.shape[2:]), flow], dim=1)
+        return to_map(flow.flatten(0, 1))
+
+
+class DisFlow:
+    """Dense inverse search of OpenCV, on the CPU, pair by pair: no weights, some milliseconds a pair at 128 px."""
+
+    def __init__(self) -> None:
+        # its result depends on how many threads share a picture
+        cv2.setNumThreads(1)
+        self.search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """See FlowProvider. Frames on another device come to the CPU for it."""
+        b, t, height, width = frames.shape[:4]
+        ahead = frames[:, :1] if previous is None else previous[:, None]
+        pictures = torch.cat([ahead, frames], dim=1).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        flow = np.zeros((b, t, height, width, 2), np.float32)
+        for clip in range(b):
+            grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures[clip]]
+            for at in range(1 if previous is None else 0, t):
+                self.search.calc(grey[at], grey[at + 1], flow[clip, at])
+        pixels = torch.from_numpy(flow).flatten(0, 1).permute(0, 3, 1, 2)
+        return to_map(pixels).to(frames.device)
+
+
+def to_map(flow: Tensor) -> Tensor:
+    """Flow in pixels (N, 2, H, W) at the map's resolution and in its unit, as the published code does it."""
+    size = (flow.shape[2] // MAP_STRIDE, flow.shape[3] // MAP_STRIDE)
+    return F.interpolate(flow, size=size, mode="bilinear", align_corners=True) / UNIT

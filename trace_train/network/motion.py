@@ -1,0 +1,73 @@
+"""Motion: how people moved in the camera's view, and how they move in the world (network.md, 4 and 7).
+
+The camera-space motion is a volume like the camera volume: a front view and a bird's-eye view are added up. World
+motion and rotation are flat maps; summed along a track they give its trajectory in the first frame's camera.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trace_train.network.blocks import HeadBlock
+from trace_train.network.heads import map_head
+from trace_train.network.outputs import WorldStart
+from trace_train.rotations import matrix_from_6d
+
+RotationRule = Literal["composed", "additive"]
+"""How a root rotation becomes one in the world: by a product of rotations, or by the released weights' sum in 6D."""
+
+
+def motion_volume(front: Tensor, above: Tensor, refiner: nn.Module) -> Tensor:
+    """Front motion (N, 3, M, M) and bird's-eye motion (N, D, M) to (N, 3, D, M, M) of s, y, x.
+
+    The bird's-eye view tells all three channels the same, as published.
+    """
+    refined: Tensor = refiner(front[:, :, None] + above[:, None, :, None])
+    return refined
+
+
+class WorldMotionHead(nn.Sequential):
+    """World motion (N, 3, M, M), and the features its last block starts from, which the rotation head shares."""
+
+    def __init__(self, inputs: int, channels: int, blocks: int) -> None:
+        super().__init__(*map_head(inputs, channels, blocks, 3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, inputs, M, M) to motion s, y, x (N, 3, M, M) and shared features (N, channels, M, M)."""
+        *trunk, block, final = self
+        for layer in trunk:
+            x = layer(x)
+        return final(block(x)), x
+
+
+def world_rotation_head(channels: int, blocks: int) -> nn.Sequential:
+    """Shared features to (N, 6, M, M). One block in the released weights, three in the published training."""
+    return nn.Sequential(*(HeadBlock(channels, channels) for _ in range(blocks)), nn.Conv2d(channels, 6, 1))
+
+
+def compose_world_camera(
+    camera: Tensor, motion: Tensor, mask: Tensor, start: WorldStart | None = None, *, gain: float = 1.0
+) -> Tensor:
+    """Triples in the fixed view (S, T, 3): where each track began, plus all its motion until then.
+
+    camera (S, T, 3), motion (S, T, 3), mask (S, T). A track begins at the camera of its first frame, which gets no
+    gradient from here, or where `start` knows it to have been. Frames in which a person was not seen add nothing.
+    `gain` multiplies the motion of y and x.
+    """
+    first = mask.int().argmax(1)[:, None, None].expand(-1, 1, 3)
+    begin = camera.detach().gather(1, first)
+    if start is not None:
+        begin = torch.where(start.known[:, None, None], start.camera.detach()[:, None], begin)
+    step = torch.where(mask[..., None], motion, torch.zeros_like(motion))
+    return begin + torch.cat([step[..., :1], gain * step[..., 1:]], dim=-1).cumsum(1)
+
+
+def compose_world_rotation(root_6d: Tensor, offset_6d: Tensor, rule: RotationRule) -> Tensor:
+    """Root rotation in the world (..., 3, 3) from that in the camera (..., 6), without gradient, and the offset."""
+    root = root_6d.detach()
+    if rule == "additive":
+        return matrix_from_6d(root + offset_6d)
+    return matrix_from_6d(offset_6d) @ matrix_from_6d(root)

@@ -1,0 +1,100 @@
+"""What goes in and out of the network beside images. N = B T frames, M the map side, D the number of depth levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from trace_train.network.temporal import StreamState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Maps:
+    """Dense outputs; those of the temporal parts are None in a network without them."""
+
+    center: Tensor
+    """(N, M, M) front-view centre heat: logits when trained from scratch."""
+    center_3d: Tensor
+    """(N, D, M, M) centre heat over depth level, y, x."""
+    camera: Tensor
+    """(N, 3, D, M, M) camera triples s, y, x."""
+    mesh: Tensor
+    """(N, C, M, M) features that hold pose and shape."""
+    motion: Tensor | None = None
+    """(N, 3, D, M, M) how the camera triple changed since the frame before: c(t) - c(t - 1)."""
+    world_motion: Tensor | None = None
+    """(N, 3, M, M) how the triple changed in the fixed view of the clip's first frame."""
+    world_rotation: Tensor | None = None
+    """(N, 6, M, M) 6D rotation from the camera's axes to the world's."""
+    state: StreamState | None = None
+    """What the next chunk of the same videos wants to know."""
+    stages: Mapping[str, Tensor] = field(default_factory=dict)
+    """Every stage's tensor by its name in docs/network.md, when it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class People:
+    """Parameters regressed at cells (...,): K of them, or S tracks of T frames."""
+
+    camera: Tensor
+    """(..., 3) camera triple s, y, x of the root in the 50-degree view."""
+    camera_coarse: Tensor
+    """(..., 3) the triple read from the camera volume, before refinement."""
+    root_6d: Tensor
+    """(..., 6) root rotation in the camera frame, interleaved 6D."""
+    pose_6d: Tensor
+    """(..., 21, 6) rotations of joints 1 to 21."""
+    shape: Tensor
+    """(..., 21); the first ten are SMPL betas."""
+    motion: Tensor | None = None
+    """(..., 3) change of the triple since the frame before."""
+    world_motion: Tensor | None = None
+    """(..., 3) change of the triple in the fixed view."""
+    world_rotation_6d: Tensor | None = None
+    """(..., 6) rotation from the camera's axes to the world's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tracks:
+    """Where S people are in up to T frames of their clips. Where `mask` is False the numbers mean nothing."""
+
+    frame: Tensor
+    """(S, T) which of the N frames, int64."""
+    zyx: Tensor
+    """(S, T, 3) depth level, row and column of the centre, int64."""
+    mask: Tensor
+    """(S, T) bool."""
+
+    def within_bounds(self) -> tuple[Tensor, Tensor]:
+        """Frames and voxels with zeros where there is nobody, so that every entry can be read."""
+        return (
+            torch.where(self.mask, self.frame, torch.zeros_like(self.frame)),
+            torch.where(self.mask[..., None], self.zyx, torch.zeros_like(self.zyx)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WorldStart:
+    """Where tracks stood in the fixed view at the end of the chunk before."""
+
+    camera: Tensor
+    """(S, 3) triple s, y, x; means nothing where `known` is False."""
+    known: Tensor
+    """(S,) bool: False for tracks that are new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackedPeople:
+    """S people over T frames. The world is the camera frame of each track's first frame."""
+
+    people: People
+    """Parameters (S, T, ...)."""
+    mask: Tensor
+    """(S, T) bool: where the person was seen."""
+    world_camera: Tensor
+    """(S, T, 3) triple s, y, x in the fixed view of the first frame."""
+    world_root: Tensor
+    """(S, T, 3, 3) root rotation in the world."""

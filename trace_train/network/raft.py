@@ -1,0 +1,216 @@
+"""RAFT: optical flow between two frames, refined step by step (fact sheet network.md, 9).
+
+Module names are those of the published `raft-things.pth`, so its tensors go in by name. What costs time is done once:
+each frame is encoded once, although it takes part in two pairs; the context's share of the recurrent convolutions,
+which no refinement step changes, is computed before the first; the full-size flow only after the last, and only when
+asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trace_train.network.raft_correlation import LEVELS, RADIUS, look_up, pyramid
+
+STRIDE = 8
+"""Pixels of the frame to a cell of the flow that is refined."""
+SMALLEST = STRIDE * 2 ** (LEVELS - 1)
+"""Least side of a frame, px: the coarsest correlation still has a cell."""
+FEATURES, HIDDEN, CONTEXT = 256, 128, 128
+WINDOW = LEVELS * (2 * RADIUS + 1) ** 2
+Folded = tuple[tuple[Tensor, Tensor, Tensor, Tensor, tuple[int, int]], ...]
+"""For each direction of the recurrent unit: weights of both gates and of the candidate without the context's channels,
+the context's shares of them, and the padding."""
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised 3x3 convolutions with a shortcut, which is projected where the resolution changes."""
+
+    def __init__(self, inputs: int, outputs: int, norm: Callable[[int], nn.Module], stride: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(inputs, outputs, 3, stride, 1), norm(outputs)
+        self.conv2, self.norm2 = nn.Conv2d(outputs, outputs, 3, 1, 1), norm(outputs)
+        self.downsample = None if stride == 1 else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride), norm(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = F.relu(self.norm2(self.conv2(y)))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class Encoder(nn.Module):
+    """Frames (N, 3, H, W) in -1..1 to features (N, 256, H / 8, W / 8)."""
+
+    def __init__(self, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(3, 64, 7, 2, 3), norm(64)
+        self.layer1 = nn.Sequential(ResidualBlock(64, 64, norm, 1), ResidualBlock(64, 64, norm, 1))
+        self.layer2 = nn.Sequential(ResidualBlock(64, 96, norm, 2), ResidualBlock(96, 96, norm, 1))
+        self.layer3 = nn.Sequential(ResidualBlock(96, 128, norm, 2), ResidualBlock(128, 128, norm, 1))
+        self.conv2 = nn.Conv2d(128, FEATURES, 1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """See the class."""
+        x = F.relu(self.norm1(self.conv1(frames)))
+        features: Tensor = self.conv2(self.layer3(self.layer2(self.layer1(x))))
+        return features
+
+
+class MotionEncoder(nn.Module):
+    """What the correlation says about the present flow, as 126 features, and that flow itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convc1, self.convc2 = nn.Conv2d(WINDOW, 256, 1), nn.Conv2d(256, 192, 3, 1, 1)
+        self.convf1, self.convf2 = nn.Conv2d(2, 128, 7, 1, 3), nn.Conv2d(128, 64, 3, 1, 1)
+        self.conv = nn.Conv2d(192 + 64, 126, 3, 1, 1)
+
+    def forward(self, flow: Tensor, window: Tensor) -> Tensor:
+        """Flow (N, 2, h, w) and its correlation window (N, 324, h, w) to (N, 128, h, w)."""
+        seen = F.relu(self.convc2(F.relu(self.convc1(window))))
+        moved = F.relu(self.convf2(F.relu(self.convf1(flow))))
+        motion = F.relu(self.conv(torch.cat([seen, moved], dim=1)))
+        return torch.cat([motion, flow.to(motion.dtype)], dim=1)
+
+
+class SeparableGru(nn.Module):
+    """A convolutional gated recurrent unit, along x and then along y.
+
+    Its input is [context, motion]. A convolution is linear, so the context's part is summed up once (`fold`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        inputs = HIDDEN + CONTEXT + HIDDEN
+        for direction, kernel in ((1, (1, 5)), (2, (5, 1))):
+            padding = (kernel[0] // 2, kernel[1] // 2)
+            for gate in "zrq":
+                self.add_module(f"conv{gate}{direction}", nn.Conv2d(inputs, HIDDEN, kernel, padding=padding))
+
+    def fold(self, context: Tensor) -> Folded:
+        """What every step shares, from context (N, 128, h, w)."""
+        folded = []
+        for direction, padding in ((1, (0, 2)), (2, (2, 0))):
+            z, r, q = (getattr(self, f"conv{gate}{direction}") for gate in "zrq")
+            weight = torch.cat([z.weight, r.weight, q.weight])
+            bias = torch.cat([z.bias, r.bias, q.bias])
+            share = F.conv2d(context, weight[:, HIDDEN : HIDDEN + CONTEXT], bias, padding=padding)
+            rest = torch.cat([weight[:, :HIDDEN], weight[:, HIDDEN + CONTEXT :]], dim=1)
+            gates, candidate = rest.split([2 * HIDDEN, HIDDEN])
+            folded.append((gates, candidate, *share.split([2 * HIDDEN, HIDDEN], dim=1), padding))
+        return tuple(folded)
+
+    def forward(self, hidden: Tensor, motion: Tensor, folded: Folded) -> Tensor:
+        """The next hidden state (N, 128, h, w)."""
+        for gates, candidate, gates_share, candidate_share, padding in folded:
+            both = F.conv2d(torch.cat([hidden, motion], dim=1), gates, padding=padding) + gates_share
+            z, r = torch.sigmoid(both).chunk(2, dim=1)
+            q = F.conv2d(torch.cat([r * hidden, motion], dim=1), candidate, padding=padding) + candidate_share
+            hidden = (1 - z) * hidden + z * torch.tanh(q)
+        return hidden
+
+
+class FlowHead(nn.Module):
+    """By how much the flow changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(HIDDEN, 256, 3, 1, 1), nn.Conv2d(256, 2, 3, 1, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(N, 128, h, w) to (N, 2, h, w), cells."""
+        change: Tensor = self.conv2(F.relu(self.conv1(hidden)))
+        return change
+
+
+class UpdateBlock(nn.Module):
+    """One refinement step; the same 20 times, so this is what is compiled (`raft.update_block.compile()`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.gru, self.flow_head = MotionEncoder(), SeparableGru(), FlowHead()
+        # weights of the nine coarse neighbours of each fine pixel
+        self.mask = nn.Sequential(nn.Conv2d(HIDDEN, 256, 3, 1, 1), nn.ReLU(), nn.Conv2d(256, 9 * STRIDE * STRIDE, 1))
+
+    def forward(self, hidden: Tensor, flow: Tensor, levels: list[Tensor], folded: Folded) -> tuple[Tensor, Tensor]:
+        """Hidden state and flow (N, 2, h, w), float32 cells, after one more step."""
+        hidden = self.gru(hidden, self.encoder(flow, look_up(levels, flow)), folded)
+        return hidden, flow + self.flow_head(hidden).float()
+
+    def enlarge(self, hidden: Tensor, flow: Tensor) -> Tensor:
+        """Flow in cells (N, 2, h, w) to flow in pixels (N, 2, 8 h, 8 w): each a mean of nine, weights from `mask`."""
+        n, _, h, w = flow.shape
+        weights = 0.25 * self.mask(hidden).float().view(n, 1, 9, STRIDE, STRIDE, h, w)
+        near = F.unfold(STRIDE * flow, (3, 3), padding=1).view(n, 2, 9, 1, 1, h, w)
+        fine = (weights.softmax(dim=2) * near).sum(dim=2)  # (N, 2, 8, 8, h, w)
+        pixels: Tensor = fine.permute(0, 1, 4, 2, 5, 3).reshape(n, 2, STRIDE * h, STRIDE * w)
+        return pixels
+
+
+class Raft(nn.Module):
+    """Flow through clips, from each frame's predecessor to it.
+
+    Memory is bounded by `pairs_at_once`: of so many pairs the correlation of every cell with every other is held, in
+    float32 with its three halvings: 85 MiB a pair at 512 px, 1 GiB for the default.
+    """
+
+    def __init__(self, *, iterations: int = 20, pairs_at_once: int = 12) -> None:
+        super().__init__()
+        if iterations < 1 or pairs_at_once < 1:
+            raise ValueError(f"{iterations} iterations of {pairs_at_once} pairs at once, expected one or more of both")
+        self.iterations, self.pairs_at_once = iterations, pairs_at_once
+        self.fnet, self.cnet = Encoder(nn.InstanceNorm2d), Encoder(nn.BatchNorm2d)
+        self.update_block = UpdateBlock()
+
+    def forward(self, frames: Tensor, *, first_with_itself: bool = False, upsample: bool = False) -> Tensor:
+        """Clips of frames (B, L, H, W, 3), RGB in 0..255, to the flow between neighbours, and before these, when asked
+        for, to that from the first frame to itself: P = L - 1 or L pairs a clip.
+
+        (B, P, 2, H / 8, W / 8) in cells of 8 px, or with `upsample` (B, P, 2, H, W) in px; channels x, y; float32, on
+        the grid of the earlier frame. Sides must be multiples of 8, at least 64 px.
+        """
+        b, length, height, width = frames.shape[:4]
+        if height % STRIDE or width % STRIDE or min(height, width) < SMALLEST:
+            raise ValueError(f"frames of {width} x {height} px, expected multiples of {STRIDE}, at least {SMALLEST}")
+        earlier = frames[:, : max(length - 1, int(first_with_itself))]
+        features, context = self._encoded(self.fnet, frames), self._encoded(self.cnet, earlier)
+        before, after = features[:, :-1], features[:, 1:]
+        if first_with_itself:
+            before, after = torch.cat([features[:, :1], before], dim=1), features
+            context = torch.cat([context[:, :1], context[:, : length - 1]], dim=1)
+        pairs = before.shape[1]
+        before, after, context = before.flatten(0, 1), after.flatten(0, 1), context.flatten(0, 1)
+        scale = STRIDE if upsample else 1
+        flow = before.new_zeros(len(before), 2, scale * before.shape[2], scale * before.shape[3], dtype=torch.float32)
+        for at in range(0, len(before), self.pairs_at_once):
+            some = slice(at, at + self.pairs_at_once)
+            flow[some] = self.refine(before[some], after[some], context[some], upsample=upsample)
+        by_clip: Tensor = flow.unflatten(0, (b, pairs))
+        return by_clip
+
+    def refine(self, before: Tensor, after: Tensor, context: Tensor, *, upsample: bool = False) -> Tensor:
+        """Flow of pairs from features of both frames and context features of the earlier one, each (P, 256, h, w)."""
+        levels = pyramid(before, after)
+        hidden, steady = context.split([HIDDEN, CONTEXT], dim=1)
+        hidden, folded = torch.tanh(hidden), self.update_block.gru.fold(F.relu(steady))
+        flow = torch.zeros_like(before[:, :2], dtype=torch.float32)
+        for _ in range(self.iterations):
+            hidden, flow = self.update_block(hidden, flow, levels, folded)
+        return self.update_block.enlarge(hidden, flow) if upsample else flow
+
+    def _encoded(self, encoder: Encoder, frames: Tensor) -> Tensor:
+        """Features (B, L, 256, h, w), a few frames at a time: an encoder's inner maps are four times its input."""
+        b, length, height, width = frames.shape[:4]
+        if not b * length:
+            return frames.new_zeros(b, length, FEATURES, height // STRIDE, width // STRIDE, dtype=torch.float32)
+        found = [
+            encoder((some.permute(0, 3, 1, 2) / 127.5 - 1.0).contiguous(memory_format=torch.channels_last))
+            for some in frames.flatten(0, 1).split(self.pairs_at_once)
+        ]
+        features: Tensor = torch.cat(found).unflatten(0, (b, length))
+        return features

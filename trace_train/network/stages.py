@@ -1,0 +1,41 @@
+"""Every stage's tensor under the name it has in docs/network.md, for whoever compares two networks stage by stage."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trace_train.network.outputs import TrackedPeople
+from trace_train.rotations import axis_angle_from_matrix
+
+
+class Stages:
+    """Takes notes of tensors when they are wanted; otherwise it lets go of them, and with them of their memory."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
+        self.tensors: dict[str, Tensor] = {}
+
+    def note(self, **tensors: Tensor) -> None:
+        """Keep these, if wanted."""
+        if self.wanted:
+            self.tensors.update(tensors)
+
+
+def parameter_stages(tracked: TrackedPeople) -> dict[str, Tensor]:
+    """What was regressed along tracks: rows are track by track, frame by frame (S T, ...)."""
+    people = tracked.people
+    assert people.motion is not None and people.world_motion is not None and people.world_rotation_6d is not None
+    parameters = torch.cat([people.camera, people.root_6d, people.pose_6d.flatten(-2), people.shape], dim=-1)
+    values = {
+        "params_pred": parameters,
+        "cam": people.camera,
+        "cams_init": people.camera_coarse,
+        "motion_offsets3D": people.motion,
+        "world_motion": people.world_motion,
+        "world_rotation_offsets": people.world_rotation_6d,
+        "world_cams": tracked.world_camera,
+        "world_global_rots": axis_angle_from_matrix(tracked.world_root),
+        "pred_seq_mask": tracked.mask,
+    }
+    return {name: value.flatten(0, 1) for name, value in values.items()}

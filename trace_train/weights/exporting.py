@@ -1,0 +1,101 @@
+"""Weights in the published files' names and layout, for the published code to read."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trace_data.errors import CheckpointError, OutputError
+from trace_data.output import writable_folder
+from trace_train.checkpoint import open_checkpoint
+from trace_train.weights.checks import some
+from trace_train.weights.folder import DESCRIPTION, open_weights
+from trace_train.weights.published import PARTS, PREFIX, Part, known, needed, table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """One file that was written."""
+
+    part: str
+    file: Path
+    tensors: int
+    missing: tuple[str, ...]
+    """Published names that are not in it; the published loader keeps what its own code has for them."""
+
+
+def export_weights(source: Path, out: Path, *, force: bool = False) -> tuple[Exported, ...]:
+    """Write a folder of imported weights, or a run or checkpoint, as the published files.
+
+    Raises CheckpointError when the weights are not of the published architecture and form, OutputError when a file
+    exists or cannot be written.
+    """
+    if (source / DESCRIPTION).is_file():
+        weights = open_weights(source)
+        states = {part: weights.state(part) for part in weights.parts if part in PARTS}
+        if not states:
+            raise CheckpointError("holds nothing that is published as a file", where=source)
+    else:
+        states = _of_checkpoint(source)
+    targets = {part: out / PARTS[part].file for part in states}
+    for file in targets.values():
+        if file.exists() and not force:
+            raise OutputError("is there already", where=file, hint="--force replaces it, --out names another folder")
+    writable_folder(out)
+    return tuple(_write(PARTS[part], state, targets[part]) for part, state in states.items())
+
+
+def _of_checkpoint(source: Path) -> dict[str, dict[str, Tensor]]:
+    checkpoint = open_checkpoint(source)
+    state = checkpoint.weights()
+    states = {
+        "image": {name: value for name, value in state.items() if name.startswith("backbone.")},
+        "head": {name: value for name, value in state.items() if not name.startswith("backbone.")},
+    }
+    for name, found in states.items():
+        part = PARTS[name]
+        expected = known(part)
+        lacking = sorted(needed(part) - found.keys())
+        wrong = [key for key in found if expected.get(key) != tuple(found[key].shape)]
+        if lacking or wrong:
+            what = f"lacks {len(lacking):,} tensors of {part.what}: {some(lacking)}" if lacking else ""
+            other = f"has {len(wrong):,} tensors of another shape or name: {some(wrong)}" if wrong else ""
+            raise CheckpointError(
+                " and ".join(filter(None, (what, other))),
+                where=checkpoint.folder,
+                hint="the published code can only read a network of the published size (preset trace)",
+            )
+    if checkpoint.facts.get("switches") is None:
+        raise CheckpointError(
+            "was trained from scratch: its centre maps are logits and its world rotations are composed, which the"
+            " published code would take for raw values and sums",
+            where=checkpoint.folder,
+            hint="runs that began from imported weights can be exported",
+        )
+    return states
+
+
+def _write(part: Part, state: Mapping[str, Tensor], file: Path) -> Exported:
+    names = [name for name in known(part) if name in state]
+    names += [name for name in state if name not in known(part)]
+    prefix = PREFIX if part.parallel else ""
+    # saved to memory, because torch writes a file's own name into it
+    buffer = io.BytesIO()
+    torch.save(OrderedDict((prefix + name, state[name].contiguous()) for name in names), buffer)
+    partial = file.with_name(file.name + ".partial")
+    try:
+        partial.write_bytes(buffer.getvalue())
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot be written: {error.strerror}", where=file, hint="free some space or choose another --out"
+        ) from error
+    missing = tuple(name for name in table(part.branch) if name not in state)
+    return Exported(part=part.name, file=file, tensors=len(names), missing=missing)

@@ -1,0 +1,180 @@
+"""Imported weights: a folder with one safetensors file for each published file, and what is known of them in JSON.
+
+    image.safetensors  head.safetensors  flow.safetensors   those that were imported; published names without `module.`
+    start.safetensors  instead of a head: what of BEV's heads fits, for training from scratch
+    weights.json       where they came from, SHA-256, what became of the tensors, the switches
+
+It appears by one rename, so it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.numpy
+import safetensors.torch
+from torch import Tensor, nn
+
+from trace_data.errors import CheckpointError, OutputError
+from trace_data.output import writable_folder
+from trace_data.shards.index import sha256_of
+from trace_train.network.raft import Raft
+from trace_train.weights.checks import Array, some
+from trace_train.weights.published import PARTS
+
+FORMAT_VERSION = 1
+DESCRIPTION = "weights.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """In what the released weights differ from what is trained from scratch here. They follow the weights."""
+
+    center_maps: str = "raw"
+    """Centre maps are raw values with the published clamped focal loss, not logits."""
+    world_rotation: str = "additive"
+    """World rotation = 6D head output + 6D camera-space rotation, not a composition of rotations."""
+    projection_focal: float = 548.0
+    """Focal length of the projection, px at 512."""
+    projection_epsilon: float = 1e-4
+    """Added to the depth before dividing by it, m."""
+    camera_fov_degrees: float = 50.0
+    """View of the camera triple: s = 1 / (tan(fov / 2) Z)."""
+    camera_epsilon: float = 1e-6
+    """Added to s before dividing by it."""
+    world_motion_gain: tuple[float, float, float] = (1.0, 2.0, 2.0)
+    """Factors of the world motion s, y, x in inference; training has ones."""
+    rotation_blocks: int = 1
+    """Blocks of the world-rotation head."""
+    rotation_trunk_block: int = 5
+    """Blocks of the camera-motion head before it."""
+    flow_iterations: int = 20
+    """Refinement steps of RAFT."""
+    flow_first_frame: str = "self"
+    """The first frame's flow: from itself to itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A folder of imported weights whose files have the right hashes."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    """The whole of `weights.json`."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Which of image, head, flow and start are there."""
+        return tuple(self.facts["parts"])
+
+    @property
+    def switches(self) -> Switches | None:
+        """What a released head asks of the network around it; None where there is no such head."""
+        if (values := self.facts["switches"]) is None:
+            return None
+        return Switches(**values | {"world_motion_gain": tuple(values["world_motion_gain"])})
+
+    def state(self, part: str) -> dict[str, Tensor]:
+        """All tensors of a part, by published name. Raises CheckpointError when it was not imported."""
+        if part not in self.parts:
+            raise CheckpointError(
+                f"holds no {part} weights, only {', '.join(self.parts)}",
+                where=self.folder,
+                hint=f"trace import-weights --{part} {PARTS[part].file} …" if part in PARTS else "import them from BEV",
+            )
+        return safetensors.torch.load_file(self.folder / f"{part}.safetensors")
+
+    def raft(self, **settings: Any) -> Raft:
+        """RAFT, filled and frozen; `settings` as its constructor takes them."""
+        model = Raft(**settings)
+        state = {name: value for name, value in self.state("flow").items() if ".norm3." not in name}
+        fill(model, state, where=self.folder / "flow.safetensors")
+        return model.requires_grad_(False).eval()
+
+    def fill_backbone(self, backbone: nn.Module) -> None:
+        """Fill an HRNet of the published size and freeze it."""
+        start = "backbone."
+        state = {k.removeprefix(start): v for k, v in self.state("image").items() if k.startswith(start)}
+        fill(backbone, state, where=self.folder / "image.safetensors")
+        backbone.requires_grad_(False).eval()
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], *, where: Path) -> None:
+    """Fill a module, every tensor of it and nothing else; batch counters may be missing. Raises CheckpointError."""
+    wanted = module.state_dict()
+    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+    wrong = missing + [name for name in state if name not in wanted or state[name].shape != wanted[name].shape]
+    if wrong:
+        raise CheckpointError(
+            f"{len(wrong):,} tensors do not fit the network: {some(wrong)}",
+            where=where,
+            hint="these weights are of the published size: --config trace",
+        )
+    module.load_state_dict({**wanted, **state})
+
+
+def write(
+    folder: Path,
+    parts: Mapping[str, Mapping[str, Array]],
+    facts: Mapping[str, Mapping[str, Any]],
+    *,
+    force: bool = False,
+) -> None:
+    """Write the folder: arrays and what is known of them, both by part. Raises OutputError; then nothing is left."""
+    if folder.exists() and any(folder.iterdir()) and not (force and (folder / DESCRIPTION).is_file()):
+        standing = (folder / DESCRIPTION).is_file()
+        raise OutputError(
+            "holds imported weights already" if standing else "is not empty and holds no imported weights",
+            where=folder,
+            hint="--force replaces them, --out names another folder" if standing else "give another folder with --out",
+        )
+    writable_folder(folder.absolute().parent)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        described = {}
+        for name, tensors in parts.items():
+            file = partial / f"{name}.safetensors"
+            safetensors.numpy.save_file(dict(tensors), file, metadata={"format": "pt"})
+            described[name] = {"file": file.name, "sha256": sha256_of(file), **facts[name]}
+        switches = asdict(Switches()) if "head" in parts else None
+        text = {"format_version": FORMAT_VERSION, "switches": switches, "parts": described}
+        (partial / DESCRIPTION).write_text(json.dumps(text, indent=1), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except (OSError, safetensors.SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OutputError(
+            f"the weights were not written: {str(error).splitlines()[0]}",
+            where=folder,
+            hint="free some space or choose another folder with --out",
+        ) from error
+
+
+def open_weights(folder: Path) -> Weights:
+    """Imported weights. Raises CheckpointError when there are none or they are damaged."""
+    file = folder / DESCRIPTION
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        version, parts = facts["format_version"], facts["parts"]
+        hashes = {entry["file"]: entry["sha256"] for entry in parts.values()}
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"holds no imported weights (there is no {DESCRIPTION})", where=folder, hint="trace import-weights --help"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"cannot be read: {error}", where=file, hint="import the weights again") from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"has format {version}, this version reads {FORMAT_VERSION}", where=file)
+    for name, digest in hashes.items():
+        part = folder / name
+        if not part.is_file() or sha256_of(part) != digest:
+            state = "is damaged: its SHA-256 differs" if part.is_file() else "is missing"
+            raise CheckpointError(state, where=part, hint="import the weights again, with --force")
+    return Weights(folder=folder, facts=facts)

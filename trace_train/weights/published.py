@@ -1,0 +1,137 @@
+"""The published files: what they are called, what their tensors are called, and what becomes of each here.
+
+`checkpoint_keys.tsv.gz` lists name, shape and type of every tensor of the released checkpoints (fact sheet network.md,
+10); it holds no values.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import gzip
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
+
+import torch
+
+from trace_train.build import build_network
+from trace_train.config import NetworkConfig
+from trace_train.network.raft import Raft
+
+Shape = tuple[int, ...]
+PREFIX = "module."
+"""What DataParallel puts before every name of a model it holds."""
+
+Fate = Literal["mapped", "later", "unused", "double", "body model", "loss", "unexpected"]
+FATES: dict[Fate, str] = {
+    "mapped": "mapped",
+    "later": "kept for later parts",
+    "unused": "kept, TRACE does not use it",
+    "double": "kept, the same under another name",
+    "body model": "kept, bodies come from the packs",
+    "loss": "kept, of the published loss",
+    "unexpected": "unexpected, kept",
+}
+"""What becomes of a tensor, in words. Nothing is dropped: what has no place in our network stays in the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of the published files."""
+
+    name: str
+    """Its word here, and its option: `image` is `--image`."""
+    file: str
+    """Its published name."""
+    what: str
+    """What it is, in words."""
+    branch: str
+    """Its rows of the table."""
+    extras: tuple[str, ...] = ()
+    """Branches of rows that it may hold beside."""
+    parallel: bool = False
+    """Whether the published names have DataParallel's prefix."""
+
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part(
+            name="image",
+            file="trace_image_backbone.pkl",
+            what="TRACE's image model",
+            branch="image",
+            extras=("image_smpl",),
+            parallel=True,
+        ),
+        Part(
+            name="head",
+            file="trace_head.pkl",
+            what="TRACE's temporal head",
+            branch="temporal_published",
+            extras=("temporal_published_smpl", "temporal_loss"),
+        ),
+        Part(name="flow", file="raft-things.pth", what="RAFT", branch="raft", parallel=True),
+    )
+}
+"""The published files by their word here."""
+
+
+@functools.cache
+def table(branch: str) -> Mapping[str, Shape]:
+    """Names, without DataParallel's prefix, and shapes of one branch of the table, in the table's order."""
+    packed = resources.files("trace_train.weights").joinpath("checkpoint_keys.tsv.gz").read_bytes()
+    rows = csv.DictReader(gzip.decompress(packed).decode("utf-8").splitlines(), delimiter="\t")
+    return {
+        row["name"].removeprefix(PREFIX): () if row["shape"] == "scalar" else tuple(map(int, row["shape"].split("x")))
+        for row in rows
+        if row["branch"] == branch
+    }
+
+
+def known(part: Part) -> dict[str, Shape]:
+    """Every name that the part's file may hold, and its shape."""
+    return {name: shape for branch in (part.branch, *part.extras) for name, shape in table(branch).items()}
+
+
+def needed(part: Part) -> set[str]:
+    """Names without which the part does not compute what it should."""
+    return {
+        name
+        for name in table(part.branch)
+        if name.rpartition(".")[2] != "num_batches_tracked"
+        and _unmapped(part, name) not in ("unused", "double")
+        and not (part.name == "image" and not name.startswith("backbone."))
+    }
+
+
+@functools.cache
+def ours(part: Part) -> Set[str]:
+    """Names of the part that our network has a place for."""
+    with torch.device("meta"):
+        if part.name == "flow":
+            return frozenset(Raft().state_dict())
+        names = build_network(NetworkConfig()).state_dict()
+    return frozenset(name for name in names if name.startswith("backbone.") == (part.name == "image"))
+
+
+def fate(part: Part, name: str) -> Fate:
+    """What becomes of the tensor of that name."""
+    if name in ours(part):
+        return "mapped"
+    return _unmapped(part, name) if name in known(part) else "unexpected"
+
+
+def _unmapped(part: Part, name: str) -> Fate:
+    if name.startswith("_result_parser."):
+        return "body model"
+    if name.startswith("_calc_loss."):
+        return "loss"
+    if part.name == "flow":
+        # one normalisation that the published code holds under two names
+        return "double" if ".norm3." in name else "later"
+    if part.name == "image":
+        return "later" if name.startswith("backbone.") else "unused"
+    return "unused" if name.split(".")[0] in ("coordmap_3d", "position_embeddings") else "later"

@@ -1,0 +1,67 @@
+"""From tracks to bodies, in the camera of each frame and in the world: the camera frame of each track's first frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trace_train.body_layer import BodyLayer
+from trace_train.camera import translation_from_triple
+from trace_train.losses.objective import full_rotations
+from trace_train.network.model import TraceNetwork
+from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trajectories:
+    """S people over T frames. Where `mask` is False the numbers mean nothing."""
+
+    mask: Tensor
+    """(S, T) bool."""
+    translation: Tensor
+    """(S, T, 3) hip midpoint, metres, in the 50-degree camera of the crop."""
+    rotations: Tensor
+    """(S, T, 24, 3, 3) root in the camera frame, then relative to the parent."""
+    betas: Tensor
+    """(S, T, 10)."""
+    world_translation: Tensor
+    """(S, T, 3) hip midpoint, metres, in the world."""
+    world_root: Tensor
+    """(S, T, 3, 3) root rotation in the world."""
+    end: WorldStart
+    """Where the tracks stand, for the next chunk."""
+
+    def joints(self, layer: BodyLayer) -> tuple[Tensor, Tensor]:
+        """The 44 joints (S, T, 44, 3), metres, in the camera and in the world.
+
+        The body in the world is the one in the camera, turned: its pose and shape learn nothing from there.
+        """
+        shape = self.mask.shape
+        camera = layer(self.rotations.flatten(0, 1), self.betas.flatten(0, 1)).joints.unflatten(0, shape)
+        turn = self.world_root @ self.rotations[:, :, 0].detach().mT
+        world = camera.detach() @ turn.mT
+        return camera + self.translation[:, :, None], world + self.world_translation[:, :, None]
+
+
+def trajectories(network: TraceNetwork, maps: Maps, tracks: Tracks, start: WorldStart | None = None) -> Trajectories:
+    """Decode people along tracks. `start` says where tracks of the chunk before have ended."""
+    tracked = network.follow(maps, tracks, start)
+    people, published = tracked.people, network.published_camera
+    return Trajectories(
+        mask=tracked.mask,
+        translation=translation_from_triple(people.camera, published=published),
+        rotations=full_rotations(people),
+        betas=people.shape[..., :10],
+        world_translation=translation_from_triple(tracked.world_camera, published=published),
+        world_root=tracked.world_root,
+        end=_end(tracked, start),
+    )
+
+
+def _end(tracked: TrackedPeople, start: WorldStart | None) -> WorldStart:
+    # a frame without its person adds no motion, so the last frame holds what the last seen one did
+    known = tracked.mask.any(1)
+    if start is not None:
+        known = known | start.known
+    return WorldStart(camera=tracked.world_camera[:, -1].detach(), known=known)
