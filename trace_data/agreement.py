@@ -26,7 +26,7 @@ OTHER_BODY_MM = 100.0
 """The same where the joints are those of a motion capture: centres of rotation that lie elsewhere in the body."""
 OWN_JOINTS = ("SMPL_24", "ALL_44")
 """Joint sets that are computed from the body model."""
-RIGID = (*OWN_JOINTS, "H36M_32", "H36M_17_RIGHT_FIRST")
+RIGID = (*OWN_JOINTS, "H36M_32", "H36M_17_RIGHT_FIRST", "MPI_INF_28")
 """Joint sets of skeletons whose bones keep their length."""
 LIMBS = tuple(
     (f"{side}_{upper}", f"{side}_{lower}")
