@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.small_network import clips, small
+from small_network import clips, small
 from trace_data.shards.view import view
 from trace_train.build import build_network
 from trace_train.config import NetworkConfig
