@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from . import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trace_data.agreement import Agreement, Spread
+    from trace_data.manifest import Counts
+    from trace_data.manifest_diff import Differences
     from trace_data.verify import DatasetReport, Depth, VerifyReport
 
 WORST = 5
 """Sequences of a dataset that the table of geometry shows; `--json` has them all."""
+MORE = "… (--list for all)"
+STATE_FILE = "verify-datasets.jsonl"
+"""In the folder of caches."""
 
 
 @options.command("verify-datasets")
 @options.names
+@options.adapters
 @options.root
 @options.packs
 @click.option(
@@ -28,51 +36,122 @@ WORST = 5
     show_default=True,
     help="layout: folders and names; content: every image and annotation; geometry: annotations against each other.",
 )
+@click.option("--decode", is_flag=True, help="Decode every image too, which finds damage in its middle; slower.")
+@options.defects
 @options.limit
+@click.option("--list", "every_case", is_flag=True, help="Name all cases of each problem, not only the first five.")
+@click.option(
+    "--state",
+    type=options.AnyPath(dir_okay=False),
+    help="File that remembers what was found good  [verify-datasets.jsonl in the setting cache].",
+)
+@click.option("--anew", is_flag=True, help="Read everything, also what has not changed since it was found good.")
+@click.option(
+    "--write-manifest",
+    type=options.AnyPath(dir_okay=False),
+    help="Write every file with its size and hash, and every sequence with its samples, to this file.",
+)
+@click.option("--fast", is_flag=True, help="With --write-manifest: hash only the first and last MB of a file.")
+@click.option("--against", type=options.AnyPath(dir_okay=False), help="Compare with the manifest in this file.")
+@click.option(
+    "--picture", type=options.AnyPath(dir_okay=False), help="Draw the worst and some random frames into this image."
+)
+@click.option(
+    "--report", "page", type=options.AnyPath(dir_okay=False), help="Write all that was found to this HTML page."
+)
 @options.jobs
 @options.json
 @click.pass_context
 def verify_datasets(
     context: click.Context,
+    /,
     names: tuple[str, ...],
+    adapters: tuple[str, ...],
     root: Path | None,
     packs: Path | None,
     depth: str,
-    limit: int | None,
-    jobs: int,
+    every_case: bool,
+    state: Path | None,
+    picture: Path | None,
+    page: Path | None,
     as_json: bool,
+    write_manifest: Path | None,
+    fast: bool,
+    against: Path | None,
+    jobs: int,
+    **manner: Any,
 ) -> None:
     """Check the datasets NAME (all that are known when none is named) below the root folder.
 
-    Each depth includes the one before. With body-model packs, geometry also compares bodies with joints. The exit
-    code is 3 when something must be mended before shards are built.
+    Each depth includes the one before. With body-model packs, geometry also compares bodies with joints. What was
+    found good is not read again until it changes. The exit code is 3 when something must be mended before shards are
+    built, or differs from the manifest.
 
     \b
     Examples:
       trace verify-datasets
       trace verify-datasets 3dpw --root /data/hmr --depth layout
-      trace verify-datasets 3dpw --root world/datasets --packs packs --depth geometry --json
+      trace verify-datasets 3dpw --depth geometry --packs packs --report 3dpw.html
+      trace verify-datasets --adapter my_package.my_dataset --list
+      trace verify-datasets 3dpw --depth layout --write-manifest 3dpw.jsonl
+      trace verify-datasets 3dpw --depth layout --against 3dpw.jsonl
     """
+    from trace_data.problems import EXAMPLES
     from trace_data.verify import verify_datasets as verify
 
     from . import render
 
+    if fast and write_manifest is None:
+        raise click.UsageError("--fast belongs to --write-manifest; --against hashes as its manifest was made")
+    chosen, folder = options.datasets(names, adapters), options.folder("root", root)
+    examples = None if every_case else EXAMPLES
+    packs = options.packs_if_any(packs)
     with render.Display() as progress:
         report = verify(
-            names,
-            options.folder("root", root),
+            chosen,
+            folder,
             depth=cast("Depth", depth),
-            packs=options.packs_if_any(packs),
-            limit=limit,
+            packs=packs,
+            examples=examples,
+            state=state or options.folder("cache") / STATE_FILE,
             jobs=jobs,
             progress=progress,
+            **manner,
         )
+        work = {"jobs": jobs, "progress": progress}
+        written = _write(chosen, folder, write_manifest, fast, work) if write_manifest else None
+        compared = _compare(chosen, folder, against, examples, work) if against else None
+    drawn = _draw(report, picture, packs, manner["defects"]) if picture else None
+    if page is not None:
+        from trace_data.verify_page import write_page
+
+        write_page(report, page, packs=packs, defects=manner["defects"])
     if as_json:
-        render.json_object(report.to_json())
+        extra = {"manifest": written, "differences": compared, "picture": drawn}
+        render.json_object({**report.to_json(), **{name: value for name, value in extra.items() if value is not None}})
     else:
         _show(report)
-    if not report.ok:
+        _show_more(written, compared, drawn, write_manifest, picture)
+    if not report.ok or (compared is not None and not compared.ok):
         context.exit(3)
+
+
+def _write(names: Sequence[str], root: Path, file: Path, fast: bool, work: dict[str, Any]) -> Counts:
+    from trace_data.manifest import write_manifest
+
+    return write_manifest(names, root, file, hash="fast" if fast else "sha256", **work)
+
+
+def _compare(names: Sequence[str], root: Path, file: Path, examples: int | None, work: dict[str, Any]) -> Differences:
+    from trace_data.manifest_diff import compare_with
+
+    return compare_with(file, names, root, examples=examples, **work)
+
+
+def _draw(report: VerifyReport, file: Path, packs: Path | None, defects: bool) -> int:
+    from trace_data.verify_picture import draw_sheet
+
+    return draw_sheet(report, file, packs=packs, defects=defects)
 
 
 def _show(report: VerifyReport) -> None:
@@ -81,16 +160,31 @@ def _show(report: VerifyReport) -> None:
     columns = ("dataset", "layout found", "sequences", "frames", "people", "problems")
     render.table(columns, [_summary(dataset) for dataset in report.datasets], numeric=columns[2:])
     for dataset in report.datasets:
-        for problem in dataset.problems:
-            render.line(f"\n{dataset.name}  {problem.severity}: {problem.what}  ({_times(problem.count)})")
-            for example in problem.examples:
-                render.line(f"    {example}")
-            if problem.hint:
-                render.line(f"  → {problem.hint}")
+        render.problems(dataset.name, dataset.problems, more=MORE)
+        for defect in dataset.defects:
+            where = f"{defect.frames:,} frames in {defect.sequences:,} sequence{'s' * (defect.sequences != 1)}"
+            render.line(f"\n{dataset.name}  known defect: {defect.reason}")
+            render.line(f"    {defect.effect} taken out of {where}; --no-defects leaves it in")
         if dataset.geometry:
             _show_geometry(dataset)
     broken = [dataset.name for dataset in report.datasets if not dataset.ok]
     render.line(f"\nnot ready: {', '.join(broken)}" if broken else f"\nready, at depth {report.depth}")
+
+
+def _show_more(
+    written: Counts | None, compared: Differences | None, drawn: int | None, manifest: Path | None, picture: Path | None
+) -> None:
+    from . import render
+
+    if written is not None:
+        facts = f"{written.files:,} files, {written.bytes / 1e9:,.2f} GB, {written.sequences:,} sequences"
+        render.line(f"manifest: {facts} → {manifest}")
+    if compared is not None:
+        facts = f"{compared.files:,} files and {compared.sequences:,} sequences compared with {compared.manifest}"
+        render.problems("manifest", compared.problems, more=MORE)
+        render.line(f"{facts}: {'the same data' if compared.ok else 'not the same data'}")
+    if drawn is not None:
+        render.line(f"{drawn} frames → {picture}" if drawn else "no frame can be shown")
 
 
 def _summary(dataset: DatasetReport) -> tuple[str, ...]:
@@ -104,7 +198,7 @@ def _show_geometry(dataset: DatasetReport) -> None:
     from . import render
 
     render.line(f"\n{dataset.name}: {WORST} worst of {len(dataset.geometry)} sequences (median / 95th / worst)")
-    columns = ("sequence", "reprojection px", "body to joints mm", "bones change", "left and right")
+    columns = ("sequence", "reprojection px", "body to joints mm", "bones change", "fastest", "left and right")
     render.table(columns, [_geometry_row(agreement) for agreement in dataset.geometry[:WORST]])
 
 
@@ -112,10 +206,8 @@ def _geometry_row(agreement: Agreement) -> tuple[str, ...]:
     def words(spread: Spread | None) -> str:
         return "–" if spread is None else f"{spread.median:.2f} / {spread.p95:.2f} / {spread.worst:.2f}"
 
+    speed = "–" if agreement.fastest is None else f"{agreement.fastest:.1f} m/s"
     bones = "–" if agreement.bone_change is None else f"{100 * agreement.bone_change:.2f} %"
-    sides = f"exchanged for {', '.join(agreement.swapped)}" if agreement.swapped else "✓"
-    return agreement.key, words(agreement.reprojection_px), words(agreement.body_mm), bones, sides
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
+    swapped = {*agreement.swapped, *agreement.swapped_body}
+    sides = f"exchanged for {', '.join(sorted(swapped))}" if swapped else "✓"
+    return agreement.key, words(agreement.reprojection_px), words(agreement.body_mm), bones, speed, sides

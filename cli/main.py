@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "import-weights": ("weights", "import_weights", "Read the released checkpoints into a folder of weights."),
     "export-weights": ("weights", "export_weights", "Write weights as the released checkpoints are written."),
     "verify-datasets": ("datasets", "verify_datasets", "Check dataset folders: layout, content, geometry."),
+    "extract-frames": ("extract", "extract_frames", "Write the frames of a dataset's videos as image files."),
     "build-shards": ("shards", "build_shards", "Turn datasets into HDF5 shards for training."),
     "verify-shards": ("verify_shards", "verify_shards", "Check shards: index, hashes, every image and annotation."),
     "preview": ("preview", "preview", "Show clips of the shards on one page, whole or as the network sees them."),

@@ -74,6 +74,18 @@ def _folder(flag: str, text: str, **settings: Any) -> Decorator[Any]:
 
 
 names: Decorator[Any] = click.argument("names", nargs=-1, metavar="[NAME]...")
+adapters: Decorator[Any] = click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="MODULE",
+    help="A dataset of your own: a Python module such as my_package.my_dataset, or its file; repeatable.",
+)
+defects: Decorator[Any] = click.option(
+    "--defects/--no-defects",
+    default=True,
+    help="Take out what is known to be wrong in a dataset, or leave it in  [default: take out].",
+)
 root: Decorator[Any] = _folder("--root", "Folder that holds the datasets [setting root].")
 source: Decorator[Any] = click.option(
     "--source",
@@ -139,6 +151,13 @@ def split(*default: str) -> Decorator[Any]:
         show_default=True,
         help="Which split; repeatable.",
     )
+
+
+def datasets(names: Sequence[str], adapters: Sequence[str]) -> list[str]:
+    """The datasets named, and those of the modules that `--adapter` names. Raises ConfigError."""
+    from trace_data.adapters import register_adapter
+
+    return [*names, *map(register_adapter, adapters)]
 
 
 def folder(key: str, given: Path | None = None) -> Path:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
@@ -20,6 +20,9 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from trace_data.progress import Progress, size_in_words
+
+if TYPE_CHECKING:
+    from trace_data.problems import Problem
 
 PIPE_WIDTH = 10_000
 """Characters a line may have where no terminal limits it: rows of a table stay lines that `grep` finds."""
@@ -167,6 +170,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Seq
     with console.capture() as capture:
         console.print(drawn)
     sys.stdout.write("".join(f"{row.rstrip()}\n" for row in capture.get().splitlines()))
+
+
+def problems(name: str, found: Sequence[Problem], *, more: str = "…") -> None:
+    """Each problem of a dataset with where it occurs and what mends it. `more`: said where cases are left out."""
+    for problem in found:
+        times = "once" if problem.count == 1 else f"{problem.count:,} times"
+        line(f"\n{name}  {problem.severity}: {problem.what}  ({times})")
+        for example in problem.examples:
+            line(f"    {example}")
+        if problem.count > len(problem.examples) > 1:
+            line(f"    {more}")
+        if problem.hint:
+            line(f"  → {problem.hint}")
 
 
 def number(value: float | None, digits: int, factor: float = 1.0) -> str:

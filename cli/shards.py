@@ -27,6 +27,7 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
 
 @options.command("build-shards")
 @options.names
+@options.adapters
 @options.root
 @options.packs
 @options.out("Folder the shards are written to [setting shards].")
@@ -63,6 +64,7 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
     metavar="MIB",
     help="Close a shard when it has grown beyond this.",
 )
+@options.defects
 @options.jobs
 @click.option(
     "--part", metavar="I/N", callback=_part, help="Build the I-th of N parts, for several machines; then --finish."
@@ -83,6 +85,7 @@ def build_shards(
     context: click.Context,
     /,
     names: tuple[str, ...],
+    adapters: tuple[str, ...],
     root: Path | None,
     packs: Path | None,
     out: Path | None,
@@ -121,7 +124,7 @@ def build_shards(
 
     with render.Display() as progress:
         report = build(
-            names,
+            options.datasets(names, adapters),
             options.folder("root", root),
             options.folder("shards", out),
             packs=options.packs_if_any(packs),
@@ -153,6 +156,10 @@ def _show(report: BuildReport) -> None:
     )
     speed = f", {facts['frames_per_second']:,.0f} frames/s" if report.built else ""
     render.line(f"  built {report.built}, kept {report.kept}{speed} → {facts['folder']}")
+    if facts["with_known_defects"]:
+        count = facts["with_known_defects"]
+        of = f"{count:,} sequence{'s' * (count != 1)}"
+        render.line(f"  known defects taken out of {of} (--no-defects leaves them in)")
     if report.part is not None:
         render.line(f"  part {report.part}: when all are there, the same command with --finish writes the index")
     if report.bad:

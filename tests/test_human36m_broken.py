@@ -160,7 +160,7 @@ OFFICIAL: dict[str, tuple[Depth, Change, str]] = {
         lambda f: ((f / "S1/Videos").rename(f / "S1/away"), (f / "S1/Videos").write_text("")),
         "cannot be read: Not a directory",
     ),
-    "a link in a circle for a video": ("content", circle(VIDEO), "the video cannot be read: Too many levels"),
+    "a link in a circle for a video": ("content", circle(VIDEO), "a symbolic link that leads back to itself"),
     "a video that is cut": ("content", cut(VIDEO), "Discussion.54138969.mp4"),
     "an empty video": ("content", cut(VIDEO, 0), "0 bytes that are no video"),
     "a web page for a video": (

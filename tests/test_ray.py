@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import clips_of_videos
 import pytest
 import tiny_3dpw
 
@@ -89,6 +90,22 @@ def test_the_same_bytes_progress_and_resumption(root: Path, address: str, tmp_pa
     assert (again.kept, again.built) == (4, 1)
     assert hashes(tmp_path / "ray") == hashes(tmp_path / "local")
     assert not list((tmp_path / "ray" / ".build").glob("seen-*"))
+
+
+def test_workers_import_a_dataset_of_ones_own(address: str, tmp_path: Path) -> None:
+    from trace_data.adapters import _registered, register_adapter
+
+    (tmp_path / "own").mkdir()
+    module = tmp_path / "own" / "ray_clips.py"
+    module.write_text(Path(clips_of_videos.__file__).read_text())
+    clips_of_videos.write(tmp_path / "clips", "xy")
+    name = register_adapter(str(module))
+    try:
+        report = build_shards([name], tmp_path, tmp_path / "ray", shard_bytes=1, engine=engine(address))
+        build_shards([name], tmp_path, tmp_path / "local", shard_bytes=1)
+    finally:
+        _registered.clear()
+    assert report.built == 4 and hashes(tmp_path / "ray") == hashes(tmp_path / "local")
 
 
 def fail(number: int, progress: Progress) -> int:

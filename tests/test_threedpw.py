@@ -133,7 +133,7 @@ def test_layout_errors_say_what_was_looked_for(tmp_path: Path, folder: Path) -> 
         find(tmp_path / "nowhere", "train")
     assert find(folder, "val") == find(folder.parent, "val"), "the dataset's own folder is as good as the root"
     (folder / "sequenceFiles" / "validation").rename(folder / "sequenceFiles" / "valid")
-    with pytest.raises(DatasetLayoutError, match="no sequenceFiles/validation/"):
+    with pytest.raises(DatasetLayoutError, match="sequenceFiles: there is no validation/ in it, but valid"):
         find(folder.parent, "val")
 
 

@@ -512,6 +512,6 @@ def test_lost_and_broken_images_are_found(tmp_path: Path, form: Form) -> None:
     images.rename(images.with_name("elsewhere"))
     images.symlink_to(images)
     assert set(problems(folder, "layout")) == {
-        "error: annotation without images",
+        "error: a symbolic link that leads back to itself",
         "warning: images without annotation",
     }

@@ -120,7 +120,7 @@ def test_layout_problems(folder: Path) -> None:
     (images / NAME / "image_00002.jpg").unlink()
     found = problems(verify(folder, "layout"))
     assert found == [
-        "error: annotation without images",
+        "error: annotation without images, but imageFiles/tset_walk_00 has no annotation",
         "error: image_00002.jpg is missing (5 images, last 5)",
         "warning: images without annotation",
     ]

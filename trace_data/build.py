@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trace_data.adapters import canonical_names
+from trace_data.adapters import canonical_names, own_adapters
 from trace_data.build_folder import BuildFolder, made_with
 from trace_data.build_plan import Part, Selection, ShardPlan, part_of, plan_shards
 from trace_data.build_shard import ShardResult, Work, build_shard, finished_shard
@@ -79,6 +79,7 @@ class BuildReport:
             "seconds": round(self.seconds, 2),
             "frames_per_second": round(self.frames / self.seconds, 1) if self.seconds else 0.0,
             "bad": [dataclasses.asdict(bad) for bad in self.bad],
+            "with_known_defects": sum(bool(entry.provenance.get("defects")) for entry in self.index.sequences),
             "enlarged_crops": dict(self.index.enlarged_crops),
             "warnings": list(self.warnings),
         }
@@ -95,6 +96,7 @@ def build_shards(
     limit: int | None = None,
     every: int = 1,
     storage: Storage = Storage(),  # noqa: B008  frozen
+    defects: bool = True,
     shard_bytes: int = SHARD_BYTES,
     part: Part | None = None,
     finish: bool = False,
@@ -106,7 +108,8 @@ def build_shards(
     """Build shards of the named datasets (all known ones when empty) under `root` into the folder `out`.
 
     `packs`: prepared body models; without them the 44 joints are those of the release and neutral betas stay empty.
-    `splits`, `sequences`, `limit`, `every`: see `Selection`. `storage`: in which sizes frames are stored.
+    `splits`, `sequences`, `limit`, `every`: see `Selection`. `storage`: in which sizes frames are stored. `defects`:
+    whether what is known to be wrong in a dataset is taken out.
     `shard_bytes`: a shard is closed when it has grown beyond this. `part`: build only these shards and no index;
     `finish`: build nothing, but write the index once all shards are there. `engine`: where the work is done (default:
     `jobs` processes of this machine). A bad sequence is left out and listed in the report.
@@ -115,7 +118,7 @@ def build_shards(
     """
     began = monotonic()
     selection = Selection(splits=tuple(splits), sequences=tuple(sequences), limit=limit, every=every)
-    settings = _settings(names, selection, storage, shard_bytes, packs)
+    settings = _settings(names, selection, storage, shard_bytes, packs) | {"defects": defects}
     root, out, packs = root.absolute(), out.absolute(), packs and packs.absolute()  # workers may stand elsewhere
     plans = plan_shards(names, root, selection, storage=storage, shard_bytes=shard_bytes)
     numbers = range(len(plans)) if part is None else part_of(plans, part)
@@ -125,7 +128,15 @@ def build_shards(
         folder.claim(settings, lock, part=part, force=force)
         mine = [plans[number] for number in numbers]
         tasks = [
-            Work(plan=plan, root=root, out=out, record=folder.record(plan.name), packs=packs, storage=storage)
+            Work(
+                plan=plan,
+                root=root,
+                out=out,
+                record=folder.record(plan.name),
+                packs=packs,
+                storage=storage,
+                defects=defects,
+            )
             for plan in mine
         ]
         read = [root, *([] if packs is None else [packs])]
@@ -166,6 +177,7 @@ def _settings(
         raise ConfigError(f"heights {list(storage.heights)} px and {shard_bytes} bytes a shard are too small")
     return {
         "names": canonical_names(names),
+        "adapters": own_adapters(names),
         "splits": sorted(set(selection.splits)),
         "sequences": sorted(set(selection.sequences)),
         "limit": selection.limit,

@@ -36,6 +36,8 @@ OPTIONS = {
     "every": "--every",
     "heights": "--height",
     "body_models": "--packs",
+    "defects": "--defects",
+    "adapters": "--adapter",
 }
 """Settings that an option of the command chooses."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from trace_data.adapters import canonical_names, load_adapter
+from trace_data.adapters import canonical_names, find_sequences, load_adapter
 from trace_data.adapters.base import SequenceRef
 from trace_data.build_size import frames_of, guess
 from trace_data.errors import ConfigError, DatasetLayoutError
@@ -111,10 +111,10 @@ def _groups(names: Sequence[str], root: Path, selection: Selection) -> list[list
     groups: list[list[SequenceRef]] = []
     for name in canonical_names(names):
         adapter = load_adapter(name)
-        unknown = [split for split in selection.splits if split not in adapter.SPEC.splits]
-        if unknown:
-            raise ConfigError(f"{name} has no split {unknown[0]!r}", hint=f"it has {', '.join(adapter.SPEC.splits)}")
-        groups += [adapter.find(root, split) for split in adapter.SPEC.splits if split in selection.splits]
+        if not set(selection.splits) & set(adapter.SPEC.splits):
+            wanted = " or ".join(repr(split) for split in selection.splits)
+            raise ConfigError(f"{name} has no split {wanted}", hint=f"it has {', '.join(adapter.SPEC.splits)}")
+        groups += [find_sequences(name, root, split) for split in adapter.SPEC.splits if split in selection.splits]
     everything = [ref for group in groups for ref in group]
     check_patterns(selection.sequences, everything, where=root)
     if selection.sequences:

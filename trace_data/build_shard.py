@@ -13,7 +13,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.build_plan import ShardPlan
 from trace_data.build_size import frames_of
 from trace_data.completion import load_bodies
-from trace_data.errors import AnnotationError, OutputError, ShardError
+from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.thinning import thinned
@@ -44,6 +44,8 @@ class Work:
     packs: Path | None
     storage: Storage
     """In which sizes frames are stored."""
+    defects: bool = True
+    """Whether what is known to be wrong is taken out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def _write(work: Work, progress: Progress) -> ShardResult:
             counted = _Counted(progress)
             try:
                 warnings += _add(writer, ref, work, counted)
-            except AnnotationError as error:
+            except (AnnotationError, DatasetLayoutError) as error:
                 where = f"{error.where}: " if error.where else ""
                 # without the root, which is another on another machine and nobody's business in an index
                 reason = f"{where}{error.message}".replace(f"{work.root}{os.sep}", "")
@@ -123,7 +125,7 @@ class _Counted(Progress):
 
 def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> list[str]:
     """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
-    record = thinned(read_record(ref), work.plan.every)
+    record = thinned(read_record(ref, defects=work.defects), work.plan.every)
     findings = check_record(record)
     for finding in findings:
         if finding.severity == "error":

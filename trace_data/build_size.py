@@ -9,7 +9,7 @@ import numpy as np
 
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
-from trace_data.errors import AnnotationError
+from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.frames import image_size
 from trace_data.schema.check import check_record
 from trace_data.schema.thinning import thinned
@@ -71,7 +71,7 @@ def correction(refs: Sequence[SequenceRef], storage: Storage, every: int) -> flo
     for number in sorted({round(share * (len(refs) - 1)) for share in np.linspace(0, 1, SAMPLES)}):
         try:
             size = _measured(refs[number], storage, every)
-        except AnnotationError:
+        except (AnnotationError, DatasetLayoutError):
             continue  # the build will say why
         measured += size
         guessed += guess(refs[number], storage, every)

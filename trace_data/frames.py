@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import struct
 from collections.abc import Callable, Sequence
@@ -14,11 +16,16 @@ import numpy.typing as npt
 import simplejpeg
 
 from trace_data.errors import AnnotationError
+from trace_data.refusals import in_words, is_missing
 
 JPEG_QUALITY = 90
 """Measured trade-off of size against fidelity (fact sheet performance.md, section 3e)."""
 ORIGINAL_QUALITY = 95
 """Of a video's frame where original frames are asked for: it has no bytes of its own to keep."""
+HEAD, TAIL = 1 << 16, 64
+"""Bytes at the beginning and the end of a file that say whether an image is whole and how large its picture is."""
+_ENDS = {True: b"\xff\xd9", False: b"IEND"}
+"""What ends a JPEG, and a PNG."""
 
 _REDUCED = {
     1: 0,
@@ -40,10 +47,34 @@ def read_bytes(file: Path) -> bytes:
     """The whole file. Raises AnnotationError when it is missing or cannot be read."""
     try:
         return file.read_bytes()
-    except FileNotFoundError as error:
-        raise AnnotationError("the frame is missing", where=file, hint="copy the file again") from error
     except OSError as error:
-        raise AnnotationError(f"the frame cannot be read: {error.strerror}", where=file) from error
+        raise _refused(error, file) from error
+
+
+def file_size(file: Path) -> tuple[int, int]:
+    """(width, height) in px of an image file of which only the beginning and the end are read.
+
+    Raises AnnotationError when it is missing, cannot be read, is no JPEG or PNG, or ends too early.
+    """
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(HEAD)
+            if len(data) == HEAD:
+                length = stream.seek(0, os.SEEK_END)
+                stream.seek(max(HEAD, length - TAIL))
+                if _ENDS[is_jpeg(data)] in stream.read():
+                    with contextlib.suppress(AnnotationError):  # its header may be longer than what was read
+                        return image_size(data, file, whole=False)
+                stream.seek(HEAD)
+                data += stream.read()
+    except OSError as error:
+        raise _refused(error, file) from error
+    return image_size(data, file)
+
+
+def _refused(error: OSError, file: Path) -> AnnotationError:
+    what, hint = in_words(error)
+    return AnnotationError(f"the frame {what}" if is_missing(error) else what, where=file, hint=hint or None)
 
 
 def is_jpeg(data: bytes) -> bool:

@@ -20,7 +20,7 @@ class Problem:
     """What was found, in the words of the first case."""
     count: int
     examples: tuple[str, ...]
-    """Where, at most five."""
+    """Where, at most five unless all were asked for."""
     hint: str
     """What mends it."""
 
@@ -30,8 +30,11 @@ def wrong(key: str, what: str) -> Finding:
     return Finding(severity="error", key=key, what=what)
 
 
-def grouped(found: Sequence[tuple[str, Finding]]) -> tuple[Problem, ...]:
-    """Findings that differ only in numbers, names and places become one problem; errors first, then by count."""
+def grouped(found: Sequence[tuple[str, Finding]], examples: int | None = EXAMPLES) -> tuple[Problem, ...]:
+    """Findings that differ only in numbers, names and places become one problem; errors first, then by count.
+
+    `examples`: how many of its cases a problem names; None for all.
+    """
     groups: dict[tuple[str, str, str], list[tuple[str, Finding]]] = {}
     for where, finding in found:
         kind = re.sub(r"\([^()]*\)|\[[^\[\]]*\]|\S*\d\S*", "", f"{finding.key}: {finding.what}")
@@ -41,7 +44,7 @@ def grouped(found: Sequence[tuple[str, Finding]]) -> tuple[Problem, ...]:
             severity=cases[0][1].severity,
             what=cases[0][1].what,
             count=len(cases),
-            examples=tuple(f"{where}: {finding.key}: {finding.what}" for where, finding in cases[:EXAMPLES]),
+            examples=tuple(f"{where}: {finding.key}: {finding.what}" for where, finding in cases[:examples]),
             hint=cases[0][1].hint,
         )
         for cases in groups.values()

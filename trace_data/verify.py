@@ -5,28 +5,42 @@ layout: folders, files and names. content: every image and every annotation. geo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from trace_data.adapters import canonical_names, load_adapter, read_record
-from trace_data.adapters.base import Adapter, SequenceRef
-from trace_data.agreement import Agreement, judge, measure
+from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter
+from trace_data.adapters.base import SequenceRef
+from trace_data.agreement import Agreement
+from trace_data.build_folder import versions
 from trace_data.completion import load_bodies
-from trace_data.errors import AnnotationError, ConfigError, TraceError
-from trace_data.frames import decode, image_size, read_bytes
-from trace_data.problems import Problem, grouped
+from trace_data.defects import Applied, known_defects
+from trace_data.errors import ConfigError, TraceError
+from trace_data.problems import EXAMPLES, Problem, grouped
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.check import Finding, check_record
-from trace_data.schema.record import SequenceRecord
-from trace_data.video import contents
+from trace_data.refusals import in_words
+from trace_data.schema.check import Finding
+from trace_data.verify_sequence import Result, Task, failure, finding, verify_sequence
+from trace_data.verify_state import State
 from trace_data.workers import spread
 
 Depth = Literal["layout", "content", "geometry"]
 DEPTHS: tuple[Depth, ...] = ("layout", "content", "geometry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefectCount:
+    """How often a known defect was met."""
+
+    reason: str
+    effect: str
+    sequences: int
+    frames: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,10 @@ class DatasetReport:
     synthetic: bool | None
     """Whether any sequence comes from the sample world; None at depth layout, where no annotation is opened."""
     problems: tuple[Problem, ...]
+    defects: tuple[DefectCount, ...]
+    """Known defects that were taken out before the check; empty at depth layout."""
+    kept: int
+    """Of the sequences those that have not changed since an earlier run found them good, so that none was read."""
     geometry: tuple[Agreement, ...]
     """One a sequence at depth geometry, the worst reprojection first."""
 
@@ -81,58 +99,73 @@ class VerifyReport:
         return {**content, "root": str(self.root), "seconds": round(self.seconds, 2), "ok": self.ok}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How datasets are checked."""
+
+    depth: Depth = "layout"
+    packs: Path | None = None
+    """Prepared body models, with which geometry compares bodies with joints."""
+    defects: bool = True
+    """Whether what is known to be wrong is taken out first."""
+    decode: bool = False
+    """Whether every image is decoded, which finds damage in its middle; else only its beginning and end are read."""
+    limit: int | None = None
+    """At most so many sequences of each split."""
+    examples: int | None = EXAMPLES
+    """How many of its cases a problem names; None for all."""
+    anew: bool = False
+    """Whether what earlier runs found does not count."""
+
+    def context(self, adapter: str) -> str:
+        """What the result of a sequence depends on besides its files."""
+        packs = load_bodies(self.packs).identity() if self.packs is not None and self.depth == "geometry" else ""
+        return f"{versions()['tool']} {adapter} {self.depth} {self.defects} {self.decode} {packs}"
+
+
 def verify_datasets(
     names: Sequence[str],
     root: Path,
     *,
     depth: Depth = "layout",
     packs: Path | None = None,
+    defects: bool = True,
+    decode: bool = False,
     limit: int | None = None,
+    examples: int | None = EXAMPLES,
+    state: Path | None = None,
+    anew: bool = False,
     jobs: int = 1,
     progress: Progress = SILENT,
 ) -> VerifyReport:
-    """Check the named datasets (all known ones when empty) under `root`. Problems are reported, never raised.
+    """Check the named datasets (all that come with us when empty) under `root`. Problems are reported, never raised.
 
-    `packs`: prepared body models, with which geometry compares bodies with joints. `limit`: at most so many sequences
-    of each split. Raises ConfigError on an unknown name or depth, AssetError when a pack is missing.
+    `state`: file that remembers what was found good, so that a later run reads only what has changed since; without it
+    everything is read. For the other options see `Manner`. Raises ConfigError on an unknown name or depth, AssetError
+    when a pack is missing.
     """
     if depth not in DEPTHS:
         raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
     began = monotonic()
+    manner = Manner(
+        depth=depth, packs=packs, defects=defects, decode=decode, limit=limit, examples=examples, anew=anew
+    )  # fmt: skip
     if packs is not None and depth == "geometry":
         load_bodies(packs)
-    reports = [_verify_dataset(name, root, depth, packs, limit, jobs, progress) for name in canonical_names(names)]
+    root = root.absolute()  # workers may stand elsewhere
+    memory = State(state) if state is not None and depth != "layout" else None
+    with contextlib.nullcontext() if memory is None else memory.writing(progress):
+        reports = [_verify_dataset(name, root, manner, memory, jobs, progress) for name in canonical_names(names)]
     return VerifyReport(depth=depth, root=root, datasets=tuple(reports), seconds=monotonic() - began)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    ref: SequenceRef
-    depth: Depth
-    packs: Path | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Result:
-    findings: tuple[Finding, ...]
-    people: int = 0
-    synthetic: bool = False
-    agreement: Agreement | None = None
-
-
 def _verify_dataset(
-    name: str, root: Path, depth: Depth, packs: Path | None, limit: int | None, jobs: int, progress: Progress
+    name: str, root: Path, manner: Manner, memory: State | None, jobs: int, progress: Progress
 ) -> DatasetReport:
-    adapter = load_adapter(name)
-    found, refs = _find(adapter, root, limit)
-    results: list[_Result] = []
-    if depth != "layout" and refs:
-        frames = sum(ref.frames for ref in refs)
-        progress.begin(f"verify {name}", frames, "frames")
-        tasks = [_Task(ref=ref, depth=depth, packs=packs) for ref in refs]
-        by_number = dict(spread(_verify_sequence, tasks, jobs=jobs, progress=progress))
-        results = [by_number[number] for number in range(len(tasks))]
-        progress.end(f"{len(refs)} sequences, {frames:,} frames")
+    found, refs = _find(name, root, manner.limit)
+    results: list[Result] = []
+    if manner.depth != "layout" and refs:
+        results = _results(name, refs, manner, memory, jobs, progress)
     for ref, result in zip(refs, results):
         found += [(ref.key, finding) for finding in result.findings]
     measured = [result.agreement for result in results if result.agreement is not None]
@@ -140,93 +173,74 @@ def _verify_dataset(
     return DatasetReport(
         name=name,
         layout=", ".join(sorted({ref.layout for ref in refs})),
-        sequences={split: sum(ref.split == split for ref in refs) for split in adapter.SPEC.splits},
+        sequences={split: sum(ref.split == split for ref in refs) for split in load_adapter(name).SPEC.splits},
         frames=sum(ref.frames for ref in refs),
         people=sum(result.people for result in results),
         synthetic=any(result.synthetic for result in results) if results else None,
-        problems=grouped(found),
+        problems=grouped(found, manner.examples),
+        defects=_counted([entry for result in results for entry in result.applied]),
+        kept=sum(result.kept for result in results),
         geometry=tuple(measured),
     )
 
 
-def _find(adapter: Adapter, root: Path, limit: int | None) -> tuple[list[tuple[str, Finding]], list[SequenceRef]]:
-    """Findings about the layout, each with where, and the sequences."""
-    refs: list[SequenceRef] = []
-    try:
-        for split in adapter.SPEC.splits:
-            refs += adapter.find(root, split)[:limit]
-        found = [(adapter.SPEC.name, finding) for finding in adapter.inspect(root)]
-    except TraceError as error:
-        return [(error.where or adapter.SPEC.name, _finding("layout", error))], refs
-    except OSError as error:
-        what = f"cannot be read: {error.strerror}"
-        hint = "a permission or a network mount, not a missing file"
-        return [(str(error.filename), Finding(severity="error", key="layout", what=what, hint=hint))], refs
-    if not refs:
-        found.append(
-            (str(root), Finding(severity="error", key="layout", what="no sequences", hint=adapter.SPEC.expected))
+def _results(
+    name: str, refs: Sequence[SequenceRef], manner: Manner, memory: State | None, jobs: int, progress: Progress
+) -> list[Result]:
+    """What is found in each sequence, in order; remembered as soon as it is known."""
+    frames = sum(ref.frames for ref in refs)
+    progress.begin(f"verify {name}", frames, "frames")
+    context = manner.context(f"{adapter_identity(name)} {sha256(repr(known_defects(name)).encode()).hexdigest()}")
+    keys = [f"{ref.key} {ref.images}" for ref in refs]
+    tasks = [
+        Task(
+            ref=ref,
+            geometry=manner.depth == "geometry",
+            packs=manner.packs,
+            defects=manner.defects,
+            decode=manner.decode,
+            context=f"{context} {ref.layout} {ref.options} {ref.frames}",
+            known=None if memory is None or manner.anew else memory.recall(key),
         )
-    return found, refs
+        for key, ref in zip(keys, refs)
+    ]
+    results: dict[int, Result] = {}
+    for number, result in spread(verify_sequence, tasks, jobs=jobs, progress=progress):
+        if memory is not None and result.known is not None:
+            memory.remember(keys[number], result.known)
+        results[number] = dataclasses.replace(result, known=None)
+    kept = sum(result.kept for result in results.values())
+    unchanged = f", {kept} not changed since they were found good" if kept else ""
+    progress.end(f"{len(refs):,} sequences, {frames:,} frames{unchanged}")
+    return [results[number] for number in range(len(tasks))]
 
 
-def _verify_sequence(task: _Task, progress: Progress) -> _Result:
-    """Content, and geometry where asked for, of one sequence."""
-    try:
-        record = read_record(task.ref)
-    except AnnotationError as error:
-        progress.advance(task.ref.frames)
-        return _Result(findings=(_finding("annotation", error),))
-    findings = check_record(record)
-    if task.ref.frames > len(record.frames):
-        findings.append(
-            Finding(
-                severity="warning",
-                key="frames",
-                what=f"{task.ref.frames} images, {len(record.frames)} annotated frames",
-                hint="the images after the last annotated frame are not used",
-            )
-        )
-    findings += _images(record, progress)
-    progress.advance(task.ref.frames - len(record.frames))
-    agreement = None
-    if task.depth == "geometry" and not any(finding.severity == "error" for finding in findings):
-        agreement = measure(record, None if task.packs is None else load_bodies(task.packs))
-        findings += judge(agreement, record)
-    return _Result(
-        findings=tuple(findings),
-        people=len(record.people),
-        synthetic=record.provenance.get("synthetic") == "true",
-        agreement=agreement,
+def _counted(applied: Sequence[Applied]) -> tuple[DefectCount, ...]:
+    counts: dict[tuple[str, str], list[int]] = {}
+    for entry in applied:
+        counts.setdefault((entry.reason, entry.effect), []).append(entry.frames)
+    return tuple(
+        DefectCount(reason=reason, effect=effect, sequences=len(frames), frames=sum(frames))
+        for (reason, effect), frames in sorted(counts.items())
     )
 
 
-def _images(record: SequenceRecord, progress: Progress) -> list[Finding]:
-    """Every frame opens, is whole, decodes and has the sequence's size. A video is given up at its first failure."""
-    findings = []
-    expected = (record.camera.width, record.camera.height)
+def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Finding]], list[SequenceRef]]:
+    """Findings about the layout, each with where, and the sequences."""
+    adapter = load_adapter(name)
+    refs: list[SequenceRef] = []
     try:
-        for content in contents(record.frames):
-            try:
-                size = _image(content) if isinstance(content, Path) else content.pixels.shape[1::-1]
-                if size != expected:
-                    where = content if isinstance(content, Path) else str(content.frame)
-                    raise AnnotationError(f"{size[0]}x{size[1]} px, expected {expected[0]}x{expected[1]}", where=where)
-            except AnnotationError as error:
-                findings.append(_finding("image", error))
-            progress.advance()
-    except AnnotationError as error:
-        findings.append(_finding("video", error))
-    return findings
-
-
-def _image(file: Path) -> tuple[int, ...]:
-    """(width, height) of an image that decodes."""
-    data = read_bytes(file)
-    size = image_size(data, file)
-    decode(data, file, reduce=8, strict=True)
-    return size
-
-
-def _finding(key: str, error: TraceError) -> Finding:
-    where = f" ({error.where})" if error.where else ""
-    return Finding(severity="error", key=key, what=f"{error.message}{where}", hint=error.hint or "")
+        for split in adapter.SPEC.splits:
+            refs += find_sequences(name, root, split)[:limit]
+        found = [(name, finding) for finding in adapter.inspect(root)]
+    except TraceError as error:
+        return [(error.where or name, finding("layout", error))], refs
+    except OSError as error:
+        what, hint = in_words(error)
+        return [(str(error.filename), Finding(severity="error", key="layout", what=what, hint=hint))], refs
+    except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the check of everything else
+        return [(name, failure(error))], refs
+    if not refs:
+        hint = adapter.SPEC.expected
+        found.append((str(root), Finding(severity="error", key="layout", what="no sequences", hint=hint)))
+    return found, refs

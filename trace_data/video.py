@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError
 from trace_data.frames import decode, image_size, read_bytes
+from trace_data.refusals import in_words, is_missing
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
 
 
@@ -111,10 +112,11 @@ def _open(video: Path) -> Any:
     try:
         with video.open("rb") as stream:
             empty = not stream.read(1)
-    except FileNotFoundError as error:
-        raise AnnotationError("the video is missing", where=video, hint="copy the file again") from error
     except OSError as error:
-        raise AnnotationError(f"the video cannot be read: {error.strerror}", where=video) from error
+        what, hint = in_words(error)
+        raise AnnotationError(
+            f"the video {what}" if is_missing(error) else what, where=video, hint=hint or None
+        ) from error
     # one thread: builds and checks run side by side already, and FFmpeg's own would multiply
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if empty or not capture.isOpened():

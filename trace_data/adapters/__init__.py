@@ -1,15 +1,20 @@
-"""Datasets by name. A module is loaded when its dataset is asked for."""
+"""Datasets by name. A module is loaded when its dataset is asked for; anyone's own module may join them."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from trace_data.adapters.base import Adapter, SequenceRef
+from trace_data.adapters.plugins import import_plugin, plugin_of
 from trace_data.defects import known_defects, without_defects
-from trace_data.errors import ConfigError, nearest
-from trace_data.schema.record import SequenceRecord
+from trace_data.errors import AnnotationError, ConfigError, nearest
+from trace_data.schema.record import SequenceRecord, Split
 
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
@@ -27,34 +32,102 @@ SPELLINGS = {
     "penn-action": ("penn", "pennaction"),
 }
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""
+_registered: dict[str, Adapter] = {}
+"""Adapters of the user's own, by the name in their SPEC."""
+
+
+def register_adapter(module: str) -> str:
+    """Make a module of one's own known to this process: an importable name, or the path of a `.py` file.
+
+    Modules in the current folder are found. Returns the name of its dataset. Raises ConfigError when it cannot be
+    imported, is no adapter, or its dataset has the name of another one.
+    """
+    adapter = import_plugin(module)
+    name = adapter.SPEC.name
+    taken = _registered.get(name)
+    if _plain(name) in _known() or (taken is not None and plugin_of(taken) != plugin_of(adapter)):
+        raise ConfigError(f"{module} calls its dataset {name!r}, which is the name of another one", hint="rename it")
+    _registered[name] = adapter
+    return name
 
 
 def canonical_name(name: str) -> str:
-    """The canonical name of a dataset. Raises ConfigError with the nearest one."""
-    known = {_plain(word): canonical for canonical in ADAPTERS for word in (canonical, *SPELLINGS.get(canonical, ()))}
+    """The canonical name of a dataset; a name with a dot is a module of one's own.
+
+    Raises ConfigError with the nearest name.
+    """
+    known = _known()
+    if name in _registered:
+        return name
     if _plain(name) in known:
         return known[_plain(name)]
+    if "." in name:
+        return register_adapter(name)
     near = nearest(_plain(name), known)
     raise ConfigError(
         f"unknown dataset {name!r}" + (f", did you mean {known[near]!r}?" if near else ""),
-        hint=f"datasets are {', '.join(ADAPTERS)}",
+        hint=f"datasets are {', '.join([*ADAPTERS, *_registered])}; a module of your own is given with --adapter",
     )
 
 
 def canonical_names(names: Sequence[str]) -> list[str]:
-    """The canonical names of the datasets named, each once, sorted; all that are known when none is named."""
+    """The canonical names of the datasets named, each once, sorted; all that come with us when none is named."""
     return sorted({canonical_name(name) for name in names} or ADAPTERS)
 
 
 def load_adapter(name: str) -> Adapter:
     """The adapter module of a dataset, by any spelling of its name. Raises ConfigError."""
-    return cast(Adapter, importlib.import_module(ADAPTERS[canonical_name(name)]))
+    name = canonical_name(name)
+    return _registered[name] if name in _registered else cast(Adapter, importlib.import_module(ADAPTERS[name]))
+
+
+def find_sequences(name: str, root: Path, split: Split) -> list[SequenceRef]:
+    """The sequences of a split, in a deterministic order, in a form that any process can read. Raises TraceError."""
+    adapter = load_adapter(name)
+    refs = adapter.find(root, split)
+    if canonical_name(name) not in _registered:
+        return refs
+    for ref in refs:
+        if (ref.dataset, ref.split) != (adapter.SPEC.name, split):
+            raise ConfigError(
+                f"find gave a sequence of {ref.dataset}/{ref.split} for {adapter.SPEC.name}/{split}",
+                where=plugin_of(adapter).module,
+            )
+    return [dataclasses.replace(ref, plugin=plugin_of(adapter)) for ref in refs]
+
+
+def adapter_of(ref: SequenceRef) -> Adapter:
+    """The adapter that found a sequence, in whatever process. Raises ConfigError."""
+    return load_adapter(ref.dataset) if ref.plugin is None else import_plugin(ref.plugin.module, ref.plugin.folder)
 
 
 def read_record(ref: SequenceRef, *, defects: bool = True) -> SequenceRecord:
-    """One sequence, without what is known to be wrong in it unless `defects` is False. Raises AnnotationError."""
-    record = load_adapter(ref.dataset).read(ref)
+    """One sequence, without what is known to be wrong in it unless `defects` is False. Raises TraceError."""
+    record = adapter_of(ref).read(ref)
+    if (record.dataset, record.split, record.name) != (ref.dataset, ref.split, ref.name):
+        raise AnnotationError(f"the adapter read {record.key}, asked for {ref.key}", where=ref.annotation)
     return without_defects(record, known_defects(record.dataset)) if defects else record
+
+
+def adapter_identity(name: str) -> str:
+    """Hash of an adapter's source: what it found may not hold for another version of it."""
+    module = cast(ModuleType, load_adapter(name))
+    file = Path(module.__file__ or "")
+    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    digest = sha256()
+    for part in files:
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+def own_adapters(names: Sequence[str]) -> dict[str, str]:
+    """Of the datasets named those whose adapters do not come with the project, with `adapter_identity`."""
+    return {name: adapter_identity(name) for name in canonical_names(names) if name in _registered}
+
+
+def _known() -> dict[str, str]:
+    """Every spelling to its canonical name."""
+    return {_plain(word): name for name in ADAPTERS for word in (name, *SPELLINGS.get(name, ()))}
 
 
 def _plain(name: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from trace_data.adapters.listing import entry, is_folder, listing, near_name
 from trace_data.errors import DatasetLayoutError
 from trace_data.schema.check import Finding
 from trace_data.schema.record import SequenceRecord, Split
@@ -28,6 +29,16 @@ class DatasetSpec:
     """What the folder should look like, in one line."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A module of one's own that is an adapter, in a form that another process can import."""
+
+    module: str
+    """Such as `my_package.my_dataset`."""
+    folder: str
+    """Where Python finds it: the folder of the outermost package or, without one, of the file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceRef:
     """Cheap, picklable handle of one sequence; nothing of it has been read."""
@@ -46,6 +57,11 @@ class SequenceRef:
     """Number of frames found on disk; the annotation may say otherwise, which `read` reports."""
     options: tuple[str, ...] = ()
     """Switches of the adapter that were set when it was found, as in `sides=swapped`: `read` goes by them."""
+    reads: tuple[Path, ...] | None = None
+    """All files that `read` opens besides the frames; None when the adapter does not say. When it does, a second
+    verification reads none of them again as long as none has changed."""
+    plugin: Plugin | None = None
+    """Set by `adapters.find_sequences` for an adapter that does not come with the project."""
 
     @property
     def key(self) -> str:
@@ -68,23 +84,47 @@ class Adapter(Protocol):
         """What is wrong with the folder's layout beyond what `find` and `read` report."""
 
 
-def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str]) -> Path:
-    """The dataset's folder: under `root` by one of its names, or `root` itself when it holds one of `marks`.
+FrameFile = Callable[[SequenceRef, int], Path]
+"""An adapter may have a function `frame_file(ref, number)`: where its `find` and `read` look for the image of a video's
+frame `number` (counted from 0), relative to the dataset's folder. `trace extract-frames` writes there."""
+
+
+def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> Path:
+    """The dataset's folder: under `root` by one of its names (in any letter case), or `root` itself when it holds one
+    of `marks`.
 
     Raises DatasetLayoutError that says where was looked; a folder without permission is reported as such.
     """
-    try:
-        for name in spec.folders:
-            if (root / name).is_dir():
-                return root / name
-        if any((root / mark).exists() for mark in marks):
-            return root
-        held = sorted(entry.name for entry in root.iterdir()) if root.is_dir() else []
-    except OSError as error:
-        raise DatasetLayoutError(f"cannot be searched: {error.strerror}", where=root) from error
+    if not is_folder(root):
+        raise DatasetLayoutError(
+            f"{spec.name} is not here: looked for {', '.join(spec.folders)}, the folder does not exist",
+            where=root,
+            hint=_wanted(spec),
+        )
+    found = entry(root, *spec.folders)
+    if found is not None and is_folder(found):
+        return found
+    held = listing(root)
+    if any(mark in held.folders or mark in held.files for mark in marks):
+        return root
+    for name in spec.folders:
+        if name in held.broken:
+            raise DatasetLayoutError(f"{name} is {held.broken[name]}", where=root, hint=_wanted(spec))
+    near = next((near for name in spec.folders if (near := near_name(name, held.folders))), None)
+    names = [*held.folders, *held.files]
     raise DatasetLayoutError(
-        f"{spec.name} is not here: looked for {', '.join(spec.folders)}, "
-        + (f"found {', '.join(held[:8]) or 'nothing'}" if root.is_dir() else "the folder does not exist"),
+        f"{spec.name} is not here: looked for {', '.join(spec.folders)}, found {', '.join(names[:8]) or 'nothing'}"
+        + (f"; is {near} it?" if near else ""),
         where=root,
-        hint=f"expected {spec.expected}; get it from {spec.page}, or give --root DIR",
+        hint=(f"mv '{root / near}' '{root / spec.folders[0]}'  if it is; " if near else "") + _wanted(spec),
     )
+
+
+def folder_of(spec: DatasetSpec, root: Path, refs: Sequence[SequenceRef]) -> Path:
+    """The dataset's folder, for who does not know its marks: what `find` found under `root` gives them."""
+    places = [path for ref in refs for path in (ref.annotation, ref.images) if path.is_relative_to(root)]
+    return dataset_folder(spec, root, sorted({path.relative_to(root).parts[0] for path in places if path != root}))
+
+
+def _wanted(spec: DatasetSpec) -> str:
+    return f"expected {spec.expected}; get it from {spec.page}, or give --root DIR"

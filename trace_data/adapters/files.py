@@ -1,4 +1,4 @@
-"""What adapters ask of a dataset's folder."""
+"""What adapters ask of a dataset's files; `listing` answers what a folder holds."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from trace_data.adapters.listing import is_folder, listing
 from trace_data.errors import AnnotationError
-from trace_data.frames import image_size, read_bytes
+from trace_data.frames import file_size
+from trace_data.refusals import in_words
 
 Stamp = tuple[int, int]
 
 
-def entry(folder: Path, *names: str) -> Path | None:
-    """What a folder holds under one of the names, whatever its case; the first name, and the exact case, win."""
-    for name in names:
-        if (folder / name).exists():
-            return folder / name
-    if not folder.is_dir():
-        return None
-    held = {item.name.lower(): item for item in sorted(folder.iterdir()) if item.exists()}
-    return next((held[name.lower()] for name in names if name.lower() in held), None)
-
-
 def numbered_files(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
-    """The files whose name matches `pattern` by number, which its first group is; sorted, none without the folder."""
-    if not folder.is_dir():
+    """The files whose name matches `pattern` by number, which its first group is; sorted, none without the folder.
+
+    Where the numbers are enough, `listing.numbered` is faster. Raises DatasetLayoutError.
+    """
+    if not is_folder(folder):
         return {}
-    return dict(sorted((int(match[1]), file) for file in folder.iterdir() if (match := pattern.fullmatch(file.name))))
+    names = listing(folder).files
+    return dict(sorted((int(match[1]), folder / name) for name in names if (match := pattern.fullmatch(name))))
 
 
 def frame_size(frames: Sequence[Path]) -> tuple[int, int]:
@@ -38,7 +33,7 @@ def frame_size(frames: Sequence[Path]) -> tuple[int, int]:
     broken = AnnotationError("there are no frames")
     for file in frames:
         try:
-            return image_size(read_bytes(file), file)
+            return file_size(file)
         except AnnotationError as error:
             broken = error
     raise broken
@@ -49,5 +44,6 @@ def stamp(file: Path) -> Stamp:
     try:
         state = file.stat()
     except OSError as error:
-        raise AnnotationError(f"cannot be read: {error.strerror}", where=file, hint="copy the file again") from error
+        what, hint = in_words(error)
+        raise AnnotationError(what, where=file, hint=hint or None) from error
     return state.st_size, state.st_mtime_ns

@@ -91,14 +91,29 @@ def lost(dataset: str, name: str) -> Defect | None:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A defect that was taken out of a record."""
+
+    reason: str
+    effect: Effect
+    frames: int
+    """Of the record."""
+
+
 def without_defects(record: SequenceRecord, defects: Sequence[Defect]) -> SequenceRecord:
     """The record with what is known to be wrong taken out, and said so in its provenance."""
-    said = []
+    return take_out(record, defects)[0]
+
+
+def take_out(record: SequenceRecord, defects: Sequence[Defect]) -> tuple[SequenceRecord, tuple[Applied, ...]]:
+    """The same, and what was taken out."""
+    applied = []
     for defect in defects:
         wrong = defect.concerns(record)
         if defect.effect == "sequence" or not wrong.any():
             continue
-        said.append(f"{defect.reason} ({wrong.sum()} frames: {defect.effect})")
+        applied.append(Applied(reason=defect.reason, effect=defect.effect, frames=int(wrong.sum())))
         if defect.effect == "frames":
             record = kept(record, ~wrong)
         elif defect.effect == "everyone":
@@ -109,9 +124,10 @@ def without_defects(record: SequenceRecord, defects: Sequence[Defect]) -> Sequen
         else:
             people = tuple(_person(person, wrong, defect.effect) for person in record.people)
             record = replace(record, people=people)
-    if not said:
-        return record
-    return replace(record, provenance={**record.provenance, "defects": "; ".join(said)})
+    if applied:
+        said = "; ".join(f"{entry.reason} ({entry.frames} frames: {entry.effect})" for entry in applied)
+        record = replace(record, provenance={**record.provenance, "defects": said})
+    return record, tuple(applied)
 
 
 def _person(person: Person, wrong: npt.NDArray[np.bool_], effect: Effect) -> Person:

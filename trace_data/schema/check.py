@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.refusals import in_words, is_missing
 from trace_data.schema.camera import Camera
 from trace_data.schema.frame import file_of
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
@@ -37,8 +39,11 @@ class Finding:
     """What usually causes it, or mends it."""
 
 
-def check_record(record: SequenceRecord) -> list[Finding]:
-    """Check shapes, finiteness, rotations, units, depth and frame files of one record; an empty list is a clean one."""
+def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]:
+    """Check shapes, finiteness, rotations, units, depth and frame files of one record; an empty list is a clean one.
+
+    `files` False: for who opens the frames anyway.
+    """
     frames = len(record.frames)
     findings = [*_shape("frame_ids", record.frame_ids, (frames,))]
     findings += _shape("everyone_annotated", record.everyone_annotated, (frames,))
@@ -48,18 +53,34 @@ def check_record(record: SequenceRecord) -> list[Finding]:
         findings.append(_error("frame_ids", "not strictly increasing", "frames out of time order"))
     if not 1.0 <= record.fps <= 1000.0:
         findings.append(_error("fps", f"{record.fps}, expected 1 to 1000"))
-    files = dict.fromkeys(map(file_of, record.frames))
-    missing = [file for file in files if not file.is_file()]
-    if missing:
-        findings.append(
-            _error("frames", f"{len(missing)} of {len(files)} files are missing, first {missing[0]}", "copy them again")
-        )
+    if files:
+        findings += _files(record)
     if len({person.name for person in record.people}) != len(record.people):
         findings.append(_error("people", f"names repeat: {[person.name for person in record.people]}"))
     findings += _camera(record.camera, frames)
     for person in record.people:
         findings += _person(person, record, frames)
     return findings + [Finding(severity="warning", key="annotation", what=remark) for remark in record.remarks]
+
+
+def _files(record: SequenceRecord) -> Iterator[Finding]:
+    """Frames that are not there; a permission or a broken mount is said as such, once."""
+    files = dict.fromkeys(map(file_of, record.frames))
+    missing = []
+    for file in files:
+        try:
+            if not stat.S_ISREG(file.stat().st_mode):
+                missing.append(file)
+        except OSError as error:
+            if not is_missing(error):
+                what, hint = in_words(error)
+                yield _error("frames", f"{what}: {file}", hint)
+                return
+            missing.append(file)
+    if missing:
+        yield _error(
+            "frames", f"{len(missing)} of {len(files)} files are missing, first {missing[0]}", "copy them again"
+        )
 
 
 def _error(key: str, what: str, hint: str = "") -> Finding:

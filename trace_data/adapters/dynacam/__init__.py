@@ -57,6 +57,7 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
                         annotation=part.annotation,
                         images=folder,
                         frames=len(images),
+                        reads=(part.annotation,),
                     )
                 )
     return refs

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
-from trace_data.adapters.files import entry, frame_size, numbered_files
+from trace_data.adapters.files import frame_size, numbered_files
+from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered
 from trace_data.adapters.penn_action import official, packed
 from trace_data.adapters.penn_action.labels import PAGE, Labels
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
@@ -45,7 +46,8 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
     folder, frames = _folders(root)
     sides = _sides()
     layout, splits, annotations = _annotated(folder)
-    if entry(folder, EFT) is not None:
+    eft = entry(folder, EFT)
+    if eft is not None:
         layout += f" + {EFT}"
     if sides != "official":
         layout += f", sides {sides}"
@@ -57,7 +59,8 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
             layout=layout,
             annotation=annotations[name],
             images=frames / name,
-            frames=len(numbered_files(frames / name, _IMAGE)),
+            frames=len(numbered(frames / name, _IMAGE)),
+            reads=(annotations[name],) if eft is None else (annotations[name], eft),
             options=(f"sides={sides}",),
         )
         for name in sorted(splits)
@@ -71,12 +74,12 @@ def inspect(root: Path) -> list[Finding]:
     refs = [ref for split in SPEC.splits for ref in find(root, split)]
     findings = []
     labelled = {ref.name for ref in refs}
-    for name in sorted(item.name for item in frames.iterdir() if item.is_dir()):
+    for name in listing(frames).folders:
         if name not in labelled:
             hint = "copy the labels of the release again"
             findings.append(Finding(severity="warning", key=f"frames/{name}", what="frames without labels", hint=hint))
     for ref in refs:
-        numbers = list(numbered_files(ref.images, _IMAGE))
+        numbers = numbered(ref.images, _IMAGE).tolist()
         if not numbers:
             what, hint = "labels without frames", "unpack the frames of the release again"
         elif numbers != list(range(1, len(numbers) + 1)):
@@ -163,15 +166,15 @@ def _folders(root: Path) -> tuple[Path, Path]:
     """The dataset's folder and that of its frames."""
     folder = dataset_folder(SPEC, root, ("frames", "labels", *PACKED))
     frames = entry(folder, "frames")
-    if frames is None or not frames.is_dir():
-        raise DatasetLayoutError("there is no frames/ in it", where=folder, hint=f"unpack the release of {PAGE} there")
+    if frames is None or not is_folder(frames):
+        raise lacking(folder, "frames", hint=f"unpack the release of {PAGE} there")
     return folder, frames
 
 
 def _annotated(folder: Path) -> tuple[str, dict[str, Split], dict[str, Path]]:
     """The layout, the sequences with their splits, and with their annotation files. The release's own labels win."""
     labels = entry(folder, "labels")
-    if labels is not None and labels.is_dir() and (files := official.label_files(labels)):
+    if labels is not None and is_folder(labels) and (files := official.label_files(labels)):
         return "official (labels)", official.splits(labels), files
     file = entry(folder, *PACKED)
     if file is None:

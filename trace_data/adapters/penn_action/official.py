@@ -14,6 +14,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from trace_data.adapters.files import Stamp, stamp
+from trace_data.adapters.listing import listing
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
 from trace_data.adapters.source import Source
 from trace_data.errors import AnnotationError
@@ -31,7 +32,7 @@ _UNREADABLE = (
 
 def label_files(folder: Path) -> dict[str, Path]:
     """The label files of a folder by sequence name."""
-    return {match[1]: file for file in sorted(folder.iterdir()) if (match := _LABELS.fullmatch(file.name))}
+    return {match[1]: folder / name for name in listing(folder).files if (match := _LABELS.fullmatch(name))}
 
 
 def splits(folder: Path) -> dict[str, Split]:

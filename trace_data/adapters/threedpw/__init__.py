@@ -6,11 +6,14 @@ several kinds of annotations: the release's own are taken first, then `annots.np
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+
 from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
-from trace_data.adapters.files import entry, numbered_files
+from trace_data.adapters.listing import Listing, entry, is_folder, lacking, listing, near_name, numbered
 from trace_data.adapters.threedpw import annots, official, vibe
 from trace_data.adapters.threedpw.parts import IMAGE, PAGE
 from trace_data.errors import DatasetLayoutError
@@ -40,11 +43,14 @@ def inspect(root: Path) -> list[Finding]:
     folder, images = _folders(root)
     layout = _layout_of(folder)
     refs = [ref for split in SPEC.splits for ref in find(root, split)]
-    names = [ref.name for ref in refs]
+    names = Counter(ref.name for ref in refs)
+    held = listing(images)
     findings = [
         Finding(severity="error", key=name, what="the sequence is in more than one split")
-        for name in sorted({name for name in names if names.count(name) > 1})
+        for name, count in sorted(names.items())
+        if count > 1
     ]
+    strays = tuple(name for name in held.folders if name not in names)
     findings += [
         Finding(
             severity="warning",
@@ -52,21 +58,30 @@ def inspect(root: Path) -> list[Finding]:
             what="images without annotation",
             hint="unpack sequenceFiles.zip again",
         )
-        for name in sorted(item.name for item in images.iterdir() if item.is_dir())
-        if name not in names
+        for name in strays
     ]
     for ref in refs:
-        numbers = list(numbered_files(ref.images, IMAGE))
-        lost = sorted(set(layout.frame_numbers(ref) or range(len(numbers))) - set(numbers))
-        if not numbers:
-            what, hint = "annotation without images", "unpack imageFiles.zip again"
-        elif lost:
-            what = f"image_{lost[0]:05d}.jpg is missing ({len(numbers)} images, last {numbers[-1]})"
-            hint = "copy it again"
-        else:
+        numbers = numbered(ref.images, IMAGE)
+        if not len(numbers):
+            findings.append(_without_images(ref, held, strays))
             continue
-        findings.append(Finding(severity="error", key=f"imageFiles/{ref.name}", what=what, hint=hint))
+        annotated = layout.frame_numbers(ref)
+        lost = np.setdiff1d(np.arange(len(numbers)) if annotated is None else annotated, numbers)
+        if len(lost):
+            what = f"image_{lost[0]:05d}.jpg is missing ({len(numbers)} images, last {numbers[-1]})"
+            findings.append(Finding(severity="error", key=f"imageFiles/{ref.name}", what=what, hint="copy it again"))
     return findings + list(layout.missing(folder))
+
+
+def _without_images(ref: SequenceRef, held: Listing, strays: tuple[str, ...]) -> Finding:
+    """Why a sequence has no images: a broken link, another name, or nothing is there."""
+    what, hint = "annotation without images", "unpack imageFiles.zip again"
+    if ref.name in held.broken:
+        what, hint = held.broken[ref.name], "copy the folder itself"
+    elif (near := near_name(ref.name, strays)) is not None:
+        what = f"annotation without images, but imageFiles/{near} has no annotation"
+        hint = "a folder was renamed: give it the name of its sequence file again"
+    return Finding(severity="error", key=f"imageFiles/{ref.name}", what=what, hint=hint)
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
@@ -80,10 +95,8 @@ def _folders(root: Path) -> tuple[Path, Path]:
     """The dataset's folder and that of its images."""
     folder = dataset_folder(SPEC, root, ("sequenceFiles", "imageFiles"))
     images = entry(folder, "imageFiles")
-    if images is None or not images.is_dir():
-        raise DatasetLayoutError(
-            "there is no imageFiles/ in it", where=folder, hint=f"unpack imageFiles.zip of {PAGE} there"
-        )
+    if images is None or not is_folder(images):
+        raise lacking(folder, "imageFiles", hint=f"unpack imageFiles.zip of {PAGE} there")
     return folder, images
 
 
@@ -91,8 +104,10 @@ def _layout_of(folder: Path) -> ModuleType:
     for layout in _LAYOUTS:
         if layout.holds(folder):
             return layout
+    near = near_name("sequenceFiles", listing(folder).folders)
     raise DatasetLayoutError(
-        "there is no sequenceFiles/<split>/<seq>.pkl in it, nor annots.npz or vibe_db/3dpw_train_db.pt",
+        "there is no sequenceFiles/<split>/<seq>.pkl in it, nor annots.npz or vibe_db/3dpw_train_db.pt"
+        + (f"; is {near} one of them?" if near not in (None, "sequenceFiles", "imageFiles") else ""),
         where=folder,
         hint=f"unpack sequenceFiles.zip of {PAGE} there",
     )

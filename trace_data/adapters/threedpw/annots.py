@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.files import Stamp, entry, frame_size, numbered_files, stamp
+from trace_data.adapters.files import Stamp, frame_size, stamp
+from trace_data.adapters.listing import entry, numbered
 from trace_data.adapters.source import Source, npz_source, word
 from trace_data.adapters.threedpw.parts import (
     CAMERAS,
@@ -70,7 +71,8 @@ def find(folder: Path, images: Path, split: Split) -> list[SequenceRef]:
                 layout=f"{LAYOUT}{f' + {cameras.name}' if cameras else ''})",
                 annotation=file,
                 images=images / name,
-                frames=len(numbers & set(numbered_files(images / name, IMAGE))),
+                frames=len(numbers & set(numbered(images / name, IMAGE).tolist())),
+                reads=(file,) if cameras is None else (file, cameras),
             )
         )
     return refs

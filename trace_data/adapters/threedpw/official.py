@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.files import entry, frame_size, numbered_files
+from trace_data.adapters.files import frame_size
+from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered
 from trace_data.adapters.source import Source, word
 from trace_data.adapters.threedpw.parts import (
     DRIFTS,
@@ -24,7 +25,7 @@ from trace_data.adapters.threedpw.parts import (
     person_of,
     provenance,
 )
-from trace_data.errors import AnnotationError, AssetError, DatasetLayoutError
+from trace_data.errors import AnnotationError, AssetError
 from trace_data.safe_pickle import load_pickle
 from trace_data.schema.camera import Camera
 from trace_data.schema.check import Finding
@@ -38,29 +39,32 @@ _SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("va
 def holds(folder: Path) -> bool:
     """Whether the folder has the release's annotations."""
     annotations = entry(folder, FOLDER)
-    return annotations is not None and annotations.is_dir() and any(annotations.glob("*/*.pkl"))
+    if annotations is None or not is_folder(annotations):
+        return False
+    return any(
+        name.endswith(".pkl") for part in listing(annotations).folders for name in listing(annotations / part).files
+    )
 
 
 def find(folder: Path, images: Path, split: Split) -> list[SequenceRef]:
     """The sequences of a split, by name. Raises DatasetLayoutError when its folder is missing."""
     annotations = entry(entry(folder, FOLDER) or folder, *_SPLIT_FOLDERS[split])
     if annotations is None:
-        raise DatasetLayoutError(
-            f"there is no {FOLDER}/{_SPLIT_FOLDERS[split][0]}/",
-            where=folder,
-            hint=f"unpack sequenceFiles.zip of {PAGE} again",
-        )
+        hint = f"unpack sequenceFiles.zip of {PAGE} again"
+        raise lacking(entry(folder, FOLDER) or folder, _SPLIT_FOLDERS[split][0], hint=hint)
     return [
         SequenceRef(
             dataset="3dpw",
             split=split,
-            name=file.stem,
+            name=name.removesuffix(".pkl"),
             layout=LAYOUT,
-            annotation=file,
-            images=images / file.stem,
-            frames=len(numbered_files(images / file.stem, IMAGE)),
+            annotation=annotations / name,
+            images=images / name.removesuffix(".pkl"),
+            frames=len(numbered(images / name.removesuffix(".pkl"), IMAGE)),
+            reads=(annotations / name,),
         )
-        for file in sorted(annotations.glob("*.pkl"))
+        for name in listing(annotations).files
+        if name.endswith(".pkl")
     ]
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.files import Stamp, entry, frame_size, numbered_files, stamp
+from trace_data.adapters.files import Stamp, frame_size, stamp
+from trace_data.adapters.listing import entry, numbered
 from trace_data.adapters.source import Source, npz_source, word
 from trace_data.adapters.threedpw.parts import (
     BETAS,
@@ -69,17 +70,18 @@ def find(folder: Path, images: Path, split: Split) -> list[SequenceRef]:
     file = _file(folder, split)
     if file is None:
         return []
-    extra = [found.name for found in (entry(folder, "camera_annots.npz"), entry(folder, BETAS)) if found is not None]
+    extra = [found for name in ("camera_annots.npz", BETAS) if (found := entry(folder, name)) is not None]
     database = _database(file, stamp(file))
     return [
         SequenceRef(
             dataset="3dpw",
             split=split,
             name=name,
-            layout=" + ".join([LAYOUT, *extra]) + ")",
+            layout=" + ".join([LAYOUT, *(found.name for found in extra)]) + ")",
             annotation=file,
             images=images / name,
-            frames=len(set(_numbers(database, name)) & set(numbered_files(images / name, IMAGE))),
+            frames=len(set(_numbers(database, name)) & set(numbered(images / name, IMAGE).tolist())),
+            reads=(file, *extra),
         )
         for name in sorted(database.rows)
     ]

@@ -1,0 +1,72 @@
+"""Adapters that do not come with the project: a module with the same four names, found, checked, and told to others."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from trace_data.adapters.base import Adapter, DatasetSpec, Plugin
+from trace_data.errors import ConfigError
+
+PAGE = "docs/own-dataset.md shows one in 60 lines"
+
+
+def import_plugin(module: str, folder: str | None = None) -> Adapter:
+    """Import an adapter by its name, or by the path of a `.py` file.
+
+    Looked for where Python looks, and then in `folder` (default: the current one). Raises ConfigError that says what is
+    missing.
+    """
+    name, place = module, folder or str(Path.cwd())
+    if module.endswith(".py"):
+        file = Path(module).expanduser().absolute()
+        name, place = file.stem, str(file.parent)
+    if place not in sys.path:
+        sys.path.append(place)
+        importlib.invalidate_caches()
+    try:
+        found = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigError(
+                f"there is no module {name}", where=module, hint=f"looked where Python looks and in {place}; {PAGE}"
+            ) from error
+        raise _broken(module, error) from error
+    except Exception as error:  # whatever somebody's module does wrong is told in one paragraph
+        raise _broken(module, error) from error
+    _check(found, module)
+    return cast(Adapter, found)
+
+
+def plugin_of(adapter: Adapter) -> Plugin:
+    """How another process imports it."""
+    module = cast(ModuleType, adapter)
+    file = Path(module.__file__ or "").absolute()
+    levels = module.__name__.count(".") + (file.name == "__init__.py")
+    return Plugin(module.__name__, str(file.parents[levels]))
+
+
+def _check(module: ModuleType, given: str) -> None:
+    """Raises ConfigError that names everything an adapter needs and this one lacks."""
+    lacking = [name for name in ("find", "read", "inspect") if not callable(getattr(module, name, None))]
+    if not isinstance(getattr(module, "SPEC", None), DatasetSpec):
+        lacking.insert(0, "SPEC (a DatasetSpec)")
+    if lacking:
+        raise ConfigError(
+            f"{given} is no adapter: it lacks {', '.join(lacking)}",
+            where=module.__file__,
+            hint=f"an adapter is a module with SPEC, find(root, split), read(ref) and inspect(root); {PAGE}",
+        )
+
+
+def _broken(module: str, error: Exception) -> ConfigError:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    line = error.lineno if isinstance(error, SyntaxError) else last.lineno
+    file = error.filename if isinstance(error, SyntaxError) else last.filename
+    return ConfigError(
+        f"the module {module} cannot be imported: {type(error).__name__}: {error}", where=f"{file}:{line}", hint=PAGE
+    )
