@@ -77,7 +77,12 @@ def _in_sources() -> dict[str, Path]:
     from trace_train.weights.published import PARTS
 
     folder = options.folder("sources")
-    found = {name: folder / part.file for name, part in PARTS.items() if (folder / part.file).is_file()}
+    found = {
+        name: folder / file
+        for name, part in PARTS.items()
+        for file in (*part.also, part.file)  # the last one found holds
+        if (folder / file).is_file()
+    }
     if not found:
         raise ConfigError(
             f"no file is named, and none of {', '.join(part.file for part in PARTS.values())} lies there",

@@ -37,6 +37,15 @@ def change_cell(content: dict[str, Any], key: str, value: Any) -> None:
     content[key][0] = value
 
 
+def stretch(content: dict[str, Any]) -> None:
+    """A forearm grows by half through the recording; points follow."""
+    elbow, wrist = content["world"][:, 10], content["world"][:, 11]
+    content["world"][:, 11] = elbow + np.linspace(1, 1.5, len(elbow))[:, None] * (wrist - elbow)
+    for number, camera in enumerate(zip(content["intrinsics"], content["extrinsics"])):
+        points, millimetres = tiny_mpi.seen(camera, content["world"])
+        content["annot2"][number], content["annot3"][number] = points.reshape(-1, 56), millimetres.reshape(-1, 84)
+
+
 CONTENT: dict[str, tuple[str, tiny_mpi.Change, str]] = {
     "metres": ("content", lambda c: scaled("annot3", 0.001, c), "of one person lie 0.0"),
     "calibration in metres": ("content", shift_extrinsics, "puts the joints of cameras 0 and 1"),
@@ -51,6 +60,7 @@ CONTENT: dict[str, tuple[str, tiny_mpi.Change, str]] = {
         "3D joints meet the 2D joints at",
     ),
     "left and right": ("geometry", swap_points, "left and right are exchanged for S1"),
+    "growing": ("geometry", stretch, "a bone's length changes by"),
     "NaN": ("content", lambda c: c["annot3"][0].__setitem__((3, 5), np.nan), "annot3{1} has 1 NaN or infinite values"),
     "shifted by one": ("content", lambda c: c.update(frames=c["frames"] + 1), "frames starts with 1 and has 8 entries"),
     "a frame short": ("content", lambda c: change_cell(c, "annot2", c["annot2"][0][1:]), "annot2{1} has shape (7, 56)"),

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_network import clips, small
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.small_network import clips, small
 from trace_data.shards.view import view
 from trace_train.build import build_network
 from trace_train.config import NetworkConfig

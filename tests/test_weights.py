@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections import OrderedDict
 from dataclasses import asdict
 from pathlib import Path
@@ -265,6 +267,18 @@ def checkpoint(folder: Path, state: dict[str, Tensor], **facts: Any) -> Path:
     return folder
 
 
+def test_a_full_disk_leaves_nothing_behind(files: dict[str, Path], tmp_path: Path) -> None:
+    # files may grow to 8 MB and the weights have 21; Python gets the error instead of the signal
+    script = (
+        "import resource, signal, sys; from trace_cli.main import run; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        " resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, 8 << 20)); sys.exit(run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", script, "import-weights", "--flow", str(files["flow"]), "--out", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 3 and "the weights were not written" in done.stderr and "--out" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_runs_are_exported_when_the_published_code_can_read_them(states: dict[str, State], tmp_path: Path) -> None:
     names = [name for name in states["head"] if not name.startswith("_")]
@@ -303,7 +317,7 @@ def test_the_commands(
     assert "--force" in capsys.readouterr().err
     sources = tmp_path / "home" / "sources"
     sources.mkdir()
-    (sources / "raft-things.pth").symlink_to(files["flow"])
+    (sources / "trace_motion_backbone.pth").symlink_to(files["flow"])
     assert run(["import-weights", "--force", "--json"]) == 0
     assert [part["part"] for part in json.loads(capsys.readouterr().out)["parts"]] == ["flow"]
 

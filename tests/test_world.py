@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_network import clips, small
+from test_train import tiny
 from torch import Tensor
 
-from tests.small_network import clips, small
-from tests.test_train import tiny
 from trace_data.shards.reader import ShardReader
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network, start_from_means

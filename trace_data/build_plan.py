@@ -66,14 +66,16 @@ class ShardPlan:
         return sum(frames_of(ref, self.every) for ref in self.refs)
 
     def identity(self) -> str:
-        """Hash of what the plan reads: sequence names, frame counts, sizes and times of the annotation files."""
-        parts: list[tuple[str, int, int, int]] = []
+        """Hash of what the plan reads: sequences, how they are read, frame counts, sizes and times of their files."""
+        parts: list[tuple[object, ...]] = []
         for ref in self.refs:
-            try:
-                state = ref.annotation.stat()
-                parts.append((ref.key, ref.frames, state.st_size, state.st_mtime_ns))
-            except OSError:
-                parts.append((ref.key, ref.frames, 0, 0))  # reading it will say what is wrong
+            parts.append((ref.key, ref.layout, ref.options, ref.frames))
+            for file in dict.fromkeys((ref.annotation, *(ref.reads or ()))):
+                try:
+                    state = file.stat()
+                    parts.append((state.st_size, state.st_mtime_ns))
+                except OSError:
+                    parts.append((0, 0))  # reading it will say what is wrong
         return sha256(repr(parts).encode()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +55,18 @@ def _first_frame(images: Path) -> tuple[int, int, int]:
     if not images.is_dir():
         facts = video_facts(images)
         return facts.width, facts.height, 0
-    first = min(images.glob("*"), default=None)
+    first = _first_image(images)
     if first is None:
         raise AnnotationError("there is no image", where=images)
     with first.open("rb") as stream:
         width, height = image_size(stream.read(HEADER), first, whole=False)
     return width, height, first.stat().st_size
+
+
+@lru_cache(maxsize=64)
+def _first_image(folder: Path) -> Path | None:
+    """One folder may hold the images of all sequences: it is listed once."""
+    return min(folder.glob("*"), default=None)
 
 
 def correction(refs: Sequence[SequenceRef], storage: Storage, every: int) -> float:

@@ -45,6 +45,8 @@ class Part:
     """Its word here, and its option: `image` is `--image`."""
     file: str
     """Its published name."""
+    also: tuple[str, ...] = ()
+    """Other names under which it is published."""
     what: str
     """What it is, in words."""
     branch: str
@@ -73,7 +75,14 @@ PARTS = {
             branch="temporal_published",
             extras=("temporal_published_smpl", "temporal_loss"),
         ),
-        Part(name="flow", file="raft-things.pth", what="RAFT", branch="raft", parallel=True),
+        Part(
+            name="flow",
+            file="raft-things.pth",
+            also=("trace_motion_backbone.pth",),
+            what="RAFT",
+            branch="raft",
+            parallel=True,
+        ),
     )
 }
 """The published files by their word here."""
