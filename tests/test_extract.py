@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,15 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import clips_of_videos
+import cv2
+import numpy as np
 import pytest
 import tiny_3dpw
+import tiny_mpi
 
 from trace_cli.main import run
-from trace_data.adapters import _registered, register_adapter
+from trace_data.adapters import _registered, find_sequences, read_record, register_adapter
 from trace_data.errors import ConfigError, DatasetLayoutError, OutputError
 from trace_data.extract import extract_frames
 from trace_data.progress import Progress
 from trace_data.verify import verify_datasets
+from trace_data.video import contents
 
 ADAPTER = str(Path(clips_of_videos.__file__))
 
@@ -182,3 +187,23 @@ def test_videos_are_verified_and_remembered_like_images(root: Path) -> None:
     assert dataset.kept == 2 and [problem.what for problem in dataset.problems] == [
         f"the video ends after 13 frames, frame 14 is asked for ({root / 'clips' / 'x.avi'})"
     ]
+
+
+def test_mpi_inf_3dhp_reads_what_was_extracted(tmp_path: Path) -> None:
+    """The same frames under the same numbers, within what JPEG loses."""
+    folder = tiny_mpi.official(tmp_path, recordings=((1, 1),), cameras=(0, 1))
+    before = find_sequences("mpi-inf-3dhp", tmp_path, "train")
+    videos = {
+        ref.key: [content.pixels for content in contents(read_record(ref).frames) if not isinstance(content, Path)]
+        for ref in before
+    }
+    assert extract_frames("mpi-inf-3dhp", tmp_path).ok
+    shutil.rmtree(folder / "S1" / "Seq1" / "imageSequence")
+    after = find_sequences("mpi-inf-3dhp", tmp_path, "train")
+    assert [ref.key for ref in after] == list(videos) and all("extracted images" in ref.layout for ref in after)
+    for ref in after:
+        record = read_record(ref)
+        assert len(record.frames) == len(videos[ref.key]) == tiny_mpi.FRAMES and record.frame_ids[0] == 0
+        for file, pixels in zip(record.frames, videos[ref.key]):
+            image = cv2.imread(str(file))
+            assert image is not None and np.abs(image.astype(int) - pixels).mean() < 4

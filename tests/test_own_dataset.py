@@ -146,7 +146,9 @@ def test_an_adapter_that_fails_is_a_problem_of_its_sequence(here: Path) -> None:
 
 
 def test_sequences_of_another_name_are_refused(here: Path) -> None:
-    (here / "my_dance.py").write_text(CODE[0].replace("SequenceRef(dataset=SPEC.name", "SequenceRef(dataset='dancing'"))
+    (here / "my_dance.py").write_text(
+        CODE[0].replace("dataset=SPEC.name, split=split", "dataset='dancing', split=split")
+    )
     name = register_adapter("my_dance")
     with pytest.raises(ConfigError, match="find gave a sequence of dancing/train for dance/train"):
         find_sequences(name, here / "DATA", "train")
@@ -157,7 +159,7 @@ def test_wrong_lengths_are_named(here: Path) -> None:
     name = register_adapter("my_dance")
     report = verify_datasets([name], here / "DATA", depth="content").datasets[0]
     assert [problem.what.partition(" (")[0] for problem in report.problems] == [
-        "p0 of solo has 5 frames, the folder 4 images"
+        f"p0 of solo has 5 frames, {here / 'DATA' / 'dance' / 'images' / 'solo'} 4"
     ]
     ref = next(ref for ref in find_sequences(name, here / "DATA", "train") if ref.name == "duet")
     assert len(read_record(ref).people) == 2

@@ -158,7 +158,7 @@ def test_the_picture_holds_the_frame_itself_and_what_is_drawn(root: Path, monkey
     report = verify_datasets(["3dpw"], root, depth="geometry")
     draw_sheet(report, root / "sheet.jpg")
     caption, tile = shown[0]
-    assert caption.startswith(f"worst: 3dpw {NAME}  frame 6  ") and caption.endswith(" px here")
+    assert caption.startswith(f"worst: 3dpw {NAME}  frame 6  ") and caption.endswith(" px")
     frame = cv2.imread(str(root / "3DPW" / "imageFiles" / NAME / "image_00006.jpg"))
     assert frame is not None and tile.shape == frame.shape
     same = (tile[..., ::-1] == frame).all(axis=2)

@@ -29,6 +29,8 @@ WORST = 4
 RANDOM = 4
 WIDTH = 320
 """Of a tile, px."""
+LONGEST_NAME = 32
+"""Letters of a caption that name the sequence."""
 
 
 def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> int:
@@ -69,9 +71,8 @@ def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool
         return  # the report says why
     by_worst = sorted(dataset.geometry, key=lambda a: -(a.reprojection_px.worst if a.reprojection_px else 0.0))
     measured = {agreement.key: agreement for agreement in by_worst}
-    wanted: list[tuple[str, int | None]] = [
-        (key, _worst(agreement)) for key, agreement in list(measured.items())[:WORST]
-    ]
+    shown = [agreement for agreement in by_worst if agreement.reprojection_px or agreement.body_mm][:WORST]
+    wanted: list[tuple[str, int | None]] = [(agreement.key, _worst(agreement)) for agreement in shown]
     rng = np.random.default_rng(0)
     keys = sorted(measured or refs)
     wanted += [(keys[number], None) for number in rng.permutation(len(keys))[:RANDOM].tolist()]
@@ -93,11 +94,12 @@ def _worst(agreement: Agreement) -> int:
 def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *, worst: bool) -> str:
     errors = []
     if agreement is not None and (pixels := agreement.reprojection_px) is not None:
-        errors.append(f"{pixels.worst:.1f} px here" if worst else f"median {pixels.median:.1f} px")
+        errors.append(f"{pixels.worst:.1f} px" if worst else f"median {pixels.median:.1f} px")
     if agreement is not None and agreement.body_mm is not None:
         errors.append(f"body {agreement.body_mm.median:.0f} mm")
     title = f"{'worst: ' if worst else ''}{record.dataset} {record.name}"
-    return f"{title[:38]}  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
+    title = title if len(title) <= LONGEST_NAME else f"{title[: LONGEST_NAME - 1]}…"
+    return f"{title}  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
 
 
 def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:

@@ -18,7 +18,7 @@ from trace_data.errors import DatasetLayoutError
 from trace_data.schema.check import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
-__all__ = ["SPEC", "find", "inspect", "read"]
+__all__ = ["SPEC", "find", "frame_file", "inspect", "read"]
 
 _READERS = {
     official.VIDEOS: official.read,
@@ -49,6 +49,14 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
 def read(ref: SequenceRef) -> SequenceRecord:
     """One sequence in the world of its calibration. Raises AnnotationError with file, key, found and expected."""
     return _READERS[ref.layout](ref)
+
+
+def frame_file(ref: SequenceRef, number: int) -> Path:
+    """Where the image of a video's frame is looked for once the video is gone, below the dataset's folder."""
+    recording = ref.annotation.parent  # S1/Seq1, in the dataset's folder or in one of its own there
+    names = {name.lower() for name in SPEC.folders}
+    dataset = next((above for above in recording.parents if above.name.lower() in names), recording.parent.parent)
+    return recording.relative_to(dataset) / "imageFrames" / ref.images.stem / f"frame_{number + 1:06d}.jpg"
 
 
 def inspect(root: Path) -> list[Finding]:
