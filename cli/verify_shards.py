@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from trace_data.problems import Problem
     from trace_data.shards.verify import Depth, ShardReport, ShardsReport
 
+OF_THE_FILE = ("file", "length", "content")
+"""Keys of problems that a file has as a whole: they say nothing beside the problem itself."""
+
 
 @options.command("verify-shards")
 @options.shards_folder
@@ -109,7 +112,8 @@ def _show_problems(name: str, problems: Sequence[Problem]) -> None:
         render.line(f"\n{name}  {problem.severity}: {problem.what}  ({times})")
         for example in problem.examples:
             shown = example.removeprefix(f"{name}: ")
-            if shown.partition(": ")[2] != problem.what or "/" in shown:  # else it would only repeat the line above
+            key, _, what = shown.partition(": ")
+            if what != problem.what or key not in OF_THE_FILE:  # else it would only repeat the line above
                 render.line(f"    {shown}")
         if problem.hint:
             render.line(f"  → {problem.hint}")

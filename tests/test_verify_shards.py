@@ -391,6 +391,18 @@ def test_what_the_build_left_out_is_told(root: Path, own: Path, capsys: Any) -> 
     assert shown.endswith("\nyes, all well, at depth index\n")
 
 
+def test_the_command_says_in_which_dataset_a_problem_is(own: Path, capsys: Any) -> None:
+    craft(own, FOREIGN["type"][0])
+    assert run(["verify-shards", str(own), "--jobs", "1", "--depth", "index"]) == 3
+    assert "    frame_id: type <f8, expected <i8\n" in capsys.readouterr().out
+
+
+def test_the_command_says_once_which_shard_a_file_is(own: Path, capsys: Any) -> None:
+    shutil.copy(own / VAL, own / FILE)
+    assert run(["verify-shards", str(own), "--jobs", "1", "--depth", "index"]) == 3
+    assert capsys.readouterr().out.count("begins with 3dpw/val/val_walk_00") == 1
+
+
 def test_the_command_lists_everything_at_once(own: Path, capsys: Any) -> None:
     flip(own)
     (own / VAL).unlink()

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,3 +82,40 @@ def test_items_are_taken_only_as_far_ahead_as_needed() -> None:
 
     assert list(spread(task, [Path()], jobs=2, progress=SILENT)) == [(0, 0)]
     assert taken <= 4
+
+
+STOPPED = """
+import sys, time
+from trace_data.progress import SILENT
+from trace_data.workers import spread
+
+def task(seconds, progress):
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    try:
+        list(spread(task, [60, 60], jobs=2, progress=SILENT))
+    except KeyboardInterrupt:
+        sys.exit("stopped")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.parametrize("after", [0.0, 0.15, 1.0])  # seconds: workers begin, import, work
+def test_ctrl_c_prints_no_traceback_of_a_worker(tmp_path: Path, after: float) -> None:
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    command = [sys.executable, str(tmp_path / "stopped.py")]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not _workers(process.pid):
+        assert process.poll() is None
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == "stopped\n"
+
+
+def _workers(process: int) -> list[str]:
+    found = []
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+            found += [child] if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes() else []
+    return found

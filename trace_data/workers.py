@@ -85,6 +85,7 @@ def _begin(messages: Any, cores: _Cores) -> None:
     global _steps, _cores  # a queue reaches the workers of a pool only through their initialiser
     _steps, _cores = Steps(messages.put), cores
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once, without a traceback of its own
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     keep_freed_memory()
     import cv2
 
@@ -135,6 +136,16 @@ def _one_thread_each() -> Iterator[None]:
         for name in names:
             del os.environ[name]
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here do not hear Ctrl-C until `_begin`: half imported, each would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what came meanwhile arrives now
 
 
 def in_order(function: Callable[[Task], Result], items: Iterable[Task]) -> Iterator[Result]:
@@ -193,7 +204,7 @@ def spread(
     cores = _Cores(max(min(jobs, HELPERS), -(-jobs // processes)), context.Semaphore(jobs))
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(messages, cores))
     try:
-        with _one_thread_each():
+        with _one_thread_each(), _deaf_to_interrupts():
             waiting: dict[Future[Result], int] = {
                 pool.submit(_call, function, task): number for number, task in enumerate(tasks)
             }
