@@ -17,6 +17,7 @@ from trace_cli.main import run
 from trace_data.adapters import _registered, find_sequences, read_record, register_adapter
 from trace_data.errors import ConfigError
 from trace_data.shards.index import load_index
+from trace_data.shards.verify import build_command
 from trace_data.verify import verify_datasets
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-dataset.md").read_text()
@@ -90,6 +91,7 @@ def test_the_commands_of_the_page_work(here: Path, capsys: pytest.CaptureFixture
     ]
     assert index.settings["names"] == ["dance"] and len(index.settings["adapters"]["dance"]) == 64
     assert index.settings["defects"] is True
+    assert build_command(index).startswith("trace build-shards --adapter MODULE --root DIR --out ")
 
 
 def test_a_name_with_a_dot_or_a_file_is_an_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,8 +118,11 @@ def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progr
 
 
 def build_command(index: ShardIndex) -> str:
-    """The command that built these shards, as far as the index tells; DIR stands where it does not."""
-    words = ["trace build-shards", *map(str, index.settings.get("names", [])), "--root DIR"]
+    """The command that built these shards, as far as the index tells; DIR and MODULE stand where it does not."""
+    own = index.settings.get("adapters") or ()  # datasets of modules that the index does not name
+    words = ["trace build-shards", *(str(name) for name in index.settings.get("names", []) if name not in own)]
+    words += ["--adapter MODULE" for _ in own]
+    words += ["--root DIR"]
     words += ["--packs DIR"] if index.settings.get("body_models") else []
     words += [f"--out {shlex.quote(str(index.folder))}"]
     with contextlib.suppress(TypeError):  # an index from other hands may hold anything
@@ -134,6 +137,7 @@ def _options(settings: Mapping[str, Any]) -> list[str]:
     words += [f"--sequences {shlex.quote(name)}" for name in settings.get("sequences", [])]
     words += [f"--limit {settings['limit']}"] if settings.get("limit") else []
     words += [f"--every {settings['every']}"] if settings.get("every", 1) != 1 else []
+    words += ["--no-defects"] if settings.get("defects") is False else []
     if not settings.get("raised", True):
         words += [f"--height {height}" for height in settings.get("heights", [])] or ["--frames original"]
     if shard_bytes != SHARD_BYTES and shard_bytes % (1 << 20) == 0:  # others only a script can have asked for
