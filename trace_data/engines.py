@@ -6,6 +6,7 @@ import importlib
 import os
 import secrets
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,8 +191,10 @@ def _call(function: Callable[[Task, Progress], Result], task: Task, marker: Mark
     marker.check()
     keep_freed_memory()
     cv2.setNumThreads(1)
-    steps = Steps(counts.add.remote)
+    sent: deque[Any] = deque(maxlen=1)
+    steps = Steps(lambda done: sent.append(counts.add.remote(done)))
     try:
         return function(task, steps)
     finally:
         steps.flush()
+        _ray().get(list(sent))  # they come in order: with the last all are there, before the result can be
