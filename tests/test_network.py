@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -14,13 +10,7 @@ from trace_train.config import NetworkConfig, load_config
 from trace_train.network.backbone import HRNet
 from trace_train.network.blocks import VolumeConv
 from trace_train.network.model import TraceNetwork
-
-
-def published(branch: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the released checkpoints (made from the network fact sheet's table of keys)."""
-    with gzip.open(Path(__file__).parent / "data" / "checkpoint_keys.tsv.gz", "rt") as stream:
-        rows = [row for row in csv.DictReader(stream, delimiter="\t") if row["branch"] == branch]
-    return {r["name"]: () if r["shape"] == "scalar" else tuple(map(int, r["shape"].split("x"))) for r in rows}
+from trace_train.weights.published import table
 
 
 def small(**changes: object) -> TraceNetwork:
@@ -33,8 +23,8 @@ def test_published_size_has_the_published_names_and_shapes() -> None:
     with torch.device("meta"):
         state = {k: tuple(v.shape) for k, v in build_network(NetworkConfig()).state_dict().items()}
     backbone = {k: v for k, v in state.items() if k.startswith("backbone.")}
-    assert backbone == published("image")
-    assert {k: v for k, v in state.items() if k not in backbone} == published("temporal_published")
+    assert backbone == {k: v for k, v in table("image").items() if k.startswith("backbone.")}
+    assert {k: v for k, v in state.items() if k not in backbone} == table("temporal_published")
 
 
 def test_backbone_of_published_size_has_the_published_parameter_count() -> None:
