@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from trace_train.doctor.findings import Finding
+from trace_train.network.deform import TORCHVISION, implementation
 from trace_train.streaming.gpu_decoder import nvjpeg_decoder
 
 REQUIRED = ("numpy", "scipy", "h5py", "opencv-python-headless", "simplejpeg", "safetensors", "pydantic", "fsspec")
@@ -115,13 +116,13 @@ def _torchvision() -> list[Finding]:
             hint="" if loads else how,
         )
     ]
-    operator = loads and hasattr(torch.ops.torchvision, "deform_conv2d")
+    taken = implementation(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     findings.append(
         Finding(
             group="library",
             name="deformable convolution",
             state="ok",
-            found="torchvision's operator" if operator else "our own, in plain torch",
+            found="torchvision's operator" if taken == TORCHVISION else "our own, in plain torch",
             meaning="motion alignment of the temporal features",
         )
     )
