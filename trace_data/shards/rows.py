@@ -84,7 +84,8 @@ def _usable(person: Person, block: Mapping[str, npt.NDArray[Any]]) -> npt.NDArra
     flags: npt.NDArray[np.bool_] = person.present & block["masks/center"]
     if person.body is None or "root_rotation" not in person.body.known:
         return flags  # a few known poses (Penn Action) are welcome where they are, but no clip waits for them
-    return flags & (person.body_valid | block["masks/joints3d"])
+    known: npt.NDArray[np.bool_] = person.body_valid | block["masks/joints3d"]
+    return flags & known
 
 
 def _person(person: Person, number: int, world_valid: bool, added: Completed) -> dict[str, npt.NDArray[Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.human36m.calibration import View, best_view, placed, read_metadata
+from trace_data.adapters.human36m.calibration import View, best_view, metadata_file, placed, read_metadata
 from trace_data.adapters.human36m.places import (
     AGAIN,
     CAMERAS,
@@ -24,13 +24,13 @@ from trace_data.adapters.human36m.places import (
     SUBJECTS,
     below,
     certain,
-    child,
     entries,
     file_state,
     numbers,
     provenance,
 )
 from trace_data.adapters.human36m.subject_files import body_over, subject_file
+from trace_data.adapters.listing import entry
 from trace_data.defects import lost
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
@@ -50,8 +50,8 @@ _HOSTILE = (
 
 def is_here(folder: Path) -> bool:
     """Whether the dataset's folder has this layout."""
-    subjects = [child(folder, f"S{n}") for group in SUBJECTS.values() for n in group]
-    return any(subject is not None and child(subject, "Videos") is not None for subject in subjects)
+    subjects = [entry(folder, f"S{n}") for group in SUBJECTS.values() for n in group]
+    return any(subject is not None and entry(subject, "Videos") is not None for subject in subjects)
 
 
 def find(folder: Path, split: Split) -> list[SequenceRef]:
@@ -65,6 +65,7 @@ def find(folder: Path, split: Split) -> list[SequenceRef]:
             annotation=annotation,
             images=video,
             frames=_length(video),
+            reads=_reads(folder, subject, video, annotation),
         )
         for subject in SUBJECTS[split]
         for video, annotation in _videos(folder, subject).items()
@@ -235,6 +236,13 @@ def _unseen(folder: Path, subject: int, videos: list[Path]) -> list[str]:
     seen = {video.stem.lower() for video in videos} | {_clip(video)[0].lower() for video in videos}
     names = {file.stem for file in files if file.suffix.lower() == ".cdf" and not file.name.startswith("_")}
     return sorted(name for name in names if name.lower() not in seen)
+
+
+def _reads(folder: Path, subject: int, video: Path, annotation: Path) -> tuple[Path, ...]:
+    """All files that tell of a video."""
+    flat = _poses(folder, subject, "D2_Positions").get(f"{video.stem}.cdf".lower())
+    others = (flat, metadata_file(folder), subject_file(folder, subject, "SMPL_NeuralAnnot", "smpl_param"))
+    return (annotation, *(file for file in others if file is not None))
 
 
 def _length(video: Path) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
-from trace_data.adapters.files import frame_size, numbered_files
-from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered
+from trace_data.adapters.files import frame_size
+from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered, numbered_files
 from trace_data.adapters.penn_action import official, packed
 from trace_data.adapters.penn_action.labels import PAGE, Labels
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
