@@ -73,7 +73,7 @@ class Machine:
 
     With `each`, what stands in a dictionary is what `each` makes of it, and parts far behind are let go, for a file of
     millions of them; one that refers for the first time to an array, tuple or dictionary further back than `WINDOW`
-    cannot be read then. With `more`, `data` is only the beginning of `length` bytes, of which a piece is held at a time.
+    cannot be read then. With `more`, `data` is but the beginning of `length` bytes, of which a piece is held at a time.
     """
 
     def __init__(

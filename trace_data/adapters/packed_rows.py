@@ -74,14 +74,14 @@ class PackedRows:
         return rows.astype(np.float64)
 
     def numbers(self, clip: str) -> npt.NDArray[np.int64]:
-        """(T,) image numbers of a clip, ascending; none of one that is only known to be wrong."""
+        """(T,) image numbers of a clip, ascending; none of one with which something is wrong."""
         return self._sorted(clip)[0]
 
     def _sorted(self, clip: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        held = self._places.get(clip, (array("q"), array("q")))
+        held = ((), ()) if clip in self._wrong else self._places[clip]
         numbers, places = (np.array(values, np.int64) for values in held)
         order = np.lexsort((places, numbers))
-        last = np.append(np.diff(numbers[order]) != 0, [True] * bool(len(order)))
+        last = np.diff(numbers[order], append=-1) != 0
         return numbers[order][last], places[order][last]
 
     def _read(self, first: int, count: int) -> npt.NDArray[np.float32]:
