@@ -342,7 +342,7 @@ FILES: dict[str, tuple[Depth, Callable[[Path], Any], str]] = {
     "a loop of links": (
         "layout",
         lambda f: (f.rename(f.parent / "0033"), f.symlink_to(f)),
-        "labels without frames",
+        "a symbolic link that leads back to itself",
     ),
 }
 

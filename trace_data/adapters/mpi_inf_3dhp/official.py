@@ -22,6 +22,7 @@ from trace_data.adapters.mpi_inf_3dhp.pictures import (
     Pictures,
     camera_pictures,
     count,
+    facts_of,
     frame_size,
     frames_of,
     image_numbers,
@@ -186,7 +187,10 @@ def _counted(name: str, pictures: Pictures, annotated: int) -> tuple[str, str] |
         if lost is None:
             return None
         return f"image {lost} is missing ({len(images)} images, last {images[-1]})", "extract the video again"
-    frames = count(pictures)
+    try:
+        frames = facts_of(pictures.place).frames
+    except AnnotationError as error:
+        return error.message, error.hint or "copy it again"
     if frames >= annotated or name in SHORT_VIDEOS:
         return None
     return (

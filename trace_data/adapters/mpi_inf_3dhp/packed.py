@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.listing import entry
+from trace_data.adapters.listing import entry, why_empty
 from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SPEC, fps_of, split_of, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import children
@@ -217,7 +217,9 @@ def inspect(training: Path) -> list[Finding]:
         listed.add(name)
         have = folders[name].frames if name in folders else 0
         if ids and have < len(ids):
+            place = folders[name].images if name in folders else None
             what = f"{have} images, {len(ids)} annotated frames" if have else "annotation without images"
+            what = (why_empty(place) if place is not None and not have else "") or what
             hint = "extract the frames of this video again"
             findings.append(Finding(severity="error", key=f"{FRAMES}/{name}", what=what, hint=hint))
     findings += [

@@ -11,6 +11,7 @@ from trace_data.adapters.files import gap
 from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
 from trace_data.errors import AnnotationError
 from trace_data.frames import file_size
+from trace_data.refusals import in_words
 from trace_data.schema.frame import Frame, VideoFrame, file_of
 from trace_data.video import VideoFacts, video_facts
 
@@ -57,7 +58,8 @@ def facts_of(video: Path) -> VideoFacts:
     try:
         state = video.stat()
     except OSError as error:
-        raise AnnotationError(f"the video cannot be read: {error.strerror}", where=video) from error
+        what, hint = in_words(error)
+        raise AnnotationError(f"{video.name}: {what}", where=video, hint=hint or None) from error
     return _facts(video, state.st_mtime_ns, state.st_size)
 
 

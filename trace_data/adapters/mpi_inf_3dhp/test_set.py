@@ -185,6 +185,11 @@ def inspect(test: Path) -> list[Finding]:
             what, hint = why_empty(ref.images) or "annotation without images", "unpack imageSequence again"
         elif ref.layout == OFFICIAL and (lost := gap(images)) is not None:
             what, hint = f"image {lost} is missing ({len(images)} images)", "copy imageSequence again"
+        elif ref.layout == PACKED and gap(images) == 1:
+            what = f"image 1 is missing, the others count from {images[0]}"
+            hint = "numbered anew? then they show other frames: copy imageSequence again"
+            findings.append(Finding(severity="warning", key=folder.name, what=what, hint=hint))
+            continue
         else:
             continue
         findings.append(Finding(severity="error", key=folder.name, what=what, hint=hint))
