@@ -209,5 +209,6 @@ def _geometry_row(agreement: Agreement) -> tuple[str, ...]:
     speed = "–" if agreement.fastest is None else f"{agreement.fastest:.1f} m/s"
     bones = "–" if agreement.bone_change is None else f"{100 * agreement.bone_change:.2f} %"
     swapped = {*agreement.swapped, *agreement.swapped_body}
-    sides = f"exchanged for {', '.join(sorted(swapped))}" if swapped else "✓"
+    compared = any(m is not None for m in (agreement.reprojection_px, agreement.body_mm, agreement.bone_change))
+    sides = f"exchanged for {', '.join(sorted(swapped))}" if swapped else "✓" if compared else "–"
     return agreement.key, words(agreement.reprojection_px), words(agreement.body_mm), bones, speed, sides
