@@ -195,11 +195,14 @@ def _summary(dataset: DatasetReport) -> tuple[str, ...]:
 
 
 def _show_geometry(dataset: DatasetReport) -> None:
+    from trace_data.progress import counted
+
     from . import render
 
-    render.line(f"\n{dataset.name}: {WORST} worst of {len(dataset.geometry)} sequences (median / 95th / worst)")
+    shown, of = dataset.geometry[:WORST], counted(len(dataset.geometry), "sequence")
+    render.line(f"\n{dataset.name}: {len(shown)} worst of {of} (median / 95th / worst)")
     columns = ("sequence", "reprojection px", "body to joints mm", "bones change", "fastest", "left and right")
-    render.table(columns, [_geometry_row(agreement) for agreement in dataset.geometry[:WORST]])
+    render.table(columns, [_geometry_row(agreement) for agreement in shown])
 
 
 def _geometry_row(agreement: Agreement) -> tuple[str, ...]:

@@ -93,8 +93,11 @@ class Way:
 
     def steps(self, done: Sequence[Done]) -> list[Step]:
         """All of them, in order. The last one tells of those in `done`."""
+        from trace_data.adapters import ADAPTERS
+
+        size = {"sequences": self.sequences, "datasets": list(ADAPTERS)}
         return [
-            Step(name="sample world", settings={"sequences": self.sequences}, output=self.world, work=self.make_world),
+            Step(name="sample world", settings=size, output=self.world, work=self.make_world),
             Step(name="body models", settings={}, output=self.packs, work=self.prepare),
             Step(name="verify", settings={"depth": "geometry"}, output=None, work=self.verify),
             Step(name="build-shards", settings={"shard_bytes": SHARD_BYTES}, output=self.shards, work=self.build),
@@ -107,8 +110,8 @@ class Way:
         """Bodies and datasets."""
         summary = self._summary()
         facts = {name: getattr(summary, name) for name in ("sequences", "sequences_of", "frames", "people")}
-        held = ", ".join(f"{name} {count:,}" for name, count in summary.sequences_of.items())
-        text = f"{summary.sequences:,} sequences ({held}), {summary.frames:,} frames, {summary.people:,} bodies"
+        names = ", ".join(summary.sequences_of)
+        text = f"{summary.sequences:,} sequences of {names}; {summary.frames:,} frames, {summary.people:,} bodies"
         return Outcome(text=f"{text}  (synthetic)", facts=facts)
 
     def _summary(self) -> SampleSummary:
