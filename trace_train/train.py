@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from trace_data.errors import InterruptedRun, OutputError, TrainingDiverged
+from trace_data.errors import InterruptedRun, OutputError
 from trace_data.output import exclusive, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index, sha256_of
@@ -22,17 +19,16 @@ from trace_data.shards.reader import ShardReader
 from trace_data.shards.store import Store, as_store
 from trace_train import checkpoint as checkpoints
 from trace_train.body_layer import BodyLayer
-from trace_train.build import body_layers, build_network, choose_device, start_from_means, uses_bf16
+from trace_train.build import body_layers, build_network, choose_device, start_from_means
 from trace_train.config import Config
-from trace_train.losses.objective import LossReport, objective
 from trace_train.network.model import TraceNetwork
 from trace_train.optim import AveragedWeights, build_optimizer, learning_rate
 from trace_train.runlog import RunLog, read_metrics
-from trace_train.streaming.batch import Batch
+from trace_train.signals import stop_signals
+from trace_train.step import Learner, batch_targets, train_step
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.shuffle import with_shuffle_window
 from trace_train.streaming.stream import TrainStream
-from trace_train.targets import Targets, make_targets
 
 MEAN_BATCHES = 8
 """Batches whose mean pose, shape and camera a fresh network starts from."""
@@ -191,7 +187,7 @@ def begin(
 def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, progress: Progress) -> float:
     """The steps, one after the other. Returns the share of time spent waiting for batches."""
     log = RunLog(state.run, config, next_step=state.start)
-    state.network.train()
+    learner = Learner(state.network, layer, config).train()
     began = line_began = time.monotonic()
     waited = waited_before = 0.0
     progress.begin(f"train {config.preset}", config.steps, "steps")
@@ -203,7 +199,7 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
             batch = finish(next(batches).to(device))
             waited += time.monotonic() - asked
             rate = learning_rate(config.optim, step, config.steps)
-            report, norm = train_step(state.network, layer, state.optimizer, batch, config, rate, device)
+            report, norm = train_step(learner, state.optimizer, batch, rate)
             if state.averaged is not None:
                 state.averaged.update(state.network, step)
             terms = {name: v.item() for name, v in {**report.values, "total": report.total}.items()}
@@ -234,90 +230,3 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
                 )
     progress.end()
     return waited / max(1e-9, time.monotonic() - began)
-
-
-def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:
-    """Targets in the sizes of the network."""
-    return make_targets(batch, input_size=4 * network.map_size, map_size=network.map_size, levels=network.depth_levels)
-
-
-def compute_loss(
-    network: TraceNetwork, layer: BodyLayer, batch: Batch, config: Config, device: torch.device
-) -> LossReport:
-    """Forward pass and losses of a batch; people are read at their annotated centres (training.md 0.1)."""
-    targets = batch_targets(network, batch)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(config, device)):
-        maps = network(batch.images)
-    rows = targets.center_mask.nonzero(as_tuple=True)
-    clip, person, frame = rows
-    flat = clip * batch.images.shape[1] + frame
-    yx = targets.cell[clip, person, frame]
-    zyx = torch.cat([network.depth_at(maps, flat, yx)[:, None], yx], dim=1)
-    people = network.regress(maps, flat, zyx)
-    return objective(
-        maps,
-        people,
-        rows,
-        targets,
-        layer,
-        config.loss.model_dump(),
-        center_logits=network.center_logits,
-        published_camera=network.published_camera,
-    )
-
-
-def train_step(
-    network: TraceNetwork,
-    layer: BodyLayer,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    config: Config,
-    rate: float,
-    device: torch.device,
-) -> tuple[LossReport, float]:
-    """One step; returns the losses and the gradient's norm. Raises TrainingDiverged before any weight is touched."""
-    report = compute_loss(network, layer, batch, config, device)
-    optimizer.zero_grad(set_to_none=True)
-    report.total.backward()
-    norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm))
-    if not (torch.isfinite(report.total) and norm < float("inf")):
-        terms = ", ".join(f"{name} {value.item():.4g}" for name, value in report.values.items())
-        clips = ", ".join(f"{r.sequence}:{r.start}+{r.stride}" for r in batch.refs)
-        raise TrainingDiverged(
-            f"the loss is not finite (gradient norm {norm:g}): {terms}",
-            where=f"clips {clips}",
-            hint="look at these clips, or lower the rate: --set optim.lr=…",
-        )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    return report, norm
-
-
-@contextmanager
-def stop_signals() -> Iterator[StopFlag]:
-    """SIGINT and SIGTERM end the loop after the step at hand; outside the main thread nothing is changed."""
-    flag = StopFlag()
-    try:
-        before = {s: signal.signal(s, flag.raise_flag) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        before = {}
-    try:
-        yield flag
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class StopFlag:
-    """Whether somebody asked the run to stop."""
-
-    def __init__(self) -> None:
-        self.stop = False
-
-    def raise_flag(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler."""
-        self.stop = True
-
-    def __call__(self) -> bool:
-        return self.stop
