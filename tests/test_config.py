@@ -14,6 +14,7 @@ from trace_train.config import (
     Config,
     DataConfig,
     DatasetConfig,
+    InitConfig,
     LossConfig,
     NetworkConfig,
     OptimConfig,
@@ -99,13 +100,13 @@ def test_every_key_is_read_somewhere_and_described() -> None:
     source = "\n".join(
         f.read_text() for f in Path(__file__).parent.parent.glob("trace_train/**/*.py") if f.name != "config.py"
     )
-    for model in (Config, DataConfig, DatasetConfig, LossConfig, NetworkConfig, OptimConfig, Stage):
+    for model in (Config, DataConfig, DatasetConfig, InitConfig, LossConfig, NetworkConfig, OptimConfig, Stage):
         for name, field in model.model_fields.items():
             if model is not LossConfig and model is not Config:
                 assert re.search(rf"\.{name}\b", source), f"{model.__name__}.{name} is read nowhere"
             if model is LossConfig:
                 assert f'"{name}": ' in source, f"loss.{name} is no term"
-            if name not in {"network", "data", "loss", "optim"}:
+            if name not in {"init", "network", "data", "loss", "optim"}:
                 assert field.description, f"{model.__name__}.{name} has no description"
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from trace_train.config.data import DataConfig
+from trace_train.config.init import InitConfig
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import LossConfig, OptimConfig, Stage
 from trace_train.config.part import Part
@@ -33,6 +34,7 @@ class Config(Part):
     """How many of the latest checkpoints stay."""
     stages: tuple[Stage, ...] = (Stage(),)
     """Batch shapes, in order; their shares sum to one."""
+    init: InitConfig = InitConfig()
     network: NetworkConfig = NetworkConfig()
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
