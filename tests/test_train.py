@@ -28,6 +28,7 @@ from trace_train.checkpoint import finished, open_checkpoint
 from trace_train.config import Config, load_config
 from trace_train.evaluate import evaluate
 from trace_train.runlog import read_metrics
+from trace_train.step import Learner
 from trace_train.train import train
 
 TINY = [
@@ -211,7 +212,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
     shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    real = training.compute_loss
+    real = Learner.forward
     calls = 0
 
     def poisoned(*args: object):  # type: ignore[no-untyped-def]
@@ -222,7 +223,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
             object.__setattr__(report, "total", report.total * float("nan"))
         return report
 
-    monkeypatch.setattr(training, "compute_loss", poisoned)
+    monkeypatch.setattr(Learner, "forward", poisoned)
     with pytest.raises(TrainingDiverged, match="joints3d"):
         train(tiny(), shards=shards, packs=packs, run=run)
     weights = open_checkpoint(run).weights(averaged=False)

@@ -15,11 +15,13 @@ from trace_data.shards.reader import ShardReader
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network, start_from_means
 from trace_train.camera import project, translation_from_triple, triple_from_translation
+from trace_train.network.flow import NoFlow
 from trace_train.network.motion import compose_world_camera, compose_world_rotation
 from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart
 from trace_train.rotations import IDENTITY_6D, matrix_from_6d, matrix_from_axis_angle, sixd_from_matrix
+from trace_train.step import Learner, batch_targets
 from trace_train.streaming.stream import TrainStream
-from trace_train.train import batch_targets, compute_loss, train
+from trace_train.train import train
 from trace_train.world import Trajectories, trajectories
 
 G = torch.Generator().manual_seed(5)
@@ -208,7 +210,7 @@ def test_a_step_reaches_the_temporal_features_and_nothing_else(frames: int, shar
     network, layer = build_network(config.network), body_layers(packs)["neutral"]
     batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
     start_from_means(network, [batch_targets(network, batch)])
-    compute_loss(network, layer, batch, config, torch.device("cpu")).total.backward()  # type: ignore[no-untyped-call]
+    Learner(network, layer, config, NoFlow(network.motion_channels)).train()(batch).total.backward()  # type: ignore[no-untyped-call]
     temporal = {n: p.grad for n, p in network.named_parameters() if n.split(".")[0] in REACHED | NOT_YET}
     assert {n.split(".")[0] for n in temporal} == REACHED | NOT_YET
     # the offsets of a clip of one frame come from no change at all: only biases of the blocks before them see anything

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from trace_data.errors import InterruptedRun, OutputError, TrainingDiverged
+from trace_data.errors import InterruptedRun, OutputError
 from trace_data.output import exclusive, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index, sha256_of
@@ -22,17 +20,20 @@ from trace_data.shards.reader import ShardReader
 from trace_data.shards.store import Store, as_store
 from trace_train import checkpoint as checkpoints
 from trace_train.body_layer import BodyLayer
-from trace_train.build import body_layers, build_network, choose_device, start_from_means, uses_bf16
+from trace_train.build import body_layers, build_network, choose_device, freeze, start_from_means
 from trace_train.config import Config
-from trace_train.losses.objective import LossReport, objective
+from trace_train.hooks import Hooks, Moment
 from trace_train.network.model import TraceNetwork
 from trace_train.optim import AveragedWeights, build_optimizer, learning_rate
+from trace_train.run_flow import build_flow, keep_flow
 from trace_train.runlog import RunLog, read_metrics
-from trace_train.streaming.batch import Batch
+from trace_train.signals import stop_signals
+from trace_train.step import Learner, batch_targets, train_step
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.shuffle import with_shuffle_window
 from trace_train.streaming.stream import TrainStream
-from trace_train.targets import Targets, make_targets
+from trace_train.weights.sources import open_start
+from trace_train.weights.starting import Start, table
 
 MEAN_BATCHES = 8
 """Batches whose mean pose, shape and camera a fresh network starts from."""
@@ -70,10 +71,12 @@ def train(
     packs: Path,
     run: Path,
     resume: bool = False,
+    hooks: Hooks | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
     """Train until `config.steps`; with `resume`, from the run's last checkpoint on.
 
+    `hooks`: what happens beside the steps; None: `standard_hooks`.
     Interrupted at any step and resumed, a run on the CPU ends in the same weights and log to the last bit. Raises
     ConfigError, ShardError, AssetError, OutputError before the first step, TrainingDiverged, InterruptedRun (a
     checkpoint was saved) after it.
@@ -90,17 +93,24 @@ def train(
     index = check_index(store)
     reader = ShardReader(store)
     config = with_shuffle_window(config, reader)
+    begun = bool(checkpoints.finished(run))
+    start = None if begun else open_start(config)
+    if start is not None:
+        config, taken_over = start.follow(config)
+        for line in taken_over:
+            progress.say(line)
     layer = body_layers(packs)["neutral"].to(device)
     facts = {
         "shards": store.where,
         "shards_sha256": hashlib.sha256(store.read_index()).hexdigest(),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
         "synthetic": index.synthetic,
+        "start": None if start is None else start.facts,
     }
     writable_folder(run)
     with exclusive(run / ".lock"):
-        state = begin(config, TrainStream(reader, config, device), layer, run, facts, device, progress)
-        waited = loop(state, config, layer, device, progress)
+        state = begin(config, TrainStream(reader, config, device), start, run, facts, device, progress)
+        waited = loop(state, config, layer, device, packs, hooks or standard_hooks(config), progress)
     lines = read_metrics(run)
     return TrainReport(
         run=run,
@@ -149,7 +159,7 @@ class State:
 def begin(
     config: Config,
     stream: TrainStream,
-    layer: BodyLayer,
+    initial: Start | None,
     run: Path,
     facts: Mapping[str, Any],
     device: torch.device,
@@ -161,17 +171,23 @@ def begin(
     done = checkpoints.finished(run)
     torch.manual_seed(config.seed)
     network = build_network(config.network).to(device)
+    freeze(network, config.optim.frozen or ())
     optimizer = build_optimizer(network, config.optim)
     if not done:
         batches = stream.batches(0, min(MEAN_BATCHES, config.steps))
         start_from_means(network, [batch_targets(network, batch.to(device)) for batch in batches])
+        if initial is not None:  # over the means
+            for line in table(initial.fill(network, config.network), initial, config.optim.frozen or ()):
+                progress.say(line)
+            if initial.flow is not None:
+                keep_flow(config, initial.flow, run)
     averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
     start, window = 0, []
     if done:
         checkpoint = checkpoints.open_checkpoint(run)
         checkpoints.refuse_changes(checkpoint, config, facts)
         start = checkpoints.restore(checkpoint, network, optimizer, averaged)
-        window = list(checkpoint.facts["window"])
+        window, facts = list(checkpoint.facts["window"]), {**facts, "start": checkpoint.facts["data"].get("start")}
         progress.say(f"goes on from step {start:,}")
     state = State(
         run=run,
@@ -188,10 +204,35 @@ def begin(
     return state
 
 
-def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, progress: Progress) -> float:
+def standard_hooks(config: Config) -> Hooks:
+    """What happens beside the steps of an ordinary run."""
+    return Hooks()
+
+
+def loop(
+    state: State,
+    config: Config,
+    layer: BodyLayer,
+    device: torch.device,
+    packs: Path,
+    hooks: Hooks,
+    progress: Progress,
+) -> float:
     """The steps, one after the other. Returns the share of time spent waiting for batches."""
     log = RunLog(state.run, config, next_step=state.start)
-    state.network.train()
+    learner = Learner(state.network, layer, config, build_flow(config, state.run, device)).train()
+
+    def moment(step: int) -> Moment:
+        return Moment(
+            run=state.run,
+            step=step,
+            config=config,
+            learner=learner,
+            averaged=None if state.averaged is None else state.averaged.state,
+            stream=state.stream,
+            packs=packs,
+        )
+
     began = line_began = time.monotonic()
     waited = waited_before = 0.0
     progress.begin(f"train {config.preset}", config.steps, "steps")
@@ -203,7 +244,9 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
             batch = finish(next(batches).to(device))
             waited += time.monotonic() - asked
             rate = learning_rate(config.optim, step, config.steps)
-            report, norm = train_step(state.network, layer, state.optimizer, batch, config, rate, device)
+            report, norm = train_step(
+                learner, state.optimizer, batch, rate, on_not_finite=partial(hooks.on_not_finite, moment(step))
+            )
             if state.averaged is not None:
                 state.averaged.update(state.network, step)
             terms = {name: v.item() for name, v in {**report.values, "total": report.total}.items()}
@@ -211,19 +254,23 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
             done, last = step + 1, step + 1 == config.steps
             if done % config.log_every == 0 or last:
                 elapsed = time.monotonic() - line_began
-                log.write(
-                    {
-                        "step": done,
-                        "loss": {k: sum(w[k] for w in state.window) / len(state.window) for k in terms},
-                        "counts": {k: int(v) for k, v in report.counts.items()},
-                        "gradient_norm": norm,
-                        "lr": rate,
-                        "clips_per_s": len(state.window) * len(batch.refs) / elapsed,
-                        "data_wait": (waited - waited_before) / elapsed,
-                    }
-                )
+                line = {
+                    "step": done,
+                    "loss": {k: sum(w[k] for w in state.window) / len(state.window) for k in terms},
+                    "counts": {k: int(v) for k, v in report.counts.items()},
+                    "gradient_norm": norm,
+                    "lr": rate,
+                    "clips_per_s": len(state.window) * len(batch.refs) / elapsed,
+                    "data_wait": (waited - waited_before) / elapsed,
+                }
+                log.write(line)
+                hooks.on_line(moment(done), line)
                 state.window, waited_before, line_began = [], waited, time.monotonic()
             progress.advance(1, f"loss {terms['total']:.1f}")
+            if hooks.evaluate and config.evaluation.every and (last or done % config.evaluation.every == 0):
+                hooks.evaluate(moment(done))
+            if hooks.draw and config.pictures_every and done % config.pictures_every == 0:
+                hooks.draw(moment(done))
             if done % config.checkpoint_every == 0 or last or stopped():
                 state.save(config, done)
             if stopped() and not last:
@@ -234,90 +281,3 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
                 )
     progress.end()
     return waited / max(1e-9, time.monotonic() - began)
-
-
-def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:
-    """Targets in the sizes of the network."""
-    return make_targets(batch, input_size=4 * network.map_size, map_size=network.map_size, levels=network.depth_levels)
-
-
-def compute_loss(
-    network: TraceNetwork, layer: BodyLayer, batch: Batch, config: Config, device: torch.device
-) -> LossReport:
-    """Forward pass and losses of a batch; people are read at their annotated centres (training.md 0.1)."""
-    targets = batch_targets(network, batch)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(config, device)):
-        maps = network(batch.images)
-    rows = targets.center_mask.nonzero(as_tuple=True)
-    clip, person, frame = rows
-    flat = clip * batch.images.shape[1] + frame
-    yx = targets.cell[clip, person, frame]
-    zyx = torch.cat([network.depth_at(maps, flat, yx)[:, None], yx], dim=1)
-    people = network.regress(maps, flat, zyx)
-    return objective(
-        maps,
-        people,
-        rows,
-        targets,
-        layer,
-        config.loss.model_dump(),
-        center_logits=network.center_logits,
-        published_camera=network.published_camera,
-    )
-
-
-def train_step(
-    network: TraceNetwork,
-    layer: BodyLayer,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    config: Config,
-    rate: float,
-    device: torch.device,
-) -> tuple[LossReport, float]:
-    """One step; returns the losses and the gradient's norm. Raises TrainingDiverged before any weight is touched."""
-    report = compute_loss(network, layer, batch, config, device)
-    optimizer.zero_grad(set_to_none=True)
-    report.total.backward()
-    norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm))
-    if not (torch.isfinite(report.total) and norm < float("inf")):
-        terms = ", ".join(f"{name} {value.item():.4g}" for name, value in report.values.items())
-        clips = ", ".join(f"{r.sequence}:{r.start}+{r.stride}" for r in batch.refs)
-        raise TrainingDiverged(
-            f"the loss is not finite (gradient norm {norm:g}): {terms}",
-            where=f"clips {clips}",
-            hint="look at these clips, or lower the rate: --set optim.lr=…",
-        )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    return report, norm
-
-
-@contextmanager
-def stop_signals() -> Iterator[StopFlag]:
-    """SIGINT and SIGTERM end the loop after the step at hand; outside the main thread nothing is changed."""
-    flag = StopFlag()
-    try:
-        before = {s: signal.signal(s, flag.raise_flag) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        before = {}
-    try:
-        yield flag
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class StopFlag:
-    """Whether somebody asked the run to stop."""
-
-    def __init__(self) -> None:
-        self.stop = False
-
-    def raise_flag(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler."""
-        self.stop = True
-
-    def __call__(self) -> bool:
-        return self.stop
