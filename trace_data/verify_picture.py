@@ -29,8 +29,8 @@ WORST = 4
 RANDOM = 4
 WIDTH, HEIGHT = 320, 400
 """Of a tile, px; a picture that is higher becomes smaller."""
-LETTERS = 50
-"""So many fit below a tile; the name of the sequence gets what the rest of the caption leaves."""
+LONGEST_CAPTION = 50
+"""Characters that fit under a tile; names are shortened."""
 
 
 def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> int:
@@ -97,9 +97,10 @@ def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *,
         errors.append(f"{pixels.worst:.1f} px" if worst else f"median {pixels.median:.1f} px")
     if agreement is not None and agreement.body_mm is not None:
         errors.append(f"body {agreement.body_mm.median:.0f} mm")
-    facts = f"  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
     title = f"{'worst: ' if worst else ''}{record.dataset} {record.name}"
-    return (title if len(title + facts) <= LETTERS else f"{title[: LETTERS - len(facts) - 1]}…") + facts
+    facts = f"  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
+    room = LONGEST_CAPTION - len(facts)
+    return (title if len(title) <= room else f"{title[: room - 1]}…") + facts
 
 
 def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:
