@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,15 @@ def begin(
     return state
 
 
+def window_means(window: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each term over the steps that had it: clips of one frame have no terms of tracks."""
+    values: dict[str, list[float]] = {}
+    for terms in window:
+        for name, value in terms.items():
+            values.setdefault(name, []).append(value)
+    return {name: sum(found) / len(found) for name, found in values.items()}
+
+
 def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, progress: Progress) -> float:
     """The steps, one after the other. Returns the share of time spent waiting for batches."""
     log = RunLog(state.run, config, next_step=state.start)
@@ -210,7 +219,7 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
                 log.write(
                     {
                         "step": done,
-                        "loss": {k: sum(w[k] for w in state.window) / len(state.window) for k in terms},
+                        "loss": window_means(state.window),
                         "counts": {k: int(v) for k, v in report.counts.items()},
                         "gradient_norm": norm,
                         "lr": rate,
