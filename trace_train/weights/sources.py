@@ -21,7 +21,7 @@ def open_start(config: Config) -> Start | None:
 
     Raises CheckpointError when nothing of ours is there or it is damaged, ConfigError when flow by RAFT has no weights.
     """
-    start = None if config.init.weights is None else _opened(config.init.weights, config.init.parts)
+    start = None if config.init.weights is None else _opened(config.init.weights.expanduser(), config.init.parts)
     if config.network.flow == "raft" and (start is None or start.flow is None):
         raise ConfigError(
             "flow by RAFT (network.flow) needs its weights, and "
