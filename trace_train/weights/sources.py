@@ -67,7 +67,7 @@ def _imported(where: Path, taken: Set[str]) -> Start:
         flow=where if "flow" in taken and "flow" in weights.parts else None,
         form=asdict(switches) if switches is not None and "head" in files else {},
         sizes=NetworkConfig(),
-        frozen=("backbone.*",) if "image" in files else (),
+        frozen=("backbone",) if "image" in files else (),
         facts={"weights": str(where), "sha256": hashes},
         partial="head" in files and heads == "start",
     )

@@ -133,10 +133,10 @@ class Start:
         return f"; {shown}" if shown else ""
 
 
-def table(rows: Sequence[Filled], start: Start, frozen: Sequence[str]) -> list[str]:
+def table(rows: Sequence[Filled], start: Start) -> list[str]:
     """Lines that say of every module where it begins."""
     wide = max(len(row.module) for row in rows)
-    lines = [f"starts from {start.where}" + (f"; not trained: {', '.join(frozen)}" if frozen else "")]
+    lines = [f"starts from {start.where}"]
     for row in rows:
         begins = f"from {row.source}" if row.names else "begins anew"
         lines.append(f"  {row.module:<{wide}}  {len(row.names):>5,} of {row.of:>5,} tensors  {begins}")
