@@ -27,10 +27,10 @@ from trace_data.video import contents
 WORST = 4
 """Frames with the largest errors, each of another sequence."""
 RANDOM = 4
-WIDTH = 320
-"""Of a tile, px."""
-LONGEST_NAME = 32
-"""Letters of a caption that name the sequence."""
+WIDTH, HEIGHT = 320, 400
+"""Of a tile, px; a picture that is higher becomes smaller."""
+LONGEST_CAPTION = 50
+"""Characters that fit under a tile; names are shortened."""
 
 
 def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> int:
@@ -58,7 +58,7 @@ def make_sheet(report: VerifyReport, *, packs: Path | None = None, defects: bool
     """
     bodies = None if packs is None else load_bodies(packs)
     tiles = [tile for dataset in report.datasets for tile in _tiles(report, dataset.name, bodies, defects)]
-    return (contact_sheet(tiles, columns=WORST, tile_width=WIDTH) if tiles else None), len(tiles)
+    return (contact_sheet(tiles, columns=WORST, tile_width=WIDTH, tile_height=HEIGHT) if tiles else None), len(tiles)
 
 
 def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool) -> Iterator[tuple[str, Picture]]:
@@ -98,8 +98,9 @@ def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *,
     if agreement is not None and agreement.body_mm is not None:
         errors.append(f"body {agreement.body_mm.median:.0f} mm")
     title = f"{'worst: ' if worst else ''}{record.dataset} {record.name}"
-    title = title if len(title) <= LONGEST_NAME else f"{title[: LONGEST_NAME - 1]}…"
-    return f"{title}  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
+    facts = f"  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
+    room = LONGEST_CAPTION - len(facts)
+    return (title if len(title) <= room else f"{title[: room - 1]}…") + facts
 
 
 def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:

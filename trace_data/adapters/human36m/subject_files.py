@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.human36m.places import AGAIN, child, file_state, numbers
+from trace_data.adapters.human36m.places import AGAIN, file_state, numbers
+from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams
 
@@ -50,9 +51,9 @@ class Rows:
 
 def subject_file(folder: Path, subject: int, *kinds: str) -> Path | None:
     """The file of a subject by the first kind that is there, in `annotations/` or in the dataset's folder itself."""
-    for place in (child(folder, "annotations", "annotation", "annots"), folder):
+    for place in (entry(folder, "annotations", "annotation", "annots"), folder):
         if place is not None and place.is_dir():
-            found = child(place, *(f"Human36M_subject{subject}_{kind}.json" for kind in kinds))
+            found = entry(place, *(f"Human36M_subject{subject}_{kind}.json" for kind in kinds))
             if found is not None:
                 return found
     return None
@@ -108,7 +109,7 @@ def box_centres(file: Path) -> dict[str, Rows]:
 @lru_cache(maxsize=1)
 def _box_centres(state: tuple[str, int, int]) -> dict[str, Rows]:
     file = Path(state[0])
-    content = load(file)
+    content = load(file, _smaller)
     found: dict[str, dict[int, list[float]]] = {}
     try:
         names = {image["id"]: str(image["file_name"]).replace("\\", "/").split("/")[-1] for image in content["images"]}
@@ -122,10 +123,18 @@ def _box_centres(state: tuple[str, int, int]) -> dict[str, Rows]:
     return {clip: _rows(frames, (2,), f"bbox of {clip}", file) for clip, frames in found.items()}
 
 
-def load(file: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises AnnotationError."""
+def _smaller(entry: dict[str, Any]) -> dict[str, Any]:
+    """Of an image its name, of an annotation its box: a subject has nearly half a million of each."""
+    for wanted in (("id", "file_name"), ("image_id", "bbox")):
+        if wanted[1] in entry:
+            return {key: entry[key] for key in wanted if key in entry}
+    return entry
+
+
+def load(file: Path, each: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> dict[str, Any]:
+    """The object in a JSON file, every object in it as `each` makes it. Raises AnnotationError."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes(), object_hook=each)
     except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(f"is no readable JSON: {error}", where=file, hint=AGAIN) from error
     if not isinstance(content, dict):
