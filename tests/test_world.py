@@ -213,7 +213,8 @@ def test_a_step_reaches_all_temporal_parts_and_one_frame_only_the_features(
     network, layer = build_network(config.network), body_layers(packs)["neutral"]
     batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
     start_from_means(network, [batch_targets(network, batch)])
-    Learner(network, layer, config, NoFlow(network.motion_channels)).train()(batch).total.backward()  # type: ignore[no-untyped-call]
+    learner = Learner(network, layer, config, NoFlow(network.motion_channels)).train()
+    learner(batch).total.backward()
     temporal = {n: p.grad for n, p in network.named_parameters() if n.split(".")[0] in FEATURES | TRACKS | UNUSED}
     assert {n.split(".")[0] for n in temporal} == FEATURES | TRACKS | UNUSED
     # the offsets of a clip of one frame come from no change at all: only biases of the blocks before them see anything
