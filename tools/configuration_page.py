@@ -16,7 +16,7 @@ def page() -> str:
     lines = [
         "# Configuration",
         "",
-        "Written by `python tools/configuration_page.py` from `trace_train/config.py`; a test keeps the two equal.",
+        "Written by `python tools/configuration_page.py` from `trace_train/config/`; a test keeps the two equal.",
         "",
         f"`trace train --config NAME` takes a preset ({', '.join(presets())}) or a YAML file that holds what differs",
         "from the defaults below; `--set key.sub=value` goes on top. Unknown keys and wrong values are all named",

@@ -49,6 +49,8 @@ class Batch:
     """(R, T, 2, 3) px of the crop to these pictures, whose edges are at -1 and 1."""
     crop_from_frame: Tensor
     """(B, T, 3, 3) px to px, pixel centres."""
+    seconds: Tensor
+    """(B, T) when frames were taken, counted from the clip's first."""
     frame_size: Tensor
     """(B, 2) width and height of the frame, px."""
     moving: Tensor
@@ -79,6 +81,24 @@ class Batch:
     """(B, P, T, 44, 4) metres, world, and confidence."""
     masks: Mapping[str, Tensor]
     """`PERSON_MASKS` (B, P, T) and `FRAME_MASKS` (B, T), bool."""
+
+    def split(self, parts: int) -> list[Batch]:
+        """The same clips in so many batches of equal size, after `pixels.finish`, which leaves no occluders to draw."""
+        if parts == 1:
+            return [self]
+        size = len(self.refs) // parts
+        assert size * parts == len(self.refs) and not self.occluded
+
+        def part(begin: int) -> Batch:
+            end = begin + size
+            cut = {
+                f.name: getattr(self, f.name)[begin:end]
+                for f in fields(self)
+                if f.name not in {"masks", "occluded", "occluders", "occluder_places"}
+            }
+            return replace(self, **cut, masks={k: v[begin:end] for k, v in self.masks.items()})
+
+        return [part(begin) for begin in range(0, len(self.refs), size)]
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
@@ -121,6 +141,7 @@ def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
         occluders=torch.from_numpy(np.stack(pictures)) if pictures else torch.empty(0, 1, 1, 4, dtype=torch.uint8),
         occluder_places=torch.from_numpy(np.stack(places).astype(np.float32)) if places else torch.empty(0, 1, 2, 3),
         crop_from_frame=torch.from_numpy(np.stack([c.crop_from_frame for c in clips]).astype(np.float32)),
+        seconds=torch.from_numpy(np.stack([_seconds(c.annotations) for c in clips])),
         frame_size=torch.tensor([(c.annotations.width, c.annotations.height) for c in clips]),
         moving=torch.tensor([c.annotations.moving for c in clips]),
         camera_moves=torch.tensor([c.camera_moves for c in clips]),
@@ -137,3 +158,8 @@ def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
         kp3d=people_of("kp3d"),
         masks=masks,
     )
+
+
+def _seconds(annotations: ClipAnnotations) -> npt.NDArray[np.float32]:
+    passed = annotations.frame_ids - annotations.frame_ids[0]
+    return np.asarray(passed / annotations.fps, np.float32)

@@ -1,0 +1,110 @@
+"""From a preset, a file and assignments to a checked configuration.
+
+Every problem is reported at once, before anything slow starts, and an unknown key names its nearest neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import ValidationError
+
+from trace_data.errors import ConfigError, nearest
+from trace_train.config.run import Config
+
+
+def presets() -> list[str]:
+    """Names that `--config` knows."""
+    folder = resources.files("trace_train.presets")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_config(preset: str | Path, assignments: Sequence[str] = ()) -> Config:
+    """A preset's name or a YAML file, with `key.sub=value` assignments on top.
+
+    A file holds what differs from the preset that its key `preset` names (default: the published sizes). Raises
+    ConfigError with every unknown key, wrong type and value out of range.
+    """
+    values = _read(preset)
+    base = values.get("preset")
+    if str(preset) not in presets() and isinstance(base, str):
+        values = _merged(_read(base), values)
+    for text in assignments:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ConfigError(f"{text!r} is no assignment", hint="write --set key.sub=value, as in --set steps=200")
+        try:
+            _assign(values, key.strip().split("."), yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{value!r} is no YAML value", where=f"--set {key}") from error
+    return config_from(values, origin=str(preset))
+
+
+def config_from(values: dict[str, Any], *, origin: str) -> Config:
+    """Validate nested values read from `origin`."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise ConfigError(
+            f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the configuration:\n    " + "\n    ".join(lines),
+            where=origin,
+            hint="every key is listed in docs/configuration.md",
+        ) from error
+
+
+def _read(preset: str | Path) -> dict[str, Any]:
+    name = str(preset)
+    if name in presets():
+        text = resources.files("trace_train.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    elif Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file():
+        text = Path(name).read_text(encoding="utf-8")
+    else:
+        near = nearest(name, presets())
+        raise ConfigError(
+            f"no preset or YAML file is called {name!r}" + (f", did you mean {near!r}?" if near else ""),
+            hint=f"presets are {', '.join(presets())}",
+        )
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot be read as YAML: {error}", where=name) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"holds a {type(values).__name__}, expected keys and values", where=name)
+    return values
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, mapping by mapping."""
+    out = dict(base)
+    for key, value in changes.items():
+        inner = out.get(key)
+        out[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return out
+
+
+def _assign(values: dict[str, Any], path: list[str], value: object) -> None:
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{'.'.join(path)} cannot be set: {key} is a single value")
+        values = inner
+    values[path[-1]] = value
+
+
+def _explain(item: Any) -> str:
+    path = [str(part) for part in item["loc"]]
+    name = ".".join(path) or "configuration"
+    if item["type"] != "extra_forbidden":
+        return f"{name}: {item['msg'].removeprefix('Value error, ')}, found {item['input']!r}"
+    model: Any = Config
+    for part in path[:-1]:
+        if (field := model.model_fields.get(part)) is not None:  # else an index of a list or a key of a mapping
+            inner = (field.annotation, *get_args(field.annotation))
+            model = next(t for t in inner if hasattr(t, "model_fields"))
+    near = nearest(path[-1], model.model_fields)
+    return f"{name}: unknown key" + (f", did you mean {near!r}?" if near else "")
