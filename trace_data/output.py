@@ -41,3 +41,15 @@ def exclusive(folder: Path) -> Iterator[None]:
                 f"cannot be locked: {error.strerror}", where=folder, hint="choose a folder on a disk that knows locks"
             ) from error
         yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether some process holds `folder` by `exclusive` at this moment."""
+    try:
+        with (folder / "lock").open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock was ever taken, or this disk knows none
+        return False
+    return False

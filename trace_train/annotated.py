@@ -19,6 +19,8 @@ class Annotated:
 
     frame: Tensor
     """(K,) frame of the batch, counted over clips and their frames."""
+    person: Tensor
+    """(K,) row of the clip's people."""
     joints: Tensor
     """(K, 14, 3) LSP joints, metres, camera axes, relative to the hip midpoint."""
     upright: Tensor
@@ -67,6 +69,7 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer], *, vertices: bool =
     seen = (joints2d[:, 2:4].mean(1).abs() < 1).all(-1) & (hips[:, 2] > 0)
     return Annotated(
         frame=(clip * batch.images.shape[1] + frame)[seen],
+        person=person[seen],
         joints=joints[seen],
         upright=upright[seen],
         root=(turn @ rotations[:, 0])[seen],

@@ -1,0 +1,128 @@
+"""Scores of a run beside those of the constant predictors, and how they came about over the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from trace_train.evaluate import MEASURES, MODEL
+from trace_train.report.chart import Frame, Series, legend, line_chart
+from trace_train.report.curves import span_of, stage_marks
+from trace_train.report.folder import RunFolder
+from trace_train.report.html import Html, element, figure, folded, joined, note, table
+from trace_train.report.page import Section
+from trace_train.report.terms import number
+
+HIGHER_IS_BETTER = ("recall", "precision")
+FOLLOWED = ("mpjpe", "pa_mpjpe", "pve", "recall", "precision", "wa_mpjpe", "w_mpjpe", "rte", "acceleration")
+"""Measures whose way over the steps is drawn."""
+Evaluation = Mapping[str, Any]
+
+
+def headline(run: RunFolder) -> str:
+    """The result in a sentence: on test where it was scored there, else on the first split."""
+    splits = sorted(run.splits, key=lambda split: split != "test")
+    if not splits:
+        return ""
+    last = run.scored(splits[0])[-1]
+    parts = []
+    for key, name, unit, digits, factor in MEASURES:
+        ours, best = _score(last, MODEL, key), best_constant(last, key)
+        if key in ("mpjpe", "pa_mpjpe") and math.isfinite(ours):
+            beside = f" (best constant {factor * best:.{digits}f}, {_change(ours / best)})" if best else ""
+            parts.append(f"{name} {factor * ours:.{digits}f} {unit}{beside}")
+    return f"{splits[0]} at step {last['step']:,}: {', '.join(parts)}." if parts else ""
+
+
+def _change(ratio: float) -> str:
+    return f"{100 * abs(ratio - 1):.0f} % {'under' if ratio < 1 else 'over'} it"
+
+
+def best_constant(evaluation: Evaluation, measure: str) -> float | None:
+    """The smallest error that a predictor which never looks at a pixel reaches."""
+    found = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
+    return min((value for value in found if math.isfinite(value)), default=None)
+
+
+def _score(evaluation: Evaluation, row: str, measure: str) -> float:
+    return number((evaluation["rows"].get(row) or {}).get(measure))
+
+
+def scores_section(run: RunFolder) -> Section:
+    """A table for each split, of its latest evaluation, with the protocol."""
+    if not run.evaluations:
+        return Section(
+            title="Scores",
+            body=joined([note("This run has not been scored yet:"), element("pre", f"trace evaluate {run.path}")]),
+        )
+    parts = [_scored(run.scored(split)[-1]) for split in run.splits]
+    return Section(title="Scores", body=joined([*parts, _followed(run)]))
+
+
+def _scored(one: Evaluation) -> Html:
+    names = [MODEL, *(name for name in one["rows"] if name != MODEL)]
+    rows = []
+    for key, measure, unit, digits, factor in MEASURES:
+        values = [_score(one, name, key) for name in names]
+        if any(map(math.isfinite, values)):
+            rows.append((_measure(key, measure, unit), *_cells(key, values, digits, factor)))
+    about = ", ".join(f"{one[key]:,} {key}" for key in ("sequences", "frames", "people", "matched") if key in one)
+    return joined(
+        [
+            element("h3", f"{one['split']}, step {one['step']:,} ", element("small", about)),
+            table(("", *names), rows, style="scores"),
+            folded("how these were computed", element("p", one.get("protocol", "not said"))),
+        ]
+    )
+
+
+def _measure(key: str, name: str, unit: str) -> Html:
+    better = "higher is better" if key in HIGHER_IS_BETTER else "lower is better"
+    return joined([name, " ", element("small", f"{unit}, {better}" if unit else better)])
+
+
+def _cells(key: str, values: Sequence[float], digits: int, factor: float) -> Iterable[Html]:
+    known = [value for value in values if math.isfinite(value)]
+    best = (max if key in HIGHER_IS_BETTER else min)(known)
+    for value in values:
+        if math.isfinite(value):
+            style = "best" if value == best and len(known) > 1 else ""
+            yield element("span", f"{factor * value:.{digits}f}", style=style)
+        else:
+            yield Html("–")
+
+
+def _followed(run: RunFolder) -> Html:
+    """Measures over steps, where some split was scored more than once."""
+    splits = [split for split in run.splits if len(run.scored(split)) > 1]
+    charts = []
+    for key, name, unit, _, factor in MEASURES:
+        if key not in FOLLOWED:
+            continue
+        series = [_way(run, split, key, factor, 7 if i == 0 else i - 1) for i, split in enumerate(splits)]
+        if not any(math.isfinite(value) for one in series for value in one.values):
+            continue
+        best = best_constant(run.scored(splits[0])[-1], key)
+        frame = Frame(
+            label=f"{name} over training steps",
+            span=span_of(run),
+            marks=stage_marks(run.settings),
+            levels=[(factor * best, "best constant")] if best else (),
+        )
+        charts.append(figure(joined([element("b", name), " ", unit]), Html(line_chart(series, frame))))
+    if not charts:
+        return Html()
+    names = Html(legend([(split, 7 if i == 0 else i - 1) for i, split in enumerate(splits)]))
+    return joined([element("h3", "over the steps"), names, element("div", *charts, style="charts")])
+
+
+def _way(run: RunFolder, split: str, key: str, factor: float, colour: int) -> Series:
+    scored = run.scored(split)
+    return Series(
+        name=split,
+        steps=[one["step"] for one in scored],
+        values=[factor * _score(one, MODEL, key) for one in scored],
+        colour=colour,
+        dots=True,
+    )
