@@ -21,9 +21,7 @@ from trace_train.streaming.augment import full_frame
 Picture = npt.NDArray[np.uint8]
 NOBODY: Colour = (225, 85, 85)
 """Surface of a predicted body where nobody is annotated."""
-CAPTION = (
-    "A predicted body has the colour of the annotated one it was matched with, and is red where it was matched with none."
-)
+CAPTION = "A predicted body has the colour of the annotated one it was matched with; it is red if matched with none."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,8 +73,6 @@ def _predicted(clip: PreviewClip, t: int, seen: Seen, faces: npt.NDArray[np.int6
     for row in (seen.found.frame == t).nonzero()[:, 0].tolist():
         vertices = (seen.found.body.vertices[row] + seen.found.translation[row]).cpu().numpy()
         bodies.append((vertices, faces, MESH[person[row] % len(MESH)] if row in person else NOBODY))
-    if not bodies:
-        return clip.images[t].copy()
     half, centre = _square(clip, t)
     camera = np.array([[FOCAL * half, 0, centre[0]], [0, FOCAL * half, centre[1]], [0, 0, 1]])
     return blended(clip.images[t], painted(bodies, camera, clip.images.shape[1:3]))
@@ -91,7 +87,8 @@ def _warmed(clip: PreviewClip, t: int, heat: npt.NDArray[np.float32]) -> Picture
     spread = cv2.warpAffine(heat.clip(0, 1).astype(np.float32), place, (width, height), flags=cv2.INTER_LINEAR)
     colours = cv2.applyColorMap(np.rint(255 * spread).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     mixed = 0.35 * clip.images[t] * (1 - spread[..., None]) + colours
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    warmed: Picture = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return warmed
 
 
 def _square(clip: PreviewClip, t: int) -> tuple[float, npt.NDArray[np.float64]]:

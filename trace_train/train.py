@@ -27,6 +27,7 @@ from trace_train.network.model import TraceNetwork
 from trace_train.optim import AveragedWeights, build_optimizer, learning_rate
 from trace_train.runlog import RunLog, read_metrics
 from trace_train.signals import stop_signals
+from trace_train.snapshots import Snapshots
 from trace_train.step import Learner, batch_targets, train_step
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.shuffle import with_shuffle_window
@@ -100,7 +101,7 @@ def train(
     writable_folder(run)
     with exclusive(run / ".lock"):
         state = begin(config, TrainStream(reader, config, device), layer, run, facts, device, progress)
-        waited = loop(state, config, layer, device, packs, hooks or standard_hooks(config), progress)
+        waited = loop(state, config, layer, device, packs, hooks or standard_hooks(config, progress), progress)
     lines = read_metrics(run)
     return TrainReport(
         run=run,
@@ -188,9 +189,9 @@ def begin(
     return state
 
 
-def standard_hooks(config: Config) -> Hooks:
+def standard_hooks(config: Config, progress: Progress) -> Hooks:
     """What happens beside the steps of an ordinary run."""
-    return Hooks()
+    return Hooks(draw=Snapshots(progress.say).draw if config.pictures_every else None)
 
 
 def loop(

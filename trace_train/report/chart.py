@@ -5,7 +5,6 @@ Colours come from the page's style sheet: a series is of class `c0`, `c1`, ….
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +12,11 @@ from html import escape
 
 import numpy as np
 
+from trace_train.report.hover import Series, stops
 from trace_train.report.scale import Scale, along, fitting, short
 
 DRAWN = 300
 """Points of a curve that are drawn; of longer ones each stretch shows its smallest and largest value."""
-STOPS = 40
-"""Places of a chart, at most, that say their values when the pointer is over them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """Values over steps; those that are not finite are left out."""
-
-    name: str
-    steps: Sequence[float]
-    values: Sequence[float]
-    colour: int = 0
-    dots: bool = False
-    """Few measured values, drawn as dots joined by lines; else a noisy curve with its running mean over it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +32,8 @@ class Frame:
     levels: Sequence[tuple[float, str]] = ()
     """Values to compare with, with their names."""
     large: bool = False
+    log: bool = True
+    """Whether the axis is logarithmic where values span much."""
 
 
 def line_chart(series: Sequence[Series], frame: Frame) -> str:
@@ -57,7 +45,7 @@ def line_chart(series: Sequence[Series], frame: Frame) -> str:
     steps = [step for one in kept for step in one.steps]
     values = [value for one in kept for value in one.values] + [value for value, _ in frame.levels]
     x = along(*(frame.span or (min(steps), max(steps))), 8 if frame.large else 4)
-    y = fitting(values, 5 if frame.large else 3)
+    y = fitting(values, 5 if frame.large else 3, log=frame.log)
     lines = "".join(_curve(one, x, y) for one in kept)
     across = "".join(f'<path class="level" d="M0 {_down(y, value)}H1000"/>' for value, _ in frame.levels)
     words = "".join(
@@ -66,11 +54,11 @@ def line_chart(series: Sequence[Series], frame: Frame) -> str:
     )
     told = "; ".join(f"{one.name} {short(one.values[0])} to {short(one.values[-1])}" for one in kept)
     label = f"{frame.label}, from step {x.low:,.0f} to {x.high:,.0f}: {told}"
-    return _chart(frame, label, x, y, across + lines, words + _stops(kept, x, y))
+    return _chart(frame, label, x, y, across + lines, words + stops(kept, x, y))
 
 
 def share_chart(series: Sequence[Series], frame: Frame) -> str:
-    """Shares of a whole, stacked from the first at the bottom; all series have the same steps, their values sum to 1."""
+    """Shares of a whole, stacked from the first at the bottom. All series have the same steps; values sum to 1."""
     if not series or len(series[0].steps) < 2:
         return '<p class="note">too few values to draw</p>'
     steps = np.asarray(series[0].steps, float)
@@ -91,16 +79,16 @@ def share_chart(series: Sequence[Series], frame: Frame) -> str:
         for one, share in zip(series, shares)
     ]
     told = "; ".join(f"{one.name} {one.values[0]:.0f} to {one.values[-1]:.0f} %" for one in binned)
-    return _chart(frame, f"{frame.label}: {told}", x, y, areas, _stops(binned, x, None), percent=True)
+    return _chart(frame, f"{frame.label}: {told}", x, y, areas, stops(binned, x, None), percent=True)
 
 
-def sparkline(values: Sequence[float]) -> str:
+def sparkline(values: Sequence[float], colour: int = 0) -> str:
     """A curve without axes, for a cell of a table."""
     known = [value for value in values if math.isfinite(value)]
     if len(known) < 2:
         return ""
     y = fitting(known, 2)
-    one = Series(name="", steps=range(len(known)), values=known)
+    one = Series(name="", steps=range(len(known)), values=known, colour=colour)
     path = _mean_path(one, along(0, len(known) - 1, 2), y)
     return f'<svg class="spark" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true">{path}</svg>'
 
@@ -111,21 +99,21 @@ def legend(names: Sequence[tuple[str, int]]) -> str:
 
 
 def _chart(frame: Frame, label: str, x: Scale, y: Scale, lines: str, words: str, *, percent: bool = False) -> str:
-    grid = "".join(f'<path class="grid" d="M0 {_down(y, tick)}H1000"/>' for tick in y.ticks)
     marks = [(step, name) for step, name in frame.marks if x.low < step < x.high]
+    grid = "".join(f'<path class="grid" d="M0 {_down(y, tick)}H1000"/>' for tick in y.ticks)
     grid += "".join(f'<path class="mark" d="M{1000 * x.place(step):.0f} 0V1000"/>' for step, _ in marks)
-    texts = "".join(
-        f'<span class="y" style="top:{100 - 100 * y.place(tick):.1f}%">{f"{tick:.0%}" if percent else short(tick)}</span>'
-        for tick in y.ticks
-    )
-    texts += "".join(f'<span class="x" style="left:{100 * x.place(tick):.1f}%">{short(tick)}</span>' for tick in x.ticks)
-    if frame.large:
-        texts += "".join(
-            f'<span class="mark" style="left:{100 * x.place(step):.1f}%">{escape(name)}</span>' for step, name in marks
-        )
+    write = "{:.0%}".format if percent else short
+    texts = [f'<span class="y" style="top:{100 - 100 * y.place(tick):.1f}%">{write(tick)}</span>' for tick in y.ticks]
+    texts += [f'<span class="x" style="left:{100 * x.place(tick):.1f}%">{short(tick)}</span>' for tick in x.ticks]
+    for step, name in marks if frame.large else ():
+        side = " r" if x.place(step) > 0.6 else ""
+        texts.append(f'<span class="mark{side}" style="left:{100 * x.place(step):.1f}%">{escape(name)}</span>')
+    if y.log:
+        texts.append('<span class="log">log scale</span>')
     svg = f'<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true">{grid}{lines}</svg>'
     style = "chart large" if frame.large else "chart"
-    return f'<div class="{style}" role="img" aria-label="{escape(label, quote=True)}"><div>{svg}{texts}{words}</div></div>'
+    inside = f"<div>{svg}{''.join(texts)}{words}</div>"
+    return f'<div class="{style}" role="img" aria-label="{escape(label, quote=True)}">{inside}</div>'
 
 
 def _finite(one: Series) -> Series:
@@ -138,7 +126,9 @@ def _curve(one: Series, x: Scale, y: Scale) -> str:
     if one.dots:
         places = [f"{1000 * x.place(s):.1f} {_down(y, v)}" for s, v in zip(one.steps, one.values)]
         dots = "".join(f"M{place}h0" for place in places)
-        return f'<path class="mean c{one.colour}" d="M{"L".join(places)}"/><path class="dots c{one.colour}" d="{dots}"/>'
+        return (
+            f'<path class="mean c{one.colour}" d="M{"L".join(places)}"/><path class="dots c{one.colour}" d="{dots}"/>'
+        )
     raw = f'<path class="raw c{one.colour}" d="M{_points(*_extremes(one), x, y)}"/>'
     return raw + _mean_path(one, x, y)
 
@@ -166,30 +156,6 @@ def _extremes(one: Series) -> tuple[list[float], list[float]]:
     stretches = np.array_split(np.arange(len(values)), DRAWN // 2)
     at = [i for s in stretches for i in sorted({int(s[values[s].argmin()]), int(s[values[s].argmax()])})]
     return [one.steps[i] for i in at], [one.values[i] for i in at]
-
-
-def _stops(series: Sequence[Series], x: Scale, y: Scale | None) -> str:
-    """Stripes that show a line and the values when the pointer is over them; `y` places a dot on each curve."""
-    known = sorted({step for one in series for step in one.steps if x.low <= step <= x.high})
-    chosen = [known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(len(known), STOPS)).round().astype(int))]
-    places = [100 * x.place(step) for step in chosen]
-    edges = [0.0, *((a + b) / 2 for a, b in zip(places, places[1:])), 100.0]
-    out = []
-    for step, place, left, right in zip(chosen, places, edges, edges[1:]):
-        words, dots = [f"step {step:,.0f}"], ""
-        for one in series:
-            if i := bisect.bisect_right(one.steps, step):
-                value = one.values[i - 1]
-                words.append(f"{escape(one.name)} {short(value)}")
-                if y is not None:
-                    dots += f'<u class="c{one.colour}" style="top:{100 - 100 * y.place(value):.1f}%"></u>'
-        inside = 100 * (place - left) / max(right - left, 1e-9)
-        side = ' class="r"' if place > 50 else ""
-        out.append(
-            f'<i style="left:{left:.2f}%;width:{right - left:.2f}%"><s style="left:{inside:.0f}%">'
-            f"{dots}<b{side}>{' · '.join(words)}</b></s></i>"
-        )
-    return "".join(out)
 
 
 def running_mean(values: Sequence[float], reach: int) -> list[float]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from trace_train.report.chart import Frame, Series, legend, line_chart, share_chart, sparkline
+from trace_train.report.chart import Frame, legend, line_chart, share_chart, sparkline
 from trace_train.report.folder import RunFolder
+from trace_train.report.hover import Series
 from trace_train.report.html import Html, element, figure, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.scale import short
@@ -64,7 +65,7 @@ def loss_section(run: RunFolder) -> Section:
         ),
         _shares(run, span, marks),
         _table(run),
-        *(_group(run, group, span, marks) for group in GROUPS),
+        _terms(run, span, marks),
     ]
     return Section(title="Training loss", body=joined(parts))
 
@@ -105,7 +106,7 @@ def _table(run: RunFolder) -> Html:
             (
                 joined([element("i", style=f"c{colour_of(term)}"), " ", term]),
                 element("small", UNITS.get(term, "")),
-                Html(sparkline(values)),
+                Html(sparkline(values, colour_of(term))),
                 *(element("span", word, style="number") for word in _first_and_last(values)),
                 _bar(share, colour_of(term)),
                 element("span", _dash(weights.get(term)), style="number"),
@@ -133,17 +134,15 @@ def _bar(share: float, colour: int) -> Html:
     )
 
 
-def _group(run: RunFolder, group: str, span: tuple[float, float], marks: Sequence[tuple[float, str]]) -> Html:
+def _terms(run: RunFolder, span: tuple[float, float], marks: Sequence[tuple[float, str]]) -> Html:
     charts = []
     for term in terms_of(run.lines):
-        if group_of(term) == group:
-            steps, values = values_of(run.lines, "loss", term)
-            one = Series(name=term, steps=steps, values=values, colour=colour_of(term))
-            frame = Frame(label=f"{term} over training steps", span=span, marks=marks)
-            charts.append(figure(joined([element("b", term), f" {_ends(values)}"]), Html(line_chart([one], frame))))
-    if not charts:
-        return Html()
-    return joined([element("h3", element("i", style=f"c{GROUPS.index(group)}"), " ", group), _charts(charts)])
+        steps, values = values_of(run.lines, "loss", term)
+        one = Series(name=term, steps=steps, values=values, colour=colour_of(term))
+        frame = Frame(label=f"{term} over training steps", span=span, marks=marks)
+        words = joined([element("b", term), f" {_ends(values)} ", element("small", group_of(term))])
+        charts.append(figure(words, Html(line_chart([one], frame))))
+    return _charts(charts)
 
 
 def _charts(charts: Sequence[Html]) -> Html:
@@ -159,6 +158,6 @@ def machine_section(run: RunFolder) -> Section:
         if not any(math.isfinite(value) and value != 0 for value in values) and key != "data_wait":
             continue
         one = Series(name=name, steps=[step for step, _ in known], values=values, colour=7)
-        frame = Frame(label=f"{name} over training steps", span=span, marks=marks)
+        frame = Frame(label=f"{name} over training steps", span=span, marks=marks, log=key == "gradient_norm")
         charts.append(figure(joined([element("b", name), f" {unit}"]), Html(line_chart([one], frame))))
     return Section(title="Optimiser and machine", body=_charts(charts) if charts else Html())

@@ -29,7 +29,9 @@ def joined(parts: Iterable[object], between: str = "") -> Html:
 
 def element(name: str, *content: object, style: str = "") -> Html:
     """One element of class `style`."""
-    return Html(f"<{name}{f' class={chr(34)}{escape(style, quote=True)}{chr(34)}' if style else ''}>{joined(content)}</{name}>")
+    return Html(
+        f"<{name}{f' class={chr(34)}{escape(style, quote=True)}{chr(34)}' if style else ''}>{joined(content)}</{name}>"
+    )
 
 
 def note(words: object) -> Html:

@@ -62,8 +62,8 @@ def _trained_on(run: RunFolder, index: ShardIndex | None) -> str:
 
 def _network(settings: Mapping[str, Any]) -> str:
     network = settings.get("network") or {}
-    kind = {True: "frames of a clip see each other", False: "single frames"}.get(network.get("temporal"))
-    words = [f"{settings.get('preset', '')}", f"{network.get('input_size', '?')} px", kind or ""]
+    kind = "frames of a clip see each other" if network.get("temporal", True) else "single frames"
+    words = [f"{settings.get('preset', '')}", f"{network.get('input_size', '?')} px", kind]
     return ", ".join(word for word in words if word)
 
 
@@ -74,7 +74,7 @@ def _batches(settings: Mapping[str, Any]) -> str:
 
 
 def seconds_of(run: RunFolder) -> float:
-    """Time that the logged steps took, from their throughput and the clips of their stages; NaN when it is not known."""
+    """Time that the logged steps took, from their throughput and the clips of their stages; NaN when not known."""
     stages = run.settings.get("stages") or []
     begins = [0.0, *(step for step, _ in stage_marks(run.settings))]
     total, before = 0.0, 0
@@ -103,7 +103,9 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 120:
         return f"{whole} s"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
 
 
 def _device(settings: Mapping[str, Any]) -> str:
@@ -132,7 +134,9 @@ def warnings_section(run: RunFolder) -> Section:
     skipped = _skipped(run)
     if not found and not skipped:
         body = note("Nothing unusual: every term had valid entries, data came in time, no clip was left out.")
-    return Section(title="What to look at", body=joined([body, more, skipped]) if run.lines or found or skipped else Html())
+    return Section(
+        title="What to look at", body=joined([body, more, skipped]) if run.lines or found or skipped else Html()
+    )
 
 
 def _of_the_numbers(run: RunFolder) -> list[str]:

@@ -55,14 +55,14 @@ def write_page(path: Path, page: Page) -> int:
 def page_text(page: Page) -> str:
     """The whole page."""
     style = resources.files("trace_train.report").joinpath(STYLE).read_text(encoding="utf-8")
-    badges = joined(Html(" ") + element("span", words, style=f"badge {kind}") for words, kind in page.badges)
+    badges = joined((element("span", words, style=f"badge {kind}") for words, kind in page.badges), " ")
     facts = joined(element("div", element("dt", name), element("dd", answer)) for name, answer in page.facts)
     sections = joined(
         (element("section", element("h2", one.title), one.body) for one in page.sections if one.body), "\n"
     )
     header = element(
         "header",
-        element("h1", page.title, badges),
+        element("h1", page.title, " ", badges),
         *(element("p", note, style="lead") for note in page.notes),
         element("dl", facts) if facts else "",
     )

@@ -54,12 +54,12 @@ def logarithmic(low: float, high: float) -> Scale:
     return Scale(low=bottom, high=top, ticks=tuple(float(f"{tick:.3g}") for tick in thinned), log=True)
 
 
-def fitting(values: Sequence[float], wanted: int) -> Scale:
-    """The axis for finite values: from zero, or logarithmic where they span more than that can show."""
+def fitting(values: Sequence[float], wanted: int, *, log: bool = True) -> Scale:
+    """The axis for finite values: from zero, or with `log` logarithmic where they span more than that can show."""
     low, high = min(values), max(values)
-    if low > 0 and high > LOG_FROM * low:
+    if log and low > 0 and high > LOG_FROM * low:
         return logarithmic(low, high)
-    return linear(min(0.0, low), max(high, low + 1e-9 if low else 1e-9), wanted)
+    return linear(min(0.0, low), max(high, 0.0) if low else max(high, 1e-9), wanted)
 
 
 def short(value: float) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trace_train.evaluate import MEASURES, MODEL
-from trace_train.report.chart import Frame, Series, legend, line_chart
+from trace_train.report.chart import Frame, legend, line_chart
 from trace_train.report.curves import span_of, stage_marks
 from trace_train.report.folder import RunFolder
+from trace_train.report.hover import Series
 from trace_train.report.html import Html, element, figure, folded, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.terms import number
@@ -30,13 +31,15 @@ def headline(run: RunFolder) -> str:
     for key, name, unit, digits, factor in MEASURES:
         ours, best = _score(last, MODEL, key), best_constant(last, key)
         if key in ("mpjpe", "pa_mpjpe") and math.isfinite(ours):
-            beside = f" (best constant {factor * best:.{digits}f}, {_change(ours / best)})" if best else ""
+            beside = (
+                f", {_change(ours / best)} the best constant predictor ({factor * best:.{digits}f})" if best else ""
+            )
             parts.append(f"{name} {factor * ours:.{digits}f} {unit}{beside}")
-    return f"{splits[0]} at step {last['step']:,}: {', '.join(parts)}." if parts else ""
+    return f"Scored on {splits[0]} at step {last['step']:,}: {'; '.join(parts)}." if parts else ""
 
 
 def _change(ratio: float) -> str:
-    return f"{100 * abs(ratio - 1):.0f} % {'under' if ratio < 1 else 'over'} it"
+    return f"{100 * abs(ratio - 1):.0f}\N{NO-BREAK SPACE}% {'under' if ratio < 1 else 'over'}"
 
 
 def best_constant(evaluation: Evaluation, measure: str) -> float | None:
@@ -100,7 +103,7 @@ def _followed(run: RunFolder) -> Html:
     for key, name, unit, _, factor in MEASURES:
         if key not in FOLLOWED:
             continue
-        series = [_way(run, split, key, factor, 7 if i == 0 else i - 1) for i, split in enumerate(splits)]
+        series = [_way(run, split, key, factor, _colour(i)) for i, split in enumerate(splits)]
         if not any(math.isfinite(value) for one in series for value in one.values):
             continue
         best = best_constant(run.scored(splits[0])[-1], key)
@@ -113,8 +116,12 @@ def _followed(run: RunFolder) -> Html:
         charts.append(figure(joined([element("b", name), " ", unit]), Html(line_chart(series, frame))))
     if not charts:
         return Html()
-    names = Html(legend([(split, 7 if i == 0 else i - 1) for i, split in enumerate(splits)]))
+    names = Html(legend([(split, _colour(i)) for i, split in enumerate(splits)]))
     return joined([element("h3", "over the steps"), names, element("div", *charts, style="charts")])
+
+
+def _colour(place: int) -> int:
+    return (7, 0, 4, 5)[place % 4]
 
 
 def _way(run: RunFolder, split: str, key: str, factor: float, colour: int) -> Series:
