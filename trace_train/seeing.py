@@ -15,6 +15,7 @@ from trace_train import metrics
 from trace_train.annotated import Annotated, annotated
 from trace_train.body_layer import BodyLayer
 from trace_train.decode import Detections, detect
+from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.streaming.batch import collate
 from trace_train.streaming.stream import load_clip
@@ -65,6 +66,7 @@ class Seen:
 @torch.inference_mode()
 def see(
     network: TraceNetwork,
+    flow: FlowProvider,
     layers: Mapping[str, BodyLayer],
     reader: ShardReader,
     ref: ClipRef,
@@ -72,10 +74,13 @@ def see(
     threshold: float = 0.2,
     vertices: bool = False,
 ) -> Seen:
-    """Whole frames of a clip through a network in evaluation mode. `layers` by gender name. Raises ShardError."""
+    """Whole frames of a clip through a network in evaluation mode. `flow`: the run's own. `layers` by gender name.
+
+    Raises ShardError.
+    """
     device = next(network.parameters()).device
     batch = collate([load_clip(reader, ref, 4 * network.map_size)]).to(device)
-    maps = network(batch.images)
+    maps = network(batch.images, flow(batch.images) if ref.length > 1 else None)
     found = detect(network, maps, layers["neutral"], threshold=threshold, vertices=vertices)
     truth = annotated(batch, layers)
     pairs = []

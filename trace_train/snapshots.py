@@ -57,7 +57,7 @@ class Snapshots:
         columns: list[tuple[str, Panels]] = []
         with moment.scored_network() as network:
             for ref in refs:
-                seen = see(network, self._layers, reader, ref, vertices=True)
+                seen = see(network, moment.learner.flow, self._layers, reader, ref, vertices=True)
                 entry = reader.index.sequences[ref.sequence]
                 ids = entry.frame_ids()[ref.start : ref.start + ref.length * ref.stride : ref.stride].tolist()
                 names = [f"{entry.name}  {number}" for number in ids]

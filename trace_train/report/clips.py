@@ -13,6 +13,7 @@ from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.body_layer import BodyLayer
+from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.pictures import CAPTION, Artist
 from trace_train.preview.choose import Wanted, choose_clips
@@ -32,6 +33,7 @@ class Gallery:
 
     network: TraceNetwork
     """In evaluation mode."""
+    flow: FlowProvider
     layers: Mapping[str, BodyLayer]
     """By gender."""
     reader: ShardReader
@@ -42,7 +44,7 @@ class Gallery:
 
     def see(self, ref: ClipRef, *, vertices: bool = False) -> Seen:
         """A clip through the network."""
-        return see(self.network, self.layers, self.reader, ref, vertices=vertices)
+        return see(self.network, self.flow, self.layers, self.reader, ref, vertices=vertices)
 
 
 def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:

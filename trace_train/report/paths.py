@@ -90,7 +90,8 @@ def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
     placed = []
     for first in range(0, ref.length, chunk):
         frames = torch.arange(first, min(first + chunk, ref.length), device=device)
-        maps = network(batch.images[:, frames], state=state)
+        before = batch.images[:, first - 1] if first else None
+        maps = network(batch.images[:, frames], gallery.flow(batch.images[:, frames], before), state=state)
         local = (frames - first).expand(len(people), -1)
         yx = targets.cell[0, people][:, frames]
         zyx = torch.cat([network.depth_at(maps, local, yx)[..., None], yx], dim=-1)

@@ -26,6 +26,7 @@ from trace_train.report.page import Page, Section, write_page
 from trace_train.report.paths import paths_section
 from trace_train.report.scores import headline, scores_section
 from trace_train.report.settings import settings_section
+from trace_train.run_flow import build_flow
 
 PAGE = "report.html"
 SYNTHETIC = (
@@ -141,10 +142,11 @@ def _store(run: RunFolder, shards: Path | str | Store | None) -> Store:
 
 def _clips(run: RunFolder, reader: ShardReader, packs: Path, progress: Progress) -> list[Section]:
     checkpoint = open_checkpoint(run.path)
-    network, layers, _ = load(checkpoint, packs)
+    network, layers, device = load(checkpoint, packs)
     splits = reader.index.splits
     gallery = Gallery(
         network=network,
+        flow=build_flow(checkpoint.config, run.path, device),
         layers=layers,
         reader=reader,
         packs=packs,
