@@ -48,6 +48,7 @@ def train(
       trace train --config debug --set steps=2400 --set optim.lr=0.001
       trace train --resume ~/.trace/runs/2026-11-22-debug
     """
+    import os
     from datetime import date
 
     from trace_train.config import load_config
@@ -66,7 +67,8 @@ def train(
     with render.Display() as progress:
         store, bodies = options.store(shards, cache, cache_size, progress), options.folder("packs", packs)
         report = run_training(config, shards=store, packs=bodies, run=run, resume=resume is not None, progress=progress)
-        page = report_or_why_not(run, shards=store, packs=bodies, progress=progress)
+        first = os.environ.get("RANK", "0") == "0"  # of several processes one draws
+        page = report_or_why_not(run, shards=store, packs=bodies, progress=progress) if first else ""
     if as_json:
         render.json_object(report)
         return

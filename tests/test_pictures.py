@@ -212,11 +212,14 @@ def test_a_perfect_prediction_covers_the_annotated_body(shards: Path, packs: Pat
     """The annotated mesh, put where the target triple says, paints the pixels that the annotation paints."""
     reader = ShardReader(shards)
     artist = Artist(reader, packs, longest=160)
-    for ref in choose_clips(reader.index, Wanted(clips=12, frames=1)):
-        clip, batch = plain_clip(reader, ref, 160), collate([load_clip(reader, ref, 256)])
-        targets = make_targets(batch, input_size=256, map_size=64, levels=16)
-        if int(clip.present.sum()) == int(targets.camera_mask.sum()) == 1:
-            break
+    alone: list[tuple[float, ClipRef]] = []
+    for one in choose_clips(reader.index, Wanted(clips=12, frames=1)):
+        batch = collate([load_clip(reader, one, 256)])
+        if int(batch.present.sum()) == 1:
+            alone.append((abs(_focal(batch) - FOCAL), one))
+    _, ref = min(alone, key=lambda pair: pair[0])  # through another lens a body near the camera looks different
+    clip, batch = plain_clip(reader, ref, 160), collate([load_clip(reader, ref, 256)])
+    targets = make_targets(batch, input_size=256, map_size=64, levels=16)
     body = torch.from_numpy(artist.painter.vertices(clip)[0, 0] - _annotated(batch)[0, 0]).float()
     seen = SimpleNamespace(
         ref=ref,
@@ -231,9 +234,9 @@ def test_a_perfect_prediction_covers_the_annotated_body(shards: Path, packs: Pat
     )
     (panels,) = artist.panels(cast("Seen", seen))
     known, found = (
-        np.abs(picture.astype(int) - panels.frame).sum(axis=-1) > 24 for picture in (panels.annotated, panels.predicted)
+        np.abs(picture.astype(int) - panels.frame).sum(axis=-1) > 3 for picture in (panels.annotated, panels.predicted)
     )
-    assert known.sum() > 200 and (known & found).sum() > 0.88 * (known | found).sum()
+    assert known.sum() > 200 and (known & found).sum() > 0.93 * (known | found).sum()
     middles = [np.argwhere(mask).mean(axis=0) for mask in (known, found)]
     np.testing.assert_allclose(*middles, atol=0.6)
 

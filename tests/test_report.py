@@ -19,7 +19,7 @@ from trace_data.errors import CheckpointError, OutputError
 from trace_data.output import exclusive
 from trace_train.config import load_config
 from trace_train.report.chart import Frame, line_chart, share_chart, sparkline
-from trace_train.report.curves import stage_marks
+from trace_train.report.curves import stage_marks, weights_at
 from trace_train.report.folder import read_run
 from trace_train.report.hover import Series
 from trace_train.report.overview import seconds_of
@@ -245,10 +245,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_shares_are_weight_times_value_over_their_sum() -> None:
     lines = [line(10), {**line(20), "loss": {"center_map": math.nan, "shape": 1.0}}, line(30)]
-    steps, parts = shares(lines, {"center_map": 60.0, "joints3d": 300.0})
+    early, late = {"center_map": 60.0, "joints3d": 300.0}, {"center_map": 0.0, "joints3d": 300.0}
+    steps, parts = shares(lines, [early, early, late])
     assert steps == [10, 30] and set(parts) == {"center_map", "joints3d"}
-    np.testing.assert_allclose(parts["joints3d"], [60 / 240, 20 / 80])
+    np.testing.assert_allclose(parts["joints3d"], [60 / 240, 1.0])
     np.testing.assert_allclose(sum(parts.values()), 1.0)
+
+
+def test_stages_have_weights_of_their_own() -> None:
+    stages = [{"share": 0.5, "loss": {"joints*": 7}}, {"share": 0.5, "loss": {"shape": 0}}]
+    settings = {"steps": 10, "loss": {"joints2d": 1.0, "joints3d": 2.0, "shape": 3.0}, "stages": stages}
+    assert weights_at(settings, 5) == {"joints2d": 7, "joints3d": 7, "shape": 3}
+    assert weights_at(settings, 6) == {"joints2d": 1, "joints3d": 2, "shape": 0}
+    assert weights_at({"stages": [{"loss": {"a": 1}}]}, 1) == {}
 
 
 def test_every_term_of_the_configuration_has_a_group() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -26,7 +27,7 @@ MACHINE: Sequence[tuple[str, str, str, float]] = (
     ("gradient_norm", "gradient norm", "before clipping", 1.0),
     ("clips_per_s", "throughput", "clips a second", 1.0),
     ("data_wait", "waiting for data", "% of the time", 100.0),
-    ("gpu_memory", "GPU memory", "GB, largest", 1e-9),
+    ("memory_gb", "GPU memory", "GB, the most so far", 1.0),
 )
 """Key of a line of the log, what it is called, its unit, and the factor to that unit."""
 
@@ -38,6 +39,16 @@ def stage_marks(settings: Mapping[str, Any]) -> list[tuple[float, str]]:
         return []
     ends = [round(share * steps) for share in accumulate(number(stage.get("share", 1.0)) for stage in stages)]
     return [(begin, batch_words(stage)) for begin, stage in zip(ends, stages[1:])]
+
+
+def weights_at(settings: Mapping[str, Any], step: float) -> dict[str, float]:
+    """Weights of the loss terms in the stage that a finished step belongs to, as far as they are known."""
+    weights = {term: number(weight) for term, weight in (settings.get("loss") or {}).items()}
+    begun = sum(begin < step for begin, _ in stage_marks(settings))
+    stages = settings.get("stages") or []
+    for pattern, weight in ((stages[begun].get("loss") or {}) if begun < len(stages) else {}).items():
+        weights |= dict.fromkeys(fnmatch.filter(weights, pattern), number(weight))
+    return {term: weight for term, weight in weights.items() if math.isfinite(weight)}
 
 
 def batch_words(stage: Mapping[str, Any]) -> str:
@@ -80,7 +91,7 @@ def _ends(values: Sequence[float]) -> str:
 
 
 def _shares(run: RunFolder, span: tuple[float, float], marks: Sequence[tuple[float, str]]) -> Html:
-    steps, parts = shares(run.lines, run.settings.get("loss") or {})
+    steps, parts = shares(run.lines, [weights_at(run.settings, line["step"]) for line in run.lines])
     groups = {group: [part for term, part in parts.items() if group_of(term) == group] for group in GROUPS}
     series = [
         Series(name=group, steps=steps, values=sum(members).tolist(), colour=GROUPS.index(group))  # type: ignore[union-attr]
@@ -95,8 +106,9 @@ def _shares(run: RunFolder, span: tuple[float, float], marks: Sequence[tuple[flo
 
 
 def _table(run: RunFolder) -> Html:
-    weights = run.settings.get("loss") or {}
-    _, parts = shares(run.lines[-max(1, len(run.lines) // 10) :], weights)
+    late = run.lines[-max(1, len(run.lines) // 10) :]
+    weights = weights_at(run.settings, run.lines[-1]["step"])
+    _, parts = shares(late, [weights_at(run.settings, line["step"]) for line in late])
     counts = run.lines[-1].get("counts") or {}
     rows = []
     for term in terms_of(run.lines):
@@ -113,7 +125,16 @@ def _table(run: RunFolder) -> Html:
                 element("span", _dash(counts.get(term)), style="number"),
             )
         )
-    head = ("term", "unit", "", "first", "last", "share of the total at the end", "weight", "valid in the last step")
+    head = (
+        "term",
+        "unit",
+        "",
+        "first",
+        "last",
+        "share of the total at the end",
+        "weight",
+        "valid in a step, at the end",
+    )
     return table(head, rows, style="terms")
 
 

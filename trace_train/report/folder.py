@@ -17,6 +17,7 @@ from trace_train.checkpoint import DESCRIPTION, finished
 from trace_train.runlog import read_metrics
 
 ERRORS = "errors.jsonl"
+PARAMETERS = "parameters.txt"
 PICTURES = "pictures"
 State = Literal["finished", "going on", "interrupted"]
 
@@ -36,6 +37,8 @@ class RunFolder:
     """`checkpoint.json` of the newest checkpoint; empty when there is none."""
     errors: Sequence[Mapping[str, Any]]
     """`errors.jsonl`: clips that could not be read."""
+    parameters: str
+    """`parameters.txt`: what is trained, and how."""
     pictures: Sequence[tuple[int, Path]]
     """Step and file of the pictures drawn while it trained."""
     running: bool
@@ -95,6 +98,7 @@ def read_run(path: Path) -> RunFolder:
         evaluations=_evaluations(path),
         checkpoint=_object(kept[-1] / DESCRIPTION) if kept else {},
         errors=_objects(path / ERRORS),
+        parameters=_text(path / PARAMETERS),
         pictures=_pictures(path / PICTURES),
         running=is_held(path / ".lock"),
     )
@@ -120,6 +124,13 @@ def _pictures(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), file) for match, file in named if match)
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _object(file: Path) -> dict[str, Any]:
     """One JSON object; an empty one when the file is damaged or gone by now."""
     try:
@@ -132,7 +143,7 @@ def _object(file: Path) -> dict[str, Any]:
 def _objects(file: Path) -> list[dict[str, Any]]:
     """JSON objects, one a line; what is cut short is left out."""
     out = []
-    for text in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []:
+    for text in _text(file).splitlines():
         try:
             value = json.loads(text)
         except ValueError:

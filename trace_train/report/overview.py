@@ -41,7 +41,7 @@ def facts(run: RunFolder, index: ShardIndex | None) -> list[tuple[str, object]]:
         ("batches", _batches(run.settings)),
         ("time", _time(run)),
         ("computed on", run.checkpoint.get("hardware") or _device(run.settings)),
-        ("versions", ", ".join(f"{name} {value}" for name, value in versions.items())),
+        ("versions", ", ".join(f"{name} {str(value)[:12]}" for name, value in versions.items() if value)),
         ("shards", _with_hash(data.get("shards"), data.get("shards_sha256"))),
         ("body models", _with_hash("", data.get("packs_sha256"))),
         ("last line of the log", _last_line(run)),
@@ -154,6 +154,8 @@ def _of_the_numbers(run: RunFolder) -> list[str]:
     idle = [t for t in terms_of(late) if not any(number((line.get("counts") or {}).get(t, 1)) > 0 for line in late)]
     if idle:
         found.append(f"Terms without a single valid entry in the last quarter of the run: {', '.join(idle)}.")
+    if number(run.lines[-1].get("skipped")) > 0:
+        found.append(f"{run.lines[-1]['skipped']:,} steps were skipped because their gradient overflowed.")
     totals = [number(line["loss"].get(TOTAL)) for line in run.lines]
     quarter = len(totals) // 4
     if quarter and not sum(totals[-quarter:]) < sum(totals[:quarter]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def write_report(
 ) -> ReportResult:
     """Write the page of a run, finished or not, to `out` (default: `report.html` in its folder).
 
-    Clips are drawn from `shards` (default: where the run says they are) with the body models in `packs`; where that
+    Clips are drawn from `shards` with the body models in `packs` (default: where the run says they are); where that
     cannot be done the page says why. `title`, `notes` and `sections`: what a caller has to add. Raises CheckpointError
     when there is no run, OutputError.
     """
@@ -122,11 +123,9 @@ def _drawn(
     try:
         store = _store(run, shards)
         index = check_index(store)
-        if packs is None:
-            raise ConfigError("the folder of body models is not known", hint="--packs DIR  names it")
-        sections = _clips(run, ShardReader(store), packs, progress)
+        sections = _clips(run, ShardReader(store), _packs(run, packs), progress)
     except (TraceError, OSError, torch.OutOfMemoryError) as error:
-        why = f"No clips are drawn: {' '.join(str(error).split())}"
+        why = f"No clips are drawn: {textwrap.shorten(str(error), 400, placeholder=' …')}"
         return index, [Section(title=title, body=note(why))], (why,)
     return index, sections, ()
 
@@ -138,6 +137,13 @@ def _store(run: RunFolder, shards: Path | str | Store | None) -> Store:
     if shards is None and "://" in str(where):
         raise ConfigError("its shards are behind a URL", where=str(where), hint="--shards URL  fetches what is drawn")
     return as_store(where if isinstance(where, Store) else Path(where) if "://" not in str(where) else where)
+
+
+def _packs(run: RunFolder, packs: Path | None) -> Path:
+    where = packs or run.data.get("packs")
+    if where is None:
+        raise ConfigError("the folder of body models is not known", hint="--packs DIR  names it")
+    return Path(where)
 
 
 def _clips(run: RunFolder, reader: ShardReader, packs: Path, progress: Progress) -> list[Section]:

@@ -8,21 +8,20 @@ import yaml
 
 from trace_train.config import load_config, presets
 from trace_train.report.folder import RunFolder
-from trace_train.report.html import Html, element, folded, joined, table
+from trace_train.report.html import element, folded, joined, table
 from trace_train.report.page import Section
 
 
 def settings_section(run: RunFolder) -> Section:
-    """What differs from the preset, and everything."""
+    """Which parameters are trained and how, what differs from the preset, and everything."""
     differs = _differences(run.settings)
-    parts = []
+    parts = [folded("what is trained (parameters.txt)", element("pre", run.parameters))] if run.parameters else []
     if differs:
         rows = [(key, before, now) for key, before, now in differs]
         parts.append(table(("key", f"preset {run.settings.get('preset')}", "this run"), rows))
     text = yaml.safe_dump(dict(run.settings), sort_keys=False)
     parts.append(folded("all settings (config.yaml)", element("pre", text)))
-    groups = _parameter_groups(run)
-    return Section(title="Settings", body=joined([groups, *parts]))
+    return Section(title="Settings", body=joined(parts))
 
 
 def _differences(settings: Any) -> list[tuple[str, str, str]]:
@@ -39,11 +38,3 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         out |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return out
-
-
-def _parameter_groups(run: RunFolder) -> Html:
-    groups = run.checkpoint.get("parameter_groups") or []
-    if not groups:
-        return Html()
-    keys = list(dict.fromkeys(key for group in groups for key in group))
-    return table(keys, [[str(group.get(key, "–")) for key in keys] for group in groups])

@@ -51,15 +51,18 @@ def number(value: object) -> float:
 
 
 def shares(
-    lines: Sequence[Mapping[str, Any]], weights: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]], weights: Sequence[Mapping[str, float]]
 ) -> tuple[list[int], dict[str, npt.NDArray[np.float64]]]:
     """For the steps in which every part is a number: each term's weight times value, over the sum of these.
 
-    Terms without a known weight are left out.
+    `weights` of the terms, for each line; terms that never have one are left out.
     """
-    terms = [term for term in terms_of(lines) if not math.isnan(number(weights.get(term)))]
+    terms = [term for term in terms_of(lines) if any(term in own for own in weights)]
     parts = np.array(
-        [[number(weights[term]) * max(0.0, number(line["loss"].get(term, 0.0))) for term in terms] for line in lines]
+        [
+            [own.get(term, 0.0) * max(0.0, number(line["loss"].get(term, 0.0))) for term in terms]
+            for line, own in zip(lines, weights)
+        ]
     ).reshape(len(lines), len(terms))
     sums = parts.sum(axis=1)
     good = np.isfinite(sums) & (sums > 0)
