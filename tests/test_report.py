@@ -178,6 +178,27 @@ def test_every_stage_of_a_run_has_a_page(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+def test_what_checkpoints_remember_of_evaluations_is_shown_too(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", LINES, [evaluation(40)])
+    file = run / "checkpoints" / "step-00000040" / "checkpoint.json"
+    history = [{"step": step, "pa_mpjpe": 150.0 - step, "recall": 0.5} for step in (10, 20, 40)]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"history": history}))
+    scored = read_run(run).scored("val")
+    assert [(one["step"], one["rows"]["model"]["pa_mpjpe"]) for one in scored] == [(10, 140), (20, 130), (40, 99.42)]
+    assert "step 10 · val 140" in page_of(run)[0]
+
+
+def test_the_hardest_sequences_come_first(tmp_path: Path) -> None:
+    scored = evaluation(40)
+    scored["sequence_scores"] = [
+        {"dataset": "3dpw", "name": f"s{n}", "start": n, "people": 16, "scores": {"mpjpe": 100.0 + n, "recall": None}}
+        for n in range(12)
+    ]
+    text, _ = page_of(make_run(tmp_path / "run", LINES, [scored]))
+    names = re.findall(r"3dpw/(s\d+) from frame (\d+)</th><td>16</td><td>([\d.]+)<", text)
+    assert names == [(f"s{n}", str(n), f"{100 + n}.0") for n in range(11, 3, -1)]
+
+
 def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", LINES, [evaluation(40)])
     (run / "evaluation-val-00000050.json").write_text('{"split": "val", "st')
@@ -199,7 +220,7 @@ def test_no_name_becomes_markup(tmp_path: Path) -> None:
     scored["rows"][EVIL] = {"mpjpe": 1.0}
     scored["protocol"] = EVIL
     run = make_run(tmp_path / "a<b>&\"'", bad, [scored], preset=EVIL, stages=[{"clips": EVIL, "frames": 1, "share": 1}])
-    (run / "errors.jsonl").write_text(json.dumps({"sequence": EVIL, "error": EVIL}) + "\n")
+    (run / "errors.jsonl").write_text(json.dumps({"clip": EVIL, "reason": EVIL}) + "\n")
     text, page = page_of(
         run, title=EVIL, notes=(EVIL,), sections=(steps_section([StepTook(name=EVIL, seconds=1.0, text=EVIL)]),)
     )
@@ -214,7 +235,7 @@ def test_what_deserves_a_look_is_said(tmp_path: Path) -> None:
         one["loss"]["total"] = float(one["step"])
     lines[1]["warnings"] = ["joints3d is above its usual range"]
     run = make_run(tmp_path / "run", lines)
-    (run / "errors.jsonl").write_text(3 * (json.dumps({"sequence": "a", "error": "cut short"}) + "\n") + '{"seq')
+    (run / "errors.jsonl").write_text(3 * (json.dumps({"clip": "a", "reason": "cut short"}) + "\n") + '{"seq')
     words = page_of(run)[1].words
     for said in ("waited 30 % of its time", "single valid entry in the last quarter of the run: joints3d", "not lower"):
         assert said in words

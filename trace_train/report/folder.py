@@ -16,7 +16,8 @@ from trace_data.output import is_held
 from trace_train.checkpoint import DESCRIPTION, finished
 from trace_train.runlog import read_metrics
 
-ERRORS = "errors.jsonl"
+ERRORS = "errors*.jsonl"
+"""One of each process that met any."""
 PARAMETERS = "parameters.txt"
 PICTURES = "pictures"
 State = Literal["finished", "going on", "interrupted"]
@@ -32,11 +33,11 @@ class RunFolder:
     lines: Sequence[Mapping[str, Any]]
     """`metrics.jsonl`, those that log losses."""
     evaluations: Sequence[Mapping[str, Any]]
-    """`evaluation-SPLIT-STEP.json`, by split and step."""
+    """`evaluation-SPLIT-STEP.json`, by split and step, and of those the checkpoint remembers the network's scores."""
     checkpoint: Mapping[str, Any]
     """`checkpoint.json` of the newest checkpoint; empty when there is none."""
     errors: Sequence[Mapping[str, Any]]
-    """`errors.jsonl`: clips that could not be read."""
+    """`errors.jsonl` and its like: clips that could not be read."""
     parameters: str
     """`parameters.txt`: what is trained, and how."""
     pictures: Sequence[tuple[int, Path]]
@@ -91,13 +92,14 @@ def read_run(path: Path) -> RunFolder:
             "holds no run (there is no config.yaml)", where=path, hint="give the folder that trace train wrote"
         )
     kept = finished(path)
+    checkpoint = _object(kept[-1] / DESCRIPTION) if kept else {}
     return RunFolder(
         path=path,
         settings=_settings(config),
         lines=[line for line in read_metrics(path) if isinstance(line.get("loss"), dict) and "step" in line],
-        evaluations=_evaluations(path),
-        checkpoint=_object(kept[-1] / DESCRIPTION) if kept else {},
-        errors=_objects(path / ERRORS),
+        evaluations=_evaluations(path, checkpoint),
+        checkpoint=checkpoint,
+        errors=[error for file in sorted(path.glob(ERRORS)) for error in _objects(file)],
         parameters=_text(path / PARAMETERS),
         pictures=_pictures(path / PICTURES),
         running=is_held(path / ".lock"),
@@ -112,9 +114,13 @@ def _settings(file: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _evaluations(path: Path) -> list[Mapping[str, Any]]:
+def _evaluations(path: Path, checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = [_object(file) for file in path.glob("evaluation-*.json")]
     whole = [one for one in found if {"split", "step", "rows"} <= one.keys() and isinstance(one["rows"], dict)]
+    there = {(one["split"], one["step"]) for one in whole}
+    split = ((checkpoint.get("config") or {}).get("evaluation") or {}).get("split", "val")
+    remembered = [scores for scores in checkpoint.get("history") or [] if (split, scores["step"]) not in there]
+    whole += [{"split": split, "step": scores["step"], "rows": {"model": scores}} for scores in remembered]
     order = {"val": 0, "test": 1, "train": 2}
     return sorted(whole, key=lambda one: (order.get(one["split"], 3), one["split"], one["step"]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -175,7 +175,7 @@ def _of_the_log(run: RunFolder) -> list[str]:
 def _skipped(run: RunFolder) -> Html:
     if not run.errors:
         return Html()
-    reasons = Counter(_reason(error) for error in run.errors)
+    reasons = Counter(str(error.get("reason", "not said")) for error in run.errors)
     rows = [(f"{count:,}", reason) for reason, count in reasons.most_common(SHOWN)]
     listed = [", ".join(f"{key} {value}" for key, value in error.items()) for error in run.errors[:SHOWN]]
     return joined(
@@ -185,8 +185,3 @@ def _skipped(run: RunFolder) -> Html:
             folded(f"the first {len(listed)}", element("ul", *(element("li", words) for words in listed))),
         ]
     )
-
-
-def _reason(error: Mapping[str, Any]) -> str:
-    keys: Sequence[str] = ("error", "what", "reason", "message")
-    return next((str(error[key]) for key in keys if key in error), "not said")

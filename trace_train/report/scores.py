@@ -15,7 +15,11 @@ from trace_train.report.html import Html, element, figure, folded, joined, note,
 from trace_train.report.page import Section
 from trace_train.report.terms import number
 
-HIGHER_IS_BETTER = ("recall", "precision")
+HIGHER_IS_BETTER = ("recall", "precision", "pck", "auc", "world_coverage")
+COMPARED = ("mpjpe", "pa_mpjpe", "pve", "w_mpjpe", "wa_mpjpe", "rte")
+"""Errors whose charts show what the best constant predictor reaches."""
+HARDEST = 8
+"""Sequences that are listed."""
 FOLLOWED = ("mpjpe", "pa_mpjpe", "pve", "recall", "precision", "wa_mpjpe", "w_mpjpe", "rte", "acceleration")
 """Measures whose way over the steps is drawn."""
 Evaluation = Mapping[str, Any]
@@ -75,9 +79,29 @@ def _scored(one: Evaluation) -> Html:
         [
             element("h3", f"{one['split']}, step {one['step']:,} ", element("small", about)),
             table(("", *names), rows, style="scores"),
-            folded("how these were computed", element("p", one.get("protocol", "not said"))),
+            *([folded("how these were computed", element("p", one["protocol"]))] if one.get("protocol") else []),
+            _hardest(one),
         ]
     )
+
+
+def _hardest(one: Evaluation) -> Html:
+    """The sequences with the largest errors, where the evaluation tells of each."""
+    known = [s for s in one.get("sequence_scores") or [] if math.isfinite(number(s["scores"].get("mpjpe")))]
+    if not known:
+        return Html()
+    known = sorted(known, key=lambda sequence: -number(sequence["scores"]["mpjpe"]))[:HARDEST]
+    measures = [
+        (key, f"{name} {unit}", digits, factor) for key, name, unit, digits, factor in MEASURES if key in FOLLOWED
+    ]
+    measures = [m for m in measures if any(math.isfinite(number(s["scores"].get(m[0]))) for s in known)]
+    rows = []
+    for s in known:
+        values = [(factor * number(s["scores"].get(key)), digits) for key, _, digits, factor in measures]
+        cells = [f"{value:.{digits}f}" if math.isfinite(value) else "–" for value, digits in values]
+        rows.append((f"{s['dataset']}/{s['name']} from frame {s['start']}", f"{s['people']:,}", *cells))
+    head = ("", "people, frame by frame", *(name for _, name, _, _ in measures))
+    return folded("the sequences with the largest MPJPE", table(head, rows, style="scores"))
 
 
 def _measure(key: str, name: str, unit: str) -> Html:
@@ -111,7 +135,7 @@ def _followed(run: RunFolder) -> Html:
             label=f"{name} over training steps",
             span=span_of(run),
             marks=stage_marks(run.settings),
-            levels=[(factor * best, "best constant")] if best else (),
+            levels=[(factor * best, "best constant")] if best and key in COMPARED else (),
         )
         charts.append(figure(joined([element("b", name), " ", unit]), Html(line_chart(series, frame))))
     if not charts:
