@@ -1,4 +1,4 @@
-"""Folders that results are written to: made, tried, and held by one writer at a time."""
+"""Folders that results are written to: made, tried, held by one writer at a time, read by whom the user lets."""
 
 from __future__ import annotations
 
@@ -53,3 +53,16 @@ def is_held(folder: Path) -> bool:
     except OSError:  # no lock was ever taken, or this disk knows none
         return False
     return False
+
+
+def as_any_new_file(file: Path) -> None:
+    """Give a file the mode of any new one beside it, by the user's umask or the folder's own rule.
+
+    safetensors makes its files for their owner alone, which nobody else of a shared folder could read. Raises OSError.
+    """
+    beside = file.with_name(f"{file.name}.mode")
+    try:
+        beside.touch()
+        file.chmod(beside.stat().st_mode & 0o777)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -91,16 +91,14 @@ def _hardest(one: Evaluation) -> Html:
     if not known:
         return Html()
     known = sorted(known, key=lambda sequence: -number(sequence["scores"]["mpjpe"]))[:HARDEST]
-    measures = [
-        (key, f"{name} {unit}", digits, factor) for key, name, unit, digits, factor in MEASURES if key in FOLLOWED
-    ]
-    measures = [m for m in measures if any(math.isfinite(number(s["scores"].get(m[0]))) for s in known)]
+    measured = [m for m in MEASURES if any(math.isfinite(number(s["scores"].get(m[0]))) for s in known)]
+    measures = [m for m in measured if m[0] in FOLLOWED]
     rows = []
     for s in known:
-        values = [(factor * number(s["scores"].get(key)), digits) for key, _, digits, factor in measures]
+        values = [(factor * number(s["scores"].get(key)), digits) for key, _, _, digits, factor in measures]
         cells = [f"{value:.{digits}f}" if math.isfinite(value) else "–" for value, digits in values]
         rows.append((f"{s['dataset']}/{s['name']} from frame {s['start']}", f"{s['people']:,}", *cells))
-    head = ("", "people, frame by frame", *(name for _, name, _, _ in measures))
+    head = ("", "people, frame by frame", *(f"{name} {unit}" for _, name, unit, _, _ in measures))
     return folded("the sequences with the largest MPJPE", table(head, rows, style="scores"))
 
 
