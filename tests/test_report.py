@@ -107,6 +107,7 @@ def make_run(
     checkpoint.mkdir(parents=True)
     facts = {"step": lines[-1]["step"] if lines else 0, "versions": {"torch": "9.9.9"}}
     data = {"shards": str(folder / "gone"), "shards_sha256": "ab" * 32, "packs_sha256": "cd" * 32, "synthetic": True}
+    data |= {"trained_on": "4 sequences <of> mine", "hardware": "3 × Abacus"}
     (checkpoint / "checkpoint.json").write_text(json.dumps(facts | {"data": data}))
     return folder
 
@@ -123,6 +124,8 @@ def test_the_page_tells_what_the_files_tell(tmp_path: Path) -> None:
         "40 of 40",
         "torch 9.9.9",
         "abababababab",
+        "4 sequences <of> mine",
+        "3 × Abacus",
         "The protocol.",
         "5,200 people",
     ):

@@ -28,6 +28,7 @@ from trace_train.groups import Parts, stages_table
 from trace_train.hooks import Hooks
 from trace_train.loop import loop
 from trace_train.network.model import TraceNetwork
+from trace_train.provenance import hardware, training_data
 from trace_train.run_flow import build_flow, flow_folder, keep_flow
 from trace_train.runlog import read_metrics
 from trace_train.saving import clear_partial
@@ -153,6 +154,8 @@ def prepare(
         "packs": str(packs.resolve()),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
         "synthetic": index.synthetic,
+        "trained_on": training_data(index),
+        "hardware": hardware(device, processes.world_size),
         "start": None if start is None else start.facts,
     }
     return Inputs(

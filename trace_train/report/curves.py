@@ -133,7 +133,7 @@ def _table(run: RunFolder) -> Html:
         "last",
         "share of the total at the end",
         "weight",
-        "valid in a step, at the end",
+        "valid a step",
     )
     return table(head, rows, style="terms")
 

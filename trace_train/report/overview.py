@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from trace_data.shards.index import ShardIndex
+from trace_train.provenance import training_data
 from trace_train.report.curves import batch_words, stage_marks
 from trace_train.report.folder import RunFolder
 from trace_train.report.html import Html, element, folded, joined, note, table
@@ -39,8 +40,9 @@ def facts(run: RunFolder, index: ShardIndex | None) -> list[tuple[str, object]]:
         ("preset and network", _network(run.settings)),
         ("steps", f"{run.step:,} of {run.steps:,}"),
         ("batches", _batches(run.settings)),
+        ("began from", (data.get("start") or {}).get("weights")),
         ("time", _time(run)),
-        ("computed on", run.checkpoint.get("hardware") or _device(run.settings)),
+        ("computed on", data.get("hardware") or _device(run.settings)),
         ("versions", ", ".join(f"{name} {str(value)[:12]}" for name, value in versions.items() if value)),
         ("shards", _with_hash(data.get("shards"), data.get("shards_sha256"))),
         ("body models", _with_hash("", data.get("packs_sha256"))),
@@ -50,14 +52,8 @@ def facts(run: RunFolder, index: ShardIndex | None) -> list[tuple[str, object]]:
 
 
 def _trained_on(run: RunFolder, index: ShardIndex | None) -> str:
-    if index is None:
-        return "synthetic data" if run.data.get("synthetic") else ""
-    sets: dict[str, list[int]] = {}
-    for entry in index.sequences:
-        if entry.split == "train":
-            sets.setdefault(entry.dataset, []).append(entry.frames)
-    words = [f"{name}: {len(frames):,} sequences, {sum(frames):,} frames" for name, frames in sets.items()]
-    return "; ".join(words) + (" (synthetic)" if index.synthetic and words else "")
+    known = run.data.get("trained_on") or (training_data(index) if index is not None else "")
+    return str(known or ("synthetic data" if run.data.get("synthetic") else ""))
 
 
 def _network(settings: Mapping[str, Any]) -> str:
