@@ -21,25 +21,23 @@ CENTER_PRIOR = -4.0
 """First logit of the front centre map: almost nowhere is a person, so the focal loss starts small."""
 
 
-def choose_device(config: Config) -> torch.device:
-    """The device a run computes on. Raises ConfigError when it needs CUDA and there is none."""
+def choose_device(config: Config, local_rank: int = 0) -> torch.device:
+    """The device that process `local_rank` of this machine computes on. Raises ConfigError when it needs CUDA and there
+    is none, or none left for it."""
     if config.device == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        if local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f"process {local_rank} of this machine (counted from 0) has no GPU: there are"
+                f" {torch.cuda.device_count()}",
+                hint=f"torchrun --nproc-per-node {torch.cuda.device_count()} …",
+            )
+        return torch.device("cuda", local_rank)
     raise ConfigError(
         f"preset {config.preset!r} trains on a GPU and this machine has none that torch {torch.__version__} can use",
         hint="trace train --config debug  trains a small network on the CPU; --set device=cpu insists",
     )
-
-
-def uses_bf16(config: Config, device: torch.device) -> bool:
-    """Whether convolutions compute in bfloat16: asked for, or `auto` where the device does it natively."""
-    if config.precision != "auto":
-        return config.precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def build_network(config: NetworkConfig) -> TraceNetwork:

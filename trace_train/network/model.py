@@ -92,6 +92,7 @@ class TraceNetwork(nn.Module):
         features, size = self.backbone.out_channels, input_size // 4
         moving = features + motion_channels
         self.map_size, self.depth_levels, self.motion_channels = size, depth_levels, motion_channels
+        self.mesh_channels = head_channels
         self.temporal, self.center_logits, self.world_rotation = temporal, center_logits, world_rotation
         self.world_motion_gain, self.published_camera = world_motion_gain, published_camera
         self.det_head = map_head(features, head_channels, detection_blocks, 1 + CAMERA + LOCAL)
@@ -280,6 +281,15 @@ class TraceNetwork(nn.Module):
                 ),
                 world_root=compose_world_rotation(people.root_6d, people.world_rotation_6d, self.world_rotation),
             )
+
+    def train(self, mode: bool = True) -> TraceNetwork:
+        """What is frozen stays in evaluation mode: its normalisation keeps the statistics that it came with."""
+        super().train(mode)
+        for module in [*self.modules()][1:]:
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
 
     def channels_last(self) -> TraceNetwork:
         """Lay out the 2D convolutions for fast kernels; the volumes' 3D weights keep their layout."""

@@ -22,7 +22,7 @@ from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table, positions
-from trace_train.config import Config, DataConfig, Stage
+from trace_train.config import Config, DataConfig, Stage, at_stage
 from trace_train.streaming.augment import plan, whole
 from trace_train.streaming.batch import Batch, LoadedClip, collate
 from trace_train.streaming.buffers import FrameBuffers
@@ -82,6 +82,7 @@ class TrainStream:
         self.bounds = stage_bounds(config)
         self.notes: list[str] = []
         """What a person should know about how clips are drawn."""
+        self.data = [at_stage(config, number).data for number in range(len(config.stages))]
         self.samplers = [self._sampler(number, stage) for number, stage in enumerate(config.stages)]
         self.decoder = choose_decoder(config.data.decode, device)
         self.cutouts = None if config.data.occluders is None else load_cutouts(config.data.occluders)
@@ -146,7 +147,7 @@ class TrainStream:
     def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
         number, _ = self.stage_at(step)
         generator = np.random.default_rng([self.config.seed, number, epoch, position])
-        view = plan(self.reader.annotations(ref), generator, self.config.data)
+        view = plan(self.reader.annotations(ref), generator, self.data[number])
         return read_view(self.reader, ref, view, out, decoder=self.decoder, cutouts=self.cutouts)
 
 
