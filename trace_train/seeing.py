@@ -11,17 +11,16 @@ from torch import Tensor
 
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_train import metrics
 from trace_train.annotated import Annotated, annotated
 from trace_train.body_layer import BodyLayer
 from trace_train.decode import Detections, detect
+from trace_train.evaluation.tally import MISS_MM
+from trace_train.metrics import joints
+from trace_train.metrics.matching import match
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.streaming.batch import collate
 from trace_train.streaming.stream import load_clip
-
-MISS_MM = 150.0
-"""Error that a missed person counts (evaluation.md 1.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,12 +38,12 @@ class Seen:
     @property
     def mpjpe(self) -> Tensor:
         """(pairs,) mm."""
-        return 1000 * metrics.mpjpe(*self._joints())
+        return 1000 * joints.mpjpe(*self._joints())
 
     @property
     def pa_mpjpe(self) -> Tensor:
         """(pairs,) mm."""
-        return 1000 * metrics.pa_mpjpe(*self._joints())
+        return 1000 * joints.pa_mpjpe(*self._joints())
 
     @property
     def missed(self) -> int:
@@ -83,17 +82,15 @@ def see(
     maps = network(batch.images, flow(batch.images) if ref.length > 1 else None)
     found = detect(network, maps, layers["neutral"], threshold=threshold, vertices=vertices)
     truth = annotated(batch, layers)
-    pairs = []
-    for frame in range(ref.length):
-        rows = (found.frame == frame).nonzero()[:, 0]
-        people = (truth.frame == frame).nonzero()[:, 0]
-        matched = metrics.match(found.joints2d_h36m[rows, :14].cpu(), truth.joints2d[people].cpu())
-        pairs += [(int(rows[i]), int(people[j])) for i, j in matched]
+    labelled = torch.ones_like(truth.joints2d[..., 0], dtype=torch.bool)
+    rows, people = match(
+        found.joints2d_h36m[:, :14], found.frame, truth.joints2d, truth.frame, labelled, len(maps.center)
+    )
     heat = maps.center.float()
     return Seen(
         ref=ref,
         found=found,
         truth=truth,
-        pairs=tuple(pairs),
+        pairs=tuple(zip(rows.tolist(), people.tolist())),
         heat=heat.sigmoid() if network.center_logits else heat.clamp(0, 1),
     )

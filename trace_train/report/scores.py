@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from trace_train.evaluate import MEASURES, MODEL
+from trace_train.evaluate import HIGHER_IS_BETTER, MEASURES, MODEL
 from trace_train.report.chart import Frame, legend, line_chart
 from trace_train.report.curves import span_of, stage_marks
 from trace_train.report.folder import RunFolder
@@ -15,9 +15,10 @@ from trace_train.report.html import Html, element, figure, folded, joined, note,
 from trace_train.report.page import Section
 from trace_train.report.terms import number
 
-HIGHER_IS_BETTER = ("recall", "precision", "pck", "auc", "world_coverage")
 COMPARED = ("mpjpe", "pa_mpjpe", "pve", "w_mpjpe", "wa_mpjpe", "rte")
 """Errors whose charts show what the best constant predictor reaches."""
+RATIOS = ("path_ratio",)
+"""Measures that are best at one; their names say so."""
 HARDEST = 8
 """Sequences that are listed."""
 FOLLOWED = ("mpjpe", "pa_mpjpe", "pve", "recall", "precision", "wa_mpjpe", "w_mpjpe", "rte", "acceleration")
@@ -103,13 +104,13 @@ def _hardest(one: Evaluation) -> Html:
 
 
 def _measure(key: str, name: str, unit: str) -> Html:
-    better = "higher is better" if key in HIGHER_IS_BETTER else "lower is better"
-    return joined([name, " ", element("small", f"{unit}, {better}" if unit else better)])
+    better = "higher is better" if key in HIGHER_IS_BETTER else "" if key in RATIOS else "lower is better"
+    return joined([name, " ", element("small", ", ".join(word for word in (unit, better) if word))])
 
 
 def _cells(key: str, values: Sequence[float], digits: int, factor: float) -> Iterable[Html]:
     known = [value for value in values if math.isfinite(value)]
-    best = (max if key in HIGHER_IS_BETTER else min)(known)
+    best = max(known) if key in HIGHER_IS_BETTER else min(known, key=lambda v: abs(v - 1) if key in RATIOS else v)
     for value in values:
         if math.isfinite(value):
             style = "best" if value == best and len(known) > 1 else ""
