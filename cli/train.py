@@ -37,8 +37,8 @@ def train(
 ) -> None:
     """Train the network on shards; stop it at any time, it goes on exactly where it was.
 
-    A run folder holds config.yaml, metrics.jsonl and checkpoints. With --resume the run's own configuration holds;
-    only --set steps=… may lengthen it.
+    A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
+    configuration holds; only --set steps=… may lengthen it.
 
     \b
     Examples:
@@ -48,9 +48,11 @@ def train(
       trace train --config debug --set steps=2400 --set optim.lr=0.001
       trace train --resume ~/.trace/runs/2026-11-22-debug
     """
+    import os
     from datetime import date
 
     from trace_train.config import load_config
+    from trace_train.report.run import report_or_why_not
     from trace_train.train import train as run_training
 
     from . import render
@@ -63,14 +65,10 @@ def train(
         config = load_config(preset, assignments)
         run = out or options.folder("runs") / f"{date.today()}-{Path(preset).stem}"
     with render.Display() as progress:
-        report = run_training(
-            config,
-            shards=options.store(shards, cache, cache_size, progress),
-            packs=options.folder("packs", packs),
-            run=run,
-            resume=resume is not None,
-            progress=progress,
-        )
+        store, bodies = options.store(shards, cache, cache_size, progress), options.folder("packs", packs)
+        report = run_training(config, shards=store, packs=bodies, run=run, resume=resume is not None, progress=progress)
+        first = os.environ.get("RANK", "0") == "0"  # of several processes one draws
+        page = report_or_why_not(run, shards=store, packs=bodies, progress=progress) if first else ""
     if as_json:
         render.json_object(report)
         return
@@ -81,6 +79,7 @@ def train(
         f" {render.duration(report.seconds)}"
     )
     render.line(f"  checkpoint  {report.checkpoint}")
+    render.line(f"  {page}")
     render.line(f"next: trace evaluate {report.run}")
 
 

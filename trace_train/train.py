@@ -28,9 +28,11 @@ from trace_train.groups import Parts, stages_table
 from trace_train.hooks import Hooks
 from trace_train.loop import loop
 from trace_train.network.model import TraceNetwork
+from trace_train.provenance import hardware, training_data
 from trace_train.run_flow import build_flow, flow_folder, keep_flow
 from trace_train.runlog import read_metrics
 from trace_train.saving import clear_partial
+from trace_train.snapshots import Snapshots
 from trace_train.state import State, new_state
 from trace_train.step import Learner, batch_targets
 from trace_train.streaming.shuffle import with_shuffle_window
@@ -152,6 +154,8 @@ def prepare(
         "packs": str(packs.resolve()),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
         "synthetic": index.synthetic,
+        "trained_on": training_data(index),
+        "hardware": hardware(device, processes.world_size),
         "start": None if start is None else start.facts,
     }
     return Inputs(
@@ -167,9 +171,9 @@ def prepare(
     )
 
 
-def standard_hooks(config: Config) -> Hooks:
+def standard_hooks(config: Config, progress: Progress) -> Hooks:
     """What happens beside the steps of an ordinary run."""
-    return Hooks()
+    return Hooks(draw=Snapshots(progress.say).draw if config.pictures_every else None)
 
 
 def _train(
@@ -213,7 +217,7 @@ def _train(
     first = state.step
     if not begun:
         state.save()
-    loop(state, hooks or standard_hooks(config), progress)
+    loop(state, hooks or standard_hooks(config, progress), progress)
     report = processes.share(_report(state, first, time.monotonic() - started, inputs))
     assert report is not None
     return report
