@@ -20,7 +20,12 @@ UNITS = {
     "joints2d": "half-widths of the crop",
     "joints3d": "m",
     "pa_joints3d": "m",
+    "world_rotation": "rad",
     "world_translation": "m",
+    "world_joints2d": "half-widths of the crop",
+    "world_velocity": "m/s",
+    "foot_velocity": "m/s",
+    "foot_contact": "m/s",
 }
 MACHINE: Sequence[tuple[str, str, str, float]] = (
     ("lr", "learning rate", "", 1.0),
