@@ -39,6 +39,8 @@ MAY_CHANGE = {
     "data.threads",
     "data.prefetch",
     "data.decode",
+    "data.on_error",
+    "data.skip_limit",
 }
 """Keys that a resumed run may have otherwise than it began."""
 
