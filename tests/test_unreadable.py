@@ -112,7 +112,7 @@ def test_a_vanished_file_is_skipped_while_the_run_goes_on(own: Path) -> None:
 def test_too_many_stop_the_run_and_so_does_a_disk_that_is_gone(own: Path) -> None:
     name = first_of(own)
     blot(own, name)
-    with pytest.raises(ShardError, match="more than data.skip_limit allows"):
+    with pytest.raises(ShardError, match=r"more than data\.skip_limit allows"):
         list(stream_of(own, "data.on_error=skip", "data.skip_limit=0.0001").batches(0, 30))
     for file in own.glob("*.h5"):
         file.unlink()

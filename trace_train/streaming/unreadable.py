@@ -16,7 +16,7 @@ from trace_data.shards.sampling import ClipSampler
 from trace_train.config import DataConfig
 
 UNREADABLE = (ShardError, OSError, cv2.error, ValueError, IndexError, ArithmeticError)
-"""What a damaged or vanished file ends in. A full cache or a wrong setting is not the clip's fault and not among them."""
+"""What a damaged or vanished file ends in. A full cache or a wrong setting is not the clip's fault."""
 ATTEMPTS = 5
 """Other clips that are tried for one. When none can be read it is no single file, and the run stops."""
 REACH = 4096
