@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -11,6 +13,7 @@ from trace_train.build import uses_bf16
 from trace_train.config import Config
 from trace_train.losses.objective import LossReport, objective
 from trace_train.network.model import TraceNetwork
+from trace_train.network.outputs import Maps
 from trace_train.streaming.batch import Batch
 from trace_train.targets import Targets, make_targets
 
@@ -23,11 +26,16 @@ class Learner(nn.Module):
         self.network, self.layer, self.config = network, layer, config
 
     def forward(self, batch: Batch) -> LossReport:
-        """Losses of a batch; people are read at their annotated centres (training.md 0.1)."""
-        network, device = self.network, batch.images.device
-        targets = batch_targets(network, batch)
+        """Losses of a batch."""
+        device = batch.images.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(self.config, device)):
-            maps = network(batch.images)
+            maps: Maps = self.network(batch.images)
+        return self.compare(maps, batch)
+
+    def compare(self, maps: Maps, batch: Batch) -> LossReport:
+        """Losses of maps; people are read at their annotated centres (training.md 0.1). float32 throughout."""
+        network = self.network
+        targets = batch_targets(network, batch)
         rows = targets.center_mask.nonzero(as_tuple=True)
         clip, person, frame = rows
         flat = clip * batch.images.shape[1] + frame
@@ -52,7 +60,12 @@ def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:
 
 
 def train_step(
-    learner: Learner, optimizer: torch.optim.Optimizer, batch: Batch, rate: float
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rate: float,
+    *,
+    on_not_finite: Callable[[Batch, LossReport], str],
 ) -> tuple[LossReport, float]:
     """One step; returns the losses and the gradient's norm. Raises TrainingDiverged before any weight is touched."""
     report: LossReport = learner(batch)
@@ -65,7 +78,9 @@ def train_step(
         raise TrainingDiverged(
             f"the loss is not finite (gradient norm {norm:g}): {terms}",
             where=f"clips {clips}",
-            hint="look at these clips, or lower the rate: --set optim.lr=…",
+            hint="\n  ".join(
+                filter(None, [on_not_finite(batch, report), "look at these clips, or lower the rate: --set optim.lr=…"])
+            ),
         )
     for group in optimizer.param_groups:
         group["lr"] = rate

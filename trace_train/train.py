@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from trace_train import checkpoint as checkpoints
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network, choose_device, start_from_means
 from trace_train.config import Config
+from trace_train.hooks import Hooks, Moment
 from trace_train.network.model import TraceNetwork
 from trace_train.optim import AveragedWeights, build_optimizer, learning_rate
 from trace_train.runlog import RunLog, read_metrics
@@ -66,10 +68,12 @@ def train(
     packs: Path,
     run: Path,
     resume: bool = False,
+    hooks: Hooks | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
     """Train until `config.steps`; with `resume`, from the run's last checkpoint on.
 
+    `hooks`: what happens beside the steps; None: `standard_hooks`.
     Interrupted at any step and resumed, a run on the CPU ends in the same weights and log to the last bit. Raises
     ConfigError, ShardError, AssetError, OutputError before the first step, TrainingDiverged, InterruptedRun (a
     checkpoint was saved) after it.
@@ -96,7 +100,7 @@ def train(
     writable_folder(run)
     with exclusive(run / ".lock"):
         state = begin(config, TrainStream(reader, config, device), layer, run, facts, device, progress)
-        waited = loop(state, config, layer, device, progress)
+        waited = loop(state, config, layer, device, packs, hooks or standard_hooks(config), progress)
     lines = read_metrics(run)
     return TrainReport(
         run=run,
@@ -184,10 +188,35 @@ def begin(
     return state
 
 
-def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, progress: Progress) -> float:
+def standard_hooks(config: Config) -> Hooks:
+    """What happens beside the steps of an ordinary run."""
+    return Hooks()
+
+
+def loop(
+    state: State,
+    config: Config,
+    layer: BodyLayer,
+    device: torch.device,
+    packs: Path,
+    hooks: Hooks,
+    progress: Progress,
+) -> float:
     """The steps, one after the other. Returns the share of time spent waiting for batches."""
     log = RunLog(state.run, config, next_step=state.start)
     learner = Learner(state.network, layer, config).train()
+
+    def moment(step: int) -> Moment:
+        return Moment(
+            run=state.run,
+            step=step,
+            config=config,
+            learner=learner,
+            averaged=None if state.averaged is None else state.averaged.state,
+            stream=state.stream,
+            packs=packs,
+        )
+
     began = line_began = time.monotonic()
     waited = waited_before = 0.0
     progress.begin(f"train {config.preset}", config.steps, "steps")
@@ -199,7 +228,9 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
             batch = finish(next(batches).to(device))
             waited += time.monotonic() - asked
             rate = learning_rate(config.optim, step, config.steps)
-            report, norm = train_step(learner, state.optimizer, batch, rate)
+            report, norm = train_step(
+                learner, state.optimizer, batch, rate, on_not_finite=partial(hooks.on_not_finite, moment(step))
+            )
             if state.averaged is not None:
                 state.averaged.update(state.network, step)
             terms = {name: v.item() for name, v in {**report.values, "total": report.total}.items()}
@@ -207,19 +238,23 @@ def loop(state: State, config: Config, layer: BodyLayer, device: torch.device, p
             done, last = step + 1, step + 1 == config.steps
             if done % config.log_every == 0 or last:
                 elapsed = time.monotonic() - line_began
-                log.write(
-                    {
-                        "step": done,
-                        "loss": {k: sum(w[k] for w in state.window) / len(state.window) for k in terms},
-                        "counts": {k: int(v) for k, v in report.counts.items()},
-                        "gradient_norm": norm,
-                        "lr": rate,
-                        "clips_per_s": len(state.window) * len(batch.refs) / elapsed,
-                        "data_wait": (waited - waited_before) / elapsed,
-                    }
-                )
+                line = {
+                    "step": done,
+                    "loss": {k: sum(w[k] for w in state.window) / len(state.window) for k in terms},
+                    "counts": {k: int(v) for k, v in report.counts.items()},
+                    "gradient_norm": norm,
+                    "lr": rate,
+                    "clips_per_s": len(state.window) * len(batch.refs) / elapsed,
+                    "data_wait": (waited - waited_before) / elapsed,
+                }
+                log.write(line)
+                hooks.on_line(moment(done), line)
                 state.window, waited_before, line_began = [], waited, time.monotonic()
             progress.advance(1, f"loss {terms['total']:.1f}")
+            if hooks.evaluate and config.evaluation.every and (last or done % config.evaluation.every == 0):
+                hooks.evaluate(moment(done))
+            if hooks.draw and config.pictures_every and done % config.pictures_every == 0:
+                hooks.draw(moment(done))
             if done % config.checkpoint_every == 0 or last or stopped():
                 state.save(config, done)
             if stopped() and not last:

@@ -1,6 +1,7 @@
 """What a run is made of. These models are the only schema; a preset holds only what differs from the defaults."""
 
 from trace_train.config.data import DataConfig, DatasetConfig
+from trace_train.config.evaluation import EvaluationConfig
 from trace_train.config.loading import config_from, load_config, presets
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import LossConfig, OptimConfig, Stage
@@ -10,6 +11,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "DatasetConfig",
+    "EvaluationConfig",
     "LossConfig",
     "NetworkConfig",
     "OptimConfig",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from trace_train.config.data import DataConfig
+from trace_train.config.evaluation import EvaluationConfig
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import LossConfig, OptimConfig, Stage
 from trace_train.config.part import Part
@@ -31,12 +32,15 @@ class Config(Part):
     """Steps between checkpoints."""
     keep_checkpoints: int = Field(3, ge=1)
     """How many of the latest checkpoints stay."""
+    pictures_every: int = Field(0, ge=0)
+    """Steps between pictures of predictions in the run folder. 0: none."""
     stages: tuple[Stage, ...] = (Stage(),)
     """Batch shapes, in order; their shares sum to one."""
     network: NetworkConfig = NetworkConfig()
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
 
     @field_validator("stages")
     @classmethod
