@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from trace_train.config.data import DataConfig
 from trace_train.config.evaluation import EvaluationConfig
+from trace_train.config.log import LogConfig
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import LossConfig, OptimConfig, Stage
 from trace_train.config.part import Part
@@ -41,6 +42,7 @@ class Config(Part):
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    log: LogConfig = LogConfig()
 
     @field_validator("stages")
     @classmethod

@@ -1,0 +1,243 @@
+"""Run a saved batch again and find where numbers stop being finite: which module, which clip, forward or backward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trace_data.errors import CheckpointError
+from trace_train.body_layer import BodyLayer
+from trace_train.build import body_layers, build_network, choose_device
+from trace_train.checkpoint import finished, open_checkpoint
+from trace_train.health.not_finite import SavedBatch, load_batch
+from trace_train.losses.objective import LossReport
+from trace_train.step import Learner
+from trace_train.streaming.batch import Batch
+
+LARGE = 1e6
+"""No annotation in metres, pixels or radians is as large."""
+WORST = 10
+"""Rows of the table of terms and clips."""
+
+
+class NotFinite(FloatingPointError):
+    """Raised where the first number that is not finite comes out of a module."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """The value of one term for one clip alone."""
+
+    term: str
+    clip: str
+    value: float
+    count: int
+    """Valid entries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What was found."""
+
+    file: Path
+    step: int
+    total: float
+    terms: Mapping[str, float]
+    found: str
+    """Where it begins, in words; empty where everything is finite this time."""
+    module: str
+    """The first module whose output, or gradient of its output, is not finite; empty where none is."""
+    weights: tuple[str, ...]
+    """Weights that are not finite."""
+    annotations: tuple[str, ...]
+    """Annotations that are not finite or larger than anything can be, with their clip."""
+    worst: tuple[Entry, ...]
+    """Terms of single clips: those that are not finite first, then the largest in units of the term's mean."""
+    weights_from: str
+    """Where the weights came from."""
+
+
+def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
+    """Run the batch again: forward, losses, backward, with anomaly detection.
+
+    `raise_there`: raise NotFinite inside the module where it begins, for a debugger, instead of reporting. Raises
+    CheckpointError, AssetError, ConfigError.
+    """
+    saved = load_batch(file)
+    device = choose_device(saved.config)
+    learner, weights_from = _learner(saved, body_layers(packs)["neutral"])
+    learner = learner.to(device).train()
+    batch = saved.batch.to(device)
+    broken = tuple(name for name, value in learner.network.state_dict().items() if not _finite(value))
+    watch = _Watch(learner, raise_there=raise_there)
+    with watch.watching(), torch.autograd.set_detect_anomaly(True):
+        report: LossReport = learner(batch)
+        terms = {name: float(value) for name, value in report.values.items()}
+        if not watch.module and not _finite(report.total):
+            watch.found = f"in the losses: {', '.join(name for name, value in terms.items() if not abs(value) < _INF)}"
+            if raise_there:
+                raise NotFinite(watch.found)
+        if _finite(report.total):
+            watch.go_back(report.total)
+    return Replay(
+        file=file,
+        step=saved.step,
+        total=float(report.total),
+        terms=terms,
+        found=watch.found,
+        module=watch.module,
+        weights=broken,
+        annotations=tuple(_odd_annotations(saved)),
+        worst=tuple(_worst(learner, batch, saved.clips, report)),
+        weights_from=weights_from,
+    )
+
+
+_INF = float("inf")
+
+
+def _learner(saved: SavedBatch, layer: BodyLayer) -> tuple[Learner, str]:
+    """Network and losses with the weights that the batch met, else those of the last checkpoint before it."""
+    network = build_network(saved.config.network)
+    if saved.weights is not None:
+        try:
+            network.load_state_dict(dict(saved.weights))
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"is of another architecture: {str(error).splitlines()[1].strip()}",
+                where=saved.file.with_suffix(".safetensors"),
+            ) from error
+        return Learner(network, layer, saved.config), "saved with the batch"
+    run = saved.file.parent
+    if not finished(run):
+        raise CheckpointError("holds neither the weights of this batch nor a checkpoint", where=run)
+    checkpoint = open_checkpoint(run)
+    checkpoint.load_into(network, averaged=False)
+    return Learner(network, layer, saved.config), f"{checkpoint.folder.name}, of which step {saved.step} may differ"
+
+
+class _Watch:
+    """Looks at what every module gives, and at the gradient that comes back to it."""
+
+    def __init__(self, learner: Learner, *, raise_there: bool) -> None:
+        self._learner, self._raise = learner, raise_there
+        self.module, self.found = "", ""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        handles = [
+            module.register_forward_hook(partial(self._forward, name))
+            for name, module in self._learner.named_modules()
+            if name
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _forward(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        for value in _tensors(output):
+            if not self.module and not _finite(value):
+                whole = "are finite" if all(map(_finite, _tensors(inputs))) else "are not finite either"
+                self._first(name, f"{_counted(value)} of the output of {name}; its inputs {whole}")
+            if value.requires_grad:
+                value.register_hook(partial(self._backward, name))
+
+    def _backward(self, name: str, gradient: Tensor) -> None:
+        if not self.module and not _finite(gradient):
+            self._first(name, f"{_counted(gradient)} of the gradient that reaches {name}, coming from the losses")
+
+    def go_back(self, total: Tensor) -> None:
+        """The backward pass, which ends at the first operation that makes NaN; then the weights whose gradient is not
+        finite although what reached their module was."""
+        try:
+            total.backward()
+        except RuntimeError as error:
+            if self._raise or "returned nan values" not in str(error):
+                raise
+            self.found = f"{self.found}; {error}".removeprefix("; ")
+        if self.module:
+            return
+        for name, weight in self._learner.named_parameters():
+            if weight.grad is not None and not _finite(weight.grad):
+                self._first(name.rpartition(".")[0], f"{_counted(weight.grad)} of the gradient of {name}")
+                return
+
+    def _first(self, name: str, what: str) -> None:
+        self.module, self.found = name, what
+        if self._raise:
+            raise NotFinite(what)
+
+
+def _worst(learner: Learner, batch: Batch, clips: tuple[str, ...], report: LossReport) -> list[Entry]:
+    """Each clip's own terms: all others are made absent, but normalisation sees the same batch."""
+    entries = []
+    for row, clip in enumerate(clips):
+        with torch.no_grad():
+            alone: LossReport = learner(_only(batch, row))
+        entries += [
+            Entry(term=name, clip=clip, value=float(value), count=int(alone.counts[name]))
+            for name, value in alone.values.items()
+            if int(alone.counts[name])
+        ]
+    means = {name: abs(float(value)) for name, value in report.values.items()}
+
+    def badness(entry: Entry) -> float:
+        share = abs(entry.value) / means[entry.term] if means[entry.term] > 0 else 0.0
+        return share if abs(entry.value) < _INF and share == share else _INF
+
+    return sorted(entries, key=badness, reverse=True)[:WORST]
+
+
+def _only(batch: Batch, row: int) -> Batch:
+    """The batch in which nobody is annotated but in one clip."""
+
+    def keep(mask: Tensor) -> Tensor:
+        kept = torch.zeros_like(mask)
+        kept[row] = mask[row]
+        return kept
+
+    return replace(batch, present=keep(batch.present), masks={name: keep(mask) for name, mask in batch.masks.items()})
+
+
+def _odd_annotations(saved: SavedBatch) -> Iterator[str]:
+    for item in fields(saved.batch):
+        value = getattr(saved.batch, item.name)
+        if isinstance(value, Tensor) and value.is_floating_point() and len(value) == len(saved.clips):
+            odd = ~(value.abs() < LARGE)
+            for row in odd.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
+                at = odd[row].nonzero()[0].tolist()
+                yield f"{item.name}{at} is {float(value[row][tuple(at)]):.4g} in {saved.clips[row]}"
+
+
+def _finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(value.isfinite().all())
+
+
+def _counted(value: Tensor) -> str:
+    nan, infinite = int(value.isnan().sum()), int(value.isinf().sum())
+    parts = [f"{count:,} {name}" for count, name in ((nan, "NaN"), (infinite, "infinite")) if count]
+    return f"{' and '.join(parts)} of {value.numel():,} numbers"
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in what a module takes or gives."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
