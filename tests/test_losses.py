@@ -14,6 +14,7 @@ from trace_train.build import body_layers, build_network, start_from_means
 from trace_train.config import Config, load_config
 from trace_train.losses import body, keypoints, maps
 from trace_train.losses.reduce import masked, norm
+from trace_train.network.flow import NoFlow
 from trace_train.rotations import matrix_from_axis_angle
 from trace_train.step import Learner, batch_targets
 from trace_train.streaming.stream import TrainStream
@@ -168,7 +169,7 @@ def setup(shards: Path, packs: Path) -> tuple[Config, dict[str, dict[str, float]
             }
         )
         network.zero_grad(set_to_none=True)
-        report = Learner(network, layer, alone).train()(batch)
+        report = Learner(network, layer, alone, NoFlow(network.motion_channels)).train()(batch)
         assert set(report.values) == {name} and int(report.counts[name]) > 0
         report.total.backward()
         table[name] = {
@@ -192,6 +193,6 @@ def test_total_is_the_weighted_sum(shards: Path, packs: Path) -> None:
     torch.manual_seed(0)
     network, layer = build_network(config.network), body_layers(packs)["neutral"]
     batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
-    report = Learner(network, layer, config).train()(batch)
+    report = Learner(network, layer, config, NoFlow(network.motion_channels)).train()(batch)
     expected: Tensor = sum((report.weights[k] * v for k, v in report.values.items()), torch.zeros(()))
     assert torch.isclose(report.total, expected)

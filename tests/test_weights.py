@@ -21,12 +21,13 @@ from trace_cli.main import run
 from trace_data.errors import CheckpointError, ConfigError, OutputError, TraceError, UnsafePickleError
 from trace_data.shards.index import sha256_of
 from trace_train.build import build_network
-from trace_train.config import Config, NetworkConfig
+from trace_train.config import Config, InitConfig, NetworkConfig
 from trace_train.network.raft import Raft
 from trace_train.weights.exporting import export_weights
 from trace_train.weights.folder import Switches, open_weights
 from trace_train.weights.importing import import_weights
 from trace_train.weights.published import PARTS, fate, known, needed, ours, table
+from trace_train.weights.sources import open_start
 
 State = OrderedDict[str, Tensor]
 
@@ -52,6 +53,11 @@ def imported(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
+def started_from(weights: Path) -> Config:
+    """The published sizes, from these weights."""
+    return Config(init=InitConfig(weights=weights))
+
+
 def test_every_name_of_the_table_has_a_fate() -> None:
     assert {name: len(table(PARTS[name].branch)) for name in PARTS} == {"image": 1871, "head": 404, "flow": 179}
     assert sum(fate(PARTS["image"], name) == "mapped" for name in known(PARTS["image"])) == 1752
@@ -63,20 +69,19 @@ def test_every_name_of_the_table_has_a_fate() -> None:
 
 
 def test_each_tensor_comes_to_its_place(states: dict[str, State], imported: Path) -> None:
-    weights = open_weights(imported)
-    raft, network = weights.raft(iterations=7), build_network(NetworkConfig())
-    weights.fill_backbone(network.backbone)
+    raft, network = open_weights(imported).raft(iterations=7), build_network(NetworkConfig())
+    start = open_start(started_from(imported))
+    assert start is not None
+    rows = start.fill(network, NetworkConfig())
     assert raft.iterations == 7 and not raft.training
+    assert not [p for p in raft.parameters() if p.requires_grad]
     assert len(raft.state_dict()) == 169 and len(network.backbone.state_dict()) == 1752
     for name, value in raft.state_dict().items():
         assert torch.equal(value, states["flow"]["module." + name]), name
-    for name, value in network.backbone.state_dict().items():
-        assert torch.equal(value, states["image"]["module.backbone." + name]), name
-    assert not [p for p in [*raft.parameters(), *network.backbone.parameters()] if p.requires_grad]
-    head = weights.state("head")
-    for name in network.state_dict():
-        if not name.startswith("backbone."):
-            assert torch.equal(head[name], states["head"][name]), name
+    for name, value in network.state_dict().items():
+        published = states["image"]["module." + name] if name.startswith("backbone.") else states["head"][name]
+        assert torch.equal(value, published), name
+    assert all(len(row.names) == row.of for row in rows)
 
 
 def test_export_undoes_import(states: dict[str, State], imported: Path, tmp_path: Path) -> None:
@@ -99,9 +104,9 @@ def test_what_is_known_of_them_is_written_beside(files: dict[str, Path], importe
     assert facts["parts"]["flow"]["source_bytes"] == files["flow"].stat().st_size
     assert facts["parts"]["image"]["prefixed"] and not facts["parts"]["head"]["prefixed"]
     switches = open_weights(imported).switches
-    assert switches == Switches()
-    assert (switches.center_maps, switches.world_rotation, switches.rotation_blocks) == ("raw", "additive", 1)
-    assert switches.world_motion_gain == (1.0, 2.0, 2.0) and switches.projection_focal == 548.0
+    assert switches == Switches() and facts["switches"] == asdict(Switches())
+    assert facts["switches"].keys() <= NetworkConfig.model_fields.keys()  # they are keys of the configuration
+    NetworkConfig.model_validate(facts["switches"])
 
 
 def test_a_part_alone_a_wrapper_and_no_prefix(states: dict[str, State], tmp_path: Path) -> None:
@@ -256,13 +261,13 @@ def test_the_folder_is_replaced_only_when_asked_and_never_half(files: dict[str, 
         open_weights(tmp_path)
 
 
-def checkpoint(folder: Path, state: dict[str, Tensor], **facts: Any) -> Path:
-    """A checkpoint of a run of the published size."""
+def checkpoint(folder: Path, state: dict[str, Tensor], **network: Any) -> Path:
+    """A checkpoint of a run of the published size, with these keys of `network`."""
     folder.mkdir()
     save_file({name: value.contiguous() for name, value in state.items()}, folder / "weights.safetensors")
     hashes = {"weights.safetensors": sha256_of(folder / "weights.safetensors")}
-    config = Config().model_dump(mode="json")
-    text = {"format_version": 1, "step": 5, "config": config, "sha256": hashes, **facts}
+    config = Config.model_validate({"network": network}).model_dump(mode="json")
+    text = {"format_version": 1, "step": 5, "config": config, "sha256": hashes}
     (folder / "checkpoint.json").write_text(json.dumps(text))
     return folder
 
@@ -284,9 +289,9 @@ def test_runs_are_exported_when_the_published_code_can_read_them(states: dict[st
     names = [name for name in states["head"] if not name.startswith("_")]
     trained = {name: states["head"][name] for name in names}
     trained |= {f"backbone.{n}": v for n, v in build_network(NetworkConfig()).backbone.state_dict().items()}
-    with pytest.raises(CheckpointError, match="logits"):
+    with pytest.raises(CheckpointError, match=r"network\.center_maps is 'logits', not 'raw'"):
         export_weights(checkpoint(tmp_path / "scratch", trained), tmp_path / "p")
-    image, head = export_weights(checkpoint(tmp_path / "tuned", trained, switches=asdict(Switches())), tmp_path / "p")
+    image, head = export_weights(checkpoint(tmp_path / "tuned", trained, **asdict(Switches())), tmp_path / "p")
     assert list(torch.load(head.file, weights_only=True)) == names
     found = torch.load(image.file, weights_only=True)
     assert len(found) == 1752 and all(name.startswith("module.backbone.") for name in found)

@@ -15,6 +15,7 @@ from trace_data.shards.reader import ShardReader
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network, start_from_means
 from trace_train.camera import project, translation_from_triple, triple_from_translation
+from trace_train.network.flow import NoFlow
 from trace_train.network.motion import compose_world_camera, compose_world_rotation
 from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart
 from trace_train.rotations import IDENTITY_6D, matrix_from_6d, matrix_from_axis_angle, sixd_from_matrix
@@ -209,7 +210,7 @@ def test_a_step_reaches_the_temporal_features_and_nothing_else(frames: int, shar
     network, layer = build_network(config.network), body_layers(packs)["neutral"]
     batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
     start_from_means(network, [batch_targets(network, batch)])
-    Learner(network, layer, config).train()(batch).total.backward()  # type: ignore[no-untyped-call]
+    Learner(network, layer, config, NoFlow(network.motion_channels)).train()(batch).total.backward()  # type: ignore[no-untyped-call]
     temporal = {n: p.grad for n, p in network.named_parameters() if n.split(".")[0] in REACHED | NOT_YET}
     assert {n.split(".")[0] for n in temporal} == REACHED | NOT_YET
     # the offsets of a clip of one frame come from no change at all: only biases of the blocks before them see anything

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import fnmatch
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from trace_data.assets.pack_files import load_pack
-from trace_data.errors import ConfigError
+from trace_data.errors import ConfigError, nearest
 from trace_train.body_layer import BodyLayer
 from trace_train.config import Config, NetworkConfig
 from trace_train.network.backbone import HRNet
@@ -75,6 +76,19 @@ def build_network(config: NetworkConfig) -> TraceNetwork:
         published_camera=config.camera_constants == "published",
     )
     return network.channels_last()
+
+
+def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
+    """Take parameters out of training, by patterns of their names. Raises ConfigError for one that matches none."""
+    names = [name for name, _ in network.named_parameters()]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            near = nearest(pattern.split(".")[0], {name.split(".")[0] for name in names})
+            meant = f", did you mean '{near}.*'?" if near else ""
+            raise ConfigError(f"optim.frozen: no parameter is called {pattern!r}{meant}")
+    for name, parameter in network.named_parameters():
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            parameter.requires_grad_(False)
 
 
 def read_pack(file: Path) -> dict[str, Tensor]:

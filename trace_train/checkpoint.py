@@ -57,12 +57,19 @@ class Checkpoint:
     facts: Mapping[str, Any]
     """The whole of `checkpoint.json`."""
 
+    @property
+    def run(self) -> Path:
+        """The run it belongs to."""
+        return self.folder.parent.parent
+
+    def weights_file(self, *, averaged: bool = True) -> Path:
+        """The file of the network's state; of the averaged one where there is one and it is wanted."""
+        file = self.folder / "averaged.safetensors"
+        return file if averaged and file.exists() else self.folder / "weights.safetensors"
+
     def weights(self, *, averaged: bool = True) -> dict[str, Tensor]:
         """The network's state; the averaged one where there is one and it is wanted."""
-        file = self.folder / "averaged.safetensors"
-        if not (averaged and file.exists()):
-            file = self.folder / "weights.safetensors"
-        return safetensors.torch.load_file(file)
+        return safetensors.torch.load_file(self.weights_file(averaged=averaged))
 
     def load_into(self, network: nn.Module, *, averaged: bool = True) -> None:
         """Fill a network, strictly. Raises CheckpointError naming the first keys that do not fit."""

@@ -12,6 +12,7 @@ from trace_train.body_layer import BodyLayer
 from trace_train.build import uses_bf16
 from trace_train.config import Config
 from trace_train.losses.objective import LossReport, objective
+from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps
 from trace_train.streaming.batch import Batch
@@ -19,17 +20,19 @@ from trace_train.targets import Targets, make_targets
 
 
 class Learner(nn.Module):
-    """Network and losses in one forward pass, so that they can be compiled, replicated and replayed as one."""
+    """Flow, network and losses in one forward pass, so that they can be compiled, replicated and replayed as one."""
 
-    def __init__(self, network: TraceNetwork, layer: BodyLayer, config: Config) -> None:
+    def __init__(self, network: TraceNetwork, layer: BodyLayer, config: Config, flow: FlowProvider) -> None:
         super().__init__()
-        self.network, self.layer, self.config = network, layer, config
+        self.network, self.layer, self.config, self.flow = network, layer, config, flow
 
     def forward(self, batch: Batch) -> LossReport:
         """Losses of a batch."""
         device = batch.images.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(self.config, device)):
-            maps: Maps = self.network(batch.images)
+            # a single frame has nothing to flow from: the network takes zeros
+            flow = self.flow(batch.images) if batch.images.shape[1] > 1 else None
+            maps: Maps = self.network(batch.images, flow)
         return self.compare(maps, batch)
 
     def compare(self, maps: Maps, batch: Batch) -> LossReport:

@@ -20,17 +20,20 @@ from trace_data.shards.reader import ShardReader
 from trace_data.shards.store import Store, as_store
 from trace_train import checkpoint as checkpoints
 from trace_train.body_layer import BodyLayer
-from trace_train.build import body_layers, build_network, choose_device, start_from_means
+from trace_train.build import body_layers, build_network, choose_device, freeze, start_from_means
 from trace_train.config import Config
 from trace_train.hooks import Hooks, Moment
 from trace_train.network.model import TraceNetwork
 from trace_train.optim import AveragedWeights, build_optimizer, learning_rate
+from trace_train.run_flow import build_flow, keep_flow
 from trace_train.runlog import RunLog, read_metrics
 from trace_train.signals import stop_signals
 from trace_train.step import Learner, batch_targets, train_step
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.shuffle import with_shuffle_window
 from trace_train.streaming.stream import TrainStream
+from trace_train.weights.sources import open_start
+from trace_train.weights.starting import Start, table
 
 MEAN_BATCHES = 8
 """Batches whose mean pose, shape and camera a fresh network starts from."""
@@ -90,16 +93,23 @@ def train(
     index = check_index(store)
     reader = ShardReader(store)
     config = with_shuffle_window(config, reader)
+    begun = bool(checkpoints.finished(run))
+    start = None if begun else open_start(config)
+    if start is not None:
+        config, taken_over = start.follow(config)
+        for line in taken_over:
+            progress.say(line)
     layer = body_layers(packs)["neutral"].to(device)
     facts = {
         "shards": store.where,
         "shards_sha256": hashlib.sha256(store.read_index()).hexdigest(),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
         "synthetic": index.synthetic,
+        "start": None if start is None else start.facts,
     }
     writable_folder(run)
     with exclusive(run / ".lock"):
-        state = begin(config, TrainStream(reader, config, device), layer, run, facts, device, progress)
+        state = begin(config, TrainStream(reader, config, device), start, run, facts, device, progress)
         waited = loop(state, config, layer, device, packs, hooks or standard_hooks(config), progress)
     lines = read_metrics(run)
     return TrainReport(
@@ -149,7 +159,7 @@ class State:
 def begin(
     config: Config,
     stream: TrainStream,
-    layer: BodyLayer,
+    initial: Start | None,
     run: Path,
     facts: Mapping[str, Any],
     device: torch.device,
@@ -161,17 +171,23 @@ def begin(
     done = checkpoints.finished(run)
     torch.manual_seed(config.seed)
     network = build_network(config.network).to(device)
+    freeze(network, config.optim.frozen or ())
     optimizer = build_optimizer(network, config.optim)
     if not done:
         batches = stream.batches(0, min(MEAN_BATCHES, config.steps))
         start_from_means(network, [batch_targets(network, batch.to(device)) for batch in batches])
+        if initial is not None:  # over the means
+            for line in table(initial.fill(network, config.network), initial, config.optim.frozen or ()):
+                progress.say(line)
+            if initial.flow is not None:
+                keep_flow(config, initial.flow, run)
     averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
     start, window = 0, []
     if done:
         checkpoint = checkpoints.open_checkpoint(run)
         checkpoints.refuse_changes(checkpoint, config, facts)
         start = checkpoints.restore(checkpoint, network, optimizer, averaged)
-        window = list(checkpoint.facts["window"])
+        window, facts = list(checkpoint.facts["window"]), {**facts, "start": checkpoint.facts["data"].get("start")}
         progress.say(f"goes on from step {start:,}")
     state = State(
         run=run,
@@ -204,7 +220,7 @@ def loop(
 ) -> float:
     """The steps, one after the other. Returns the share of time spent waiting for batches."""
     log = RunLog(state.run, config, next_step=state.start)
-    learner = Learner(state.network, layer, config).train()
+    learner = Learner(state.network, layer, config, build_flow(config, state.run, device)).train()
 
     def moment(step: int) -> Moment:
         return Moment(

@@ -2,6 +2,7 @@
 
 from trace_train.config.data import DataConfig, DatasetConfig
 from trace_train.config.evaluation import EvaluationConfig
+from trace_train.config.init import InitConfig
 from trace_train.config.loading import config_from, load_config, presets
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import LossConfig, OptimConfig, Stage
@@ -12,6 +13,7 @@ __all__ = [
     "DataConfig",
     "DatasetConfig",
     "EvaluationConfig",
+    "InitConfig",
     "LossConfig",
     "NetworkConfig",
     "OptimConfig",

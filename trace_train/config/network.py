@@ -33,7 +33,7 @@ class NetworkConfig(Part):
     mesh_blocks: int = Field(2, ge=1)
     """Residual blocks of the mesh-feature head."""
     motion_channels: int = Field(2, ge=0)
-    """Input channels kept for optical flow; they hold zeros while no flow is computed."""
+    """Input channels kept for optical flow: 2, or 0 where none is computed and none will be."""
     bird_eye_channels: int = Field(16, ge=4)
     """Channels of the features folded into the bird's-eye view."""
     bird_eye_hidden: int = Field(512, ge=16)
@@ -63,9 +63,27 @@ class NetworkConfig(Part):
     """Factor of world motion in y and x; 2 for released weights."""
     camera_constants: Literal["exact", "published"] = "exact"
     """Focal length and guards of decoding and projection; `published` differs by 0.2 %."""
+    flow: Literal["none", "dis", "raft"] = "raft"
+    """Where optical flow comes from: RAFT, with weights from `init.weights`, OpenCV's DIS on the CPU, or
+    nowhere (zeros)."""
+    flow_iterations: int = Field(20, ge=1)
+    """Refinement steps of RAFT."""
+    flow_first_frame: Literal["zero", "self"] = "zero"
+    """Flow of a clip's first frame: zero, or from that frame to `self`, which released weights are used to."""
 
     @model_validator(mode="after")
     def _groups_divide_width(self) -> NetworkConfig:
         if self.temporal and self.width % self.deform_groups:
             raise ValueError(f"deform_groups {self.deform_groups} does not divide width {self.width}")
+        return self
+
+    @model_validator(mode="after")
+    def _flow_has_its_place(self) -> NetworkConfig:
+        if self.flow != "none" and not self.temporal:
+            raise ValueError(f"flow {self.flow!r} in a network of single frames (temporal: false), set flow: none")
+        if self.flow != "none" and self.motion_channels != 2:
+            raise ValueError(
+                f"flow {self.flow!r} has two channels and motion_channels is {self.motion_channels}: set it to 2, or"
+                " flow: none"
+            )
         return self

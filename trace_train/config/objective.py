@@ -56,3 +56,6 @@ class OptimConfig(Part):
     """Largest norm of the whole gradient."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the averaged weights that are evaluated; 0 evaluates the raw ones."""
+    frozen: tuple[str, ...] | None = None
+    """Patterns of names of parameters that are not trained, as `backbone.*`. None chooses: the backbone, where imported
+    weights filled it; a run keeps what was chosen."""

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from trace_train.config.data import DataConfig
 from trace_train.config.evaluation import EvaluationConfig
+from trace_train.config.init import InitConfig
 from trace_train.config.log import LogConfig
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import LossConfig, OptimConfig, Stage
@@ -37,6 +38,7 @@ class Config(Part):
     """Steps between pictures of predictions in the run folder. 0: none."""
     stages: tuple[Stage, ...] = (Stage(),)
     """Batch shapes, in order; their shares sum to one."""
+    init: InitConfig = InitConfig()
     network: NetworkConfig = NetworkConfig()
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()

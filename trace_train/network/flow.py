@@ -33,17 +33,21 @@ class FlowProvider(Protocol):
     def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """Clips (B, T, S, S, 3) RGB in 0..255, and optionally the frames (B, S, S, 3) before them.
 
-        Returns (B T, 2, S / 4, S / 4) float32 on the device of `frames`, without gradient.
+        Returns (B T, 2, S / 4, S / 4) float32 on the device of `frames`, without gradient. A clip of one frame without
+        a predecessor shows no motion: a caller may spare itself the call and take zeros.
         """
 
 
 class NoFlow:
-    """Zeros: the network's flow channels stay empty."""
+    """Zeros: the network's flow channels, `channels` of them, stay empty."""
+
+    def __init__(self, channels: int = 2) -> None:
+        self.channels = channels
 
     def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """See FlowProvider."""
         b, t, height, width = frames.shape[:4]
-        return torch.zeros(b * t, 2, height // MAP_STRIDE, width // MAP_STRIDE, device=frames.device)
+        return torch.zeros(b * t, self.channels, height // MAP_STRIDE, width // MAP_STRIDE, device=frames.device)
 
 
 class RaftFlow(nn.Module):
@@ -63,6 +67,8 @@ class RaftFlow(nn.Module):
         """See FlowProvider."""
         if previous is not None:
             flow = self.raft(torch.cat([previous[:, None], frames], dim=1), upsample=True)
+        elif self.first_frame == "zero" and frames.shape[1] == 1:
+            return NoFlow()(frames)
         else:
             with_itself = self.first_frame == "self"
             flow = self.raft(frames, first_with_itself=with_itself, upsample=True)

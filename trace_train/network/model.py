@@ -281,6 +281,15 @@ class TraceNetwork(nn.Module):
                 world_root=compose_world_rotation(people.root_6d, people.world_rotation_6d, self.world_rotation),
             )
 
+    def train(self, mode: bool = True) -> TraceNetwork:
+        """What is frozen stays in evaluation mode: its normalisation keeps the statistics that it came with."""
+        super().train(mode)
+        for module in [*self.modules()][1:]:
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
+
     def channels_last(self) -> TraceNetwork:
         """Lay out the 2D convolutions for fast kernels; the volumes' 3D weights keep their layout."""
         for module in self.modules():

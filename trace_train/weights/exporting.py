@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from trace_data.errors import CheckpointError, OutputError
 from trace_data.output import writable_folder
 from trace_train.checkpoint import open_checkpoint
 from trace_train.weights.checks import some
-from trace_train.weights.folder import DESCRIPTION, open_weights
+from trace_train.weights.folder import DESCRIPTION, Switches, open_weights
 from trace_train.weights.published import PARTS, PREFIX, Part, known, needed, table
 
 
@@ -71,12 +71,17 @@ def _of_checkpoint(source: Path) -> dict[str, dict[str, Tensor]]:
                 where=checkpoint.folder,
                 hint="the published code can only read a network of the published size (preset trace)",
             )
-    if checkpoint.facts.get("switches") is None:
+    network = checkpoint.config.network
+    forms = [
+        f"network.{key} is {getattr(network, key)!r}, not {value!r}"
+        for key, value in asdict(Switches()).items()
+        if getattr(network, key) != value
+    ]
+    if forms:
         raise CheckpointError(
-            "was trained from scratch: its centre maps are logits and its world rotations are composed, which the"
-            " published code would take for raw values and sums",
+            f"holds numbers that the published code would take for others: {', '.join(forms)}",
             where=checkpoint.folder,
-            hint="runs that began from imported weights can be exported",
+            hint="runs that began from an imported head (init.weights) have the published forms and can be exported",
         )
     return states
 

@@ -27,36 +27,28 @@ from trace_train.network.raft import Raft
 from trace_train.weights.checks import Array, some
 from trace_train.weights.published import PARTS
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION = "weights.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
-    """In what the released weights differ from what is trained from scratch here. They follow the weights."""
+    """Keys of `network` that released weights need to be other than what is trained from scratch. They follow them."""
 
     center_maps: str = "raw"
     """Centre maps are raw values with the published clamped focal loss, not logits."""
     world_rotation: str = "additive"
     """World rotation = 6D head output + 6D camera-space rotation, not a composition of rotations."""
-    projection_focal: float = 548.0
-    """Focal length of the projection, px at 512."""
-    projection_epsilon: float = 1e-4
-    """Added to the depth before dividing by it, m."""
-    camera_fov_degrees: float = 50.0
-    """View of the camera triple: s = 1 / (tan(fov / 2) Z)."""
-    camera_epsilon: float = 1e-6
-    """Added to s before dividing by it."""
-    world_motion_gain: tuple[float, float, float] = (1.0, 2.0, 2.0)
-    """Factors of the world motion s, y, x in inference; training has ones."""
-    rotation_blocks: int = 1
-    """Blocks of the world-rotation head."""
-    rotation_trunk_block: int = 5
-    """Blocks of the camera-motion head before it."""
-    flow_iterations: int = 20
-    """Refinement steps of RAFT."""
+    world_rotation_blocks: int = 1
+    """Blocks of the world-rotation head, which sits on the fifth block of the world-motion head."""
+    world_motion_gain: float = 2.0
+    """Factor of the world motion in y and x that published inference has; published training has one."""
+    camera_constants: str = "published"
+    """Projection with 548 px at 512 and 1e-4 m on the depth, 1e-6 on s, instead of one constant everywhere."""
     flow_first_frame: str = "self"
     """The first frame's flow: from itself to itself."""
+    flow_iterations: int = 20
+    """Refinement steps of RAFT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +67,8 @@ class Weights:
     @property
     def switches(self) -> Switches | None:
         """What a released head asks of the network around it; None where there is no such head."""
-        if (values := self.facts["switches"]) is None:
-            return None
-        return Switches(**values | {"world_motion_gain": tuple(values["world_motion_gain"])})
+        values = self.facts["switches"]
+        return None if values is None else Switches(**values)
 
     def state(self, part: str) -> dict[str, Tensor]:
         """All tensors of a part, by published name. Raises CheckpointError when it was not imported."""
@@ -96,12 +87,23 @@ class Weights:
         fill(model, state, where=self.folder / "flow.safetensors")
         return model.requires_grad_(False).eval()
 
-    def fill_backbone(self, backbone: nn.Module) -> None:
-        """Fill an HRNet of the published size and freeze it."""
-        start = "backbone."
-        state = {k.removeprefix(start): v for k, v in self.state("image").items() if k.startswith(start)}
-        fill(backbone, state, where=self.folder / "image.safetensors")
-        backbone.requires_grad_(False).eval()
+    def copy(self, part: str, folder: Path) -> None:
+        """Write a folder of its own with one part and where it came from. Raises OutputError; then nothing is left."""
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        entry = self.facts["parts"][part]
+        try:
+            partial.mkdir(parents=True)
+            shutil.copyfile(self.folder / entry["file"], partial / entry["file"])
+            text = {**self.facts, "switches": None, "parts": {part: entry}}
+            (partial / DESCRIPTION).write_text(json.dumps(text, indent=1), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise OutputError(
+                f"the {part} weights were not copied: {error.strerror}", where=folder, hint="free some space"
+            ) from error
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], *, where: Path) -> None:
@@ -171,7 +173,9 @@ def open_weights(folder: Path) -> Weights:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"cannot be read: {error}", where=file, hint="import the weights again") from error
     if version != FORMAT_VERSION:
-        raise CheckpointError(f"has format {version}, this version reads {FORMAT_VERSION}", where=file)
+        raise CheckpointError(
+            f"has format {version}, this version reads {FORMAT_VERSION}", where=file, hint="import the weights again"
+        )
     for name, digest in hashes.items():
         part = folder / name
         if not part.is_file() or sha256_of(part) != digest:

@@ -1,0 +1,41 @@
+"""Optical flow of a run: training, evaluation and pictures compute it alike, from what the run's own folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from trace_data.errors import CheckpointError
+from trace_train.config import Config
+from trace_train.network.flow import DisFlow, FlowProvider, NoFlow, RaftFlow
+from trace_train.weights.folder import DESCRIPTION, open_weights
+
+
+def flow_folder(run: Path) -> Path:
+    """Where a run keeps RAFT's weights, in the layout of `trace import-weights`."""
+    return run / "flow"
+
+
+def keep_flow(config: Config, source: Path, run: Path) -> None:
+    """Copy RAFT's weights from a folder of imported ones into a run that needs them, with where they came from."""
+    if config.network.flow == "raft":
+        open_weights(source).copy("flow", flow_folder(run))
+
+
+def build_flow(config: Config, run: Path, device: torch.device) -> FlowProvider:
+    """The run's flow provider. Raises CheckpointError when the run has lost RAFT's weights or they are damaged."""
+    network = config.network
+    if network.flow == "none":
+        return NoFlow(network.motion_channels)
+    if network.flow == "dis":
+        return DisFlow()
+    folder = flow_folder(run)
+    if not (folder / DESCRIPTION).is_file():
+        raise CheckpointError(
+            "has no weights of RAFT (its folder `flow`), which its flow is computed by",
+            where=run,
+            hint="give the run's own folder or a checkpoint inside it: one that was moved out of its run has lost them",
+        )
+    raft = open_weights(folder).raft(iterations=network.flow_iterations)
+    return RaftFlow(raft, first_frame=network.flow_first_frame).to(device)

@@ -1,0 +1,98 @@
+"""What `init.weights` names: a folder of imported weights, a run of ours, or something else, which is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import asdict
+from pathlib import Path
+
+from trace_data.errors import CheckpointError, ConfigError
+from trace_train.checkpoint import open_checkpoint
+from trace_train.config import Config, NetworkConfig
+from trace_train.run_flow import flow_folder
+from trace_train.weights.folder import DESCRIPTION, Switches, open_weights
+from trace_train.weights.starting import Start
+
+PARTS = ("image", "head", "flow")
+
+
+def open_start(config: Config) -> Start | None:
+    """What `init.weights` names; None without it.
+
+    Raises CheckpointError when nothing of ours is there or it is damaged, ConfigError when flow by RAFT has no weights.
+    """
+    start = None if config.init.weights is None else _opened(config.init.weights, config.init.parts)
+    if config.network.flow == "raft" and (start is None or start.flow is None):
+        raise ConfigError(
+            "flow by RAFT (network.flow) needs its weights, and "
+            + ("init.weights is not set" if start is None else f"{start.where} gives none"),
+            hint="trace import-weights --flow raft-things.pth --out weights  then  --set init.weights=weights;"
+            " --set network.flow=dis  needs none",
+        )
+    return start
+
+
+def _opened(where: Path, parts: Sequence[str] | None) -> Start:
+    taken = set(PARTS if parts is None else parts)
+    if where.is_file():
+        raise CheckpointError(
+            "is a file; init.weights takes a folder of imported weights, a run or a checkpoint",
+            where=where,
+            hint=f"trace import-weights --head {where} --out weights  (or --image, --flow)",
+        )
+    start = _imported(where, taken) if (where / DESCRIPTION).is_file() else _of_run(where, taken)
+    there = {*start.files, *(["flow"] if start.flow else [])}
+    if lacking := sorted(set(parts or ()) - there):
+        raise CheckpointError(
+            f"holds no {' or '.join(lacking)} weights, only {', '.join(sorted(there)) or 'none of init.parts'}",
+            where=where,
+            hint="leave them out of init.parts, or import them: trace import-weights --help",
+        )
+    return start
+
+
+def _imported(where: Path, taken: Set[str]) -> Start:
+    weights = open_weights(where)
+    heads = "head" if "head" in weights.parts else "start"
+    files = {
+        part: where / f"{name}.safetensors"
+        for part, name in (("image", "image"), ("head", heads))
+        if part in taken and name in weights.parts
+    }
+    switches = weights.switches
+    hashes = {part: weights.facts["parts"][file.stem]["sha256"] for part, file in files.items()}
+    return Start(
+        where=where,
+        files=files,
+        flow=where if "flow" in taken and "flow" in weights.parts else None,
+        form=asdict(switches) if switches is not None and "head" in files else {},
+        sizes=NetworkConfig(),
+        frozen=("backbone.*",) if "image" in files else (),
+        facts={"weights": str(where), "sha256": hashes},
+        partial="head" in files and heads == "start",
+    )
+
+
+def _of_run(where: Path, taken: Set[str]) -> Start:
+    try:
+        checkpoint = open_checkpoint(where)
+    except CheckpointError as error:
+        if "holds no finished checkpoint" not in error.message:
+            raise
+        raise CheckpointError(
+            "holds neither imported weights nor a finished checkpoint",
+            where=where,
+            hint="init.weights names a folder of trace import-weights, a run, or a step-… folder of one",
+        ) from error
+    network, file = checkpoint.config.network, checkpoint.weights_file()
+    flow = flow_folder(checkpoint.run)
+    return Start(
+        where=where,
+        files={part: file for part in ("image", "head") if part in taken},
+        flow=flow if "flow" in taken and flow.is_dir() else None,
+        form={key: getattr(network, key) for key in asdict(Switches())} if "head" in taken else {},
+        sizes=network,
+        frozen=checkpoint.config.optim.frozen or () if "image" in taken else (),
+        facts={"weights": str(checkpoint.folder), "sha256": checkpoint.facts["sha256"][file.name]},
+        partial=False,
+    )

@@ -1,0 +1,158 @@
+"""What a fresh network starts from (`init.*`): imported weights, or those of a run of ours with another configuration.
+
+Module by module: one that is there is filled whole, one that is not begins anew and the table says so, one that is
+there and does not fit is an error. What the weights say about how outputs are read goes into the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from trace_data.errors import CheckpointError, ConfigError
+from trace_train.build import build_network
+from trace_train.config import Config, NetworkConfig
+from trace_train.network.model import TraceNetwork
+from trace_train.weights.checks import some
+
+NEVER_USED = ("coordmap_3d", "position_embeddings")
+"""Published tensors that nothing is computed from; a file may lack them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """What became of one module of the network."""
+
+    module: str
+    names: tuple[str, ...]
+    """Its tensors that are filled."""
+    of: int
+    """How many it has."""
+    source: str
+    """File they come from; empty where all begin anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Start:
+    """A folder of imported weights or a checkpoint, and what of it is taken."""
+
+    where: Path
+    files: Mapping[str, Path]
+    """safetensors file of `image`, the backbone, and of `head`, everything else of the network."""
+    flow: Path | None
+    """Folder with RAFT's weights."""
+    form: Mapping[str, Any]
+    """Keys of `network` that follow the head."""
+    sizes: NetworkConfig
+    """The network they were made for."""
+    frozen: tuple[str, ...]
+    """What is not trained any more, unless the configuration says otherwise."""
+    facts: Mapping[str, Any]
+    """Where they come from, with hashes, for the checkpoints of what starts from them."""
+    partial: bool
+    """Whether the head is what fits of BEV's heads, so that a module may be filled in part."""
+
+    def follow(self, config: Config) -> tuple[Config, list[str]]:
+        """The configuration with what the weights ask for, and lines that say what was taken over.
+
+        Raises ConfigError where the configuration says otherwise, CheckpointError where sizes do not fit.
+        """
+        said = config.network.model_fields_set
+        other = {key: value for key, value in self.form.items() if getattr(config.network, key) != value}
+        wrong = [
+            f"network.{key}: {getattr(config.network, key)!r}, the weights need {other[key]!r}"
+            for key in sorted(other.keys() & said)
+        ]
+        if wrong:
+            raise ConfigError(
+                "the configuration reads the weights' outputs as what they are not:\n    " + "\n    ".join(wrong),
+                where=self.where,
+                hint="leave these keys out and they follow the weights; init.parts=[image,flow] starts the head anew",
+            )
+        lines = [f"network.{key} is {value!r}, as {self.where} needs it" for key, value in other.items()]
+        config = config.model_copy(update={"network": config.network.model_copy(update=other)})
+        if config.optim.frozen is None:
+            config = config.model_copy(update={"optim": config.optim.model_copy(update={"frozen": self.frozen})})
+        with torch.device("meta"):
+            self.plan(build_network(config.network), config.network)
+        return config, lines
+
+    def plan(self, network: TraceNetwork, sizes: NetworkConfig) -> tuple[Filled, ...]:
+        """What each module of a network will be filled with. Raises CheckpointError where one does not fit."""
+        wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        found: dict[str, tuple[int, ...]] = {}
+        source: dict[str, str] = {}
+        for part, file in self.files.items():
+            own = {name: shape for name, shape in _shapes(file).items() if _belongs(name, part)}
+            found |= own
+            source |= dict.fromkeys(own, file.name)
+        rows, wrong = [], []
+        for module in dict.fromkeys(name.split(".")[0] for name in wanted):
+            names = [name for name in wanted if name.split(".")[0] == module]
+            there = [name for name in names if name in found]
+            fitting = tuple(name for name in there if found[name] == wanted[name])
+            if there and not self.partial:
+                wrong += [name for name in there if name not in fitting]
+                wrong += [name for name in names if name not in found and not _dispensable(name)]
+            rows.append(
+                Filled(module=module, names=fitting, of=len(names), source=source[fitting[0]] if fitting else "")
+            )
+        finding = ""
+        if wrong:
+            finding = f"{len(wrong):,} tensors do not fit the network, first {some(wrong)}{self._differences(sizes)}"
+        elif self.files and not any(row.names for row in rows):
+            finding = "has no tensor that this network has a place for"
+        if finding:
+            raise CheckpointError(
+                finding,
+                where=self.where,
+                hint="take a network of the same sizes (imported weights: --config trace), or fewer init.parts",
+            )
+        return tuple(rows)
+
+    def fill(self, network: TraceNetwork, sizes: NetworkConfig) -> tuple[Filled, ...]:
+        """Fill a network. Raises CheckpointError where a module does not fit; then it is as it was."""
+        rows = self.plan(network, sizes)
+        names = {name for row in rows for name in row.names}
+        state: dict[str, Tensor] = {}
+        for part, file in self.files.items():
+            tensors = safetensors.torch.load_file(file)
+            state |= {name: value for name, value in tensors.items() if name in names and _belongs(name, part)}
+        network.load_state_dict({**network.state_dict(), **state})
+        return rows
+
+    def _differences(self, sizes: NetworkConfig) -> str:
+        theirs, ours = self.sizes.model_dump(), sizes.model_dump()
+        keys = [key for key in ours if key not in self.form and theirs[key] != ours[key] and not key.startswith("flow")]
+        shown = ", ".join(f"network.{key} {theirs[key]} there, {ours[key]} here" for key in keys)
+        return f"; {shown}" if shown else ""
+
+
+def table(rows: Sequence[Filled], start: Start, frozen: Sequence[str]) -> list[str]:
+    """Lines that say of every module where it begins."""
+    wide = max(len(row.module) for row in rows)
+    lines = [f"starts from {start.where}" + (f"; not trained: {', '.join(frozen)}" if frozen else "")]
+    for row in rows:
+        begins = f"from {row.source}" if row.names else "begins anew"
+        lines.append(f"  {row.module:<{wide}}  {len(row.names):>5,} of {row.of:>5,} tensors  {begins}")
+    return lines
+
+
+def _belongs(name: str, part: str) -> bool:
+    return name.startswith("backbone.") == (part == "image")
+
+
+def _dispensable(name: str) -> bool:
+    return name.endswith("num_batches_tracked") or name.split(".")[0] in NEVER_USED
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    with safetensors.safe_open(file, "pt") as tensors:
+        return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
