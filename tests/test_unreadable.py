@@ -10,7 +10,6 @@ import h5py
 import pytest
 import torch
 
-from trace_data.build import build_shards
 from trace_data.errors import ShardError
 from trace_data.shards.reader import ShardReader
 from trace_train.config import DataConfig, load_config
@@ -19,18 +18,9 @@ from trace_train.streaming.stream import BatchPlan, TrainStream, read_ahead
 from trace_train.streaming.unreadable import SkippedClip, another
 
 
-@pytest.fixture(scope="module")
-def several(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample world in several training shards. Read only."""
-    folder = tmp_path_factory.mktemp("several")
-    build_shards(["3dpw"], sample / "datasets", folder, packs=packs, shard_bytes=200_000)
-    assert len(list(folder.glob("*-train-*.h5"))) > 2
-    return folder
-
-
 @pytest.fixture
-def own(several: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(several, tmp_path / "shards")
+def own(several_shards: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(several_shards, tmp_path / "shards")
 
 
 def stream_of(shards: Path, *more: str, tell: Callable[[SkippedClip], None] = lambda clip: None) -> TrainStream:
@@ -120,8 +110,8 @@ def test_too_many_stop_the_run_and_so_does_a_disk_that_is_gone(own: Path) -> Non
         list(stream_of(own, "data.on_error=skip").batches(0, 30))
 
 
-def test_the_clip_in_place_of_another_is_fixed_by_its_place(several: Path) -> None:
-    sampler = stream_of(several).samplers[0]
+def test_the_clip_in_place_of_another_is_fixed_by_its_place(several_shards: Path) -> None:
+    sampler = stream_of(several_shards).samplers[0]
     chosen = [another(sampler, (0, 0), 0, 5, attempt) for attempt in range(1, 6)]
     assert chosen == [another(sampler, (0, 0), 0, 5, attempt) for attempt in range(1, 6)]
     assert sampler.clip(0, 5) not in chosen and len(set(chosen)) > 1

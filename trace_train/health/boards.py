@@ -1,4 +1,4 @@
-"""The lines of a run on TensorBoard and Weights & Biases. `metrics.jsonl` is the truth; these may fail, a run does not."""
+"""The lines of a run on TensorBoard and Weights & Biases. They may fail; `metrics.jsonl` and the run go on."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class TensorBoard:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries that TensorBoard brings along
             from torch.utils.tensorboard import SummaryWriter
-        self._writer = SummaryWriter(str(run / FOLDER), purge_step=next_step + 1 if next_step else None)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(run / FOLDER), purge_step=next_step + 1 if next_step else None)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """Write and flush."""
         for name, value in numbers.items():
-            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 class WeightsAndBiases:
@@ -120,7 +120,10 @@ def wants_tensorboard(config: Config) -> bool:
 
 def missing_packages(config: Config) -> list[ConfigError]:
     """An error for each package that the configuration asks for and that is not installed."""
-    asked = {"tensorboard": (config.log.tensorboard == "always", TENSORBOARD), "wandb": (config.log.wandb is not None, WANDB)}
+    asked = {
+        "tensorboard": (config.log.tensorboard == "always", TENSORBOARD),
+        "wandb": (config.log.wandb is not None, WANDB),
+    }
     return [
         ConfigError(f"{name} is not installed", where=f"log.{name}", hint=how)
         for name, (wanted, how) in asked.items()

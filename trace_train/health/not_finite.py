@@ -122,7 +122,9 @@ def load_batch(file: Path) -> SavedBatch:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
         if content["format_version"] != FORMAT_VERSION:
-            raise CheckpointError(f"has format {content['format_version']}, this version reads {FORMAT_VERSION}", where=file)
+            raise CheckpointError(
+                f"has format {content['format_version']}, this version reads {FORMAT_VERSION}", where=file
+            )
         values = dict(content["batch"])
         values["refs"] = tuple(
             ClipRef(sequence=sequence, start=start, stride=stride, length=length)
@@ -141,7 +143,9 @@ def load_batch(file: Path) -> SavedBatch:
             shards=str(content["shards"]),
         )
     except FileNotFoundError as error:
-        raise CheckpointError("there is no such file", where=file, hint="name a not-finite-step-….pth of a run") from error
+        raise CheckpointError(
+            "there is no such file", where=file, hint="name a not-finite-step-….pth of a run"
+        ) from error
     except (
         OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile,
         safetensors.SafetensorError,

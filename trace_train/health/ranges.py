@@ -49,10 +49,10 @@ class Oddity:
 def normal_terms() -> dict[str, Normal]:
     """What is normal for each term, by its name."""
     text = resources.files("trace_train.health").joinpath("terms.yaml").read_text(encoding="utf-8")
-    return {
-        name: Normal(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-        for name, values in yaml.safe_load(text).items()
-    }
+    known: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    for values in known.values():
+        values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return {name: Normal(**values) for name, values in known.items()}
 
 
 def oddities(lines: Sequence[Mapping[str, Any]], *, fresh: bool) -> list[Oddity]:

@@ -18,6 +18,7 @@ from trace_train.build import body_layers, build_network, choose_device
 from trace_train.checkpoint import finished, open_checkpoint
 from trace_train.health.not_finite import SavedBatch, load_batch
 from trace_train.losses.objective import LossReport
+from trace_train.run_flow import build_flow
 from trace_train.step import Learner
 from trace_train.streaming.batch import Batch
 
@@ -72,7 +73,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
     """
     saved = load_batch(file)
     device = choose_device(saved.config)
-    learner, weights_from = _learner(saved, body_layers(packs)["neutral"])
+    learner, weights_from = _learner(saved, body_layers(packs)["neutral"], device)
     learner = learner.to(device).train()
     batch = saved.batch.to(device)
     broken = tuple(name for name, value in learner.network.state_dict().items() if not _finite(value))
@@ -103,9 +104,10 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
 _INF = float("inf")
 
 
-def _learner(saved: SavedBatch, layer: BodyLayer) -> tuple[Learner, str]:
+def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple[Learner, str]:
     """Network and losses with the weights that the batch met, else those of the last checkpoint before it."""
-    network = build_network(saved.config.network)
+    network, run = build_network(saved.config.network), saved.file.parent
+    flow = build_flow(saved.config, run, device)
     if saved.weights is not None:
         try:
             network.load_state_dict(dict(saved.weights))
@@ -114,13 +116,14 @@ def _learner(saved: SavedBatch, layer: BodyLayer) -> tuple[Learner, str]:
                 f"is of another architecture: {str(error).splitlines()[1].strip()}",
                 where=saved.file.with_suffix(".safetensors"),
             ) from error
-        return Learner(network, layer, saved.config), "saved with the batch"
-    run = saved.file.parent
+        return Learner(network, layer, saved.config, flow), "saved with the batch"
     if not finished(run):
         raise CheckpointError("holds neither the weights of this batch nor a checkpoint", where=run)
     checkpoint = open_checkpoint(run)
     checkpoint.load_into(network, averaged=False)
-    return Learner(network, layer, saved.config), f"{checkpoint.folder.name}, of which step {saved.step} may differ"
+    return Learner(
+        network, layer, saved.config, flow
+    ), f"{checkpoint.folder.name}, of which step {saved.step} may differ"
 
 
 class _Watch:

@@ -99,7 +99,7 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Part)
         if not any(map(len, tables.values())):
             longest = max(entry.frames for entry in index.sequences if entry.split == "train")
             yield ConfigError(
-                f"no training sequence is long enough for {stage.frames} frames with strides "
+                f"no training sequence is long enough for {counted(stage.frames, 'frame')} with strides "
                 f"{list(config.data.strides)}: the longest has {longest}",
                 where=where,
                 hint="choose fewer frames for this stage, or smaller data.strides",

@@ -86,7 +86,9 @@ def check_device(config: Config) -> tuple[Part, torch.device | None]:
     if config.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
         part.errors.append(
             ConfigError(
-                "this GPU does not compute in bfloat16", where="precision", hint="--set precision=auto takes what it can"
+                "this GPU does not compute in bfloat16",
+                where="precision",
+                hint="--set precision=auto takes what it can",
             )
         )
     return part, device
@@ -94,9 +96,9 @@ def check_device(config: Config) -> tuple[Part, torch.device | None]:
 
 def checkpoint_bytes(config: Config) -> int:
     """Size of one checkpoint: weights, averaged weights, and two numbers a weight for the optimiser."""
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # torch's meta device would cost as much time, and import a compiler
         network = build_network(config.network)
-    state = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    state: int = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     trained = sum(weight.numel() * weight.element_size() for weight in network.parameters())
     return state * (2 if config.optim.ema else 1) + 2 * trained
 
@@ -118,7 +120,9 @@ def check_disk(config: Config, run: Path, *, resume: bool) -> Part:
     except OSError as error:
         part.errors.append(
             OutputError(
-                f"cannot be written: {error.strerror}", where=standing, hint="give another --out, or mend its permissions"
+                f"cannot be written: {error.strerror}",
+                where=standing,
+                hint="give another --out, or mend its permissions",
             )
         )
         return part
