@@ -22,8 +22,8 @@ class Lines:
         self._rows = 0
         self._headings: list[str] = []
 
-    def row(self, line: Mapping[str, Any], left: float | None) -> list[str]:
-        """The lines to show for one line of the log; `left`: seconds to the end of the run, as far as known."""
+    def row(self, line: Mapping[str, Any]) -> list[str]:
+        """The lines to show for one line of the log."""
         cells = {
             "step": f"{line['step']:,}",
             "loss": _short(line["loss"]["total"]),
@@ -33,10 +33,10 @@ class Lines:
             "clips/s": _short(line["clips_per_s"]),
             "wait": f"{100 * line['data_wait']:.1f}%",
         }
-        if line.get("memory"):
-            cells["mem"] = f"{line['memory'] / 2**30:.1f} G"
-        if left is not None:
-            cells["left"] = duration(left)
+        if line.get("memory_gb"):
+            cells["mem"] = f"{line['memory_gb']:.1f} G"
+        if line["step"] > 1:  # the first step takes longer than others
+            cells["left"] = duration(line["seconds_left"])
         text = "  ".join(f"{cell:<{_width(name)}}" for name, cell in cells.items()).rstrip()
         headings = list(cells)
         due = self._rows % AGAIN == 0 or headings != self._headings
@@ -49,7 +49,7 @@ class Lines:
     def _parts(self, line: Mapping[str, Any]) -> dict[str, str]:
         """What each group of terms adds to the loss, with its smallest number of valid entries that is not zero."""
         normal, weights = normal_terms(), self._config.loss.model_dump()
-        parts: dict[str, tuple[float, list[int]]] = {}
+        parts: dict[str, tuple[float, list[float]]] = {}
         for name, value in line["loss"].items():
             if name == "total":
                 continue
@@ -72,5 +72,5 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _count(value: int) -> str:
-    return str(value) if value < 1000 else f"{value / 1000:.3g}k"
+def _count(value: float) -> str:
+    return f"{value:.0f}" if value < 1000 else f"{value / 1000:.3g}k"

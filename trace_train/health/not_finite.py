@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,10 @@ class SavedBatch:
     """Where each clip comes from, in words."""
     terms: Mapping[str, float]
     """The loss terms as the run met them."""
+    evaluating: tuple[str, ...]
+    """Modules that were in evaluation mode, because they are frozen."""
+    still: tuple[str, ...]
+    """Parameters without gradient."""
     weights: Mapping[str, Tensor] | None
     """State of the network; None where the disk had no room for it."""
     shards: str
@@ -73,7 +77,9 @@ def keep_batch(moment: Moment, batch: Batch, report: LossReport) -> str:
     content = {
         "format_version": FORMAT_VERSION,
         "step": moment.step,
-        "config": moment.config.model_dump(mode="json"),
+        "config": moment.learner.config.model_dump(mode="json"),  # as it is in this stage
+        "evaluating": [name for name, module in moment.learner.named_modules() if not module.training],
+        "still": [name for name, weight in moment.learner.named_parameters() if not weight.requires_grad],
         "shards": moment.stream.reader.store.where,
         "clips": names,
         "terms": {name: float(value) for name, value in report.values.items()},
@@ -81,24 +87,23 @@ def keep_batch(moment: Moment, batch: Batch, report: LossReport) -> str:
         "batch": _plain(batch),
     }
     try:
-        _write(file, content)
+        _write(file, lambda partial: torch.save(content, partial))
     except (OSError, RuntimeError) as error:
         return f"clips: {shown}\n  the batch could not be kept: {str(error).splitlines()[0]}"
+    network = moment.learner.network.state_dict()
+    state = {name: value.detach().cpu().contiguous() for name, value in network.items()}
     note = ""
     try:
-        network = moment.learner.network.state_dict()
-        state = {name: value.detach().cpu().contiguous() for name, value in network.items()}
-        safetensors.torch.save_file(state, file.with_suffix(".safetensors"))
+        _write(file.with_suffix(".safetensors"), lambda partial: safetensors.torch.save_file(state, partial))
     except (OSError, RuntimeError, safetensors.SafetensorError):
-        file.with_suffix(".safetensors").unlink(missing_ok=True)
         note = "  (without the weights, for which there was no room: the last checkpoint's are taken)"
     return f"clips: {shown}\n  trace train --replay {file}  runs this batch again and says where it begins{note}"
 
 
-def _write(file: Path, content: Mapping[str, Any]) -> None:
-    partial = file.with_suffix(".partial")
+def _write(file: Path, write: Callable[[Path], object]) -> None:
+    partial = file.with_name(f"{file.name}.partial")
     try:
-        torch.save(dict(content), partial)
+        write(partial)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
@@ -139,6 +144,8 @@ def load_batch(file: Path) -> SavedBatch:
             batch=Batch(**values),
             clips=tuple(content["clips"]),
             terms=dict(content["terms"]),
+            evaluating=tuple(content["evaluating"]),
+            still=tuple(content["still"]),
             weights=safetensors.torch.load_file(beside) if beside.exists() else None,
             shards=str(content["shards"]),
         )

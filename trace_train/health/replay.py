@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -75,10 +76,14 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
     device = choose_device(saved.config)
     learner, weights_from = _learner(saved, body_layers(packs)["neutral"], device)
     learner = learner.to(device).train()
+    for name in saved.evaluating:
+        learner.get_submodule(name).training = False
+    for name in saved.still:
+        learner.get_parameter(name).requires_grad_(False)
     batch = saved.batch.to(device)
     broken = tuple(name for name, value in learner.network.state_dict().items() if not _finite(value))
     watch = _Watch(learner, raise_there=raise_there)
-    with watch.watching(), torch.autograd.set_detect_anomaly(True):
+    with watch.watching(), torch.autograd.set_detect_anomaly(raise_there):
         report: LossReport = learner(batch)
         terms = {name: float(value) for name, value in report.values.items()}
         if not watch.module and not _finite(report.total):
@@ -86,7 +91,10 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
             if raise_there:
                 raise NotFinite(watch.found)
         if _finite(report.total):
-            watch.go_back(report.total)
+            report.total.backward()
+            watch.look_at_gradients()
+    if watch.backward:
+        watch.found += _operation(learner, batch)
     return Replay(
         file=file,
         step=saved.step,
@@ -126,19 +134,38 @@ def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple
     ), f"{checkpoint.folder.name}, of which step {saved.step} may differ"
 
 
+def _operation(learner: Learner, batch: Batch) -> str:
+    """Which operation's backward pass makes the first NaN, in words; empty where none does."""
+    learner.zero_grad()
+    with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
+        warnings.simplefilter("ignore")  # torch tells where the operation was called, which is for the debugger
+        try:
+            learner(batch).total.backward()
+        except RuntimeError as error:
+            if "returned nan values" not in str(error):
+                raise
+            return f"; {str(error).rstrip('.')}"
+    return ""
+
+
 class _Watch:
     """Looks at what every module gives, and at the gradient that comes back to it."""
 
     def __init__(self, learner: Learner, *, raise_there: bool) -> None:
         self._learner, self._raise = learner, raise_there
+        self._ran: dict[str, nn.Module] = {}
+        """Modules that compute something themselves, in the order in which they did."""
+        self._reached: dict[str, Tensor] = {}
+        """Gradients that are not finite, by the module whose output they belong to."""
         self.module, self.found = "", ""
+        self.backward = False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         handles = [
             module.register_forward_hook(partial(self._forward, name))
             for name, module in self._learner.named_modules()
-            if name
+            if not list(module.children()) or list(module.parameters(recurse=False))
         ]
         try:
             yield
@@ -147,6 +174,7 @@ class _Watch:
                 handle.remove()
 
     def _forward(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._ran[name] = module
         for value in _tensors(output):
             if not self.module and not _finite(value):
                 whole = "are finite" if all(map(_finite, _tensors(inputs))) else "are not finite either"
@@ -154,25 +182,23 @@ class _Watch:
             if value.requires_grad:
                 value.register_hook(partial(self._backward, name))
 
-    def _backward(self, name: str, gradient: Tensor) -> None:
-        if not self.module and not _finite(gradient):
-            self._first(name, f"{_counted(gradient)} of the gradient that reaches {name}, coming from the losses")
+    def _backward(self, name: str, gradient: Tensor | None) -> None:
+        if gradient is not None and not _finite(gradient):
+            self._reached[name] = gradient
 
-    def go_back(self, total: Tensor) -> None:
-        """The backward pass, which ends at the first operation that makes NaN; then the weights whose gradient is not
-        finite although what reached their module was."""
-        try:
-            total.backward()
-        except RuntimeError as error:
-            if self._raise or "returned nan values" not in str(error):
-                raise
-            self.found = f"{self.found}; {error}".removeprefix("; ")
-        if self.module:
-            return
-        for name, weight in self._learner.named_parameters():
-            if weight.grad is not None and not _finite(weight.grad):
-                self._first(name.rpartition(".")[0], f"{_counted(weight.grad)} of the gradient of {name}")
+    def look_at_gradients(self) -> None:
+        """After the backward pass: the module nearest to the losses with a gradient that is not finite."""
+        for name, module in reversed(self._ran.items()):
+            if name in self._reached:
+                self.backward = True
+                self._first(name, f"{_counted(self._reached[name])} of the gradient that comes to {name}")
                 return
+            for key, weight in module.named_parameters(recurse=False):
+                if weight.grad is not None and not _finite(weight.grad):
+                    self.backward = True
+                    what = f"{_counted(weight.grad)} of the gradient of {name}.{key}; what came to it was finite"
+                    self._first(name, what)
+                    return
 
     def _first(self, name: str, what: str) -> None:
         self.module, self.found = name, what

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from trace_data.progress import Progress
-from trace_train.config import Config
 from trace_train.health.boards import Boards
 from trace_train.health.lines import Lines
 from trace_train.health.ranges import oddities
 from trace_train.hooks import Moment
 from trace_train.runlog import read_metrics
-from trace_train.streaming.stream import TrainStream
 
 LONG_WAIT = 0.05
 """Share of time spent waiting for data from which on it is said."""
@@ -39,7 +36,7 @@ class Watch:
             before = max((old["step"] for old in known if old["step"] < line["step"]), default=0)
             self._boards = Boards(moment.run, moment.config, next_step=before, say=self._progress.say)
         self._boards.write(line)
-        for text in self._lines.row(line, time_left(moment.config, moment.stream, line)):
+        for text in self._lines.row(line):
             self._progress.say(text)
         fresh = moment.config.init.weights is None
         for oddity in oddities([*(old for old in known if old["step"] < line["step"]), line], fresh=fresh):
@@ -68,16 +65,3 @@ class Watch:
                 f"{line['data_wait']:.0%} of the time is spent waiting for data: more data.threads, data.decode=gpu,"
                 " or shards on a faster disk"
             )
-
-
-def time_left(config: Config, stream: TrainStream, line: Mapping[str, Any]) -> float | None:
-    """Seconds to the end at the speed of this line, frame by frame; None at the first step, which is slow."""
-    done, speed = line["step"], line["clips_per_s"]
-    if done == 1 or not (speed > 0 and math.isfinite(speed)):
-        return None
-    _, now = stream.stage_at(done - 1)
-    frames, begins = 0, 0
-    for stage, ends in zip(config.stages, stream.bounds):
-        frames += max(0, ends - max(begins, done)) * stage.clips * stage.frames
-        begins = ends
-    return frames / (speed * now.frames)
