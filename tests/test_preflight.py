@@ -105,7 +105,7 @@ def test_a_sound_run_has_nothing_to_mend_and_looking_changes_nothing(shards: Pat
     assert torch.equal(before, torch.get_rng_state()) and not run.exists()
     report.raise_if_wrong()
     found = {part.name: part.found for part in report.parts}
-    assert list(found) == ["shards", "clips", "packs", "weights", "versions", "device", "disk", "memory"]
+    assert list(found) == ["shards", "clips", "packs", "weights", "network", "versions", "device", "disk", "memory"]
     assert "3dpw" in found["shards"] and "(synthetic)" in found["packs"] and "4 clips of 1 frame" in found["memory"]
 
 
@@ -113,7 +113,7 @@ def test_a_checkpoint_takes_what_was_said(shards: Path, packs: Path, tmp_path: P
     run = tmp_path / "run"
     train(tiny("steps=1", "stages=[{clips: 2, frames: 1}]"), shards=shards, packs=packs, run=run)
     size = sum(file.stat().st_size for file in finished(run)[-1].iterdir())
-    assert machine.checkpoint_bytes(tiny()) == pytest.approx(size, rel=0.1)
+    assert machine.checkpoint_bytes(tiny(), machine.check_network(tiny())[1]) == pytest.approx(size, rel=0.1)
 
 
 def test_a_batch_that_is_too_large_says_how_many_clips_would_fit(

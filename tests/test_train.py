@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,8 +24,8 @@ from trace_data.errors import (
     TrainingDiverged,
 )
 from trace_data.progress import Progress
-from trace_train import train as training
-from trace_train.checkpoint import finished, open_checkpoint
+from trace_train.build import build_network
+from trace_train.checkpoint import FORMAT_VERSION, finished, open_checkpoint
 from trace_train.config import Config, load_config
 from trace_train.evaluate import evaluate
 from trace_train.runlog import read_metrics
@@ -154,22 +155,33 @@ def test_a_cut_shard_is_found_before_the_first_step(shards: Path, packs: Path, t
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(
-    reference: Path, shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class FullDisk(Progress):
+    """From the second step after the first regular checkpoint on, the system takes no large file from this process."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def advance(self, amount: int = 1, detail: str = "") -> None:
+        self.step += amount
+        if self.step == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, self.before[1]))
+
+    def free(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(reference: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    save = torch.save
-
-    def full(*args: object, **kwargs: object) -> None:
-        if (run / "checkpoints" / "step-00000003").exists():
-            raise RuntimeError("PytorchStreamWriter failed writing file data: unexpected pos 64 vs 0")
-        save(*args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OutputError, match="step 6 was not written"):
-        train(tiny(), shards=shards, packs=packs, run=run)
-    monkeypatch.setattr(torch, "save", save)
-    assert open_checkpoint(run).step == 3
+    disk = FullDisk()
+    try:
+        with pytest.raises(OutputError, match="step 6 was not written") as caught:
+            train(tiny(), shards=shards, packs=packs, run=run, progress=disk)
+    finally:
+        disk.free()
+    assert f"trace train --resume {run}  goes on from there" in str(caught.value)
+    assert [f.name for f in finished(run)] == ["step-00000000", "step-00000003"]
+    assert not list((run / "checkpoints").glob("*.partial"))
     train(tiny(), shards=shards, packs=packs, run=run, resume=True)
     assert same_weights(run, reference)
 
@@ -197,13 +209,15 @@ def test_a_damaged_checkpoint_is_named(damage: str, reference: Path, tmp_path: P
         file.unlink()
     else:
         description = folder / "checkpoint.json"
-        description.write_text(description.read_text().replace('"format_version": 1', '"format_version": 99'))
+        description.write_text(
+            description.read_text().replace(f'"format_version": {FORMAT_VERSION}', '"format_version": 99')
+        )
     with pytest.raises(CheckpointError, match=folder.name):
         open_checkpoint(run)
 
 
 def test_another_architecture_is_refused(reference: Path, packs: Path) -> None:
-    network = training.build_network(tiny("network.width=12").network)
+    network = build_network(tiny("network.width=12").network)
     with pytest.raises(CheckpointError, match="another architecture"):
         open_checkpoint(reference).load_into(network)
 

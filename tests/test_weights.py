@@ -21,6 +21,7 @@ from trace_cli.main import run
 from trace_data.errors import CheckpointError, ConfigError, OutputError, TraceError, UnsafePickleError
 from trace_data.shards.index import sha256_of
 from trace_train.build import build_network
+from trace_train.checkpoint import FORMAT_VERSION
 from trace_train.config import Config, InitConfig, NetworkConfig
 from trace_train.network.raft import Raft
 from trace_train.weights.exporting import export_weights
@@ -267,7 +268,7 @@ def checkpoint(folder: Path, state: dict[str, Tensor], **network: Any) -> Path:
     save_file({name: value.contiguous() for name, value in state.items()}, folder / "weights.safetensors")
     hashes = {"weights.safetensors": sha256_of(folder / "weights.safetensors")}
     config = Config.model_validate({"network": network}).model_dump(mode="json")
-    text = {"format_version": 1, "step": 5, "config": config, "sha256": hashes}
+    text = {"format_version": FORMAT_VERSION, "step": 5, "config": config, "sha256": hashes}
     (folder / "checkpoint.json").write_text(json.dumps(text))
     return folder
 

@@ -90,6 +90,12 @@ class TrainingDiverged(TraceError):
     exit_code = 4
 
 
+class LostProcess(TraceError):
+    """One of the processes that train together has ended or hangs; the others end too."""
+
+    exit_code = 5
+
+
 class InterruptedRun(TraceError):
     """Stopped by the user or the scheduler; the work so far is kept."""
 

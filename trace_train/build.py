@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from trace_data.assets.pack_files import load_pack
-from trace_data.errors import ConfigError, nearest
+from trace_data.errors import ConfigError
 from trace_train.body_layer import BodyLayer
 from trace_train.config import Config, NetworkConfig
 from trace_train.network.backbone import HRNet
@@ -22,25 +21,23 @@ CENTER_PRIOR = -4.0
 """First logit of the front centre map: almost nowhere is a person, so the focal loss starts small."""
 
 
-def choose_device(config: Config) -> torch.device:
-    """The device a run computes on. Raises ConfigError when it needs CUDA and there is none."""
+def choose_device(config: Config, local_rank: int = 0) -> torch.device:
+    """The device that process `local_rank` of this machine computes on. Raises ConfigError when it needs CUDA and there
+    is none, or none left for it."""
     if config.device == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        if local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f"process {local_rank} of this machine (counted from 0) has no GPU: there are"
+                f" {torch.cuda.device_count()}",
+                hint=f"torchrun --nproc-per-node {torch.cuda.device_count()} …",
+            )
+        return torch.device("cuda", local_rank)
     raise ConfigError(
         f"preset {config.preset!r} trains on a GPU and this machine has none that torch {torch.__version__} can use",
         hint="trace train --config debug  trains a small network on the CPU; --set device=cpu insists",
     )
-
-
-def uses_bf16(config: Config, device: torch.device) -> bool:
-    """Whether convolutions compute in bfloat16: asked for, or `auto` where the device does it natively."""
-    if config.precision != "auto":
-        return config.precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def build_network(config: NetworkConfig) -> TraceNetwork:
@@ -76,19 +73,6 @@ def build_network(config: NetworkConfig) -> TraceNetwork:
         published_camera=config.camera_constants == "published",
     )
     return network.channels_last()
-
-
-def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
-    """Take parameters out of training, by patterns of their names. Raises ConfigError for one that matches none."""
-    names = [name for name, _ in network.named_parameters()]
-    for pattern in patterns:
-        if not fnmatch.filter(names, pattern):
-            near = nearest(pattern.split(".")[0], {name.split(".")[0] for name in names})
-            meant = f", did you mean '{near}.*'?" if near else ""
-            raise ConfigError(f"optim.frozen: no parameter is called {pattern!r}{meant}")
-    for name, parameter in network.named_parameters():
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-            parameter.requires_grad_(False)
 
 
 def read_pack(file: Path) -> dict[str, Tensor]:

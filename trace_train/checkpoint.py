@@ -4,45 +4,52 @@ A checkpoint is a folder `step-00000240` that appears by one rename, so it is th
 
     weights.safetensors    the network
     averaged.safetensors   averaged weights, when the run keeps them
-    training.pth           optimiser and random-number states (tensors and numbers only)
-    checkpoint.json        step, data position, configuration, versions, SHA-256 of the other files
+    training.pth           optimiser, gradient scaler, random-number states of each process (tensors and numbers only)
+    checkpoint.json        step, data position, scores so far, configuration, versions, SHA-256 of the other files
+
+This module reads them; saving.py writes them.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
-import platform
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trace_data.errors import CheckpointError, ConfigError, OutputError
+from trace_data.errors import CheckpointError, ConfigError
 from trace_data.shards.index import sha256_of
 from trace_train.config import Config, config_from
 from trace_train.optim import AveragedWeights
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION = "checkpoint.json"
-MAY_CHANGE = {
+MAY_CHANGE = (
     "steps",
+    "compile",
     "log_every",
     "checkpoint_every",
+    "checkpoint_minutes",
     "keep_checkpoints",
+    "pictures_every",
+    "evaluation.",
+    "distributed.",
     "device",
     "data.threads",
     "data.prefetch",
     "data.decode",
     "data.on_error",
     "data.skip_limit",
-}
-"""Keys that a resumed run may have otherwise than it began."""
+    "log.",
+)
+"""Keys that a resumed run may have otherwise than it began, and beginnings of such keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,67 +93,15 @@ class Checkpoint:
         network.load_state_dict(found)
 
 
-def save(
-    run: Path,
-    *,
-    step: int,
-    config: Config,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    averaged: AveragedWeights | None,
-    data: Mapping[str, Any],
-    window: Sequence[Mapping[str, float]],
-) -> Path:
-    """Write the checkpoint of `step` into `run/checkpoints`, drop the oldest, and return its folder.
-
-    `data` describes what the weights were trained on: shards, body models, whether synthetic. `window` holds the loss
-    terms that are not in the log yet. Raises OutputError when the disk does not take it; the earlier ones stay.
-    """
-    folder = run / "checkpoints" / f"step-{step:08d}"
-    partial = folder.with_name(folder.name + ".partial")
-    weights = {"weights.safetensors": _plain(network.state_dict())}
-    if averaged is not None:
-        weights["averaged.safetensors"] = _plain(averaged.state)
-    description = {
-        "format_version": FORMAT_VERSION,
-        "step": step,
-        "data_position": {"next_step": step},
-        "config": config.model_dump(mode="json"),
-        "data": dict(data),
-        "window": [dict(terms) for terms in window],
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-    }
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        for name, tensors in weights.items():
-            safetensors.torch.save_file(tensors, partial / name)
-        torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, partial / "training.pth")
-        description["sha256"] = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
-        (partial / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)  # torch and safetensors wrap the system's error in their own
-        raise OutputError(
-            f"the checkpoint of step {step} was not written: {str(error).splitlines()[0]}",
-            where=run,
-            hint=f"free some space, then  trace train --resume {run}  goes on from the checkpoint before",
-        ) from error
-    for old in finished(run)[: -config.keep_checkpoints]:
-        shutil.rmtree(old)
-    return folder
-
-
 def refuse_changes(checkpoint: Checkpoint, config: Config, data: Mapping[str, Any]) -> None:
     """Make sure that a resumed run is the run it was. Raises ConfigError naming every key that differs.
 
     The number of steps may change (not below those done): it moves the schedule and the bounds of stages, as it must.
-    How often is logged and kept, device and reading threads may change too.
+    How often is logged, scored and kept, device, number of processes and reading threads may change too.
     """
     before, now = (_flat(c.model_dump(mode="json")) for c in (checkpoint.config, config))
     changed = [f"{k}: {before.get(k)} → {now.get(k)}" for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
-    changed = [line for line in changed if line.split(":")[0] not in MAY_CHANGE]
+    changed = [line for line in changed if not line.startswith(MAY_CHANGE)]
     if config.steps < checkpoint.step:
         changed.append(f"steps: {checkpoint.step} are done, {config.steps} are asked for")
     for key in ("shards_sha256", "packs_sha256"):
@@ -201,22 +156,42 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def restore(
-    checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.Optimizer, averaged: AveragedWeights | None
-) -> int:
-    """Put a run back to where the checkpoint was written; returns the next step."""
+    checkpoint: Checkpoint,
+    *,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    averaged: AveragedWeights | None,
+    rank: int,
+    device: torch.device,
+) -> None:
+    """Put what is trained back to where the checkpoint was written. Raises CheckpointError."""
     checkpoint.load_into(network, averaged=False)
     file = checkpoint.folder / "training.pth"
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
+        scaler.load_state_dict(state["scaler"])
+        _restore_random(state["random"], rank, device, (checkpoint.config.seed, checkpoint.step))
     except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"cannot be restored: {str(error).splitlines()[0]}", where=file) from error
     if averaged is not None:
         for name, value in checkpoint.weights(averaged=True).items():
             averaged.state[name].copy_(value)
-    return checkpoint.step
 
 
-def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """What torch's generators of this process will draw next."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _restore_random(states: list[dict[str, Tensor]], rank: int, device: torch.device, key: tuple[int, int]) -> None:
+    if rank >= len(states):  # more processes than before: what a new one draws is fixed too
+        torch.manual_seed(int(np.random.default_rng([*key, rank]).integers(1 << 62)))
+        return
+    torch.set_rng_state(states[rank]["cpu"])
+    if device.type == "cuda" and "cuda" in states[rank]:
+        torch.cuda.set_rng_state(states[rank]["cuda"], device)

@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from trace_train.config import OptimConfig
+from trace_train.groups import Group
 
 
-def build_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; biases and normalisation are not decayed."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+def build_optimizer(groups: Sequence[Group], config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimiser over the groups that are trained."""
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    given = [
+        {"params": list(group.parameters.values()), "weight_decay": group.weight_decay, "lr_factor": group.lr_factor}
+        for group in groups
+        if not group.frozen
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99))
+    return kind(given, lr=config.lr, betas=config.betas)
+
+
+def carry_over(before: torch.optim.Optimizer, after: torch.optim.Optimizer) -> None:
+    """Let an optimiser of other parameters go on with what was known of those that both have."""
+    for group in after.param_groups:
+        for parameter in group["params"]:
+            if parameter in before.state:
+                after.state[parameter] = before.state[parameter]
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine from `lr` to `final_lr` of it; a pure function of the step."""
+    """Linear warm-up to `lr`, then the schedule over all steps of the run; a pure function of the step."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "steps":
+        return config.lr * config.factor ** sum(step >= round(share * steps) for share in config.milestones)
     through = (step - config.warmup) / max(1, steps - config.warmup)
     return config.lr * (config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, through))))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give each group its multiple of the rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_factor"]
 
 
 class AveragedWeights:

@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
 
 @contextmanager
 def stop_signals() -> Iterator[StopFlag]:
-    """SIGINT and SIGTERM end the loop after the step at hand; outside the main thread nothing is changed."""
+    """SIGINT, SIGTERM and SIGUSR1 (the warning of Slurm) end the loop after the step at hand.
+
+    Outside the main thread nothing is changed.
+    """
     flag = StopFlag()
     try:
-        before = {s: signal.signal(s, flag.raise_flag) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {s: signal.signal(s, flag.raise_flag) for s in STOPPING}
     except ValueError:
         before = {}
     try:

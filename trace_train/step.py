@@ -1,20 +1,17 @@
-"""One step: from a batch to its losses, and from these to new weights."""
+"""From a batch to its losses."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from trace_data.errors import TrainingDiverged
 from trace_train.body_layer import BodyLayer
-from trace_train.build import uses_bf16
 from trace_train.config import Config
 from trace_train.losses.objective import LossReport, objective
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps
+from trace_train.precision import autocast_dtype
 from trace_train.streaming.batch import Batch
 from trace_train.targets import Targets, make_targets
 
@@ -28,8 +25,8 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch) -> LossReport:
         """Losses of a batch."""
-        device = batch.images.device
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(self.config, device)):
+        device, half = batch.images.device, autocast_dtype(self.config, batch.images.device)
+        with torch.autocast(device.type, dtype=half, enabled=half is not None):
             # a single frame has nothing to flow from: the network takes zeros
             flow = self.flow(batch.images) if batch.images.shape[1] > 1 else None
             maps: Maps = self.network(batch.images, flow)
@@ -60,32 +57,3 @@ class Learner(nn.Module):
 def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:
     """Targets in the sizes of the network."""
     return make_targets(batch, input_size=4 * network.map_size, map_size=network.map_size, levels=network.depth_levels)
-
-
-def train_step(
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    rate: float,
-    *,
-    on_not_finite: Callable[[Batch, LossReport], str],
-) -> tuple[LossReport, float]:
-    """One step; returns the losses and the gradient's norm. Raises TrainingDiverged before any weight is touched."""
-    report: LossReport = learner(batch)
-    optimizer.zero_grad(set_to_none=True)
-    report.total.backward()
-    norm = float(torch.nn.utils.clip_grad_norm_(learner.parameters(), learner.config.optim.clip_norm))
-    if not (torch.isfinite(report.total) and norm < float("inf")):
-        terms = ", ".join(f"{name} {value.item():.4g}" for name, value in report.values.items())
-        clips = ", ".join(f"{r.sequence}:{r.start}+{r.stride}" for r in batch.refs)
-        raise TrainingDiverged(
-            f"the loss is not finite (gradient norm {norm:g}): {terms}",
-            where=f"clips {clips}",
-            hint="\n  ".join(
-                filter(None, [on_not_finite(batch, report), "look at these clips, or lower the rate: --set optim.lr=…"])
-            ),
-        )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    return report, norm

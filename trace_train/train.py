@@ -1,35 +1,38 @@
-"""The training loop: straight, with its phases in the order in which they happen."""
+"""A training run from beginning to end: everything is checked before anything is written."""
 
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trace_data.errors import InterruptedRun, OutputError
+from trace_data.errors import CheckpointError, ConfigError, OutputError
 from trace_data.output import exclusive, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index, sha256_of
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.store import Store, as_store
-from trace_train import checkpoint as checkpoints
 from trace_train.body_layer import BodyLayer
-from trace_train.build import body_layers, build_network, choose_device, freeze, start_from_means
+from trace_train.build import body_layers, build_network, choose_device, start_from_means
+from trace_train.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.config import Config
-from trace_train.hooks import Hooks, Moment
+from trace_train.distributed import Processes, joined, synchronise_normalisation
+from trace_train.groups import Parts, stages_table
+from trace_train.hooks import Hooks
+from trace_train.loop import loop
 from trace_train.network.model import TraceNetwork
-from trace_train.optim import AveragedWeights, build_optimizer, learning_rate
-from trace_train.run_flow import build_flow, keep_flow
-from trace_train.runlog import RunLog, read_metrics
-from trace_train.signals import stop_signals
-from trace_train.step import Learner, batch_targets, train_step
-from trace_train.streaming.pixels import finish
+from trace_train.run_flow import build_flow, flow_folder, keep_flow
+from trace_train.runlog import read_metrics
+from trace_train.saving import clear_partial
+from trace_train.state import State, new_state
+from trace_train.step import Learner, batch_targets
 from trace_train.streaming.shuffle import with_shuffle_window
 from trace_train.streaming.stream import TrainStream
 from trace_train.weights.sources import open_start
@@ -37,6 +40,8 @@ from trace_train.weights.starting import Start, table
 
 MEAN_BATCHES = 8
 """Batches whose mean pose, shape and camera a fresh network starts from."""
+GROUPS_FILE = "parameters.txt"
+"""Where a run folder says which parameters are trained, and how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,27 @@ class TrainReport:
     """Whether it was trained on the sample world."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """What a run is made of, found and checked; nothing has been written yet."""
+
+    config: Config
+    """Resolved: with what the shards and the initial weights decide."""
+    stream: TrainStream
+    layer: BodyLayer
+    network: TraceNetwork
+    """With fresh weights, on the device."""
+    parts: Parts
+    start: Start | None
+    """The weights that a fresh run starts from, where they are not its own."""
+    facts: Mapping[str, Any]
+    """What the run is trained on; written into every checkpoint."""
+    notes: tuple[str, ...]
+    """What a person should know before it starts."""
+    groups: tuple[str, ...]
+    """Table of the parameters."""
+
+
 def train(
     config: Config,
     *,
@@ -76,132 +102,69 @@ def train(
 ) -> TrainReport:
     """Train until `config.steps`; with `resume`, from the run's last checkpoint on.
 
-    `hooks`: what happens beside the steps; None: `standard_hooks`.
-    Interrupted at any step and resumed, a run on the CPU ends in the same weights and log to the last bit. Raises
-    ConfigError, ShardError, AssetError, OutputError before the first step, TrainingDiverged, InterruptedRun (a
-    checkpoint was saved) after it.
+    `hooks`: what happens beside the steps; None: `standard_hooks`. Started by torchrun, this is one of the processes of
+    the run; the first one writes. Interrupted at any step and resumed, a run on the CPU ends in the same weights and
+    log to the last bit. Raises ConfigError, ShardError, AssetError, OutputError before the first step,
+    TrainingDiverged, LostProcess, InterruptedRun (a checkpoint was saved) after it.
     """
-    started = time.monotonic()
-    device = choose_device(config)
-    if run.is_dir() and any(run.iterdir()) and not resume:
-        raise OutputError(
-            "the run folder is not empty",
-            where=run,
-            hint=f"trace train --resume {run}  goes on with the run in it; --out names another folder",
-        )
+    with joined(config.distributed.timeout_minutes) as processes:
+        progress = progress if processes.first else SILENT
+        device = choose_device(config, processes.local_rank)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        if processes.first and not resume and _holds_something(run):
+            raise OutputError(
+                "the run folder is not empty",
+                where=run,
+                hint=f"trace train --resume {run}  goes on with the run in it; --out names another folder",
+            )
+        begun = processes.share(bool(finished(run)))
+        inputs = prepare(config, shards, packs, begun, processes, device)
+        if processes.first:
+            writable_folder(run)
+        with exclusive(run / ".lock") if processes.first else nullcontext():
+            return _train(inputs, run, begun, packs, hooks, processes, device, progress)
+
+
+def prepare(
+    config: Config, shards: Path | str | Store, packs: Path, begun: bool, processes: Processes, device: torch.device
+) -> Inputs:
+    """Find and check all that a run needs. Raises ConfigError, ShardError, AssetError, CheckpointError."""
     store = as_store(shards)
     index = check_index(store)
     reader = ShardReader(store)
     config = with_shuffle_window(config, reader)
-    begun = bool(checkpoints.finished(run))
     start = None if begun else open_start(config)
+    notes: list[str] = []
     if start is not None:
-        config, taken_over = start.follow(config)
-        for line in taken_over:
-            progress.say(line)
+        config, notes = start.follow(config)
+    stream = TrainStream(reader, config, device, rank=processes.rank, world_size=processes.world_size)
+    _check_parts(config, processes)
     layer = body_layers(packs)["neutral"].to(device)
+    torch.manual_seed(config.seed)
+    network = build_network(config.network).to(device)
+    parts = Parts(network)
+    groups = stages_table(parts, config)
+    synchronise_normalisation(network, config.distributed.sync_batchnorm, processes, device)
     facts = {
-        "shards": store.where,
+        "shards": store.where if store.remote else str(Path(store.where).resolve()),
         "shards_sha256": hashlib.sha256(store.read_index()).hexdigest(),
+        "packs": str(packs.resolve()),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
         "synthetic": index.synthetic,
         "start": None if start is None else start.facts,
     }
-    writable_folder(run)
-    with exclusive(run / ".lock"):
-        state = begin(config, TrainStream(reader, config, device), start, run, facts, device, progress)
-        waited = loop(state, config, layer, device, packs, hooks or standard_hooks(config), progress)
-    lines = read_metrics(run)
-    return TrainReport(
-        run=run,
-        checkpoint=checkpoints.finished(run)[-1],
-        steps=config.steps,
-        steps_now=config.steps - state.start,
-        seconds=time.monotonic() - started,
-        data_wait=waited,
-        first_loss=lines[0]["loss"]["total"],
-        last_loss=lines[-1]["loss"]["total"],
-        parameters=sum(p.numel() for p in state.network.parameters() if p.requires_grad),
-        synthetic=index.synthetic,
-    )
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class State:
-    """What changes while a run goes on."""
-
-    run: Path
-    start: int
-    """First step of this call."""
-    stream: TrainStream
-    network: TraceNetwork
-    optimizer: torch.optim.Optimizer
-    averaged: AveragedWeights | None
-    facts: Mapping[str, Any]
-    """What the run is trained on; written into every checkpoint."""
-    window: list[dict[str, float]]
-    """Loss terms of the steps since the last line of the log; kept in checkpoints so that no step is left out."""
-
-    def save(self, config: Config, step: int) -> Path:
-        """Write the checkpoint of a step."""
-        return checkpoints.save(
-            self.run,
-            step=step,
-            config=config,
-            network=self.network,
-            optimizer=self.optimizer,
-            averaged=self.averaged,
-            data=self.facts,
-            window=self.window,
-        )
-
-
-def begin(
-    config: Config,
-    stream: TrainStream,
-    initial: Start | None,
-    run: Path,
-    facts: Mapping[str, Any],
-    device: torch.device,
-    progress: Progress,
-) -> State:
-    """A fresh run, or the state of the run's last checkpoint."""
-    for note in stream.notes:
-        progress.say(note)
-    done = checkpoints.finished(run)
-    torch.manual_seed(config.seed)
-    network = build_network(config.network).to(device)
-    freeze(network, config.optim.frozen or ())
-    optimizer = build_optimizer(network, config.optim)
-    if not done:
-        batches = stream.batches(0, min(MEAN_BATCHES, config.steps))
-        start_from_means(network, [batch_targets(network, batch.to(device)) for batch in batches])
-        if initial is not None:  # over the means
-            for line in table(initial.fill(network, config.network), initial, config.optim.frozen or ()):
-                progress.say(line)
-            if initial.flow is not None:
-                keep_flow(config, initial.flow, run)
-    averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
-    start, window = 0, []
-    if done:
-        checkpoint = checkpoints.open_checkpoint(run)
-        checkpoints.refuse_changes(checkpoint, config, facts)
-        start = checkpoints.restore(checkpoint, network, optimizer, averaged)
-        window, facts = list(checkpoint.facts["window"]), {**facts, "start": checkpoint.facts["data"].get("start")}
-        progress.say(f"goes on from step {start:,}")
-    state = State(
-        run=run,
-        start=start,
+    return Inputs(
+        config=config,
         stream=stream,
+        layer=layer,
         network=network,
-        optimizer=optimizer,
-        averaged=averaged,
+        parts=parts,
+        start=start,
         facts=facts,
-        window=window,
+        notes=(*notes, *stream.notes),
+        groups=tuple(groups),
     )
-    if not done:
-        state.save(config, 0)
-    return state
 
 
 def standard_hooks(config: Config) -> Hooks:
@@ -209,75 +172,111 @@ def standard_hooks(config: Config) -> Hooks:
     return Hooks()
 
 
-def loop(
-    state: State,
-    config: Config,
-    layer: BodyLayer,
-    device: torch.device,
+def _train(
+    inputs: Inputs,
+    run: Path,
+    begun: bool,
     packs: Path,
-    hooks: Hooks,
+    hooks: Hooks | None,
+    processes: Processes,
+    device: torch.device,
     progress: Progress,
-) -> float:
-    """The steps, one after the other. Returns the share of time spent waiting for batches."""
-    log = RunLog(state.run, config, next_step=state.start)
-    learner = Learner(state.network, layer, config, build_flow(config, state.run, device)).train()
+) -> TrainReport:
+    """The run itself; in the first process its folder is ours."""
+    started, config = time.monotonic(), inputs.config
+    for note in (*inputs.notes, *inputs.groups):
+        progress.say(note)
+    if processes.first:
+        clear_partial(run)
+        (run / GROUPS_FILE).write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
+        if not begun:
+            _begin(inputs, run, device, progress)
+    if not begun:
+        processes.equalise(inputs.network)
+    latest = processes.share(finished(run)[-1] if begun and processes.first else None)
+    learner = Learner(inputs.network, inputs.layer, config, build_flow(config, run, device))
+    state = new_state(
+        config,
+        learner,
+        inputs.parts,
+        run=run,
+        device=device,
+        processes=processes,
+        stream=inputs.stream,
+        packs=packs,
+        facts=inputs.facts,
+    )
+    if latest is not None:
+        _go_on(state, latest, progress)
+    if config.compile:
+        inputs.network.compile(dynamic=False)  # shapes change from stage to stage, not within
+    first = state.step
+    if not begun:
+        state.save()
+    loop(state, hooks or standard_hooks(config), progress)
+    report = processes.share(_report(state, first, time.monotonic() - started, inputs))
+    assert report is not None
+    return report
 
-    def moment(step: int) -> Moment:
-        return Moment(
-            run=state.run,
-            step=step,
-            config=config,
-            learner=learner,
-            averaged=None if state.averaged is None else state.averaged.state,
-            stream=state.stream,
-            packs=packs,
+
+def _begin(inputs: Inputs, run: Path, device: torch.device, progress: Progress) -> None:
+    """Give a fresh network its first weights: means of what is to be learnt, and over them those of `init.weights`."""
+    config, network, start = inputs.config, inputs.network, inputs.start
+    whole = TrainStream(inputs.stream.reader, config, device)  # the clips of all processes
+    batches = whole.batches(0, min(MEAN_BATCHES, config.steps))
+    start_from_means(network, [batch_targets(network, batch.to(device)) for batch in batches])
+    if start is not None:
+        for line in table(start.fill(network, config.network), start, config.optim.frozen or ()):
+            progress.say(line)
+        if start.flow is not None:
+            keep_flow(config, start.flow, run)
+
+
+def _go_on(state: State, latest: Path, progress: Progress) -> None:
+    """Become what the run's last checkpoint holds."""
+    if not latest.is_dir():
+        raise CheckpointError(
+            f"process {state.processes.rank} on {socket.gethostname()} does not see this folder",
+            where=latest,
+            hint="processes on several machines need the run on a disk that all of them share",
         )
+    checkpoint = open_checkpoint(latest)
+    refuse_changes(checkpoint, state.config, state.facts)
+    state.restore(checkpoint)
+    progress.say(f"goes on from step {state.step:,}" if state.step < state.config.steps else "all steps are done")
 
-    began = line_began = time.monotonic()
-    waited = waited_before = 0.0
-    progress.begin(f"train {config.preset}", config.steps, "steps")
-    progress.advance(state.start)
-    with stop_signals() as stopped:
-        batches = state.stream.batches(state.start, config.steps)
-        for step in range(state.start, config.steps):
-            asked = time.monotonic()
-            batch = finish(next(batches).to(device))
-            waited += time.monotonic() - asked
-            rate = learning_rate(config.optim, step, config.steps)
-            report, norm = train_step(
-                learner, state.optimizer, batch, rate, on_not_finite=partial(hooks.on_not_finite, moment(step))
+
+def _holds_something(run: Path) -> bool:
+    """Whether a folder holds more than what a run leaves that was stopped before its first checkpoint."""
+    ours = {".lock", GROUPS_FILE, flow_folder(run).name, "checkpoints"}
+    return run.is_dir() and (bool(finished(run)) or any(item.name not in ours for item in run.iterdir()))
+
+
+def _check_parts(config: Config, processes: Processes) -> None:
+    """Whether the clips of each stage can be computed in `optim.accumulate` parts."""
+    for stage in config.stages:
+        if (stage.clips // processes.world_size) % config.optim.accumulate:
+            raise ConfigError(
+                f"{stage.clips} clips a step"
+                + (f", {stage.clips // processes.world_size} in each process," if processes.together else "")
+                + f" cannot be computed in {config.optim.accumulate} equal parts (optim.accumulate)",
+                hint="give stages.clips a multiple of it",
             )
-            if state.averaged is not None:
-                state.averaged.update(state.network, step)
-            terms = {name: v.item() for name, v in {**report.values, "total": report.total}.items()}
-            state.window.append(terms)
-            done, last = step + 1, step + 1 == config.steps
-            if done % config.log_every == 0 or last:
-                elapsed = time.monotonic() - line_began
-                line = {
-                    "step": done,
-                    "loss": {k: sum(w[k] for w in state.window) / len(state.window) for k in terms},
-                    "counts": {k: int(v) for k, v in report.counts.items()},
-                    "gradient_norm": norm,
-                    "lr": rate,
-                    "clips_per_s": len(state.window) * len(batch.refs) / elapsed,
-                    "data_wait": (waited - waited_before) / elapsed,
-                }
-                log.write(line)
-                hooks.on_line(moment(done), line)
-                state.window, waited_before, line_began = [], waited, time.monotonic()
-            progress.advance(1, f"loss {terms['total']:.1f}")
-            if hooks.evaluate and config.evaluation.every and (last or done % config.evaluation.every == 0):
-                hooks.evaluate(moment(done))
-            if hooks.draw and config.pictures_every and done % config.pictures_every == 0:
-                hooks.draw(moment(done))
-            if done % config.checkpoint_every == 0 or last or stopped():
-                state.save(config, done)
-            if stopped() and not last:
-                raise InterruptedRun(
-                    f"stopped after step {done:,} of {config.steps:,}; the checkpoint is saved",
-                    where=state.run,
-                    hint=f"trace train --resume {state.run}  goes on",
-                )
-    progress.end()
-    return waited / max(1e-9, time.monotonic() - began)
+
+
+def _report(state: State, first: int, seconds: float, inputs: Inputs) -> TrainReport | None:
+    if not state.processes.first:
+        return None
+    lines = read_metrics(state.run)
+    return TrainReport(
+        run=state.run,
+        checkpoint=finished(state.run)[-1],
+        steps=state.config.steps,
+        steps_now=state.config.steps - first,
+        seconds=seconds,
+        data_wait=state.window.share_waited,
+        first_loss=lines[0]["loss"]["total"],
+        last_loss=lines[-1]["loss"]["total"],
+        parameters=sum(group.numbers for group in state.groups if not group.frozen),
+        synthetic=bool(inputs.facts["synthetic"]),
+    )

@@ -81,7 +81,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
     for name in saved.still:
         learner.get_parameter(name).requires_grad_(False)
     batch = saved.batch.to(device)
-    broken = tuple(name for name, value in learner.network.state_dict().items() if not _finite(value))
+    broken = tuple(name for name, value in learner.network.named_parameters() if not _finite(value))
     watch = _Watch(learner, raise_there=raise_there)
     with watch.watching(), torch.autograd.set_detect_anomaly(raise_there):
         report: LossReport = learner(batch)

@@ -92,6 +92,7 @@ class TraceNetwork(nn.Module):
         features, size = self.backbone.out_channels, input_size // 4
         moving = features + motion_channels
         self.map_size, self.depth_levels, self.motion_channels = size, depth_levels, motion_channels
+        self.mesh_channels = head_channels
         self.temporal, self.center_logits, self.world_rotation = temporal, center_logits, world_rotation
         self.world_motion_gain, self.published_camera = world_motion_gain, published_camera
         self.det_head = map_head(features, head_channels, detection_blocks, 1 + CAMERA + LOCAL)

@@ -92,6 +92,13 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Part)
                 where=where,
                 hint=f"stages.clips counts the clips of all processes together: give a multiple of {world_size}",
             )
+        elif (stage.clips // world_size) % config.optim.accumulate:
+            yield ConfigError(
+                f"{stage.clips // world_size} clips of a process cannot be computed in {config.optim.accumulate} equal"
+                " parts (optim.accumulate)",
+                where=where,
+                hint="give stages.clips a multiple of it",
+            )
         tables = {
             name: clip_table(index, length=stage.frames, strides=config.data.strides, split="train", datasets=[name])
             for name in names

@@ -14,8 +14,11 @@ from trace_data.assets.verify import check_packs
 from trace_data.errors import AssetError, ConfigError, OutputError, TraceError
 from trace_data.progress import size_in_words
 from trace_train.build import build_network, choose_device
-from trace_train.config import Config
+from trace_train.config import Config, at_stage
+from trace_train.groups import Parts
 from trace_train.health.boards import missing_packages, wants_tensorboard
+from trace_train.network.model import TraceNetwork
+from trace_train.precision import autocast_dtype
 from trace_train.preflight.parts import Part
 
 DISTRIBUTION = "trace-5d"
@@ -25,6 +28,8 @@ EVENT_BYTES = 100
 """Of one number in TensorBoard's files and in `metrics.jsonl` together."""
 NUMBERS = 60
 """In one line of the log, at most."""
+BEST = 2
+"""Checkpoints that may stay because they are the best, beside the latest."""
 
 
 def check_bodies(packs: Path) -> Part:
@@ -74,16 +79,18 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
-def check_device(config: Config) -> tuple[Part, torch.device | None]:
+def check_device(config: Config, local_rank: int = 0) -> tuple[Part, torch.device | None]:
     """The device is there and computes in the precision that is asked for."""
     part = Part(name="device")
     try:
-        device = choose_device(config)
+        device = choose_device(config, local_rank)
     except TraceError as error:
         part.errors.append(error)
         return part, None
     part.found = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    if config.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+    half = autocast_dtype(config, device)
+    part.found += {torch.float16: ", fp16", torch.bfloat16: ", bf16", None: ", fp32"}[half]
+    if half is torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
         part.errors.append(
             ConfigError(
                 "this GPU does not compute in bfloat16",
@@ -94,16 +101,30 @@ def check_device(config: Config) -> tuple[Part, torch.device | None]:
     return part, device
 
 
-def checkpoint_bytes(config: Config) -> int:
-    """Size of one checkpoint: weights, averaged weights, and two numbers a weight for the optimiser."""
+def check_network(config: Config) -> tuple[Part, TraceNetwork]:
+    """The rules for parameters fit something, and clips can be computed in parts. Random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):  # torch's meta device would cost as much time, and import a compiler
         network = build_network(config.network)
+    part = Part(name="network")
+    parts = Parts(network)
+    try:
+        for number in range(len(config.stages)):
+            groups = parts.groups(at_stage(config, number).optim)
+        trained, frozen = (sum(g.numbers for g in groups if g.frozen is still) for still in (False, True))
+        part.found = f"trains {trained / 1e6:.1f} M" + (f", {frozen / 1e6:.1f} M frozen" if frozen else "")
+    except TraceError as error:
+        part.errors.append(error)
+    return part, network
+
+
+def checkpoint_bytes(config: Config, network: TraceNetwork) -> int:
+    """Size of one checkpoint: weights, averaged weights, and two numbers a weight for the optimiser."""
     state: int = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     trained = sum(weight.numel() * weight.element_size() for weight in network.parameters())
     return state * (2 if config.optim.ema else 1) + 2 * trained
 
 
-def check_disk(config: Config, run: Path, *, resume: bool) -> Part:
+def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool) -> Part:
     """The run folder can be written and has room for all checkpoints that are kept, one more, and the log."""
     part = Part(name="disk")
     if not resume and run.is_dir() and any(run.iterdir()):
@@ -126,7 +147,8 @@ def check_disk(config: Config, run: Path, *, resume: bool) -> Part:
             )
         )
         return part
-    kept, size = config.keep_checkpoints + 1, checkpoint_bytes(config)
+    kept = config.keep_checkpoints + 1 + (BEST if config.evaluation.every else 0)
+    size = checkpoint_bytes(config, network)
     log = config.steps // config.log_every * NUMBERS * EVENT_BYTES if wants_tensorboard(config) else 0
     free = shutil.disk_usage(standing).free
     part.found = f"{size_in_words(free)} free, a checkpoint takes {size_in_words(size)}"

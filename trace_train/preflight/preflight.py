@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import yaml
 
 from trace_data.errors import ConfigError, TraceError
 from trace_data.progress import SILENT, Progress, counted, size_in_words
@@ -16,7 +17,7 @@ from trace_train.build import body_layers
 from trace_train.checkpoint import finished
 from trace_train.config import Config
 from trace_train.preflight.data import check_shards
-from trace_train.preflight.machine import check_bodies, check_device, check_disk, check_versions
+from trace_train.preflight.machine import check_bodies, check_device, check_disk, check_network, check_versions
 from trace_train.preflight.memory import Fitting, Meter, meter_of
 from trace_train.preflight.parts import Part, PreflightReport
 from trace_train.preflight.trial import Trial
@@ -43,6 +44,7 @@ def preflight(
     run: Path,
     resume: bool = False,
     world_size: int = 1,
+    local_rank: int = 0,
     memory: bool = True,
     meter: Callable[[torch.device], Meter] = meter_of,
     progress: Progress = SILENT,
@@ -61,8 +63,10 @@ def preflight(
         parts.append(Part(name="shards", errors=[error]))
     parts.append(check_bodies(packs))
     weights, start, config = _check_weights(config, run)
-    device_part, device = check_device(config)
-    parts += [weights, check_versions(config), device_part, check_disk(config, run, resume=resume)]
+    network_part, network = check_network(config)
+    device_part, device = check_device(config, local_rank)
+    disk = check_disk(config, network, run, resume=resume)
+    parts += [weights, network_part, check_versions(config), device_part, disk]
     if memory and device is not None and not any(part.errors for part in parts):
         fitting = _fitting(config, store, packs, start, run, device, meter(device), world_size)
         parts.append(_check_memory(config, fitting, meter(device), device, world_size))
@@ -95,11 +99,12 @@ def find_batch(
                 f"not even one clip of {counted(stage.frames, 'frame')} fits {_place(device)}",
                 hint="choose fewer frames or a smaller network.input_size",
             )
-    stages = ", ".join(
-        f"{{share: {stage.share:g}, clips: {count * world_size}, frames: {stage.frames}}}"
+    stages = [
+        {**stage.model_dump(mode="json", exclude_defaults=True), "clips": count * world_size}
         for stage, count in zip(config.stages, clips)
-    )
-    return FoundBatch(clips=tuple(clips), assignment=f"stages=[{stages}]")
+    ]
+    text = yaml.safe_dump(stages, default_flow_style=True, width=float("inf"), sort_keys=False).strip()
+    return FoundBatch(clips=tuple(clips), assignment=f"stages={text}")
 
 
 def _check_weights(config: Config, run: Path) -> tuple[Part, Start | None, Config]:

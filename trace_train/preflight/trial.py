@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from trace_train.body_layer import BodyLayer
-from trace_train.build import build_network, freeze
-from trace_train.config import Config
+from trace_train.build import build_network
+from trace_train.config import Config, at_stage
+from trace_train.groups import Parts
 from trace_train.network.flow import FlowProvider, RaftFlow
 from trace_train.optim import AveragedWeights, build_optimizer
 from trace_train.run_flow import build_flow
@@ -43,12 +44,16 @@ class Trial:
         """One step of `clips` clips of `frames` frames. The state of torch's random numbers stays as it was."""
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            network = build_network(self._config.network).to(self._device)
-            freeze(network, self._config.optim.frozen or ())
-            learner = Learner(network, self._layer, self._config, self._flow).train()
-            optimizer = build_optimizer(network, self._config.optim)
-            averaged = AveragedWeights(network, self._config.optim.ema) if self._config.optim.ema else None
-            batch = collate([self._clip(frames)] * clips).to(self._device)
+            config = at_stage(self._config, self._stage(frames))
+            network = build_network(config.network).to(self._device)
+            learner = Learner(network, self._layer, config, self._flow).train()
+            parts = Parts(network)
+            groups = parts.groups(config.optim)
+            parts.apply(groups)
+            optimizer = build_optimizer(groups, config.optim)
+            averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
+            together = -(-clips // config.optim.accumulate)  # the others come after them, in the same memory
+            batch = collate([self._clip(frames)] * together).to(self._device)
             learner(batch).total.backward()
             optimizer.step()
             if averaged is not None:
@@ -57,12 +62,14 @@ class Trial:
     def _clip(self, frames: int) -> LoadedClip:
         if frames not in self._clips:
             stream = self._stream
-            number = next(i for i, stage in enumerate(self._config.stages) if stage.frames == frames)
-            sampler, sequences = stream.samplers[number], stream.reader.index.sequences
+            sampler, sequences = stream.samplers[self._stage(frames)], stream.reader.index.sequences
             refs = [sampler.clip(0, position) for position in range(min(LOOKED_AT, len(sampler)))]
             most = max(refs, key=lambda ref: len(sequences[ref.sequence].people))
             self._clips[frames] = load_clip(stream.reader, most, self._config.network.input_size)
         return self._clips[frames]
+
+    def _stage(self, frames: int) -> int:
+        return next(number for number, stage in enumerate(self._config.stages) if stage.frames == frames)
 
 
 def _flow(config: Config, start: Start | None, run: Path, device: torch.device) -> FlowProvider:

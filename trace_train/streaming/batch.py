@@ -80,6 +80,24 @@ class Batch:
     masks: Mapping[str, Tensor]
     """`PERSON_MASKS` (B, P, T) and `FRAME_MASKS` (B, T), bool."""
 
+    def split(self, parts: int) -> list[Batch]:
+        """The same clips in so many batches of equal size, after `pixels.finish`, which leaves no occluders to draw."""
+        if parts == 1:
+            return [self]
+        size = len(self.refs) // parts
+        assert size * parts == len(self.refs) and not self.occluded
+
+        def part(begin: int) -> Batch:
+            end = begin + size
+            cut = {
+                f.name: getattr(self, f.name)[begin:end]
+                for f in fields(self)
+                if f.name not in {"masks", "occluded", "occluders", "occluder_places"}
+            }
+            return replace(self, **cut, masks={k: v[begin:end] for k, v in self.masks.items()})
+
+        return [part(begin) for begin in range(0, len(self.refs), size)]
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         moved: dict[str, Tensor] = {

@@ -22,7 +22,7 @@ from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table, positions
-from trace_train.config import Config, DataConfig, Stage
+from trace_train.config import Config, DataConfig, Stage, at_stage
 from trace_train.streaming.augment import plan, whole
 from trace_train.streaming.batch import Batch, LoadedClip, collate
 from trace_train.streaming.buffers import FrameBuffers
@@ -92,6 +92,7 @@ class TrainStream:
         self.bounds = stage_bounds(config)
         self.notes: list[str] = []
         """What a person should know about how clips are drawn."""
+        self.data = [at_stage(config, number).data for number in range(len(config.stages))]
         self.samplers = [self._sampler(number, stage) for number, stage in enumerate(config.stages)]
         self.decoder = choose_decoder(config.data.decode, device)
         self.cutouts = None if config.data.occluders is None else load_cutouts(config.data.occluders)
@@ -161,7 +162,7 @@ class TrainStream:
         number, _ = self.stage_at(step)
         for attempt in range(1, ATTEMPTS + 2):
             try:
-                clip = self._read([self.config.seed, number, epoch, position], ref, out)
+                clip = self._read(number, epoch, position, ref, out)
             except UNREADABLE as error:
                 self.unreadable.skip(step, ref, error, last=attempt > ATTEMPTS)
                 ref = another(self.samplers[number], (self.config.seed, number), epoch, position, attempt)
@@ -170,8 +171,9 @@ class TrainStream:
                 return clip
         raise AssertionError("the last attempt returns or raises")
 
-    def _read(self, key: Sequence[int], ref: ClipRef, out: Tensor) -> LoadedClip:
-        view = plan(self.reader.annotations(ref), np.random.default_rng(key), self.config.data)
+    def _read(self, number: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
+        generator = np.random.default_rng([self.config.seed, number, epoch, position])
+        view = plan(self.reader.annotations(ref), generator, self.data[number])
         return read_view(self.reader, ref, view, out, decoder=self.decoder, cutouts=self.cutouts)
 
 

@@ -1,0 +1,84 @@
+"""The training loop: straight, with its phases in the order in which they happen."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from trace_data.errors import InterruptedRun
+from trace_data.progress import Progress
+from trace_train.best import best_steps
+from trace_train.config import stage_name
+from trace_train.hooks import Hooks
+from trace_train.optim import learning_rate
+from trace_train.runlog import RunLog
+from trace_train.signals import stop_signals
+from trace_train.state import State
+from trace_train.streaming.pixels import finish
+
+
+def loop(state: State, hooks: Hooks, progress: Progress) -> None:
+    """The steps that are left, one after the other, all processes in step.
+
+    Raises InterruptedRun in all of them when any was told to stop, and its checkpoint is saved.
+    """
+    config, processes = state.config, state.processes
+    log = RunLog(state.run, config, next_step=state.step) if processes.first else None
+    progress.begin(f"train {config.preset}", config.steps, "steps")
+    progress.skip(state.step)
+    saved = time.monotonic()
+    stage = -1
+    with stop_signals() as stopped:
+        batches = state.stream.batches(state.step, config.steps)
+        for step in range(state.step, config.steps):
+            number, shape = state.stream.stage_at(step)
+            if number != stage:
+                stage = number
+                state.enter(number)
+            with state.window.waiting():
+                batch = finish(next(batches).to(state.device))
+            rate = learning_rate(state.learner.config.optim, step, config.steps)
+            update = state.updater(batch, rate, partial(hooks.on_not_finite, state.moment()))
+            state.take(update)
+            done, last = state.step, state.step == config.steps
+            if log is not None and (done % config.log_every == 0 or last):
+                name = stage_name(config, number)
+                line = state.window.line(
+                    step=done, steps=config.steps, stage=name, update=update, rate=rate, clips=shape.clips
+                )
+                line["skipped"] = state.skipped
+                log.write(line)
+                hooks.on_line(state.moment(), line)
+            progress.advance(1, f"loss {update.values['total']:.1f}")
+            improved = _look(state, hooks)
+            late = config.checkpoint_minutes and time.monotonic() - saved > 60 * config.checkpoint_minutes
+            stop, late = processes.any(stopped(), bool(late))
+            if done % config.checkpoint_every == 0 or last or stop or late or improved:
+                with state.window.pausing():
+                    state.save()
+                saved = time.monotonic()
+            if stop and not last:
+                raise InterruptedRun(
+                    f"stopped after step {done:,} of {config.steps:,}; the checkpoint is saved",
+                    where=state.run,
+                    hint=f"{state.resume_command}  goes on",
+                )
+    progress.end()
+
+
+def _look(state: State, hooks: Hooks) -> bool:
+    """Evaluate and draw where it is time. Returns whether this step's weights are the best so far, in every process."""
+    config, step = state.config, state.step
+    scores = hooks.evaluate if config.evaluation.every else None
+    due = scores is not None and (step % config.evaluation.every == 0 or step == config.steps)
+    draws = hooks.draw is not None and config.pictures_every > 0 and step % config.pictures_every == 0
+    if not (due or draws):
+        return False
+    improved = False
+    with state.window.pausing():
+        if state.processes.first and scores is not None and due:
+            state.history.append({**scores(state.moment()), "step": step})
+            improved = step in best_steps(state.history).values()
+        if state.processes.first and hooks.draw is not None and draws:
+            hooks.draw(state.moment())
+        return state.processes.share(improved)

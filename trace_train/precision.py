@@ -1,0 +1,28 @@
+"""In what numbers convolutions compute, and what half precision needs so that small gradients are not lost."""
+
+from __future__ import annotations
+
+import torch
+
+from trace_train.config import Config
+
+
+def autocast_dtype(config: Config, device: torch.device) -> torch.dtype | None:
+    """The type convolutions compute in; None: as they are, float32."""
+    if config.precision == "fp16":
+        return torch.float16
+    if config.precision == "bf16" or (config.precision == "auto" and _has_bf16(device)):
+        return torch.bfloat16
+    return None
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 natively."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def gradient_scaler(config: Config, device: torch.device) -> torch.amp.GradScaler:
+    """Scales the loss up so that fp16 gradients do not vanish, and down where they overflow; else it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=autocast_dtype(config, device) is torch.float16)

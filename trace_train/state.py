@@ -1,0 +1,201 @@
+"""What changes while a run goes on: weights, optimiser, averages, position; each stage makes it anew where it must."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trace_data.errors import TrainingDiverged
+from trace_train.checkpoint import Checkpoint, random_states, restore
+from trace_train.config import Config, at_stage, stage_name
+from trace_train.distributed import Processes
+from trace_train.groups import Group, Parts
+from trace_train.hooks import Moment
+from trace_train.network.model import TraceNetwork
+from trace_train.optim import AveragedWeights, build_optimizer, carry_over
+from trace_train.precision import gradient_scaler
+from trace_train.saving import keep, save
+from trace_train.step import Learner
+from trace_train.streaming.stream import TrainStream
+from trace_train.update import Update, Updater
+from trace_train.window import Window
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class State:
+    """What changes while a run goes on."""
+
+    run: Path
+    config: Config
+    device: torch.device
+    processes: Processes
+    stream: TrainStream
+    learner: Learner
+    parts: Parts
+    packs: Path
+    facts: Mapping[str, Any]
+    """What the run is trained on; written into every checkpoint."""
+    averaged: AveragedWeights | None
+    """In the first process, where the run keeps them."""
+    updater: Updater
+    groups: list[Group]
+    """All parameters, as the stage sorts them."""
+    step: int = 0
+    """Steps done."""
+    window: Window = field(default_factory=Window)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Scores of the evaluations so far, with their steps."""
+    skipped: int = 0
+    """Steps whose fp16 gradient overflowed."""
+    skipped_in_a_row: int = 0
+
+    @property
+    def network(self) -> TraceNetwork:
+        """The network that is trained."""
+        return self.learner.network
+
+    def enter(self, number: int) -> None:
+        """Make everything as it is in a stage; what the optimiser knows of a parameter stays while it is trained."""
+        config = self.learner.config = at_stage(self.config, number)
+        groups = self.parts.groups(config.optim)
+        if list(map(_described, groups)) == list(map(_described, self.groups)):
+            return
+        updater, self.groups = self.updater, groups
+        updater.optimizer.zero_grad(set_to_none=True)
+        self.parts.apply(groups)
+        optimizer = build_optimizer(groups, config.optim)
+        carry_over(updater.optimizer, optimizer)
+        updater.optimizer = optimizer
+        updater.replica = self.learner  # the former replica takes its hooks off before the next one puts its own
+        updater.replica = self.processes.replicate(self.learner, self.device)
+
+    def take(self, update: Update) -> None:
+        """Take an update that was made as the next step. Raises TrainingDiverged after too many without effect."""
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if update.skipped else 0
+        self.skipped += update.skipped
+        if self.averaged is not None and not update.skipped:
+            self.averaged.update(self.network, self.step)
+        self.window.add(update)
+        self.step += 1
+        if self.skipped_in_a_row >= self.config.optim.max_skipped:
+            raise TrainingDiverged(
+                f"the gradients of {self.skipped_in_a_row} steps in a row were too large for fp16, up to step"
+                f" {self.step:,}",
+                where=self.run,
+                hint="--set precision=bf16 (or fp32) in a new run; --set optim.max_skipped=… waits longer",
+            )
+
+    def save(self) -> None:
+        """Write a checkpoint, and drop those that do not stay; all processes wait until it is there."""
+        random = self.processes.gather(random_states(self.device))
+        if self.processes.first:
+            number, _ = self.stream.stage_at(self.step)
+            facts = {
+                "data_position": {"next_step": self.step, "stage": stage_name(self.config, number)},
+                "processes": self.processes.world_size,
+                "config": self.config.model_dump(mode="json"),
+                "data": dict(self.facts),
+                "window": self.window.updates,
+                "skipped": self.skipped,
+                "skipped_in_a_row": self.skipped_in_a_row,
+                "history": self.history,
+            }
+            save(
+                self.run,
+                step=self.step,
+                network=self.network,
+                optimizer=self.updater.optimizer,
+                scaler=self.updater.scaler,
+                averaged=self.averaged,
+                random=random,
+                facts=facts,
+                resume=self.resume_command,
+            )
+            keep(self.run, self.config.keep_checkpoints, self.history)
+        self.processes.share(None)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Become what a checkpoint holds. Raises CheckpointError."""
+        self.enter(self.stream.stage_at(max(0, checkpoint.step - 1))[0])
+        restore(
+            checkpoint,
+            network=self.network,
+            optimizer=self.updater.optimizer,
+            scaler=self.updater.scaler,
+            averaged=self.averaged,
+            rank=self.processes.rank,
+            device=self.device,
+        )
+        facts = checkpoint.facts
+        self.step, self.window = checkpoint.step, Window(facts["window"])
+        self.facts = {**self.facts, "start": facts["data"].get("start")}
+        self.history = [dict(scores) for scores in facts["history"]]
+        self.skipped, self.skipped_in_a_row = facts["skipped"], facts["skipped_in_a_row"]
+
+    def moment(self) -> Moment:
+        """Where the run stands, for hooks."""
+        return Moment(
+            run=self.run,
+            step=self.step,
+            config=self.config,
+            learner=self.learner,
+            averaged=None if self.averaged is None else self.averaged.state,
+            stream=self.stream,
+            packs=self.packs,
+        )
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with the run."""
+        command = f"train --resume {shlex.quote(str(self.run))}"
+        return f"torchrun … -m trace_cli {command}" if self.processes.together else f"trace {command}"
+
+
+def new_state(
+    config: Config,
+    learner: Learner,
+    parts: Parts,
+    *,
+    run: Path,
+    device: torch.device,
+    processes: Processes,
+    stream: TrainStream,
+    packs: Path,
+    facts: Mapping[str, Any],
+) -> State:
+    """The state of a run that begins with the learner's weights, in its first stage. All processes call it."""
+    learner.config = at_stage(config, 0)
+    optim = learner.config.optim
+    groups = parts.groups(optim)
+    parts.apply(groups)
+    averaged = AveragedWeights(learner.network, optim.ema) if optim.ema and processes.first else None
+    updater = Updater(
+        learner=learner,
+        replica=processes.replicate(learner, device),
+        optimizer=build_optimizer(groups, optim),
+        scaler=gradient_scaler(config, device),
+        processes=processes,
+    )
+    return State(
+        run=run,
+        config=config,
+        device=device,
+        processes=processes,
+        stream=stream,
+        learner=learner,
+        parts=parts,
+        packs=packs,
+        facts=facts,
+        averaged=averaged,
+        updater=updater,
+        groups=groups,
+    )
+
+
+def _described(group: Group) -> tuple[object, ...]:
+    return group.name, tuple(group.parameters), group.lr_factor, group.weight_decay, group.frozen

@@ -1,0 +1,131 @@
+"""One update of the weights: forward, backward, clip, step, in parts and in several processes where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from math import isfinite
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trace_data.errors import TrainingDiverged
+from trace_train.counting import of_all, over_all, valid_counts
+from trace_train.distributed import Processes
+from trace_train.losses.objective import LossReport
+from trace_train.optim import set_rate
+from trace_train.step import Learner
+from trace_train.streaming.batch import Batch
+
+Advise = Callable[[Batch, LossReport], str]
+"""Is given a batch whose numbers are not finite; returns what the error's hint should add."""
+
+
+LOOK = "look at these clips, or lower the rate: --set optim.lr=…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What one update was, the same in every process."""
+
+    values: Mapping[str, float]
+    """Mean of each loss term over all clips of the step, and `total`."""
+    counts: Mapping[str, int]
+    """How many entries each term averaged."""
+    norm: float
+    """Length of the gradient before it was clipped."""
+    skipped: bool
+    """Whether fp16 gradients overflowed, so that no weight changed."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Updater:
+    """What an update needs, as it is in one stage."""
+
+    learner: Learner
+    replica: nn.Module
+    """The learner, or what replicates it over the processes."""
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    processes: Processes
+
+    def __call__(self, batch: Batch, rate: float, advise: Advise) -> Update:
+        """Update the weights from a finished batch, this process's part of the step's clips.
+
+        Raises TrainingDiverged, in all processes, when loss or gradient is not finite; then no weight has changed.
+        """
+        optim = self.learner.config.optim
+        parts = batch.split(optim.accumulate)
+        self.optimizer.zero_grad(set_to_none=True)
+        reports, counts = self._backward(parts)
+        self.scaler.unscale_(self.optimizer)
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, optim.clip_norm))
+        own = sum((_stacked(report) for report in reports[1:]), _stacked(reports[0]))
+        numbers = (self.processes.sum(own) / self.processes.world_size).tolist()
+        finite = all(map(isfinite, numbers))
+        if not finite or not (isfinite(norm) or self.scaler.is_enabled()):
+            raise self._diverged(parts, reports, norm, finite, advise)
+        set_rate(self.optimizer, rate)
+        if isfinite(norm):
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return Update(
+            values=dict(zip([*reports[0].values, "total"], numbers)),
+            counts=dict(zip(counts, torch.stack(list(counts.values())).tolist())),
+            norm=norm,
+            skipped=not isfinite(norm),
+        )
+
+    def _backward(self, parts: Sequence[Batch]) -> tuple[list[LossReport], Mapping[str, Tensor]]:
+        """The gradient of the whole step; processes exchange theirs once, in the last part."""
+        together = self.processes.together
+        counts: Mapping[str, Tensor] = {}
+        if len(parts) > 1:
+            counts = of_all(valid_counts(self.learner, parts), self.processes)
+        reports = []
+        for number, part in enumerate(parts, 1):
+            with nullcontext() if number == len(parts) else self._alone():
+                report: LossReport = self.replica(part)
+                counts = counts or of_all(report.counts, self.processes)
+                if together or len(parts) > 1:
+                    report = over_all(report, counts, self.processes)
+                self.scaler.scale(report.total).backward()
+            reports.append(report)
+        return reports, counts
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Backward passes in which nothing is exchanged with other processes."""
+        if isinstance(self.replica, DistributedDataParallel):
+            return cast(AbstractContextManager[None], self.replica.no_sync())
+        return nullcontext()
+
+    def _diverged(
+        self, parts: Sequence[Batch], reports: Sequence[LossReport], norm: float, finite: bool, advise: Advise
+    ) -> TrainingDiverged:
+        """The error, for all processes the same; those whose own numbers are bad say which."""
+        found = None
+        for part, report in zip(parts, reports):
+            if finite or not bool(torch.isfinite(_stacked(report)).all()):
+                terms = ", ".join(f"{name} {value.item():.4g}" for name, value in report.values.items())
+                clips = ", ".join(f"{r.sequence}:{r.start}+{r.stride}" for r in part.refs)
+                found = (terms, clips, advise(part, report))
+                break
+        bad = [item for item in self.processes.gather(found) if item is not None]
+        return TrainingDiverged(
+            f"the loss is not finite (gradient norm {norm:g}): {'; '.join(terms for terms, _, _ in bad)}",
+            where=f"clips {', '.join(clips for _, clips, _ in bad)}",
+            hint="\n  ".join(
+                [
+                    *(advice for _, _, advice in bad if advice),
+                    "look at these clips, or lower the rate: --set optim.lr=…",
+                ]
+            ),
+        )
+
+
+def _stacked(report: LossReport) -> Tensor:
+    return torch.stack([*report.values.values(), report.total]).detach()
