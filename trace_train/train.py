@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from trace_train.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.config import Config
 from trace_train.distributed import Processes, joined, synchronise_normalisation
 from trace_train.groups import Parts, stages_table
+from trace_train.health.not_finite import keep_batch
+from trace_train.health.watch import Watch
 from trace_train.hooks import Hooks
 from trace_train.loop import loop
 from trace_train.network.model import TraceNetwork
 from trace_train.run_flow import build_flow, flow_folder, keep_flow
-from trace_train.runlog import read_metrics
+from trace_train.runlog import ERRORS, Lines, read_metrics
 from trace_train.saving import clear_partial
 from trace_train.state import State, new_state
 from trace_train.step import Learner, batch_targets
@@ -167,9 +169,10 @@ def prepare(
     )
 
 
-def standard_hooks(config: Config) -> Hooks:
+def standard_hooks(config: Config, progress: Progress) -> Hooks:
     """What happens beside the steps of an ordinary run."""
-    return Hooks()
+    watch = Watch(progress)
+    return Hooks(on_line=watch.on_line, on_not_finite=keep_batch, close=watch.close)
 
 
 def _train(
@@ -213,7 +216,14 @@ def _train(
     first = state.step
     if not begun:
         state.save()
-    loop(state, hooks or standard_hooks(config), progress)
+    own = ERRORS if processes.first else f"errors-rank{processes.rank}.jsonl"
+    errors = Lines(run / own, next_step=first, say=progress.say)
+    state.stream.unreadable.tell = lambda clip: errors.write(asdict(clip))
+    hooks = hooks or standard_hooks(config, progress)
+    try:
+        loop(state, hooks, progress)
+    finally:
+        hooks.close()
     report = processes.share(_report(state, first, time.monotonic() - started, inputs))
     assert report is not None
     return report

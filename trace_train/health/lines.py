@@ -6,28 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from trace_data.progress import duration
-from trace_train.config import Config
 from trace_train.health.ranges import normal_terms
 
 AGAIN = 25
 """Rows after which the heading comes again."""
-LEGEND = "each part of the loss with the number of valid entries in it"
+LEGEND = "each part of the loss / how many valid entries it has"
 
 
 class Lines:
     """Rows of such a table, with a heading in front of the first and of every 25th."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self) -> None:
         self._rows = 0
         self._headings: list[str] = []
 
-    def row(self, line: Mapping[str, Any]) -> list[str]:
-        """The lines to show for one line of the log."""
+    def row(self, line: Mapping[str, Any], weights: Mapping[str, float]) -> list[str]:
+        """The lines to show for one line of the log. `weights`: of each term, in this stage."""
         cells = {
             "step": f"{line['step']:,}",
             "loss": _short(line["loss"]["total"]),
-            **self._parts(line),
+            **_parts(line, weights),
             "grad": _short(line["gradient_norm"]),
             "lr": f"{line['lr']:.1e}",
             "clips/s": _short(line["clips_per_s"]),
@@ -35,32 +33,33 @@ class Lines:
         }
         if line.get("memory_gb"):
             cells["mem"] = f"{line['memory_gb']:.1f} G"
-        if line["step"] > 1:  # the first step takes longer than others
-            cells["left"] = duration(line["seconds_left"])
+        cells["left"] = (
+            duration(line["seconds_left"]) if line["step"] > 1 else "–"
+        )  # the first takes longer than others
         text = "  ".join(f"{cell:<{_width(name)}}" for name, cell in cells.items()).rstrip()
         headings = list(cells)
         due = self._rows % AGAIN == 0 or headings != self._headings
         heading = ["  ".join(f"{name:<{_width(name)}}" for name in headings).rstrip()] if due else []
-        if not self._rows:
-            heading[0] += f"     ({LEGEND})"
+        legend = [] if self._rows else [LEGEND]
         self._rows, self._headings = self._rows + 1, headings
-        return [*heading, text]
+        return [*legend, *heading, text]
 
-    def _parts(self, line: Mapping[str, Any]) -> dict[str, str]:
-        """What each group of terms adds to the loss, with its smallest number of valid entries that is not zero."""
-        normal, weights = normal_terms(), self._config.loss.model_dump()
-        parts: dict[str, tuple[float, list[float]]] = {}
-        for name, value in line["loss"].items():
-            if name == "total":
-                continue
-            heading = normal[name].short if name in normal else name[:9]
-            total, counts = parts.get(heading, (0.0, []))
-            count = line["counts"].get(name, 0)
-            parts[heading] = (total + weights.get(name, 1.0) * value, [*counts, *([count] if count else [])])
-        return {
-            heading: f"{_short(total)}/{_count(min(counts))}" if counts else "–/0"
-            for heading, (total, counts) in parts.items()
-        }
+
+def _parts(line: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, str]:
+    """What each group of terms adds to the loss, with its smallest number of valid entries that is not zero."""
+    normal = normal_terms()
+    parts: dict[str, tuple[float, list[float]]] = {}
+    for name, value in line["loss"].items():
+        if name == "total":
+            continue
+        heading = normal[name].short if name in normal else name[:9]
+        total, counts = parts.get(heading, (0.0, []))
+        count = line["counts"].get(name, 0)
+        parts[heading] = (total + weights.get(name, 1.0) * value, [*counts, *([count] if count else [])])
+    return {
+        heading: f"{_short(total)}/{_count(min(counts))}" if counts else "–/0"
+        for heading, (total, counts) in parts.items()
+    }
 
 
 def _width(heading: str) -> int:

@@ -47,14 +47,12 @@ def preflight(
     local_rank: int = 0,
     memory: bool = True,
     meter: Callable[[torch.device], Meter] = meter_of,
-    progress: Progress = SILENT,
 ) -> PreflightReport:
     """Look at shards, body models, weights, versions, device, disk and, when nothing is wrong yet, memory.
 
     Nothing is written, and torch's random numbers stay where they are. `memory`: whether a step of the largest stage is
     done to measure it. `meter`: how memory is counted on a device.
     """
-    progress.say("preflight")
     parts: list[Part] = []
     try:
         store = as_store(shards)

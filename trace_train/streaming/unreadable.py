@@ -45,7 +45,9 @@ class UnreadableClips:
     """Decides about clips that cannot be read, counts them, and tells of them. Safe between threads."""
 
     def __init__(self, reader: ShardReader, data: DataConfig, tell: Callable[[SkippedClip], None]) -> None:
-        self._reader, self._data, self._tell = reader, data, tell
+        self._reader, self._data = reader, data
+        self.tell = tell
+        """Hears of every clip that is passed over."""
         self._lock = threading.Lock()
         self.read = 0
         """Clips read since the stream was made."""
@@ -73,7 +75,7 @@ class UnreadableClips:
         with self._lock:
             self.skipped += 1
             skipped, allowed = self.skipped, self._data.skip_limit * max(COUNTED_FROM, self.read + self.skipped)
-            self._tell(
+            self.tell(
                 SkippedClip(
                     step=step + 1,
                     clip=entry.key,
