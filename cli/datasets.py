@@ -197,7 +197,8 @@ def _summary(dataset: DatasetReport) -> tuple[str, ...]:
 def _show_geometry(dataset: DatasetReport) -> None:
     from . import render
 
-    render.line(f"\n{dataset.name}: {WORST} worst of {len(dataset.geometry)} sequences (median / 95th / worst)")
+    shown = min(WORST, len(dataset.geometry))
+    render.line(f"\n{dataset.name}: {shown} worst of {len(dataset.geometry)} sequences (median / 95th / worst)")
     columns = ("sequence", "reprojection px", "body to joints mm", "bones change", "fastest", "left and right")
     render.table(columns, [_geometry_row(agreement) for agreement in dataset.geometry[:WORST]])
 
@@ -209,5 +210,6 @@ def _geometry_row(agreement: Agreement) -> tuple[str, ...]:
     speed = "–" if agreement.fastest is None else f"{agreement.fastest:.1f} m/s"
     bones = "–" if agreement.bone_change is None else f"{100 * agreement.bone_change:.2f} %"
     swapped = {*agreement.swapped, *agreement.swapped_body}
-    sides = f"exchanged for {', '.join(sorted(swapped))}" if swapped else "✓"
+    compared = agreement.reprojection_px is not None or agreement.body_mm is not None
+    sides = f"exchanged for {', '.join(sorted(swapped))}" if swapped else "✓" if compared else "–"
     return agreement.key, words(agreement.reprojection_px), words(agreement.body_mm), bones, speed, sides

@@ -167,7 +167,8 @@ def problems(name: str, found: Sequence[Problem], *, more: str = "…") -> None:
         times = "once" if problem.count == 1 else f"{problem.count:,} times"
         line(f"\n{name}  {problem.severity}: {problem.what}  ({times})")
         for example in problem.examples:
-            line(f"    {example}")
+            said = f": {problem.what}" if problem.count == 1 else ""
+            line(f"    {example.removesuffix(said)}")
         if problem.count > len(problem.examples) > 1:
             line(f"    {more}")
         if problem.hint:

@@ -154,7 +154,10 @@ def forbidden(folder: Path) -> None:
 
 
 def loop(folder: Path) -> None:
-    target = folder / "video_frames" / "panorama_val"
+    loop_at(folder / "video_frames" / "panorama_val")
+
+
+def loop_at(target: Path) -> None:
     shutil.rmtree(target)
     target.symlink_to(target)
 
@@ -186,7 +189,10 @@ FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         "layout", lambda f: shutil.rmtree(f / "video_frames" / PANORAMA),
         "error: annotation of 1 sequences without any images",
     ),
-    "a link in a circle": ("layout", loop, "cannot be followed: Too many levels of symbolic links"),
+    "a link in a circle": ("layout", loop, "is a symbolic link that leads back to itself"),
+    "a link in a circle for a sequence": (
+        "layout", lambda f: loop_at(images(f, PANORAMA)[0].parent), "error: a symbolic link that leads back to itself",
+    ),
     "frame numbers one too high": (
         "layout", lambda f: rename(images(f, PANORAMA), 1), "error: image numbers are those of the annotation +1",
     ),

@@ -18,12 +18,14 @@ from trace_data.adapters.human36m.calibration import read_metadata
 from trace_data.adapters.human36m.official import positions
 from trace_data.body_model import BodyModel
 from trace_data.completion import load_bodies
-from trace_data.errors import ConfigError
+from trace_data.errors import AnnotationError, ConfigError
+from trace_data.extract import extract_frames
 from trace_data.geometry import matrix_from_axis_angle, transform
 from trace_data.sample_world.human36m import Layout, write_human36m
 from trace_data.sample_world.human36m_clips import draw_clips
 from trace_data.sample_world.people import Role
 from trace_data.schema.check import check_record
+from trace_data.schema.frame import VideoFrame
 from trace_data.schema.keypoints import ALL_44, H36M_17_RIGHT_FIRST, H36M_32
 from trace_data.schema.record import SequenceRecord
 from trace_data.schema.thinning import thinned
@@ -427,3 +429,28 @@ def test_a_seed_decides_every_byte_and_whole_videos_stay(worlds: dict[str, Path]
     assert video.stat().st_mtime_ns == changed
     with pytest.raises(ConfigError, match="23 clips of subject 9, there are names for 22"):
         list(draw_clips(0, [(index, Role("validation", (60,))) for index in range(23)], 2, 64, 50.0, ()))
+
+
+def test_extracted_frames_are_read_where_the_video_is_gone(worlds: dict[str, Path], tmp_path: Path) -> None:
+    folder = tiny.copy(worlds[OFFICIAL], tmp_path)
+    before = record_of(folder)
+    pictures = [content.pixels for content in contents(before.frames) if not isinstance(content, Path)]
+    assert extract_frames("h36m", tmp_path, splits=("train",)).written == 2 * tiny.FRAMES
+    assert isinstance(record_of(folder).frames[0], VideoFrame), "the video is read while it is there"
+    video = folder / f"S1/Videos/{NAMES[OFFICIAL][3:]}.mp4"
+    video.rename(tmp_path / "kept.mp4")
+    after = record_of(folder)
+    assert [Path(str(frame)).name for frame in after.frames] == [f"frame_{i:06d}.jpg" for i in range(tiny.FRAMES)]
+    assert (after.name, after.frame_ids.tolist()) == (before.name, before.frame_ids.tolist())
+    np.testing.assert_array_equal(joints_by_name(after), joints_by_name(before))
+    for pixels, file in zip(pictures, after.frames, strict=True):
+        assert np.abs(cv2.imread(str(file)).astype(int) - pixels).mean() < 3
+    images = folder / f"S1/Images/{NAMES[OFFICIAL][3:]}"
+    (images / "frame_000001.jpg").unlink()
+    (images / "frame_000003.jpg").unlink()
+    thin = record_of(folder)
+    assert thin.frame_ids.tolist() == [0, 2]
+    np.testing.assert_array_equal(joints_by_name(thin), joints_by_name(before)[::2])
+    (images / "frame_000003.jpg").write_bytes((images / "frame_000002.jpg").read_bytes())
+    with pytest.raises(AnnotationError, match="image 1 is missing, there are 3"):
+        read(find(tmp_path, "train")[0])

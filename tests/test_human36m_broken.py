@@ -154,11 +154,11 @@ OFFICIAL: dict[str, tuple[Depth, Change, str]] = {
         lambda f: [file.unlink() for file in (f / "S1/MyPoseFeatures").glob("D3*/*")],
         f"{VIDEO}: no 3D joints",
     ),
-    "a link in a circle": ("layout", circle("S1/Videos"), "cannot be opened: Too many levels of symbolic links"),
+    "a link in a circle": ("layout", circle("S1/Videos"), "Videos: layout: a symbolic link that leads back to itself"),
     "a folder that is a file": (
         "layout",
         lambda f: ((f / "S1/Videos").rename(f / "S1/away"), (f / "S1/Videos").write_text("")),
-        "cannot be read: Not a directory",
+        "Videos: layout: is a file, expected a folder",
     ),
     "a link in a circle for a video": ("content", circle(VIDEO), "a symbolic link that leads back to itself"),
     "a video that is cut": ("content", cut(VIDEO), "Discussion.54138969.mp4"),
@@ -282,7 +282,7 @@ REPACKAGED: dict[str, tuple[Depth, Change, str]] = {
         text(BODIES, lambda c: [frame.update(trans=[1, 0, 0]) for frame in c["3"]["1"].values()]),
         "the body model's joints are .* mm from the annotated ones",
     ),
-    "a link in a circle": ("layout", circle(f"images/{CLIP}"), "Too many levels of symbolic links"),
+    "a link in a circle": ("layout", circle(f"images/{CLIP}"), f"{CLIP}: a symbolic link that leads back to itself"),
     "clips exchanged": (
         "layout",
         lambda f: (
@@ -335,7 +335,7 @@ PACKED: dict[str, tuple[Depth, Change, str]] = {
         lambda f: np.savez(f / "smpl_neutral_betas.npz", neutral_betas=np.array({"S5": np.zeros(10)}, object)),
         "has no betas of S1, found S5",
     ),
-    "a link in a circle": ("layout", circle("images"), "Too many levels of symbolic links"),
+    "a link in a circle": ("layout", circle("images"), "images: a symbolic link that leads back to itself"),
 }
 CASES = {
     f"{layout}: {name}": (layout, *case)

@@ -88,10 +88,13 @@ def test_only_the_known_part_has_a_mask_and_numbers(part: BodyPart, packs: Path)
     assert (people["people/kp3d"][..., 3] > 0).sum(1).tolist() == [24] * FRAMES
 
 
-def test_clips_wait_for_a_body_but_not_for_its_limbs_alone() -> None:
+def test_clips_wait_for_a_body_or_joints_but_not_for_limbs_alone() -> None:
     whole = record({"root_rotation", "body_pose", "shape", "translation"}, a_camera(), valid=2)
-    assert whole.people[0].body is not None and whole.people[0].body.whole
-    assert rows_of(whole, {}).usable == (((0, 2),),)
+    joints = whole.people[0].joints3d
+    assert whole.people[0].body is not None and whole.people[0].body.whole and joints is not None
+    assert rows_of(whole, {}).usable == (((0, FRAMES),),)
+    joints.points[FRAMES - 1] = 0  # neither body nor joints: seen in 2D alone
+    assert rows_of(whole, {}).usable == (((0, FRAMES - 1),),)
     limbs = rows_of(record({"body_pose"}, a_camera(), valid=2), {})
     assert limbs.usable == (((0, FRAMES),),)
     np.testing.assert_array_equal(limbs.people["masks/body_pose"], [1, 1, 0, 0])

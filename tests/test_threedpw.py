@@ -126,7 +126,7 @@ def test_lost_images_are_named(folder: Path) -> None:
 
 
 def test_layout_errors_say_what_was_looked_for(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(DatasetLayoutError, match="looked for 3DPW, 3dpw, pw3d, found nothing"):
+    with pytest.raises(DatasetLayoutError, match="looked for 3DPW, pw3d, found nothing"):
         (tmp_path / "empty").mkdir()
         find(tmp_path / "empty", "train")
     with pytest.raises(DatasetLayoutError, match="does not exist"):

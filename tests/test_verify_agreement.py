@@ -204,3 +204,23 @@ def test_nothing_to_compare_is_none(record: SequenceRecord) -> None:
     assert agreement.reprojection_px is agreement.body_mm is agreement.bone_change is agreement.fastest is None
     assert agreement.off_frames == agreement.swapped == () and judge(agreement, empty) == []
     assert measure(dataclasses.replace(record, people=()), None).fastest is None
+
+
+@pytest.mark.parametrize("shift", [1, -1])
+def test_points_of_the_next_frame_are_found_however_small_the_motion(record: SequenceRecord, shift: int) -> None:
+    """A step is a third of a pixel here, and the limit two."""
+    joints = record.people[0].joints3d
+    assert joints is not None
+    still = np.tile(joints.to_44()[:1], (FRAMES, 1, 1))
+    still[..., 0] += np.linspace(0, 0.3, FRAMES)[:, None]
+    camera = dataclasses.replace(record.camera, camera_from_world=record.camera.camera_from_world[:1])  # type: ignore[index]
+    record = dataclasses.replace(record, camera=camera)
+    points = seen(record, still[..., :3]) * (still[..., 3:] > 0)
+    people = {"joints3d": Keypoints(layout="ALL_44", points=still), "body_valid": np.zeros(FRAMES, bool)}
+    for found, expected in ((0, ()), (shift, (f"those of the frame {'after' if shift > 0 else 'before'}",))):
+        moved = with_points(record, **people, keypoints2d=Keypoints(layout="ALL_44", points=np.roll(points, -found, 0)))
+        agreement = measure(moved, None)
+        assert set(agreement.shifts) == {found} and agreement.reprojection_px is not None
+        assert agreement.reprojection_px.median < 1
+        said = [f.what for f in judge(agreement, moved) if f.key == "reprojection"]
+        assert len(said) == len(expected) and all(words in what for words, what in zip(expected, said)), said

@@ -195,9 +195,7 @@ def test_the_datasets_own_folder_may_be_written_in_any_way(folder: Path, name: s
 def test_a_dataset_under_a_name_like_its_own_is_asked_for(folder: Path) -> None:
     folder.rename(folder.with_name("3DPWs"))
     what, hint = problems(folder, "layout")[0]
-    assert "3dpw is not here: looked for 3DPW, 3dpw, pw3d, found 3DPWs; is 3DPWs it?" in what and hint.startswith(
-        "mv '"
-    )
+    assert "3dpw is not here: looked for 3DPW, pw3d, found 3DPWs; is 3DPWs it?" in what and hint.startswith("mv '")
     assert "the folder does not exist" in problems(folder / "nowhere" / "x")[0][0]
 
 
@@ -249,3 +247,24 @@ def test_what_is_kept_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.
         listing(place)
     kept = listing_module._listings
     assert kept._total <= 10 and len(kept._values) <= 3
+
+
+def test_a_root_that_is_one_off_is_corrected(folder: Path) -> None:
+    root = folder.parent / "all" / "data"
+    root.mkdir(parents=True)
+    folder = folder.rename(root / "3DPW")
+    for given, right in (
+        (folder / "imageFiles", folder),
+        (folder / "imageFiles" / NAME, folder),
+        (root.parent, root),
+    ):
+        found = verify_datasets(["3dpw"], given, depth="layout").datasets[0].problems[0]
+        assert found.what.startswith("3dpw is not here") and found.hint == f"it is there with  --root '{right}'"
+        assert found.examples[0].startswith(f"{given}: ")
+
+
+def test_a_dataset_that_was_unpacked_into_itself_is_found(folder: Path) -> None:
+    folder.rename(folder.with_name("moved"))
+    folder.mkdir()
+    folder.with_name("moved").rename(folder / "3DPW")
+    assert problems(folder) == []

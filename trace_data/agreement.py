@@ -18,6 +18,7 @@ from trace_data.comparisons import (
     bone_change,
     posed_joints,
     reprojection_errors,
+    shift_of,
     speeds_of,
     twisted,
 )
@@ -81,6 +82,8 @@ class Agreement:
     disagree about where left is."""
     swapped_body: tuple[str, ...]
     """People whose 3D joints fit their body much better with left and right exchanged."""
+    shifts: tuple[int, ...]
+    """Of each person 1 or -1 when its 2D joints are those of the next frame or of the one before, else 0."""
     off_frames: tuple[int, ...]
     """Frames in which 2D and 3D are far apart although they agree in most: the camera or the annotation jumps."""
     fastest: float | None
@@ -117,6 +120,7 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
         bone_change=max(bones, default=None),
         swapped=_exchanged(record, pixels, twisted),
         swapped_body=_exchanged(record, metres),
+        shifts=tuple(shift_of(person, joints, record) for person, joints in zip(record.people, posed)),
         off_frames=_off([direct for direct, _ in pixels], reprojection, _limit(record)),
         fastest=float(fastest.max()) if known else None,
         fastest_frame=int(fastest.argmax()) + 1 if known else None,
@@ -130,6 +134,11 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
     reprojection, body = agreement.reprojection_px, agreement.body_mm
     if agreement.swapped:
         found.append(("error", "joints", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
+    elif any(agreement.shifts):
+        shift = next(shift for shift in agreement.shifts if shift)
+        what = f"the 2D joints are those of the frame {'after' if shift > 0 else 'before'}"
+        hint = "frame numbers of 2D and 3D joints differ by one: copy the annotations again"
+        found.append(("error", "reprojection", what, hint))
     elif reprojection is not None and reprojection.median > limit:
         what = (
             f"3D joints meet the 2D joints at {reprojection.median:.1f} px (median), expected {limit:.1f}; "

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 OWN_JOINTS = ("SMPL_24", "ALL_44")
 """Joint sets that are points of the body model itself."""
+SHIFT_PX = 0.05
+"""2D joints that are nearer to their 3D joints are in their own frame, or nobody moves."""
+SHIFT_FITS = 0.25
+"""To another frame they belong when they are so many times nearer to its joints."""
 _H36M_17 = (*LSP_14[:12], "Neck", "Head", "Pelvis", "Spine_H36M", "Jaw_H36M")
 """Names of what the Human3.6M regressor gives (fact sheet joints.md, section 2)."""
 _REGRESSED = slice(len(ALL_44) - len(EXTRA_9), None)
@@ -73,13 +77,41 @@ def world_joints(person: Person, posed: Posed | None) -> Floats | None:
 
 def reprojection_errors(person: Person, posed: Posed | None, record: SequenceRecord) -> tuple[Floats, Floats]:
     """(T, 44) px errors with the joints as named and with left and right exchanged; NaN where either is missing."""
-    joints = world_joints(person, posed)
-    if person.keypoints2d is None or joints is None or not record.camera.known:
+    pixels = _projected(person, posed, record)
+    if pixels is None or person.keypoints2d is None:
         nothing = np.full((len(record.frames), 1), np.nan)
         return nothing, nothing
+    return _errors(pixels[..., :2], pixels[..., 2] > 0, person.keypoints2d.to_44())
+
+
+def shift_of(person: Person, posed: Posed | None, record: SequenceRecord) -> int:
+    """1 or -1 when the 2D joints are those of the next frame or of the one before, 0 when nothing speaks for it.
+
+    A frame at 50 a second is a few pixels of motion, far below what detected points may be off; but points that are
+    projections fit one frame only.
+    """
+    pixels = _projected(person, posed, record)
+    if pixels is None or person.keypoints2d is None or len(pixels) < 3:
+        return 0
+    steps, points = np.diff(record.frame_ids), person.keypoints2d.to_44()
+    near = np.flatnonzero((steps[1:] == steps.min()) & (steps[:-1] == steps.min())) + 1  # with both their neighbours
+    medians = {}
+    for shift in (0, 1, -1):
+        errors = _errors(pixels[near + shift, :, :2], pixels[near + shift, :, 2] > 0, points[near])[0]
+        medians[shift] = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.inf
+    best = min((1, -1), key=lambda shift: medians[shift])
+    return best if SHIFT_PX < medians[0] < np.inf and medians[best] < SHIFT_FITS * medians[0] else 0
+
+
+def _projected(person: Person, posed: Posed | None, record: SequenceRecord) -> Floats | None:
+    """(T, 44, 3) px of the 3D joints and 1 where they are known; None without joints or camera."""
+    joints = world_joints(person, posed)
+    if joints is None or not record.camera.known:
+        return None
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
     pixels = project(intrinsics, transform(extrinsics, joints[..., :3]), record.camera.distortion)
-    return _errors(pixels, joints[..., 3] > 0, person.keypoints2d.to_44())
+    found: Floats = np.concatenate([pixels, joints[..., 3:] > 0], axis=2)
+    return found
 
 
 def body_errors(person: Person, posed: Posed | None) -> tuple[Floats, Floats]:

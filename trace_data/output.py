@@ -1,4 +1,4 @@
-"""Folders that results are written to: made, tried, and held by one writer at a time."""
+"""Folders that results are written to: made, tried, held by one writer at a time, read by whom the user lets."""
 
 from __future__ import annotations
 
@@ -41,3 +41,16 @@ def exclusive(folder: Path) -> Iterator[None]:
                 f"cannot be locked: {error.strerror}", where=folder, hint="choose a folder on a disk that knows locks"
             ) from error
         yield
+
+
+def as_any_new_file(file: Path) -> None:
+    """Give a file the mode of any new one beside it, by the user's umask or the folder's own rule.
+
+    safetensors makes its files for their owner alone, which nobody else of a shared folder could read. Raises OSError.
+    """
+    beside = file.with_name(f"{file.name}.mode")
+    try:
+        beside.touch()
+        file.chmod(beside.stat().st_mode & 0o777)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -100,9 +100,12 @@ def _read_inline(machine: Machine, state: dict[str, Any]) -> Array:
             where=machine.where,
             at=machine.at,
             max_steps=machine.steps_left,
+            more=machine.more,
+            length=machine.length - machine.gone,
         )
         out = inner.run()
-        machine.at, machine.steps_left = inner.at, inner.steps_left
+        machine.data, machine.at, machine.steps_left = inner.data, inner.at, inner.steps_left
+        machine.gone += inner.gone
         if not isinstance(out, np.ndarray):
             raise Malformed("has an array that is none")
         return out

@@ -23,6 +23,10 @@ MAX_DIGITS = 4096
 MAX_GROWTH = 16
 WINDOW = 1 << 16
 """How many of the parts that came last may be referred to while `each` makes smaller things of them."""
+CHUNK = 1 << 20
+"""Bytes that are fetched at once where a pickle is read piece by piece."""
+DROPPED = object()
+"""What `each` returns of a value that a dictionary need not hold."""
 
 
 class Malformed(Exception):
@@ -50,7 +54,9 @@ class Node:
 
 
 Each = Callable[[Any, Any], Any]
-"""Given a key and the value that a dictionary is to hold under it, returns what it holds instead."""
+"""Given a key and the value that a dictionary is to hold under it, returns what it holds instead, or `DROPPED`."""
+More = Callable[[int], bytes]
+"""Gives so many further bytes, fewer only at the end."""
 Find = Callable[[str, str], "Global | None"]
 Build = Callable[["Machine", Any, Any], Any]
 Lookup = Callable[[Any], Any]
@@ -66,7 +72,8 @@ class Machine:
     refused. `kind` says in errors what the file should be.
 
     With `each`, what stands in a dictionary is what `each` makes of it, and parts far behind are let go, for a file of
-    millions of them; one that refers back to an array, tuple or dictionary further than `WINDOW` cannot be read then.
+    millions of them; one that refers for the first time to an array, tuple or dictionary further back than `WINDOW`
+    cannot be read then. With `more`, `data` is but the beginning of `length` bytes, of which a piece is held at a time.
     """
 
     def __init__(
@@ -81,18 +88,22 @@ class Machine:
         outside: Lookup | None = None,
         kind: str = "body model or annotation",
         each: Each | None = None,
+        more: More | None = None,
+        length: int | None = None,
     ) -> None:
         self.data, self.at, self.where, self.kind = data, at, where, kind
         self.find, self.build, self.outside = find, build, outside
         self.each, self.steps_left = each, max_steps
-        self.opcode_at = at
+        self.more, self.length, self.gone = more, len(data) if length is None else length, 0
+        self.code, self.opcode_at = 0, at
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.let_go = 0
+        self.recalled: set[int] = set()
         self.slots_of: dict[int, list[int]] = {}
         # arrays may be made again and again from the same bytes of a small file
-        self.bytes_left = MAX_GROWTH * len(data) + (1 << 20)
+        self.bytes_left = MAX_GROWTH * self.length + (1 << 20)
 
     def run(self) -> Any:
         """The object the pickle describes; `at` then stands behind it."""
@@ -100,8 +111,8 @@ class Machine:
             self.steps_left -= 1
             if self.steps_left < 0:
                 raise Malformed(f"has more parts than any {self.kind}")
-            self.opcode_at = self.at
-            code = self.take(1)[0]
+            self.opcode_at = self.gone + self.at
+            code = self.code = self.take(1)[0]
             if code == _STOP:
                 if self.marks or not self.stack:
                     raise Malformed(f"stops in the middle at byte {self.opcode_at:,}")
@@ -117,17 +128,32 @@ class Machine:
         """The next `count` bytes."""
         end = self.at + count
         if count < 0 or end > len(self.data):
-            raise Malformed(
-                f"ends in the middle: {count:,} bytes are announced at byte {self.at:,} of {len(self.data):,}"
-            )
+            if count < 0 or self.gone + end > self.length or not self.fetched(count):
+                raise Malformed(
+                    f"ends in the middle: {count:,} bytes are announced at byte {self.gone + self.at:,} of "
+                    f"{self.length:,}"
+                )
+            end = count
         chunk, self.at = self.data[self.at : end], end
         return chunk
+
+    def fetched(self, count: int) -> bool:
+        """Let go of what was read and fetch at least `count` bytes in its place; whether there were so many."""
+        if self.more is None:
+            return False
+        left = len(self.data) - self.at
+        self.data = self.data[self.at :] + self.more(max(count - left, CHUNK))
+        self.gone, self.at = self.gone + self.at, 0
+        return len(self.data) >= count
 
     def line(self) -> bytes:
         """The bytes up to the next line feed, which is passed over."""
         end = self.data.find(b"\n", self.at)
-        if end < 0:
-            raise Malformed(f"ends in the middle of the line at byte {self.at:,}")
+        while end < 0:
+            held = len(self.data) - self.at
+            if not self.fetched(held + 1):
+                raise Malformed(f"ends in the middle of the line at byte {self.gone + self.at:,}")
+            end = self.data.find(b"\n", held)
         chunk, self.at = self.data[self.at : end], end + 1
         return chunk
 
@@ -177,9 +203,17 @@ class Machine:
         if isinstance(value, np.dtype):
             self.slots_of.setdefault(id(value), []).append(slot)
         behind = slot - WINDOW
-        if self.each is not None and behind >= WINDOW and isinstance(self.memo.get(behind), _BULKY):
+        if self.each is None or behind < WINDOW or behind in self.recalled:
+            return  # what is shared once will be shared again
+        if isinstance(self.memo.get(behind), _BULKY):
             del self.memo[behind]
             self.let_go += 1
+
+    def recall(self, slot: int) -> Any:
+        """What was memoised there."""
+        if self.each is not None:
+            self.recalled.add(slot)
+        return self.memo[slot]
 
     def replace(self, old: np.dtype[Any], new: np.dtype[Any]) -> None:
         """Let `new` stand wherever `old` was memoised: a dtype cannot be changed in place."""
@@ -213,7 +247,9 @@ def _set_items(machine: Machine, target: Any, flat: list[Any]) -> None:
     if not isinstance(target, dict) or len(flat) % 2:
         raise Malformed(f"puts items into a {type(target).__name__}")
     for key, value in zip(flat[::2], flat[1::2]):
-        target[checked_key(key)] = value if machine.each is None else machine.each(key, value)
+        made = value if machine.each is None else machine.each(key, value)
+        if made is not DROPPED:
+            target[checked_key(key)] = made
 
 
 def _text(machine: Machine) -> str:
@@ -252,7 +288,7 @@ def _last(machine: Machine, count: int) -> tuple[Any, ...]:
 
 
 def _refuse(machine: Machine) -> NoReturn:
-    code = machine.data[machine.opcode_at : machine.opcode_at + 1]
+    code = bytes([machine.code])
     raise Malformed(f"uses the operation {code!r} at byte {machine.opcode_at:,}, which no {machine.kind} needs")
 
 
@@ -360,9 +396,9 @@ _VALUES: dict[int, Callable[[Machine], Any]] = {
     ord("l"): lambda m: m.above_mark(),
     ord("d"): _dict,
     0x91: lambda m: frozenset(map(checked_key, m.above_mark())),
-    ord("g"): lambda m: m.memo[int(_digits(m))],
-    ord("h"): lambda m: m.memo[m.number("<B")],
-    ord("j"): lambda m: m.memo[m.number("<I")],
+    ord("g"): lambda m: m.recall(int(_digits(m))),
+    ord("h"): lambda m: m.recall(m.number("<B")),
+    ord("j"): lambda m: m.recall(m.number("<I")),
     ord("2"): lambda m: m.stack[-1],
     ord("c"): _global,
     0x93: _stack_global,

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from trace_data.errors import AssetError
 from trace_data.pickle_globals import CSC, array_of, build, find
-from trace_data.pickle_machine import Each, Machine, Malformed, Node
+from trace_data.pickle_machine import CHUNK, Each, Machine, Malformed, More, Node
 
 Source = Path | str | bytes | IO[bytes]
 
@@ -66,7 +66,7 @@ def load_npy(source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | Non
     Raises AssetError (UnsafePickleError) as `load_pickle` does.
     """
     name, data = _read(source, limit_bytes, where)
-    return _parse_npy(data, name)
+    return _parse_npy(io.BytesIO(data), len(data), name)
 
 
 def load_npz(
@@ -81,8 +81,9 @@ def load_npz(
     """The arrays of a .npz file by name, object arrays included; those named in `only` where it is given.
 
     `limit_bytes` bounds their unpacked sum, `max_steps` the parts of each object array. `each` gets every key and value
-    that a dictionary is to hold and returns what it holds instead: a file of a million arrays need not be held as such.
-    A path's file is read array by array. Raises AssetError (UnsafePickleError) as `load_pickle` does.
+    that a dictionary is to hold and returns what it holds instead, or `DROPPED`: a file of a million arrays need not be
+    held as such, and object arrays are read piece by piece then. A path's file is read array by array. Raises
+    AssetError (UnsafePickleError) as `load_pickle` does.
     """
     if isinstance(source, (str, Path)):
         name = where or str(source)
@@ -100,9 +101,10 @@ def load_npz(
                 if member.file_size > left:
                     raise Malformed(f"unpacks to more than {limit_bytes:,} bytes")
                 with archive.open(member) as file:
-                    content = file.read(left)
-                left -= len(content)
-                arrays[key] = _parse_npy(content, f"{name}: {member.filename}", max_steps, each)
+                    arrays[key] = _parse_npy(file, member.file_size, f"{name}: {member.filename}", max_steps, each)
+                    while file.read(CHUNK):  # to the end, where the checksum is compared
+                        pass
+                left -= member.file_size
     except (
         *_HOSTILE_OPERANDS,
         zipfile.BadZipFile,
@@ -273,15 +275,27 @@ def _decompressed(data: bytes, limit: int, name: str) -> bytes:
     return out
 
 
-def _unpickle(data: bytes, name: str, at: int = 0, max_steps: int = MAX_STEPS, each: Each | None = None) -> Any:
+def _unpickle(
+    data: bytes,
+    name: str,
+    max_steps: int = MAX_STEPS,
+    each: Each | None = None,
+    more: More | None = None,
+    length: int | None = None,
+) -> Any:
     try:
-        return Machine(data, find=find, build=build, where=name, at=at, max_steps=max_steps, each=each).run()
+        machine = Machine(
+            data, find=find, build=build, where=name, max_steps=max_steps, each=each, more=more, length=length
+        )
+        return machine.run()
     except _HOSTILE_OPERANDS as error:
         _fail(error, name, "a pickle")
 
 
-def _parse_npy(data: bytes, name: str, max_steps: int = MAX_STEPS, each: Each | None = None) -> npt.NDArray[Any]:
-    stream = io.BytesIO(data)
+def _parse_npy(
+    stream: IO[bytes], length: int, name: str, max_steps: int = MAX_STEPS, each: Each | None = None
+) -> npt.NDArray[Any]:
+    """The array in a stream of `length` bytes."""
     try:
         version = np.lib.format.read_magic(stream)
         read_header = {
@@ -290,11 +304,14 @@ def _parse_npy(data: bytes, name: str, max_steps: int = MAX_STEPS, each: Each | 
         }[version]
         shape, fortran, dtype = read_header(stream)
         if not dtype.hasobject:
-            count = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            return array_of(shape, dtype, data[stream.tell() : stream.tell() + count], order="F" if fortran else "C")
+            count = min(int(np.prod(shape, dtype=object)) * dtype.itemsize, length)
+            return array_of(shape, dtype, stream.read(count), order="F" if fortran else "C")
     except (*_HOSTILE_OPERANDS, SyntaxError, tokenize.TokenError) as error:
         _fail(error, name, "a .npy array")
-    found = _unpickle(data, name, at=stream.tell(), max_steps=max_steps, each=each)
+    if each is None:
+        found = _unpickle(stream.read(), name, max_steps)
+    else:
+        found = _unpickle(b"", name, max_steps, each, stream.read, length)
     if not isinstance(found, np.ndarray) or found.size != int(np.prod(shape, dtype=object)):
         raise AssetError("announces an object array and holds something else", where=name, hint=AGAIN)
     return found.reshape(shape)

@@ -29,8 +29,8 @@ WORST = 4
 RANDOM = 4
 WIDTH = 320
 """Of a tile, px."""
-LONGEST_NAME = 32
-"""Letters of a caption that name the sequence."""
+LONGEST_CAPTION = 56
+"""Characters that fit under a tile; names are shortened."""
 
 
 def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> int:
@@ -98,8 +98,9 @@ def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *,
     if agreement is not None and agreement.body_mm is not None:
         errors.append(f"body {agreement.body_mm.median:.0f} mm")
     title = f"{'worst: ' if worst else ''}{record.dataset} {record.name}"
-    title = title if len(title) <= LONGEST_NAME else f"{title[: LONGEST_NAME - 1]}…"
-    return f"{title}  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
+    facts = f"  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
+    room = LONGEST_CAPTION - len(facts)
+    return (title if len(title) <= room else f"{title[: room - 1]}…") + facts
 
 
 def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:

@@ -114,7 +114,7 @@ def train(
         device = choose_device(config, processes.local_rank)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        if processes.first and not resume and _holds_something(run):
+        if processes.first and not resume and holds_something(run):
             raise OutputError(
                 "the run folder is not empty",
                 where=run,
@@ -256,7 +256,7 @@ def _go_on(state: State, latest: Path, progress: Progress) -> None:
     progress.say(f"goes on from step {state.step:,}" if state.step < state.config.steps else "all steps are done")
 
 
-def _holds_something(run: Path) -> bool:
+def holds_something(run: Path) -> bool:
     """Whether a folder holds more than what a run leaves that was stopped before its first checkpoint."""
     ours = {".lock", GROUPS_FILE, flow_folder(run).name, "checkpoints"}
     return run.is_dir() and (bool(finished(run)) or any(item.name not in ours for item in run.iterdir()))

@@ -12,6 +12,9 @@ from trace_data.errors import DatasetLayoutError
 from trace_data.schema.check import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
+FOLDERS_SEARCHED = 100
+"""Where a root holds no dataset, so many folders in it are looked at for one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
@@ -91,33 +94,53 @@ frame `number` (counted from 0), relative to the dataset's folder. `trace extrac
 
 def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> Path:
     """The dataset's folder: under `root` by one of its names (in any letter case), or `root` itself when it holds one
-    of `marks`.
+    of `marks`. One that holds nothing but itself, as archives unpack, counts as what is inside.
 
     Raises DatasetLayoutError that says where was looked; a folder without permission is reported as such.
     """
+    names = tuple({name.lower(): name for name in reversed(spec.folders)}.values())[::-1]
     if not is_folder(root):
         raise DatasetLayoutError(
-            f"{spec.name} is not here: looked for {', '.join(spec.folders)}, the folder does not exist",
-            where=root,
-            hint=_wanted(spec),
+            f"{spec.name} is not here: the folder does not exist", where=root, hint="correct the path or  --root DIR"
         )
     found = entry(root, *spec.folders)
     if found is not None and is_folder(found):
-        return found
-    held = listing(root)
-    if any(mark in held.folders or mark in held.files for mark in marks):
+        inner = entry(found, *spec.folders)
+        return inner if inner is not None and not _is_dataset(found, marks) and _is_dataset(inner, marks) else found
+    if _is_dataset(root, marks):
         return root
+    held = listing(root)
     for name in spec.folders:
         if name in held.broken:
             raise DatasetLayoutError(f"{name} is {held.broken[name]}", where=root, hint=_wanted(spec))
-    near = next((near for name in spec.folders if (near := near_name(name, held.folders))), None)
-    names = [*held.folders, *held.files]
+    near = next((near for name in names if (near := near_name(name, held.folders))), None)
+    elsewhere = None if near else _elsewhere(spec, root, held.folders, marks)
+    inside = [*held.folders, *held.files]
     raise DatasetLayoutError(
-        f"{spec.name} is not here: looked for {', '.join(spec.folders)}, found {', '.join(names[:8]) or 'nothing'}"
+        f"{spec.name} is not here: looked for {', '.join(names)}, found {', '.join(inside[:8]) or 'nothing'}"
         + (f"; is {near} it?" if near else ""),
         where=root,
-        hint=(f"mv '{root / near}' '{root / spec.folders[0]}'  if it is; " if near else "") + _wanted(spec),
+        hint=(f"mv '{root / near}' '{root / spec.folders[0]}'  if it is; " if near else "")
+        + (f"it is there with  --root '{elsewhere}'" if elsewhere else _wanted(spec)),
     )
+
+
+def _is_dataset(folder: Path, marks: Sequence[str]) -> bool:
+    """Whether a folder holds one of the marks."""
+    held = listing(folder) if is_folder(folder) else None
+    return held is not None and any(mark in held.folders or mark in held.files for mark in marks)
+
+
+def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequence[str]) -> Path | None:
+    """A root near the one that was given under which the dataset is: two folders up at most, or one down."""
+    try:
+        for place in (root.parent, root.parent.parent, *(root / name for name in inside[:FOLDERS_SEARCHED])):
+            found = entry(place, *spec.folders)
+            if (found is not None and is_folder(found)) or _is_dataset(place, marks):
+                return place
+    except DatasetLayoutError:
+        pass  # who may not look there is told of the place that was given
+    return None
 
 
 def folder_of(spec: DatasetSpec, root: Path, refs: Sequence[SequenceRef]) -> Path:

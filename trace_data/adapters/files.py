@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from trace_data.adapters.listing import is_folder, listing
+import numpy as np
+
 from trace_data.errors import AnnotationError
 from trace_data.frames import file_size
-from trace_data.refusals import in_words
+from trace_data.refusals import in_words, is_missing
 
 Stamp = tuple[int, int]
 
 
-def numbered_files(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
-    """The files whose name matches `pattern` by number, which its first group is; sorted, none without the folder.
+def gap(numbers: Sequence[int]) -> int | None:
+    """The first number that is missing of ascending ones that are otherwise equally spaced, None when none is.
 
-    Where the numbers are enough, `listing.numbered` is faster. Raises DatasetLayoutError.
+    They start with 0 or 1, unless only some of the frames were extracted.
     """
-    if not is_folder(folder):
-        return {}
-    names = listing(folder).files
-    return dict(sorted((int(match[1]), folder / name) for name in names if (match := pattern.fullmatch(name))))
+    if len(numbers) < 2:
+        return None if list(numbers) in ([], [0], [1]) else 1
+    steps = np.diff(numbers)
+    step = Counter(steps.tolist()).most_common(1)[0][0]
+    if (odd := np.flatnonzero(steps != step)).size:
+        return int(numbers[odd[0]] + step)
+    return 1 if step == 1 and numbers[0] > 1 else None
 
 
 def frame_size(frames: Sequence[Path]) -> tuple[int, int]:
@@ -45,5 +49,6 @@ def stamp(file: Path) -> Stamp:
         state = file.stat()
     except OSError as error:
         what, hint = in_words(error)
+        what = "is a symbolic link to nothing" if is_missing(error) and file.is_symlink() else what
         raise AnnotationError(what, where=file, hint=hint or None) from error
     return state.st_size, state.st_mtime_ns

@@ -84,6 +84,10 @@ def listing(folder: Path) -> Listing:
     """What lies in a folder. Raises DatasetLayoutError when it is missing or cannot be read, and says which."""
     try:
         return _listings.get(folder, "", lambda: _list(folder))
+    except NotADirectoryError as error:
+        if not folder.is_file():
+            raise _refused(error, folder) from error
+        raise DatasetLayoutError("is a file, expected a folder", where=folder, hint="unpack it again") from error
     except OSError as error:
         raise _refused(error, folder) from error
 
@@ -110,6 +114,18 @@ def numbered_groups(folder: Path, pattern: re.Pattern[str]) -> Mapping[str, Numb
         raise _refused(error, folder) from error
 
 
+def numbered_files(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
+    """The same files as those of `numbered`, by number, for who opens them: names take a hundred times the memory.
+
+    Raises DatasetLayoutError.
+    """
+    if not is_folder(folder):
+        return {}
+    names = listing(folder).files
+    matches = ((pattern.fullmatch(name), name) for name in names)
+    return dict(sorted((int(match[pattern.groups]), folder / name) for match, name in matches if match))
+
+
 def is_folder(path: Path) -> bool:
     """Whether a folder is there. Raises DatasetLayoutError when that cannot be told."""
     try:
@@ -123,21 +139,27 @@ def is_folder(path: Path) -> bool:
 def entry(folder: Path, *names: str) -> Path | None:
     """What a folder holds under one of the names, whatever its case; the first name, and the exact case, win.
 
-    None when the folder is not there. Raises DatasetLayoutError when that cannot be told.
+    A link counts, wherever it leads: who opens it says so. None when the folder is not there. Raises DatasetLayoutError
+    when that cannot be told.
     """
     for name in names:
         if _is_there(folder / name):
             return folder / name
     if not is_folder(folder):
         return None
-    found = listing(folder)
-    held = {name.lower(): name for name in sorted((*found.folders, *found.files), reverse=True)}
+    held = {name.lower(): name for name in sorted(names_in(folder), reverse=True)}
     return next((folder / held[name.lower()] for name in names if name.lower() in held), None)
+
+
+def names_in(folder: Path) -> tuple[str, ...]:
+    """Everything in a folder, links that lead nowhere too. Raises DatasetLayoutError."""
+    found = listing(folder)
+    return (*found.folders, *found.files, *found.broken)
 
 
 def _is_there(path: Path) -> bool:
     try:
-        path.stat()
+        path.lstat()
     except OSError as error:
         if is_missing(error):
             return False
@@ -158,6 +180,11 @@ def lacking(folder: Path, name: str, *, hint: str) -> DatasetLayoutError:
         where=folder,
         hint=f"mv '{folder / near}' '{folder / name}'  if it is the same; else {hint}",
     )
+
+
+def why_empty(folder: Path) -> str:
+    """Why nothing is found in a folder that is not one: a link leads nowhere; nothing when it is no such link."""
+    return listing(folder.parent).broken.get(folder.name, "") if is_folder(folder.parent) else ""
 
 
 def near_name(name: str, names: tuple[str, ...]) -> str | None:

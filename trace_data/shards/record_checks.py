@@ -164,9 +164,9 @@ def _people(columns: SequenceColumns, entry: SequenceEntry) -> Iterator[Finding]
         rows = values["people/person"] == number
         if len(set(values["people/gender"][rows].tolist())) > 1:
             yield wrong("people/gender", f"person {name} has several")
-        centred, body = values["masks/center"][rows] == 1, values["masks/root_rotation"][rows] == 1
+        centred, body, joints = (values[f"masks/{mask}"][rows] == 1 for mask in ("center", "root_rotation", "joints3d"))
         # where a person has no trusted body at all, the index alone says whether one was asked for
-        choices = [centred & body] if body.any() else [centred, centred & body]
+        choices = [centred & (body | joints)] if body.any() else [centred, centred & joints]
         ranges = []
         for flags in choices:
             usable = np.zeros(entry.frames, bool)

@@ -43,7 +43,7 @@ class SequenceRows:
     people_a_frame: npt.NDArray[np.int64]
     """(T,) number of rows of each frame."""
     usable: tuple[tuple[tuple[int, int], ...], ...]
-    """For each person the ranges of frames in which a clip may count on it: seen, and with its body if it has one."""
+    """For each person the ranges of frames in which a clip may count on it: seen, and known in 3D if it ever is."""
 
 
 def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> SequenceRows:
@@ -56,7 +56,7 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
     ]
     for block in blocks:
         block.update(where_seen(block, record))
-    usable = [_usable(person, block["masks/center"]) for person, block in zip(record.people, blocks)]
+    usable = [_usable(person, block) for person, block in zip(record.people, blocks)]
     present = np.array([person.present for person in record.people], bool).reshape(len(blocks), frames)
     # rows frame by frame: all people of frame 0, then of frame 1, ...
     time, person = np.nonzero(present.T)
@@ -79,10 +79,13 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
     )
 
 
-def _usable(person: Person, centred: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    flags: npt.NDArray[np.bool_] = person.present & centred
-    # a few known poses (Penn Action) are welcome where they are, but no clip waits for them
-    return flags & person.body_valid if person.body is not None and "root_rotation" in person.body.known else flags
+def _usable(person: Person, block: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """(T,) where a clip may count on the person. Joints without a body do: fits are often made of every n-th frame."""
+    flags: npt.NDArray[np.bool_] = person.present & block["masks/center"]
+    if person.body is None or "root_rotation" not in person.body.known:
+        return flags  # a few known poses (Penn Action) are welcome where they are, but no clip waits for them
+    known: npt.NDArray[np.bool_] = person.body_valid | block["masks/joints3d"]
+    return flags & known
 
 
 def _person(person: Person, number: int, world_valid: bool, added: Completed) -> dict[str, npt.NDArray[Any]]:

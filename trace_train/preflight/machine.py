@@ -20,6 +20,7 @@ from trace_train.health.boards import missing_packages, wants_tensorboard
 from trace_train.network.model import TraceNetwork
 from trace_train.precision import autocast_dtype
 from trace_train.preflight.parts import Part
+from trace_train.train import holds_something
 
 DISTRIBUTION = "trace-5d"
 ADULTS = ("SMPL_FEMALE.pth", "SMPL_MALE.pth", "SMPL_NEUTRAL.pth")
@@ -127,7 +128,7 @@ def checkpoint_bytes(config: Config, network: TraceNetwork) -> int:
 def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool) -> Part:
     """The run folder can be written and has room for all checkpoints that are kept, one more, and the log."""
     part = Part(name="disk")
-    if not resume and run.is_dir() and any(run.iterdir()):
+    if not resume and holds_something(run):
         part.errors.append(
             OutputError(
                 "the run folder is not empty",

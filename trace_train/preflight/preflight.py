@@ -78,6 +78,7 @@ def find_batch(
     packs: Path,
     run: Path,
     world_size: int = 1,
+    local_rank: int = 0,
     meter: Callable[[torch.device], Meter] = meter_of,
     progress: Progress = SILENT,
 ) -> FoundBatch:
@@ -85,7 +86,7 @@ def find_batch(
     ConfigError when not even one clip fits."""
     preflight(config, shards=shards, packs=packs, run=run, resume=True, memory=False).raise_if_wrong()
     _, start, config = _check_weights(config, run)
-    _, device = check_device(config)
+    _, device = check_device(config, local_rank)
     assert device is not None
     fitting = _fitting(config, as_store(shards), packs, start, run, device, meter(device), world_size)
     clips = []

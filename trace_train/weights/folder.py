@@ -21,7 +21,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.output import writable_folder
+from trace_data.output import as_any_new_file, writable_folder
 from trace_data.shards.index import sha256_of
 from trace_train.network.raft import Raft
 from trace_train.weights.checks import Array, some
@@ -144,6 +144,7 @@ def write(
         for name, tensors in parts.items():
             file = partial / f"{name}.safetensors"
             safetensors.numpy.save_file(dict(tensors), file, metadata={"format": "pt"})
+            as_any_new_file(file)
             described[name] = {"file": file.name, "sha256": sha256_of(file), **facts[name]}
         switches = asdict(Switches()) if "head" in parts else None
         text = {"format_version": FORMAT_VERSION, "switches": switches, "parts": described}

@@ -72,7 +72,7 @@ def inspect(root: Path) -> list[Finding]:
             findings.append(_missing(part))
             continue
         annotated = open_annotations(part.annotation)
-        if not part.folders:
+        if not part.folders and not part.broken:
             what = f"annotation of {len(annotated.sequences)} sequences without any images"
             hint = f"unpack video_frames/{part.name} of the release"
             findings.append(Finding(severity="error", key=f"video_frames/{part.name}", what=what, hint=hint))
@@ -116,6 +116,8 @@ def _sequence(part: Part, name: str, ids: npt.NDArray[np.int64] | None, has_arra
         what = "is in sequence_dict but has no arrays"
         return Finding(severity="warning", key=f"annotations/{part.name}.npz/{name}", what=what)
     images = images_in(part.folder_of(name))
+    if name in part.broken:
+        return Finding(severity="error", key=key, what=part.broken[name], hint="copy the folder itself")
     if not images:
         return Finding(
             severity="warning",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from trace_data.adapters.base import DatasetSpec, dataset_folder
+from trace_data.adapters.listing import is_folder, listing, names_in, numbered_files
 from trace_data.errors import DatasetLayoutError
 from trace_data.schema.record import Split
 
@@ -21,7 +22,7 @@ SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "val": ("val", "validation"),
     "test": ("test", "testing"),
 }
-_IMAGE = re.compile(r"(\d+)\.(jpe?g|png)", re.IGNORECASE)
+_IMAGE = re.compile(r"(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class Part:
     """Its annotation file; None where there is none."""
     folders: Mapping[str, Path]
     """Folders with images by name."""
+    broken: Mapping[str, str]
+    """Links in their place that lead nowhere, and why."""
 
     @property
     def name(self) -> str:
@@ -49,10 +52,7 @@ class Part:
 
 def images_in(folder: Path | None) -> dict[int, Path]:
     """Images of a folder by the number they are called by, in its order, whatever their zeros and their ending."""
-    if folder is None:
-        return {}
-    found = [(int(match[1]), file) for file in folder.iterdir() if (match := _IMAGE.fullmatch(file.name))]
-    return dict(sorted(found))
+    return {} if folder is None else numbered_files(folder, _IMAGE)
 
 
 def dataset_parts(spec: DatasetSpec, root: Path) -> list[Part]:
@@ -66,13 +66,14 @@ def dataset_parts(spec: DatasetSpec, root: Path) -> list[Part]:
         for split in spec.splits:
             names = [f"{half}_{word}" for word in SPLIT_NAMES[split]]
             images = _named(folders, names)
-            held = [] if images is None else _entries(images)
+            held = None if images is None else listing(images)
             parts.append(
                 Part(
                     half=half,
                     split=split,
                     annotation=_named(files, [f"{name}.npz" for name in names]),
-                    folders={entry.name: entry for entry in held if entry.is_dir()},
+                    folders={} if images is None or held is None else {name: images / name for name in held.folders},
+                    broken={} if held is None else held.broken,
                 )
             )
     if all(part.annotation is None for part in parts):
@@ -86,7 +87,7 @@ def dataset_parts(spec: DatasetSpec, root: Path) -> list[Part]:
 
 def _part_of(folder: Path, inside: Sequence[Path], names: Sequence[str], spec: DatasetSpec) -> Path:
     found = _named(inside, names)
-    if found is None or not found.is_dir():
+    if found is None or not is_folder(found):
         raise DatasetLayoutError(
             f"there is no {names[0]}/ in it, found {', '.join(entry.name for entry in inside[:8]) or 'nothing'}",
             where=folder,
@@ -97,17 +98,10 @@ def _part_of(folder: Path, inside: Sequence[Path], names: Sequence[str], spec: D
 
 def _entries(folder: Path) -> list[Path]:
     """What a folder holds, sorted. Raises DatasetLayoutError when something in it cannot be followed."""
-    found = sorted(folder.iterdir())
-    for entry in found:
-        try:
-            entry.stat()
-        except OSError as error:
-            raise DatasetLayoutError(
-                f"cannot be followed: {error.strerror}",
-                where=entry,
-                hint="a link that leads nowhere or in a circle, a missing permission, or a mount that is gone",
-            ) from error
-    return found
+    found = listing(folder)
+    for name, why in found.broken.items():
+        raise DatasetLayoutError(f"is {why}", where=folder / name, hint="remove the link, or copy what it stands for")
+    return [folder / name for name in sorted(names_in(folder))]
 
 
 def _named(entries: Sequence[Path], names: Sequence[str]) -> Path | None:

@@ -16,7 +16,7 @@ from trace_data.errors import DatasetLayoutError
 from trace_data.schema.check import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
-__all__ = ["SPEC", "find", "inspect", "read"]
+__all__ = ["SPEC", "find", "frame_file", "inspect", "read"]
 
 LAYOUTS: tuple[ModuleType, ...] = (official, repackaged, packed)
 """In the order in which they are preferred when a folder holds several."""
@@ -35,6 +35,11 @@ def read(ref: SequenceRef) -> SequenceRecord:
     layout = next(layout for layout in LAYOUTS if ref.layout == layout.LAYOUT)
     record: SequenceRecord = layout.read(ref)
     return record
+
+
+def frame_file(ref: SequenceRef, number: int) -> Path:
+    """Where the image of a video's frame is looked for once the video is gone, below the dataset's folder."""
+    return official.frame_file(ref, number)
 
 
 def inspect(root: Path) -> list[Finding]:

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.human36m.places import AGAIN, CAMERAS, child, entries, file_state, numbers
+from trace_data.adapters.human36m.places import AGAIN, CAMERAS, entries, file_state, numbers
+from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
 from trace_data.geometry import project, transform
 
@@ -73,14 +74,20 @@ class Metadata:
         ]
 
 
-def read_metadata(folder: Path) -> Metadata | None:
-    """The calibration in a dataset's folder or in `Release-v…` in it; None without one. Raises AnnotationError."""
+def metadata_file(folder: Path) -> Path | None:
+    """The calibration in a dataset's folder or in `Release-v…` in it; None without one."""
     inner = [path for name, path in entries(folder).items() if name.startswith("release-v") and path.is_dir()]
     for place in [folder, *reversed(inner)]:
-        file = child(place, "metadata.xml")
+        file = entry(place, "metadata.xml")
         if file is not None:
-            return _read(file_state(file))
+            return file
     return None
+
+
+def read_metadata(folder: Path) -> Metadata | None:
+    """The calibration; None without one. Raises AnnotationError."""
+    file = metadata_file(folder)
+    return None if file is None else _read(file_state(file))
 
 
 @lru_cache(maxsize=4)

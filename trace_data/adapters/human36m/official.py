@@ -1,10 +1,12 @@
 """The official archives: `S1/Videos/Directions 1.54138969.mp4`, `S1/MyPoseFeatures/*/*.cdf`, `metadata.xml`.
 
-Frames come straight from the videos, all of them: 50 a second. A build thins them with `--every`.
+Frames come straight from the videos, all of them: 50 a second. A build thins them with `--every`. Where a video is
+gone, its images are read: `S1/Images/Directions 1.54138969/frame_000000.jpg`, whatever is before the number.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from functools import lru_cache
@@ -15,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.human36m.calibration import View, best_view, placed, read_metadata
+from trace_data.adapters.files import frame_size, gap
+from trace_data.adapters.human36m.calibration import View, best_view, metadata_file, placed, read_metadata
 from trace_data.adapters.human36m.places import (
     AGAIN,
     CAMERAS,
@@ -24,23 +27,25 @@ from trace_data.adapters.human36m.places import (
     SUBJECTS,
     below,
     certain,
-    child,
     entries,
     file_state,
     numbers,
     provenance,
 )
 from trace_data.adapters.human36m.subject_files import body_over, subject_file
+from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
 from trace_data.defects import lost
-from trace_data.errors import AnnotationError
+from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.geometry import transform
 from trace_data.schema.camera import Camera
 from trace_data.schema.check import Finding
-from trace_data.schema.frame import VideoFrame
+from trace_data.schema.frame import Frame, VideoFrame
 from trace_data.schema.record import Person, SequenceRecord, Split
 from trace_data.video import VideoFacts, video_facts
 
 LAYOUT = "official (videos, CDF)"
+VIDEO = ".mp4"
+_IMAGE = re.compile(r"(?:.*\D)?(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
 _HOSTILE = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, EOFError,
     struct.error, zlib.error,
@@ -50,8 +55,8 @@ _HOSTILE = (
 
 def is_here(folder: Path) -> bool:
     """Whether the dataset's folder has this layout."""
-    subjects = [child(folder, f"S{n}") for group in SUBJECTS.values() for n in group]
-    return any(subject is not None and child(subject, "Videos") is not None for subject in subjects)
+    subjects = [entry(folder, f"S{n}") for group in SUBJECTS.values() for n in group]
+    return any(subject is not None and entry(subject, "Videos", "Images") is not None for subject in subjects)
 
 
 def find(folder: Path, split: Split) -> list[SequenceRef]:
@@ -60,11 +65,12 @@ def find(folder: Path, split: Split) -> list[SequenceRef]:
         SequenceRef(
             dataset=SPEC.name,
             split=split,
-            name=f"S{subject}_{video.stem}",
+            name=f"S{subject}_{_name(video)}",
             layout=LAYOUT,
             annotation=annotation,
             images=video,
             frames=_length(video),
+            reads=_reads(folder, subject, video, annotation),
         )
         for subject in SUBJECTS[split]
         for video, annotation in _videos(folder, subject).items()
@@ -105,7 +111,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     subject = int(ref.images.parents[1].name[1:])
     action, serial = _clip(ref.images)
     joints = positions(ref.annotation, 3) / 1000
-    flat = _poses(folder, subject, "D2_Positions").get(f"{ref.images.stem}.cdf".lower())
+    flat = _poses(folder, subject, "D2_Positions").get(f"{_name(ref.images)}.cdf".lower())
     pixels = None if flat is None else positions(flat, 2)
     if pixels is not None and len(pixels) != len(joints):
         raise AnnotationError(
@@ -113,9 +119,9 @@ def read(ref: SequenceRef) -> SequenceRecord:
             where=flat,
             hint=AGAIN,
         )
-    facts = video_facts(ref.images)  # whether it really has all frames, decoding will say: headers are often wrong
+    frames, frame_ids, (width, height) = _frames(ref.images, len(joints))
+    joints, pixels = joints[frame_ids], None if pixels is None else pixels[frame_ids]
     view, joints = _view(folder, ref, (subject, CAMERAS.index(serial)), joints, pixels)
-    frame_ids = np.arange(len(joints), dtype=np.int64)
     metadata = read_metadata(folder)
     clip = None if metadata is None else metadata.clips.get((subject, action))
     smpl = subject_file(folder, subject, "SMPL_NeuralAnnot", "smpl_param")
@@ -124,12 +130,12 @@ def read(ref: SequenceRef) -> SequenceRecord:
         dataset=SPEC.name,
         split=ref.split,
         name=ref.name,
-        frames=tuple(VideoFrame(ref.images, number) for number in range(len(joints))),
+        frames=frames,
         frame_ids=frame_ids,
         fps=FPS,
         camera=Camera(
-            width=facts.width,
-            height=facts.height,
+            width=width,
+            height=height,
             intrinsics=view.intrinsics[None],
             camera_from_world=None if view.camera_from_world is None else view.camera_from_world[None],
             moving=False,
@@ -151,6 +157,30 @@ def read(ref: SequenceRef) -> SequenceRecord:
         world_reason="the camera stands still",
         provenance=provenance(folder, LAYOUT, view.how),
     )
+
+
+def frame_file(ref: SequenceRef, number: int) -> Path:
+    """Where the image of a video's frame is looked for once the video is gone, below the dataset's folder."""
+    return Path(ref.images.parents[1].name, "Images", _name(ref.images), f"frame_{number:06d}.jpg")
+
+
+def _frames(place: Path, annotated: int) -> tuple[tuple[Frame, ...], npt.NDArray[np.int64], tuple[int, int]]:
+    """The annotated frames of a video or of a folder of images, their numbers, and width and height, px.
+
+    Images are numbered from 0 where there is an image 0, else from 1. Raises AnnotationError when some are missing.
+    """
+    if not is_folder(place):
+        facts = video_facts(place)  # whether it really has all frames, decoding will say: headers are often wrong
+        numbers = np.arange(annotated, dtype=np.int64)
+        return tuple(VideoFrame(place, number) for number in range(annotated)), numbers, (facts.width, facts.height)
+    images = numbered_files(place, _IMAGE)
+    if not images or (lost := gap(list(images))) is not None:
+        what = f"image {lost} is missing, there are {len(images)}" if images else "there are no images"
+        raise AnnotationError(what, where=place, hint="extract the video again, or put it back into Videos/")
+    first = 0 if 0 in images else 1
+    chosen = {number - first: file for number, file in images.items() if number - first < annotated}
+    files = tuple(chosen.values())
+    return files, np.array(list(chosen), np.int64), frame_size(files)
 
 
 def positions(file: Path, width: int) -> npt.NDArray[np.float64]:
@@ -200,25 +230,36 @@ def _in_world(annotation: Path) -> bool:
     return annotation.parent.name.lower().endswith("d3_positions")
 
 
+def _name(video: Path) -> str:
+    """Of a video or of the folder of its images: `Directions 1.54138969`."""
+    return video.stem if video.suffix.lower() == VIDEO else video.name
+
+
 def _clip(video: Path) -> tuple[str, str]:
     """Action, such as `Directions 1`, and serial number of the camera."""
-    action, _, serial = video.stem.rpartition(".")
+    action, _, serial = _name(video).rpartition(".")
     return action, serial
 
 
 def _videos(folder: Path, subject: int) -> dict[Path, Path | None]:
-    """The videos of a subject, each with the file of its 3D joints: those in the world where there are both."""
-    held = below(folder, f"S{subject}", "Videos")
-    if held is None:
-        return {}
+    """The videos of a subject, or the folders of their images, each with the file of its 3D joints: those in the world
+    where there are both."""
+    videos, images = (below(folder, f"S{subject}", name) for name in ("Videos", "Images"))
+    held = (
+        {}
+        if videos is None
+        else {video.stem.lower(): video for video in entries(videos).values() if video.suffix.lower() == VIDEO}
+    )
+    if images is not None:
+        held = {name: place for name, place in entries(images).items() if place.suffix != VIDEO} | held
     world, mono = _poses(folder, subject, "D3_Positions"), _poses(folder, subject, "D3_Positions_mono")
     if read_metadata(folder) is None:
         world = {}
     found: dict[Path, Path | None] = {}
-    for video in entries(held).values():
+    for _, video in sorted(held.items()):
         action, serial = _clip(video)
-        if video.suffix.lower() == ".mp4" and serial in CAMERAS and not action.startswith("_"):
-            found[video] = world.get(f"{action}.cdf".lower()) or mono.get(f"{video.stem}.cdf".lower())
+        if serial in CAMERAS and not action.startswith("_"):
+            found[video] = world.get(f"{action}.cdf".lower()) or mono.get(f"{_name(video)}.cdf".lower())
     return found
 
 
@@ -232,16 +273,25 @@ def _unseen(folder: Path, subject: int, videos: list[Path]) -> list[str]:
     """Clips, or actions where no camera is named, that have joints but no video."""
     kinds = ("D2_Positions", "D3_Positions", "D3_Positions_mono")
     files = [file for kind in kinds for file in _poses(folder, subject, kind).values()]
-    seen = {video.stem.lower() for video in videos} | {_clip(video)[0].lower() for video in videos}
+    seen = {_name(video).lower() for video in videos} | {_clip(video)[0].lower() for video in videos}
     names = {file.stem for file in files if file.suffix.lower() == ".cdf" and not file.name.startswith("_")}
     return sorted(name for name in names if name.lower() not in seen)
 
 
+def _reads(folder: Path, subject: int, video: Path, annotation: Path) -> tuple[Path, ...]:
+    """All files that tell of a video."""
+    flat = _poses(folder, subject, "D2_Positions").get(f"{_name(video)}.cdf".lower())
+    others = (flat, metadata_file(folder), subject_file(folder, subject, "SMPL_NeuralAnnot", "smpl_param"))
+    return (annotation, *(file for file in others if file is not None))
+
+
 def _length(video: Path) -> int:
-    """Frames by the header; 0 when there is none to be read, of which `read` will say why."""
+    """Frames by the header, or images; 0 when there is none to be read, of which `read` will say why."""
     try:
+        if is_folder(video):
+            return len(numbered(video, _IMAGE))
         return _facts(file_state(video)).frames
-    except AnnotationError:
+    except (AnnotationError, DatasetLayoutError):  # a link in a circle is no folder that can be looked at
         return 0
 
 

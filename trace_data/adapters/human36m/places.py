@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import DatasetSpec
-from trace_data.errors import AnnotationError, DatasetLayoutError
-from trace_data.frames import image_size, read_bytes
+from trace_data.adapters.files import stamp
+from trace_data.adapters.listing import entry, names_in
+from trace_data.errors import AnnotationError
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Split
 
@@ -42,46 +42,15 @@ def split_of(subject: int) -> Split | None:
 
 def entries(folder: Path) -> dict[str, Path]:
     """What a folder holds, sorted, by name in lower case. Raises DatasetLayoutError when it cannot be read."""
-    try:
-        return {name.lower(): folder / name for name in sorted(entry.name for entry in folder.iterdir())}
-    except OSError as error:
-        raise DatasetLayoutError(
-            f"cannot be read: {error.strerror}", where=folder, hint="a permission, a broken link or a network mount"
-        ) from error
-
-
-def child(folder: Path, *names: str) -> Path | None:
-    """The entry of a folder by the first of its names that is there, in any letter case; None without one.
-
-    Raises DatasetLayoutError when there is one that cannot be opened, such as a link that leads in a circle.
-    """
-    held = entries(folder)
-    for name in names:
-        if (found := held.get(name.lower())) is not None:
-            try:
-                found.stat()
-            except OSError as error:
-                raise DatasetLayoutError(f"cannot be opened: {error.strerror}", where=found) from error
-            return found
-    return None
+    return {name.lower(): folder / name for name in sorted(names_in(folder))}
 
 
 def below(folder: Path, *steps: str) -> Path | None:
-    """`child` of `child` of …; None where a step is missing."""
+    """The entry of an entry of … by name, in any letter case; None where a step is missing."""
     place: Path | None = folder
     for step in steps:
-        place = None if place is None else child(place, step)
+        place = None if place is None else entry(place, step)
     return place
-
-
-def first_size(images: list[Path]) -> tuple[int, int]:
-    """(width, height) of the first whole image: broken ones are for whoever reads all. Raises AnnotationError."""
-    for file in images:
-        try:
-            return image_size(read_bytes(file), file)
-        except AnnotationError as error:
-            broken = error
-    raise broken
 
 
 def numbers(value: Any, shape: tuple[int, ...], key: str, file: Path) -> npt.NDArray[np.float64]:
@@ -124,20 +93,4 @@ def provenance(folder: Path, layout: str, camera: str) -> dict[str, str]:
 
 def file_state(file: Path) -> tuple[str, int, int]:
     """What a cached reading of a file is good for: path, size and time. Raises AnnotationError when it is missing."""
-    try:
-        state = file.stat()
-    except FileNotFoundError as error:
-        raise AnnotationError("the file is missing", where=file, hint=AGAIN) from error
-    except OSError as error:
-        raise AnnotationError(f"cannot be read: {error.strerror}", where=file) from error
-    return str(file), state.st_size, state.st_mtime_ns
-
-
-def listing(folder: Path) -> tuple[str, ...]:
-    """Names of a folder's entries, sorted; read again when the folder has changed. Raises OSError."""
-    return _listing(str(folder), folder.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _listing(folder: str, changed: int) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in Path(folder).iterdir()))
+    return str(file), *stamp(file)

@@ -6,13 +6,13 @@ It holds no 2D joints: they are the 3D joints seen through its pinhole camera. I
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.files import frame_size
 from trace_data.adapters.human36m import subject_files
 from trace_data.adapters.human36m.calibration import View, pinhole
 from trace_data.adapters.human36m.places import (
@@ -21,13 +21,12 @@ from trace_data.adapters.human36m.places import (
     SPEC,
     SUBJECTS,
     certain,
-    child,
     entries,
-    first_size,
     numbers,
     provenance,
 )
-from trace_data.adapters.human36m.subject_files import IMAGE, Rows, subject_file
+from trace_data.adapters.human36m.subject_files import Rows, subject_file
+from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty
 from trace_data.errors import AnnotationError
 from trace_data.geometry import project, transform
 from trace_data.schema.camera import Camera
@@ -37,6 +36,7 @@ from trace_data.schema.record import Person, SequenceRecord, Split
 
 LAYOUT = "re-packaged (image folders, JSON)"
 CLIP = re.compile(r"s_(\d\d)_act_(\d\d)_subact_(\d\d)_ca_(\d\d)", re.IGNORECASE)
+_IMAGES = "unpack the images again"
 BOX_SHARE = 0.02
 """Middles of boxes may lie this share of the frame's long side from those of the projected joints (median)."""
 
@@ -45,13 +45,13 @@ def is_here(folder: Path) -> bool:
     """Whether the dataset's folder has this layout."""
     if any(subject_file(folder, n, "joint_3d", "camera") for subjects in SUBJECTS.values() for n in subjects):
         return True
-    images = child(folder, "images")
+    images = entry(folder, "images")
     return images is not None and images.is_dir() and any(CLIP.fullmatch(name) for name in entries(images))
 
 
 def find(folder: Path, split: Split) -> list[SequenceRef]:
     """The clips of a split, by name."""
-    images = child(folder, "images")
+    images = entry(folder, "images")
     held = {} if images is None else entries(images)
     return [
         SequenceRef(
@@ -61,7 +61,8 @@ def find(folder: Path, split: Split) -> list[SequenceRef]:
             layout=LAYOUT,
             annotation=_joint_file(folder, int(match[1])),
             images=place,
-            frames=len(_image_ids(place)),
+            frames=len(numbered(place, _pattern(place))),
+            reads=_reads(folder, int(match[1])),
         )
         for name, place in held.items()
         if (match := CLIP.fullmatch(name)) and int(match[1]) in SUBJECTS[split]
@@ -88,7 +89,7 @@ def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
                     )
                 )
     findings += [
-        Finding(severity="error", key=f"images/{ref.name}", what="no images", hint="unpack the images again")
+        Finding(severity="error", key=f"images/{ref.name}", what=why_empty(ref.images) or "no images", hint=_IMAGES)
         for ref in refs
         if ref.frames == 0
     ]
@@ -104,9 +105,9 @@ def read(ref: SequenceRef) -> SequenceRecord:
         raise AnnotationError(f"has no frames under [{action}][{subaction}]", where=ref.annotation, hint=AGAIN)
     frame_ids = _frames(ref, rows)
     joints = rows.over(frame_ids)[0] / 1000
-    files = _image_ids(ref.images)
-    frames = [ref.images / files[number] for number in frame_ids.tolist()]
-    width, height = first_size(frames)
+    files = numbered_files(ref.images, _pattern(ref.images))
+    frames = [files[number + 1] for number in frame_ids.tolist()]
+    width, height = frame_size(frames)
     view = _view(folder, ref, subject, camera, joints, frame_ids, (width, height))
     assert view.camera_from_world is not None
     pixels = project(view.intrinsics, transform(view.camera_from_world, joints))
@@ -151,25 +152,20 @@ def _joint_file(folder: Path, subject: int) -> Path:
     return found or folder / "annotations" / f"Human36M_subject{subject}_joint_3d.json"
 
 
-def _image_ids(folder: Path) -> dict[int, str]:
-    """0-based frame to file name. Raises AnnotationError when the folder cannot be read."""
-    try:
-        return _read_ids(str(folder), folder.stat().st_mtime_ns)
-    except OSError as error:
-        raise AnnotationError(f"the folder of images cannot be read: {error.strerror}", where=folder) from error
+def _reads(folder: Path, subject: int) -> tuple[Path, ...]:
+    """All files that are about a subject."""
+    kinds = (("joint_3d",), ("camera",), ("SMPL_NeuralAnnot", "smpl_param"), ("data",))
+    found = [subject_file(folder, subject, *kind) for kind in kinds]
+    return tuple(file for file in found if file is not None)
 
 
-@lru_cache(maxsize=4)
-def _read_ids(folder: str, changed: int) -> dict[int, str]:
-    clip = Path(folder).name.lower()
-    names = sorted(entry.name for entry in Path(folder).iterdir())
-    matches = ((IMAGE.fullmatch(name), name) for name in names)
-    return {int(match["number"]) - 1: name for match, name in matches if match and match[1].lower() == clip}
+def _pattern(folder: Path) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(folder.name)}_(\d{{6}})\.jpe?g", re.IGNORECASE)
 
 
 def _frames(ref: SequenceRef, rows: Rows) -> npt.NDArray[np.int64]:
     """The annotated frames that have an image: all, or every n-th. Raises AnnotationError when some are lost."""
-    held = np.array(sorted(_image_ids(ref.images)), np.int64)
+    held = numbered(ref.images, _pattern(ref.images)) - 1
     shared: npt.NDArray[np.int64] = np.intersect1d(held, rows.frames)
     steps = np.diff(shared)
     step = int(steps.min()) if len(steps) else 1

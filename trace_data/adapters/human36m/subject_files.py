@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.human36m.places import AGAIN, child, file_state, numbers
+from trace_data.adapters.human36m.places import AGAIN, file_state, numbers
+from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams
 
@@ -50,9 +51,9 @@ class Rows:
 
 def subject_file(folder: Path, subject: int, *kinds: str) -> Path | None:
     """The file of a subject by the first kind that is there, in `annotations/` or in the dataset's folder itself."""
-    for place in (child(folder, "annotations", "annotation", "annots"), folder):
+    for place in (entry(folder, "annotations", "annotation", "annots"), folder):
         if place is not None and place.is_dir():
-            found = child(place, *(f"Human36M_subject{subject}_{kind}.json" for kind in kinds))
+            found = entry(place, *(f"Human36M_subject{subject}_{kind}.json" for kind in kinds))
             if found is not None:
                 return found
     return None

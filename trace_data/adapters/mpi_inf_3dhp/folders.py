@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.adapters.base import dataset_folder
+from trace_data.adapters.listing import is_folder, names_in
 from trace_data.adapters.mpi_inf_3dhp.facts import SPEC
 
 _NAMES = frozenset({"mpiinf3dhp", "mpiinf", "3dhp", "mpii3d", "mpiinf3dhpvideo"})
@@ -60,20 +61,8 @@ def _is_part(entry: Path) -> bool:
 
 
 def children(folder: Path) -> list[Path]:
-    """What a folder holds, by name; nothing when it is no folder. OSError when it cannot be read, or is a link loop."""
-    try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def child(folder: Path, *names: str) -> Path | None:
-    """The entry of a folder that has one of `names`, whatever the case of its letters."""
-    for name in names:
-        if (folder / name).exists():
-            return folder / name
-    wanted = {name.lower() for name in names}
-    return next((entry for entry in children(folder) if entry.name.lower() in wanted), None)
+    """What a folder holds, by name; nothing when it is no folder. Raises DatasetLayoutError when it cannot be read."""
+    return [folder / name for name in sorted(names_in(folder))] if is_folder(folder) else []
 
 
 def recordings(training: Path) -> Iterator[tuple[int, int, Path]]:

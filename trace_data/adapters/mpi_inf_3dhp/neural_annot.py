@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.listing import entry
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
-from trace_data.adapters.mpi_inf_3dhp.folders import child
 from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams
 
@@ -28,7 +28,7 @@ def find_bodies(places: list[Path], name: str = SMPL_FILE) -> Path | None:
     """The file of fits in one of the folders, or in their `annotations/`."""
     for place in places:
         for folder in (place, place / "annotations", place / "NeuralAnnot"):
-            if (file := child(folder, name)) is not None:
+            if (file := entry(folder, name)) is not None:
                 return file
     return None
 

@@ -10,19 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.files import gap
+from trace_data.adapters.listing import entry
 from trace_data.adapters.mpi_inf_3dhp.assembly import SCALED, Annotated, assemble, check_unit, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.calibration import Calibrated, read_calibration
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SHORT_VIDEOS, SPEC, fps_of, split_of, wrong
-from trace_data.adapters.mpi_inf_3dhp.folders import child, recordings
+from trace_data.adapters.mpi_inf_3dhp.folders import recordings
 from trace_data.adapters.mpi_inf_3dhp.matlab import Annotations, annotated_frames, read_annotations
-from trace_data.adapters.mpi_inf_3dhp.neural_annot import bodies_of
+from trace_data.adapters.mpi_inf_3dhp.neural_annot import bodies_of, find_bodies
 from trace_data.adapters.mpi_inf_3dhp.pictures import (
     Pictures,
     camera_pictures,
     count,
+    facts_of,
     frame_size,
     frames_of,
-    gap,
     image_numbers,
 )
 from trace_data.errors import AnnotationError
@@ -48,10 +50,11 @@ def find(training: Path, split: Split) -> list[SequenceRef]:
     """The cameras of a split that have an annotation and frames. Frames are counted, headers of annotations read."""
     refs = []
     for subject, sequence, folder in recordings(training):
-        annotation = child(folder, "annot.mat")
+        annotation = entry(folder, "annot.mat")
         if annotation is None or split_of(subject, sequence) != split:
             continue
         annotated = _annotated(annotation)
+        reads = (annotation, entry(folder, "camera.calibration"), find_bodies([training, training.parent]))
         for camera, pictures in _cameras(folder):
             refs.append(
                 SequenceRef(
@@ -62,6 +65,7 @@ def find(training: Path, split: Split) -> list[SequenceRef]:
                     annotation=annotation,
                     images=pictures.place,
                     frames=min(count(pictures), annotated),
+                    reads=tuple(file for file in reads if file is not None),
                 )
             )
     return refs
@@ -77,7 +81,7 @@ def _annotated(annotation: Path) -> int:
 
 def exists(training: Path) -> bool:
     """Whether an annotation of this layout comes with frames."""
-    return any(child(folder, "annot.mat") and next(_cameras(folder), None) for *_, folder in recordings(training))
+    return any(entry(folder, "annot.mat") and next(_cameras(folder), None) for *_, folder in recordings(training))
 
 
 def _cameras(folder: Path) -> Iterator[tuple[int, Pictures]]:
@@ -90,7 +94,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     """One camera of one recording, in the world of its calibration. Raises AnnotationError."""
     subject, sequence, camera = numbers_of(ref.name)
     folder = ref.annotation.parent
-    calibration = child(folder, "camera.calibration") or folder / "camera.calibration"
+    calibration = entry(folder, "camera.calibration") or folder / "camera.calibration"
     cameras = read_calibration(calibration)
     if camera not in cameras:
         raise wrong(calibration, "the file", f"has cameras {sorted(cameras)}", f"camera {camera} among them")
@@ -151,13 +155,13 @@ def inspect(training: Path) -> list[Finding]:
     for subject, sequence, folder in recordings(training):
         key = f"S{subject}/Seq{sequence}"
         cameras = dict(_cameras(folder))
-        annotation = child(folder, "annot.mat")
+        annotation = entry(folder, "annot.mat")
         if annotation is None and not cameras:
             continue
         if annotation is None:
             findings.append(_error(key, f"{len(cameras)} cameras without annot.mat", "get annot.mat of this sequence"))
             continue
-        if child(folder, "camera.calibration") is None:
+        if entry(folder, "camera.calibration") is None:
             findings.append(_error(key, "there is no camera.calibration", f"get it from {SPEC.page}"))
         if not cameras:
             hint = "unpack its videos into imageSequence/"
@@ -183,7 +187,10 @@ def _counted(name: str, pictures: Pictures, annotated: int) -> tuple[str, str] |
         if lost is None:
             return None
         return f"image {lost} is missing ({len(images)} images, last {images[-1]})", "extract the video again"
-    frames = count(pictures)
+    try:
+        frames = facts_of(pictures.place).frames
+    except AnnotationError as error:
+        return error.message, error.hint or "copy it again"
     if frames >= annotated or name in SHORT_VIDEOS:
         return None
     return (

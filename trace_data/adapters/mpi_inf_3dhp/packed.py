@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.listing import entry, why_empty
 from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SPEC, fps_of, split_of, wrong
-from trace_data.adapters.mpi_inf_3dhp.folders import child, children
+from trace_data.adapters.mpi_inf_3dhp.folders import children
 from trace_data.adapters.mpi_inf_3dhp.matlab import numbers
-from trace_data.adapters.mpi_inf_3dhp.neural_annot import bodies_of
+from trace_data.adapters.mpi_inf_3dhp.neural_annot import bodies_of, find_bodies
 from trace_data.adapters.mpi_inf_3dhp.official import SAMPLED, numbers_of
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
 from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, numbered_images
+from trace_data.adapters.packed_rows import PackedRows
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
+from trace_data.pickle_machine import DROPPED
 from trace_data.schema.check import Finding
 from trace_data.schema.frame import Frame
 from trace_data.schema.record import SequenceRecord, Split
@@ -37,40 +40,28 @@ _VIDEO = re.compile(r"(S[1-8])/(Seq[12])/imageSequence/(video_\d+)\.avi")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Table:
-    """One camera's part of the file: a million small arrays would take several times their memory."""
-
-    frame_ids: npt.NDArray[np.int64]
-    """(T,) ascending."""
-    points: npt.NDArray[np.float32]
-    """(T, 28, 2) px."""
-    joints: npt.NDArray[np.float32]
-    """(T, 28, 3) metres, camera axes."""
-    intrinsics: Array
-    """(3, 3) px."""
-    camera_from_world: Array
-    """(4, 4) metres."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Packed:
-    """The whole file."""
+    """The whole file; what it says of images lies on disk."""
 
-    tables: Mapping[str, Table]
+    rows: PackedRows
+    """Of each image 28 points (px) and 28 joints (metres, camera axes)."""
+    cameras: Mapping[str, Any]
+    """Of each clip as the file has it."""
     synthetic: bool
 
 
 def exists(training: Path) -> bool:
     """Whether there is an annotation of this layout and a folder of frames."""
-    return child(training, *ANNOTATIONS) is not None and child(training, FRAMES) is not None
+    return entry(training, *ANNOTATIONS) is not None and entry(training, FRAMES) is not None
 
 
 def find(training: Path, split: Split) -> list[SequenceRef]:
     """The image folders of a split. Images are counted, the annotation is not opened."""
-    annotation = child(training, *ANNOTATIONS)
-    frames = child(training, FRAMES)
+    annotation = entry(training, *ANNOTATIONS)
+    frames = entry(training, FRAMES)
     if annotation is None or frames is None:
         return []
+    fits = find_bodies([training, training.parent])
     refs = []
     for folder in children(frames):
         match = _FOLDER.fullmatch(folder.name)
@@ -86,6 +77,7 @@ def find(training: Path, split: Split) -> list[SequenceRef]:
                 annotation=annotation,
                 images=folder,
                 frames=count_images(folder, f"{name}_F"),
+                reads=(annotation,) if fits is None else (annotation, fits),
             )
         )
     return sorted(refs, key=lambda ref: numbers_of(ref.name))
@@ -95,12 +87,12 @@ def read(ref: SequenceRef) -> SequenceRecord:
     """One camera of one recording, in the world of its calibration. Raises AnnotationError."""
     subject, sequence, camera = numbers_of(ref.name)
     packed = read_file(ref.annotation)
-    table = packed.tables.get(ref.name)
-    if table is None:
+    if ref.name not in packed.rows:
         raise wrong(ref.annotation, "annots", f"has no image of {ref.name}", f"those in {ref.images}")
-    check_unit(ref.annotation, table.joints.astype(np.float64))
+    intrinsics, extrinsics = _camera(ref.annotation, ref.name, packed.cameras)
+    ids, (points, joints) = packed.rows.numbers(ref.name).tolist(), _split(packed.rows.of(ref.name))
+    check_unit(ref.annotation, joints)
     images = numbered_images(ref.images, f"{ref.name}_F")
-    ids = table.frame_ids.tolist()
     # an image that is not there keeps its place: whether that is known, or an error, is decided where defects are
     frames: tuple[Frame, ...] = tuple(images.get(i, ref.images / f"{ref.name}_F{i:06d}.jpg") for i in ids)
     places = [ref.annotation.parent, ref.annotation.parent.parent]
@@ -113,32 +105,40 @@ def read(ref: SequenceRef) -> SequenceRecord:
             fps=fps_of(subject, sequence),
             size=frame_size(frames),
             layout="MPI_INF_28",
-            points=table.points.astype(np.float64),
-            joints=table.joints.astype(np.float64),
-            intrinsics=table.intrinsics,
-            camera_from_world=table.camera_from_world,
-            world_reason=_compared(ref, packed.tables, camera),
+            points=points,
+            joints=joints,
+            intrinsics=intrinsics,
+            camera_from_world=extrinsics,
+            world_reason=_compared(ref, packed, camera),
             body=bodies_of(places, subject, sequence, ids),
             synthetic=packed.synthetic,
         ),
     )
 
 
-def _compared(ref: SequenceRef, tables: Mapping[str, Table], camera: int) -> str:
-    own = tables[ref.name]
+def _compared(ref: SequenceRef, packed: Packed, camera: int) -> str:
+    own = packed.rows.numbers(ref.name)
     for other in CAMERAS:
         name = f"{ref.name.rsplit('_', 1)[0]}_{other}"
-        if other == camera or name not in tables:
+        if other == camera or name not in packed.rows:
             continue
-        _, mine, theirs = np.intersect1d(own.frame_ids, tables[name].frame_ids, return_indices=True)
+        _, mine, theirs = np.intersect1d(own, packed.rows.numbers(name), return_indices=True)
         if len(mine):
             chosen = np.linspace(0, len(mine) - 1, SAMPLED).astype(int)
             worlds = [
-                transform(np.linalg.inv(table.camera_from_world), table.joints[rows[chosen]].astype(np.float64))
-                for table, rows in ((own, mine), (tables[name], theirs))
+                transform(
+                    np.linalg.inv(_camera(ref.annotation, clip, packed.cameras)[1]),
+                    _split(packed.rows.of(clip, places[chosen]))[1],
+                )
+                for clip, places in ((ref.name, mine), (name, theirs))
             ]
             return compare_cameras(ref.annotation, (camera, other), (worlds[0], worlds[1]))
     return ""
+
+
+def _split(rows: Array) -> tuple[Array, Array]:
+    """(T, 28, 2) points and (T, 28, 3) joints."""
+    return rows[:, :56].reshape(-1, 28, 2), rows[:, 56:].reshape(-1, 28, 3)
 
 
 def read_file(file: Path) -> Packed:
@@ -152,51 +152,38 @@ def read_file(file: Path) -> Packed:
 
 @lru_cache(maxsize=1)
 def _read_file(file: Path, changed: int, size: int) -> Packed:
-    content = read_packed(file, ("annots", "cam_info", "synthetic"), partial(_smaller, file))
-    cameras = content.get("cam_info", {})
-    entries: dict[str, dict[int, Any]] = {}
-    annots = content["annots"]
-    while annots:  # taken out one by one, so that they go while tables come
-        name, entry = annots.popitem()
-        match = _IMAGE.fullmatch(str(name))
+    rows = PackedRows(28 * 5)
+
+    def take(key: Any, value: Any) -> Any:
+        match = _IMAGE.fullmatch(key) if isinstance(key, str) and isinstance(value, dict) else None
         if match is None:
-            raise wrong(file, f"annots[{str(name)[:60]!r}]", "is no image name", "S1_Seq1_video_0_F000000.jpg")
-        entries.setdefault(match[1], {})[int(match[2])] = (
-            entry if isinstance(entry, np.ndarray) else _joined(file, str(name), entry)
-        )
-    tables = {}
-    for name in sorted(entries):
-        if name not in cameras:
-            raise wrong(file, "cam_info", f"has no camera {name}", "one for every video of annots")
-        found = entries.pop(name)
-        ids = sorted(found)
-        stacked = np.stack([found[i] for i in ids])
-        intrinsics, extrinsics = _camera(file, name, cameras[name])
-        tables[name] = Table(
-            frame_ids=np.array(ids, np.int64),
-            points=stacked[:, :56].reshape(-1, 28, 2),
-            joints=stacked[:, 56:].reshape(-1, 28, 3),
-            intrinsics=intrinsics,
-            camera_from_world=extrinsics,
-        )
-    return Packed(tables=tables, synthetic="synthetic" in content)
+            return value
+        try:
+            rows.add(match[1], int(match[2]), _joined(file, key, value))
+        except AnnotationError as error:
+            rows.refuse(match[1], error)
+        return DROPPED
+
+    content = read_packed(file, ("annots", "cam_info", "synthetic"), take)
+    for name in content["annots"]:
+        raise wrong(file, f"annots[{str(name)[:60]!r}]", "is no image name", "S1_Seq1_video_0_F000000.jpg")
+    return Packed(rows=rows, cameras=content.get("cam_info", {}), synthetic="synthetic" in content)
 
 
-def _smaller(file: Path, key: Any, value: Any) -> Any:
-    """An image's dictionary as one array; everything else as it is."""
-    return _joined(file, str(key), value) if isinstance(value, dict) and "kp2d" in value else value
-
-
-def _joined(file: Path, name: str, entry: Any) -> npt.NDArray[np.float32]:
+def _joined(file: Path, name: str, held: Mapping[str, Any]) -> npt.NDArray[np.float32]:
     """(140,) the points and joints of an image. `smpl_theta` and `smpl_beta` are of SMPL-X and stay unused."""
-    if not isinstance(entry, dict) or not {"kp2d", "kp3d"} <= entry.keys():
+    if not {"kp2d", "kp3d"} <= held.keys():
         raise wrong(file, f"annots[{name!r}]", "has no kp2d and kp3d", "both, of 28 joints")
     shapes = (("kp2d", (28, 2)), ("kp3d", (28, 3)))
-    parts = [numbers(file, f"annots[{name!r}] {key}", entry[key], shape).reshape(-1) for key, shape in shapes]
+    parts = [numbers(file, f"annots[{name!r}] {key}", held[key], shape).reshape(-1) for key, shape in shapes]
     return np.concatenate(parts).astype(np.float32)
 
 
-def _camera(file: Path, name: str, value: Any) -> tuple[Array, Array]:
+def _camera(file: Path, name: str, cameras: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Intrinsics (3, 3) px and camera_from_world (4, 4) metres of a clip."""
+    if name not in cameras:
+        raise wrong(file, "cam_info", f"has no camera {name}", "one for every video of annots")
+    value = cameras[name]
     try:
         raw = value["intrinsics"], value["extrinsics"][0], value["extrinsics"][1]
     except (TypeError, KeyError, IndexError) as error:
@@ -215,7 +202,7 @@ def _camera(file: Path, name: str, value: Any) -> tuple[Array, Array]:
 
 def inspect(training: Path) -> list[Finding]:
     """Videos whose images do not fit the list of kept frames in the file, and folders without annotation."""
-    annotation = child(training, *ANNOTATIONS)
+    annotation = entry(training, *ANNOTATIONS)
     folders = {ref.name: ref for split in SPEC.splits for ref in find(training, split)}
     if annotation is None or not folders:
         return []
@@ -230,7 +217,9 @@ def inspect(training: Path) -> list[Finding]:
         listed.add(name)
         have = folders[name].frames if name in folders else 0
         if ids and have < len(ids):
+            place = folders[name].images if name in folders else None
             what = f"{have} images, {len(ids)} annotated frames" if have else "annotation without images"
+            what = (why_empty(place) if place is not None and not have else "") or what
             hint = "extract the frames of this video again"
             findings.append(Finding(severity="error", key=f"{FRAMES}/{name}", what=what, hint=hint))
     findings += [

@@ -13,7 +13,7 @@ from trace_data.errors import AnnotationError, AssetError
 from trace_data.pickle_machine import Each
 from trace_data.safe_pickle import load_npz
 
-LIMIT_BYTES = 16 << 30
+LIMIT_BYTES = 64 << 30
 MAX_STEPS = 1_000_000_000
 """A million images of about a hundred parts each."""
 

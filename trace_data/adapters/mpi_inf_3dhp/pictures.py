@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
-from trace_data.adapters.mpi_inf_3dhp.folders import child
+from trace_data.adapters.files import gap
+from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
 from trace_data.errors import AnnotationError
-from trace_data.frames import image_size, read_bytes
+from trace_data.frames import file_size
+from trace_data.refusals import in_words
 from trace_data.schema.frame import Frame, VideoFrame, file_of
 from trace_data.video import VideoFacts, video_facts
-
-_SUFFIXES = (".jpg", ".jpeg", ".png")
-_IMAGE = re.compile(r"(?:.*\D)?(\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +28,14 @@ class Pictures:
 
 def camera_pictures(sequence: Path, camera: int) -> Pictures | None:
     """The frames of a camera of an official `S?/Seq?` folder: the video where there is one, else an image folder."""
-    videos = child(sequence, "imageSequence")
+    videos = entry(sequence, "imageSequence")
     name = f"video_{camera}"
     if videos is not None:
         for suffix in (".avi", ".mp4"):
-            if (video := child(videos, name + suffix)) is not None:
+            if (video := entry(videos, name + suffix)) is not None:
                 return Pictures(place=video)
-    for parent in (child(sequence, "imageFrames"), videos, sequence):
-        if parent is not None and (folder := child(parent, name)) is not None and folder.is_dir():
+    for parent in (entry(sequence, "imageFrames"), videos, sequence):
+        if parent is not None and (folder := entry(parent, name)) is not None and is_folder(folder):
             return Pictures(place=folder)
     prefix = f"img_{camera}_"
     if videos is not None and numbered_images(videos, prefix):
@@ -63,7 +58,8 @@ def facts_of(video: Path) -> VideoFacts:
     try:
         state = video.stat()
     except OSError as error:
-        raise AnnotationError(f"the video cannot be read: {error.strerror}", where=video) from error
+        what, hint = in_words(error)
+        raise AnnotationError(f"{video.name}: {what}", where=video, hint=hint or None) from error
     return _facts(video, state.st_mtime_ns, state.st_size)
 
 
@@ -74,50 +70,21 @@ def _facts(video: Path, changed: int, size: int) -> VideoFacts:
 
 def count_images(folder: Path, prefix: str = "") -> int:
     """How many images of a folder have names that start with `prefix`: a million of them are counted in seconds."""
-    return sum(name.lower().startswith(prefix.lower()) and name.lower().endswith(_SUFFIXES) for name in _names(folder))
+    return len(numbered(folder, _pattern(prefix)))
 
 
 def image_numbers(folder: Path, prefix: str = "") -> list[int]:
     """The numbers that end the names of a folder's images whose names start with `prefix`, ascending."""
-    return sorted(_numbered(folder, prefix).values())
+    return [int(number) for number in numbered(folder, _pattern(prefix))]
 
 
 def numbered_images(folder: Path, prefix: str = "") -> dict[int, Path]:
     """The images of a folder whose names start with `prefix`, by the number that ends the name, ascending."""
-    numbered = _numbered(folder, prefix)
-    return {numbered[name]: folder / name for name in sorted(numbered, key=lambda name: (numbered[name], name))}
+    return numbered_files(folder, _pattern(prefix))
 
 
-def _numbered(folder: Path, prefix: str) -> dict[str, int]:
-    found = {}
-    for name in _names(folder):
-        match = _IMAGE.fullmatch(name)
-        if match and name.lower().startswith(prefix.lower()):
-            found[name] = int(match[1])
-    return found
-
-
-def _names(folder: Path) -> list[str]:
-    """What a folder holds, in no order; nothing when it is no folder."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def gap(numbers: list[int]) -> int | None:
-    """The first number that is missing of numbers that are otherwise equally spaced, None when none is.
-
-    They start with 0 or 1, unless only some of the frames were extracted.
-    """
-    if len(numbers) < 2:
-        return None if numbers in ([], [0], [1]) else 1
-    steps = np.diff(numbers)
-    step = Counter(steps.tolist()).most_common(1)[0][0]
-    if (odd := np.flatnonzero(steps != step)).size:
-        return int(numbers[odd[0]] + step)
-    return 1 if step == 1 and numbers[0] > 1 else None
+def _pattern(prefix: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(prefix)}(?:(?:.*\D)?(\d+))\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
 def frames_of(pictures: Pictures, annotated: int) -> tuple[tuple[Frame, ...], list[int]]:
@@ -150,8 +117,7 @@ def frame_size(frames: tuple[Frame, ...]) -> tuple[int, int]:
             if isinstance(frame, VideoFrame):
                 facts = facts_of(frame.video)
                 return facts.width, facts.height
-            file = file_of(frame)
-            return image_size(read_bytes(file), file)
+            return file_size(file_of(frame))
         except AnnotationError as error:
             broken = broken or error
             if isinstance(frame, VideoFrame):

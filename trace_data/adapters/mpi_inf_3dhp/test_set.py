@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.files import gap
+from trace_data.adapters.listing import entry, why_empty
 from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit
 from trace_data.adapters.mpi_inf_3dhp.facts import SPEC, TEST_FPS, wrong
-from trace_data.adapters.mpi_inf_3dhp.folders import child, test_recordings
+from trace_data.adapters.mpi_inf_3dhp.folders import test_recordings
 from trace_data.adapters.mpi_inf_3dhp.matlab import annotated_test_frames, numbers, read_test_annotations
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
-from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, gap, image_numbers, numbered_images
+from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, image_numbers, numbered_images
 from trace_data.errors import AnnotationError
 from trace_data.schema.check import Finding
 from trace_data.schema.frame import Frame
@@ -36,14 +38,14 @@ _KEY = re.compile(r"(?:.*/)?TS(\d)/imageSequence/img_(\d+)\.jpg", re.IGNORECASE)
 
 def find(test: Path) -> list[SequenceRef]:
     """The test subjects that have an annotation."""
-    packed = child(test, "annots.npz")
+    packed = entry(test, "annots.npz")
     refs = []
     for number, folder in test_recordings(test):
-        official = child(folder, "annot_data.mat")
+        official = entry(folder, "annot_data.mat")
         annotation = official or packed
         if annotation is None:
             continue
-        images = child(folder, "imageSequence") or folder / "imageSequence"
+        images = entry(folder, "imageSequence") or folder / "imageSequence"
         refs.append(
             SequenceRef(
                 dataset=SPEC.name,
@@ -52,6 +54,7 @@ def find(test: Path) -> list[SequenceRef]:
                 layout=OFFICIAL if official else PACKED,
                 annotation=annotation,
                 images=images,
+                reads=(annotation,),
                 frames=_usable(annotation if official else None, count_images(images)),
             )
         )
@@ -122,13 +125,13 @@ def _packed_tables(file: Path, changed: int, size: int) -> dict[int, tuple[npt.N
     """Test subject to image numbers, points and joints."""
     content = read_packed(file, ("annots", "synthetic"))
     by_subject: dict[int, dict[int, Any]] = {}
-    for name, entry in content["annots"].items():
+    for name, value in content["annots"].items():
         match = _KEY.fullmatch(str(name))
         if match is None:
             raise wrong(
                 file, f"annots[{str(name)[:60]!r}]", "is no image of the test set", "TS1/imageSequence/img_….jpg"
             )
-        by_subject.setdefault(int(match[1]), {})[int(match[2])] = entry
+        by_subject.setdefault(int(match[1]), {})[int(match[2])] = value
     tables = {}
     for subject, entries in by_subject.items():
         ids = sorted(entries)
@@ -179,9 +182,14 @@ def inspect(test: Path) -> list[Finding]:
         if ref is None:
             what, hint = "there is no annot_data.mat", f"get it from {SPEC.page}"
         elif not (images := image_numbers(ref.images)):
-            what, hint = "annotation without images", "unpack imageSequence again"
+            what, hint = why_empty(ref.images) or "annotation without images", "unpack imageSequence again"
         elif ref.layout == OFFICIAL and (lost := gap(images)) is not None:
             what, hint = f"image {lost} is missing ({len(images)} images)", "copy imageSequence again"
+        elif ref.layout == PACKED and gap(images) == 1:
+            what = f"image 1 is missing, the others count from {images[0]}"
+            hint = "numbered anew? then they show other frames: copy imageSequence again"
+            findings.append(Finding(severity="warning", key=folder.name, what=what, hint=hint))
+            continue
         else:
             continue
         findings.append(Finding(severity="error", key=folder.name, what=what, hint=hint))

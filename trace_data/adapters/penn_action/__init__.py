@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
-from trace_data.adapters.files import frame_size, numbered_files
-from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered
+from trace_data.adapters.files import frame_size
+from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered, numbered_files, why_empty
 from trace_data.adapters.penn_action import official, packed
 from trace_data.adapters.penn_action.labels import PAGE, Labels
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
@@ -81,7 +81,8 @@ def inspect(root: Path) -> list[Finding]:
     for ref in refs:
         numbers = numbered(ref.images, _IMAGE).tolist()
         if not numbers:
-            what, hint = "labels without frames", "unpack the frames of the release again"
+            what = why_empty(ref.images) or "labels without frames"
+            hint = "unpack the frames of the release again"
         elif numbers != list(range(1, len(numbers) + 1)):
             gap = next(number for number in range(1, len(numbers) + 2) if number not in numbers)
             what = f"{gap:06d}.jpg is missing ({len(numbers)} frames, {numbers[0]} to {numbers[-1]})"
