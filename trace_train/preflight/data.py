@@ -115,11 +115,11 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Part)
         clips = sum(map(len, tables.values()))
         part.found += f"{', ' if part.found else ''}{clips:,} of {counted(stage.frames, 'frame')}"
         yield from _mixing_errors(config, tables)
-    if config.evaluation.every and "val" not in index.splits:
+    if config.evaluation.every and config.evaluation.split not in index.splits:
         yield ConfigError(
-            "these shards have no split 'val' to evaluate on",
+            f"these shards have no split {config.evaluation.split!r} to evaluate on",
             where="evaluation.every",
-            hint="trace build-shards --split val, or --set evaluation.every=0",
+            hint=f"trace build-shards --split {config.evaluation.split}, or --set evaluation.every=0",
         )
     if config.data.occluders is not None:
         try:
