@@ -87,7 +87,7 @@ def test_every_term_is_known_with_a_reason() -> None:
     terms = normal_terms()
     assert set(LossConfig.model_fields) <= set(terms)
     for name, term in terms.items():
-        assert term.why and term.above and term.below and 0 < term.range[0] < term.range[1] and term.rise > 1, name
+        assert term.why and term.above and term.below and 0 <= term.range[0] < term.range[1] and term.rise > 1, name
 
 
 def test_a_sound_run_of_preset_debug_is_not_unusual() -> None:
