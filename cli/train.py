@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 @options.command("train")
-@click.option("--config", "preset", default="trace", show_default=True, help="Preset (trace, debug) or a YAML file.")
+@click.option(
+    "--config",
+    "preset",
+    default="trace",
+    show_default=True,
+    help="Preset (debug, trace, or its stages trace-a, trace-b, trace-c) or a YAML file.",
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key, as in steps=200; repeatable."
 )

@@ -85,6 +85,8 @@ def _read(preset: str | Path) -> dict[str, Any]:
         raise ConfigError(f"cannot be read as YAML: {error}", where=name) from error
     if not isinstance(values, dict):
         raise ConfigError(f"holds a {type(values).__name__}, expected keys and values", where=name)
+    if name in presets() and "base" in values:  # a preset may be another one with changes
+        return _merged(_read(values.pop("base")), values)
     return values
 
 

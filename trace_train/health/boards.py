@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -49,14 +50,16 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run at Weights & Biases; resumed, it goes on as the same one. Its server keeps what it has for a step."""
+    """A run at Weights & Biases; resumed in its folder it goes on as the same one. The server takes nothing back: what
+    a run that died had sent for later steps stays there."""
 
     def __init__(self, run: Path, config: Config) -> None:
         import wandb
 
+        place = hashlib.sha256(str(run.absolute()).encode()).hexdigest()[:8]  # other runs may have the same name
         self._run: Any = wandb.init(
             project=config.log.wandb,
-            id=run.absolute().name,
+            id=f"{run.name}-{place}",
             name=run.name,
             dir=str(run),
             resume="allow",
