@@ -10,6 +10,7 @@ from trace_train.config.data import DataConfig
 from trace_train.config.distributed import DistributedConfig
 from trace_train.config.evaluation import EvaluationConfig
 from trace_train.config.init import InitConfig
+from trace_train.config.log import LogConfig
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import LossConfig, OptimConfig, Stage
 from trace_train.config.part import Part
@@ -48,6 +49,7 @@ class Config(Part):
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    log: LogConfig = LogConfig()
     distributed: DistributedConfig = DistributedConfig()
 
     @field_validator("stages")
