@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import torch
 
+from trace_train.losses.prior import PosePrior
 from trace_train.network.outputs import Maps, People, TrackedPeople
 from trace_train.rotations import matrix_from_axis_angle
 from trace_train.targets import Targets, WorldTargets
+
+PRIOR = PosePrior(means=torch.zeros(1, 63), precisions=2000 * torch.eye(63)[None], constants=torch.tensor([100.0]))
+"""One so narrow that every pose is unlikely."""
 
 
 def random_case(frames: int = 2) -> tuple[Maps, People, Targets]:

@@ -52,8 +52,8 @@ def objective(
     terms = dict(FRAME_TERMS)
     if targets.center_mask.shape[2] > 1:
         terms |= TRACK_TERMS
-    if tracked is not None and targets.world is not None:
-        terms |= WORLD_TERMS
+        if tracked is not None and targets.world is not None:
+            terms |= WORLD_TERMS
     comparison = Comparison(
         maps=maps,
         people=people,
