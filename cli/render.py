@@ -20,6 +20,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from trace_data.progress import Progress, size_in_words
+from trace_data.progress import duration as duration
 
 if TYPE_CHECKING:
     from trace_data.problems import Problem
@@ -145,18 +146,6 @@ class Display(Progress):
 
     def _line(self, text: str) -> None:
         self._console.print(f"  {text}".rstrip(), soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `38 s`, `4 min 05 s`, `3 h 12 min`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -56,10 +55,8 @@ class LossConfig(Part):
     """First and second differences of the camera triple along time."""
     root_consistency: float = Field(0.0, ge=0)
     """First and second differences of the root rotation along time."""
-
-    def weights(self) -> dict[str, float]:
-        """The weight of each term by its name."""
-        return self.model_dump()
+    pose_prior: float = Field(0.0, ge=0)
+    """How unlikely a pose is by SMPLify's mixture (1.6 there); needs `supervision.pose_prior_file`."""
 
 
 class Stage(Part):
@@ -86,7 +83,7 @@ class Stage(Part):
     @classmethod
     def _terms_exist(cls, loss: dict[str, float]) -> dict[str, float]:
         for pattern, weight in loss.items():
-            if not any(fnmatchcase(name, pattern) for name in LossConfig.model_fields):
+            if "*" not in pattern and pattern not in LossConfig.model_fields:
                 near = nearest(pattern, LossConfig.model_fields)
                 raise ValueError(f"no term is called {pattern!r}" + (f", did you mean {near!r}?" if near else ""))
             if not weight >= 0:
