@@ -24,6 +24,7 @@ from trace_train.build import body_layers, build_network, choose_device, start_f
 from trace_train.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.config import Config
 from trace_train.distributed import Processes, joined, synchronise_normalisation
+from trace_train.evaluation.in_loop import HeldOutScores
 from trace_train.groups import Parts, stages_table
 from trace_train.hooks import Hooks
 from trace_train.loop import loop
@@ -167,9 +168,9 @@ def prepare(
     )
 
 
-def standard_hooks(config: Config) -> Hooks:
+def standard_hooks(config: Config, progress: Progress = SILENT) -> Hooks:
     """What happens beside the steps of an ordinary run."""
-    return Hooks()
+    return Hooks(evaluate=HeldOutScores(progress) if config.evaluation.every else None)
 
 
 def _train(
@@ -213,7 +214,7 @@ def _train(
     first = state.step
     if not begun:
         state.save()
-    loop(state, hooks or standard_hooks(config), progress)
+    loop(state, hooks or standard_hooks(config, progress), progress)
     report = processes.share(_report(state, first, time.monotonic() - started, inputs))
     assert report is not None
     return report

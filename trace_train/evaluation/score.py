@@ -85,7 +85,7 @@ def score(
             every=every,
             threshold=settings.threshold,
             temporal=network.temporal,
-            flow=flow is not None,
+            flow=config.network.flow,
             fitted=constants.body is not None or constants.joints is not None,
         ),
     )
@@ -93,10 +93,14 @@ def score(
 
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; afterwards every module's mode and all random states are as they were."""
+    """Put a network into evaluation mode; afterwards every module's mode and all random states are as they were.
+
+    It runs as it is written: a compiled one would be compiled anew for every shape.
+    """
     modes = {module: module.training for module in network.modules()}
     device = next(network.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with forked, torch.compiler.set_stance("force_eager"):
         try:
             network.eval()
             yield
