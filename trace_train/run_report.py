@@ -30,7 +30,7 @@ def read_evaluation(values: Mapping[str, Any]) -> EvalReport:
 
 
 def results(evaluation: EvalReport) -> tuple[Result, ...]:
-    """One row a measure; the run's own score first."""
+    """One row for each measure that anybody has; the run's own score first."""
     columns = column_names(evaluation)
     return tuple(
         Result(
@@ -41,6 +41,7 @@ def results(evaluation: EvalReport) -> tuple[Result, ...]:
             values=tuple(_scaled(getattr(evaluation.rows[column], key), factor) for column in columns),
         )
         for key, name, unit, digits, factor in MEASURES
+        if any(getattr(row, key) is not None for row in evaluation.rows.values())
     )
 
 
