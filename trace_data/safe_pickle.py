@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from trace_data.errors import AssetError
 from trace_data.pickle_globals import CSC, array_of, build, find
-from trace_data.pickle_machine import CHUNK, Each, Machine, Malformed, More, Node
+from trace_data.pickle_machine import Each, Machine, Node
+from trace_data.pickle_pieces import CHUNK, Malformed, More
 from trace_data.refusals import in_words
 
 Source = Path | str | bytes | IO[bytes]
