@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import options
+
+if TYPE_CHECKING:
+    from trace_train.evaluate import Scores
 
 
 @options.command("evaluate")
@@ -14,7 +19,18 @@ from . import options
 @options.shards
 @options.packs
 @click.option("--split", type=click.Choice(options.SPLITS), default="test", show_default=True, help="Which split.")
-@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Score every so many frames.")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Score one of so many windows of 3.3 s (100 frames at 30 a second); 1 scores whole sequences.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    help="Least score of a detection  [default: the run's own evaluation.threshold].",
+)
 @options.json
 def evaluate(
     run: Path,
@@ -24,9 +40,12 @@ def evaluate(
     packs: Path | None,
     split: str,
     every: int,
+    threshold: float | None,
     as_json: bool,
 ) -> None:
     """Score RUN (its last checkpoint) or one checkpoint folder on a split, beside the best constant predictors.
+
+    RUN may also be a folder of imported released weights that holds a whole network.
 
     \b
     Examples:
@@ -34,7 +53,6 @@ def evaluate(
       trace evaluate ~/.trace/runs/2026-11-22-debug --split val --every 4
       trace evaluate RUN/checkpoints/step-00000200 --json
     """
-    from trace_train.evaluate import MEASURES
     from trace_train.evaluate import evaluate as score
 
     from . import render
@@ -46,6 +64,7 @@ def evaluate(
             packs=options.folder("packs", packs),
             split=split,
             every=every,
+            threshold=threshold,
             progress=progress,
         )
     if as_json:
@@ -55,9 +74,25 @@ def evaluate(
         f"{report.split}: step {report.step:,}, {report.sequences:,} sequences, {report.frames:,} frames,"
         f" {report.people:,} people, {report.matched:,} matched{'  (synthetic)' if report.synthetic else ''}"
     )
+    _table(report.rows)
+    for dataset, scores in report.datasets.items():
+        render.line(f"\n{dataset}")
+        _table(scores)
+    render.line(f"\n{report.protocol}")
+
+
+def _table(scores: Mapping[str, Scores]) -> None:
+    """One row a measure, by group; measures that nobody has are left out."""
+    from trace_train.evaluate import GROUPS, MEASURES
+
+    from . import render
+
     rows = []
-    for key, name, unit, digits, factor in MEASURES:
-        values = [getattr(scores, key) for scores in report.rows.values()]
-        rows.append((name, unit, *(render.number(value, digits, factor) for value in values)))
-    render.table(("measure", "unit", *report.rows), rows, numeric=tuple(report.rows))
-    render.line(report.protocol)
+    for group, keys in GROUPS.items():
+        title = group
+        for key, name, unit, digits, factor in MEASURES:
+            values = [getattr(row, key) for row in scores.values()]
+            if key in keys and any(value is not None for value in values):
+                rows.append((title, name, unit, *(render.number(value, digits, factor) for value in values)))
+                title = ""
+    render.table(("", "measure", "unit", *scores), rows, numeric=tuple(scores))

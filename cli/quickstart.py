@@ -13,6 +13,7 @@ from .chain import RECORDS, Done, Outcome, Step, open_folder, run_steps
 
 if TYPE_CHECKING:
     from trace_data.progress import Progress
+    from trace_data.sample_world.make import SampleSummary
 
 STEPS = 640
 """Training steps: a fixed number and never a time budget, so that everybody gets the same result."""
@@ -92,8 +93,11 @@ class Way:
 
     def steps(self, done: Sequence[Done]) -> list[Step]:
         """All of them, in order. The last one tells of those in `done`."""
+        from trace_data.adapters import ADAPTERS
+
+        size = {"sequences": self.sequences, "datasets": list(ADAPTERS)}
         return [
-            Step(name="sample world", settings={"sequences": self.sequences}, output=self.world, work=self.make_world),
+            Step(name="sample world", settings=size, output=self.world, work=self.make_world),
             Step(name="body models", settings={}, output=self.packs, work=self.prepare),
             Step(name="verify", settings={"depth": "geometry"}, output=None, work=self.verify),
             Step(name="build-shards", settings={"shard_bytes": SHARD_BYTES}, output=self.shards, work=self.build),
@@ -104,14 +108,18 @@ class Way:
 
     def make_world(self) -> Outcome:
         """Bodies and datasets."""
+        summary = self._summary()
+        facts = {name: getattr(summary, name) for name in ("sequences", "sequences_of", "frames", "people")}
+        names = ", ".join(summary.sequences_of)
+        text = f"{summary.sequences:,} sequences of {names}; {summary.frames:,} frames, {summary.people:,} bodies"
+        return Outcome(text=f"{text}  (synthetic)", facts=facts)
+
+    def _summary(self) -> SampleSummary:
+        """What the world holds; it is made unless it is there."""
         from trace_data.sample_world.make import Parameters, make_sample, read_summary
 
-        summary = read_summary(self.world, Parameters(sequences=self.sequences))
-        if summary is None:
-            summary = make_sample(self.world, sequences=self.sequences, jobs=self.jobs, progress=self.progress)
-        facts = {"sequences": summary.sequences, "frames": summary.frames, "people": summary.people}
-        text = f"{summary.sequences:,} sequences, {summary.frames:,} frames, {summary.people:,} bodies  (synthetic)"
-        return Outcome(text=text, facts=facts)
+        found = read_summary(self.world, Parameters(sequences=self.sequences))
+        return found or make_sample(self.world, sequences=self.sequences, jobs=self.jobs, progress=self.progress)
 
     def prepare(self) -> Outcome:
         """Packs of all body models."""
@@ -132,16 +140,18 @@ class Way:
         from trace_data.errors import AnnotationError
         from trace_data.verify import verify_datasets
 
-        root = self.world / "datasets"
+        world = self._summary()
+        names, root = tuple(world.sequences_of), world.datasets
         report = verify_datasets(
-            ("3dpw",), root, depth="geometry", packs=self.packs, jobs=self.jobs, progress=self.progress
+            names, root, depth="geometry", packs=self.packs, jobs=self.jobs, progress=self.progress
         )
         if not report.ok:
-            command = f"trace verify-datasets 3dpw --root {root} --packs {self.packs} --depth geometry"
+            words = " ".join(names)
+            command = f"trace verify-datasets {words} --root {root} --packs {self.packs} --depth geometry"
             raise AnnotationError("the sample world does not verify", where=self.world, hint=f"{command}  lists why")
         worst = report.largest_reprojection_px
         error = "nothing to compare" if worst is None else f"largest reprojection error {worst:.2g} px"
-        text = f"layout ✓  content ✓  geometry ✓  ({error})"
+        text = f"{len(names)} datasets: layout ✓  content ✓  geometry ✓  ({error})"
         facts = {"ok": report.ok, "largest_reprojection_px": worst}
         return Outcome(text=text, facts=facts)
 
@@ -149,10 +159,10 @@ class Way:
         """Shards of everything."""
         from trace_data.build import build_shards
 
-        root = self.world / "datasets"
+        world = self._summary()
         report = build_shards(
-            ("3dpw",),
-            root,
+            tuple(world.sequences_of),
+            world.datasets,
             self.shards,
             packs=self.packs,
             shard_bytes=SHARD_BYTES,

@@ -13,7 +13,13 @@ from . import options
 @options.command("make-sample")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--seed", default=0, show_default=True, help="Same seed, same world.")
-@click.option("--sequences", type=click.IntRange(min=3), default=320, show_default=True, help="Number of sequences.")
+@click.option(
+    "--sequences",
+    type=click.IntRange(min=3),
+    default=320,
+    show_default=True,
+    help="Number of sequences; from 8 on all datasets are there.",
+)
 @click.option("--frames", type=click.IntRange(min=2), default=16, show_default=True, help="Frames of each sequence.")
 @click.option("--height", type=click.IntRange(min=64), default=240, show_default=True, help="Frame height, px.")
 @options.jobs
@@ -25,8 +31,12 @@ def make_sample(
     """Write the synthetic sample world into the folder OUT.
 
     OUT/body_models holds a free body for each gender and an infant, in the format of the official SMPL files;
-    OUT/datasets holds rendered sequences with exact annotations, in the layout of the official releases.
-    Nothing in it is derived from SMPL or from recorded people.
+    OUT/datasets holds rendered sequences with exact annotations as 3DPW, DynaCam, Human3.6M, MPI-INF-3DHP and Penn
+    Action, in the layout of the official releases. About half of the sequences are 3DPW's; fewer than 8 are not enough
+    for all five. Nothing in it is derived from SMPL or from recorded people.
+
+    An interrupted run is completed by the same command. Nobody who is in a training sequence is in one for validation
+    or test, whatever the dataset.
 
     \b
     Examples:
@@ -51,5 +61,6 @@ def make_sample(
         "  (synthetic)"
     )
     render.line(f"  body models   {summary.body_models}")
-    render.line(f"  datasets      {summary.datasets}")
+    held = ", ".join(f"{name} {count:,}" for name, count in summary.sequences_of.items())
+    render.line(f"  datasets      {summary.datasets}  ({held})")
     render.line(f"next: trace prepare-smpl --gender all --source {summary.body_models}")

@@ -50,11 +50,13 @@ def packs(body_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small sample world. Read only."""
-    from trace_data.sample_world.make import make_sample
+    """The 3DPW of a small sample world, below `datasets/`. Read only."""
+    from trace_data.sample_world.people import cast
+    from trace_data.sample_world.threedpw import write_sequence
 
     folder = tmp_path_factory.mktemp("sample")
-    make_sample(folder, seed=3, sequences=12, frames=8, height=144, jobs=1, force=True)
+    for index, role in enumerate(cast(3, 12)):
+        write_sequence(folder / "datasets" / "3DPW", 3, index, role, frames=8, height=144)
     return folder
 
 

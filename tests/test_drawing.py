@@ -90,6 +90,9 @@ def test_a_contact_sheet_holds_every_tile_in_its_place() -> None:
     assert sheet.shape == (3 * (30 + 18 + 4) + 4, 2 * 64 + 4, 3)
     for i in range(5):
         assert (sheet[4 + (i // 2) * 52 + 15, 4 + (i % 2) * 64 + 30] == 40 * i + 40).all()
+    high = drawing.contact_sheet([("", np.full((200, 100, 3), 90, np.uint8))], tile_width=60, tile_height=80, gap=4)
+    assert high.shape == (80 + 18 + 2 * 4, 68, 3), "not 120 px high, so not 60 px wide"
+    assert (high[4:84, 4:44] == 90).all() and (high[4:84, 44:] != 90).all()
     with pytest.raises(ValueError, match="at least one"):
         drawing.contact_sheet([])
 

@@ -9,6 +9,7 @@ import pytest
 
 from trace_cli.chain import Outcome, Step, open_folder, run_steps
 from trace_cli.main import run
+from trace_data.adapters import ADAPTERS
 from trace_data.errors import OutputError
 
 
@@ -136,6 +137,9 @@ def test_the_whole_way_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixtur
     found = json.loads(capsys.readouterr().out)
     assert found["synthetic"] is True
     assert found["steps"]["sample world"]["sequences"] == 8
+    assert set(found["steps"]["sample world"]["sequences_of"]) == set(ADAPTERS)
+    index = json.loads((tmp_path / "q/shards/index.json").read_text())
+    assert set(index["datasets"]) == set(ADAPTERS)
     assert found["steps"]["train"]["steps"] == 2
     assert {"model", "mean pose", "mean pose in the camera"} == set(found["steps"]["evaluate"]["test"]["rows"])
     page = Path(found["report"]).read_text(encoding="utf-8")

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +18,22 @@ import cv2
 import numpy as np
 import pytest
 
+from trace_cli.main import run
+from trace_data.adapters import ADAPTERS, find_sequences, load_adapter, read_record
 from trace_data.body_model import BodyModel
 from trace_data.errors import ConfigError, OutputError
+from trace_data.progress import Progress
 from trace_data.sample_world import make
 from trace_data.sample_world.backdrop import Backdrop
+from trace_data.sample_world.deal import deal
 from trace_data.sample_world.figure import CLOTHES
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
 from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person
 from trace_data.sample_world.scene import Scene, all_joints, another_view, draw_scene, render_scene
+from trace_data.verify import verify_datasets
 
-SMALL = {"sequences": 6, "frames": 4, "height": 120}
+SMALL = {"sequences": 42, "frames": 2, "height": 64}
+"""Few enough to be drawn quickly, as many as it takes for every dataset to have all its splits."""
 NAMES = {1: 12, 2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 9: 5, 10: 8, 12: 4, 13: 7}
 """COCO_18 to SMPL_24 by name: neck, shoulders, elbows, wrists, knees, ankles."""
 
@@ -54,21 +67,61 @@ def _digest(world: Path) -> dict[str, str]:
     }
 
 
-def test_same_seed_same_bytes_whatever_the_jobs(world: Path, tmp_path: Path, no_bodies: None) -> None:
-    make_sample(tmp_path / "again", seed=7, jobs=2, **SMALL)
-    assert _digest(tmp_path / "again") == _digest(world)
-    make_sample(tmp_path / "other", seed=8, jobs=2, **SMALL)
+def test_another_seed_gives_other_pictures(world: Path, tmp_path: Path, no_bodies: None) -> None:
+    make_sample(tmp_path / "other", seed=8, jobs=1, sequences=3, frames=2, height=64)
     pictures = [{v for k, v in _digest(w).items() if k.endswith(".jpg")} for w in (world, tmp_path / "other")]
-    assert not pictures[0] & pictures[1]
+    assert len(pictures[1]) == 6 and not pictures[0] & pictures[1]
+
+
+def test_nobody_is_in_two_splits_of_all_datasets_together(world: Path) -> None:
+    """People are told apart by their shape, which each dataset writes in its own way; Penn Action has none."""
+    shown: dict[str, set[bytes]] = {"train": set(), "val": set(), "test": set()}
+    counts: Counter[str] = Counter()
+    for name in ADAPTERS:
+        for split in load_adapter(name).SPEC.splits:
+            for ref in find_sequences(name, world / "datasets", split):
+                record = read_record(ref)
+                counts[name] += 1
+                assert record.provenance["synthetic"] == "true" and len(record.frames) == SMALL["frames"]
+                shapes = {
+                    np.float32(np.round(p.body.betas.reshape(-1, 10)[0], 4)).tobytes()
+                    for p in record.people
+                    if p.body is not None and name != "penn-action"
+                }
+                assert len(shapes) == len(record.people) or name == "penn-action"
+                shown[split] |= shapes
+    summary = read_summary(world, Parameters(seed=7, **SMALL))
+    assert summary is not None and counts == summary.sequences_of and set(counts) == set(ADAPTERS)
+    assert all(shown.values()) and not any(shown[a] & shown[b] for a, b in (("train", "val"), ("train", "test")))
+    assert not shown["val"] & shown["test"]
+    penn = {person for _, role in deal(cast(7, 42))["penn-action"] for person in role.people}
+    drawn = {person: np.float32(np.round(draw_person(7, person).betas, 4)).tobytes() for person in range(84)}
+    seen = {person for person, shape in drawn.items() if shape in set.union(*shown.values())}
+    assert len(seen) == len(set.union(*shown.values())), "everybody is somebody of the cast"
+    assert summary.people == len(seen | penn)
+
+
+def test_it_verifies_with_the_words_of_the_readme(
+    world: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRACE_HOME", str(tmp_path))
+    words = ["verify-datasets", "--root", str(world / "datasets"), "--packs", str(packs), "--depth", "geometry"]
+    assert run([*words, "--jobs", "1"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if "/train/" in line]
+    sides = {line.split("/")[0]: line.split()[-1] for line in rows}
+    assert sides == {**dict.fromkeys(ADAPTERS, "✓"), "penn-action": "–"}, "where nothing is compared, nothing is well"
+    report = verify_datasets((), world / "datasets", depth="geometry", packs=packs)
+    assert report.ok and report.largest_reprojection_px is not None and report.largest_reprojection_px < 0.01
 
 
 def test_files_are_those_of_the_release(world: Path) -> None:
     found = _annotations(world)
-    assert {name.split("/")[0] for name in found} == {"train", "validation", "test"} and len(found) == 6
+    assert {name.split("/")[0] for name in found} == {"train", "validation", "test"}
+    assert len(found) == len(deal(cast(7, 42))["3dpw"])
     for name, data in found.items():
-        n, people = 4, len(data["poses"])
+        n, people = SMALL["frames"], len(data["poses"])
         assert data["sequence"].shape == () and str(data["sequence"]) == name.split("/")[1]
-        assert data["img_frame_ids"].dtype == np.uint16 and data["img_frame_ids"].tolist() == [0, 2, 4, 6]
+        assert data["img_frame_ids"].dtype == np.uint16 and data["img_frame_ids"].tolist() == [0, 2]
         assert data["cam_poses"].shape == (n, 4, 4) and data["cam_intrinsics"].shape == (3, 3)
         assert set(data["genders"]) <= {"m", "f"} and data["synthetic"] == "trace sample world"
         for key, shape in {
@@ -86,7 +139,7 @@ def test_files_are_those_of_the_release(world: Path) -> None:
         np.testing.assert_array_equal(data["poses_60Hz"][0][::2], data["poses"][0])
         pictures = sorted((world / "datasets/3DPW/imageFiles" / name.split("/")[1]).iterdir())
         assert [p.name for p in pictures] == [f"image_{i:05d}.jpg" for i in range(n)]
-        assert cv2.imread(str(pictures[0])).shape == (120, 120, 3)
+        assert cv2.imread(str(pictures[0])).shape == (64, 64, 3)
 
 
 def test_detections_are_the_projected_joints(world: Path) -> None:
@@ -108,7 +161,7 @@ def test_detections_are_the_projected_joints(world: Path) -> None:
 def test_cameras_move_and_are_rigid(world: Path) -> None:
     for data in _annotations(world).values():
         rotation = data["cam_poses"][:, :3, :3]
-        np.testing.assert_allclose(rotation @ rotation.swapaxes(1, 2), np.broadcast_to(np.eye(3), (4, 3, 3)), atol=1e-9)
+        np.testing.assert_allclose(rotation @ rotation.swapaxes(1, 2), np.broadcast_to(np.eye(3), (2, 3, 3)), atol=1e-9)
         np.testing.assert_allclose(np.linalg.det(rotation), 1)
         assert np.abs(np.diff(data["cam_poses"], axis=0)).max() > 1e-4
 
@@ -201,25 +254,63 @@ def test_refuses_what_is_not_its_own(world: Path, tmp_path: Path, no_bodies: Non
         make_sample(blocked, jobs=1, **SMALL)
 
 
-def test_resumes_an_interrupted_run(world: Path, tmp_path: Path, no_bodies: None, monkeypatch: Any) -> None:
-    out = tmp_path / "sample"
+def test_force_removes_no_dataset_but_its_own(tmp_path: Path, no_bodies: None) -> None:
+    real = tmp_path / "datasets/Penn_Action/labels/0001.mat"
+    real.parent.mkdir(parents=True)
+    real.write_text("real")
+    with pytest.raises(OutputError, match="holds datasets/Penn_Action, which is not a sample world's"):
+        make_sample(tmp_path, jobs=1, sequences=3, frames=2, height=64, force=True)
+    assert real.read_text() == "real" and [file.name for file in tmp_path.iterdir()] == ["datasets"]
 
-    class Stop(make.Progress):
-        def advance(self, amount: int = 1, detail: str = "") -> None:
-            if amount:
-                raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        make_sample(out, seed=7, jobs=1, progress=Stop(), **SMALL)
-    assert read_summary(out, Parameters(seed=7, **SMALL)) is None
-    first = next((out / "datasets/3DPW/sequenceFiles").glob("*/*.pkl"))
-    before = first.stat().st_mtime_ns
-    with pytest.raises(OutputError):
+SCRIPT = """
+import sys
+from pathlib import Path
+from trace_data.sample_world import make
+
+if __name__ == "__main__":
+    make.write_body_models = lambda folder: folder.mkdir(exist_ok=True)
+    make.make_sample(Path(sys.argv[1]), seed=7, jobs=2, sequences=42, frames=2, height=64)
+"""
+
+
+def test_a_killed_run_is_completed_to_the_same_bytes(world: Path, tmp_path: Path, no_bodies: None) -> None:
+    """Killed when a random number of files is there, at jobs 2; completed, it is the world that jobs 1 has drawn."""
+    out, script = tmp_path / "sample", tmp_path / "draw.py"
+    script.write_text(SCRIPT)
+    whole = _digest(world)
+    enough = random.Random().randint(1, 9 * len(whole) // 10)
+    process = subprocess.Popen([sys.executable, str(script), str(out)], start_new_session=True)
+    while sum(file.is_file() for file in out.rglob("*")) < enough and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, f"over before it had {enough} files"
+    assert read_summary(out, Parameters(seed=7, **SMALL)) is None, f"at {enough} files"
+    kept = {file: file.stat().st_mtime_ns for file in (out / "datasets/3DPW/sequenceFiles").rglob("*.pkl")}
+    with pytest.raises(OutputError, match="not empty"):
         make_sample(out, seed=9, jobs=1, **SMALL)
-    summary = make_sample(out, seed=7, jobs=1, **SMALL)
-    assert first.stat().st_mtime_ns == before
-    assert summary.sequences == 6 and summary.frames == 24
-    assert _digest(out) == _digest(world)
+
+    progress = Counted()
+    summary = make_sample(out, seed=7, jobs=2, progress=progress, **SMALL)
+    assert _digest(out) == whole, f"killed at {enough} files"
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert progress.done + progress.skipped == progress.total == summary.sequences == 42
+    assert progress.skipped >= len(kept) and summary.frames == 84
+
+
+class Counted(Progress):
+    """Adds up what it is told."""
+
+    total = done = skipped = 0
+
+    def begin(self, title: str, total: int, unit: str = "items") -> None:
+        self.total = total
+
+    def advance(self, amount: int = 1, detail: str = "") -> None:
+        self.done += amount
+
+    def skip(self, amount: int) -> None:
+        self.skipped += amount
 
 
 def place(scene: Scene) -> Any:

@@ -217,7 +217,7 @@ def test_preset_trace_without_a_gpu_points_at_debug(shards: Path, packs: Path, t
 def test_evaluation_reports_scores_constants_and_protocol(reference: Path, shards: Path, packs: Path) -> None:
     report = evaluate(reference, shards=shards, packs=packs, split="test", threshold=0.0)
     assert report.synthetic and report.people >= report.matched
-    assert set(report.rows) == {"model", "mean pose", "mean pose in the camera"}
+    assert set(report.rows) == {"model", "mean pose", "mean pose in the camera", "stands still"}
     saved = json.loads((reference / "evaluation-test-00000007.json").read_text())
     assert "LSP" in saved["protocol"] and saved["people"] == report.people
     with pytest.raises(ConfigError, match="split"):

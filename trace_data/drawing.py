@@ -80,15 +80,21 @@ def draw_mesh(
 
 
 def contact_sheet(
-    tiles: Sequence[tuple[str, Picture]], *, columns: int = 4, tile_width: int = 240, gap: int = 6
+    tiles: Sequence[tuple[str, Picture]],
+    *,
+    columns: int = 4,
+    tile_width: int = 240,
+    tile_height: int | None = None,
+    gap: int = 6,
 ) -> Picture:
-    """Compose captioned pictures to one, row by row; each is scaled to `tile_width` px.
+    """Compose captioned pictures to one, row by row; each is scaled to `tile_width` px, or less where it would be
+    higher than `tile_height` px.
 
     A row is as high as its highest picture. Raises ValueError when there is no tile.
     """
     if not tiles:
         raise ValueError("a contact sheet needs at least one picture")
-    scaled = [(caption, _to_width(picture, tile_width)) for caption, picture in tiles]
+    scaled = [(caption, _scaled(picture, tile_width, tile_height)) for caption, picture in tiles]
     rows = [scaled[i : i + columns] for i in range(0, len(scaled), columns)]
     bar = 18
     heights = [max(picture.shape[0] for _, picture in row) + bar for row in rows]
@@ -123,7 +129,9 @@ def _fixed(point: npt.NDArray[np.float64]) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def _to_width(picture: Picture, width: int) -> Picture:
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+def _scaled(picture: Picture, width: int, most: int | None) -> Picture:
+    height = picture.shape[0] * width / picture.shape[1]
+    if most is not None and height > most:
+        width, height = max(1, round(picture.shape[1] * most / picture.shape[0])), most
     interpolation = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=interpolation), np.uint8)
+    return np.asarray(cv2.resize(picture, (width, max(1, round(height))), interpolation=interpolation), np.uint8)

@@ -72,7 +72,7 @@ class Machine:
     refused. `kind` says in errors what the file should be.
 
     With `each`, what stands in a dictionary is what `each` makes of it, and parts far behind are let go, for a file of
-    millions of them; one that refers for the first time to an array, tuple or dictionary further back than `WINDOW`
+    millions of them; one that refers for the first time to such a part, a text say, further back than `WINDOW`
     cannot be read then. With `more`, `data` is but the beginning of `length` bytes, of which a piece is held at a time.
     """
 
@@ -205,7 +205,7 @@ class Machine:
         behind = slot - WINDOW
         if self.each is None or behind < WINDOW or behind in self.recalled:
             return  # what is shared once will be shared again
-        if isinstance(self.memo.get(behind), _BULKY):
+        if isinstance(self.memo.get(behind), _LARGE):
             del self.memo[behind]
             self.let_go += 1
 
@@ -359,7 +359,8 @@ def _set_items_above_mark(machine: Machine) -> None:
 
 
 _STOP = ord(".")
-_BULKY = (np.ndarray, bytes, tuple, dict, list)
+_LARGE = (np.ndarray, bytes, str, tuple, dict, list)
+"""What a file may hold millions of."""
 
 _VALUES: dict[int, Callable[[Machine], Any]] = {
     ord("N"): lambda m: None,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
@@ -154,18 +155,28 @@ def verify_datasets(
         load_bodies(packs)
     root = root.absolute()  # workers may stand elsewhere
     memory = State(state) if state is not None and depth != "layout" else None
-    with contextlib.nullcontext() if memory is None else memory.writing(progress):
-        reports = [_verify_dataset(name, root, manner, memory, jobs, progress) for name in canonical_names(names)]
+    known = canonical_names(names)
+    looked = {name: _find(name, root, manner.limit) for name in known}
+    refs = [ref for _, refs in looked.values() for ref in refs]
+    results: Iterator[Result] = iter(())
+    if depth != "layout" and refs:
+        with contextlib.nullcontext() if memory is None else memory.writing(progress):
+            results = iter(_results(known, refs, manner, memory, jobs, progress))
+    reports = [
+        _report(name, found, refs, list(islice(results, len(refs))), manner) for name, (found, refs) in looked.items()
+    ]
     return VerifyReport(depth=depth, root=root, datasets=tuple(reports), seconds=monotonic() - began)
 
 
-def _verify_dataset(
-    name: str, root: Path, manner: Manner, memory: State | None, jobs: int, progress: Progress
+def _report(
+    name: str,
+    layout: Sequence[tuple[str, Finding]],
+    refs: Sequence[SequenceRef],
+    results: Sequence[Result],
+    manner: Manner,
 ) -> DatasetReport:
-    found, refs = _find(name, root, manner.limit)
-    results: list[Result] = []
-    if manner.depth != "layout" and refs:
-        results = _results(name, refs, manner, memory, jobs, progress)
+    """What the findings about the layout and the results of the sequences (none at depth layout) come to."""
+    found = list(layout)
     for ref, result in zip(refs, results):
         found += [(ref.key, finding) for finding in result.findings]
     measured = [result.agreement for result in results if result.agreement is not None]
@@ -185,12 +196,23 @@ def _verify_dataset(
 
 
 def _results(
-    name: str, refs: Sequence[SequenceRef], manner: Manner, memory: State | None, jobs: int, progress: Progress
+    names: Sequence[str],
+    refs: Sequence[SequenceRef],
+    manner: Manner,
+    memory: State | None,
+    jobs: int,
+    progress: Progress,
 ) -> list[Result]:
-    """What is found in each sequence, in order; remembered as soon as it is known."""
+    """What is found in each sequence, in order; remembered as soon as it is known.
+
+    All datasets share the processes: to start them and to read the body models takes seconds.
+    """
     frames = sum(ref.frames for ref in refs)
-    progress.begin(f"verify {name}", frames, "frames")
-    context = manner.context(f"{adapter_identity(name)} {sha256(repr(known_defects(name)).encode()).hexdigest()}")
+    progress.begin(f"verify {names[0] if len(names) == 1 else f'{len(names)} datasets'}", frames, "frames")
+    contexts = {
+        name: manner.context(f"{adapter_identity(name)} {sha256(repr(known_defects(name)).encode()).hexdigest()}")
+        for name in names
+    }
     keys = [f"{ref.key} {ref.images}" for ref in refs]
     tasks = [
         Task(
@@ -199,7 +221,7 @@ def _results(
             packs=manner.packs,
             defects=manner.defects,
             decode=manner.decode,
-            context=f"{context} {ref.layout} {ref.options} {ref.frames}",
+            context=f"{contexts[ref.dataset]} {ref.layout} {ref.options} {ref.frames}",
             known=None if memory is None or manner.anew else memory.recall(key),
         )
         for key, ref in zip(keys, refs)

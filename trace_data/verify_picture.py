@@ -27,9 +27,9 @@ from trace_data.video import contents
 WORST = 4
 """Frames with the largest errors, each of another sequence."""
 RANDOM = 4
-WIDTH = 320
-"""Of a tile, px."""
-LONGEST_CAPTION = 56
+WIDTH, HEIGHT = 320, 400
+"""Of a tile, px; a picture that is higher becomes smaller."""
+LONGEST_CAPTION = 50
 """Characters that fit under a tile; names are shortened."""
 
 
@@ -58,7 +58,7 @@ def make_sheet(report: VerifyReport, *, packs: Path | None = None, defects: bool
     """
     bodies = None if packs is None else load_bodies(packs)
     tiles = [tile for dataset in report.datasets for tile in _tiles(report, dataset.name, bodies, defects)]
-    return (contact_sheet(tiles, columns=WORST, tile_width=WIDTH) if tiles else None), len(tiles)
+    return (contact_sheet(tiles, columns=WORST, tile_width=WIDTH, tile_height=HEIGHT) if tiles else None), len(tiles)
 
 
 def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool) -> Iterator[tuple[str, Picture]]:

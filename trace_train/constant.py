@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.annotated import Annotated, annotated
 from trace_train.body_layer import BodyLayer
-from trace_train.metrics import geometric_median, rooted
+from trace_train.evaluation.candidates import Candidates, candidates
+from trace_train.metrics.joints import rooted
+from trace_train.metrics.median import geometric_median
 from trace_train.streaming.augment import full_frame
 from trace_train.streaming.batch import LoadedClip, collate
 
@@ -28,10 +30,12 @@ SHARDS = 16
 MEAN_POSE = "mean pose"
 MEAN_POSE_IN_CAMERA = "mean pose in the camera"
 
+Array = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ConstantPredictor:
-    """Two constant bodies, and where in the frame they stand."""
+class ConstantBody:
+    """Two constant bodies, and where in the frame they stand. float64."""
 
     mean_pose: Tensor
     """(14, 3) median joints in body axes, turned by the mean root rotation, metres."""
@@ -39,47 +43,61 @@ class ConstantPredictor:
     """(14, 3) median joints in camera axes, metres."""
     joints2d: Tensor
     """(14, 2) median joints in the letter-boxed frame, edges at -1 and 1."""
+    skeleton: Tensor
+    """(24, 3) median kinematic joints in body axes, turned by the mean root rotation, metres."""
+    root: Tensor
+    """(3, 3) mean root rotation."""
 
-    names = (MEAN_POSE, MEAN_POSE_IN_CAMERA)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ConstantPredictor:
+    """What can be said of people without looking; None of what nobody in the training split has."""
+
+    body: ConstantBody | None
+    """Of people with whole bodies."""
+    joints: Tensor | None
+    """(44, 3) median labelled joints in camera axes, relative to the hips, metres, of people without bodies; zero
+    where a joint is never labelled."""
 
     @classmethod
     def fit(cls, reader: ShardReader, layers: Mapping[str, BodyLayer]) -> ConstantPredictor:
-        """From the annotations of the training split; no frame is decoded. Raises ConfigError when there is none."""
+        """From the annotations of the training split, where there is one; no frame is decoded."""
         refs = _spread(reader)
-        if not refs:
-            raise ConfigError(
-                "these shards have no training split, on which the constant predictors are fitted",
-                where=reader.store.where,
-                hint="trace build-shards --split train --split test",
-            )
         reader.prefetch(refs)
         people = [_people(reader, refs[i : i + 64], layers) for i in range(0, len(refs), 64)]
-        joints, upright, joints2d, root = (
-            np.concatenate([getattr(p, name).cpu().double().numpy() for p in people])
-            for name in ("joints", "upright", "joints2d", "root")
-        )
-        if not len(root):
-            raise ConfigError(
-                "nobody in the training split of these shards has a whole body, with its place, to compare with",
-                where=reader.store.where,
-                hint="evaluate on shards of a release that has them, such as 3DPW's own (docs/datasets/3dpw.md)",
-            )
-        u, _, vt = np.linalg.svd(root.mean(0))
-        turn = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-        body = geometric_median(rooted(torch.from_numpy(upright)).numpy())
-        return cls(
-            mean_pose=torch.from_numpy(body @ turn.T),
-            mean_pose_in_camera=torch.from_numpy(geometric_median(rooted(torch.from_numpy(joints)).numpy())),
-            joints2d=torch.from_numpy(geometric_median(joints2d)),
-        )
+        return cls(body=_body([bodies for bodies, _ in people]), joints=_joints([others for _, others in people]))
 
-    def predict(self, people: int) -> dict[str, tuple[Tensor, Tensor]]:
-        """For each predictor its joints (people, 14, 3) and their places (people, 14, 2)."""
-        image = self.joints2d.expand(people, 14, 2)
-        return {
-            MEAN_POSE: (self.mean_pose.expand(people, 14, 3), image),
-            MEAN_POSE_IN_CAMERA: (self.mean_pose_in_camera.expand(people, 14, 3), image),
-        }
+
+def _body(people: Sequence[Annotated]) -> ConstantBody | None:
+    if not sum(len(p.frame) for p in people):
+        return None
+
+    def all_of(name: str) -> Tensor:
+        return torch.cat([getattr(p, name) for p in people]).cpu().double()
+
+    root = all_of("root")
+    u, _, vt = np.linalg.svd(root.numpy().mean(0))
+    turn = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
+    rotations = torch.cat([p.rotations[:, 0] for p in people]).cpu().double()
+    return ConstantBody(
+        mean_pose=_median(rooted(all_of("upright"))) @ torch.from_numpy(turn).mT,
+        mean_pose_in_camera=_median(rooted(all_of("joints"))),
+        joints2d=_median(all_of("joints2d")),
+        skeleton=_median(all_of("skeleton") @ rotations) @ torch.from_numpy(turn).mT,
+        root=torch.from_numpy(turn),
+    )
+
+
+def _joints(people: Sequence[Candidates]) -> Tensor | None:
+    joints = [p.joints[p.scored.any(-1)].cpu().double() for p in people]
+    scored = [p.scored[p.scored.any(-1)].cpu() for p in people]
+    if not sum(len(p) for p in joints):
+        return None
+    return torch.from_numpy(geometric_median(torch.cat(joints).numpy(), torch.cat(scored).numpy()))
+
+
+def _median(points: Tensor) -> Tensor:
+    return torch.from_numpy(geometric_median(points.numpy()))
 
 
 def _spread(reader: ShardReader) -> list[ClipRef]:
@@ -96,7 +114,9 @@ def _spread(reader: ShardReader) -> list[ClipRef]:
     return [ClipRef(sequence=row, start=start, stride=1, length=1) for row, start in frames[::step]]
 
 
-def _people(reader: ShardReader, refs: Sequence[ClipRef], layers: Mapping[str, BodyLayer]) -> Annotated:
+def _people(
+    reader: ShardReader, refs: Sequence[ClipRef], layers: Mapping[str, BodyLayer]
+) -> tuple[Annotated, Candidates]:
     size = 2  # any: the crop only carries coordinates here
     blank = []
     for ref in refs:
@@ -105,4 +125,7 @@ def _people(reader: ShardReader, refs: Sequence[ClipRef], layers: Mapping[str, B
         crop = window.crop_from_frame(size)[None]
         frames = torch.zeros(1, size, size, 3, dtype=torch.uint8)
         blank.append(LoadedClip(ref=ref, frames=frames, crop_from_frame=crop, annotations=known))
-    return annotated(collate(blank), layers)
+    device = next(iter(layers.values())).weights.device
+    batch = collate(blank).to(device)
+    bodies = annotated(batch, layers)
+    return bodies, candidates(batch, bodies)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trace_train.body_layer import BodyLayer, BodyOutput
 from trace_train.camera import project, translation_from_triple
-from trace_train.losses.objective import full_rotations
+from trace_train.losses.comparison import full_rotations
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps
 
@@ -23,7 +23,9 @@ class Detections:
     """K detected people of a batch of frames."""
 
     frame: Tensor
-    """(K,) frame of the batch."""
+    """(K,) frame of the batch, ascending."""
+    zyx: Tensor
+    """(K, 3) voxel of the peak: depth level, row, column."""
     score: Tensor
     """(K,) height of the centre's peak; a probability when the map holds logits."""
     translation: Tensor
@@ -64,12 +66,13 @@ def detect(
     frame, zyx, score = centers(maps.center_3d, logits=network.center_logits, threshold=threshold)
     people = network.regress(maps, frame, zyx)
     keep = _without_duplicates(frame, people.camera)
-    frame, score, published = frame[keep], score[keep], network.published_camera
+    frame, zyx, score, published = frame[keep], zyx[keep], score[keep], network.published_camera
     rotations = full_rotations(people)[keep]
     betas, translation = people.shape[keep, :10], translation_from_triple(people.camera[keep], published=published)
     body = layer(rotations, betas, vertices=vertices)
     return Detections(
         frame=frame,
+        zyx=zyx,
         score=score,
         translation=translation,
         rotations=rotations,
@@ -81,12 +84,21 @@ def detect(
 
 
 def _without_duplicates(frame: Tensor, camera: Tensor) -> Tensor:
-    """Which of the detections (best first within each frame) stay: (K,) bool."""
-    near = (camera[:, None] - camera[None]).norm(dim=-1) < DUPLICATE_DISTANCE
-    near &= frame[:, None] == frame[None]
-    better = near.triu(diagonal=1)  # (i, j): i comes before j and is the same person
-    keep = torch.ones(len(frame), dtype=torch.bool, device=frame.device)
+    """Which of the detections (frames ascending, best first within each) stay: (K,) bool.
+
+    Detections are compared within their frame only, so that a batch costs what its frames cost.
+    """
+    if not len(frame):
+        return torch.ones_like(frame, dtype=torch.bool)
+    number = torch.unique_consecutive(frame, return_inverse=True)[1]
+    count = torch.bincount(number)
+    rank = torch.arange(len(frame), device=frame.device) - (count.cumsum(0) - count)[number]
+    place = camera.new_full((len(count), int(count.max()), 3), float("nan"))  # nothing is near to nobody
+    place[number, rank] = camera
+    near = (place[:, :, None] - place[:, None]).norm(dim=-1) < DUPLICATE_DISTANCE
+    better = near.triu(diagonal=1)  # (frame, i, j): i comes before j and is the same person
+    keep = torch.ones_like(place[..., 0], dtype=torch.bool)
     # only who stays can send another away; each round settles at least the next in a row of neighbours
-    while not torch.equal(keep, settled := ~(better & keep[:, None]).any(0)):
+    while not torch.equal(keep, settled := ~(better & keep[..., None]).any(1)):
         keep = settled
-    return keep
+    return keep[number, rank]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trace_train.evaluate import MEASURES, MODEL, EvalReport, Scores
+from trace_train.evaluate import HIGHER_IS_BETTER, MEASURES, MODEL, EvalReport
 from trace_train.report import Curve, Result
 from trace_train.runlog import read_metrics
 
@@ -26,7 +26,7 @@ def curves(run: Path) -> dict[str, Curve]:
 
 def read_evaluation(values: Mapping[str, Any]) -> EvalReport:
     """The report whose `to_json` gave `values`."""
-    return EvalReport(**{**values, "rows": {name: Scores(**row) for name, row in values["rows"].items()}})
+    return EvalReport.from_json(values)
 
 
 def results(evaluation: EvalReport) -> tuple[Result, ...]:
@@ -37,7 +37,7 @@ def results(evaluation: EvalReport) -> tuple[Result, ...]:
             metric=name,
             unit=unit,
             digits=digits,
-            lower_is_better=key not in ("recall", "precision"),
+            lower_is_better=key not in HIGHER_IS_BETTER,
             values=tuple(_scaled(getattr(evaluation.rows[column], key), factor) for column in columns),
         )
         for key, name, unit, digits, factor in MEASURES

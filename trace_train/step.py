@@ -10,7 +10,7 @@ from trace_train.config import Config
 from trace_train.losses.objective import LossReport, objective
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
-from trace_train.network.outputs import Maps
+from trace_train.network.outputs import Maps, Tracks
 from trace_train.precision import autocast_dtype
 from trace_train.streaming.batch import Batch
 from trace_train.targets import Targets, make_targets
@@ -36,24 +36,39 @@ class Learner(nn.Module):
         """Losses of maps; people are read at their annotated centres (training.md 0.1). float32 throughout."""
         network = self.network
         targets = batch_targets(network, batch)
-        rows = targets.center_mask.nonzero(as_tuple=True)
-        clip, person, frame = rows
-        flat = clip * batch.images.shape[1] + frame
-        yx = targets.cell[clip, person, frame]
-        zyx = torch.cat([network.depth_at(maps, flat, yx)[:, None], yx], dim=1)
-        people = network.regress(maps, flat, zyx)
+        tracks = annotated_tracks(network, maps, targets)
+        tracked = None if targets.world is None else network.follow(maps, tracks)
+        people = network.regress(maps, *tracks.within_bounds()) if tracked is None else tracked.people
         return objective(
             maps,
             people,
-            rows,
             targets,
             self.layer,
-            self.config.loss.model_dump(),
+            self.config.loss.weights(),
+            tracked=tracked,
             center_logits=network.center_logits,
             published_camera=network.published_camera,
         )
 
 
 def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:
-    """Targets in the sizes of the network."""
-    return make_targets(batch, input_size=4 * network.map_size, map_size=network.map_size, levels=network.depth_levels)
+    """Targets in the sizes of the network, and of tracks when it has the parts that they train."""
+    return make_targets(
+        batch,
+        input_size=4 * network.map_size,
+        map_size=network.map_size,
+        levels=network.depth_levels,
+        tracks=network.temporal,
+    )
+
+
+def annotated_tracks(network: TraceNetwork, maps: Maps, targets: Targets) -> Tracks:
+    """Everyone of a batch, S = B P tracks: at annotated centres, on the level where the predicted heat is highest."""
+    mask, cell = targets.center_mask.flatten(0, 1), targets.cell.flatten(0, 1)
+    clips, people, frames = targets.center_mask.shape
+    flat = torch.arange(clips * frames, device=mask.device).view(clips, 1, frames).expand(-1, people, -1).flatten(0, 1)
+    return Tracks(
+        frame=flat,
+        zyx=torch.cat([network.depth_at(maps, flat, cell)[..., None], cell], dim=-1),
+        mask=mask,
+    )

@@ -226,7 +226,7 @@ def _begin(inputs: Inputs, run: Path, device: torch.device, progress: Progress) 
     batches = whole.batches(0, min(MEAN_BATCHES, config.steps))
     start_from_means(network, [batch_targets(network, batch.to(device)) for batch in batches])
     if start is not None:
-        for line in table(start.fill(network, config.network), start, config.optim.frozen or ()):
+        for line in table(start.fill(network, config.network), start):
             progress.say(line)
         if start.flow is not None:
             keep_flow(config, start.flow, run)

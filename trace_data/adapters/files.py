@@ -23,7 +23,8 @@ def gap(numbers: Sequence[int]) -> int | None:
     if len(numbers) < 2:
         return None if list(numbers) in ([], [0], [1]) else 1
     steps = np.diff(numbers)
-    step = Counter(steps.tolist()).most_common(1)[0][0]
+    counts = Counter(steps.tolist())
+    step = min(counts, key=lambda step: (-counts[step], step))
     if (odd := np.flatnonzero(steps != step)).size:
         return int(numbers[odd[0]] + step)
     return 1 if step == 1 and numbers[0] > 1 else None

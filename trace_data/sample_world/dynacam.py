@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
+from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import JPEG_QUALITY, Performance, Scene, all_joints, draw_scene, render_scene
 
@@ -61,10 +62,12 @@ def write_dynacam(
     frames: int,
     height: int,
     variant: Variant = RELEASED,
+    progress: Progress = SILENT,
 ) -> None:
     """Draw the sequences `roles` of the world into the DynaCam folder, those of a split by turns into both halves.
 
-    Annotations serve a whole half and split, so they are written last, each under a temporary name until it is whole.
+    Annotations serve a whole half and split, so they are written last, each under a temporary name until it is whole:
+    at the very end those of the half and split that the first sequence belongs to.
     """
     parts: defaultdict[tuple[Half, str], dict[str, Any]] = defaultdict(dict)
     drawn: defaultdict[str, int] = defaultdict(int)
@@ -76,8 +79,9 @@ def write_dynacam(
         name = f"{'pano-' if half == 'panorama' else ''}{scene.name}"
         pictures = folder / "video_frames" / f"{half}_{split}" / name
         parts[half, split][name] = write_sequence(pictures, scene, half, index, variant)
+        progress.advance()
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
-    for (half, split), sequences in parts.items():
+    for (half, split), sequences in reversed(parts.items()):
         people = {identity for entry in sequences.values() for identity in entry["person_id"].tolist()}
         content = {
             "ID_num": len(people),

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.human36m_clips import LENS, TITLES, Clip, clip_title, draw_clips
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import JPEG_QUALITY
@@ -33,12 +34,21 @@ SOURCE_17 = (39, 35, 5, 8, 36, 4, 7, 41, 12, 42, 43, 16, 18, 20, 17, 19, 21)
 """The same for the 17 joints of the JSON files."""
 
 
-def write_human36m(folder: Path, seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int) -> None:
-    """Draw scenes into a folder in the official layout, with bodies: scene `index` is played by a subject of its split.
+def write_human36m(
+    folder: Path,
+    seed: int,
+    roles: Sequence[tuple[int, Role]],
+    frames: int,
+    height: int,
+    progress: Progress = SILENT,
+) -> None:
+    """Draw scenes into a folder in the official layout, with bodies: each is played by a subject of its split, and
+    filmed by two cameras. `progress` counts videos.
 
-    A video that is there is whole, and not drawn again. Raises OSError, and ConfigError on too many scenes.
+    A video that is there is whole, and not drawn again; `metadata.xml` comes last, when all is whole. Raises OSError,
+    and ConfigError on too many scenes.
     """
-    write_dataset(folder, "official", seed, roles, frames, height)
+    write_dataset(folder, "official", seed, roles, frames, height, progress=progress)
 
 
 def write_dataset(
@@ -50,6 +60,7 @@ def write_dataset(
     height: int,
     *,
     lens: tuple[float, ...] = LENS,
+    progress: Progress = SILENT,
 ) -> None:
     """The same in any layout. `lens`: k1, k2, k3, p1, p2; the re-packaging is without one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +68,7 @@ def write_dataset(
     fps = 10.0 if layout == "packed" else 50.0
     subjects = list(draw_clips(seed, roles, frames, height, fps, () if layout == "repackaged" else lens))
     if layout == "official":
-        _write_official(folder, subjects)
+        _write_official(folder, subjects, progress)
     elif layout == "repackaged":
         for clips in subjects:
             _write_repackaged(folder, clips)
@@ -65,7 +76,7 @@ def write_dataset(
         _write_packed(folder, subjects)
 
 
-def _write_official(folder: Path, subjects: list[list[Clip]]) -> None:
+def _write_official(folder: Path, subjects: list[list[Clip]], progress: Progress) -> None:
     for clips in subjects:
         for clip in clips:
             place = folder / f"S{clip.subject}"
@@ -76,8 +87,11 @@ def _write_official(folder: Path, subjects: list[list[Clip]]) -> None:
             write_cdf(poses / "D3_Positions_mono" / f"{name}.cdf", 1000 * clip.in_camera(world))
             write_cdf(poses / "D3_Positions" / f"{clip.title}.cdf", 1000 * world)
             _write_video(place / "Videos" / f"{name}.mp4", clip)
+            progress.advance()
         _write_json(_json_file(folder, clips[0].subject, "SMPL_NeuralAnnot"), _bodies(clips))
-    (folder / "metadata.xml").write_text(metadata([clip for clips in subjects for clip in clips]), encoding="utf-8")
+    unfinished = folder / "metadata.part"
+    unfinished.write_text(metadata([clip for clips in subjects for clip in clips]), encoding="utf-8")
+    unfinished.replace(folder / "metadata.xml")
 
 
 def metadata(clips: Sequence[Clip]) -> str:

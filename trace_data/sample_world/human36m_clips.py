@@ -5,6 +5,7 @@ Nothing here or in `human36m_files` is shared with the adapter that reads it. Wo
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from trace_data.errors import ConfigError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.sample_world.cameras import Camera, draw_camera
-from trace_data.sample_world.people import Role
+from trace_data.sample_world.people import Role, Split
 from trace_data.sample_world.scene import Performance, Scene, all_joints, before_camera, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
@@ -23,7 +24,11 @@ Image = npt.NDArray[np.uint8]
 
 TURN = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 """From the sample world's axes (y up) to the release's (z up)."""
-PLAYERS = {"train": {1: 0, 5: 1, 6: 2, 7: 3, 8: 4}, "validation": {9: 60}, "test": {11: 74}}
+PLAYERS: dict[Split, dict[int, int]] = {
+    "train": {1: 0, 5: 1, 6: 2, 7: 3, 8: 4},
+    "validation": {9: 60},
+    "test": {11: 74},
+}
 """For each split of the sample world the subjects, and which person of it plays each. There is no test split."""
 TITLES = {
     3: "Discussion", 4: "Eating", 6: "Phoning", 7: "Posing", 8: "Purchases", 9: "Sitting", 11: "Smoking", 12: "Photo",
@@ -32,6 +37,8 @@ TITLES = {
 """Actions by number; those of which the release has broken clips are left out, so that nobody mends these here."""
 LENS = (-0.02, 0.01, -0.003, 0.002, -0.001)
 """k1, k2, k3, p1, p2: a tenth of what the release's lenses do."""
+CLIPS = 2 * len(TITLES)
+"""How many clips of a subject have a name."""
 VIEWS = 2
 """How many of the four cameras film a clip."""
 _RIG = 5
@@ -113,13 +120,9 @@ def draw_clips(
 
     Raises ConfigError when there are more scenes than the release has names for.
     """
-    parts: dict[int, list[tuple[int, Role]]] = {}
-    for index, role in roles:
-        subjects = list(PLAYERS[role.split])
-        parts.setdefault(subjects[index % len(subjects)], []).append((index, role))
-    for subject, played in sorted(parts.items()):
-        if len(played) > 2 * len(TITLES):
-            raise ConfigError(f"{len(played)} clips of subject {subject}, there are names for {2 * len(TITLES)}")
+    for subject, played in sorted(_parts(roles).items()):
+        if len(played) > CLIPS:
+            raise ConfigError(f"{len(played)} clips of subject {subject}, there are names for {CLIPS}")
         scenes = [
             draw_scene(seed, index, _cast(role, subject), frames, height, shot="fixed", fps=fps, neutral=True)
             for index, role in played
@@ -131,6 +134,22 @@ def draw_clips(
             for number, scene in enumerate(scenes)
             for view, (camera, azimuth) in enumerate(cameras)
         ]
+
+
+def players(roles: Sequence[tuple[int, Role]]) -> set[int]:
+    """The people who play scenes, whoever was cast for them."""
+    return {PLAYERS[played[0][1].split][subject] for subject, played in _parts(roles).items()}
+
+
+def _parts(roles: Sequence[tuple[int, Role]]) -> dict[int, list[tuple[int, Role]]]:
+    """Subject to its scenes: those of a split go to its subjects in turn."""
+    parts: defaultdict[int, list[tuple[int, Role]]] = defaultdict(list)
+    dealt: Counter[Split] = Counter()
+    for index, role in roles:
+        subjects = list(PLAYERS[role.split])
+        parts[subjects[dealt[role.split] % len(subjects)]].append((index, role))
+        dealt[role.split] += 1
+    return parts
 
 
 def _cast(role: Role, subject: int) -> Role:

@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,8 +15,9 @@ from pathlib import Path
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.bodies import write_body_models
-from trace_data.sample_world.people import Role, cast
-from trace_data.sample_world.threedpw import write_sequence
+from trace_data.sample_world.deal import deal
+from trace_data.sample_world.people import cast
+from trace_data.sample_world.tasks import FOLDERS, draw, people_of, tasks_of, waiting
 from trace_data.workers import spread
 
 NOTE = "SYNTHETIC.txt"
@@ -24,12 +25,18 @@ STARTED, DONE = "sample.started.json", "sample.json"
 NOTE_TEXT = """\
 Everything in this folder is SYNTHETIC: the sample world of the TRACE toolkit.
 
-No person was filmed. The bodies come from a free (CC0) mesh, nothing is derived from SMPL or from 3DPW; only the
-file formats agree with the official ones, so that every reader works on them. Do not report numbers measured on
-this data as results on 3DPW.
+No person was filmed. The bodies come from a free (CC0) mesh, nothing is derived from SMPL or from the datasets whose
+names the folders have; only the file formats agree with the official ones, so that every reader works on them. Do not
+report numbers measured on this data as results on those datasets.
 
-  body_models/    body-model files for male, female, neutral and infant
-  datasets/3DPW/  moving people before a moving camera, in the layout of the official release
+  body_models/            body-model files for male, female, neutral and infant
+  datasets/3DPW/          people before a camera held in the hand
+  datasets/DynaCam/       people before a camera that turns, or moves
+  datasets/h36m/          Human3.6M: a few people in videos of two fixed cameras
+  datasets/mpi_inf_3dhp/  MPI-INF-3DHP: a few people in videos of several fixed cameras
+  datasets/Penn_Action/   people before a fixed camera, with 2D points and the poses of every second frame
+
+Each has the layout of its official release. A small world has fewer of them.
 """
 
 
@@ -56,6 +63,8 @@ class SampleSummary:
 
     folder: Path
     sequences: int
+    sequences_of: Mapping[str, int]
+    """The same by dataset, those that are there; of Human3.6M and MPI-INF-3DHP a sequence is a video."""
     frames: int
     """In all sequences together."""
     people: int
@@ -68,7 +77,7 @@ class SampleSummary:
 
     @property
     def datasets(self) -> Path:
-        """The folder that holds `3DPW/`, and a folder for every further dataset."""
+        """The folder that holds a folder for every dataset."""
         return self.folder / "datasets"
 
 
@@ -83,7 +92,7 @@ def make_sample(
     force: bool = False,
     progress: Progress = SILENT,
 ) -> SampleSummary:
-    """Write body models and 3DPW of the sample world into `out`: the same bytes for the same parameters.
+    """Write body models and datasets of the sample world into `out`: the same bytes for the same parameters.
 
     `frames` is the length of a sequence at 30 frames a second, `height` that of the pictures, which are square. An
     interrupted run is resumed by the same call. Raises ConfigError on sizes out of range, OutputError when `out` holds
@@ -93,36 +102,30 @@ def make_sample(
     parameters = Parameters(seed, sequences, frames, height)
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more", hint="give --jobs 2")
-    roles = cast(seed, sequences)
+    dealt = deal(cast(seed, sequences))
     with _writing(out):
         _claim(out, parameters, force)
         progress.say(f"sample world (synthetic): {sequences} sequences of {frames} frames into {out}")
         write_body_models(out / "body_models")
-        folder = out / "datasets" / "3DPW"
-        finished = _finished(folder)
-        waiting = [(index, roles[index]) for index in range(sequences) if index not in finished]
+        tasks = waiting(out / "datasets", tasks_of(dealt))
         progress.begin("drawing the sample world", sequences, "sequences")
-        progress.advance(len(finished))
-        for _ in spread(partial(_draw, folder, parameters), waiting, jobs=jobs, progress=progress, apart=True):
+        progress.skip(sequences - sum(len(task.roles) for task in tasks))
+        work = partial(draw, out / "datasets", seed, frames, height)
+        for _ in spread(work, tasks, jobs=jobs, progress=progress, apart=True):
             pass  # the files are the result
         summary = SampleSummary(
             folder=out,
             sequences=sequences,
+            sequences_of={name: len(dealt[name]) for name in sorted(dealt) if dealt[name]},
             frames=sequences * frames,
-            people=len({person for role in roles for person in role.people}),
+            people=len(people_of(dealt)),
             seconds=time.monotonic() - begun,
         )
-        numbers = {**asdict(parameters), "people": summary.people, "frames_in_all": summary.frames}
-        _write(out / DONE, json.dumps({**numbers, "synthetic": True}, indent=1))
+        numbers = {"people": summary.people, "frames_in_all": summary.frames, "sequences_of": summary.sequences_of}
+        _write(out / DONE, json.dumps({**asdict(parameters), **numbers, "synthetic": True}, indent=1))
         (out / STARTED).unlink()
     progress.end(f"{summary.frames} frames of {summary.people} people")
     return summary
-
-
-def _draw(folder: Path, parameters: Parameters, task: tuple[int, Role], progress: Progress) -> None:
-    index, role = task
-    write_sequence(folder, parameters.seed, index, role, parameters.frames, parameters.height)
-    progress.advance()
 
 
 def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
@@ -131,18 +134,22 @@ def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
         found = json.loads((out / DONE).read_text(encoding="utf-8"))
         if any(found[name] != value for name, value in asdict(parameters).items()):
             return None
-        return SampleSummary(out, found["sequences"], found["frames_in_all"], found["people"], 0.0)
+        return SampleSummary(
+            out, found["sequences"], found["sequences_of"], found["frames_in_all"], found["people"], seconds=0.0
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _claim(out: Path, parameters: Parameters, force: bool) -> None:
-    """Make `out` ours, or refuse it. Only our own two folders are ever removed."""
+    """Make `out` ours, or refuse it. Only our own folders are ever removed, and only from a sample world."""
     wanted = json.dumps(asdict(parameters))
     started = out / STARTED
     if started.is_file() and started.read_text(encoding="utf-8") == wanted and not force:
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    ours = [out / "body_models", *(out / "datasets" / name for name in FOLDERS.values())]
+    known = any((out / name).is_file() for name in (STARTED, DONE, NOTE))
+    if out.exists() and (not out.is_dir() or any(file != _unfinished(started) for file in out.iterdir())):
         if not force:
             whole = " (a complete sample world)" if (out / DONE).is_file() else ""
             raise OutputError(
@@ -150,9 +157,16 @@ def _claim(out: Path, parameters: Parameters, force: bool) -> None:
                 where=out,
                 hint="choose another folder, or add --force to replace the sample world in it",
             )
+        for folder in ours:
+            if folder.exists() and not known:
+                raise OutputError(
+                    f"holds {folder.relative_to(out)}, which is not a sample world's, for there is no {NOTE}",
+                    where=out,
+                    hint="choose another folder; --force replaces a sample world, nothing else",
+                )
         for old in (out / DONE, started):
             old.unlink(missing_ok=True)
-        for folder in (out / "body_models", out / "datasets" / "3DPW"):
+        for folder in ours:
             if folder.is_dir():
                 shutil.rmtree(folder)
     out.mkdir(parents=True, exist_ok=True)
@@ -160,15 +174,13 @@ def _claim(out: Path, parameters: Parameters, force: bool) -> None:
     _write(out / NOTE, NOTE_TEXT)
 
 
-def _finished(folder: Path) -> set[int]:
-    """Numbers of the sequences that have their annotation, which is written last."""
-    return {int(file.stem.rsplit("_", 1)[1]) for file in (folder / "sequenceFiles").glob("*/*.pkl")}
+def _unfinished(file: Path) -> Path:
+    return file.with_name(file.name + ".part")
 
 
 def _write(file: Path, text: str) -> None:
-    unfinished = file.with_name(file.name + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(file)
+    _unfinished(file).write_text(text, encoding="utf-8")
+    _unfinished(file).replace(file)
 
 
 @contextmanager

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.progress import SILENT, Progress
 from trace_data.sample_world import mpi_inf_3dhp_files as files
-from trace_data.sample_world.people import Role
+from trace_data.sample_world.people import PEOPLE, Role
 from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, another_view, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
@@ -29,6 +30,8 @@ AT_50 = ((1, 2), (3, 1), (3, 2), (5, 1), (5, 2))
 ORDER_OF_CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8, 3, 9, 10)
 """Which cameras a recording gets first: the chest-high ones that most people download."""
 ALL_CAMERAS = 14
+PLACES = [(subject, sequence) for sequence in (1, 2) for subject in range(1, 8)]
+"""Subject and sequence of the recordings for training, in the order in which they are filled."""
 
 TRAINING_JOINTS = (9, (9, 12), 6, 3, 39, 12, 43, 38, 13, 16, 18, 20, 22, 14, 17, 19, 21, 23, 36, 4, 7, 30, 29, 35, 5,
                    8, 33, 32)  # fmt: skip
@@ -193,43 +196,67 @@ def _write_images(folder: Path, name: str, images: Iterator[Image] | list[Image]
         (folder / name.format(number)).write_bytes(encoded.tobytes())
 
 
-def write_mpi_inf_3dhp(folder: Path, seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int) -> None:
+def write_mpi_inf_3dhp(
+    folder: Path,
+    seed: int,
+    roles: Sequence[tuple[int, Role]],
+    frames: int,
+    height: int,
+    progress: Progress = SILENT,
+) -> None:
     """The official layout below `folder`/mpi_inf_3dhp: videos, the test set, and fits of SMPL.
 
     Each role is one sequence as long as there is room: up to 14 recordings of 11 cameras for training, one for
     validation, 6 test subjects. A camera more shows the person of its recording again, whose role came first. What is
-    complete from an earlier call is kept.
+    complete from an earlier call is kept; the fits come last, when all is whole. `progress` counts roles.
     """
     root = folder / FOLDER
-    of_split: dict[str, list[tuple[int, Role]]] = defaultdict(list)
-    for index, role in roles:
-        of_split[role.split].append((index, role))
+    of_split = _by_split(roles)
     recordings, takes = _recordings(of_split["train"], of_split["validation"]), []
     for (subject, sequence), group in recordings.items():
-        actor = recordings.get((subject, 1), group)[0][1]  # the same in both recordings of a subject
-        take = draw_take(
-            seed, group[0][0], actor, frames, height, subject=subject, sequence=sequence, cameras=min(len(group), 11)
-        )
+        actor, cameras = _actor(recordings, (subject, sequence)), min(len(group), len(ORDER_OF_CAMERAS))
+        take = draw_take(seed, group[0][0], actor, frames, height, subject=subject, sequence=sequence, cameras=cameras)
         if not (root / f"S{subject}" / f"Seq{sequence}" / "annot.mat").exists():
             write_official(root, take)
         takes.append(take)
+        progress.advance(len(take.scenes))
     for number, (index, role) in enumerate(of_split["test"][:6], start=1):
         if not (root / TEST_FOLDER / f"TS{number}" / "annot_data.mat").exists():
             alone = Role(role.split, role.people[:1])
             scene = draw_scene(seed, index, alone, frames, height, shot="fixed", fps=25.0, neutral=True)
             write_test_subject(root / TEST_FOLDER, number, scene)
+        progress.advance()
     if takes:
         write_neural_annot(root, takes)
+
+
+def actors(roles: Sequence[tuple[int, Role]]) -> set[int]:
+    """The people whom the files of these roles show."""
+    of_split = _by_split(roles)
+    recordings = _recordings(of_split["train"], of_split["validation"])
+    shown = [_actor(recordings, place) for place in recordings] + [role for _, role in of_split["test"][:6]]
+    return {role.people[0] for role in shown}
+
+
+def _by_split(roles: Sequence[tuple[int, Role]]) -> Mapping[str, list[tuple[int, Role]]]:
+    found: dict[str, list[tuple[int, Role]]] = {split: [] for split in PEOPLE}
+    for index, role in roles:
+        found[role.split].append((index, role))
+    return found
+
+
+def _actor(recordings: Mapping[tuple[int, int], list[tuple[int, Role]]], place: tuple[int, int]) -> Role:
+    """Who plays in a recording: the same person in both of a subject."""
+    return recordings.get((place[0], 1), recordings[place])[0][1]
 
 
 def _recordings(
     training: list[tuple[int, Role]], validation: list[tuple[int, Role]]
 ) -> dict[tuple[int, int], list[tuple[int, Role]]]:
     """Subject and sequence to the roles that its cameras stand for. S8 is in validation alone."""
-    places = [(subject, sequence) for sequence in (1, 2) for subject in range(1, 8)]
     found: dict[tuple[int, int], list[tuple[int, Role]]] = defaultdict(list)
     for number, entry in enumerate(training):
-        found[places[number % len(places)]].append(entry)
+        found[PLACES[number % len(PLACES)]].append(entry)
     if validation:
         found[8, 2] = validation
     return dict(found)

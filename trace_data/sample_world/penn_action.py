@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.io import savemat
 
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
+from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.render import Seen
 from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, draw_scene, render_scene
@@ -31,12 +32,19 @@ _HEADER_TEXT = 116
 
 
 def write_penn_action(
-    folder: Path, seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int, layout: Layout = "labels"
+    folder: Path,
+    seed: int,
+    roles: Sequence[tuple[int, Role]],
+    frames: int,
+    height: int,
+    layout: Layout = "labels",
+    progress: Progress = SILENT,
 ) -> None:
     """Draw the numbered sequences of the world into the Penn Action folder: sequence `index` is video `index` + 1.
 
     `labels`: as the release is; a video that has its label file is complete and is not drawn again. `npz`: the labels
-    of all of them packed into `annots_train.npz`. Body poses of every second frame go into `eft_annots.npz` in both.
+    of all of them packed into `annots_train.npz`. Body poses of every second frame go into `eft_annots.npz` in both;
+    it comes last, when all is whole.
     """
     labels: dict[str, dict[str, Any]] = {}
     fits: dict[str, list[Any]] = {}
@@ -45,14 +53,17 @@ def write_penn_action(
         scene = draw_scene(seed, index, role, frames, height, shot="fixed", neutral=True)
         fits |= _fits(scene, name)
         target = folder / "labels" / f"{name}.mat"
-        if layout == "labels" and target.exists():
-            continue
-        labels[name] = _labels(scene, _pictures(scene, folder / "frames" / name))
-        if layout == "labels":
-            _write_mat(labels[name], target)
+        if layout == "npz" or not target.exists():
+            labels[name] = _labels(scene, _pictures(scene, folder / "frames" / name))
+            if layout == "labels":
+                _write_mat(labels[name], target)
+        progress.advance()
     if layout == "npz":
         _write_npz(labels, folder / "annots_train.npz")
-    np.savez(folder / "eft_annots.npz", annots=np.array(fits, object))
+    unfinished = folder / "eft_annots.part"
+    with unfinished.open("wb") as stream:
+        np.savez(stream, annots=np.array(fits, object))
+    unfinished.replace(folder / "eft_annots.npz")
 
 
 def _pictures(scene: Scene, folder: Path) -> Array:

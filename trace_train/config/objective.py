@@ -11,7 +11,7 @@ from trace_train.config.part import Part
 
 
 class LossConfig(Part):
-    """Weights of the loss terms (training.md 1.3); 0 switches a term off."""
+    """Weights of the loss terms (docs/losses.md); a term of weight 0 is not computed."""
 
     center_map: float = Field(200.0, ge=0)
     """Focal loss of the front-view centre map."""
@@ -31,6 +31,34 @@ class LossConfig(Part):
     """Shape coefficients, with a pull to the mean where they are unknown."""
     camera: float = Field(100.0, ge=0)
     """Camera triple."""
+    shape_consistency: float = Field(5.0, ge=0)
+    """Shape coefficients against their mean along a track."""
+    motion_offsets: float = Field(300.0, ge=0)
+    """Change of the camera triple from frame to frame."""
+    world_rotation: float = Field(40.0, ge=0)
+    """How the root turned in the world from each frame of a track to each other one, rad."""
+    world_root: float = Field(80.0, ge=0)
+    """Root rotation in the world, Frobenius norm."""
+    world_translation: float = Field(400.0, ge=0)
+    """How the hips moved in the world from each frame of a track to each other one, metres."""
+    world_scale: float = Field(0.0, ge=0)
+    """Logarithm of the ratio between a predicted and a true trajectory's spread; a weak pull where one is wanted."""
+    world_joints2d: float = Field(80.0, ge=0)
+    """Joints projected into the fixed view of a track's first frame, its normalised coordinates."""
+    world_velocity: float = Field(6.0, ge=0)
+    """Velocity of the hips in the world, m/s. Not in the published training."""
+    foot_velocity: float = Field(6.0, ge=0)
+    """Velocity of ankles and toes in the world, m/s. Not in the published training."""
+    foot_contact: float = Field(6.0, ge=0)
+    """Speed beyond 0.3 m/s of feet that stand, m/s. Not in the published training."""
+    camera_consistency: float = Field(0.0, ge=0)
+    """First and second differences of the camera triple along time."""
+    root_consistency: float = Field(0.0, ge=0)
+    """First and second differences of the root rotation along time."""
+
+    def weights(self) -> dict[str, float]:
+        """The weight of each term by its name."""
+        return self.model_dump()
 
 
 class Stage(Part):

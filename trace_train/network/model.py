@@ -145,14 +145,14 @@ class TraceNetwork(nn.Module):
         features = self.backbone(pixels)
         stages.note(image_feature_maps=features)
         if self.temporal:
-            features, after = self._propagate(features.unflatten(0, (-1, frames)), state, stages)
+            features, after = self.propagate(features.unflatten(0, (-1, frames)), state, stages)
         moving = self._with_flow(features, flow, stages)
-        center, center_3d, camera = self._localise(features, stages)
+        center, center_3d, camera = self.localise(features, stages)
         mesh = self.param_head(moving)
         stages.note(mesh_feature_map=mesh)
         motion = world_motion = world_rotation = None
         if self.temporal:
-            motion, world_motion, world_rotation = self._move(moving, stages)
+            motion, world_motion, world_rotation = self.move(moving, stages)
         maps = Maps(
             center=center,
             center_3d=center_3d,
@@ -182,7 +182,7 @@ class TraceNetwork(nn.Module):
             x = x.nan_to_num(nan=0.0, posinf=255.0, neginf=0.0)
         return x.float().contiguous(memory_format=torch.channels_last), frames
 
-    def _propagate(self, frames: Tensor, state: StreamState | None, stages: Stages) -> tuple[Tensor, StreamState]:
+    def propagate(self, frames: Tensor, state: StreamState | None, stages: Stages) -> tuple[Tensor, StreamState]:
         """Image features (B, T, C, M, M) to temporal features (N, C, M, M) and what the next chunk needs."""
         if state is not None and state.features.shape != frames[:, 0].shape:
             raise ValueError(f"a state of {len(state.features)} videos for a chunk of {len(frames)}")
@@ -213,7 +213,7 @@ class TraceNetwork(nn.Module):
             return features
         return torch.cat([flow.contiguous(memory_format=torch.channels_last), features], dim=1)
 
-    def _localise(self, features: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
+    def localise(self, features: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
         """Where people are: front centre map, 3D centre map, camera volume."""
         front = self.det_head(features)
         bird = self.bv_pre_layers(features)
@@ -226,7 +226,7 @@ class TraceNetwork(nn.Module):
         stages.note(center_map=front[:, :1], center_map_3d=center_3d, cam_map_3d=camera, front_map=front, bv_map=above)
         return front[:, 0], center_3d, camera
 
-    def _move(self, moving: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
+    def move(self, moving: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
         """How people move: motion volume in the camera, world motion map, world rotation map."""
         front = self.motion_head(moving)
         above = self.bv_motion_out_layers(torch.cat([front, self.bv_motion_pre_layers(moving)], dim=1))
@@ -281,15 +281,6 @@ class TraceNetwork(nn.Module):
                 ),
                 world_root=compose_world_rotation(people.root_6d, people.world_rotation_6d, self.world_rotation),
             )
-
-    def train(self, mode: bool = True) -> TraceNetwork:
-        """What is frozen stays in evaluation mode: its normalisation keeps the statistics that it came with."""
-        super().train(mode)
-        for module in [*self.modules()][1:]:
-            parameters = list(module.parameters())
-            if parameters and not any(parameter.requires_grad for parameter in parameters):
-                module.eval()
-        return self
 
     def channels_last(self) -> TraceNetwork:
         """Lay out the 2D convolutions for fast kernels; the volumes' 3D weights keep their layout."""

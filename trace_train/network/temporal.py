@@ -7,6 +7,7 @@ F' = G + W + F      F   image features of the frame
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,11 @@ class StreamState:
     def detach(self) -> StreamState:
         """The same without its gradient's history."""
         return StreamState(hidden=tuple(h.detach() for h in self.hidden), features=self.features.detach())
+
+    def of(self, videos: Sequence[int]) -> StreamState:
+        """The state of some of the videos, by their places in it."""
+        rows = list(videos)
+        return StreamState(hidden=tuple(h[rows] for h in self.hidden), features=self.features[rows])
 
 
 class ConvGRUCell(nn.Module):

@@ -1,0 +1,55 @@
+"""Which sequences of the sample world show up in which dataset."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from trace_data.sample_world.human36m_clips import CLIPS, PLAYERS, VIEWS
+from trace_data.sample_world.mpi_inf_3dhp import ORDER_OF_CAMERAS, PLACES
+from trace_data.sample_world.people import Role, Split
+
+REST = "3dpw"
+"""Takes what no other dataset takes: it has room for any number of sequences, and every split."""
+SHARES: Mapping[Split, Mapping[str, float]] = {
+    "train": {"dynacam": 1 / 8, "mpi-inf-3dhp": 1 / 8, "penn-action": 1 / 8, "h36m": 1 / 8},
+    "validation": {"dynacam": 1 / 4, "mpi-inf-3dhp": 1 / 8, "h36m": 1 / 8},
+    "test": {"dynacam": 1 / 3},
+}
+"""Share of a split's sequences that a dataset shows; where there are few, those named first come first."""
+ROOM: Mapping[tuple[Split, str], int] = {
+    ("train", "h36m"): len(PLAYERS["train"]) * CLIPS * VIEWS,
+    ("validation", "h36m"): len(PLAYERS["validation"]) * CLIPS * VIEWS,
+    ("train", "mpi-inf-3dhp"): len(PLACES) * len(ORDER_OF_CAMERAS),
+    ("validation", "mpi-inf-3dhp"): len(ORDER_OF_CAMERAS),
+}
+"""Sequences that a release has names for; any number where nothing is said."""
+
+Dealt = dict[str, list[tuple[int, Role]]]
+"""Name of a dataset to the sequences that it shows, by index."""
+
+
+def deal(roles: Sequence[Role]) -> Dealt:
+    """Give each sequence to one dataset, by split: the same roles, the same hands.
+
+    Human3.6M gets pairs, for two cameras film each of its clips. A split of few sequences has fewer datasets, 3DPW
+    first.
+    """
+    dealt: Dealt = {name: [] for name in (REST, *SHARES["train"])}
+    for split in SHARES:
+        waiting = deque((index, role) for index, role in enumerate(roles) if role.split == split)
+        for name, count in _counts(split, len(waiting)).items():
+            dealt[name] += [waiting.popleft() for _ in range(count)]
+    return dealt
+
+
+def _counts(split: Split, number: int) -> dict[str, int]:
+    """How many of the `number` sequences of a split each dataset shows."""
+    counts: dict[str, int] = {}
+    left = max(0, number - 1)  # one at least is 3DPW's
+    for name, share in SHARES[split].items():
+        pack = VIEWS if name == "h36m" else 1
+        wanted = max(1, round(share * number / pack))
+        counts[name] = pack * min(wanted, left // pack, ROOM.get((split, name), number) // pack)
+        left -= counts[name]
+    return {REST: number - sum(counts.values()), **counts}

@@ -1,0 +1,80 @@
+"""Found people beside the bodies they were matched to: everything that is measured of them, in a few batched passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from trace_train.annotated import Annotated
+from trace_train.body_layer import JOINTS, BodyLayer
+from trace_train.decode import Detections
+from trace_train.evaluation.calibration import true_from_assumed
+from trace_train.metrics.joints import pve, rooted
+from trace_train.metrics.world import FOOT_VERTICES
+from trace_train.streaming.batch import Batch
+
+LSP = 14
+MESHES_AT_ONCE = 128
+"""Bodies that are skinned at a time: 80 kB each, several times over."""
+Values = dict[str, Tensor]
+"""Values (M, ...) of M pairs by name."""
+
+
+def compare(
+    batch: Batch,
+    found: Detections,
+    rows: Tensor,
+    target: Annotated,
+    world: tuple[Tensor, Tensor],
+    layers: Mapping[str, BodyLayer],
+) -> Values:
+    """What is to be compared of M pairs, float64 on the CPU.
+
+    `rows` (M,) of `found`, `target` the M people they were matched to. `world`: from the camera's axes to the
+    predicted world's (M, 3, 3), and the hip midpoints there (M, 3), in the 50-degree camera.
+    """
+    turn, place = world
+    frames = batch.images.shape[1]
+    video, time = target.frame // frames, target.frame % frames
+    px = batch.images.shape[2] / 2 / batch.crop_from_frame[video, time, 0, 0]
+    error, feet, true_feet = _meshes(found, rows, target, layers)
+    values = {
+        "video": video,
+        "predicted": rooted(found.body.joints_h36m[rows, :LSP]),
+        "annotated": rooted(target.joints),
+        "pve": error,
+        "joints2d": found.joints2d_h36m[rows, :LSP] * px[:, None, None],
+        "true_joints2d": target.joints2d * px[:, None, None],
+        "px": px,
+        "in_world": target.in_world,
+        "skeleton": found.body.joints[rows, :JOINTS] @ turn.mT,
+        "feet": feet @ turn.mT,
+        "root": turn @ found.rotations[rows, 0],
+        "place": place,
+        "true_skeleton": target.skeleton,
+        "true_feet": true_feet,
+        "true_root": target.rotations[:, 0],
+        "true_hips": target.hips,
+        "true_from_assumed": true_from_assumed(batch)[video, time],
+        "camera_from_world": target.turn,
+    }
+    return {k: v.cpu().double() if v.is_floating_point() else v.cpu() for k, v in values.items()}
+
+
+def _meshes(
+    found: Detections, rows: Tensor, target: Annotated, layers: Mapping[str, BodyLayer]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Per-vertex errors (M,), the foot vertices of the predictions in the camera's axes and of the annotation in the
+    world's (M, 4, 3), both relative to the hip midpoint."""
+    parts = []
+    feet = list(FOOT_VERTICES)
+    for at in torch.arange(len(rows), device=rows.device).split(MESHES_AT_ONCE):
+        of, some = rows[at], target.rows(at)
+        predicted = layers["neutral"](found.rotations[of], found.betas[of], vertices=True).vertices
+        assert predicted is not None
+        true = some.vertices(layers)
+        parts.append((pve(predicted, true @ some.turn.mT), predicted[:, feet], true[:, feet]))
+    errors, ours, theirs = (torch.cat(part) for part in zip(*parts))
+    return errors, ours, theirs

@@ -1,0 +1,103 @@
+"""Everyone annotated in a frame, with or without a body: who a detection may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP
+from trace_train.annotated import Annotated, to_crop
+from trace_train.decode import Detections
+from trace_train.evaluation.bodies import LSP
+from trace_train.streaming.batch import Batch
+
+LEAST_CONFIDENCE = 0.1
+"""Of a 2D joint that counts (joints.md 4)."""
+LEAST_JOINTS = 4
+"""2D joints by which a person without a body can be told from others."""
+POINTS = LSP + len(ALL_44)
+"""People with a body are matched by the 14 LSP joints, all others by those of the 44 that are labelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidates:
+    """L annotated people of a batch of frames, in the order of the frames."""
+
+    frame: Tensor
+    """(L,) frame of the batch, counted over clips and their frames."""
+    points: Tensor
+    """(L, 58, 2) the 14 LSP joints and the 44: x, y in the crop, edges at -1 and 1."""
+    labelled: Tensor
+    """(L, 58) bool: by which of them the person is matched."""
+    counted: Tensor
+    """(L,) bool: in the picture, so that not to find it is a miss. To find another one is no false alarm."""
+    body: Tensor
+    """(L,) row in `Annotated`; -1 for people without a whole body."""
+    joints: Tensor
+    """(L, 44, 3) labelled joints, metres, camera axes, relative to the midpoint of the labelled hips."""
+    scored: Tensor
+    """(L, 44) bool: which of them are compared. None of people with a body, who are compared by that."""
+
+
+def points_of(found: Detections) -> Tensor:
+    """(K, 58, 2) the same points of detections."""
+    return torch.cat([found.joints2d_h36m[:, :LSP], found.joints2d], dim=1)
+
+
+def candidates(batch: Batch, bodies: Annotated) -> Candidates:
+    """All people of a batch by whom a detection can be explained. `bodies`: those of them with a whole body."""
+    frames = batch.images.shape[1]
+    row = torch.full(batch.present.shape, -1, device=batch.present.device)
+    row[bodies.frame // frames, bodies.person, bodies.frame % frames] = torch.arange(
+        len(bodies.frame), device=row.device
+    )
+    points, labelled = _joints2d(batch)
+    there = batch.present & ((labelled.sum(-1) >= LEAST_JOINTS) | (row >= 0))
+    clip, frame, person = there.transpose(1, 2).nonzero(as_tuple=True)
+    at = (clip, person, frame)
+    body = row[at]
+    has_body = body >= 0
+    places = points.new_zeros(len(clip), POINTS, 2)
+    places[:, LSP:] = to_crop(batch, clip, frame, points[at])
+    places[has_body, :LSP] = bodies.joints2d[body[has_body]]
+    counts = torch.zeros(len(clip), POINTS, dtype=torch.bool, device=row.device)
+    counts[:, LSP:] = labelled[at] & ~has_body[:, None]
+    counts[:, :LSP] = has_body[:, None]
+    joints, scored = _joints3d(batch, at)
+    return Candidates(
+        frame=clip * frames + frame,
+        points=places,
+        labelled=counts,
+        counted=batch.masks["center"][at] | has_body,
+        body=body,
+        joints=joints,
+        scored=scored & ~has_body[:, None],
+    )
+
+
+def _joints2d(batch: Batch) -> tuple[Tensor, Tensor]:
+    """2D joints (B, P, T, 44, 2), px of the frame, and which are known: annotated ones, else projected 3D ones."""
+    known2d = (batch.kp2d[..., 2] > LEAST_CONFIDENCE) & batch.masks["pose2d"][..., None]
+    camera, intrinsics = batch.camera_from_world[:, None], batch.intrinsics[:, None]
+    inside = batch.kp3d[..., :3] @ camera[..., :3, :3].mT + camera[..., None, :3, 3]
+    image = inside @ intrinsics.mT
+    projected = image[..., :2] / image[..., 2:].clamp_min(0.05)
+    projectable = batch.masks["joints3d"] & batch.masks["intrinsics"][:, None]
+    known3d = (batch.kp3d[..., 3] > 0) & (inside[..., 2] > 0.05) & projectable[..., None]
+    annotated = known2d.sum(-1, keepdim=True) >= LEAST_JOINTS
+    return (
+        torch.where(annotated[..., None], batch.kp2d[..., :2], projected),
+        torch.where(annotated, known2d, known3d),
+    )
+
+
+def _joints3d(batch: Batch, at: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Joints (L, 44, 3) in camera axes relative to the hips, and which are labelled; none where a hip is not."""
+    clip, _, frame = at
+    points, known = batch.kp3d[at][..., :3], batch.kp3d[at][..., 3] > 0
+    has = batch.masks["joints3d"][at] & known[:, R_HIP] & known[:, L_HIP]
+    hips = 0.5 * (points[:, R_HIP] + points[:, L_HIP])
+    turned = (points - hips[:, None]) @ batch.camera_from_world[clip, frame][:, :3, :3].mT
+    return turned, known & has[:, None]

@@ -1,0 +1,126 @@
+"""The result of an evaluation: scores, how they were computed, and what is needed to repeat it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trace_data.errors import OutputError
+from trace_train.evaluation.sums import Scores
+
+MEASURES = (
+    ("mpjpe", "MPJPE", "mm", 1, 1.0),
+    ("pa_mpjpe", "PA-MPJPE", "mm", 1, 1.0),
+    ("pve", "PVE", "mm", 1, 1.0),
+    ("acceleration", "acceleration error", "m/s²", 1, 1.0),
+    ("acceleration_per_frame", "acceleration error", "mm/frame²", 1, 1.0),
+    ("error_2d", "2D error", "px", 1, 1.0),
+    ("joints_mpjpe", "MPJPE, labelled joints", "mm", 1, 1.0),
+    ("joints_pa_mpjpe", "PA-MPJPE, labelled joints", "mm", 1, 1.0),
+    ("pck", "3DPCK at 150 mm", "%", 1, 100.0),
+    ("auc", "AUC, 0 to 150 mm", "%", 1, 100.0),
+    ("recall", "detection recall", "%", 1, 100.0),
+    ("precision", "detection precision", "%", 1, 100.0),
+    ("mpjpe_with_misses", "MPJPE, misses at 150 mm", "mm", 1, 1.0),
+    ("w_mpjpe", "W-MPJPE", "mm", 1, 1.0),
+    ("wa_mpjpe", "WA-MPJPE", "mm", 1, 1.0),
+    ("rte", "RTE", "%", 1, 100.0),
+    ("root_orientation", "root orientation error", "°", 1, 1.0),
+    ("ate", "ATE, Sim(3)", "m", 3, 1.0),
+    ("ate_rigid", "ATE, SE(3)", "m", 3, 1.0),
+    ("ate_start", "ATE, from the start", "m", 3, 1.0),
+    ("path_ratio", "path ratio (1 is best)", "", 2, 1.0),
+    ("jitter", "jitter", "10 m/s³", 1, 1.0),
+    ("foot_sliding", "foot sliding", "mm", 1, 1.0),
+    ("world_coverage", "coverage", "%", 1, 100.0),
+)
+"""Field of `Scores`, its name, unit, digits and factor, in the order in which people look for them."""
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "camera": tuple(key for key, *_ in MEASURES[:10]),
+    "detection": tuple(key for key, *_ in MEASURES[10:13]),
+    "world": tuple(key for key, *_ in MEASURES[13:]),
+}
+"""Fields of `Scores` by what they are about."""
+HIGHER_IS_BETTER = frozenset({"pck", "auc", "recall", "precision", "world_coverage"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceScores:
+    """The network's scores on one sequence, or on one window of it."""
+
+    dataset: str
+    name: str
+    start: int
+    """First frame, counted within the sequence."""
+    frames: int
+    people: int
+    """Annotated person-frames."""
+    matched: int
+    """Person-frames a detection was matched to."""
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalReport:
+    """The result of an evaluation and all that is needed to repeat it."""
+
+    checkpoint: str
+    """Where the weights come from."""
+    weights_sha256: str
+    """Of the file they were read from; empty for those of a run that goes on."""
+    step: int
+    split: str
+    synthetic: bool
+    sequences: int
+    """Sequences that frames were taken of."""
+    sequences_sha256: str
+    """Of the list of names, first frames and numbers of frames."""
+    frames: int
+    people: int
+    """Annotated person-frames in the picture."""
+    matched: int
+    """Person-frames a detection was matched to."""
+    rows: Mapping[str, Scores]
+    """`model`, `mean pose`, `mean pose in the camera` and `stands still`, as far as they apply."""
+    datasets: Mapping[str, Mapping[str, Scores]]
+    """The same rows for each dataset, where the split has several."""
+    sequence_scores: tuple[SequenceScores, ...]
+    """Of the network, sequence by sequence, or window by window where only some are scored."""
+    settings: Mapping[str, Any]
+    """How frames were chosen and people detected."""
+    configuration: Mapping[str, Any]
+    """The run's."""
+    protocol: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EvalReport:
+        """The report whose `to_json` gave `values`."""
+
+        def rows(found: Mapping[str, Any]) -> dict[str, Scores]:
+            return {name: Scores.from_json(row) for name, row in found.items()}
+
+        sequences = [
+            SequenceScores(**{**one, "scores": Scores.from_json(one["scores"])}) for one in values["sequence_scores"]
+        ]
+        nested = {
+            "rows": rows(values["rows"]),
+            "datasets": {name: rows(found) for name, found in values["datasets"].items()},
+            "sequence_scores": tuple(sequences),
+        }
+        return cls(**{**values, **nested})
+
+    def write(self, file: Path) -> None:
+        """Write it as JSON under a temporary name, then rename it. Raises OutputError."""
+        partial = file.with_suffix(".partial")
+        try:
+            partial.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False), encoding="utf-8")
+            partial.replace(file)
+        except OSError as error:
+            raise OutputError(f"the result cannot be written: {error.strerror}", where=file) from error

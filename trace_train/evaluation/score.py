@@ -1,0 +1,160 @@
+"""Score a network on a split of shards, in training or after it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from trace_data.progress import SILENT, Progress
+from trace_data.shards.reader import ShardReader
+from trace_train.body_layer import BodyLayer
+from trace_train.config import Config
+from trace_train.constant import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
+from trace_train.decode import detect
+from trace_train.evaluation.protocol import protocol
+from trace_train.evaluation.result import EvalReport, SequenceScores
+from trace_train.evaluation.sums import MODEL, Scores, Sums
+from trace_train.evaluation.tally import Tally
+from trace_train.evaluation.tracks import STANDS_STILL
+from trace_train.evaluation.videos import Videos
+from trace_train.evaluation.windows import Piece, Window, digest_of, refs_of, schedule, windows_of
+from trace_train.network.flow import FlowProvider
+from trace_train.network.model import TraceNetwork
+from trace_train.streaming.batch import Batch
+from trace_train.streaming.stream import BatchPlan, load_clip, read_ahead
+
+PIECES_AHEAD = 64
+"""Coming pieces whose shards are fetched, where shards have to be fetched."""
+ROWS = (MODEL, MEAN_POSE, MEAN_POSE_IN_CAMERA, STANDS_STILL)
+
+
+def score(
+    network: TraceNetwork,
+    layers: Mapping[str, BodyLayer],
+    reader: ShardReader,
+    config: Config,
+    *,
+    split: str,
+    every: int = 1,
+    flow: FlowProvider | None = None,
+    constants: ConstantPredictor | None = None,
+    checkpoint: str = "",
+    weights_sha256: str = "",
+    step: int = 0,
+    progress: Progress = SILENT,
+) -> EvalReport:
+    """Watch a split as videos, detect, match, measure, and compare with the best constant predictors.
+
+    `config`: its `evaluation` and `data` say how. `every`: above one, every so many windows instead of all frames.
+    `layers` of all genders on the network's device. `constants`: fitted here when they are not given. `checkpoint`,
+    `weights_sha256` and `step` are noted in the report. The network's weights, modes and torch's random numbers are
+    afterwards as they were. Raises ConfigError when there is no such split, ShardError.
+    """
+    settings = config.evaluation
+    windows = windows_of(reader, split, every=every)
+    constants = constants or ConstantPredictor.fit(reader, layers)
+    videos = Videos(network, flow, [len(reader.index.sequences[w.sequence].people) for w in windows])
+    tally = Tally(reader, windows, layers, constants, videos)
+    device = next(network.parameters()).device
+    progress.begin(f"evaluate {split}", sum(w.frames for w in windows), "frames")
+    with torch.no_grad(), untouched(network):
+        for piece, batch in _pieces(reader, windows, config):
+            batch = batch.to(device)
+            maps = videos.see(piece, batch.images)
+            found = detect(network, maps, layers["neutral"], threshold=settings.threshold)
+            tally.add(piece, batch, maps, found)
+            progress.advance(len(piece.windows) * piece.frames)
+    progress.end()
+    return _report(
+        reader,
+        windows,
+        tally,
+        checkpoint=checkpoint,
+        weights_sha256=weights_sha256,
+        step=step,
+        split=split,
+        settings={**settings.model_dump(exclude={"every", "split", "frames"}), "every": every},
+        configuration=config.model_dump(mode="json"),
+        protocol=protocol(
+            every=every,
+            threshold=settings.threshold,
+            temporal=network.temporal,
+            flow=flow is not None,
+            fitted=constants.body is not None or constants.joints is not None,
+        ),
+    )
+
+
+@contextmanager
+def untouched(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode; afterwards every module's mode and all random states are as they were."""
+    modes = {module: module.training for module in network.modules()}
+    device = next(network.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            network.eval()
+            yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
+
+
+def _pieces(reader: ShardReader, windows: Sequence[Window], config: Config) -> Iterator[tuple[Piece, Batch]]:
+    """The pieces of all videos with their frames, read ahead."""
+    size, settings = config.network.input_size, config.evaluation
+    pieces = list(schedule(windows, videos=settings.videos, frames=settings.chunk))
+
+    def plan(number: int) -> BatchPlan:
+        if number % PIECES_AHEAD == 0:
+            coming = pieces[number : number + PIECES_AHEAD]
+            reader.prefetch([ref for piece in coming for ref in refs_of(piece, windows)])
+        piece = pieces[number]
+        loaders = [partial(load_clip, reader, ref, size) for ref in refs_of(piece, windows)]
+        return BatchPlan(loaders=loaders, frames=piece.frames, size=size)
+
+    yield from zip(pieces, read_ahead(map(plan, range(len(pieces))), config.data))
+
+
+def _report(reader: ShardReader, windows: Sequence[Window], tally: Tally, **facts: Any) -> EvalReport:
+    entries = [reader.index.sequences[w.sequence] for w in windows]
+    everything: dict[str, Sums] = defaultdict(Sums)
+    by_dataset: dict[str, dict[str, Sums]] = defaultdict(lambda: defaultdict(Sums))
+    for entry, rows in zip(entries, tally.sums):
+        for name, sums in rows.items():
+            everything[name].take(sums)
+            by_dataset[entry.dataset][name].take(sums)
+    return EvalReport(
+        synthetic=any(entry.synthetic for entry in entries),
+        sequences=len({w.sequence for w in windows}),
+        sequences_sha256=digest_of(windows, reader),
+        frames=sum(w.frames for w in windows),
+        people=sum(tally.people),
+        matched=sum(tally.matched),
+        rows=_rows(everything),
+        datasets={} if len(by_dataset) == 1 else {name: _rows(rows) for name, rows in sorted(by_dataset.items())},
+        sequence_scores=tuple(
+            SequenceScores(
+                dataset=entry.dataset,
+                name=entry.name,
+                start=window.start,
+                frames=window.frames,
+                people=people,
+                matched=matched,
+                scores=rows[MODEL].scores(),
+            )
+            for entry, window, people, matched, rows in zip(entries, windows, tally.people, tally.matched, tally.sums)
+        ),
+        **facts,
+    )
+
+
+def _rows(sums: Mapping[str, Sums]) -> dict[str, Scores]:
+    """The network's row always, those of opponents where there is something to compare."""
+    empty = Sums()
+    return {name: sums.get(name, empty).scores() for name in ROWS if name == MODEL or sums.get(name, empty).counts}

@@ -1,0 +1,72 @@
+"""A network watching videos side by side: it sees of each what it would see of it alone, however it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trace_train.decode import Detections
+from trace_train.evaluation.windows import Piece
+from trace_train.network.flow import FlowProvider
+from trace_train.network.model import TraceNetwork
+from trace_train.network.outputs import Maps, Tracks, WorldStart
+from trace_train.network.temporal import StreamState
+from trace_train.world import trajectories
+
+
+class Videos:
+    """Carries from piece to piece what the network remembers, the last frames for flow, and where people are."""
+
+    def __init__(self, network: TraceNetwork, flow: FlowProvider | None, people: Sequence[int]) -> None:
+        """`people`: how many there are in each window."""
+        self.network, self.flow, self.people = network, flow, people
+        self._state: StreamState | None = None
+        self._last: Tensor | None = None
+        self._starts: dict[int, WorldStart] = {}
+
+    def see(self, piece: Piece, images: Tensor) -> Maps:
+        """Maps of the next frames, images (B, T, S, S, 3)."""
+        if not piece.kept:
+            self._state = self._last = None
+            self._starts.clear()
+        state = None if self._state is None else self._state.of(piece.kept)
+        last = None if self._last is None else self._last[list(piece.kept)]
+        flow = None if self.flow is None else self.flow(images, last)
+        maps: Maps = self.network(images, flow, state=state)
+        self._state, self._last = maps.state, images[:, -1]
+        return maps
+
+    def place(self, piece: Piece, maps: Maps, found: Detections, rows: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
+        """Where some detections stand in the world of the person that each was matched to.
+
+        `rows` (M,) of `found`, `person` (M,) numbers within the window. Returns the rotations (M, 3, 3) from the
+        camera's axes to the world's, and the hip midpoints (M, 3) in the world's 50-degree camera. The world is the
+        camera of the frame in which a person was first found. A network without temporal parts knows no other place
+        than that in the camera: for it the camera stands still.
+        """
+        if not self.network.temporal:
+            return torch.eye(3, device=rows.device).expand(len(rows), 3, 3), found.translation[rows]
+        counts = torch.tensor([self.people[number] for number in piece.windows], device=rows.device)
+        video, time = found.frame[rows] // piece.frames, found.frame[rows] % piece.frames
+        at = ((counts.cumsum(0) - counts)[video] + person, time)
+        shape = (sum(self.people[number] for number in piece.windows), piece.frames)
+        frame = torch.zeros(shape, dtype=torch.long, device=rows.device)
+        zyx, mask = frame.new_zeros(*shape, 3), torch.zeros_like(frame, dtype=torch.bool)
+        frame[at], zyx[at], mask[at] = found.frame[rows], found.zyx[rows], True
+        tracks = Tracks(frame=frame, zyx=zyx, mask=mask)
+        paths = trajectories(self.network, maps, tracks, self._start(piece))
+        self._keep(piece, paths.end)
+        return paths.world_root[at] @ paths.rotations[at][:, 0].mT, paths.world_translation[at]
+
+    def _start(self, piece: Piece) -> WorldStart | None:
+        if not piece.kept:
+            return None
+        starts = [self._starts[number] for number in piece.windows]
+        return WorldStart(camera=torch.cat([s.camera for s in starts]), known=torch.cat([s.known for s in starts]))
+
+    def _keep(self, piece: Piece, end: WorldStart) -> None:
+        counts = [self.people[number] for number in piece.windows]
+        parts = zip(piece.windows, end.camera.split(counts), end.known.split(counts))
+        self._starts = {number: WorldStart(camera=camera, known=known) for number, camera, known in parts}

@@ -1,0 +1,96 @@
+"""Errors of trajectories in the world, each for one person, float64 (fact sheet evaluation.md, 2).
+
+Joints are (T, J, 3), positions (T, 3), rotations (T, 3, 3), metres. What is compared may stand in different
+coordinates: every measure says by which alignment it gets rid of that.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trace_train.alignment import similarity
+
+FOOT_VERTICES = (3216, 3387, 6617, 6787)
+"""Left and right heel and sole of the SMPL mesh."""
+STILL = 0.01 * 30
+"""Metres a second: slower than 1 cm in a thirtieth of a second, a foot stands."""
+
+
+def moved(points: Tensor, alignment: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Points (..., 3) after scale (), rotation (3, 3) and shift (3,)."""
+    scale, turn, shift = alignment
+    return scale * (points.double() @ turn.mT) + shift
+
+
+def similar(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The best Sim(3) from points (..., 3) to points (..., 3), whatever their layout: scale, rotation, shift."""
+    return similarity(predicted.reshape(-1, 3), target.reshape(-1, 3))
+
+
+def rigid(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The best SE(3), in the same form: the rotation of the best Sim(3) with scale one."""
+    p, t = predicted.double().reshape(-1, 3), target.double().reshape(-1, 3)
+    _, turn, _ = similarity(p, t)
+    return torch.ones_like(turn[0, 0]), turn, t.mean(0) - turn @ p.mean(0)
+
+
+def first_two(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The Sim(3) from the joints (T, J, 3) of the first two frames."""
+    return similar(predicted[:2], target[:2])
+
+
+def joint_errors(predicted: Tensor, target: Tensor, alignment: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Mean joint distance (T,) of joints (T, J, 3) after an alignment.
+
+    With `first_two` its mean is W-MPJPE, with `similar` WA-MPJPE.
+    """
+    error: Tensor = (moved(predicted, alignment) - target.double()).norm(dim=-1).mean(-1)
+    return error
+
+
+def path_length(positions: Tensor) -> Tensor:
+    """Sum of the distances between positions (T, 3) that follow each other."""
+    length: Tensor = positions.double().diff(dim=0).norm(dim=-1).sum()
+    return length
+
+
+def root_translation_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Distance (T,) of positions (T, 3) after the best rigid alignment, as a share of the target's path."""
+    error: Tensor = (moved(predicted, rigid(predicted, target)) - target.double()).norm(dim=-1)
+    return error / path_length(target)
+
+
+def trajectory_error(predicted: Tensor, target: Tensor, alignment: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """ATE: root of the mean square distance of positions (T, 3) after an alignment."""
+    error: Tensor = (moved(predicted, alignment) - target.double()).square().sum(-1).mean().sqrt()
+    return error
+
+
+def from_start(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The shift that makes the first positions (T, 3) meet: no rotation, no scale."""
+    one = torch.ones((), dtype=torch.float64)
+    return one, torch.eye(3, dtype=torch.float64), target[0].double() - predicted[0].double()
+
+
+def jitter(joints: Tensor, fps: float) -> Tensor:
+    """Mean norm of the third derivative (T - 3,) of joints (T, J, 3), in 10 m/s^3."""
+    third: Tensor = joints.double().diff(n=3, dim=0).norm(dim=-1).mean(-1)
+    return third * fps**3 / 10
+
+
+def foot_sliding(predicted: Tensor, target: Tensor, fps: float) -> tuple[Tensor, Tensor]:
+    """How far each foot vertex moves (T - 1, V) in a thirtieth of a second, and where the target's stands, bool.
+
+    Vertices (T, V, 3) in the world.
+    """
+    ours, theirs = (x.double().diff(dim=0).norm(dim=-1) * fps for x in (predicted, target))
+    return ours / 30, theirs < STILL
+
+
+def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle (...,) in degrees between rotations (..., 3, 3)."""
+    # the chord, not the trace: exact near zero
+    half = (a.double() - b.double()).square().sum((-1, -2)).sqrt() / 8**0.5
+    angle: Tensor = torch.rad2deg(2 * half.clamp(max=1).asin())
+    return angle
