@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.files import Stamp, stamp
 from trace_data.errors import AnnotationError, AssetError, nearest
 from trace_data.safe_pickle import load_npz
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
@@ -81,15 +82,11 @@ def _words(ids: npt.NDArray[np.int64]) -> str:
 
 def open_annotations(file: Path) -> Annotations:
     """The content of an annotation file. Raises AnnotationError when it is missing, damaged or of another kind."""
-    try:
-        state = file.stat()
-    except OSError as error:
-        raise AnnotationError(f"cannot be read: {error.strerror}", where=file, hint="copy the file again") from error
-    return _read(file, state.st_size, state.st_mtime_ns)
+    return _read(file, stamp(file))
 
 
 @lru_cache(maxsize=2)  # both halves of a split
-def _read(file: Path, size: int, changed: int) -> Annotations:
+def _read(file: Path, _: Stamp) -> Annotations:
     try:
         content = load_npz(file)
     except AssetError as error:
