@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_train import same_weights, tiny
 from test_unreadable import blot, first_of
+from tiny_runs import same_weights, tiny
 
 from trace_cli.main import run as command
 from trace_data.errors import ShardError, TrainingDiverged
@@ -313,7 +313,7 @@ def test_one_of_two_processes_that_cannot_read_stops_both_with_a_checkpoint(
     blot(torn, names[step])
     run, here = tmp_path / "run", Path(__file__).parent
     code = (
-        "import sys, torch; torch.set_num_threads(1); from pathlib import Path; from test_train import tiny;"
+        "import sys, torch; torch.set_num_threads(1); from pathlib import Path; from tiny_runs import tiny;"
         "from trace_train.train import train; s, p, r = map(Path, sys.argv[1:4]);"
         "train(tiny(*sys.argv[4:]), shards=s, packs=p, run=r)"
     )
