@@ -30,9 +30,11 @@ from trace_train.health.watch import Watch
 from trace_train.hooks import Hooks
 from trace_train.loop import loop
 from trace_train.network.model import TraceNetwork
+from trace_train.provenance import hardware, training_data
 from trace_train.run_flow import build_flow, flow_folder, keep_flow
 from trace_train.runlog import ERRORS, Lines, read_metrics
 from trace_train.saving import clear_partial
+from trace_train.snapshots import Snapshots
 from trace_train.state import State, new_state
 from trace_train.step import Learner, batch_targets
 from trace_train.streaming.shuffle import with_shuffle_window
@@ -154,6 +156,8 @@ def prepare(
         "packs": str(packs.resolve()),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
         "synthetic": index.synthetic,
+        "trained_on": training_data(index),
+        "hardware": hardware(device, processes.world_size),
         "start": None if start is None else start.facts,
     }
     return Inputs(
@@ -172,7 +176,12 @@ def prepare(
 def standard_hooks(config: Config, progress: Progress) -> Hooks:
     """What happens beside the steps of an ordinary run."""
     watch = Watch(progress)
-    return Hooks(on_line=watch.on_line, on_not_finite=keep_batch, close=watch.close)
+    return Hooks(
+        on_line=watch.on_line,
+        on_not_finite=keep_batch,
+        draw=Snapshots(progress.say).draw if config.pictures_every else None,
+        close=watch.close,
+    )
 
 
 def _train(

@@ -20,7 +20,8 @@ PROTOCOL = (
     "annotated intrinsics. 24 SMPL joints; chunks of {chunk:.2f} s (100 frames at 30 frames a second) from the start "
     "of each track. W-MPJPE: Sim(3) of the chunk's first two frames; WA-MPJPE: Sim(3) of the whole chunk; root "
     "orientation after the former. RTE: rigid alignment of the whole track's hip midpoint, share of its annotated path "
-    "(tracks of 0.1 m and more). ATE: RMSE of the hip midpoint after Sim(3), after SE(3), or after making the first frames meet. "
+    "(tracks of 0.1 m and more). ATE: RMSE of the hip midpoint after Sim(3), after SE(3), or after making the first "
+    "frames meet. "
     "Means over frames. Times are real times: jitter and acceleration use the sequence's own frame rate.",
     "Opponents: {opponents}",
 )
