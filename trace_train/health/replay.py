@@ -85,7 +85,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
     watch = _Watch(learner, raise_there=raise_there)
     with watch.watching(), torch.autograd.set_detect_anomaly(raise_there):
         report: LossReport = learner(batch)
-        terms = {name: float(value) for name, value in report.values.items()}
+        terms = {name: value.item() for name, value in report.values.items()}
         if not watch.module and not _finite(report.total):
             watch.found = f"in the losses: {', '.join(name for name, value in terms.items() if not abs(value) < _INF)}"
             if raise_there:
@@ -98,7 +98,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
     return Replay(
         file=file,
         step=saved.step,
-        total=float(report.total),
+        total=report.total.item(),
         terms=terms,
         found=watch.found,
         module=watch.module,
@@ -213,11 +213,11 @@ def _worst(learner: Learner, batch: Batch, clips: tuple[str, ...], report: LossR
         with torch.no_grad():
             alone: LossReport = learner(_only(batch, row))
         entries += [
-            Entry(term=name, clip=clip, value=float(value), count=int(alone.counts[name]))
+            Entry(term=name, clip=clip, value=value.item(), count=int(alone.counts[name]))
             for name, value in alone.values.items()
             if int(alone.counts[name])
         ]
-    means = {name: abs(float(value)) for name, value in report.values.items()}
+    means = {name: abs(value.item()) for name, value in report.values.items()}
 
     def badness(entry: Entry) -> float:
         share = abs(entry.value) / means[entry.term] if means[entry.term] > 0 else 0.0
