@@ -1,21 +1,21 @@
 """The network, stage by stage: parameters, arithmetic, time, memory, share of the device's peak. Prints JSON lines.
 
-    python benchmarks/network.py                                   # a small batch on a CPU, about a minute
-    python benchmarks/network.py --clips 6 --frames 10 --size 512 --device cuda
+    python benchmarks/network.py                                   # a small batch on a CPU, some minutes
+    python benchmarks/network.py --clips 6 --frames 10 --size 512 --device cuda --shards DIR --packs PACKS
     python benchmarks/network.py --stage flow --variant eager bf16+channels_last+compiled
 
-A variant is `eager` or words joined by `+`: tf32 (CUDA), bf16 (autocast), channels_last, compiled. Variants alternate
-within one run, so that other work on the machine meets them alike; times are medians with quartiles, on a CPU CPU times
-of the process. Arithmetic is counted on tensors without content; one multiplication with its addition is two FLOP.
-`mfu`: that arithmetic per second over what a matrix product of the same precision reaches on this device, in this run.
-Weights are random: they change no time.
+Stages are in `network_stages.py`; that of the losses, with targets and bodies, needs shards and packs and is left out
+without them. A variant is `eager` or words joined by `+`: tf32 (CUDA), bf16 (autocast), channels_last, compiled.
+Variants alternate within one run, so that other work on the machine meets them alike; times are medians with quartiles,
+on a CPU CPU times of the process. Arithmetic is counted on tensors without content; one multiplication with its
+addition is two FLOP. `mfu`: that arithmetic per second over what a matrix product of the same precision reaches on this
+device, in this run. Weights are random: they change no time.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import ctypes
 import functools
 import json
@@ -26,20 +26,16 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from network_stages import STAGES, Sizes, Stage
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from trace_train.build import build_network
-from trace_train.config import NetworkConfig
 from trace_train.network.blocks import VolumeConv
-from trace_train.network.model import TraceNetwork
-from trace_train.network.raft import Raft
 
 WORDS = ("tf32", "bf16", "channels_last", "compiled")
 VARIANTS = {
@@ -56,98 +52,18 @@ BUSY = 1.0
 """Load per core above which a line says that the machine was busy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """The batch."""
-
-    clips: int
-    frames: int
-    size: int
-    """Side of a frame, px."""
-    iterations: int
-    """Refinement steps of the flow."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Stage:
-    """A part of the network that is measured alone. To add one, add a line to `STAGES`."""
-
-    build: Callable[[Sizes], nn.Module]
-    inputs: Callable[[Sizes], tuple[Tensor, ...]]
-    trained: bool
-    """Whether a training step also goes backward through it; then that is measured too."""
-    parts: tuple[str, ...] = ()
-    """Submodules that are compiled each for itself; none: the whole is compiled at once."""
-
-
-class Heads(nn.Module):
-    """The network without its backbone."""
-
-    def __init__(self, network: TraceNetwork) -> None:
-        super().__init__()
-        self.network = network
-        self.network.backbone = Handed()  # type: ignore[assignment]
-
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Features (N, 32, M, M) to the maps."""
-        self.network.backbone.features = features  # type: ignore[assignment]
-        frames = features.new_zeros(len(features), 4, 4, 3)
-        maps = self.network(frames)
-        return maps.center, maps.center_3d, maps.camera, maps.mesh
-
-
-class Handed(nn.Module):
-    """In the backbone's place: gives what it was handed."""
-
-    features: Tensor
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Whatever the images."""
-        return self.features
-
-
-def network(sizes: Sizes) -> TraceNetwork:
-    """The published network for frames of this size."""
-    return build_network(NetworkConfig(input_size=sizes.size))
-
-
-def pixels(*shape: int) -> Tensor:
-    """Random numbers in 0..255."""
-    return 255 * torch.rand(shape)
-
-
-def features(sizes: Sizes) -> Tensor:
-    """What a backbone gives."""
-    side = sizes.size // 4
-    return torch.rand(sizes.clips * sizes.frames, 32, side, side)
-
-
-STAGES: dict[str, Stage] = {
-    "backbone": Stage(
-        build=lambda sizes: network(sizes).backbone,
-        inputs=lambda sizes: (pixels(sizes.clips * sizes.frames, 3, sizes.size, sizes.size),),
-        trained=False,
-    ),
-    "flow": Stage(
-        build=lambda sizes: Raft(iterations=sizes.iterations),
-        inputs=lambda sizes: (pixels(sizes.clips, sizes.frames + 1, sizes.size, sizes.size, 3),),
-        trained=False,
-        parts=("fnet", "cnet", "update_block"),
-    ),
-    "heads": Stage(build=lambda sizes: Heads(network(sizes)), inputs=lambda sizes: (features(sizes),), trained=True),
-}
-"""What can be measured, by name."""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", nargs="*", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--stage", nargs="*", choices=STAGES)
     parser.add_argument("--variant", nargs="*", help="default: some that fit the device")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--clips", type=int, default=1)
     parser.add_argument("--frames", type=int, default=2)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--iterations", type=int, default=20)
+    parser.add_argument("--people", type=int, default=2, help="in each clip")
+    parser.add_argument("--shards", type=Path, help="what the losses are measured on")
+    parser.add_argument("--packs", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -155,9 +71,14 @@ def main() -> None:
     variants = options.variant or VARIANTS[options.device]
     if unknown := {word for name in variants if name != "eager" for word in name.split("+")} - {*WORDS}:
         parser.error(f"unknown variant words: {', '.join(sorted(unknown))}; there are eager, {', '.join(WORDS)}")
-    sizes = Sizes(clips=options.clips, frames=options.frames, size=options.size, iterations=options.iterations)
+    ready = options.shards is not None and options.packs is not None
+    chosen = options.stage or [name for name, stage in STAGES.items() if ready or not stage.needs_shards]
+    if not ready and (needing := [name for name in chosen if STAGES[name].needs_shards]):
+        parser.error(f"{', '.join(needing)}: give --shards and --packs")
+    names = ("clips", "frames", "size", "iterations", "people", "shards", "packs")
+    sizes = Sizes(**{name: getattr(options, name) for name in names})
     common = {"bench": "network", **about(options), "clips": sizes.clips, "frames": sizes.frames, "size": sizes.size}
-    for name in options.stage:
+    for name in chosen:
         for line in measure(name, sizes, variants, options.device, options.repeats):
             print(json.dumps(common | line), flush=True)
 
@@ -220,6 +141,11 @@ def measure(name: str, sizes: Sizes, variants: list[str], device: str, repeats: 
 def counted(stage: Stage, sizes: Sizes, direction: str) -> tuple[int, int]:
     """FLOP of one call, and parameters. Small volumes count as a GPU convolves them; a CPU also multiplies zeros."""
     module = stage.build(sizes).train(direction == "backward")
+    parameters = sum(p.numel() for p in module.parameters())
+    if stage.needs_shards:  # what it computes depends on who is there
+        with FlopCounterMode(display=False) as counter:
+            run(module, stage.inputs(sizes), direction)
+        return int(counter.get_total_flops()), parameters
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     state = {name: mode.from_tensor(value) for name, value in module.state_dict(keep_vars=True).items()}
     dense, VolumeConv.DENSE = VolumeConv.DENSE, 0
@@ -229,7 +155,7 @@ def counted(stage: Stage, sizes: Sizes, direction: str) -> tuple[int, int]:
             run(lambda *given: called(given), stage.inputs(sizes), direction)
     finally:
         VolumeConv.DENSE = dense
-    return int(counter.get_total_flops()), sum(p.numel() for p in module.parameters())
+    return int(counter.get_total_flops()), parameters
 
 
 def run(call: Callable[..., Any], given: tuple[Tensor, ...], direction: str) -> None:
@@ -240,6 +166,7 @@ def run(call: Callable[..., Any], given: tuple[Tensor, ...], direction: str) -> 
         return
     if isinstance(call, nn.Module):
         call.zero_grad(set_to_none=True)
+    given = tuple(x.detach().requires_grad_() if x.is_floating_point() else x for x in given)
     outputs = call(*given)
     sum(part.float().sum() for part in (outputs if isinstance(outputs, tuple) else (outputs,))).backward()
 
@@ -248,7 +175,7 @@ def prepared(stage: Stage, sizes: Sizes, variant: str, device: str, direction: s
     """One pass of a variant, ready to be called."""
     words = set(variant.split("+"))
     torch.manual_seed(0)
-    module = copy.deepcopy(stage.build(sizes)).to(device).train(direction == "backward")
+    module = stage.build(sizes).to(device).train(direction == "backward")
     layout = torch.channels_last if "channels_last" in words else torch.contiguous_format
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

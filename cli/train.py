@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from . import options
 
+if TYPE_CHECKING:
+    from trace_data.progress import Progress
+    from trace_train.train import TrainReport
+
+    from .train_aids import Aids
+
 
 @options.command("train")
-@click.option("--config", "preset", default="trace", show_default=True, help="Preset (trace, debug) or a YAML file.")
+@click.option(
+    "--config",
+    "preset",
+    default="trace",
+    show_default=True,
+    help="Preset (debug, trace, or its stages trace-a, trace-b, trace-c) or a YAML file.",
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key, as in steps=200; repeatable."
 )
@@ -21,6 +34,15 @@ from . import options
 @click.option(
     "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Go on with the run in this folder."
 )
+@click.option("--check", is_flag=True, help="Only look at all that the run needs; exits 3 when something is wrong.")
+@click.option("--find-batch", is_flag=True, help="Only try how many clips fit the memory.")
+@click.option(
+    "--replay",
+    type=options.AnyPath(dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Only run a saved batch again (not-finite-step-….pth) and say where its numbers stop being finite.",
+)
+@click.option("--pdb", "debugger", is_flag=True, help="With --replay: stop there in Python's debugger.")
 @options.json
 @click.pass_context
 def train(
@@ -33,12 +55,17 @@ def train(
     packs: Path | None,
     out: Path | None,
     resume: Path | None,
+    check: bool,
+    find_batch: bool,
+    replay: Path | None,
+    debugger: bool,
     as_json: bool,
 ) -> None:
     """Train the network on shards; stop it at any time, it goes on exactly where it was.
 
-    A run folder holds config.yaml, metrics.jsonl and checkpoints. With --resume the run's own configuration holds;
-    only --set steps=… may lengthen it.
+    A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
+    configuration, shards and packs hold; --set steps=… may lengthen it, --shards and --packs name folders that were
+    moved. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: docs/training.md.
 
     \b
     Examples:
@@ -47,53 +74,97 @@ def train(
       trace train --shards s3://bucket/shards --cache /scratch/cache --cache-size 500GB
       trace train --config debug --set steps=2400 --set optim.lr=0.001
       trace train --resume ~/.trace/runs/2026-11-22-debug
+      torchrun --nproc-per-node 4 -m trace_cli train --shards /scratch/shards
+      trace train --check                          look, and do not train
+      trace train --replay RUN/not-finite-step-00000123.pth
     """
     from datetime import date
 
-    from trace_train.config import load_config
-    from trace_train.train import train as run_training
+    from trace_data.progress import SILENT
+    from trace_train.checkpoint import remember
+    from trace_train.config import changed, load_config
+    from trace_train.distributed import from_environment
 
-    from . import render
+    from . import render, train_aids
 
+    if replay is not None:
+        context.exit(train_aids.replay(replay, packs, debugger=debugger, as_json=as_json))
     if resume is not None:
-        _check_resume(context, resume)
-        config = load_config(resume / "config.yaml", assignments)
-        run = resume
+        _check_resume(context)
+        memory = remember(resume)
+        config, run = changed(memory.config, assignments), resume
+        shards = shards or _still_there(memory.shards, "shards", resume)
+        packs = packs or Path(_still_there(str(memory.packs), "packs", resume))
     else:
         config = load_config(preset, assignments)
         run = out or options.folder("runs") / f"{date.today()}-{Path(preset).stem}"
-    with render.Display() as progress:
-        report = run_training(
-            config,
-            shards=options.store(shards, cache, cache_size, progress),
-            packs=options.folder("packs", packs),
-            run=run,
-            resume=resume is not None,
-            progress=progress,
-        )
+    with render.Display() as display:
+        progress = display if from_environment().first else SILENT
+        store = options.store(shards, cache, cache_size, progress)
+        aids = train_aids.Aids(config, store, options.folder("packs", packs), run, resume=resume is not None)
+        if not (check or find_batch):
+            aids.check(progress)
+            done = _train(aids, progress)
+    if check:
+        context.exit(aids.show_check(as_json=as_json))
+    elif find_batch:
+        aids.find_batch(preset, assignments, as_json=as_json)
+    elif from_environment().first:
+        _show(*done, config.preset, as_json)
+
+
+def _train(aids: Aids, progress: Progress) -> tuple[TrainReport, str]:
+    """What the run did, and where its page is; only the first of several processes writes one."""
+    from trace_train.distributed import from_environment
+    from trace_train.report.run import report_or_why_not
+    from trace_train.train import train
+
+    report = train(
+        aids.config, shards=aids.shards, packs=aids.packs, run=aids.run, resume=aids.resume, progress=progress
+    )
+    if not from_environment().first:
+        return report, ""
+    return report, report_or_why_not(aids.run, shards=aids.shards, packs=aids.packs, progress=progress)
+
+
+def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
+    from . import render
+
     if as_json:
         render.json_object(report)
         return
     synthetic = "  (synthetic data)" if report.synthetic else ""
-    render.line(
-        f"train  {config.preset}{synthetic}, {report.steps:,} steps, {report.parameters / 1e6:.1f} M parameters,"
-        f" loss {report.first_loss:.1f} → {report.last_loss:.1f}, data wait {100 * report.data_wait:.1f} %,"
-        f" {render.duration(report.seconds)}"
-    )
+    if not report.steps_now:
+        render.line(f"this run is finished: {report.steps:,} of {report.steps:,} steps are done")
+        render.line(f"  --set steps={2 * report.steps}  would lengthen it")
+    else:
+        render.line(
+            f"train  {preset}{synthetic}, {report.steps:,} steps, {report.parameters / 1e6:.1f} M parameters,"
+            f" loss {report.first_loss:.1f} → {report.last_loss:.1f}, data wait {100 * report.data_wait:.1f} %,"
+            f" {render.duration(report.seconds)}"
+        )
     render.line(f"  checkpoint  {report.checkpoint}")
+    render.line(f"  {page}")
     render.line(f"next: trace evaluate {report.run}")
 
 
-def _check_resume(context: click.Context, run: Path) -> None:
-    """Refuse options that a resumed run would silently ignore, and folders that hold no run."""
-    from trace_data.errors import CheckpointError
+def _still_there(place: str, kind: str, run: Path) -> str:
+    """What the run was started with, where it has not been moved away. Raises ConfigError."""
+    from trace_data.errors import ConfigError
 
+    if "://" not in place and not Path(place).is_dir():
+        raise ConfigError(
+            f"the {kind} that this run is trained on are no longer there",
+            where=place,
+            hint=f"trace train --resume {run} --{kind} DIR  says where they are now",
+        )
+    return place
+
+
+def _check_resume(context: click.Context) -> None:
+    """Refuse options that a resumed run would silently ignore."""
     for parameter, flag in (("preset", "--config"), ("out", "--out")):
         if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
             raise click.UsageError(
                 f"{flag} and --resume exclude each other: a run goes on in its folder, as it began", context
             )
-    if not (run / "config.yaml").is_file():
-        raise CheckpointError(
-            "holds no run (there is no config.yaml)", where=run, hint="trace train --config debug  starts a new one"
-        )

@@ -110,13 +110,6 @@ def _show(parts: tuple[PartReport, ...]) -> None:
     columns = ("part", "file", "tensors", "mapped", "kept", "missing", "unexpected")
     render.table(columns, totals, numeric=columns[2:])
     for part in parts:
-        later = [group for group in part.groups if group.fate == "later"]
-        if later:
-            number = sum(group.tensors for group in later)
-            names = ", ".join(group.module for group in later)
-            render.line(
-                f"{part.part}: {number:,} tensors are kept for parts that the network does not have yet: {names}"
-            )
         if part.missing:
             render.line(f"{part.part}: missing, none of them needed: {_shortened(part.missing)}")
         if part.unexpected:

@@ -43,6 +43,7 @@ def make_clip(
         dataset=dataset,
         moving=moving,
         frame_ids=np.arange(frames),
+        fps=25.0,
         width=WIDTH,
         height=HEIGHT,
         intrinsics=single(np.tile(intrinsics, (frames, 1, 1))),

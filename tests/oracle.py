@@ -38,7 +38,7 @@ class Oracle(nn.Module):
     """
 
     center_logits, published_camera = False, False
-    world_rotation, world_motion_gain = "composed", 1.0
+    world_rotation, world_motion_gain, count_first_motion = "composed", 1.0, False
     follow = TraceNetwork.follow
 
     def __init__(

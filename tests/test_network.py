@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -99,3 +102,20 @@ def test_published_size_runs_on_a_cpu() -> None:
     with torch.no_grad():
         maps = network(torch.zeros(1, 512, 512, 3, dtype=torch.uint8))
     assert maps.center_3d.shape == (1, 64, 128, 128) and bool(maps.center_3d.isfinite().all())
+
+
+def test_the_walk_through_the_code_names_what_is_there() -> None:
+    root = Path(__file__).parents[1]
+    walk = (root / "docs" / "network.md").read_text().split("## One person")[1].split("## Stages")[0]
+    files = sorted((root / "trace_train").rglob("*.py"))
+    source = "\n".join(file.read_text() for file in files)
+    paths = {str(file.relative_to(root / "trace_train")) for file in files}
+    published = {name.split(".")[0] for name in table("temporal_published")}
+    names = set(re.findall(r"`([\w./]+)`", walk))
+    assert len(names) > 30
+    for name in names - published - {"trace_train/"}:
+        if name.endswith(".py"):
+            assert name in paths or f"network/{name}" in paths, name
+        else:
+            last = name.split(".")[-1]
+            assert re.search(rf"(def|class) {last}\b|\b{last}=", source), name

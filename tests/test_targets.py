@@ -16,7 +16,9 @@ from trace_data.shards.reader import ShardReader
 from trace_train.camera import depth_levels, level_of, project, translation_from_triple
 from trace_train.streaming.batch import Batch, collate
 from trace_train.streaming.stream import load_clip
-from trace_train.targets import Targets, center_heat, center_heat_3d, make_targets, person_center
+from trace_train.targets import Targets, make_targets
+from trace_train.targets.heat import center_heat, center_heat_3d
+from trace_train.targets.place import person_center
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -14,14 +15,18 @@ import torch
 from small_network import clips, small
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trace_data.shards.view import view
 from trace_train.build import build_network
 from trace_train.config import NetworkConfig
+from trace_train.network.flow import RaftFlow
 from trace_train.network.motion import motion_volume
 from trace_train.network.outputs import Maps, Tracks
+from trace_train.network.raft import Raft
 from trace_train.network.temporal import ConvGRU, feature_differences
 from trace_train.streaming.augment import full_frame
+from trace_train.world import trajectories
 
 VOLUMES = ("center", "center_3d", "camera", "mesh", "motion", "world_motion", "world_rotation")
 
@@ -291,6 +296,35 @@ def test_the_host_never_waits_in_a_forward_pass() -> None:
         network.depth_at(maps, tracks.frame, tracks.zyx[..., 1:])
     with pytest.raises(AssertionError), NoSynchronisation():
         bool(torch.ones(1))
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Refuses operations that bring tensors of the CPU to another device, for which the host has to wait too."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        devices = {leaf.device.type for leaf in tree_leaves((args, kwargs, found)) if isinstance(leaf, Tensor)}
+        assert devices <= {"meta"}, func
+        return found
+
+
+def test_on_a_device_nothing_comes_from_the_host_and_no_value_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # tensors on `meta` stand for a GPU's: they have no values, so that asking for one is an error
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **settings: contextlib.nullcontext())
+    network, (images, flow), raft = small().to("meta"), clips(2, 2), Raft(iterations=2).eval().to("meta")
+    frame, zyx, mask = torch.arange(4).view(2, 2), torch.full((2, 2, 3), 7), torch.ones(2, 2, dtype=torch.bool)
+    tracks = Tracks(frame=frame.to("meta"), zyx=zyx.to("meta"), mask=mask.to("meta"))
+    images, flow = images.to("meta"), flow.to("meta")
+    with torch.no_grad(), NothingFromTheHost():
+        maps = network(images, flow, tracks=tracks, return_stages=True)
+        trajectories(network, maps, tracks)
+        network.depth_at(maps, tracks.frame, tracks.zyx[..., 1:])
+        RaftFlow(raft)(images)
+    constant = torch.ones(1)
+    with pytest.raises(AssertionError, match="_to_copy"), NothingFromTheHost():
+        constant.to("meta")
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        bool(maps.center.max())
 
 
 def test_backbone_and_heads_compile_into_one_graph() -> None:

@@ -66,7 +66,11 @@ def test_every_name_of_the_table_has_a_fate() -> None:
     for part in PARTS.values():
         assert ours(part) <= known(part).keys()  # our network has no name that is not published
         assert not [name for name in known(part) if fate(part, name) == "unexpected"]
-        assert {fate(part, name) for name in needed(part)} <= {"mapped", "later"}
+        assert {fate(part, name) for name in needed(part)} == {"mapped"}
+    # of the head nothing but bodies and the loss is without a place
+    head = PARTS["head"]
+    assert {fate(head, name) for name in table(head.branch)} == {"mapped"}
+    assert {fate(head, name) for name in known(head)} == {"mapped", "body model", "loss"}
 
 
 def test_each_tensor_comes_to_its_place(states: dict[str, State], imported: Path) -> None:
@@ -202,6 +206,11 @@ def test_a_wrong_file_is_named_and_nothing_is_written(
     assert not list(tmp_path.glob("out*"))
 
 
+def test_an_image_model_is_what_from_bev_takes(files: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is TRACE's temporal head and was given as --from-bev"):
+        import_weights({}, tmp_path / "out", from_bev=files["head"])
+
+
 def test_one_bad_file_keeps_the_good_ones_from_being_written(files: dict[str, Path], tmp_path: Path) -> None:
     data = files["head"].read_bytes()
     cut = tmp_path / "cut.pkl"
@@ -313,9 +322,6 @@ def test_the_commands(
     assert "none of trace_image_backbone.pkl, trace_head.pkl, raft-things.pth" in capsys.readouterr().err
     assert run(["import-weights", "--head", str(files["head"]), "--flow", str(files["flow"])]) == 0
     shown = capsys.readouterr().out
-    assert "kept for parts that the network does not have yet" in shown or not [
-        name for name in known(PARTS["head"]) if fate(PARTS["head"], name) == "later"
-    ]
     assert "raft-things.pth" in shown and "kept, the same under another name" in shown
     assert run(["export-weights", "--out", str(tmp_path / "p"), "--json"]) == 0
     assert [item["part"] for item in json.loads(capsys.readouterr().out)["files"]] == ["head", "flow"]

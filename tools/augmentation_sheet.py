@@ -92,6 +92,7 @@ def annotations(scene: Scene) -> ClipAnnotations:
         dataset="synthetic",
         moving=False,
         frame_ids=np.arange(frames),
+        fps=25.0,
         width=width,
         height=height,
         intrinsics=np.tile(scene.camera.intrinsics, (frames, 1, 1)).astype(np.float32),

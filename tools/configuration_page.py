@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from trace_train.config import Config, DataConfig, DatasetConfig, load_config, presets
+from trace_train.config import Config, DataConfig, DatasetConfig, GroupRule, OptimConfig, Stage, load_config, presets
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
+
+INSIDE: dict[type[BaseModel], list[tuple[str, type[BaseModel]]]] = {
+    DataConfig: [("data.datasets.NAME.", DatasetConfig)],
+    OptimConfig: [("optim.groups.N.", GroupRule)],
+}
+"""Parts inside of parts: entries of a mapping or list."""
 
 
 def page() -> str:
@@ -22,22 +29,30 @@ def page() -> str:
         "from the defaults below; `--set key.sub=value` goes on top. Unknown keys and wrong values are all named",
         "at once.",
     ]
-    parts: list[tuple[str, type[BaseModel]]] = [("", Config)]
+    parts: list[tuple[str, type[BaseModel]]] = [("", Config), ("stages.N.", Stage)]
     for name, field in Config.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             parts.append((f"{name}.", field.annotation))
-            if field.annotation is DataConfig:
-                parts.append(("data.datasets.NAME.", DatasetConfig))
+            parts += INSIDE.get(field.annotation, [])
     for prefix, model in parts:
         title = (model.__doc__ or "").strip().splitlines()[0]
         lines += ["", f"## {prefix.rstrip('.') or 'Run'}: {title}", "", "| key | default | meaning |", "|---|---|---|"]
         for name, field in model.model_fields.items():
             if field.description:
-                default = field.get_default(call_default_factory=True)
-                lines.append(f"| `{prefix}{name}` | `{default}` | {' '.join(field.description.split())} |")
+                lines.append(f"| `{prefix}{name}` | {shown(field)} | {' '.join(field.description.split())} |")
         if model is DatasetConfig:
             lines += published_table()
     return "\n".join(lines) + "\n"
+
+
+def shown(field: FieldInfo) -> str:
+    """The default of a key, in a cell of a table."""
+    if field.is_required():
+        return ""
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, tuple) and any(isinstance(item, BaseModel) for item in default):
+        return f"{len(default)} with the defaults below"
+    return f"`{default}`"
 
 
 def published_table() -> list[str]:

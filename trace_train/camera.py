@@ -57,6 +57,17 @@ def translation_from_triple(triple: Tensor, *, published: bool = False) -> Tenso
     return torch.stack([triple[..., 2] / scale, triple[..., 1] / scale, FOCAL / scale], dim=-1)
 
 
+def metres_through(lens: Tensor, triple: Tensor, *, published: bool = False) -> Tensor:
+    """Root positions (..., 3) x, y, z metres before the camera that was there, of triples (..., 3) of its crop.
+
+    `lens` (..., 3): focal length and principal point y, x of the crop, in half widths. The 50-degree view has the same
+    place in the crop and the same size there, so it stretches depth and shears what a lens off the middle sees.
+    """
+    x, y, z = translation_from_triple(triple, published=published).unbind(-1)
+    focal, middle_y, middle_x = (lens / FOCAL).unbind(-1)
+    return torch.stack([x - middle_x * z, y - middle_y * z, focal * z], dim=-1)
+
+
 def project(points: Tensor, *, published: bool = False) -> Tensor:
     """Camera-space points (..., 3) metres to the crop's normalised coordinates (..., 2) x, y; edges at -1 and 1."""
     if published:
@@ -81,7 +92,8 @@ def solve_translation(points2d: Tensor, joints: Tensor, weights: Tensor, refinem
         weighted = rows * w[..., None, None]
         lhs = torch.einsum("...jkp,...jkq->...pq", weighted, rows)
         rhs = torch.einsum("...jkp,...jk->...p", weighted, residual)
-        step: Tensor = torch.linalg.solve(lhs + (1e-9 + (~seen)[..., None, None].double()) * eye, rhs)
+        # not `solve`, which waits for a GPU to tell whether the matrix was singular; this one never is
+        step: Tensor = torch.linalg.solve_ex(lhs + (1e-9 + (~seen)[..., None, None].double()) * eye, rhs)[0]
         return step
 
     constant = torch.full_like(uv[..., 0], FOCAL)

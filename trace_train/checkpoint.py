@@ -45,6 +45,9 @@ MAY_CHANGE = (
     "data.threads",
     "data.prefetch",
     "data.decode",
+    "data.on_error",
+    "data.skip_limit",
+    "log.",
 )
 """Keys that a resumed run may have otherwise than it began, and beginnings of such keys."""
 
@@ -124,6 +127,33 @@ def finished(run: Path) -> list[Path]:
     return sorted(f.parent for f in (run / "checkpoints").glob(f"step-*/{DESCRIPTION}") if f.parent.suffix == "")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What a run's last checkpoint says of the run, without a look at its weights."""
+
+    config: Config
+    shards: str
+    """Folder or URL."""
+    packs: Path
+
+
+def remember(run: Path) -> Memory:
+    """What a run was started with. Raises CheckpointError when it has no checkpoint."""
+    if not finished(run):
+        raise CheckpointError(
+            "holds no run, or one that was stopped before its first checkpoint",
+            where=run,
+            hint=f"trace train --out {run}  begins one there",
+        )
+    folder = finished(run)[-1]
+    facts = _description(folder)
+    return Memory(
+        config=config_from(facts["config"], origin=str(folder / DESCRIPTION)),
+        shards=facts["data"]["shards"],
+        packs=Path(facts["data"]["packs"]),
+    )
+
+
 def open_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint folder, or the latest of a run's. Raises CheckpointError when there is none or it is damaged."""
     folder = path
@@ -134,22 +164,29 @@ def open_checkpoint(path: Path) -> Checkpoint:
                 "holds no finished checkpoint", where=path, hint="give a run folder or a step-… folder of one"
             )
         folder = found[-1]
-    file = folder / DESCRIPTION
-    try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        version, hashes, step, values = (facts[k] for k in ("format_version", "sha256", "step", "config"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=file, hint="use an earlier checkpoint") from error
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"has format {version}, this version reads {FORMAT_VERSION}", where=file)
-    for name, digest in hashes.items():
+    facts = _description(folder)
+    for name, digest in facts["sha256"].items():
         part = folder / name
         if not part.exists() or sha256_of(part) != digest:
             state = "is damaged: its SHA-256 differs" if part.exists() else "is missing"
             raise CheckpointError(
                 state, where=part, hint=f"delete {folder} and run again: it goes on from the checkpoint before"
             )
-    return Checkpoint(folder=folder, step=int(step), config=config_from(values, origin=str(file)), facts=facts)
+    config = config_from(facts["config"], origin=str(folder / DESCRIPTION))
+    return Checkpoint(folder=folder, step=int(facts["step"]), config=config, facts=facts)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """The content of `checkpoint.json`, its format and most needed keys checked."""
+    file = folder / DESCRIPTION
+    try:
+        facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        version, _, _, _ = (facts[k] for k in ("format_version", "sha256", "step", "config"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot be read: {error}", where=file, hint="use an earlier checkpoint") from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"has format {version}, this version reads {FORMAT_VERSION}", where=file)
+    return facts
 
 
 def restore(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PATIENCE = timedelta(hours=24)
 """How long processes wait for the first while it evaluates or draws; one that has ended is noticed at once."""
-MISSING_SECONDS = 5.0
+MISSING_SECONDS = 3.0
 """How long the others have to say that they live, before they are taken for lost; torchrun ends all after 30."""
 CONNECTION = ("gloo", "nccl", "connection", "timed out", "timeout", "pair closure", "socket", "broken pipe", "store")
 """Words by which an error of an exchange is known: torch has no type of its own for most of them."""
@@ -44,6 +45,7 @@ class Processes:
         self.first = rank == 0
         """Whether this one writes and speaks for all."""
         self.together = world_size > 1
+        self._first_is_gone = False
         self._store: Store | None = None
         self._patient: dist.ProcessGroup | None = None
 
@@ -95,14 +97,25 @@ class Processes:
             for value in module.state_dict().values():
                 dist.broadcast(value, src=0)
 
-    def replicate(self, learner: Learner, device: torch.device) -> nn.Module:
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> bool:
+        """Leave the mean gradient of all processes in each of them. Returns whether some parameter lacks one.
+
+        A parameter that has one in some processes only counts as zero in the others.
+        """
+        device = parameters[0].device
+        found = self.sum(torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=device))
+        for parameter, count in zip(parameters, found.tolist()):
+            if count:
+                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self.sum(own / self.world_size)
+        return bool((found < self.world_size).any())
+
+    def replicate(self, learner: Learner, device: torch.device, *, lacking: bool) -> DistributedDataParallel:
         """The learner, so that its backward pass leaves the mean gradient of all processes in each of them.
 
-        Parts that a stage leaves without a gradient keep none. Buffers are not exchanged: those of the first process
-        count (`distributed.sync_batchnorm` makes all of them alike).
+        `lacking`: whether some parameters get no gradient; they keep none. Buffers are not exchanged: those of the
+        first process count (`distributed.sync_batchnorm` makes all of them alike).
         """
-        if not self.together:
-            return learner
         known = inspect.signature(DistributedDataParallel.__init__).parameters  # renamed in torch 2.13
         buffers: dict[str, Any] = {
             "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
@@ -110,7 +123,7 @@ class Processes:
         return DistributedDataParallel(
             learner,
             device_ids=[device.index] if device.type == "cuda" else None,
-            find_unused_parameters=True,
+            find_unused_parameters=lacking,
             gradient_as_bucket_view=True,
             **buffers,
         )
@@ -124,6 +137,7 @@ class Processes:
     def lost(self, error: RuntimeError) -> LostProcess:
         """Find out who is missing, after an exchange has failed."""
         ended, silent = self._roll_call()
+        self._first_is_gone = 0 in silent
         parts = [f"process {rank} of {self.world_size} has ended: {text}" for rank, text in sorted(ended.items())]
         if silent:
             named = ", ".join(map(str, sorted(silent)))
@@ -140,7 +154,7 @@ class Processes:
         """Whether the first process says by itself why it ends: just this, or, with None, anything."""
         deadline = time.monotonic() + MISSING_SECONDS
         with suppress(RuntimeError):
-            while self._store is not None and time.monotonic() < deadline:
+            while self._store is not None and not self._first_is_gone and time.monotonic() < deadline:
                 if self._store.check(["ended/0"]):
                     time.sleep(1)  # whoever started us ends all when the first one ends: let it speak first
                     said: bytes = self._store.get("ended/0")
@@ -186,6 +200,7 @@ def joined(timeout_minutes: float) -> Iterator[Processes]:
         _end(processes, error)
         raise
     except RuntimeError as error:
+        _outlive_the_others()
         if not any(word in str(error).lower() for word in CONNECTION):
             processes.tell(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             raise
@@ -200,9 +215,16 @@ def joined(timeout_minutes: float) -> Iterator[Processes]:
 
 def _end(processes: Processes, error: TraceError) -> None:
     """Leave word; a process that could only repeat what the first says, or that it is gone, ends silently."""
+    _outlive_the_others()
     processes.tell(str(error))
     if not processes.first and processes.first_told(None if isinstance(error, LostProcess) else str(error)):
         raise SystemExit(error.exit_code)
+
+
+def _outlive_the_others() -> None:
+    """Ignore the signal by which torchrun ends all when one has ended, for the moment it takes to say why."""
+    with suppress(ValueError):  # outside the main thread nothing is changed
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def from_environment() -> Processes:

@@ -6,6 +6,10 @@ import torch
 
 from trace_train.config import Config
 
+FIRST_SCALE = 64.0
+"""What the loss is multiplied by at first. The terms' weights make its gradient large already: torch's own 65,536 costs
+the first dozen steps."""
+
 
 def autocast_dtype(config: Config, device: torch.device) -> torch.dtype | None:
     """The type convolutions compute in; None: as they are, float32."""
@@ -25,4 +29,5 @@ def _has_bf16(device: torch.device) -> bool:
 
 def gradient_scaler(config: Config, device: torch.device) -> torch.amp.GradScaler:
     """Scales the loss up so that fp16 gradients do not vanish, and down where they overflow; else it does nothing."""
-    return torch.amp.GradScaler(device.type, enabled=autocast_dtype(config, device) is torch.float16)
+    half = autocast_dtype(config, device) is torch.float16
+    return torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE, enabled=half)

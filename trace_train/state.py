@@ -70,9 +70,7 @@ class State:
         self.parts.apply(groups)
         optimizer = build_optimizer(groups, config.optim)
         carry_over(updater.optimizer, optimizer)
-        updater.optimizer = optimizer
-        updater.replica = self.learner  # the former replica takes its hooks off before the next one puts its own
-        updater.replica = self.processes.replicate(self.learner, self.device)
+        updater.begin_stage(optimizer)
 
     def take(self, update: Update) -> None:
         """Take an update that was made as the next step. Raises TrainingDiverged after too many without effect."""
@@ -176,7 +174,6 @@ def new_state(
     averaged = AveragedWeights(learner.network, optim.ema) if optim.ema and processes.first else None
     updater = Updater(
         learner=learner,
-        replica=processes.replicate(learner, device),
         optimizer=build_optimizer(groups, optim),
         scaler=gradient_scaler(config, device),
         processes=processes,

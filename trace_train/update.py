@@ -9,7 +9,7 @@ from math import isfinite
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from trace_data.errors import TrainingDiverged
@@ -46,11 +46,17 @@ class Updater:
     """What an update needs, as it is in one stage."""
 
     learner: Learner
-    replica: nn.Module
-    """The learner, or what replicates it over the processes."""
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     processes: Processes
+    replica: DistributedDataParallel | None = None
+    """What exchanges gradients between the processes while they are computed; None alone and in a stage's first."""
+    lacking: bool | None = None
+    """Whether the stage leaves parameters without a gradient; None: its first step will show."""
+
+    def begin_stage(self, optimizer: torch.optim.Optimizer) -> None:
+        """From now on other parameters are trained, or otherwise."""
+        self.optimizer, self.replica, self.lacking = optimizer, None, None
 
     def __call__(self, batch: Batch, rate: float, advise: Advise) -> Update:
         """Update the weights from a finished batch, this process's part of the step's clips.
@@ -60,9 +66,13 @@ class Updater:
         optim = self.learner.config.optim
         parts = batch.split(optim.accumulate)
         self.optimizer.zero_grad(set_to_none=True)
+        if self.replica is None and self.lacking is not None:
+            self.replica = self.processes.replicate(self.learner, batch.images.device, lacking=self.lacking)
         reports, counts = self._backward(parts)
-        self.scaler.unscale_(self.optimizer)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self.processes.together and self.replica is None:
+            self.lacking = self.processes.average_gradients(trained)
+        self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(trained, optim.clip_norm))
         own = sum((_stacked(report) for report in reports[1:]), _stacked(reports[0]))
         numbers = (self.processes.sum(own) / self.processes.world_size).tolist()
@@ -89,7 +99,7 @@ class Updater:
         reports = []
         for number, part in enumerate(parts, 1):
             with nullcontext() if number == len(parts) else self._alone():
-                report: LossReport = self.replica(part)
+                report: LossReport = (self.replica or self.learner)(part)
                 counts = counts or of_all(report.counts, self.processes)
                 if together or len(parts) > 1:
                     report = over_all(report, counts, self.processes)
@@ -99,9 +109,7 @@ class Updater:
 
     def _alone(self) -> AbstractContextManager[None]:
         """Backward passes in which nothing is exchanged with other processes."""
-        if isinstance(self.replica, DistributedDataParallel):
-            return cast(AbstractContextManager[None], self.replica.no_sync())
-        return nullcontext()
+        return nullcontext() if self.replica is None else cast(AbstractContextManager[None], self.replica.no_sync())
 
     def _diverged(
         self, parts: Sequence[Batch], reports: Sequence[LossReport], norm: float, finite: bool, advise: Advise

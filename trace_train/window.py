@@ -60,7 +60,7 @@ class Window:
             "stage": stage,
             "loss": means,
             "counts": counts,
-            "gradient_norm": update.norm,
+            "gradient_norm": None if update.skipped else update.norm,
             "lr": rate,
             "clips_per_s": timed * clips / elapsed,
             "data_wait": self.waited / elapsed,

@@ -69,6 +69,8 @@ class ClipAnnotations:
     """Whether the camera moves."""
     frame_ids: npt.NDArray[np.int64]
     """(T,) frame ids of the release."""
+    fps: float
+    """Frame ids a second."""
     width: int
     """Frame width, px."""
     height: int

@@ -122,6 +122,7 @@ class ShardReader:
             dataset=entry.dataset,
             moving=entry.moving,
             frame_ids=per_frame["frame_id"],
+            fps=entry.fps,
             width=entry.width,
             height=entry.height,
             intrinsics=per_frame["camera/intrinsics"],

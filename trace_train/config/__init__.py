@@ -4,7 +4,7 @@ from trace_train.config.data import DataConfig, DatasetConfig
 from trace_train.config.distributed import DistributedConfig
 from trace_train.config.evaluation import EvaluationConfig
 from trace_train.config.init import InitConfig
-from trace_train.config.loading import config_from, load_config, presets
+from trace_train.config.loading import changed, config_from, load_config, presets
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import GroupRule, LossConfig, OptimConfig, Stage
 from trace_train.config.run import Config
@@ -23,6 +23,7 @@ __all__ = [
     "OptimConfig",
     "Stage",
     "at_stage",
+    "changed",
     "config_from",
     "load_config",
     "presets",

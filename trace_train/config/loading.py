@@ -33,6 +33,16 @@ def load_config(preset: str | Path, assignments: Sequence[str] = ()) -> Config:
     base = values.get("preset")
     if str(preset) not in presets() and isinstance(base, str):
         values = _merged(_read(base), values)
+    return config_from(_assigned(values, assignments), origin=str(preset))
+
+
+def changed(config: Config, assignments: Sequence[str]) -> Config:
+    """A configuration with `key.sub=value` assignments on top. Raises ConfigError as `load_config` does."""
+    return config_from(_assigned(config.model_dump(mode="json"), assignments), origin="--set")
+
+
+def _assigned(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """`values` with the assignments made in it."""
     for text in assignments:
         key, sign, value = text.partition("=")
         if not sign:
@@ -41,7 +51,7 @@ def load_config(preset: str | Path, assignments: Sequence[str] = ()) -> Config:
             _assign(values, key.strip().split("."), yaml.safe_load(value))
         except yaml.YAMLError as error:
             raise ConfigError(f"{value!r} is no YAML value", where=f"--set {key}") from error
-    return config_from(values, origin=str(preset))
+    return values
 
 
 def config_from(values: dict[str, Any], *, origin: str) -> Config:
@@ -75,6 +85,8 @@ def _read(preset: str | Path) -> dict[str, Any]:
         raise ConfigError(f"cannot be read as YAML: {error}", where=name) from error
     if not isinstance(values, dict):
         raise ConfigError(f"holds a {type(values).__name__}, expected keys and values", where=name)
+    if name in presets() and "base" in values:  # a preset may be another one with changes
+        return _merged(_read(values.pop("base")), values)
     return values
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -12,7 +11,7 @@ from trace_train.config.part import Part
 
 
 class LossConfig(Part):
-    """Weights of the loss terms (training.md 1.3); 0 switches a term off."""
+    """Weights of the loss terms (docs/losses.md); a term of weight 0 is not computed."""
 
     center_map: float = Field(200.0, ge=0)
     """Focal loss of the front-view centre map."""
@@ -32,6 +31,32 @@ class LossConfig(Part):
     """Shape coefficients, with a pull to the mean where they are unknown."""
     camera: float = Field(100.0, ge=0)
     """Camera triple."""
+    shape_consistency: float = Field(5.0, ge=0)
+    """Shape coefficients against their mean along a track."""
+    motion_offsets: float = Field(300.0, ge=0)
+    """Change of the camera triple from frame to frame."""
+    world_rotation: float = Field(40.0, ge=0)
+    """How the root turned in the world from each frame of a track to each other one, rad."""
+    world_root: float = Field(80.0, ge=0)
+    """Root rotation in the world, Frobenius norm."""
+    world_translation: float = Field(400.0, ge=0)
+    """How the hips moved in the world from each frame of a track to each other one, metres."""
+    world_scale: float = Field(0.0, ge=0)
+    """Logarithm of the ratio between a predicted and a true trajectory's spread; a weak pull where one is wanted."""
+    world_joints2d: float = Field(80.0, ge=0)
+    """Joints projected into the fixed view of a track's first frame, its normalised coordinates."""
+    world_velocity: float = Field(6.0, ge=0)
+    """Velocity of the hips in the world, m/s. Not in the published training."""
+    foot_velocity: float = Field(6.0, ge=0)
+    """Velocity of ankles and toes in the world, m/s. Not in the published training."""
+    foot_contact: float = Field(6.0, ge=0)
+    """Speed beyond 0.3 m/s of feet that stand, m/s. Not in the published training."""
+    camera_consistency: float = Field(0.0, ge=0)
+    """First and second differences of the camera triple along time."""
+    root_consistency: float = Field(0.0, ge=0)
+    """First and second differences of the root rotation along time."""
+    pose_prior: float = Field(0.0, ge=0)
+    """How unlikely a pose is by SMPLify's mixture (1.6 there); needs `supervision.pose_prior_file`."""
 
 
 class Stage(Part):
@@ -58,7 +83,7 @@ class Stage(Part):
     @classmethod
     def _terms_exist(cls, loss: dict[str, float]) -> dict[str, float]:
         for pattern, weight in loss.items():
-            if not any(fnmatchcase(name, pattern) for name in LossConfig.model_fields):
+            if "*" not in pattern and pattern not in LossConfig.model_fields:
                 near = nearest(pattern, LossConfig.model_fields)
                 raise ValueError(f"no term is called {pattern!r}" + (f", did you mean {near!r}?" if near else ""))
             if not weight >= 0:

@@ -14,7 +14,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "verify-shards": ("shards",),
     "preview": ("shards",),
     "train --config debug": ("shards", "packs"),
-    "train": ("shards", "packs", "GPU"),
+    "train": ("shards", "packs", "weights", "GPU"),
     "evaluate": ("shards", "packs", "runs"),
     "export-weights": ("weights",),
 }

@@ -1,11 +1,10 @@
-"""Losses on body-model parameters and cameras (fact sheet training.md, 1.3). K people, masks (K,)."""
+"""Losses on body-model parameters (fact sheet training.md, 1.3). Masks (...) say who counts."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from trace_train.losses.reduce import Term, masked, norm
+from trace_train.losses.reduce import Term, filled, masked, norm
 
 BETA_WEIGHTS = (1.0, 0.64, 0.32, 0.32, *(0.16,) * 6)
 """Weight of each shape component (assets.md, C4)."""
@@ -13,23 +12,19 @@ BETA_WEIGHTS = (1.0, 0.64, 0.32, 0.32, *(0.16,) * 6)
 
 def rotation(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     """Frobenius norm of the difference of rotation matrices (..., 3, 3); a person's joints are averaged first."""
-    distance = norm((predicted - target).flatten(-2))
-    if distance.dim() > mask.dim():
-        distance = distance.mean(-1)
-    return masked(distance, mask)
+    apart = norm(filled(predicted - target, mask).flatten(-2))
+    if apart.dim() > mask.dim():
+        apart = apart.mean(-1)
+    return masked(apart, mask)
 
 
 def shape(predicted: Tensor, target: Tensor, mask: Tensor, supervised: Tensor) -> Term:
-    """Weighted distance of betas (K, 10) over 20 where they are known, a pull to the mean shape elsewhere.
+    """Weighted distance of betas (..., 10) over 20 where they are known, a pull to the mean shape elsewhere.
 
-    `mask` (K,): the person counts at all; `supervised` (K,): the betas are known.
+    `mask` (...): the person counts at all; `supervised` (...): the betas are known.
     """
     weights = predicted.new_tensor(BETA_WEIGHTS)
-    known = norm(weights * (predicted - target)) / 20
-    pull = predicted.square().mean(-1) / 80
-    return masked(torch.where(supervised, known, pull), mask)
-
-
-def camera(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
-    """Distance of camera triples (K, 3)."""
-    return masked(norm(predicted - target), mask)
+    supervised = supervised & mask
+    known = norm(weights * filled(predicted - target, supervised)) / 20
+    pull = filled(predicted, mask & ~supervised).square().mean(-1) / 80
+    return masked(known.where(supervised, pull), mask)

@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 from trace_train.alignment import similarity
-from trace_train.losses.reduce import Term, masked, norm
+from trace_train.losses.reduce import Term, distance, filled, masked, norm
+
+FARTHEST = 3.0
+"""Projected joints are held within so many half widths of the crop: a person thrown behind the camera by one early step
+must not outweigh the batch."""
 
 
 def joints2d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
-    """Distance of projected joints in normalised crop coordinates, over all visible joints.
-
-    Predictions are held within three half-widths of the crop: a person thrown behind the camera by one early step must
-    not outweigh the batch.
-    """
-    return masked(norm(predicted.clamp(-3, 3) - target), mask)
+    """Distance of projected joints in normalised crop coordinates, over all visible joints."""
+    return distance(predicted.clamp(-FARTHEST, FARTHEST), target, mask)
 
 
 def joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     """Mean distance per person, metres; both sets are relative to the hip midpoint. (..., J, 3)."""
-    return _per_person(norm(predicted - target), mask)
+    return _per_person(norm(filled(predicted - target, mask)), mask)
 
 
 def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
@@ -30,13 +30,14 @@ def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     poses is not.
     """
     enough = mask & (mask.sum(-1, keepdim=True) >= 4)
+    predicted, target = filled(predicted, enough), filled(target, enough)
     with torch.no_grad():
         scale, turn, shift = (part.to(predicted.dtype) for part in similarity(predicted, target, enough))
     aligned = scale[..., None, None] * (predicted @ turn.transpose(-1, -2)) + shift[..., None, :]
     return _per_person(norm(aligned - target), enough)
 
 
-def _per_person(distance: Tensor, mask: Tensor) -> Term:
+def _per_person(apart: Tensor, mask: Tensor) -> Term:
     count = mask.sum(-1)
-    mean = torch.where(mask, distance, torch.zeros_like(distance)).sum(-1) / count.clamp_min(1)
+    mean = filled(apart, mask).sum(-1) / count.clamp_min(1)
     return masked(mean, count > 0)

@@ -10,10 +10,13 @@ is 8 px of the input whatever the map's resolution (fact sheet network.md, 9: th
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal, Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -78,25 +81,35 @@ class RaftFlow(nn.Module):
 
 
 class DisFlow:
-    """Dense inverse search of OpenCV, on the CPU, pair by pair: no weights, some milliseconds a pair at 128 px."""
+    """Dense inverse search of OpenCV, on the CPU, clips side by side in as many threads as torch computes with.
+
+    No weights; 2 ms a pair at 128 px and 30 ms at 512, of one core.
+    """
 
     def __init__(self) -> None:
         # its result depends on how many threads share a picture
         cv2.setNumThreads(1)
-        self.search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """See FlowProvider. Frames on another device come to the CPU for it."""
-        b, t, height, width = frames.shape[:4]
         ahead = frames[:, :1] if previous is None else previous[:, None]
-        pictures = torch.cat([ahead, frames], dim=1).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-        flow = np.zeros((b, t, height, width, 2), np.float32)
-        for clip in range(b):
-            grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures[clip]]
-            for at in range(1 if previous is None else 0, t):
-                self.search.calc(grey[at], grey[at + 1], flow[clip, at])
-        pixels = torch.from_numpy(flow).flatten(0, 1).permute(0, 3, 1, 2)
-        return to_map(pixels).to(frames.device)
+        pictures = torch.cat([ahead, frames], dim=1)
+        if pictures.is_floating_point():
+            pictures = pictures.nan_to_num().round().clamp(0, 255).to(torch.uint8)
+        clips = pictures.cpu().numpy()
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            flow = np.concatenate([*threads.map(partial(_searched, still=previous is None), clips)])
+        return to_map(torch.from_numpy(flow).permute(0, 3, 1, 2)).to(frames.device)
+
+
+def _searched(pictures: npt.NDArray[np.uint8], still: bool) -> npt.NDArray[np.float32]:
+    """Flow (T, H, W, 2) between the T + 1 pictures (T + 1, H, W, 3) of a clip; zero to the first when it is `still`."""
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
+    flow = np.zeros((len(grey) - 1, *grey[0].shape, 2), np.float32)
+    for at in range(int(still), len(flow)):
+        search.calc(grey[at], grey[at + 1], flow[at])
+    return flow
 
 
 def to_map(flow: Tensor) -> Tensor:

@@ -78,14 +78,16 @@ class TraceNetwork(nn.Module):
         center_logits: bool = True,
         world_rotation: RotationRule = "composed",
         world_motion_gain: float = 1.0,
+        count_first_motion: bool = False,
         published_camera: bool = False,
     ) -> None:
         """`motion_channels` is room for optical flow beside the features; it holds zeros while there is no flow.
 
-        Without `temporal` each frame stands for itself. The last four arguments say how outputs are read; released
+        Without `temporal` each frame stands for itself. The last five arguments say how outputs are read; released
         weights need other values than those trained from scratch: `center_logits`, whether centre maps are logits or
         raw values; `world_rotation`, how offsets and root rotations combine; `world_motion_gain`, what multiplies world
-        motion in y and x; `published_camera`, whether bodies are decoded with the released weights' camera constants.
+        motion in y and x; `count_first_motion`, whether the motion at a track's first frame counts; `published_camera`,
+        whether bodies are decoded with the released weights' camera constants.
         """
         super().__init__()
         self.backbone = backbone or HRNet()
@@ -94,7 +96,8 @@ class TraceNetwork(nn.Module):
         self.map_size, self.depth_levels, self.motion_channels = size, depth_levels, motion_channels
         self.mesh_channels = head_channels
         self.temporal, self.center_logits, self.world_rotation = temporal, center_logits, world_rotation
-        self.world_motion_gain, self.published_camera = world_motion_gain, published_camera
+        self.world_motion_gain, self.count_first_motion = world_motion_gain, count_first_motion
+        self.published_camera = published_camera
         self.det_head = map_head(features, head_channels, detection_blocks, 1 + CAMERA + LOCAL)
         self.param_head = map_head(moving, head_channels, mesh_blocks, None)
         self.bv_pre_layers = bird_eye_features(features, bird_eye_channels)
@@ -145,14 +148,14 @@ class TraceNetwork(nn.Module):
         features = self.backbone(pixels)
         stages.note(image_feature_maps=features)
         if self.temporal:
-            features, after = self._propagate(features.unflatten(0, (-1, frames)), state, stages)
+            features, after = self.propagate(features.unflatten(0, (-1, frames)), state, stages)
         moving = self._with_flow(features, flow, stages)
-        center, center_3d, camera = self._localise(features, stages)
+        center, center_3d, camera = self.localise(features, stages)
         mesh = self.param_head(moving)
         stages.note(mesh_feature_map=mesh)
         motion = world_motion = world_rotation = None
         if self.temporal:
-            motion, world_motion, world_rotation = self._move(moving, stages)
+            motion, world_motion, world_rotation = self.move(moving, stages)
         maps = Maps(
             center=center,
             center_3d=center_3d,
@@ -182,7 +185,7 @@ class TraceNetwork(nn.Module):
             x = x.nan_to_num(nan=0.0, posinf=255.0, neginf=0.0)
         return x.float().contiguous(memory_format=torch.channels_last), frames
 
-    def _propagate(self, frames: Tensor, state: StreamState | None, stages: Stages) -> tuple[Tensor, StreamState]:
+    def propagate(self, frames: Tensor, state: StreamState | None, stages: Stages) -> tuple[Tensor, StreamState]:
         """Image features (B, T, C, M, M) to temporal features (N, C, M, M) and what the next chunk needs."""
         if state is not None and state.features.shape != frames[:, 0].shape:
             raise ValueError(f"a state of {len(state.features)} videos for a chunk of {len(frames)}")
@@ -213,7 +216,7 @@ class TraceNetwork(nn.Module):
             return features
         return torch.cat([flow.contiguous(memory_format=torch.channels_last), features], dim=1)
 
-    def _localise(self, features: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
+    def localise(self, features: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
         """Where people are: front centre map, 3D centre map, camera volume."""
         front = self.det_head(features)
         bird = self.bv_pre_layers(features)
@@ -226,7 +229,7 @@ class TraceNetwork(nn.Module):
         stages.note(center_map=front[:, :1], center_map_3d=center_3d, cam_map_3d=camera, front_map=front, bv_map=above)
         return front[:, 0], center_3d, camera
 
-    def _move(self, moving: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
+    def move(self, moving: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
         """How people move: motion volume in the camera, world motion map, world rotation map."""
         front = self.motion_head(moving)
         above = self.bv_motion_out_layers(torch.cat([front, self.bv_motion_pre_layers(moving)], dim=1))
@@ -277,19 +280,15 @@ class TraceNetwork(nn.Module):
                 people=people,
                 mask=tracks.mask,
                 world_camera=compose_world_camera(
-                    people.camera, people.world_motion, tracks.mask, start, gain=self.world_motion_gain
+                    people.camera,
+                    people.world_motion,
+                    tracks.mask,
+                    start,
+                    gain=self.world_motion_gain,
+                    count_first=self.count_first_motion,
                 ),
                 world_root=compose_world_rotation(people.root_6d, people.world_rotation_6d, self.world_rotation),
             )
-
-    def train(self, mode: bool = True) -> TraceNetwork:
-        """What is frozen stays in evaluation mode: its normalisation keeps the statistics that it came with."""
-        super().train(mode)
-        for module in [*self.modules()][1:]:
-            parameters = list(module.parameters())
-            if parameters and not any(parameter.requires_grad for parameter in parameters):
-                module.eval()
-        return self
 
     def channels_last(self) -> TraceNetwork:
         """Lay out the 2D convolutions for fast kernels; the volumes' 3D weights keep their layout."""

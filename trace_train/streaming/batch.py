@@ -49,6 +49,8 @@ class Batch:
     """(R, T, 2, 3) px of the crop to these pictures, whose edges are at -1 and 1."""
     crop_from_frame: Tensor
     """(B, T, 3, 3) px to px, pixel centres."""
+    seconds: Tensor
+    """(B, T) when frames were taken, counted from the clip's first."""
     frame_size: Tensor
     """(B, 2) width and height of the frame, px."""
     moving: Tensor
@@ -139,6 +141,7 @@ def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
         occluders=torch.from_numpy(np.stack(pictures)) if pictures else torch.empty(0, 1, 1, 4, dtype=torch.uint8),
         occluder_places=torch.from_numpy(np.stack(places).astype(np.float32)) if places else torch.empty(0, 1, 2, 3),
         crop_from_frame=torch.from_numpy(np.stack([c.crop_from_frame for c in clips]).astype(np.float32)),
+        seconds=torch.from_numpy(np.stack([_seconds(c.annotations) for c in clips])),
         frame_size=torch.tensor([(c.annotations.width, c.annotations.height) for c in clips]),
         moving=torch.tensor([c.annotations.moving for c in clips]),
         camera_moves=torch.tensor([c.camera_moves for c in clips]),
@@ -155,3 +158,8 @@ def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
         kp3d=people_of("kp3d"),
         masks=masks,
     )
+
+
+def _seconds(annotations: ClipAnnotations) -> npt.NDArray[np.float32]:
+    passed = annotations.frame_ids - annotations.frame_ids[0]
+    return np.asarray(passed / annotations.fps, np.float32)

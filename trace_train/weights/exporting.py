@@ -14,6 +14,7 @@ from torch import Tensor
 from trace_data.errors import CheckpointError, OutputError
 from trace_data.output import writable_folder
 from trace_train.checkpoint import open_checkpoint
+from trace_train.run_flow import flow_folder
 from trace_train.weights.checks import some
 from trace_train.weights.folder import DESCRIPTION, Switches, open_weights
 from trace_train.weights.published import PARTS, PREFIX, Part, known, needed, table
@@ -83,6 +84,8 @@ def _of_checkpoint(source: Path) -> dict[str, dict[str, Tensor]]:
             where=checkpoint.folder,
             hint="runs that began from an imported head (init.weights) have the published forms and can be exported",
         )
+    if flow_folder(checkpoint.run).is_dir():
+        states["flow"] = open_weights(flow_folder(checkpoint.run)).state("flow")
     return states
 
 

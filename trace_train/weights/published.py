@@ -24,10 +24,9 @@ Shape = tuple[int, ...]
 PREFIX = "module."
 """What DataParallel puts before every name of a model it holds."""
 
-Fate = Literal["mapped", "later", "unused", "double", "body model", "loss", "unexpected"]
+Fate = Literal["mapped", "unused", "double", "body model", "loss", "unexpected"]
 FATES: dict[Fate, str] = {
     "mapped": "mapped",
-    "later": "kept for later parts",
     "unused": "kept, TRACE does not use it",
     "double": "kept, the same under another name",
     "body model": "kept, bodies come from the packs",
@@ -107,13 +106,12 @@ def known(part: Part) -> dict[str, Shape]:
 
 def needed(part: Part) -> set[str]:
     """Names without which the part does not compute what it should."""
-    return {
-        name
-        for name in table(part.branch)
-        if name.rpartition(".")[2] != "num_batches_tracked"
-        and _unmapped(part, name) not in ("unused", "double")
-        and not (part.name == "image" and not name.startswith("backbone."))
-    }
+    return {name for name in table(part.branch) if name in ours(part) and not dispensable(name)}
+
+
+def dispensable(name: str) -> bool:
+    """Whether nothing is computed from a tensor of that name, although our network has a place for it."""
+    return name.endswith("num_batches_tracked") or name.split(".")[0] in ("coordmap_3d", "position_embeddings")
 
 
 @functools.cache
@@ -130,17 +128,11 @@ def fate(part: Part, name: str) -> Fate:
     """What becomes of the tensor of that name."""
     if name in ours(part):
         return "mapped"
-    return _unmapped(part, name) if name in known(part) else "unexpected"
-
-
-def _unmapped(part: Part, name: str) -> Fate:
+    if name not in known(part):
+        return "unexpected"
     if name.startswith("_result_parser."):
         return "body model"
     if name.startswith("_calc_loss."):
         return "loss"
-    if part.name == "flow":
-        # one normalisation that the published code holds under two names
-        return "double" if ".norm3." in name else "later"
-    if part.name == "image":
-        return "later" if name.startswith("backbone.") else "unused"
-    return "unused" if name.split(".")[0] in ("coordmap_3d", "position_embeddings") else "later"
+    # RAFT holds one normalisation under two names; the image file holds BEV's heads
+    return "double" if part.name == "flow" else "unused"

@@ -21,7 +21,7 @@ def open_start(config: Config) -> Start | None:
 
     Raises CheckpointError when nothing of ours is there or it is damaged, ConfigError when flow by RAFT has no weights.
     """
-    start = None if config.init.weights is None else _opened(config.init.weights, config.init.parts)
+    start = None if config.init.weights is None else _opened(config.init.weights.expanduser(), config.init.parts)
     if config.network.flow == "raft" and (start is None or start.flow is None):
         raise ConfigError(
             "flow by RAFT (network.flow) needs its weights, and "
@@ -67,7 +67,7 @@ def _imported(where: Path, taken: Set[str]) -> Start:
         flow=where if "flow" in taken and "flow" in weights.parts else None,
         form=asdict(switches) if switches is not None and "head" in files else {},
         sizes=NetworkConfig(),
-        frozen=("backbone.*",) if "image" in files else (),
+        frozen=("backbone",) if "image" in files else (),
         facts={"weights": str(where), "sha256": hashes},
         partial="head" in files and heads == "start",
     )

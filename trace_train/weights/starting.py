@@ -21,9 +21,7 @@ from trace_train.build import build_network
 from trace_train.config import Config, NetworkConfig
 from trace_train.network.model import TraceNetwork
 from trace_train.weights.checks import some
-
-NEVER_USED = ("coordmap_3d", "position_embeddings")
-"""Published tensors that nothing is computed from; a file may lack them."""
+from trace_train.weights.published import dispensable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,7 @@ class Start:
             fitting = tuple(name for name in there if found[name] == wanted[name])
             if there and not self.partial:
                 wrong += [name for name in there if name not in fitting]
-                wrong += [name for name in names if name not in found and not _dispensable(name)]
+                wrong += [name for name in names if name not in found and not dispensable(name)]
             rows.append(
                 Filled(module=module, names=fitting, of=len(names), source=source[fitting[0]] if fitting else "")
             )
@@ -135,10 +133,10 @@ class Start:
         return f"; {shown}" if shown else ""
 
 
-def table(rows: Sequence[Filled], start: Start, frozen: Sequence[str]) -> list[str]:
+def table(rows: Sequence[Filled], start: Start) -> list[str]:
     """Lines that say of every module where it begins."""
     wide = max(len(row.module) for row in rows)
-    lines = [f"starts from {start.where}" + (f"; not trained: {', '.join(frozen)}" if frozen else "")]
+    lines = [f"starts from {start.where}"]
     for row in rows:
         begins = f"from {row.source}" if row.names else "begins anew"
         lines.append(f"  {row.module:<{wide}}  {len(row.names):>5,} of {row.of:>5,} tensors  {begins}")
@@ -147,10 +145,6 @@ def table(rows: Sequence[Filled], start: Start, frozen: Sequence[str]) -> list[s
 
 def _belongs(name: str, part: str) -> bool:
     return name.startswith("backbone.") == (part == "image")
-
-
-def _dispensable(name: str) -> bool:
-    return name.endswith("num_batches_tracked") or name.split(".")[0] in NEVER_USED
 
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,132 @@
+"""Predictions and targets side by side, along tracks: what a loss term asks for, computed when it asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from trace_train.body_layer import BodyLayer, BodyOutput
+from trace_train.camera import metres_through, project, translation_from_triple
+from trace_train.losses.prior import PosePrior
+from trace_train.network.outputs import Maps, People, TrackedPeople
+from trace_train.rotations import matrix_from_6d
+from trace_train.targets import Targets, WorldTargets
+from trace_train.targets.world import feet_of
+
+
+def full_rotations(people: People) -> Tensor:
+    """(..., 24, 3, 3): root, 21 body joints, and hands that never turn."""
+    joints = matrix_from_6d(torch.cat([people.root_6d[..., None, :], people.pose_6d], dim=-2))
+    hands = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(*joints.shape[:-3], 2, 3, 3)
+    return torch.cat([joints, hands], dim=-3)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """S = B P tracks of T frames. People are there where `seen`; elsewhere, their numbers mean nothing."""
+
+    maps: Maps
+    people: People
+    """(S, T, ...)."""
+    targets: Targets
+    layer: BodyLayer
+    tracked: TrackedPeople | None
+    """The same people in the world; None in a network without temporal parts."""
+    prior: PosePrior | None
+    center_logits: bool
+    published_camera: bool
+
+    def of(self, values: Tensor) -> Tensor:
+        """Targets (B, P, T, ...) by track (S, T, ...)."""
+        return values.flatten(0, 1)
+
+    def mask(self, mask: Tensor) -> Tensor:
+        """A mask (B, P, T, ...) by track, only where people are seen."""
+        seen = self.targets.center_mask[(..., *[None] * (mask.dim() - 3))]
+        return self.of(mask & seen)
+
+    @cached_property
+    def seen(self) -> Tensor:
+        """(S, T)."""
+        return self.of(self.targets.center_mask)
+
+    @cached_property
+    def rotations(self) -> Tensor:
+        """(S, T, 24, 3, 3)."""
+        return full_rotations(self.people)
+
+    @property
+    def betas(self) -> Tensor:
+        """(S, T, 10)."""
+        return self.people.shape[..., :10]
+
+    @cached_property
+    def joints(self) -> Tensor:
+        """(S, T, 44, 3) metres, camera axes, relative to the hips."""
+        body: BodyOutput = self.layer(self.rotations.flatten(0, 1), self.betas.flatten(0, 1))
+        joints: Tensor = body.joints.unflatten(0, self.seen.shape)
+        return joints
+
+    @cached_property
+    def joints2d(self) -> Tensor:
+        """(S, T, 44, 2) in the crop."""
+        place = translation_from_triple(self.people.camera, published=self.published_camera)
+        return project(self.joints + place[..., None, :], published=self.published_camera)
+
+    # --- the world, where both sides have one
+
+    @property
+    def world(self) -> WorldTargets:
+        assert self.targets.world is not None
+        return self.targets.world
+
+    @property
+    def trajectory(self) -> TrackedPeople:
+        assert self.tracked is not None
+        return self.tracked
+
+    @cached_property
+    def world_joints(self) -> Tensor:
+        """(S, T, 44, 3) metres, world axes, relative to the hips: only the root's rotation in the world learns here."""
+        turn = self.trajectory.world_root @ self.rotations[..., 0, :, :].detach().mT
+        return self.joints.detach() @ turn.mT
+
+    @cached_property
+    def world_joints2d(self) -> Tensor:
+        """(S, T, 44, 2) in the fixed view: only the motion in the world learns here."""
+        place = translation_from_triple(self.trajectory.world_camera, published=self.published_camera)
+        return project(self.world_joints.detach() + place[..., None, :], published=self.published_camera)
+
+    def metres(self, triple: Tensor) -> Tensor:
+        """Triples (S, T, 3) of the fixed view to places (S, T, 3) through its own lens."""
+        return metres_through(self.of(self.world.lens)[:, None], triple, published=self.published_camera)
+
+    @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Predicted and true places of the hips in the world (S, T, 3), metres."""
+        return self.metres(self.trajectory.world_camera), self.metres(self.of(self.world.camera))
+
+    @cached_property
+    def places_mask(self) -> Tensor:
+        """(S, T)."""
+        return self.mask(self.world.camera_mask & self.world.lens_mask[..., None])
+
+    @cached_property
+    def feet(self) -> tuple[Tensor, Tensor]:
+        """Predicted and true places of the feet in the world (S, T, 4, 3), metres."""
+        found, wanted = self.places
+        return feet_of(self.world_joints) + found[..., None, :], self.of(self.world.feet) + wanted[..., None, :]
+
+    @cached_property
+    def feet_mask(self) -> Tensor:
+        """(S, T, 4)."""
+        return self.mask(self.world.feet_mask) & self.places_mask[..., None]
+
+    @cached_property
+    def seconds(self) -> Tensor:
+        """(S, T)."""
+        people = self.targets.center_mask.shape[1]
+        return self.world.seconds[:, None].expand(-1, people, -1).flatten(0, 1)

@@ -1,0 +1,63 @@
+"""Where people are in a view: their joints in the crop, and the centre made of these (fact sheet training.md, 2.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trace_data.schema.keypoints import TORSO
+from trace_train.streaming.batch import Batch
+from trace_train.targets.view import NEAREST, View
+
+VISIBLE = 0.1
+"""Least confidence of a 2D joint that supervises anything (joints.md 4)."""
+
+
+def annotated_joints(batch: Batch) -> Tensor:
+    """(B, P, T, 44) bool: annotated in 2D, inside the frame."""
+    return in_frame(batch, batch.kp2d[..., :2]) & (batch.kp2d[..., 2] > VISIBLE) & batch.masks["pose2d"][..., None]
+
+
+def center_joints(batch: Batch, view: View, joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """The joints a person's centre is made of: the annotated 2D ones, or 3D ones projected by a known camera in frames
+    without any.
+
+    An annotated body without 2D points (3DPW has such frames) is in the picture all the same; without a centre the
+    maps would be taught that nobody is there.
+    """
+    px, depth = view.project(batch.kp3d[..., :3])
+    projected = view.normalised(px)
+    front = (batch.kp3d[..., 3] > 0) & (depth > NEAREST) & (projected.abs() < 1).all(-1) & in_frame(batch, px)
+    annotated = batch.masks["pose2d"][..., None]
+    projectable = batch.present & batch.masks["joints3d"] & view.intrinsics_known
+    usable = front & projectable[..., None]
+    return torch.where(annotated[..., None], joints2d, projected), torch.where(annotated, seen, usable)
+
+
+def in_frame(batch: Batch, px: Tensor) -> Tensor:
+    """(B, P, T, J) whether points (B, P, T, J, 2), px of the frame, lie inside it."""
+    edges = px + 0.5
+    return ((edges >= 0) & (edges <= batch.frame_size[:, None, None, None])).all(-1)
+
+
+def person_center(joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the seen torso joints when there are two, else of all seen joints when there are three.
+
+    (..., 44, 2) and (..., 44) to centres (..., 2) y, x and whether they exist (joints.md 4).
+    """
+    torso = torch.zeros_like(seen)
+    for joint in TORSO:
+        torso[..., joint] = seen[..., joint]
+    use_torso = torso.sum(-1) >= 2
+    chosen = torch.where(use_torso[..., None], torso, seen)
+    count = chosen.sum(-1)
+    mean = torch.where(chosen[..., None], joints2d, torch.zeros_like(joints2d)).sum(-2) / count.clamp_min(1)[..., None]
+    return mean.flip(-1), use_torso | (count > 2)
+
+
+def extent_of(joints2d: Tensor, seen: Tensor) -> Tensor:
+    """Diagonal (...,) of the box of the seen joints, in normalised units (the whole crop is 2 wide)."""
+    big = torch.full_like(joints2d, 9.0)
+    low = torch.where(seen[..., None], joints2d, big).amin(-2)
+    high = torch.where(seen[..., None], joints2d, -big).amax(-2)
+    return (high - low).clamp_min(0).square().sum(-1).sqrt()

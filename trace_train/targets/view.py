@@ -1,0 +1,83 @@
+"""A view: a camera and the crop through which the network sees its frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trace_train.streaming.batch import Batch
+
+NEAREST = 0.05
+"""Points nearer to the camera's plane than this, m, are projected as if they lay there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """Cameras and crops (B, P or 1, T or 1, ...), for points (B, P, T, J, ...)."""
+
+    camera_from_world: Tensor
+    """(..., 4, 4) metres."""
+    intrinsics: Tensor
+    """(..., 3, 3) px of the frame."""
+    intrinsics_known: Tensor
+    """(...) bool: they are those of the camera."""
+    crop_from_frame: Tensor
+    """(..., 3, 3) px to px, pixel centres."""
+    size: int
+    """Side of the crop, px."""
+
+    @staticmethod
+    def of_frames(batch: Batch, size: int) -> View:
+        """The view of each frame (B, 1, T)."""
+        return View(
+            camera_from_world=batch.camera_from_world[:, None],
+            intrinsics=batch.intrinsics[:, None],
+            intrinsics_known=batch.masks["intrinsics"][:, None],
+            crop_from_frame=batch.crop_from_frame[:, None],
+            size=size,
+        )
+
+    def at(self, frame: Tensor) -> View:
+        """The view (B, P, 1) that each person has in its `frame` (B, P)."""
+        return View(
+            camera_from_world=at_frame(self.camera_from_world.expand(-1, frame.shape[1], -1, -1, -1), frame),
+            intrinsics=at_frame(self.intrinsics.expand(-1, frame.shape[1], -1, -1, -1), frame),
+            intrinsics_known=at_frame(self.intrinsics_known.expand(-1, frame.shape[1], -1), frame),
+            crop_from_frame=at_frame(self.crop_from_frame.expand(-1, frame.shape[1], -1, -1, -1), frame),
+            size=self.size,
+        )
+
+    @property
+    def turn(self) -> Tensor:
+        """(..., 3, 3) rotation from the world's axes to the camera's."""
+        return self.camera_from_world[..., :3, :3]
+
+    def in_axes(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, P, T, J, 3) of the world in the axes of the camera."""
+        return vectors @ self.turn.mT
+
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """World points (B, P, T, J, 3) m to px of the frame (B, P, T, J, 2) and depth (B, P, T, J) m."""
+        seen = self.in_axes(points) + self.camera_from_world[..., None, :3, 3]
+        image = seen @ self.intrinsics.mT
+        return image[..., :2] / image[..., 2:].clamp_min(NEAREST), seen[..., 2]
+
+    def normalised(self, px: Tensor) -> Tensor:
+        """Px of the frame (B, P, T, J, 2) to the crop's coordinates x, y, whose edges are at -1 and 1."""
+        in_crop = px @ self.crop_from_frame[..., :2, :2].mT + self.crop_from_frame[..., None, :2, 2]
+        return (2 * in_crop + 1) / self.size - 1
+
+    def lens(self) -> Tensor:
+        """(..., 3) focal length and principal point y, x of the crop, in its normalised coordinates."""
+        scale = self.crop_from_frame[..., 0, 0]
+        focal = scale * (self.intrinsics[..., 0, 0] + self.intrinsics[..., 1, 1]) / self.size
+        center = self.normalised(self.intrinsics[..., None, :2, 2])[..., 0, :]
+        return torch.cat([focal[..., None], center.flip(-1)], dim=-1)
+
+
+def at_frame(values: Tensor, frame: Tensor) -> Tensor:
+    """(B, P, T, ...) read at each person's frame (B, P): (B, P, 1, ...)."""
+    index = frame[(..., *[None] * (values.dim() - 2))].expand(*values.shape[:2], 1, *values.shape[3:])
+    return values.gather(2, index)
