@@ -20,10 +20,8 @@ STEPS = 640
 SEQUENCES = 320
 SHARD_BYTES = 4 << 20
 """Far below the usual size of a shard: this little data must still make enough shards to keep all workers busy."""
-SYNTHETIC = (
-    "Bodies, clothes, motion, cameras and frames on this page are synthetic. They show that the system works from end "
-    "to end; they say nothing about accuracy on real video."
-)
+PICTURES = 8
+"""Times that predictions are drawn while it trains."""
 HONEST = "a few CPU minutes teach where people are and how they are turned; limbs need more steps"
 
 
@@ -79,7 +77,8 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
     rows = [("  train loss, start → end", "", loss, *("–" for _ in list(scores)[1:]))]
     for key, name, unit, digits, factor in MEASURES:
         values = [row[key] for row in scores.values()]
-        rows.append((f"  {name}", unit, *(render.number(value, digits, factor) for value in values)))
+        if any(value is not None for value in values):
+            rows.append((f"  {name}", unit, *(render.number(value, digits, factor) for value in values)))
     render.table(("  held-out people (synthetic)", "", *scores), rows, numeric=tuple(scores))
 
 
@@ -181,7 +180,9 @@ class Way:
         from trace_train.config import load_config
         from trace_train.train import train
 
-        config = load_config("debug", [f"steps={self.training_steps}"])
+        config = load_config(
+            "debug", [f"steps={self.training_steps}", f"pictures_every={max(1, self.training_steps // PICTURES)}"]
+        )
         report = train(
             config, shards=self.shards, packs=self.packs, run=self.run, resume=self.run.exists(), progress=self.progress
         )
@@ -195,7 +196,7 @@ class Way:
     def evaluate(self) -> Outcome:
         """The score on people and sequences that training never saw."""
         from trace_train.evaluate import MODEL, evaluate
-        from trace_train.run_report import best_constant
+        from trace_train.report.scores import best_constant
 
         from .render import number
 
@@ -205,30 +206,25 @@ class Way:
         }
         text = "held-out people: " + "   ".join(
             f"{name} {number(getattr(reports['test'].rows[MODEL], key), 0)} mm"
-            f" (best constant {number(best_constant(reports['test'], key), 0)})"
+            f" (best constant {number(best_constant(reports['test'].to_json(), key), 0)})"
             for key, name in (("mpjpe", "MPJPE"), ("pa_mpjpe", "PA-MPJPE"))
         )
         return Outcome(text=text, facts={split: report.to_json() for split, report in reports.items()})
 
     def write_report(self, done: Sequence[Done]) -> Outcome:
-        """The page that shows it all."""
-        from trace_train.pictures import CAPTION, comparison_sheet
-        from trace_train.report import Picture, ReportData, write_report
-        from trace_train.report import Step as Line
-        from trace_train.run_report import column_names, curves, read_evaluation, results
+        """The run's report, with what each step took."""
+        from trace_train.report.run import write_report
+        from trace_train.report.steps import StepTook, steps_section
 
-        evaluation = read_evaluation(next(step for step in done if step.name == "evaluate").outcome.facts["test"])
-        sheet = comparison_sheet(self.run, shards=self.shards, packs=self.packs, split="test")
-        page = ReportData(
+        took = [StepTook(name=step.name, seconds=step.seconds, text=step.outcome.text) for step in done]
+        write_report(
+            self.run,
+            out=self.report,
+            shards=self.shards,
+            packs=self.packs,
             title="TRACE quickstart",
-            synthetic=True,
-            notes=(SYNTHETIC, f"{HONEST[0].upper()}{HONEST[1:]}."),
-            columns=column_names(evaluation),
-            results=results(evaluation),
-            protocol=evaluation.protocol,
-            curves=curves(self.run),
-            pictures=(Picture(caption=f"Held-out people and sequences. {CAPTION}", image=sheet),),
-            steps=tuple(Line(name=step.name, seconds=step.seconds, text=step.outcome.text) for step in done),
+            notes=(f"{HONEST[0].upper()}{HONEST[1:]}.",),
+            sections=(steps_section(took),),
+            progress=self.progress,
         )
-        write_report(self.report, page)
         return Outcome(text=str(self.report), facts={})

@@ -20,6 +20,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from trace_data.progress import Progress, size_in_words
+from trace_data.progress import duration as duration
 
 if TYPE_CHECKING:
     from trace_data.problems import Problem
@@ -134,9 +135,11 @@ class Display(Progress):
             self.step(work.title, summary or f"{work.done:,} {work.unit}", time.monotonic() - work.started)
 
     def say(self, line: str) -> None:
-        """One line that stays."""
+        """One line that stays; in a pipe it counts as a sign of life of all that goes on."""
         if not self._brief:
             self._line(line)
+            for work in self._works:
+                work.told = time.monotonic()
 
     def step(self, title: str, text: str, seconds: float | None = None) -> None:
         """One line that stays: what was done, what came out, how long it took."""
@@ -145,18 +148,6 @@ class Display(Progress):
 
     def _line(self, text: str) -> None:
         self._console.print(f"  {text}".rstrip(), soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `38 s`, `4 min 05 s`, `3 h 12 min`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:

@@ -11,7 +11,10 @@ from click.core import ParameterSource
 from . import options
 
 if TYPE_CHECKING:
+    from trace_data.progress import Progress
     from trace_train.train import TrainReport
+
+    from .train_aids import Aids
 
 
 @options.command("train")
@@ -31,6 +34,15 @@ if TYPE_CHECKING:
 @click.option(
     "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Go on with the run in this folder."
 )
+@click.option("--check", is_flag=True, help="Only look at all that the run needs; exits 3 when something is wrong.")
+@click.option("--find-batch", is_flag=True, help="Only try how many clips fit the memory.")
+@click.option(
+    "--replay",
+    type=options.AnyPath(dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Only run a saved batch again (not-finite-step-….pth) and say where its numbers stop being finite.",
+)
+@click.option("--pdb", "debugger", is_flag=True, help="With --replay: stop there in Python's debugger.")
 @options.json
 @click.pass_context
 def train(
@@ -43,13 +55,17 @@ def train(
     packs: Path | None,
     out: Path | None,
     resume: Path | None,
+    check: bool,
+    find_batch: bool,
+    replay: Path | None,
+    debugger: bool,
     as_json: bool,
 ) -> None:
     """Train the network on shards; stop it at any time, it goes on exactly where it was.
 
-    A run folder holds config.yaml, metrics.jsonl and checkpoints. With --resume the run's own configuration, shards and
-    packs hold; --set steps=… may lengthen it, --shards and --packs name folders that were moved. Ctrl-C, SIGTERM and
-    SIGUSR1 save a checkpoint and exit 130. Several GPUs: docs/training.md.
+    A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
+    configuration, shards and packs hold; --set steps=… may lengthen it, --shards and --packs name folders that were
+    moved. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: docs/training.md.
 
     \b
     Examples:
@@ -59,6 +75,8 @@ def train(
       trace train --config debug --set steps=2400 --set optim.lr=0.001
       trace train --resume ~/.trace/runs/2026-11-22-debug
       torchrun --nproc-per-node 4 -m trace_cli train --shards /scratch/shards
+      trace train --check                          look, and do not train
+      trace train --replay RUN/not-finite-step-00000123.pth
     """
     from datetime import date
 
@@ -66,10 +84,11 @@ def train(
     from trace_train.checkpoint import remember
     from trace_train.config import changed, load_config
     from trace_train.distributed import from_environment
-    from trace_train.train import train as run_training
 
-    from . import render
+    from . import render, train_aids
 
+    if replay is not None:
+        context.exit(train_aids.replay(replay, packs, debugger=debugger, as_json=as_json))
     if resume is not None:
         _check_resume(context)
         memory = remember(resume)
@@ -79,22 +98,36 @@ def train(
     else:
         config = load_config(preset, assignments)
         run = out or options.folder("runs") / f"{date.today()}-{Path(preset).stem}"
-    first = from_environment().first
     with render.Display() as display:
-        progress = display if first else SILENT
-        report = run_training(
-            config,
-            shards=options.store(shards, cache, cache_size, progress),
-            packs=options.folder("packs", packs),
-            run=run,
-            resume=resume is not None,
-            progress=progress,
-        )
-    if first:
-        _show(report, config.preset, as_json)
+        progress = display if from_environment().first else SILENT
+        store = options.store(shards, cache, cache_size, progress)
+        aids = train_aids.Aids(config, store, options.folder("packs", packs), run, resume=resume is not None)
+        if not (check or find_batch):
+            aids.check(progress)
+            done = _train(aids, progress)
+    if check:
+        context.exit(aids.show_check(as_json=as_json))
+    elif find_batch:
+        aids.find_batch(preset, assignments, as_json=as_json)
+    elif from_environment().first:
+        _show(*done, config.preset, as_json)
 
 
-def _show(report: TrainReport, preset: str, as_json: bool) -> None:
+def _train(aids: Aids, progress: Progress) -> tuple[TrainReport, str]:
+    """What the run did, and where its page is; only the first of several processes writes one."""
+    from trace_train.distributed import from_environment
+    from trace_train.report.run import report_or_why_not
+    from trace_train.train import train
+
+    report = train(
+        aids.config, shards=aids.shards, packs=aids.packs, run=aids.run, resume=aids.resume, progress=progress
+    )
+    if not from_environment().first:
+        return report, ""
+    return report, report_or_why_not(aids.run, shards=aids.shards, packs=aids.packs, progress=progress)
+
+
+def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
     from . import render
 
     if as_json:
@@ -111,6 +144,7 @@ def _show(report: TrainReport, preset: str, as_json: bool) -> None:
             f" {render.duration(report.seconds)}"
         )
     render.line(f"  checkpoint  {report.checkpoint}")
+    render.line(f"  {page}")
     render.line(f"next: trace evaluate {report.run}")
 
 

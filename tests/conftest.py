@@ -68,3 +68,13 @@ def shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("shards")
     build_shards(["3dpw"], sample / "datasets", folder, packs=packs, force=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def several_shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small shards of `sample`, several of each split. Read only."""
+    from trace_data.build import build_shards
+
+    folder = tmp_path_factory.mktemp("several")
+    build_shards(["3dpw"], sample / "datasets", folder, packs=packs, shard_bytes=200_000, force=True)
+    return folder

@@ -18,7 +18,7 @@ from trace_data.adapters.threedpw import find, inspect, read
 from trace_data.adapters.threedpw.placement import placed
 from trace_data.body_model import BodyModel, neutral_betas
 from trace_data.build import build_shards
-from trace_data.errors import AnnotationError, ConfigError
+from trace_data.errors import AnnotationError
 from trace_data.geometry import matrix_from_axis_angle, transform
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.threedpw import write_sequence

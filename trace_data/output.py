@@ -43,6 +43,18 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether some process holds `folder` by `exclusive` at this moment."""
+    try:
+        with (folder / "lock").open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock was ever taken, or this disk knows none
+        return False
+    return False
+
+
 def as_any_new_file(file: Path) -> None:
     """Give a file the mode of any new one beside it, by the user's umask or the folder's own rule.
 

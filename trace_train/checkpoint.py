@@ -45,6 +45,9 @@ MAY_CHANGE = (
     "data.threads",
     "data.prefetch",
     "data.decode",
+    "data.on_error",
+    "data.skip_limit",
+    "log.",
 )
 """Keys that a resumed run may have otherwise than it began, and beginnings of such keys."""
 

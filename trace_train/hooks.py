@@ -82,3 +82,5 @@ class Hooks:
     checkpoint is chosen by `pa_mpjpe` (mm), `recall` (share) and `wa_mpjpe` (mm)."""
     draw: Callable[[Moment], None] | None = None
     """Every `pictures_every` steps: pictures of predictions into the run folder."""
+    close: Callable[[], None] = _nothing
+    """The loop has ended, however it did."""

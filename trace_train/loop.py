@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import partial
 
-from trace_data.errors import InterruptedRun
+from trace_data.errors import InterruptedRun, TraceError
 from trace_data.progress import Progress
 from trace_train.best import best_steps
 from trace_train.config import stage_name
@@ -14,16 +15,18 @@ from trace_train.optim import learning_rate
 from trace_train.runlog import RunLog
 from trace_train.signals import stop_signals
 from trace_train.state import State
+from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
 
 
 def loop(state: State, hooks: Hooks, progress: Progress) -> None:
     """The steps that are left, one after the other, all processes in step.
 
-    Raises InterruptedRun in all of them when any was told to stop, and its checkpoint is saved.
+    Raises InterruptedRun in all of them when any was told to stop, and, mostly, ShardError when any cannot read its
+    clips; then a checkpoint is saved.
     """
     config, processes = state.config, state.processes
-    log = RunLog(state.run, config, next_step=state.step) if processes.first else None
+    log = RunLog(state.run, config, next_step=state.step, say=progress.say) if processes.first else None
     progress.begin(f"train {config.preset}", config.steps, "steps")
     progress.skip(state.step)
     saved = time.monotonic()
@@ -35,18 +38,19 @@ def loop(state: State, hooks: Hooks, progress: Progress) -> None:
             if number != stage:
                 stage = number
                 state.enter(number)
-            with state.window.waiting():
-                batch = finish(next(batches).to(state.device))
+            batch = _next_batch(state, batches)
             rate = learning_rate(state.learner.config.optim, step, config.steps)
             update = state.updater(batch, rate, partial(hooks.on_not_finite, state.moment()))
             state.take(update)
             done, last = state.step, state.step == config.steps
-            if log is not None and (done % config.log_every == 0 or last):
+            # the first step has its own line: how a run began is what later lines are compared with
+            if log is not None and (done == 1 or done % config.log_every == 0 or last):
                 name = stage_name(config, number)
                 line = state.window.line(
                     step=done, steps=config.steps, stage=name, update=update, rate=rate, clips=shape.clips
                 )
                 line["skipped"] = state.skipped
+                line["clips_replaced"] = state.stream.unreadable.skipped
                 log.write(line)
                 hooks.on_line(state.moment(), line)
             progress.advance(1, f"loss {update.values['total']:.1f}")
@@ -64,6 +68,26 @@ def loop(state: State, hooks: Hooks, progress: Progress) -> None:
                     hint=f"{state.resume_command}  goes on",
                 )
     progress.end()
+
+
+def _next_batch(state: State, batches: Iterator[Batch]) -> Batch:
+    """The clips of the next step. When any process cannot read its own, all save the steps that are done and end."""
+    batch, failed = None, None
+    with state.window.waiting():
+        try:
+            batch = finish(next(batches).to(state.device))
+        except TraceError as error:
+            failed = error
+    if state.processes.any(failed is not None) == (True,):
+        state.save()
+        failed = next(error for error in state.processes.gather(failed) if error is not None)
+        raise type(failed)(
+            f"{failed.message}; the checkpoint of step {state.step:,} is saved",
+            where=failed.where,
+            hint=f"{failed.hint}; then  {state.resume_command}  goes on",
+        ) from failed
+    assert batch is not None
+    return batch
 
 
 def _look(state: State, hooks: Hooks) -> bool:

@@ -1,96 +1,99 @@
-"""Frames of a split with what is annotated and what a checkpoint predicts drawn over them."""
+"""Frames with what is annotated, what a network takes for the middle of a person, and the bodies it predicts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from trace_data.drawing import MESH, contact_sheet, draw_mesh, draw_skeleton
-from trace_data.schema.clip import ClipAnnotations, ClipRef
+from trace_data.drawing import MESH, Colour, draw_skeleton
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.store import Store
-from trace_train.body_layer import BodyLayer
 from trace_train.camera import FOCAL
-from trace_train.checkpoint import open_checkpoint
-from trace_train.decode import Detections, detect
-from trace_train.evaluate import frames_of, load
-from trace_train.network.model import TraceNetwork
+from trace_train.preview.bodies import BodyPainter, blended, painted
+from trace_train.preview.clips import PreviewClip, plain_clip
+from trace_train.seeing import Seen
 from trace_train.streaming.augment import full_frame
-from trace_train.streaming.batch import collate
-from trace_train.streaming.stream import load_clip
 
 Picture = npt.NDArray[np.uint8]
-CAPTION = (
-    "Left of each pair: annotated joints (pale, thin) and predicted joints (saturated), left side warm, right side "
-    "cool. Right: the predicted bodies."
-)
-SIZE = 320
-"""Side of the square in which a frame is drawn, px."""
+NOBODY: Colour = (225, 85, 85)
+"""Surface of a predicted body where nobody is annotated."""
+CAPTION = "A predicted body has the colour of the annotated one it was matched with; it is red if matched with none."
 
 
-@torch.inference_mode()
-def comparison_sheet(
-    run: Path, *, shards: Path | str | Store, packs: Path, split: str, count: int = 8, threshold: float = 0.2
-) -> Picture:
-    """A contact sheet of `count` frames of a split, from different sequences spread evenly over it.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Panels:
+    """Four pictures (H, W, 3) of one frame."""
 
-    Frames are chosen by their place alone, never by how well the prediction fits. Raises as `evaluate` does.
-    """
-    checkpoint = open_checkpoint(run)
-    network, layers, device = load(checkpoint, packs)
-    reader = ShardReader(shards)
-    middle = {ref.sequence: ref for ref in frames_of(reader, split, 1) if 2 * ref.start <= _last(reader, ref)}
-    refs = list(middle.values())
-    chosen = [refs[i] for i in np.unique(np.linspace(0, len(refs) - 1, count).astype(int)).tolist()]
-    batch = collate([load_clip(reader, ref, network_size(network)) for ref in chosen]).to(device)
-    maps = network(batch.images[:, 0])
-    found = detect(network, maps, layers["neutral"], threshold=threshold, vertices=True)
-    tiles = [_tile(reader, ref, found, frame, layers["neutral"]) for frame, ref in enumerate(chosen)]
-    return contact_sheet(tiles, columns=2, tile_width=2 * SIZE)
+    frame: Picture
+    annotated: Picture
+    heat: Picture
+    predicted: Picture
 
 
-def network_size(network: TraceNetwork) -> int:
-    """Side of the square input, px: four times that of the maps (fact sheet network.md)."""
-    return 4 * network.map_size
+class Artist:
+    """Draws clips of some shards; needs the packs of the annotated genders and of the neutral body."""
+
+    def __init__(self, reader: ShardReader, packs: Path, *, longest: int = 320) -> None:
+        """`longest`: the longer side of a picture, px."""
+        self.reader, self.longest = reader, longest
+        self.painter = BodyPainter(packs, reader.index)
+
+    def panels(self, seen: Seen, frames: Sequence[int] | None = None) -> list[Panels]:
+        """Pictures of the frames (all of the clip when none are named). `seen` has vertices. Raises ShardError."""
+        clip = plain_clip(self.reader, seen.ref, self.longest)
+        overlays = self.painter.overlays(clip)
+        faces = self.painter.faces
+        return [
+            Panels(
+                frame=clip.images[t],
+                annotated=_annotated(clip, t, overlays[t]),
+                heat=_warmed(clip, t, seen.heat[t].cpu().numpy()),
+                predicted=_predicted(clip, t, seen, faces),
+            )
+            for t in (range(seen.ref.length) if frames is None else frames)
+        ]
 
 
-def _last(reader: ShardReader, ref: ClipRef) -> int:
-    return reader.index.sequences[ref.sequence].frames - 1
+def _annotated(clip: PreviewClip, t: int, bodies: Picture | None) -> Picture:
+    picture = blended(clip.images[t], bodies)
+    known = clip.mask("body_pose")[:, t] & clip.mask("translation")[:, t] & clip.mask("root_rotation")[:, t]
+    for points in clip.joints()[clip.present[:, t] & ~known, t]:  # whoever has no body has at least joints
+        draw_skeleton(picture, points, annotated=True)
+    return picture
 
 
-def _tile(reader: ShardReader, ref: ClipRef, found: Detections, frame: int, layer: BodyLayer) -> tuple[str, Picture]:
-    known = reader.annotations(ref)
-    window = full_frame(known.width, known.height)
-    (plain,), (crop_from_frame,) = reader.frames(ref, [window], SIZE)
-    people = (found.frame == frame).nonzero()[:, 0].tolist()
-    skeletons, bodies = plain.copy(), plain.copy()
-    _draw_annotated(skeletons, known, crop_from_frame)
-    for k in people:
-        # normalised places have their edges at -1 and 1, pixels their first centre at 0
-        draw_skeleton(skeletons, ((found.joints2d[k] + 1) * (SIZE / 2) - 0.5).cpu().numpy())
-    _draw_bodies(bodies, found, people, layer.faces.cpu().numpy())
-    top, bottom = (round((edge - window.top) * SIZE / window.side) for edge in (0, known.height))
-    left, right = (round((edge - window.left) * SIZE / window.side) for edge in (0, known.width))
-    entry = reader.index.sequences[ref.sequence]
-    caption = f"{entry.key}  frame {known.frame_ids[0]}  {len(people)} found"
-    return caption, np.concatenate([view[top:bottom, left:right] for view in (skeletons, bodies)], axis=1)
+def _predicted(clip: PreviewClip, t: int, seen: Seen, faces: npt.NDArray[np.int64]) -> Picture:
+    assert seen.found.body.vertices is not None
+    person = {row: int(seen.truth.person[known]) for row, known in seen.pairs}
+    bodies = []
+    for row in (seen.found.frame == t).nonzero()[:, 0].tolist():
+        vertices = (seen.found.body.vertices[row] + seen.found.translation[row]).cpu().numpy()
+        bodies.append((vertices, faces, MESH[person[row] % len(MESH)] if row in person else NOBODY))
+    half, centre = _square(clip, t)
+    camera = np.array([[FOCAL * half, 0, centre[0]], [0, FOCAL * half, centre[1]], [0, 0, 1]])
+    return blended(clip.images[t], painted(bodies, camera, clip.images.shape[1:3]))
 
 
-def _draw_annotated(image: Picture, known: ClipAnnotations, crop: npt.NDArray[np.float64]) -> None:
-    for points in known.kp2d[known.present[:, 0], 0]:
-        placed = points.astype(np.float64)
-        placed[:, :2] = points[:, :2] @ crop[:2, :2].T + crop[:2, 2]
-        draw_skeleton(image, placed, annotated=True)
+def _warmed(clip: PreviewClip, t: int, heat: npt.NDArray[np.float32]) -> Picture:
+    """The frame, dark, with the heat (M, M) glowing over it."""
+    half, centre = _square(clip, t)
+    scale = 2 * half / len(heat)
+    place = np.array([[scale, 0, centre[0] - half + scale / 2], [0, scale, centre[1] - half + scale / 2]])
+    height, width = clip.images.shape[1:3]
+    spread = cv2.warpAffine(heat.clip(0, 1).astype(np.float32), place, (width, height), flags=cv2.INTER_LINEAR)
+    colours = cv2.applyColorMap(np.rint(255 * spread).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    mixed = 0.35 * clip.images[t] * (1 - spread[..., None]) + colours
+    warmed: Picture = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return warmed
 
 
-def _draw_bodies(image: Picture, found: Detections, people: list[int], faces: npt.NDArray[np.int64]) -> None:
-    assert found.body.vertices is not None
-    centre = (SIZE - 1) / 2
-    intrinsics = np.array([[FOCAL * SIZE / 2, 0, centre], [0, FOCAL * SIZE / 2, centre], [0, 0, 1]])
-    far_first = sorted(people, key=lambda k: -float(found.translation[k, 2]))
-    for k in far_first:
-        vertices = (found.body.vertices[k] + found.translation[k]).cpu().numpy()
-        draw_mesh(image, vertices, faces, intrinsics, colour=MESH[people.index(k) % len(MESH)])
+def _square(clip: PreviewClip, t: int) -> tuple[float, npt.NDArray[np.float64]]:
+    """Half the side and the centre (2,), px of the picture, of the square that the network has seen of a frame."""
+    window = full_frame(clip.entry.width, clip.entry.height)
+    middle = np.array([window.left + window.side / 2 - 0.5, window.top + window.side / 2 - 0.5, 1.0])
+    placed: npt.NDArray[np.float64] = (clip.image_from_frame[t] @ middle)[:2]
+    return float(clip.image_from_frame[t][0, 0]) * window.side / 2, placed

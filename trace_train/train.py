@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,18 @@ from trace_train.build import body_layers, build_network, choose_device, start_f
 from trace_train.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.config import Config
 from trace_train.distributed import Processes, joined, synchronise_normalisation
+from trace_train.evaluation.in_loop import HeldOutScores
 from trace_train.groups import Parts, stages_table
+from trace_train.health.not_finite import keep_batch
+from trace_train.health.watch import Watch
 from trace_train.hooks import Hooks
 from trace_train.loop import loop
 from trace_train.network.model import TraceNetwork
+from trace_train.provenance import hardware, training_data
 from trace_train.run_flow import build_flow, flow_folder, keep_flow
-from trace_train.runlog import read_metrics
+from trace_train.runlog import ERRORS, Lines, read_metrics
 from trace_train.saving import clear_partial
+from trace_train.snapshots import Snapshots
 from trace_train.state import State, new_state
 from trace_train.step import Learner, batch_targets
 from trace_train.streaming.shuffle import with_shuffle_window
@@ -112,7 +117,7 @@ def train(
         device = choose_device(config, processes.local_rank)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        if processes.first and not resume and _holds_something(run):
+        if processes.first and not resume and holds_something(run):
             raise OutputError(
                 "the run folder is not empty",
                 where=run,
@@ -152,6 +157,8 @@ def prepare(
         "packs": str(packs.resolve()),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
         "synthetic": index.synthetic,
+        "trained_on": training_data(index),
+        "hardware": hardware(device, processes.world_size),
         "start": None if start is None else start.facts,
     }
     return Inputs(
@@ -167,9 +174,16 @@ def prepare(
     )
 
 
-def standard_hooks(config: Config) -> Hooks:
+def standard_hooks(config: Config, progress: Progress) -> Hooks:
     """What happens beside the steps of an ordinary run."""
-    return Hooks()
+    watch = Watch(progress)
+    return Hooks(
+        on_line=watch.on_line,
+        on_not_finite=keep_batch,
+        evaluate=HeldOutScores(progress) if config.evaluation.every else None,
+        draw=Snapshots(progress.say).draw if config.pictures_every else None,
+        close=watch.close,
+    )
 
 
 def _train(
@@ -213,7 +227,14 @@ def _train(
     first = state.step
     if not begun:
         state.save()
-    loop(state, hooks or standard_hooks(config), progress)
+    own = ERRORS if processes.first else f"errors-rank{processes.rank}.jsonl"
+    errors = Lines(run / own, next_step=first, say=progress.say)
+    state.stream.unreadable.tell = lambda clip: errors.write(asdict(clip))
+    hooks = hooks or standard_hooks(config, progress)
+    try:
+        loop(state, hooks, progress)
+    finally:
+        hooks.close()
     report = processes.share(_report(state, first, time.monotonic() - started, inputs))
     assert report is not None
     return report
@@ -246,7 +267,7 @@ def _go_on(state: State, latest: Path, progress: Progress) -> None:
     progress.say(f"goes on from step {state.step:,}" if state.step < state.config.steps else "all steps are done")
 
 
-def _holds_something(run: Path) -> bool:
+def holds_something(run: Path) -> bool:
     """Whether a folder holds more than what a run leaves that was stopped before its first checkpoint."""
     ours = {".lock", GROUPS_FILE, flow_folder(run).name, "checkpoints"}
     return run.is_dir() and (bool(finished(run)) or any(item.name not in ours for item in run.iterdir()))

@@ -123,6 +123,12 @@ def verify_assets(
     return AssetsReport(packs=packs, looked_in=found.looked_in, files=tuple(reports))
 
 
+def check_packs(packs: Path, names: Sequence[str]) -> tuple[AssetReport, ...]:
+    """Check some packs of a folder and compare each with those named before it; the last one must be there."""
+    known = _Known()
+    return tuple(_pack(packs / name, known, names[-1:], SILENT) for name in names)
+
+
 class _Known:
     """What was read so far, as digests: enough to compare, and little to keep."""
 

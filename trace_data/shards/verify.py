@@ -274,7 +274,7 @@ def _image(data: bytes, size: Sequence[int]) -> str | None:
         if found != tuple(size):
             return f"the image is {found[0]}x{found[1]} px, expected {size[0]}x{size[1]}"
         reduce = REDUCED if is_jpeg(data) else 1
-        height, width = decode(data, "frame", reduce).shape[:2]
+        height, width = decode(data, "frame", reduce, strict=True).shape[:2]
         if (width, height) != tuple(-(-side // reduce) for side in size):
             return f"the image decodes to {width}x{height} px of {size[0]}x{size[1]} at 1/{reduce}"
     except AnnotationError as error:

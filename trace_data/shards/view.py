@@ -42,7 +42,8 @@ def view(
     size = len(out)
     shrink = float(scale.min()) * window.side / size
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
-    picture = decode(data, "frame", reduce, rgb=True, take=_pictures.take)
+    # strict: of a file damaged on the way the decoder would fill the rest with grey, and a run would learn from that
+    picture = decode(data, "frame", reduce, rgb=True, strict=True, take=_pictures.take)
     step = scale / reduce
     picture_from_frame = np.diag([step[0], step[1], 1.0])
     picture_from_frame[:2, 2] = 0.5 * step - 0.5

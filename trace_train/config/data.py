@@ -74,6 +74,11 @@ class DataConfig(Part):
     """Threads that read and decode."""
     prefetch: int = Field(4, ge=1)
     """Batches read ahead."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """What happens when a clip cannot be read: the run stops, its checkpoint saved, or the clip is replaced by another,
+    always the same one, and listed in `errors.jsonl`."""
+    skip_limit: float = Field(0.01, gt=0, le=1)
+    """Share of the clips (of at least 1,000) that may be replaced before the run stops all the same."""
 
     @field_validator("crop_scale")
     @classmethod

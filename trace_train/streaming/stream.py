@@ -29,6 +29,7 @@ from trace_train.streaming.buffers import FrameBuffers
 from trace_train.streaming.gpu_decoder import choose_decoder
 from trace_train.streaming.occluders import load_cutouts
 from trace_train.streaming.shuffle import with_shuffle_window
+from trace_train.streaming.unreadable import ATTEMPTS, UNREADABLE, SkippedClip, UnreadableClips, another
 from trace_train.streaming.views import read_view
 
 CPU = torch.device("cpu")
@@ -61,9 +62,17 @@ class TrainStream:
     """The training batches of a run, from any step on."""
 
     def __init__(
-        self, reader: ShardReader, config: Config, device: torch.device = CPU, *, rank: int = 0, world_size: int = 1
+        self,
+        reader: ShardReader,
+        config: Config,
+        device: torch.device = CPU,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        tell: Callable[[SkippedClip], None] = lambda clip: None,
     ) -> None:
-        """`device`: where the batches go; `data.decode` says whether frames are decoded there.
+        """`device`: where the batches go; `data.decode` says whether frames are decoded there. `tell` hears, in the
+        threads that read, of every clip that another one replaces (`data.on_error`).
 
         Of `world_size` processes that train together, each gets its part of every step's clips; what a step sees does
         not depend on their number. Raises ConfigError when clips cannot be drawn, occluders read or frames decoded as
@@ -71,6 +80,7 @@ class TrainStream:
         """
         config = with_shuffle_window(config, reader)
         self.reader, self.config, self.device = reader, config, device
+        self.unreadable = UnreadableClips(reader, config.data, tell)
         self._ahead: list[int] = []
         self.rank, self.world_size = rank, world_size
         uneven = [stage.clips for stage in config.stages if stage.clips % world_size]
@@ -119,7 +129,10 @@ class TrainStream:
         return number, (step - (self.bounds[number - 1] if number else 0)) * stage.clips
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps start to stop, read ahead; frames in page-locked memory or already on a GPU."""
+        """The batches of steps start to stop, read ahead; frames in page-locked memory or already on a GPU.
+
+        Raises ShardError at the step whose clip cannot be read, see `data.on_error`.
+        """
         size = self.config.network.input_size
 
         def batch_of(step: int) -> BatchPlan:
@@ -145,7 +158,20 @@ class TrainStream:
             store.prefetch([self.reader.index.shards[shard] for shard in coming])
 
     def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
+        """The clip, or the first that can be read of those that may take its place."""
         number, _ = self.stage_at(step)
+        for attempt in range(1, ATTEMPTS + 2):
+            try:
+                clip = self._read(number, epoch, position, ref, out)
+            except UNREADABLE as error:
+                self.unreadable.skip(step, ref, error, last=attempt > ATTEMPTS)
+                ref = another(self.samplers[number], (self.config.seed, number), epoch, position, attempt)
+            else:
+                self.unreadable.was_read()
+                return clip
+        raise AssertionError("the last attempt returns or raises")
+
+    def _read(self, number: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
         generator = np.random.default_rng([self.config.seed, number, epoch, position])
         view = plan(self.reader.annotations(ref), generator, self.data[number])
         return read_view(self.reader, ref, view, out, decoder=self.decoder, cutouts=self.cutouts)

@@ -1,0 +1,174 @@
+"""What `trace train` does beside training: preflight, looking for the largest batch, running a saved batch again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import options
+
+if TYPE_CHECKING:
+    from trace_data.progress import Progress
+    from trace_data.shards.store import Store
+    from trace_train.config import Config
+    from trace_train.health.replay import Replay
+    from trace_train.preflight.parts import PreflightReport
+
+
+@dataclass(frozen=True)
+class Aids:
+    """What a run is made of, as the options say."""
+
+    config: Config
+    shards: Store
+    packs: Path
+    run: Path
+    resume: bool
+
+    def check(self, progress: Progress) -> None:
+        """Look at everything before a run: two lines when all is well, an error with all problems when it is not.
+
+        Of several processes the first one looks.
+        """
+        from trace_train.distributed import from_environment
+
+        if not from_environment().first:
+            return
+        report = self._report()
+        report.raise_if_wrong()
+        found = {part.name: part.found for part in report.parts}
+        progress.say(f"preflight  {'  '.join(f'{name} ✓' for name in found)}")
+        progress.say(f"           memory: {found['memory']}   disk: {found['disk']}   → {self.run}")
+        for part in report.parts:
+            for warning in part.warnings:
+                progress.say(f"           {part.name}: {warning}")
+
+    def show_check(self, *, as_json: bool) -> int:
+        """Look at everything and show it, with what is wrong and what mends it. Returns the exit code."""
+        from . import render
+
+        report = self._report()
+        if as_json:
+            render.json_object(_as_object(report))
+            return 0 if report.ok else 3
+        for part in report.parts:
+            render.line(f"{'✓' if part.ok else '✗'} {part.name:<10} {part.found}".rstrip())
+            for warning in part.warnings:
+                render.line(f"    {warning}")
+            for error in part.errors:
+                render.line(f"    {error.where}: {error.message}" if error.where else f"    {error.message}")
+                if error.hint:
+                    render.line(f"    → {error.hint}")
+        count = len(report.errors)
+        render.line("ready" if report.ok else f"\n{count} problem{'s' * (count != 1)}; nothing was started")
+        return 0 if report.ok else 3
+
+    def find_batch(self, preset: str, assignments: Sequence[str], *, as_json: bool) -> None:
+        """Look for the most clips that fit, and show the command that takes them."""
+        from trace_train.distributed import from_environment
+        from trace_train.preflight.preflight import find_batch
+
+        from . import render
+
+        processes = from_environment()
+        with render.Display() as progress:
+            found = find_batch(
+                self.config,
+                shards=self.shards,
+                packs=self.packs,
+                run=self.run,
+                world_size=processes.world_size,
+                local_rank=processes.local_rank,
+                progress=progress,
+            )
+        if as_json:
+            render.json_object(found)
+            return
+        for stage, clips in zip(self.config.stages, found.clips):
+            render.line(f"{clips} clips of {stage.frames} frames fit one process")
+        given = " ".join(f"--set {shlex.quote(text)}" for text in (*assignments, found.assignment))
+        render.line(f"next: trace train --config {preset} {given}")
+
+    def _report(self) -> PreflightReport:
+        from trace_train.distributed import from_environment
+        from trace_train.preflight.preflight import preflight
+
+        processes = from_environment()
+        return preflight(
+            self.config,
+            shards=self.shards,
+            packs=self.packs,
+            run=self.run,
+            resume=self.resume,
+            world_size=processes.world_size,
+            local_rank=processes.local_rank,
+        )
+
+
+def _as_object(report: PreflightReport) -> dict[str, object]:
+    parts = [
+        {
+            "name": part.name,
+            "ok": part.ok,
+            "found": part.found,
+            "warnings": part.warnings,
+            "problems": [{"what": e.message, "where": e.where, "hint": e.hint} for e in part.errors],
+        }
+        for part in report.parts
+    ]
+    return {"ok": report.ok, "parts": parts}
+
+
+def replay(file: Path, packs: Path | None, *, debugger: bool, as_json: bool) -> int:
+    """Run a saved batch again and show where it begins. Returns the exit code: 0 where everything is finite this time.
+
+    `packs`: None takes those that the run was trained with. `debugger`: stop in Python's debugger where it begins.
+    """
+    from trace_data.errors import CheckpointError, TrainingDiverged
+    from trace_train.checkpoint import remember
+    from trace_train.health.replay import NotFinite
+    from trace_train.health.replay import replay as run_again
+
+    from . import render
+
+    if packs is None:
+        try:
+            packs = remember(file.parent).packs
+        except CheckpointError:  # the file was taken out of its run
+            packs = options.folder("packs")
+    if debugger:
+        import pdb
+
+        try:
+            run_again(file, packs=packs, raise_there=True)
+        except (NotFinite, RuntimeError) as error:  # torch names the operation of a backward pass in a RuntimeError
+            render.line(f"{type(error).__name__}: {error}")
+            pdb.post_mortem(error.__traceback__)
+            return TrainingDiverged.exit_code
+        render.line("everything is finite this time")
+        return 0
+    found = run_again(file, packs=packs)
+    if as_json:
+        render.json_object(found)
+    else:
+        _show(found)
+    return TrainingDiverged.exit_code if found.found else 0
+
+
+def _show(found: Replay) -> None:
+    from . import render
+
+    render.line(f"{found.file.name}: step {found.step + 1:,}, weights {found.weights_from}, loss {found.total:.4g}")
+    render.line(f"  {found.found or 'everything is finite this time'}")
+    for name in found.weights:
+        render.line(f"  weight {name} is not finite")
+    for text in found.annotations:
+        render.line(f"  {text}")
+    columns = ("  term", "this clip", "the batch", "entries", "clip")
+    rows = [(f"  {e.term}", f"{e.value:.4g}", f"{found.terms[e.term]:.4g}", str(e.count), e.clip) for e in found.worst]
+    render.table(columns, rows, numeric=columns[1:4])
+    if found.found:
+        render.line(f"next: trace train --replay {found.file} --pdb  stops there in a debugger")

@@ -1,0 +1,75 @@
+"""The lines that a person watches: a table that grows by one row each time something is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trace_data.progress import duration
+from trace_train.health.ranges import normal_terms
+
+AGAIN = 25
+"""Rows after which the heading comes again."""
+LEGEND = "each part of the loss / how many valid entries it has"
+
+
+class Lines:
+    """Rows of such a table, with a heading in front of the first and of every 25th."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._headings: list[str] = []
+
+    def row(self, line: Mapping[str, Any], weights: Mapping[str, float]) -> list[str]:
+        """The lines to show for one line of the log. `weights`: of each term, in this stage."""
+        cells = {
+            "step": f"{line['step']:,}",
+            "loss": _short(line["loss"]["total"]),
+            **_parts(line, weights),
+            "grad": _short(line["gradient_norm"]),
+            "lr": f"{line['lr']:.1e}",
+            "clips/s": _short(line["clips_per_s"]),
+            "wait": f"{100 * line['data_wait']:.1f}%",
+        }
+        if line.get("memory_gb"):
+            cells["mem"] = f"{line['memory_gb']:.1f} G"
+        cells["left"] = (
+            duration(line["seconds_left"]) if line["step"] > 1 else "–"
+        )  # the first takes longer than others
+        text = "  ".join(f"{cell:<{_width(name)}}" for name, cell in cells.items()).rstrip()
+        headings = list(cells)
+        due = self._rows % AGAIN == 0 or headings != self._headings
+        heading = ["  ".join(f"{name:<{_width(name)}}" for name in headings).rstrip()] if due else []
+        legend = [] if self._rows else [LEGEND]
+        self._rows, self._headings = self._rows + 1, headings
+        return [*legend, *heading, text]
+
+
+def _parts(line: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, str]:
+    """What each group of terms adds to the loss, with its smallest number of valid entries that is not zero."""
+    normal = normal_terms()
+    parts: dict[str, tuple[float, list[float]]] = {}
+    for name, value in line["loss"].items():
+        if name == "total":
+            continue
+        heading = normal[name].short if name in normal else name[:9]
+        total, counts = parts.get(heading, (0.0, []))
+        count = line["counts"].get(name, 0)
+        parts[heading] = (total + weights.get(name, 1.0) * value, [*counts, *([count] if count else [])])
+    return {
+        heading: f"{_short(total)}/{_count(min(counts))}" if counts else "–/0"
+        for heading, (total, counts) in parts.items()
+    }
+
+
+def _width(heading: str) -> int:
+    return {"step": 7, "loss": 6, "grad": 6, "lr": 7, "clips/s": 7, "wait": 5, "mem": 6, "left": 10}.get(heading, 9)
+
+
+def _short(value: float) -> str:
+    """Three digits, as in 41.2, 0.31 or 1,820."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}" if value < 1000 else f"{value / 1000:.3g}k"

@@ -1,0 +1,161 @@
+"""A batch that led to numbers that are not finite, kept in the run folder so that it can be run again.
+
+Two files: `not-finite-step-00000123.pth` holds the batch, where each clip comes from, the step and the configuration
+(tensors, numbers and text only), and `….safetensors` beside it the weights that the batch met.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from trace_data.errors import CheckpointError
+from trace_data.schema.clip import ClipRef
+from trace_train.config import Config, config_from
+from trace_train.hooks import Moment
+from trace_train.losses.objective import LossReport
+from trace_train.streaming.batch import Batch
+
+FORMAT_VERSION = 1
+NAMED = 4
+"""Clips that the error names; the file names all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SavedBatch:
+    """What such a file holds."""
+
+    file: Path
+    step: int
+    """Steps that were done before it."""
+    config: Config
+    batch: Batch
+    clips: tuple[str, ...]
+    """Where each clip comes from, in words."""
+    terms: Mapping[str, float]
+    """The loss terms as the run met them."""
+    evaluating: tuple[str, ...]
+    """Modules that were in evaluation mode, because they are frozen."""
+    still: tuple[str, ...]
+    """Parameters without gradient."""
+    weights: Mapping[str, Tensor] | None
+    """State of the network; None where the disk had no room for it."""
+    shards: str
+    """Where the clips lie."""
+
+
+def clip_names(moment: Moment, batch: Batch) -> list[str]:
+    """`3dpw/train/downtown_0, frames 12 to 18, every 2nd` of each clip, with the release's frame ids."""
+    names = []
+    for ref in batch.refs:
+        entry = moment.stream.reader.index.sequences[ref.sequence]
+        ids = entry.frame_ids()[ref.start :: ref.stride][: ref.length].tolist()
+        every = f" in steps of {ref.stride}" if ref.stride > 1 else ""
+        names.append(f"{entry.key}, frames {ids[0]} to {ids[-1]}{every}" if len(ids) > 1 else f"{entry.key} {ids[0]}")
+    return names
+
+
+def keep_batch(moment: Moment, batch: Batch, report: LossReport) -> str:
+    """Save the batch into the run folder, and say which clips it holds and which command runs it again.
+
+    A disk that does not take it does not hide what happened: then that is said.
+    """
+    names = clip_names(moment, batch)
+    shown = "; ".join(names[:NAMED]) + (f"; and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    rank = os.environ.get("RANK", "0")
+    file = moment.run / f"not-finite-step-{moment.step:08d}{'' if rank == '0' else f'-rank{rank}'}.pth"
+    content = {
+        "format_version": FORMAT_VERSION,
+        "step": moment.step,
+        "config": moment.learner.config.model_dump(mode="json"),  # as it is in this stage
+        "evaluating": [name for name, module in moment.learner.named_modules() if not module.training],
+        "still": [name for name, weight in moment.learner.named_parameters() if not weight.requires_grad],
+        "shards": moment.stream.reader.store.where,
+        "clips": names,
+        "terms": {name: value.item() for name, value in report.values.items()},
+        "rng": torch.get_rng_state(),
+        "batch": _plain(batch),
+    }
+    try:
+        _write(file, lambda partial: torch.save(content, partial))
+    except (OSError, RuntimeError) as error:
+        return f"clips: {shown}\n  the batch could not be kept: {str(error).splitlines()[0]}"
+    network = moment.learner.network.state_dict()
+    state = {name: value.detach().cpu().contiguous() for name, value in network.items()}
+    note = ""
+    try:
+        _write(file.with_suffix(".safetensors"), lambda partial: safetensors.torch.save_file(state, partial))
+    except (OSError, RuntimeError, safetensors.SafetensorError):
+        note = "  (without the weights, for which there was no room: the last checkpoint's are taken)"
+    return f"clips: {shown}\n  trace train --replay {file}  runs this batch again and says where it begins{note}"
+
+
+def _write(file: Path, write: Callable[[Path], object]) -> None:
+    partial = file.with_name(f"{file.name}.partial")
+    try:
+        write(partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _plain(batch: Batch) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for item in fields(batch):
+        value = getattr(batch, item.name)
+        if isinstance(value, Tensor):
+            content[item.name] = value.detach().cpu()
+        elif isinstance(value, Mapping):
+            content[item.name] = {name: tensor.detach().cpu() for name, tensor in value.items()}
+    content["refs"] = [[ref.sequence, ref.start, ref.stride, ref.length] for ref in batch.refs]
+    content["occluded"] = list(batch.occluded)
+    return content
+
+
+def load_batch(file: Path) -> SavedBatch:
+    """Read such a file. Only tensors, numbers and text are read from it. Raises CheckpointError."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        if content["format_version"] != FORMAT_VERSION:
+            raise CheckpointError(
+                f"has format {content['format_version']}, this version reads {FORMAT_VERSION}", where=file
+            )
+        values = dict(content["batch"])
+        values["refs"] = tuple(
+            ClipRef(sequence=sequence, start=start, stride=stride, length=length)
+            for sequence, start, stride, length in values["refs"]
+        )
+        values["occluded"] = tuple(values["occluded"])
+        beside = file.with_suffix(".safetensors")
+        return SavedBatch(
+            file=file,
+            step=int(content["step"]),
+            config=config_from(content["config"], origin=str(file)),
+            batch=Batch(**values),
+            clips=tuple(content["clips"]),
+            terms=dict(content["terms"]),
+            evaluating=tuple(content["evaluating"]),
+            still=tuple(content["still"]),
+            weights=safetensors.torch.load_file(beside) if beside.exists() else None,
+            shards=str(content["shards"]),
+        )
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            "there is no such file", where=file, hint="name a not-finite-step-….pth of a run"
+        ) from error
+    except (
+        OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile,
+        safetensors.SafetensorError,
+    ) as error:  # fmt: skip
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"is no saved batch: {reason}", where=file) from error

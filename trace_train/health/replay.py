@@ -1,0 +1,272 @@
+"""Run a saved batch again and find where numbers stop being finite: which module, which clip, forward or backward."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trace_data.errors import CheckpointError
+from trace_train.body_layer import BodyLayer
+from trace_train.build import body_layers, build_network, choose_device
+from trace_train.checkpoint import finished, open_checkpoint
+from trace_train.health.not_finite import SavedBatch, load_batch
+from trace_train.losses.objective import LossReport
+from trace_train.run_flow import build_flow
+from trace_train.step import Learner
+from trace_train.streaming.batch import Batch
+
+LARGE = 1e6
+"""No annotation in metres, pixels or radians is as large."""
+WORST = 10
+"""Rows of the table of terms and clips."""
+
+
+class NotFinite(FloatingPointError):
+    """Raised where the first number that is not finite comes out of a module."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """The value of one term for one clip alone."""
+
+    term: str
+    clip: str
+    value: float
+    count: int
+    """Valid entries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What was found."""
+
+    file: Path
+    step: int
+    total: float
+    terms: Mapping[str, float]
+    found: str
+    """Where it begins, in words; empty where everything is finite this time."""
+    module: str
+    """The first module whose output, or gradient of its output, is not finite; empty where none is."""
+    weights: tuple[str, ...]
+    """Weights that are not finite."""
+    annotations: tuple[str, ...]
+    """Annotations that are not finite or larger than anything can be, with their clip."""
+    worst: tuple[Entry, ...]
+    """Terms of single clips: those that are not finite first, then the largest in units of the term's mean."""
+    weights_from: str
+    """Where the weights came from."""
+
+
+def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
+    """Run the batch again: forward, losses, backward, with anomaly detection.
+
+    `raise_there`: raise NotFinite inside the module where it begins, for a debugger, instead of reporting. Raises
+    CheckpointError, AssetError, ConfigError.
+    """
+    saved = load_batch(file)
+    device = choose_device(saved.config)
+    learner, weights_from = _learner(saved, body_layers(packs)["neutral"], device)
+    learner = learner.to(device).train()
+    for name in saved.evaluating:
+        learner.get_submodule(name).training = False
+    for name in saved.still:
+        learner.get_parameter(name).requires_grad_(False)
+    batch = saved.batch.to(device)
+    broken = tuple(name for name, value in learner.network.named_parameters() if not _finite(value))
+    watch = _Watch(learner, raise_there=raise_there)
+    with watch.watching(), torch.autograd.set_detect_anomaly(raise_there):
+        report: LossReport = learner(batch)
+        terms = {name: value.item() for name, value in report.values.items()}
+        if not watch.module and not _finite(report.total):
+            watch.found = f"in the losses: {', '.join(name for name, value in terms.items() if not abs(value) < _INF)}"
+            if raise_there:
+                raise NotFinite(watch.found)
+        if _finite(report.total):
+            report.total.backward()
+            watch.look_at_gradients()
+    if watch.backward:
+        watch.found += _operation(learner, batch)
+    return Replay(
+        file=file,
+        step=saved.step,
+        total=report.total.item(),
+        terms=terms,
+        found=watch.found,
+        module=watch.module,
+        weights=broken,
+        annotations=tuple(_odd_annotations(saved)),
+        worst=tuple(_worst(learner, batch, saved.clips, report)),
+        weights_from=weights_from,
+    )
+
+
+_INF = float("inf")
+
+
+def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple[Learner, str]:
+    """Network and losses with the weights that the batch met, else those of the last checkpoint before it."""
+    network, run = build_network(saved.config.network), saved.file.parent
+    flow = build_flow(saved.config, run, device)
+    if saved.weights is not None:
+        try:
+            network.load_state_dict(dict(saved.weights))
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"is of another architecture: {str(error).splitlines()[1].strip()}",
+                where=saved.file.with_suffix(".safetensors"),
+            ) from error
+        return Learner(network, layer, saved.config, flow), "saved with the batch"
+    if not finished(run):
+        raise CheckpointError("holds neither the weights of this batch nor a checkpoint", where=run)
+    checkpoint = open_checkpoint(run)
+    checkpoint.load_into(network, averaged=False)
+    return Learner(
+        network, layer, saved.config, flow
+    ), f"{checkpoint.folder.name}, of which step {saved.step} may differ"
+
+
+def _operation(learner: Learner, batch: Batch) -> str:
+    """Which operation's backward pass makes the first NaN, in words; empty where none does."""
+    learner.zero_grad()
+    with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
+        warnings.simplefilter("ignore")  # torch tells where the operation was called, which is for the debugger
+        try:
+            learner(batch).total.backward()
+        except RuntimeError as error:
+            if "returned nan values" not in str(error):
+                raise
+            return f"; {str(error).rstrip('.')}"
+    return ""
+
+
+class _Watch:
+    """Looks at what every module gives, and at the gradient that comes back to it."""
+
+    def __init__(self, learner: Learner, *, raise_there: bool) -> None:
+        self._learner, self._raise = learner, raise_there
+        self._ran: dict[str, nn.Module] = {}
+        """Modules that compute something themselves, in the order in which they did."""
+        self._reached: dict[str, Tensor] = {}
+        """Gradients that are not finite, by the module whose output they belong to."""
+        self.module, self.found = "", ""
+        self.backward = False
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        handles = [
+            module.register_forward_hook(partial(self._forward, name))
+            for name, module in self._learner.named_modules()
+            if not list(module.children()) or list(module.parameters(recurse=False))
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _forward(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._ran[name] = module
+        for value in _tensors(output):
+            if not self.module and not _finite(value):
+                whole = "are finite" if all(map(_finite, _tensors(inputs))) else "are not finite either"
+                self._first(name, f"{_counted(value)} of the output of {name}; its inputs {whole}")
+            if value.requires_grad:
+                value.register_hook(partial(self._backward, name))
+
+    def _backward(self, name: str, gradient: Tensor | None) -> None:
+        if gradient is not None and not _finite(gradient):
+            self._reached[name] = gradient
+
+    def look_at_gradients(self) -> None:
+        """After the backward pass: the module nearest to the losses with a gradient that is not finite."""
+        for name, module in reversed(self._ran.items()):
+            if name in self._reached:
+                self.backward = True
+                self._first(name, f"{_counted(self._reached[name])} of the gradient that comes to {name}")
+                return
+            for key, weight in module.named_parameters(recurse=False):
+                if weight.grad is not None and not _finite(weight.grad):
+                    self.backward = True
+                    what = f"{_counted(weight.grad)} of the gradient of {name}.{key}; what came to it was finite"
+                    self._first(name, what)
+                    return
+
+    def _first(self, name: str, what: str) -> None:
+        self.module, self.found = name, what
+        if self._raise:
+            raise NotFinite(what)
+
+
+def _worst(learner: Learner, batch: Batch, clips: tuple[str, ...], report: LossReport) -> list[Entry]:
+    """Each clip's own terms: all others are made absent, but normalisation sees the same batch."""
+    entries = []
+    for row, clip in enumerate(clips):
+        with torch.no_grad():
+            alone: LossReport = learner(_only(batch, row))
+        entries += [
+            Entry(term=name, clip=clip, value=value.item(), count=int(alone.counts[name]))
+            for name, value in alone.values.items()
+            if int(alone.counts[name])
+        ]
+    means = {name: abs(value.item()) for name, value in report.values.items()}
+
+    def badness(entry: Entry) -> float:
+        share = abs(entry.value) / means[entry.term] if means[entry.term] > 0 else 0.0
+        return share if abs(entry.value) < _INF and share == share else _INF
+
+    return sorted(entries, key=badness, reverse=True)[:WORST]
+
+
+def _only(batch: Batch, row: int) -> Batch:
+    """The batch in which nobody is annotated but in one clip."""
+
+    def keep(mask: Tensor) -> Tensor:
+        kept = torch.zeros_like(mask)
+        kept[row] = mask[row]
+        return kept
+
+    return replace(batch, present=keep(batch.present), masks={name: keep(mask) for name, mask in batch.masks.items()})
+
+
+def _odd_annotations(saved: SavedBatch) -> Iterator[str]:
+    for item in fields(saved.batch):
+        value = getattr(saved.batch, item.name)
+        if isinstance(value, Tensor) and value.is_floating_point() and len(value) == len(saved.clips):
+            odd = ~(value.abs() < LARGE)
+            for row in odd.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
+                at = odd[row].nonzero()[0].tolist()
+                yield f"{item.name}{at} is {float(value[row][tuple(at)]):.4g} in {saved.clips[row]}"
+
+
+def _finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(value.isfinite().all())
+
+
+def _counted(value: Tensor) -> str:
+    nan, infinite = int(value.isnan().sum()), int(value.isinf().sum())
+    parts = [f"{count:,} {name}" for count, name in ((nan, "NaN"), (infinite, "infinite")) if count]
+    return f"{' and '.join(parts)} of {value.numel():,} numbers"
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in what a module takes or gives."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))

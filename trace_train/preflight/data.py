@@ -1,0 +1,148 @@
+"""Do the shards hold what the configuration asks for?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trace_data.errors import ConfigError, ShardError, TraceError
+from trace_data.progress import counted
+from trace_data.schema.clip import ClipRef
+from trace_data.shards.index import ShardIndex, load_index
+from trace_data.shards.reader import ShardReader
+from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table
+from trace_data.shards.store import Store
+from trace_train.config import Config
+from trace_train.preflight.parts import Part
+from trace_train.streaming.occluders import load_cutouts
+from trace_train.streaming.stream import load_clip, mixing
+
+NAMED = 10
+"""Broken shards that are named; when there are more, it is not the single file."""
+
+
+def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[Part]:
+    """The files, a frame of each dataset, and whether clips can be drawn as the configuration asks."""
+    files, clips = Part(name="shards"), Part(name="clips")
+    try:
+        index = load_index(store)
+    except TraceError as error:
+        files.errors.append(error)
+        return [files]
+    frames = sum(entry.frames for entry in index.sequences)
+    names = sorted({entry.dataset for entry in index.sequences})
+    files.found = f"{counted(len(index.shards), 'shard')}, {frames:,} frames: {', '.join(names)}" + (
+        "  (synthetic)" if index.synthetic else ""
+    )
+    files.errors += _file_errors(store, index)
+    if not files.errors and not store.remote:
+        files.errors += _frame_errors(ShardReader(store))
+    if store.remote:
+        files.warnings.append("frames behind a URL are not looked at before they are fetched")
+    clips.errors += _clip_errors(index, config, world_size, clips)
+    return [files, clips]
+
+
+def _file_errors(store: Store, index: ShardIndex) -> list[TraceError]:
+    """Each shard that is missing or has another length; a server is asked for all at once and names the first."""
+    groups = [index.shards] if store.remote else [(entry,) for entry in index.shards]
+    found: list[TraceError] = []
+    for entries in groups:
+        try:
+            sizes = store.sizes(entries)
+        except TraceError as error:
+            found.append(error)
+            continue
+        found += [
+            ShardError(
+                f"the shard has {size:,} bytes, expected {entry.bytes:,}", where=store.name(entry.file), hint=store.mend
+            )
+            for entry, size in zip(entries, sizes)
+            if size is not None and size != entry.bytes
+        ]
+    if len(found) > NAMED:
+        more = ShardError(f"{len(found) - NAMED:,} more shards are missing or cut", where=store.where, hint=store.mend)
+        return [*found[:NAMED], more]
+    return found
+
+
+def _frame_errors(reader: ShardReader) -> Iterator[TraceError]:
+    """The first frame of each dataset is read and decoded."""
+    first = {entry.dataset: row for row, entry in reversed(list(enumerate(reader.index.sequences)))}
+    for row in first.values():
+        try:
+            load_clip(reader, ClipRef(sequence=row, start=0, stride=1, length=1), 64)
+        except TraceError as error:
+            yield error
+
+
+def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Part) -> Iterator[TraceError]:
+    if "train" not in index.splits:
+        yield ConfigError(
+            f"these shards have no training split, they have {', '.join(index.splits) or 'none'}",
+            where=index.folder,
+            hint="trace build-shards --split train",
+        )
+        return
+    names = sorted({entry.dataset for entry in index.sequences})
+    for number, stage in enumerate(config.stages):
+        where = f"stages[{number}]"
+        if stage.clips % world_size:
+            yield ConfigError(
+                f"{stage.clips} clips a step cannot be dealt evenly to {world_size} processes",
+                where=where,
+                hint=f"stages.clips counts the clips of all processes together: give a multiple of {world_size}",
+            )
+        elif (stage.clips // world_size) % config.optim.accumulate:
+            yield ConfigError(
+                f"{stage.clips // world_size} clips of a process cannot be computed in {config.optim.accumulate} equal"
+                " parts (optim.accumulate)",
+                where=where,
+                hint="give stages.clips a multiple of it",
+            )
+        tables = {
+            name: clip_table(index, length=stage.frames, strides=config.data.strides, split="train", datasets=[name])
+            for name in names
+        }
+        if not any(map(len, tables.values())):
+            longest = max(entry.frames for entry in index.sequences if entry.split == "train")
+            yield ConfigError(
+                f"no training sequence is long enough for {counted(stage.frames, 'frame')} with strides "
+                f"{list(config.data.strides)}: the longest has {longest}",
+                where=where,
+                hint="choose fewer frames for this stage, or smaller data.strides",
+            )
+            continue
+        clips = sum(map(len, tables.values()))
+        part.found += f"{', ' if part.found else ''}{clips:,} of {counted(stage.frames, 'frame')}"
+        yield from _mixing_errors(config, tables)
+    if config.evaluation.every and config.evaluation.split not in index.splits:
+        yield ConfigError(
+            f"these shards have no split {config.evaluation.split!r} to evaluate on",
+            where="evaluation.every",
+            hint=f"trace build-shards --split {config.evaluation.split}, or --set evaluation.every=0",
+        )
+    if config.data.occluders is not None:
+        try:
+            load_cutouts(config.data.occluders)
+        except TraceError as error:
+            yield error
+
+
+def _mixing_errors(config: Config, tables: dict[str, ClipTable]) -> Iterator[TraceError]:
+    """Datasets that `data.weights` names and that have no clips, each; then what is wrong with the shares."""
+    weights = config.data.weights
+    if weights is not None:
+        empty = [name for name, weight in weights.items() if weight > 0 and not len(tables.get(name, ()))]
+        for name in empty:
+            there = ", ".join(found for found, table in tables.items() if len(table))
+            yield ConfigError(
+                f"{name!r} has a weight and no clips in these shards, which have {there}",
+                where="data.weights",
+                hint="trace build-shards with this dataset, or take it out of data.weights",
+            )
+        if empty:
+            return
+    try:
+        ClipSampler(tables, seed=config.seed, weights=mixing(config.data, tables)[0])
+    except TraceError as error:
+        yield error

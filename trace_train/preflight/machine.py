@@ -1,0 +1,165 @@
+"""Packs, versions, device and disk: everything beside shards and memory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+
+from trace_data.assets.verify import check_packs
+from trace_data.errors import AssetError, ConfigError, OutputError, TraceError
+from trace_data.progress import size_in_words
+from trace_train.build import build_network, choose_device
+from trace_train.config import Config, at_stage
+from trace_train.groups import Parts
+from trace_train.health.boards import missing_packages, wants_tensorboard
+from trace_train.network.model import TraceNetwork
+from trace_train.precision import autocast_dtype
+from trace_train.preflight.parts import Part
+from trace_train.train import holds_something
+
+DISTRIBUTION = "trace-5d"
+ADULTS = ("SMPL_FEMALE.pth", "SMPL_MALE.pth", "SMPL_NEUTRAL.pth")
+"""Training reads the last; the others tell whether it is one of them under another name."""
+EVENT_BYTES = 100
+"""Of one number in TensorBoard's files and in `metrics.jsonl` together."""
+NUMBERS = 60
+"""In one line of the log, at most."""
+BEST = 2
+"""Checkpoints that may stay because they are the best, beside the latest."""
+
+
+def check_bodies(packs: Path) -> Part:
+    """The neutral pack is there, is a body, and is neutral."""
+    part = Part(name="packs")
+    reports = check_packs(packs, ADULTS)
+    for report in reports:
+        for finding in report.findings:
+            about_neutral = report is reports[-1] or ADULTS[-1] in finding.what
+            if finding.severity == "error" and about_neutral:
+                part.errors.append(
+                    AssetError(
+                        finding.what if finding.key in (report.name, "") else f"{finding.key} {finding.what}",
+                        where=packs / report.name,
+                        hint=finding.hint or "trace prepare-smpl --gender all --force",
+                    )
+                )
+            elif finding.severity == "warning" and about_neutral:
+                part.warnings.append(f"{report.name}: {finding.key} {finding.what}")
+    neutral = reports[-1]
+    part.found = " ".join(
+        filter(None, [neutral.name, neutral.model and f"({neutral.model})", "(synthetic)" * neutral.synthetic])
+    )
+    return part
+
+
+def check_versions(config: Config) -> Part:
+    """Every package that this one needs is installed in a version that will do, and those that the run asks for."""
+    part = Part(name="versions", found=f"torch {torch.__version__}")
+    part.errors += missing_packages(config)
+    for requirement in importlib.metadata.requires(DISTRIBUTION) or ():
+        found = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement.strip())
+        if found is None:
+            continue  # of an extra, or of another Python
+        name, least = found.groups()
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            version = ""
+        if _numbers(version) < _numbers(least):
+            have = f"is {version}, expected {least} or newer" if version else f"is missing, expected {least} or newer"
+            part.errors.append(ConfigError(have, where=name, hint=f"pip install --upgrade '{name}>={least}'"))
+    return part
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+
+
+def check_device(config: Config, local_rank: int = 0) -> tuple[Part, torch.device | None]:
+    """The device is there and computes in the precision that is asked for."""
+    part = Part(name="device")
+    try:
+        device = choose_device(config, local_rank)
+    except TraceError as error:
+        part.errors.append(error)
+        return part, None
+    part.found = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    half = autocast_dtype(config, device)
+    part.found += {torch.float16: ", fp16", torch.bfloat16: ", bf16", None: ", fp32"}[half]
+    if half is torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        part.errors.append(
+            ConfigError(
+                "this GPU does not compute in bfloat16",
+                where="precision",
+                hint="--set precision=auto takes what it can",
+            )
+        )
+    return part, device
+
+
+def check_network(config: Config) -> tuple[Part, TraceNetwork]:
+    """The rules for parameters fit something, and clips can be computed in parts. Random numbers stay as they were."""
+    with torch.random.fork_rng(devices=[]):  # torch's meta device would cost as much time, and import a compiler
+        network = build_network(config.network)
+    part = Part(name="network")
+    parts = Parts(network)
+    try:
+        for number in range(len(config.stages)):
+            groups = parts.groups(at_stage(config, number).optim)
+        trained, frozen = (sum(g.numbers for g in groups if g.frozen is still) for still in (False, True))
+        part.found = f"trains {trained / 1e6:.1f} M" + (f", {frozen / 1e6:.1f} M frozen" if frozen else "")
+    except TraceError as error:
+        part.errors.append(error)
+    return part, network
+
+
+def checkpoint_bytes(config: Config, network: TraceNetwork) -> int:
+    """Size of one checkpoint: weights, averaged weights, and two numbers a weight for the optimiser."""
+    state: int = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    trained = sum(weight.numel() * weight.element_size() for weight in network.parameters())
+    return state * (2 if config.optim.ema else 1) + 2 * trained
+
+
+def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool) -> Part:
+    """The run folder can be written and has room for all checkpoints that are kept, one more, and the log."""
+    part = Part(name="disk")
+    if not resume and holds_something(run):
+        part.errors.append(
+            OutputError(
+                "the run folder is not empty",
+                where=run,
+                hint=f"trace train --resume {run}  goes on with the run in it; --out names another folder",
+            )
+        )
+    standing = next((folder for folder in (run, *run.absolute().parents) if folder.exists()), Path("/"))
+    try:
+        tempfile.TemporaryFile(dir=standing).close()
+    except OSError as error:
+        part.errors.append(
+            OutputError(
+                f"cannot be written: {error.strerror}",
+                where=standing,
+                hint="give another --out, or mend its permissions",
+            )
+        )
+        return part
+    kept = config.keep_checkpoints + 1 + (BEST if config.evaluation.every else 0)
+    size = checkpoint_bytes(config, network)
+    log = config.steps // config.log_every * NUMBERS * EVENT_BYTES if wants_tensorboard(config) else 0
+    free = shutil.disk_usage(standing).free
+    part.found = f"{size_in_words(free)} free, a checkpoint takes {size_in_words(size)}"
+    if free < kept * size + log:
+        part.errors.append(
+            OutputError(
+                f"{size_in_words(free)} are free, {kept} checkpoints of {size_in_words(size)} and the log need "
+                f"{size_in_words(kept * size + log)}",
+                where=standing,
+                hint="free some space, give an --out on another disk, or keep fewer: --set keep_checkpoints=1",
+            )
+        )
+    return part

@@ -1,0 +1,170 @@
+"""Everything a run needs, looked at within seconds, before the first step: all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+
+from trace_data.errors import ConfigError, TraceError
+from trace_data.progress import SILENT, Progress, counted, size_in_words
+from trace_data.shards.reader import ShardReader
+from trace_data.shards.store import Store, as_store
+from trace_train.build import body_layers
+from trace_train.checkpoint import finished
+from trace_train.config import Config
+from trace_train.preflight.data import check_shards
+from trace_train.preflight.machine import check_bodies, check_device, check_disk, check_network, check_versions
+from trace_train.preflight.memory import Fitting, Meter, meter_of
+from trace_train.preflight.parts import Part, PreflightReport
+from trace_train.preflight.trial import Trial
+from trace_train.streaming.stream import TrainStream
+from trace_train.weights.sources import open_start
+from trace_train.weights.starting import Start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundBatch:
+    """How many clips fit, by trial."""
+
+    clips: tuple[int, ...]
+    """For each stage, those of one process."""
+    assignment: str
+    """What to give to `--set`, for all processes together."""
+
+
+def preflight(
+    config: Config,
+    *,
+    shards: Path | str | Store,
+    packs: Path,
+    run: Path,
+    resume: bool = False,
+    world_size: int = 1,
+    local_rank: int = 0,
+    memory: bool = True,
+    meter: Callable[[torch.device], Meter] = meter_of,
+) -> PreflightReport:
+    """Look at shards, body models, weights, versions, device, disk and, when nothing is wrong yet, memory.
+
+    Nothing is written, and torch's random numbers stay where they are. `memory`: whether a step of the largest stage is
+    done to measure it. `meter`: how memory is counted on a device.
+    """
+    parts: list[Part] = []
+    try:
+        store = as_store(shards)
+        parts += check_shards(store, config, world_size=world_size)
+    except TraceError as error:
+        parts.append(Part(name="shards", errors=[error]))
+    parts.append(check_bodies(packs))
+    weights, start, config = _check_weights(config, run)
+    network_part, network = check_network(config)
+    device_part, device = check_device(config, local_rank)
+    disk = check_disk(config, network, run, resume=resume)
+    parts += [weights, network_part, check_versions(config), device_part, disk]
+    if memory and device is not None and not any(part.errors for part in parts):
+        fitting = _fitting(config, store, packs, start, run, device, meter(device), world_size)
+        parts.append(_check_memory(config, fitting, meter(device), device, world_size))
+    return PreflightReport(parts=tuple(parts))
+
+
+def find_batch(
+    config: Config,
+    *,
+    shards: Path | str | Store,
+    packs: Path,
+    run: Path,
+    world_size: int = 1,
+    local_rank: int = 0,
+    meter: Callable[[torch.device], Meter] = meter_of,
+    progress: Progress = SILENT,
+) -> FoundBatch:
+    """The most clips of each stage that fit one process, by doing steps of more and more. Raises what is wrong, and
+    ConfigError when not even one clip fits."""
+    preflight(config, shards=shards, packs=packs, run=run, resume=True, memory=False).raise_if_wrong()
+    _, start, config = _check_weights(config, run)
+    _, device = check_device(config, local_rank)
+    assert device is not None
+    fitting = _fitting(config, as_store(shards), packs, start, run, device, meter(device), world_size)
+    clips = []
+    for stage in config.stages:
+        progress.say(f"how many clips of {counted(stage.frames, 'frame')} fit {_place(device)}?")
+        clips.append(fitting.largest(stage.frames))
+        if not clips[-1]:
+            raise ConfigError(
+                f"not even one clip of {counted(stage.frames, 'frame')} fits {_place(device)}",
+                hint="choose fewer frames or a smaller network.input_size",
+            )
+    stages = [
+        {**stage.model_dump(mode="json", exclude_defaults=True), "clips": count * world_size}
+        for stage, count in zip(config.stages, clips)
+    ]
+    text = yaml.safe_dump(stages, default_flow_style=True, width=float("inf"), sort_keys=False).strip()
+    return FoundBatch(clips=tuple(clips), assignment=f"stages={text}")
+
+
+def _check_weights(config: Config, run: Path) -> tuple[Part, Start | None, Config]:
+    """The weights to start from are there and fit; and the configuration as it follows them."""
+    part = Part(name="weights", found="a fresh network")
+    if finished(run):
+        part.found = "those of the run"
+        return part, None, config
+    try:
+        start = open_start(config)
+        if start is not None:
+            config, _ = start.follow(config)
+            part.found = f"from {start.where}"
+    except TraceError as error:
+        part.errors.append(error)
+        return part, None, config
+    return part, start, config
+
+
+def _fitting(
+    config: Config,
+    store: Store,
+    packs: Path,
+    start: Start | None,
+    run: Path,
+    device: torch.device,
+    meter: Meter,
+    world_size: int,
+) -> Fitting:
+    stream = TrainStream(ShardReader(store), config, world_size=world_size)
+    trial = Trial(config, stream, body_layers(packs)["neutral"], start, run, device)
+    return Fitting(trial, meter, dares=device.type == "cuda")
+
+
+def _check_memory(config: Config, fitting: Fitting, meter: Meter, device: torch.device, world_size: int) -> Part:
+    """One step of the stage with the most frames a step."""
+    part = Part(name="memory")
+    number, stage = max(enumerate(config.stages), key=lambda item: item[1].clips * item[1].frames)
+    clips, place, room = stage.clips // world_size, _place(device), meter.room()
+    size = f"{counted(clips, 'clip')} of {counted(stage.frames, 'frame')}"
+    if fitting.fits(clips, stage.frames):
+        part.found = f"{size_in_words(fitting.peaks[clips, stage.frames])} of {size_in_words(room)}, {size}"
+        return part
+    few = fitting.estimate(stage.frames)
+    taken = ", ".join(
+        f"{count} take{'s' * (count == 1)} {size_in_words(fitting.peaks[count, stage.frames])}"
+        for count in (1, 2)
+        if (count, stage.frames) in fitting.peaks
+    )
+    part.errors.append(
+        ConfigError(
+            f"{size} do not fit the {size_in_words(room)} of {place}: {taken or 'not even one does'}"
+            + (f"; about {few} would fit" if few else ""),
+            where=f"stages[{number}].clips",
+            hint="trace train --find-batch  with the same options tries how many fit, and says what to set"
+            if few
+            else "choose fewer frames or a smaller network.input_size",
+        )
+    )
+    return part
+
+
+def _place(device: torch.device) -> str:
+    return "a GPU" if device.type == "cuda" else "this machine"

@@ -1,0 +1,80 @@
+"""A training step for measuring: a network of its own, real clips, and nothing of the run is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from trace_train.body_layer import BodyLayer
+from trace_train.build import build_network
+from trace_train.config import Config, at_stage
+from trace_train.groups import Parts
+from trace_train.network.flow import FlowProvider, RaftFlow
+from trace_train.optim import AveragedWeights, build_optimizer
+from trace_train.run_flow import build_flow
+from trace_train.step import Learner
+from trace_train.streaming.batch import LoadedClip, collate
+from trace_train.streaming.stream import TrainStream, load_clip
+from trace_train.weights.folder import open_weights
+from trace_train.weights.starting import Start
+
+LOOKED_AT = 16
+"""First clips of a stage; the one of the sequence with the most people is taken, since they need memory too."""
+
+
+class Trial:
+    """Steps of any size: forward, backward, optimiser, averaged weights. Numbers are forgotten after each."""
+
+    def __init__(
+        self,
+        config: Config,
+        stream: TrainStream,
+        layer: BodyLayer,
+        start: Start | None,
+        run: Path,
+        device: torch.device,
+    ) -> None:
+        self._config, self._stream, self._device = config, stream, device
+        self._layer = layer.to(device)
+        self._flow = _flow(config, start, run, device)
+        self._clips: dict[int, LoadedClip] = {}
+
+    def __call__(self, clips: int, frames: int) -> None:
+        """One step of `clips` clips of `frames` frames. The state of torch's random numbers stays as it was."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            config = at_stage(self._config, self._stage(frames))
+            network = build_network(config.network).to(self._device)
+            learner = Learner(network, self._layer, config, self._flow).train()
+            parts = Parts(network)
+            groups = parts.groups(config.optim)
+            parts.apply(groups)
+            optimizer = build_optimizer(groups, config.optim)
+            averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
+            together = -(-clips // config.optim.accumulate)  # the others come after them, in the same memory
+            batch = collate([self._clip(frames)] * together).to(self._device)
+            learner(batch).total.backward()
+            optimizer.step()
+            if averaged is not None:
+                averaged.update(network, 0)
+
+    def _clip(self, frames: int) -> LoadedClip:
+        if frames not in self._clips:
+            stream = self._stream
+            sampler, sequences = stream.samplers[self._stage(frames)], stream.reader.index.sequences
+            refs = [sampler.clip(0, position) for position in range(min(LOOKED_AT, len(sampler)))]
+            most = max(refs, key=lambda ref: len(sequences[ref.sequence].people))
+            self._clips[frames] = load_clip(stream.reader, most, self._config.network.input_size)
+        return self._clips[frames]
+
+    def _stage(self, frames: int) -> int:
+        return next(number for number, stage in enumerate(self._config.stages) if stage.frames == frames)
+
+
+def _flow(config: Config, start: Start | None, run: Path, device: torch.device) -> FlowProvider:
+    """The run's flow; that of a run that has not begun lies where it starts from."""
+    if config.network.flow == "raft" and start is not None and start.flow is not None:
+        raft = open_weights(start.flow).raft(iterations=config.network.flow_iterations)
+        return RaftFlow(raft, first_frame=config.network.flow_first_frame).to(device)
+    return build_flow(config, run, device)

@@ -1,0 +1,136 @@
+"""The worst and the best clips of a split, drawn: the annotated bodies and those that the network predicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trace_data.progress import SILENT, Progress
+from trace_data.schema.clip import ClipRef
+from trace_data.shards.reader import ShardReader
+from trace_train.body_layer import BodyLayer
+from trace_train.evaluation.tally import MISS_MM
+from trace_train.network.flow import FlowProvider
+from trace_train.network.model import TraceNetwork
+from trace_train.pictures import CAPTION, Artist
+from trace_train.preview.choose import Wanted, choose_clips
+from trace_train.report.html import Html, element, figure, image, joined, note
+from trace_train.report.page import Section
+from trace_train.seeing import Seen, see
+
+LOOKED_AT = 60
+"""Clips of the split, spread evenly, among which the worst and best are found."""
+SHOWN = 4
+"""Of the worst and of the best."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gallery:
+    """All that is needed to draw what a checkpoint predicts."""
+
+    network: TraceNetwork
+    """In evaluation mode."""
+    flow: FlowProvider
+    layers: Mapping[str, BodyLayer]
+    """By gender."""
+    reader: ShardReader
+    packs: Path
+    split: str
+    threshold: float
+    """Least score of a detection."""
+    frames: int
+    """Frames of a clip: one for a network that sees single ones."""
+
+    def see(self, ref: ClipRef, *, vertices: bool = False) -> Seen:
+        """A clip through the network."""
+        return see(self.network, self.flow, self.layers, self.reader, ref, threshold=self.threshold, vertices=vertices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A clip and how well it was seen."""
+
+    ref: ClipRef
+    error: float
+    """mm."""
+    found: bool
+    """Whether anybody annotated in it was found."""
+
+
+def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:
+    """Worst and best of `LOOKED_AT` clips by their mean error. Raises ShardError, AssetError."""
+    wanted = Wanted(clips=LOOKED_AT, frames=gallery.frames, splits=(gallery.split,))
+    refs = choose_clips(gallery.reader.index, wanted)
+    progress.begin("report", len(refs) + 2 * SHOWN, "clips")
+    scored = []
+    for ref in refs:
+        seen = gallery.see(ref)
+        if not math.isnan(seen.error):
+            scored.append(Scored(ref=ref, error=seen.error, found=bool(seen.pairs)))
+        progress.advance()
+    worst, best = extremes(scored)
+    artist = Artist(gallery.reader, gallery.packs, longest=480)
+    parts = [
+        note(
+            f"Of {len(refs)} clips of {gallery.frames} frame{'s' * (gallery.frames > 1)}, spread evenly over split "
+            f"{gallery.split}: annotated bodies left, predicted ones right. A clip's error is the MPJPE of everybody "
+            f"annotated; a person who is missed counts {MISS_MM:.0f} mm. {CAPTION}"
+        )
+    ]
+    for title, chosen in (("worst", worst), ("best", best)):
+        figures = []
+        for ref in chosen:
+            figures.append(_drawn(gallery, artist, gallery.see(ref, vertices=True)))
+            progress.advance()
+        parts += [element("h3", title), element("div", *figures, style="pictures")] if figures else []
+    progress.end()
+    return Section(title="Worst and best clips", body=joined(parts) if worst or best else Html())
+
+
+def extremes(scored: Sequence[Scored]) -> tuple[list[ClipRef], list[ClipRef]]:
+    """At most `SHOWN` clips with the largest errors and as many with the smallest, each from a sequence of its own.
+
+    Where there are few sequences, one can have a clip among the worst and another among the best, but none twice. A
+    clip in which nobody was found is not among the best.
+    """
+    falling = sorted(scored, key=lambda clip: -clip.error)
+    worst = _of_different_sequences([clip.ref for clip in falling])[:SHOWN]
+    best = _of_different_sequences([clip.ref for clip in falling[::-1] if clip.found and clip.ref not in worst])
+    return worst, best[:SHOWN]
+
+
+def _of_different_sequences(refs: Sequence[ClipRef]) -> list[ClipRef]:
+    first: dict[int, ClipRef] = {}
+    for ref in refs:
+        first.setdefault(ref.sequence, ref)
+    return list(first.values())
+
+
+def _drawn(gallery: Gallery, artist: Artist, seen: Seen) -> Html:
+    """The clip's frame with the largest error: annotation and prediction side by side, and the numbers."""
+    frame = _largest(seen)
+    (panels,) = artist.panels(seen, [frame])
+    entry = gallery.reader.index.sequences[seen.ref.sequence]
+    number = int(entry.frame_ids()[seen.ref.start + frame * seen.ref.stride])
+    side_by_side = np.concatenate([panels.annotated, panels.predicted], axis=1)
+    people, found = len(seen.truth.frame), len(seen.found.frame)
+    what = "people" if seen.ref.length == 1 else "person-frames"
+    measured = (("MPJPE", seen.mpjpe), ("PA-MPJPE", seen.pa_mpjpe)) if seen.pairs else ()
+    matched = "".join(f"{measure} {float(values.mean()):.0f} mm, " for measure, values in measured)
+    words = f"error {seen.error:.0f} mm: {matched}{len(seen.pairs)} of {people} {what} found" + (
+        f", {found - len(seen.pairs)} more where nobody is annotated" if found > len(seen.pairs) else ""
+    )
+    name = f"{entry.key}, frame {number}"
+    return figure(joined([element("b", name), words]), image(side_by_side, f"{name}: {words}"), under=True)
+
+
+def _largest(seen: Seen) -> int:
+    """The frame of the clip whose matched people are farthest off, else the middle one."""
+    if not seen.pairs:
+        return seen.ref.length // 2
+    row = seen.pairs[int(seen.mpjpe.argmax())][0]
+    return int(seen.found.frame[row])

@@ -1,0 +1,162 @@
+"""What a run folder holds, read leniently: any of it may be missing, older or newer than this version."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from trace_data.errors import CheckpointError
+from trace_data.output import is_held
+from trace_train.checkpoint import DESCRIPTION, finished
+from trace_train.runlog import read_metrics
+
+ERRORS = "errors*.jsonl"
+"""One of each process that met any."""
+PARAMETERS = "parameters.txt"
+PICTURES = "pictures"
+State = Literal["finished", "going on", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """The files of a run as plain values."""
+
+    path: Path
+    settings: Mapping[str, Any]
+    """`config.yaml`."""
+    lines: Sequence[Mapping[str, Any]]
+    """`metrics.jsonl`, those that log losses."""
+    evaluations: Sequence[Mapping[str, Any]]
+    """`evaluation-SPLIT-STEP.json`, by split and step, and of those the checkpoint remembers the network's scores."""
+    checkpoint: Mapping[str, Any]
+    """`checkpoint.json` of the newest checkpoint; empty when there is none."""
+    errors: Sequence[Mapping[str, Any]]
+    """`errors.jsonl` and its like: clips that could not be read."""
+    not_finite: Sequence[Path]
+    """Batches whose loss was not finite, which ended the run."""
+    parameters: str
+    """`parameters.txt`: what is trained, and how."""
+    pictures: Sequence[tuple[int, Path]]
+    """Step and file of the pictures drawn while it trained."""
+    running: bool
+    """Whether a process is at work on it."""
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.path.resolve().name
+
+    @property
+    def steps(self) -> int:
+        """How many steps it is meant to take; those done where that is not known."""
+        return int(self.settings.get("steps") or self.step)
+
+    @property
+    def step(self) -> int:
+        """Steps done, as far as the log or a checkpoint tells."""
+        logged = int(self.lines[-1]["step"]) if self.lines else 0
+        return max(logged, int(self.checkpoint.get("step", 0)))
+
+    @property
+    def state(self) -> State:
+        """Where the run stands."""
+        if self.step >= self.steps > 0:
+            return "finished"
+        return "going on" if self.running else "interrupted"
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What it was trained on, as its checkpoint says."""
+        found: Mapping[str, Any] = self.checkpoint.get("data") or {}
+        return found
+
+    def scored(self, split: str) -> list[Mapping[str, Any]]:
+        """The evaluations on a split, by step."""
+        return [one for one in self.evaluations if one.get("split") == split]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits it was evaluated on."""
+        return list(dict.fromkeys(str(one["split"]) for one in self.evaluations))
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read a run folder. Raises CheckpointError when it holds no run."""
+    config = path / "config.yaml"
+    if not config.is_file():
+        raise CheckpointError(
+            "holds no run (there is no config.yaml)", where=path, hint="give the folder that trace train wrote"
+        )
+    kept = finished(path)
+    checkpoint = _object(kept[-1] / DESCRIPTION) if kept else {}
+    return RunFolder(
+        path=path,
+        settings=_settings(config),
+        lines=[line for line in read_metrics(path) if isinstance(line.get("loss"), dict) and "step" in line],
+        evaluations=_evaluations(path, checkpoint),
+        checkpoint=checkpoint,
+        errors=[error for file in sorted(path.glob(ERRORS)) for error in _objects(file)],
+        not_finite=sorted(path.glob("not-finite-step-*.pth")),
+        parameters=_text(path / PARAMETERS),
+        pictures=_pictures(path / PICTURES),
+        running=is_held(path / ".lock"),
+    )
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise CheckpointError(f"cannot be read: {error}", where=file) from error
+    return values if isinstance(values, dict) else {}
+
+
+def _evaluations(path: Path, checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = [_object(file) for file in path.glob("evaluation-*.json")]
+    whole = [one for one in found if {"split", "step", "rows"} <= one.keys() and isinstance(one["rows"], dict)]
+    there = {(one["split"], one["step"]) for one in whole}
+    split = ((checkpoint.get("config") or {}).get("evaluation") or {}).get("split", "val")
+    remembered = [scores for scores in checkpoint.get("history") or [] if (split, scores["step"]) not in there]
+    whole += [{"split": split, "step": scores["step"], "rows": {"model": scores}} for scores in remembered]
+    order = {"val": 0, "test": 1, "train": 2}
+    return sorted(whole, key=lambda one: (order.get(one["split"], 3), one["split"], one["step"]))
+
+
+def _pictures(folder: Path) -> list[tuple[int, Path]]:
+    named = ((re.fullmatch(r"step-(\d+)", file.stem), file) for file in folder.glob("step-*.jpg"))
+    return sorted((int(match[1]), file) for match, file in named if match)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """One JSON object; an empty one when the file is damaged or gone by now."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(file: Path) -> list[dict[str, Any]]:
+    """JSON objects, one a line; what is cut short is left out."""
+    out = []
+    for text in _text(file).splitlines():
+        try:
+            value = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            out.append(value)
+    return out

@@ -1,0 +1,80 @@
+"""The page: one HTML file that refers to nothing outside itself, so it opens from disk and can be sent as it is."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+
+from trace_data.errors import OutputError
+from trace_train.report.html import Html, element, joined, text
+
+STYLE = "page.css"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of the page under its own heading."""
+
+    title: str
+    body: Html
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Everything the page shows. Sections without a body are left out of it."""
+
+    title: str
+    badges: Sequence[tuple[str, str]] = ()
+    """Words beside the title and their class: `synthetic`, `good`, `open`."""
+    notes: Sequence[object] = ()
+    """Paragraphs under the title."""
+    facts: Sequence[tuple[str, object]] = ()
+    """What everybody asks first: name and answer."""
+    sections: Sequence[Section] = ()
+
+
+def write_page(path: Path, page: Page) -> int:
+    """Write the page to `path`, replacing an older one in a single move. Returns its bytes. Raises OutputError."""
+    content = page_text(page).encode()
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"the report cannot be written: {error.strerror}", where=path, hint="name another place with --out"
+        ) from error
+    return len(content)
+
+
+def page_text(page: Page) -> str:
+    """The whole page."""
+    style = resources.files("trace_train.report").joinpath(STYLE).read_text(encoding="utf-8")
+    badges = joined((element("span", words, style=f"badge {kind}") for words, kind in page.badges), " ")
+    facts = joined(element("div", element("dt", name), element("dd", answer)) for name, answer in page.facts)
+    sections = joined(
+        (element("section", element("h2", one.title), one.body) for one in page.sections if one.body), "\n"
+    )
+    header = element(
+        "header",
+        element("h1", page.title, " ", badges),
+        *(element("p", note, style="lead") for note in page.notes),
+        element("dl", facts) if facts else "",
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{text(page.title)}</title>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>\n{style}</style></head>\n<body><main>\n{header}\n{sections}\n"
+        f"{element('footer', element('p', _drawn_with()))}\n</main></body></html>\n"
+    )
+
+
+def _drawn_with() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("trace-5d", "torch", "numpy"))
+    return f"Drawn by trace report with Python {platform.python_version()}, {versions}."

@@ -1,0 +1,158 @@
+"""Scores of a run beside those of the constant predictors, and how they came about over the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from trace_train.evaluate import HIGHER_IS_BETTER, MEASURES, MODEL
+from trace_train.report.chart import Frame, legend, line_chart
+from trace_train.report.curves import span_of, stage_marks
+from trace_train.report.folder import RunFolder
+from trace_train.report.hover import Series
+from trace_train.report.html import Html, element, figure, folded, joined, note, table
+from trace_train.report.page import Section
+from trace_train.report.terms import number
+
+COMPARED = ("mpjpe", "pa_mpjpe", "pve", "w_mpjpe", "wa_mpjpe", "rte")
+"""Errors whose charts show what the best constant predictor reaches."""
+RATIOS = ("path_ratio",)
+"""Measures that are best at one; their names say so."""
+HARDEST = 8
+"""Sequences that are listed."""
+FOLLOWED = ("mpjpe", "pa_mpjpe", "pve", "recall", "precision", "wa_mpjpe", "w_mpjpe", "rte", "acceleration")
+"""Measures whose way over the steps is drawn."""
+Evaluation = Mapping[str, Any]
+
+
+def headline(run: RunFolder) -> str:
+    """The result in a sentence: on test where it was scored there, else on the first split."""
+    splits = sorted(run.splits, key=lambda split: split != "test")
+    if not splits:
+        return ""
+    last = run.scored(splits[0])[-1]
+    parts = []
+    for key, name, unit, digits, factor in MEASURES:
+        ours, best = _score(last, MODEL, key), best_constant(last, key)
+        if key in ("mpjpe", "pa_mpjpe") and math.isfinite(ours):
+            beside = (
+                f", {_change(ours / best)} the best constant predictor ({factor * best:.{digits}f})" if best else ""
+            )
+            parts.append(f"{name} {factor * ours:.{digits}f} {unit}{beside}")
+    return f"Scored on {splits[0]} at step {last['step']:,}: {'; '.join(parts)}." if parts else ""
+
+
+def _change(ratio: float) -> str:
+    return f"{100 * abs(ratio - 1):.0f}\N{NO-BREAK SPACE}% {'under' if ratio < 1 else 'over'}"
+
+
+def best_constant(evaluation: Evaluation, measure: str) -> float | None:
+    """The smallest error that a predictor which never looks at a pixel reaches."""
+    found = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
+    return min((value for value in found if math.isfinite(value)), default=None)
+
+
+def _score(evaluation: Evaluation, row: str, measure: str) -> float:
+    return number((evaluation["rows"].get(row) or {}).get(measure))
+
+
+def scores_section(run: RunFolder) -> Section:
+    """A table for each split, of its latest evaluation, with the protocol."""
+    if not run.evaluations:
+        return Section(
+            title="Scores",
+            body=joined([note("This run has not been scored yet:"), element("pre", f"trace evaluate {run.path}")]),
+        )
+    parts = [_scored(run.scored(split)[-1]) for split in run.splits]
+    return Section(title="Scores", body=joined([*parts, _followed(run)]))
+
+
+def _scored(one: Evaluation) -> Html:
+    names = [MODEL, *(name for name in one["rows"] if name != MODEL)]
+    rows = []
+    for key, measure, unit, digits, factor in MEASURES:
+        values = [_score(one, name, key) for name in names]
+        if any(map(math.isfinite, values)):
+            rows.append((_measure(key, measure, unit), *_cells(key, values, digits, factor)))
+    about = ", ".join(f"{one[key]:,} {key}" for key in ("sequences", "frames", "people", "matched") if key in one)
+    return joined(
+        [
+            element("h3", f"{one['split']}, step {one['step']:,} ", element("small", about)),
+            table(("", *names), rows, style="scores"),
+            *([folded("how these were computed", element("p", one["protocol"]))] if one.get("protocol") else []),
+            _hardest(one),
+        ]
+    )
+
+
+def _hardest(one: Evaluation) -> Html:
+    """The sequences with the largest errors, where the evaluation tells of each."""
+    known = [s for s in one.get("sequence_scores") or [] if math.isfinite(number(s["scores"].get("mpjpe")))]
+    if not known:
+        return Html()
+    known = sorted(known, key=lambda sequence: -number(sequence["scores"]["mpjpe"]))[:HARDEST]
+    measured = [m for m in MEASURES if any(math.isfinite(number(s["scores"].get(m[0]))) for s in known)]
+    measures = [m for m in measured if m[0] in FOLLOWED]
+    rows = []
+    for s in known:
+        values = [(factor * number(s["scores"].get(key)), digits) for key, _, _, digits, factor in measures]
+        cells = [f"{value:,.{digits}f}" if math.isfinite(value) else "–" for value, digits in values]
+        rows.append((f"{s['dataset']}/{s['name']} from frame {s['start']}", f"{s['people']:,}", *cells))
+    head = ("", "people, frame by frame", *(f"{name} {unit}" for _, name, unit, _, _ in measures))
+    return folded("the sequences with the largest MPJPE", table(head, rows, style="scores"))
+
+
+def _measure(key: str, name: str, unit: str) -> Html:
+    better = "higher is better" if key in HIGHER_IS_BETTER else "" if key in RATIOS else "lower is better"
+    return joined([name, " ", element("small", ", ".join(word for word in (unit, better) if word))])
+
+
+def _cells(key: str, values: Sequence[float], digits: int, factor: float) -> Iterable[Html]:
+    known = [value for value in values if math.isfinite(value)]
+    best = max(known) if key in HIGHER_IS_BETTER else min(known, key=lambda v: abs(v - 1) if key in RATIOS else v)
+    for value in values:
+        if math.isfinite(value):
+            style = "best" if value == best and len(known) > 1 else ""
+            yield element("span", f"{factor * value:,.{digits}f}", style=style)
+        else:
+            yield Html("–")
+
+
+def _followed(run: RunFolder) -> Html:
+    """Measures over steps, where some split was scored more than once."""
+    splits = [split for split in run.splits if len(run.scored(split)) > 1]
+    charts = []
+    for key, name, unit, _, factor in MEASURES:
+        if key not in FOLLOWED:
+            continue
+        series = [_way(run, split, key, factor, _colour(i)) for i, split in enumerate(splits)]
+        if not any(math.isfinite(value) for one in series for value in one.values):
+            continue
+        best = best_constant(run.scored(splits[0])[-1], key)
+        frame = Frame(
+            label=f"{name} over training steps",
+            span=span_of(run),
+            marks=stage_marks(run.settings),
+            levels=[(factor * best, "best constant")] if best and key in COMPARED else (),
+        )
+        charts.append(figure(joined([element("b", name), " ", unit]), Html(line_chart(series, frame))))
+    if not charts:
+        return Html()
+    names = Html(legend([(split, _colour(i)) for i, split in enumerate(splits)]))
+    return joined([element("h3", "over the steps"), names, element("div", *charts, style="charts")])
+
+
+def _colour(place: int) -> int:
+    return (7, 0, 4, 5)[place % 4]
+
+
+def _way(run: RunFolder, split: str, key: str, factor: float, colour: int) -> Series:
+    scored = run.scored(split)
+    return Series(
+        name=split,
+        steps=[one["step"] for one in scored],
+        values=[factor * _score(one, MODEL, key) for one in scored],
+        colour=colour,
+        dots=True,
+    )

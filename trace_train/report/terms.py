@@ -1,0 +1,70 @@
+"""Loss terms: which of them belong together, what each weighs, and which of them the total is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+TOTAL = "total"
+GROUPS = ("detection", "location", "pose", "shape", "motion", "world", "other")
+"""In the order in which a body is found, placed, posed and followed; a group's place is its colour."""
+MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "detection": ("center",),
+    "location": ("camera", "joints2d"),
+    "pose": ("joints3d", "pa_joints3d", "root", "body_pose", "pose_prior"),
+    "shape": ("shape", "vertices"),
+    "motion": ("motion", "velocity", "acceleration"),
+    "world": ("world", "foot"),
+}
+"""Beginnings of the names of a group's terms."""
+
+
+def group_of(term: str) -> str:
+    """The group a term is shown in."""
+    return next((group for group, begins in MEMBERS.items() if term.startswith(begins)), "other")
+
+
+def colour_of(term: str) -> int:
+    """The colour of a term's group."""
+    return GROUPS.index(group_of(term))
+
+
+def terms_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the logged terms without the total, group by group."""
+    found = dict.fromkeys(name for line in lines for name in line["loss"] if name != TOTAL)
+    return sorted(found, key=colour_of)
+
+
+def values_of(lines: Sequence[Mapping[str, Any]], key: str, term: str) -> tuple[list[int], list[float]]:
+    """Steps and values of one entry of a mapping in the log, such as a term of `loss`."""
+    pairs = [(int(line["step"]), number(line[key][term])) for line in lines if term in (line.get(key) or {})]
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def number(value: object) -> float:
+    """The value as a number; NaN when it is none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def shares(
+    lines: Sequence[Mapping[str, Any]], weights: Sequence[Mapping[str, float]]
+) -> tuple[list[int], dict[str, npt.NDArray[np.float64]]]:
+    """For the steps in which every part is a number: each term's weight times value, over the sum of these.
+
+    `weights` of the terms, for each line; terms that never have one are left out.
+    """
+    terms = [term for term in terms_of(lines) if any(term in own for own in weights)]
+    parts = np.array(
+        [
+            [own.get(term, 0.0) * max(0.0, number(line["loss"].get(term, 0.0))) for term in terms]
+            for line, own in zip(lines, weights)
+        ]
+    ).reshape(len(lines), len(terms))
+    sums = parts.sum(axis=1)
+    good = np.isfinite(sums) & (sums > 0)
+    steps = [int(line["step"]) for line, kept in zip(lines, good) if kept]
+    return steps, dict(zip(terms, (parts[good] / sums[good, None]).T))

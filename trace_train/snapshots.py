@@ -1,0 +1,108 @@
+"""Pictures of predictions while a run goes on: the same few frames again and again, so that one sees what it learns.
+
+`pictures/step-00000500.jpg` has a column for each frame and the rows of `ROWS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.assets.pack_files import write_file
+from trace_data.assets.pack_picture import encoded
+from trace_data.drawing import contact_sheet
+from trace_data.schema.clip import GENDERS, ClipRef
+from trace_data.shards.index import ShardIndex
+from trace_train.body_layer import BodyLayer
+from trace_train.build import body_layers
+from trace_train.hooks import Moment
+from trace_train.pictures import Artist, Panels
+from trace_train.preview.choose import Wanted, choose_clips
+from trace_train.seeing import see
+
+FOLDER = "pictures"
+COLUMNS = 6
+ROWS = ("frame", "annotated", "heat", "predicted")
+"""Fields of `Panels`, from top to bottom."""
+TILE = 220
+"""Width of a column, px."""
+GAP = 6
+Picture = npt.NDArray[np.uint8]
+
+
+class Snapshots:
+    """Draws the sheets of one run; what they need is read once. Training goes on whatever becomes of a picture."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """`say` is told in a line when a sheet cannot be drawn."""
+        self._say = say
+        self._layers: dict[str, BodyLayer] | None = None
+
+    def draw(self, moment: Moment) -> None:
+        """Write the sheet of a moment, or say why there is none."""
+        try:
+            self._draw(moment)
+        except Exception as error:  # noqa: BLE001  pictures are a service; days of training must not end for one
+            self._say(f"step {moment.step:,}: no pictures of predictions: {' '.join(str(error).split())}")
+
+    def _draw(self, moment: Moment) -> None:
+        reader, device = moment.stream.reader, next(moment.learner.parameters()).device
+        if self._layers is None:
+            self._layers = {name: layer.to(device) for name, layer in body_layers(moment.packs, GENDERS).items()}
+        flow, threshold = moment.learner.flow, moment.config.evaluation.threshold
+        artist = Artist(reader, moment.packs, longest=TILE)
+        refs = fixed_clips(reader.index, moment.config.network.temporal)
+        columns: list[tuple[str, Panels]] = []
+        with moment.scored_network() as network:
+            for ref in refs:
+                seen = see(network, flow, self._layers, reader, ref, threshold=threshold, vertices=True)
+                entry = reader.index.sequences[ref.sequence]
+                ids = entry.frame_ids()[ref.start : ref.start + ref.length * ref.stride : ref.stride].tolist()
+                names = [f"{entry.name}  {number}" for number in ids]
+                columns += zip(names, artist.panels(seen))
+        file = moment.run / FOLDER / f"step-{moment.step:08d}.jpg"
+        file.parent.mkdir(exist_ok=True)
+        write_file(file, encoded(sheet(columns), file))
+
+
+def fixed_clips(index: ShardIndex, temporal: bool) -> list[ClipRef]:
+    """What is drawn: frames of different sequences, or one clip for a network that sees them together.
+
+    From the validation split where there is one, else from the training split.
+    """
+    split = "val" if "val" in index.splits else "train"
+    clips, frames = (1, COLUMNS) if temporal else (COLUMNS, 1)
+    return choose_clips(index, Wanted(clips=clips, frames=frames, splits=(split,)))
+
+
+def sheet(columns: Sequence[tuple[str, Panels]]) -> Picture:
+    """All columns beside each other, every row equally high; the names stand under the topmost."""
+    pictures = [[getattr(panels, row) for _, panels in columns] for row in ROWS]
+    ratio = max(picture.shape[0] / picture.shape[1] for picture in pictures[0])
+    size = (max(1, round(ratio * TILE)), TILE)
+    tiles = [
+        (name if number == 0 else "", _padded(picture, size))
+        for number, row in enumerate(pictures)
+        for (name, _), picture in zip(columns, row)
+    ]
+    return contact_sheet(tiles, columns=len(columns), tile_width=TILE, gap=GAP)
+
+
+def row_of(picture: Picture, row: str) -> Picture:
+    """One row of a sheet, without its names."""
+    height = (len(picture) - GAP) // len(ROWS)
+    top = GAP + ROWS.index(row) * height
+    return picture[top : top + height - GAP - 18, GAP:-GAP]
+
+
+def _padded(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture in the middle of a black one of `size` (H, W), its shape as it was."""
+    scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
+    height, width = (max(1, min(limit, round(scale * side))) for limit, side in zip(size, picture.shape))
+    placed = np.zeros((*size, 3), np.uint8)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    placed[top : top + height, left : left + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return placed

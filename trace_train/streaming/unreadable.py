@@ -1,0 +1,103 @@
+"""Clips that cannot be read: the run stops, or another clip takes the place of each (`data.on_error`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from trace_data.errors import ShardError
+from trace_data.schema.clip import ClipRef
+from trace_data.shards.reader import ShardReader
+from trace_data.shards.sampling import ClipSampler
+from trace_train.config import DataConfig
+
+UNREADABLE = (ShardError, OSError, cv2.error, ValueError, IndexError, ArithmeticError)
+"""What a damaged or vanished file ends in. A full cache or a wrong setting is not the clip's fault."""
+ATTEMPTS = 5
+"""Other clips that are tried for one. When none can be read it is no single file, and the run stops."""
+REACH = 4096
+"""A clip is replaced by one at most so many positions later, which is in the same window of shards or the next."""
+COUNTED_FROM = 1000
+"""Clips from which on `data.skip_limit` is a share: before that, one bad clip would be a large one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedClip:
+    """A clip that could not be read, as `errors.jsonl` keeps it."""
+
+    step: int
+    """Counted from 1, as in the log."""
+    clip: str
+    """`dataset/split/sequence`."""
+    start: int
+    """First frame, counted within the sequence."""
+    stride: int
+    length: int
+    file: str
+    reason: str
+
+
+class UnreadableClips:
+    """Decides about clips that cannot be read, counts them, and tells of them. Safe between threads."""
+
+    def __init__(self, reader: ShardReader, data: DataConfig, tell: Callable[[SkippedClip], None]) -> None:
+        self._reader, self._data = reader, data
+        self.tell = tell
+        """Hears of every clip that is passed over."""
+        self._lock = threading.Lock()
+        self.read = 0
+        """Clips read since the stream was made."""
+        self.skipped = 0
+        """Clips of these that others have replaced."""
+
+    def was_read(self) -> None:
+        """One clip more is in memory."""
+        with self._lock:
+            self.read += 1
+
+    def skip(self, step: int, ref: ClipRef, error: Exception, *, last: bool) -> None:
+        """Pass over a clip. Raises ShardError where the run has to stop: it was not asked to go on, this was the
+        `last` of `ATTEMPTS`, or there were too many."""
+        entry = self._reader.index.sequences[ref.sequence]
+        file = getattr(error, "where", None) or self._reader.store.name(self._reader.index.shards[entry.shard].file)
+        reason = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        place = f"{entry.key}, frames from {ref.start} on"
+        if self._data.on_error == "stop":
+            raise ShardError(
+                f"a clip cannot be read ({place}): {reason}",
+                where=file,
+                hint=f"{self._reader.store.mend}; --set data.on_error=skip  goes on without such clips",
+            ) from error
+        with self._lock:
+            self.skipped += 1
+            skipped, allowed = self.skipped, self._data.skip_limit * max(COUNTED_FROM, self.read + self.skipped)
+            self.tell(
+                SkippedClip(
+                    step=step + 1,
+                    clip=entry.key,
+                    start=ref.start,
+                    stride=ref.stride,
+                    length=ref.length,
+                    file=file,
+                    reason=reason,
+                )
+            )
+        if last or skipped > allowed:
+            why = f"nor can {ATTEMPTS} others" if last else f"{skipped:,} so far, more than data.skip_limit allows"
+            raise ShardError(
+                f"a clip cannot be read ({place}): {reason}; {why}", where=file, hint=self._reader.store.mend
+            ) from error
+
+
+def another(sampler: ClipSampler, key: tuple[int, int], epoch: int, position: int, attempt: int) -> ClipRef:
+    """The clip that is tried in place of one that cannot be read, a pure function of its arguments.
+
+    `key`: seed and number of the stage; `attempt` counts from 1.
+    """
+    reach = min(len(sampler) - 1, REACH)
+    offset = int(np.random.default_rng([*key, epoch, position, attempt]).integers(1, reach + 1)) if reach else 0
+    return sampler.clip(epoch, (position + offset) % len(sampler))
