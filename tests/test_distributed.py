@@ -56,7 +56,7 @@ def free_port() -> int:
 
 def ended(started: subprocess.Popen[str]) -> str:
     """What all processes said, when all have ended."""
-    text, _ = started.communicate(timeout=180)
+    text, _ = started.communicate(timeout=300)
     return text
 
 
@@ -73,7 +73,7 @@ def child(started: subprocess.Popen[str], rank: int) -> int:
 
 
 def wait_for(step: int, run: Path, started: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (run / "checkpoints" / f"step-{step:08d}").exists() and time.monotonic() < deadline:
         assert started.poll() is None, ended(started)
         time.sleep(0.05)

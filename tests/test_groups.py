@@ -143,6 +143,8 @@ def test_a_stage_has_its_own() -> None:
     assert [stage_name(config, number) for number in range(3)] == ["A", "B", "C"]
     a, b, c = (at_stage(config, number) for number in range(3))
     assert (a.loss.joints2d, b.loss.joints2d, c.loss) == (0, 600, LossConfig())
+    assert [stage.loss.motion_offsets for stage in (a, b, c)] == [0, 300, 300]
+    assert [stage.loss.world_translation for stage in (a, b, c)] == [0, 0, 400]
     assert [stage.optim.lr for stage in (a, b, c)] == [1e-4, 1e-4, 3e-5]
     assert [stage.data.camera_probability for stage in (a, b, c)] == [0, 0, 0.8]
     for number, name in enumerate(("trace-a", "trace-b", "trace-c")):
@@ -175,6 +177,7 @@ def test_clips_are_seen_as_their_stage_says(shards: Path, monkeypatch: pytest.Mo
     ("stages", "words"),
     [
         ("[{loss: {joints2: 0}}]", "no term is called 'joints2', did you mean 'joints2d'"),
+        ("[{loss: {'wrold_*': 0}}]", "no term is called 'wrold_\\*'"),
         ("[{loss: {joints2d: -1}}]", "expected 0 or more"),
         ("[{share: 0.5, name: A}, {share: 0.5, name: A}]", "same name"),
     ],
