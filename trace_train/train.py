@@ -202,7 +202,6 @@ def _train(
         progress.say(note)
     if processes.first:
         clear_partial(run)
-        (run / GROUPS_FILE).write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
         if not begun:
             _begin(inputs, run, device, progress)
     if not begun:
@@ -222,6 +221,8 @@ def _train(
     )
     if latest is not None:
         _go_on(state, latest, progress)
+    if processes.first:
+        (run / GROUPS_FILE).write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
     if config.compile:
         inputs.network.compile(dynamic=False)  # shapes change from stage to stage, not within
     first = state.step
