@@ -60,10 +60,10 @@ class Machine(Pieces):
     """Runs one pickle that starts at byte `at` of `data`.
 
     `find` maps module and name to an allowed `Global` or None; `build` gives an object its stored state and returns the
-    object that takes its place. `pickle_operations.run` raises UnsafePickleError on any other name, Malformed on everything else that is
-    wrong (and the plain ValueError, TypeError, KeyError or IndexError of hostile operands: callers treat them alike).
-    `outside` gives what a persistent id means, where the format has content beside the pickle; without it such ids are
-    refused. `kind` says in errors what the file should be.
+    object that takes its place. `pickle_operations.run` raises UnsafePickleError on any other name, Malformed on
+    everything else that is wrong (and the plain ValueError, TypeError, KeyError or IndexError of hostile operands:
+    callers treat them alike). `outside` gives what a persistent id means, where the format has content beside the
+    pickle; without it such ids are refused. `kind` says in errors what the file should be.
 
     With `each`, what stands in a dictionary is what `each` makes of it, and parts far behind are let go, for a file of
     millions of them; one that refers for the first time to such a part, a text say, further back than `WINDOW`
