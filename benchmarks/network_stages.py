@@ -96,9 +96,7 @@ class Losses(nn.Module):
     def forward(self, *given: Tensor) -> Tensor:
         """The total loss of these maps."""
         maps = Maps(**dict(zip(MAPS, given)))
-        self.learner.network.forward = lambda *images: maps  # type: ignore[method-assign]
-        device = given[0].device
-        total: Tensor = self.learner(self.batch.to(device)).total
+        total: Tensor = self.learner.compare(maps, self.batch.to(given[0].device)).total
         return total
 
 

@@ -37,11 +37,11 @@ class Layout:
 
     def lose(self, folder: Path) -> None:
         """One frame, in the middle, is gone; or the video."""
-        self._middle(folder).unlink()
+        self.middle(folder).unlink()
 
     def truncate(self, folder: Path) -> None:
         """One frame, or the video, ends too early."""
-        cut(self._middle(folder), 0.6)
+        cut(self.middle(folder), 0.6)
 
     def shift(self, folder: Path) -> None:
         """The number of every image is one too high."""
@@ -63,7 +63,8 @@ class Layout:
         (folder / old).rename(folder / new)
         folder.rename(folder.with_name(folder.name.swapcase()))
 
-    def _middle(self, folder: Path) -> Path:
+    def middle(self, folder: Path) -> Path:
+        """The frame in the middle, or the video."""
         name = self.image.format(self.numbers[len(self.numbers) // 2]) if self.image else ""
         return folder / self.place / name
 

@@ -59,6 +59,8 @@ def test_preset_trace_takes_a_step_from_released_weights(packs: Path, tmp_path: 
     after = open_checkpoint(run).weights(averaged=False)
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert not {name for name in changed if name.startswith("backbone.")}
-    assert {"det_head", "temp_model", "param_head", "temp_smplpose_regressor"} <= {n.split(".")[0] for n in changed}
+    heads = {name.split(".")[0] for name in after if not name.startswith("backbone.")} - {"position_embeddings"}
+    assert {name.split(".")[0] for name in changed} == heads - {"coordmap_3d"}
+    assert {"world_translation", "motion_offsets", "pa_joints3d"} <= line["loss"].keys()
     assert open_checkpoint(run).config.network.center_maps == "raw"
     assert {item.part for item in export_weights(run, tmp_path / "published")} == {"image", "head", "flow"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from random_case import PRIOR
 from small_network import SMALL
 from torch import Tensor
 
@@ -148,6 +149,7 @@ TRAINS = {
     "body_pose": {"param_head", "temp_smplpose_regressor"},
     "shape": {"param_head", "temp_smplshape_regressor"},
     "camera": {"param_head", "temp_trans_regressor", "cam_map_refiner", "bv_out_layers", "det_head"},
+    "pose_prior": {"param_head", "temp_smplpose_regressor"},
     "shape_consistency": {"param_head", "temp_smplshape_regressor"},
     "camera_consistency": {"param_head", "temp_trans_regressor", "cam_map_refiner", "bv_out_layers", "det_head"},
     "root_consistency": {"param_head", "temp_globalrot_regressor"},
@@ -189,7 +191,9 @@ def setup(shards: Path, packs: Path) -> tuple[Config, dict[str, dict[str, float]
     for name in TERMS:
         alone = config.model_copy(update={"loss": config.loss.model_copy(update={k: float(k == name) for k in TERMS})})
         network.zero_grad(set_to_none=True)
-        report = Learner(network, layer, alone, NoFlow(network.motion_channels)).train()(batch)
+        learner = Learner(network, layer, alone, NoFlow(network.motion_channels)).train()
+        learner.prior = PRIOR
+        report = learner(batch)
         assert set(report.values) == {name} and int(report.counts[name]) > 0
         report.total.backward()
         assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)

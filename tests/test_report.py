@@ -216,7 +216,7 @@ def test_damaged_files_are_left_out(tmp_path: Path) -> None:
 
 
 def test_no_name_becomes_markup(tmp_path: Path) -> None:
-    bad = [line(step, warnings=[f"{EVIL} is unusual"]) for step in (10, 20)]
+    bad = [line(step) for step in (10, 20)]
     for one in bad:
         one["loss"][EVIL] = 1.0
     scored = evaluation(20, split=EVIL)
@@ -236,13 +236,15 @@ def test_what_deserves_a_look_is_said(tmp_path: Path) -> None:
     ]
     for one in lines:
         one["loss"]["total"] = float(one["step"])
-    lines[1]["warnings"] = ["joints3d is above its usual range"]
+    lines[0]["loss"]["center_map"] = 4e4
     run = make_run(tmp_path / "run", lines)
+    (run / "not-finite-step-00000012.pth").write_bytes(b"")
     (run / "errors.jsonl").write_text(3 * (json.dumps({"clip": "a", "reason": "cut short"}) + "\n") + '{"seq')
     words = page_of(run)[1].words
     for said in ("waited 30 % of its time", "single valid entry in the last quarter of the run: joints3d", "not lower"):
         assert said in words
-    assert "Step 20: joints3d is above its usual range" in words
+    assert f"trace train --replay {run / 'not-finite-step-00000012.pth'}" in words
+    assert "center_map at step 10: 4e+04 per centre, expected at most" in words
     assert "replaced: 3." in words and re.search(r"3\s+cut short", words)
 
 

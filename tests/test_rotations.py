@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from trace_train.rotations import (
     IDENTITY_6D,
     axis_angle_from_matrix,
+    geodesic,
     matrix_from_6d,
     matrix_from_axis_angle,
     sixd_from_matrix,
@@ -58,3 +61,21 @@ def test_any_6d_gives_a_rotation() -> None:
     matrix = matrix_from_6d(torch.randn(100, 6, generator=torch.Generator().manual_seed(1)).double())
     assert torch.allclose(matrix @ matrix.transpose(1, 2), torch.eye(3).double().expand(100, 3, 3), atol=1e-9)
     assert torch.allclose(torch.linalg.det(matrix), torch.ones(100).double())
+
+
+def test_the_angle_between_rotations() -> None:
+    g = torch.Generator().manual_seed(2)
+    base = matrix_from_axis_angle(torch.randn(200, 3, generator=g))
+    axis = torch.nn.functional.normalize(torch.randn(200, 3, generator=g), dim=-1)
+    angle = torch.linspace(0, math.pi, 200)
+    found = geodesic(base, base @ matrix_from_axis_angle(axis * angle[:, None]))
+    assert torch.allclose(found, angle, atol=2e-3) and torch.allclose(found[:190], angle[:190], atol=2e-5)
+    tiny = geodesic(torch.eye(3), matrix_from_axis_angle(torch.tensor([1e-4, 0.0, 0.0])))
+    assert tiny.item() == pytest.approx(1e-4, rel=1e-3), "an arc cosine would find nothing in float32"
+
+
+@pytest.mark.parametrize("angle", [0.0, math.pi])
+def test_the_angle_has_a_finite_gradient_at_both_ends(angle: float) -> None:
+    turn = matrix_from_axis_angle(torch.tensor([0.0, angle, 0.0])).requires_grad_()
+    (gradient,) = torch.autograd.grad(geodesic(torch.eye(3), turn), turn)
+    assert bool(gradient.isfinite().all())

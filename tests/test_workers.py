@@ -48,6 +48,22 @@ def test_steps_run_side_by_side_and_come_in_order() -> None:
     assert list(in_order(alone.step, range(5))) == [0, 1, 4, 9, 16] and alone.most == 1, "outside of a spread"
 
 
+def threads_of(item: int, progress: Progress) -> list[set[int]]:
+    """Which threads make light and heavy steps."""
+
+    def step(number: int) -> int:
+        time.sleep(0.001)
+        return threading.get_ident()
+
+    return [set(in_order(step, range(20), light=light)) - {threading.get_ident()} for light in (True, False)]
+
+
+def test_light_steps_have_threads_only_where_cores_have_no_process() -> None:
+    for tasks, jobs, expected in (([0, 1, 2], 2, [False, True]), ([0, 1], 3, [True, True]), ([0], 2, [True, True])):
+        for _, found in spread(threads_of, tasks, jobs=jobs, progress=SILENT):
+            assert [bool(threads) for threads in found] == expected, (tasks, jobs)
+
+
 def test_an_error_comes_at_its_place_and_ends_the_rest() -> None:
     begun: list[int] = []
 

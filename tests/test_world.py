@@ -39,15 +39,16 @@ def random_tracks(people: int, frames: int, seed: int = 2) -> Tracks:
 # --- trajectories ----------------------------------------------------------------------------------------------
 
 
-def test_world_camera_is_where_a_track_began_plus_all_its_motion() -> None:
+@pytest.mark.parametrize("count_first", [False, True])
+def test_world_camera_is_where_a_track_began_plus_all_its_motion(count_first: bool) -> None:
     camera, motion = torch.randn(3, 5, 3, generator=G), torch.randn(3, 5, 3, generator=G)
     mask = torch.tensor([[1, 1, 1, 1, 1], [0, 1, 0, 1, 1], [0, 0, 1, 1, 0]]).bool()
     start = WorldStart(camera=torch.randn(3, 3, generator=G), known=torch.tensor([False, False, True]))
-    found = compose_world_camera(camera, motion, mask, start, gain=2.0)
+    found = compose_world_camera(camera, motion, mask, start, gain=2.0, count_first=count_first)
     for person, first in enumerate((0, 1, 2)):
         now = (start.camera if person == 2 else camera[:, first])[person].clone()
         for t in range(5):
-            if mask[person, t]:
+            if mask[person, t] and (t > first or count_first or person == 2):
                 s, y, x = motion[person, t]
                 now = now + torch.stack([s, 2 * y, 2 * x])
             if t >= first:
@@ -65,7 +66,7 @@ def test_only_motion_learns_from_the_trajectory() -> None:
     mask = torch.tensor([[True, False, True]])
     compose_world_camera(camera, motion, mask).sum().backward()  # type: ignore[no-untyped-call]
     assert camera.grad is None and motion.grad is not None
-    assert motion.grad[0].tolist() == [[3, 3, 3], [0, 0, 0], [1, 1, 1]]
+    assert motion.grad[0].tolist() == [[0, 0, 0], [0, 0, 0], [1, 1, 1]], "nothing has moved at a track's first frame"
 
 
 @pytest.mark.parametrize("rule", ["composed", "additive"])
@@ -184,12 +185,17 @@ def test_a_trajectory_in_chunks_is_the_one_in_one_piece() -> None:
 def test_switches_of_released_weights_reach_the_decoding() -> None:
     tracks = random_tracks(3, 4)
     switches = ("network.world_rotation=additive", "network.world_motion_gain=2", "network.camera_constants=published")
-    (plain, _), (released, _) = follow(tracks), follow(tracks, *switches)
+    first = "network.first_motion=counted"
+    (rests, _), (plain, _), (released, _) = follow(tracks), follow(tracks, first), follow(tracks, first, *switches)
     assert plain.people.world_rotation_6d is not None
     summed = matrix_from_6d(plain.people.root_6d + plain.people.world_rotation_6d)
     assert torch.allclose(released.world_root, summed, atol=1e-6)
     steps, doubled = plain.world_camera.diff(dim=1), released.world_camera.diff(dim=1)
     assert torch.allclose(doubled, steps * torch.tensor([1.0, 2.0, 2.0]), atol=1e-6)
+    at = (torch.arange(3), tracks.mask.int().argmax(1))
+    assert rests.people.world_motion is not None
+    assert torch.allclose(rests.world_camera[at], rests.people.camera[at], atol=1e-6)
+    assert torch.allclose((plain.world_camera - rests.world_camera)[at], rests.people.world_motion[at], atol=1e-6)
     network = small(*switches, "network.center_maps=raw")
     assert network.published_camera and not network.center_logits
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.pickle_machine import Global, Machine, Malformed, Node, checked_key
+from trace_data.pickle_machine import Global, Machine, Node, checked_key
+from trace_data.pickle_pieces import Malformed
 
 Array = npt.NDArray[Any]
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from trace_data.errors import UnsafePickleError
+from trace_data.pickle_pieces import Malformed, More, Pieces
 
 MAX_KEY_PARTS = 64
 MAX_KEY_BITS = 256
@@ -23,14 +24,8 @@ MAX_DIGITS = 4096
 MAX_GROWTH = 16
 WINDOW = 1 << 16
 """How many of the parts that came last may be referred to while `each` makes smaller things of them."""
-CHUNK = 1 << 20
-"""Bytes that are fetched at once where a pickle is read piece by piece."""
 DROPPED = object()
 """What `each` returns of a value that a dictionary need not hold."""
-
-
-class Malformed(Exception):
-    """The bytes are no pickle we can read. Turned into an AssetError where the file's name is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +50,12 @@ class Node:
 
 Each = Callable[[Any, Any], Any]
 """Given a key and the value that a dictionary is to hold under it, returns what it holds instead, or `DROPPED`."""
-More = Callable[[int], bytes]
-"""Gives so many further bytes, fewer only at the end."""
 Find = Callable[[str, str], "Global | None"]
 Build = Callable[["Machine", Any, Any], Any]
 Lookup = Callable[[Any], Any]
 
 
-class Machine:
+class Machine(Pieces):
     """Runs one pickle that starts at byte `at` of `data`.
 
     `find` maps module and name to an allowed `Global` or None; `build` gives an object its stored state and returns the
@@ -91,10 +84,10 @@ class Machine:
         more: More | None = None,
         length: int | None = None,
     ) -> None:
-        self.data, self.at, self.where, self.kind = data, at, where, kind
+        super().__init__(data, at, more, length)
+        self.where, self.kind = where, kind
         self.find, self.build, self.outside = find, build, outside
         self.each, self.steps_left = each, max_steps
-        self.more, self.length, self.gone = more, len(data) if length is None else length, 0
         self.code, self.opcode_at = 0, at
         self.stack: list[Any] = []
         self.marks: list[int] = []
@@ -123,39 +116,6 @@ class Machine:
                 action(self)
             else:
                 raise Malformed(f"has the unknown operation {bytes([code])!r} at byte {self.opcode_at:,}")
-
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
-        end = self.at + count
-        if count < 0 or end > len(self.data):
-            if count < 0 or self.gone + end > self.length or not self.fetched(count):
-                raise Malformed(
-                    f"ends in the middle: {count:,} bytes are announced at byte {self.gone + self.at:,} of "
-                    f"{self.length:,}"
-                )
-            end = count
-        chunk, self.at = self.data[self.at : end], end
-        return chunk
-
-    def fetched(self, count: int) -> bool:
-        """Let go of what was read and fetch at least `count` bytes in its place; whether there were so many."""
-        if self.more is None:
-            return False
-        left = len(self.data) - self.at
-        self.data = self.data[self.at :] + self.more(max(count - left, CHUNK))
-        self.gone, self.at = self.gone + self.at, 0
-        return len(self.data) >= count
-
-    def line(self) -> bytes:
-        """The bytes up to the next line feed, which is passed over."""
-        end = self.data.find(b"\n", self.at)
-        while end < 0:
-            held = len(self.data) - self.at
-            if not self.fetched(held + 1):
-                raise Malformed(f"ends in the middle of the line at byte {self.gone + self.at:,}")
-            end = self.data.find(b"\n", held)
-        chunk, self.at = self.data[self.at : end], end + 1
-        return chunk
 
     def number(self, form: str) -> int:
         """A binary integer of `struct` format `form`."""

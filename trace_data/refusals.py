@@ -35,4 +35,6 @@ def in_words(error: OSError) -> tuple[str, str]:
         return f"the disk or network mount does not answer ({told})", MOUNT_AGAIN
     if error.errno == errno.ELOOP:
         return "a symbolic link that leads back to itself", "remove the link and copy the file or folder itself"
+    if error.errno == errno.EISDIR:
+        return "is a folder, expected a file", "copy the file itself"
     return f"cannot be read ({told})", ""

@@ -22,7 +22,9 @@ import numpy.typing as npt
 
 from trace_data.errors import AssetError
 from trace_data.pickle_globals import CSC, array_of, build, find
-from trace_data.pickle_machine import CHUNK, Each, Machine, Malformed, More, Node
+from trace_data.pickle_machine import Each, Machine, Node
+from trace_data.pickle_pieces import CHUNK, Malformed, More
+from trace_data.refusals import in_words
 
 Source = Path | str | bytes | IO[bytes]
 
@@ -229,7 +231,7 @@ def _opened(file: Path, name: str) -> IO[bytes]:
     except FileNotFoundError as error:
         raise AssetError("does not exist", where=name, hint="check the path") from error
     except OSError as error:
-        raise AssetError(f"cannot be read: {error}", where=name, hint="check the file and its permissions") from error
+        raise _refused(error, name) from error
 
 
 def _read(source: Source, limit: int, where: str | None) -> tuple[str, bytes]:
@@ -243,10 +245,10 @@ def _read(source: Source, limit: int, where: str | None) -> tuple[str, bytes]:
                     data = file.read(limit + 1)
             else:
                 data = source.read(limit + 1)
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise AssetError(
-                f"cannot be read: {error}", where=name, hint="check the file and its permissions"
-            ) from error
+        except OSError as error:
+            raise _refused(error, name) from error
+        except (EOFError, zlib.error, zipfile.BadZipFile) as error:
+            _fail(error, name, "a whole file")
     if len(data) > limit:
         raise AssetError(f"is larger than {limit:,} bytes, more than any file of its kind", where=name)
     return name, data
@@ -317,6 +319,14 @@ def _parse_npy(
     return found.reshape(shape)
 
 
+def _refused(error: OSError, name: str) -> AssetError:
+    """What the system says of a file, which may be whole."""
+    what, hint = in_words(error)
+    return AssetError(what, where=name, hint=hint or None)
+
+
 def _fail(error: BaseException, name: str, kind: str) -> NoReturn:
+    if isinstance(error, OSError) and error.errno is not None:
+        raise _refused(error, name) from error
     finding = str(error) if isinstance(error, Malformed) else f"is not readable as {kind}: {error}"
     raise AssetError(finding, where=name, hint=AGAIN) from error

@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from trace_data.errors import AssetError
 from trace_data.pickle_globals import find as find_any
-from trace_data.pickle_machine import Global, Machine, Malformed, Node
+from trace_data.pickle_machine import Global, Machine, Node
+from trace_data.pickle_pieces import Malformed
 from trace_data.safe_pickle import AGAIN
 
 KIND = "checkpoint of weights"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -251,18 +251,27 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
     """Findings about the layout, each with where, and the sequences."""
     adapter = load_adapter(name)
     refs: list[SequenceRef] = []
-    try:
-        for split in adapter.SPEC.splits:
-            refs += find_sequences(name, root, split)[:limit]
-        found = [(name, finding) for finding in adapter.inspect(root)]
-    except TraceError as error:
-        return [(error.where or name, finding("layout", error))], refs
-    except OSError as error:
-        what, hint = in_words(error)
-        return [(str(error.filename), Finding(severity="error", key="layout", what=what, hint=hint))], refs
-    except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the check of everything else
-        return [(name, failure(error))], refs
-    if not refs:
+    found: list[tuple[str, Finding]] = []
+
+    def attempt(look: Callable[[], None]) -> None:
+        """What cannot be looked at is said once and hides nothing else."""
+        try:
+            look()
+            return
+        except TraceError as error:
+            told = (error.where or name, finding("layout", error))
+        except OSError as error:
+            what, hint = in_words(error)
+            told = (str(error.filename), Finding(severity="error", key="layout", what=what, hint=hint))
+        except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the check of everything else
+            told = (name, failure(error))
+        if told not in found:
+            found.append(told)
+
+    for split in adapter.SPEC.splits:
+        attempt(lambda split=split: refs.extend(find_sequences(name, root, split)[:limit]))  # type: ignore[misc]
+    attempt(lambda: found.extend((name, finding) for finding in adapter.inspect(root)))
+    if not refs and all(entry.severity != "error" for _, entry in found):
         hint = adapter.SPEC.expected
         found.append((str(root), Finding(severity="error", key="layout", what="no sequences", hint=hint)))
     return found, refs

@@ -192,7 +192,7 @@ class _Look:
 
     def _images(self, names: list[str], progress: Progress) -> Iterator[Finding]:
         parts = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
-        for part, looked in zip(parts, in_order(self._part, parts)):
+        for part, looked in zip(parts, in_order(self._part, parts, light=not self._decode)):
             for name, (mark, found) in zip(part, looked):
                 self.good[name] = mark
                 if found is not None:

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -68,6 +68,8 @@ class _Cores:
 
     threads: int
     """So many of them a single task may use."""
+    spare: bool
+    """Whether there are more of them than processes."""
     free: Any
     """Semaphore over the cores, of threads or of processes."""
 
@@ -148,14 +150,15 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what came meanwhile arrives now
 
 
-def in_order(function: Callable[[Task], Result], items: Iterable[Task]) -> Iterator[Result]:
+def in_order(function: Callable[[Task], Result], items: Iterable[Task], *, light: bool = False) -> Iterator[Result]:
     """`map`, for small steps of a task that let go of the interpreter lock, such as decoding a frame.
 
     Where several cores work on the tasks of `spread`, threads work on the items: each waits for one of these cores, so
     that a core without a task of its own helps with those that are left, and no more steps run than there are cores.
+    `light`: steps that hold the lock nearly all of their time, for which threads beside processes are only in the way.
     """
     cores = _cores
-    if cores is None:
+    if cores is None or (light and not cores.spare):
         yield from map(function, items)
         return
 
@@ -201,18 +204,22 @@ def spread(
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     processes = min(jobs, len(tasks))
-    cores = _Cores(max(min(jobs, HELPERS), -(-jobs // processes)), context.Semaphore(jobs))
+    threads = max(min(jobs, HELPERS), -(-jobs // processes))
+    cores = _Cores(threads, jobs > processes, context.Semaphore(jobs))
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(messages, cores))
     try:
         with _one_thread_each(), _deaf_to_interrupts():
             waiting: dict[Future[Result], int] = {
                 pool.submit(_call, function, task): number for number, task in enumerate(tasks)
             }
+        done: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
+        for future in waiting:
+            future.add_done_callback(done.put)  # `wait` would look at every future each time
         while waiting:
-            done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            _pass_on_all(messages, progress)
-            for future in done:
+            with contextlib.suppress(queue.Empty):
+                future = done.get(timeout=0.2)
                 yield waiting.pop(future), future.result()
+            _pass_on_all(messages, progress)
     except BrokenProcessPool as error:
         raise worker_died() from error
     finally:
@@ -234,7 +241,7 @@ def _shared_by_threads(jobs: int) -> Iterator[None]:
     """Let `in_order` of this process use `jobs` cores."""
     global _cores
     before = _cores
-    _cores = _Cores(jobs, threading.Semaphore(jobs)) if jobs > 1 else None
+    _cores = _Cores(jobs, True, threading.Semaphore(jobs)) if jobs > 1 else None
     try:
         yield
     finally:

@@ -70,6 +70,7 @@ def build_network(config: NetworkConfig) -> TraceNetwork:
         center_logits=config.center_maps == "logits",
         world_rotation=config.world_rotation,
         world_motion_gain=config.world_motion_gain,
+        count_first_motion=config.first_motion == "counted",
         published_camera=config.camera_constants == "published",
     )
     return network.channels_last()

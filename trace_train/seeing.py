@@ -70,10 +70,11 @@ def see(
     reader: ShardReader,
     ref: ClipRef,
     *,
-    threshold: float = 0.2,
+    threshold: float,
     vertices: bool = False,
 ) -> Seen:
     """Whole frames of a clip through a network in evaluation mode. `flow`: the run's own. `layers` by gender name.
+    `threshold`: least score of a detection.
 
     Raises ShardError.
     """

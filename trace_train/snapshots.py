@@ -52,12 +52,13 @@ class Snapshots:
         reader, device = moment.stream.reader, next(moment.learner.parameters()).device
         if self._layers is None:
             self._layers = {name: layer.to(device) for name, layer in body_layers(moment.packs, GENDERS).items()}
+        flow, threshold = moment.learner.flow, moment.config.evaluation.threshold
         artist = Artist(reader, moment.packs, longest=TILE)
         refs = fixed_clips(reader.index, moment.config.network.temporal)
         columns: list[tuple[str, Panels]] = []
         with moment.scored_network() as network:
             for ref in refs:
-                seen = see(network, moment.learner.flow, self._layers, reader, ref, vertices=True)
+                seen = see(network, flow, self._layers, reader, ref, threshold=threshold, vertices=True)
                 entry = reader.index.sequences[ref.sequence]
                 ids = entry.frame_ids()[ref.start : ref.start + ref.length * ref.stride : ref.stride].tolist()
                 names = [f"{entry.name}  {number}" for number in ids]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Sequence
+from zlib import crc32
 
+import torch
+from torch import Tensor, nn
+
+from trace_data.schema.clip import ClipRef
 from trace_train.body_layer import BodyLayer
 from trace_train.config import Config
 from trace_train.losses.objective import LossReport, objective
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, Tracks
+from trace_train.pose_prior import read_pose_prior
 from trace_train.precision import autocast_dtype
 from trace_train.streaming.batch import Batch
 from trace_train.targets import Targets, make_targets
@@ -22,6 +27,9 @@ class Learner(nn.Module):
     def __init__(self, network: TraceNetwork, layer: BodyLayer, config: Config, flow: FlowProvider) -> None:
         super().__init__()
         self.network, self.layer, self.config, self.flow = network, layer, config, flow
+        file, self.prior = config.supervision.pose_prior_file, None
+        if config.uses_pose_prior and file is not None:
+            self.prior = read_pose_prior(file).to(next(network.parameters()).device)
 
     def forward(self, batch: Batch) -> LossReport:
         """Losses of a batch."""
@@ -36,7 +44,8 @@ class Learner(nn.Module):
         """Losses of maps; people are read at their annotated centres (training.md 0.1). float32 throughout."""
         network = self.network
         targets = batch_targets(network, batch)
-        tracks = annotated_tracks(network, maps, targets)
+        most = self.config.supervision.center_jitter
+        tracks = annotated_tracks(network, maps, targets, jitter(batch.refs, targets.cell, most) if most else None)
         tracked = None if targets.world is None else network.follow(maps, tracks)
         people = network.regress(maps, *tracks.within_bounds()) if tracked is None else tracked.people
         return objective(
@@ -44,8 +53,9 @@ class Learner(nn.Module):
             people,
             targets,
             self.layer,
-            self.config.loss.weights(),
+            self.config.loss.model_dump(),
             tracked=tracked,
+            prior=self.prior,
             center_logits=network.center_logits,
             published_camera=network.published_camera,
         )
@@ -62,9 +72,13 @@ def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:
     )
 
 
-def annotated_tracks(network: TraceNetwork, maps: Maps, targets: Targets) -> Tracks:
-    """Everyone of a batch, S = B P tracks: at annotated centres, on the level where the predicted heat is highest."""
-    mask, cell = targets.center_mask.flatten(0, 1), targets.cell.flatten(0, 1)
+def annotated_tracks(network: TraceNetwork, maps: Maps, targets: Targets, offset: Tensor | None = None) -> Tracks:
+    """Everyone of a batch, S = B P tracks: at annotated centres, on the level where the predicted heat is highest.
+
+    `offset` (B, P, T, 2): cells y, x from there, as far as the map goes.
+    """
+    cell = targets.cell if offset is None else (targets.cell + offset).clamp(0, network.map_size - 1)
+    mask, cell = targets.center_mask.flatten(0, 1), cell.flatten(0, 1)
     clips, people, frames = targets.center_mask.shape
     flat = torch.arange(clips * frames, device=mask.device).view(clips, 1, frames).expand(-1, people, -1).flatten(0, 1)
     return Tracks(
@@ -72,3 +86,15 @@ def annotated_tracks(network: TraceNetwork, maps: Maps, targets: Targets) -> Tra
         zyx=torch.cat([network.depth_at(maps, flat, cell)[..., None], cell], dim=-1),
         mask=mask,
     )
+
+
+def jitter(refs: Sequence[ClipRef], cell: Tensor, most: int) -> Tensor:
+    """Offsets in cells for `cell` (B, P, T, 2), up to `most` each way.
+
+    A matter of the clip alone: neither a resumed run nor another number of processes draws others.
+    """
+    drawn = []
+    for ref in refs:
+        generator = torch.Generator().manual_seed(crc32(repr(ref).encode()))
+        drawn.append(torch.randint(-most, most + 1, cell.shape[1:], generator=generator))
+    return torch.stack(drawn).to(cell.device, non_blocking=True)

@@ -24,6 +24,7 @@ from trace_train.build import body_layers, build_network, choose_device, start_f
 from trace_train.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.config import Config
 from trace_train.distributed import Processes, joined, synchronise_normalisation
+from trace_train.evaluation.in_loop import HeldOutScores
 from trace_train.groups import Parts, stages_table
 from trace_train.health.not_finite import keep_batch
 from trace_train.health.watch import Watch
@@ -179,6 +180,7 @@ def standard_hooks(config: Config, progress: Progress) -> Hooks:
     return Hooks(
         on_line=watch.on_line,
         on_not_finite=keep_batch,
+        evaluate=HeldOutScores(progress) if config.evaluation.every else None,
         draw=Snapshots(progress.say).draw if config.pictures_every else None,
         close=watch.close,
     )

@@ -49,7 +49,21 @@ def stamp(file: Path) -> Stamp:
     try:
         state = file.stat()
     except OSError as error:
-        what, hint = in_words(error)
-        what = "is a symbolic link to nothing" if is_missing(error) and file.is_symlink() else what
-        raise AnnotationError(what, where=file, hint=hint or None) from error
+        raise refused(error, file) from error
     return state.st_size, state.st_mtime_ns
+
+
+def readable(file: Path) -> None:
+    """Raises AnnotationError when a file cannot be read: libraries call that a damaged file, or a missing one."""
+    try:
+        with file.open("rb") as stream:
+            stream.read(1)
+    except OSError as error:
+        raise refused(error, file) from error
+
+
+def refused(error: OSError, file: Path) -> AnnotationError:
+    """The error that says what the system refused: a missing file, a permission, a mount that does not answer."""
+    what, hint = in_words(error)
+    what = "is a symbolic link to nothing" if is_missing(error) and file.is_symlink() else what
+    return AnnotationError(what, where=file, hint=hint or None)

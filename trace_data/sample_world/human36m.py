@@ -26,7 +26,7 @@ NOTE_TEXT = "SYNTHETIC: the sample world of the TRACE toolkit in the files of Hu
 SERIALS = ("54138969", "55011271", "58860488", "60457274")
 CDF_FLOAT = 44
 SOURCE_32 = (
-    39, 35, 5, 8, 32, 33, 36, 4, 7, 29, 30, 39, 41, 12, 42, 43, 12, 16, 18, 20, 22, 22, 20, 20, 12, 17, 19, 21, 23, 23,
+    39, 35, 5, 8, 11, 32, 36, 4, 7, 10, 29, 39, 41, 12, 42, 43, 12, 16, 18, 20, 22, 22, 20, 20, 12, 17, 19, 21, 23, 23,
     21, 21,
 )  # fmt: skip
 """For each of the 32 joints of the release the one of the 44 that stands for it."""

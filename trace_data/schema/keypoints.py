@@ -39,12 +39,16 @@ OPENPOSE_25 = (
     "R_BigToe", "R_SmallToe", "R_Heel",
 )  # fmt: skip
 H36M_32 = (
-    "0_H36M", "R_Hip", "R_Knee", "R_Ankle", "R_BigToe", "R_SmallToe", "L_Hip", "L_Knee", "L_Ankle", "L_BigToe",
-    "L_SmallToe", "Pelvis", "Spine_H36M", "13_H36M", "Jaw_H36M", "Head", "16_H36M", "L_Shoulder", "L_Elbow", "L_Wrist",
+    "0_H36M", "R_Hip", "R_Knee", "R_Ankle", "R_Toe_SMPL", "5_H36M", "L_Hip", "L_Knee", "L_Ankle", "L_Toe_SMPL",
+    "10_H36M", "Pelvis", "Spine_H36M", "13_H36M", "Jaw_H36M", "Head", "16_H36M", "L_Shoulder", "L_Elbow", "L_Wrist",
     "20_H36M", "21_H36M", "22_H36M", "23_H36M", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "28_H36M", "29_H36M",
     "30_H36M", "31_H36M",
 )  # fmt: skip
-"""The whole skeleton of Human3.6M; joints that repeat another one or have no counterpart bear their number."""
+"""The whole skeleton of Human3.6M; joints that repeat another one or have no counterpart bear their number.
+
+4 and 9 are the balls of the feet, as SMPL's joints of the toes are; 5 and 10 the ends of the toes, between big and
+small (fact sheet datasets.md, section 10, row 4). The published loader calls them big and small toes.
+"""
 H36M_17_RIGHT_FIRST = (
     "Pelvis", "R_Hip", "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Spine_H36M", "Neck", "Jaw_H36M", "Head",
     "L_Shoulder", "L_Elbow", "L_Wrist", "R_Shoulder", "R_Elbow", "R_Wrist",

@@ -56,11 +56,13 @@ class NetworkConfig(Part):
     world_rotation_blocks: int = Field(1, ge=1)
     """Residual blocks of the world-rotation head: 1 in the released weights, 3 in the published training."""
     center_maps: Literal["logits", "raw"] = "logits"
-    """What centre maps hold; `raw` belongs to released weights, and so do the values named in the next three lines."""
+    """What centre maps hold; `raw` belongs to released weights, and so do the values named in the next four lines."""
     world_rotation: Literal["composed", "additive"] = "composed"
     """How world-rotation offsets and root rotations combine: as rotations, or `additive`, a sum in 6D."""
     world_motion_gain: float = Field(1.0, gt=0)
     """Factor of world motion in y and x; 2 for released weights."""
+    first_motion: Literal["ignored", "counted"] = "ignored"
+    """Whether the motion read at a track's first frame moves its trajectory; `counted` for released weights."""
     camera_constants: Literal["exact", "published"] = "exact"
     """Focal length and guards of decoding and projection; `published` differs by 0.2 %."""
     flow: Literal["none", "dis", "raft"] = "raft"

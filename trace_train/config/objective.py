@@ -55,10 +55,8 @@ class LossConfig(Part):
     """First and second differences of the camera triple along time."""
     root_consistency: float = Field(0.0, ge=0)
     """First and second differences of the root rotation along time."""
-
-    def weights(self) -> dict[str, float]:
-        """The weight of each term by its name."""
-        return self.model_dump()
+    pose_prior: float = Field(0.0, ge=0)
+    """How unlikely a pose is by SMPLify's mixture (1.6 there); needs `supervision.pose_prior_file`."""
 
 
 class Stage(Part):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from trace_train.config.data import DataConfig
 from trace_train.config.distributed import DistributedConfig
@@ -14,6 +15,7 @@ from trace_train.config.log import LogConfig
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import LossConfig, OptimConfig, Stage
 from trace_train.config.part import Part
+from trace_train.config.supervision import SupervisionConfig
 
 
 class Config(Part):
@@ -47,6 +49,7 @@ class Config(Part):
     network: NetworkConfig = NetworkConfig()
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
     optim: OptimConfig = OptimConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     log: LogConfig = LogConfig()
@@ -62,3 +65,19 @@ class Config(Part):
         if not stages or abs(total - 1) > 1e-6:
             raise ValueError(f"shares sum to {total:g}, expected 1")
         return stages
+
+    @model_validator(mode="after")
+    def _prior_has_its_file(self) -> Config:
+        if self.uses_pose_prior and self.supervision.pose_prior_file is None:
+            raise ValueError("loss.pose_prior has a weight, supervision.pose_prior_file names no file for it")
+        return self
+
+    @property
+    def uses_pose_prior(self) -> bool:
+        """Whether `loss.pose_prior` has a weight in any stage."""
+        in_stages = [weight for stage in self.stages for name, weight in stage.loss.items() if _names_prior(name)]
+        return self.loss.pose_prior > 0 or any(in_stages)
+
+
+def _names_prior(pattern: str) -> bool:
+    return fnmatchcase("pose_prior", pattern)

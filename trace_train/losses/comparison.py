@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trace_train.body_layer import BodyLayer, BodyOutput
 from trace_train.camera import metres_through, project, translation_from_triple
+from trace_train.losses.prior import PosePrior
 from trace_train.network.outputs import Maps, People, TrackedPeople
 from trace_train.rotations import matrix_from_6d
 from trace_train.targets import Targets, WorldTargets
@@ -34,6 +35,7 @@ class Comparison:
     layer: BodyLayer
     tracked: TrackedPeople | None
     """The same people in the world; None in a network without temporal parts."""
+    prior: PosePrior | None
     center_logits: bool
     published_camera: bool
 

@@ -19,7 +19,7 @@ def focal(found: Tensor, heat: Tensor, frame_mask: Tensor, *, logits: bool = Tru
     Positives are the cells whose heat is exactly 1. A frame without positives counts its negatives undivided. `found`
     holds logits, or raw values, which released weights have learnt.
     """
-    found, heat = found.float().flatten(1), heat.flatten(1)
+    found, heat = found.to(torch.promote_types(found.dtype, torch.float32)).flatten(1), heat.flatten(1)
     if logits:
         p, log_yes, log_no = found.sigmoid(), F.logsigmoid(found), F.logsigmoid(-found)
     else:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trace_train.body_layer import BodyLayer
 from trace_train.losses.comparison import Comparison
+from trace_train.losses.prior import PosePrior
 from trace_train.losses.terms import FRAME_TERMS, TRACK_TERMS, WORLD_TERMS
 from trace_train.network.outputs import Maps, People, TrackedPeople
 from trace_train.targets import Targets
@@ -38,25 +39,28 @@ def objective(
     weights: Mapping[str, float],
     *,
     tracked: TrackedPeople | None = None,
+    prior: PosePrior | None = None,
     center_logits: bool = True,
     published_camera: bool = False,
 ) -> LossReport:
     """Compare maps and people (S = B P tracks, T frames) with targets (B, P, T). Always float32.
 
     Terms with weight 0 are not computed, nor are those of tracks in clips of one frame, nor those of the world without
-    `tracked`. The switches are the network's, see there: released weights are trained on as they were trained.
+    `tracked`; `pose_prior` needs a `prior`. The switches are the network's, see there: released weights are trained on
+    as they were trained.
     """
     terms = dict(FRAME_TERMS)
     if targets.center_mask.shape[2] > 1:
         terms |= TRACK_TERMS
-    if tracked is not None and targets.world is not None:
-        terms |= WORLD_TERMS
+        if tracked is not None and targets.world is not None:
+            terms |= WORLD_TERMS
     comparison = Comparison(
         maps=maps,
         people=people,
         targets=targets,
         layer=layer,
         tracked=tracked,
+        prior=prior,
         center_logits=center_logits,
         published_camera=published_camera,
     )

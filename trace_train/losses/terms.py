@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from trace_train.losses import body, keypoints, maps, tracks
+from trace_train.losses import body, keypoints, maps, prior, tracks
 from trace_train.losses.comparison import Comparison
 from trace_train.losses.reduce import Term, distance
 from trace_train.targets.world import STANDING
@@ -101,6 +101,11 @@ def _root_consistency(c: Comparison) -> Term:
     return tracks.differences(found, wanted, c.mask(c.targets.root_rotation_mask))
 
 
+def _pose_prior(c: Comparison) -> Term:
+    assert c.prior is not None
+    return prior.pose_prior(c.rotations[..., 1:22, :, :], c.prior, c.seen)
+
+
 FRAME_TERMS: Mapping[str, Callable[[Comparison], Term]] = {
     "center_map": _center_map,
     "center_map_3d": _center_map_3d,
@@ -111,6 +116,7 @@ FRAME_TERMS: Mapping[str, Callable[[Comparison], Term]] = {
     "body_pose": _body_pose,
     "shape": _shape,
     "camera": _camera,
+    "pose_prior": _pose_prior,
 }
 """Terms of single frames."""
 TRACK_TERMS: Mapping[str, Callable[[Comparison], Term]] = {

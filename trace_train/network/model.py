@@ -78,14 +78,16 @@ class TraceNetwork(nn.Module):
         center_logits: bool = True,
         world_rotation: RotationRule = "composed",
         world_motion_gain: float = 1.0,
+        count_first_motion: bool = False,
         published_camera: bool = False,
     ) -> None:
         """`motion_channels` is room for optical flow beside the features; it holds zeros while there is no flow.
 
-        Without `temporal` each frame stands for itself. The last four arguments say how outputs are read; released
+        Without `temporal` each frame stands for itself. The last five arguments say how outputs are read; released
         weights need other values than those trained from scratch: `center_logits`, whether centre maps are logits or
         raw values; `world_rotation`, how offsets and root rotations combine; `world_motion_gain`, what multiplies world
-        motion in y and x; `published_camera`, whether bodies are decoded with the released weights' camera constants.
+        motion in y and x; `count_first_motion`, whether the motion at a track's first frame counts; `published_camera`,
+        whether bodies are decoded with the released weights' camera constants.
         """
         super().__init__()
         self.backbone = backbone or HRNet()
@@ -94,7 +96,8 @@ class TraceNetwork(nn.Module):
         self.map_size, self.depth_levels, self.motion_channels = size, depth_levels, motion_channels
         self.mesh_channels = head_channels
         self.temporal, self.center_logits, self.world_rotation = temporal, center_logits, world_rotation
-        self.world_motion_gain, self.published_camera = world_motion_gain, published_camera
+        self.world_motion_gain, self.count_first_motion = world_motion_gain, count_first_motion
+        self.published_camera = published_camera
         self.det_head = map_head(features, head_channels, detection_blocks, 1 + CAMERA + LOCAL)
         self.param_head = map_head(moving, head_channels, mesh_blocks, None)
         self.bv_pre_layers = bird_eye_features(features, bird_eye_channels)
@@ -277,7 +280,12 @@ class TraceNetwork(nn.Module):
                 people=people,
                 mask=tracks.mask,
                 world_camera=compose_world_camera(
-                    people.camera, people.world_motion, tracks.mask, start, gain=self.world_motion_gain
+                    people.camera,
+                    people.world_motion,
+                    tracks.mask,
+                    start,
+                    gain=self.world_motion_gain,
+                    count_first=self.count_first_motion,
                 ),
                 world_root=compose_world_rotation(people.root_6d, people.world_rotation_6d, self.world_rotation),
             )

@@ -49,19 +49,28 @@ def world_rotation_head(channels: int, blocks: int) -> nn.Sequential:
 
 
 def compose_world_camera(
-    camera: Tensor, motion: Tensor, mask: Tensor, start: WorldStart | None = None, *, gain: float = 1.0
+    camera: Tensor,
+    motion: Tensor,
+    mask: Tensor,
+    start: WorldStart | None = None,
+    *,
+    gain: float = 1.0,
+    count_first: bool = False,
 ) -> Tensor:
     """Triples in the fixed view (S, T, 3): where each track began, plus all its motion until then.
 
     camera (S, T, 3), motion (S, T, 3), mask (S, T). A track begins at the camera of its first frame, which gets no
-    gradient from here, or where `start` knows it to have been. Frames in which a person was not seen add nothing.
-    `gain` multiplies the motion of y and x.
+    gradient from here, or where `start` knows it to have been. Frames in which a person was not seen add nothing, nor
+    does a track's first one, unless `count_first`: nothing has moved yet. `gain` multiplies the motion of y and x.
     """
     first = mask.int().argmax(1)[:, None, None].expand(-1, 1, 3)
-    begin = camera.detach().gather(1, first)
+    begin, moves = camera.detach().gather(1, first), mask
+    if not count_first:
+        moves = mask & (mask.cumsum(1) > 1)
     if start is not None:
         begin = torch.where(start.known[:, None, None], start.camera.detach()[:, None], begin)
-    step = torch.where(mask[..., None], motion, torch.zeros_like(motion))
+        moves = torch.where(start.known[:, None], mask, moves)
+    step = torch.where(moves[..., None], motion, torch.zeros_like(motion))
     return begin + torch.cat([step[..., :1], gain * step[..., 1:]], dim=-1).cumsum(1)
 
 

@@ -40,12 +40,25 @@ class Gallery:
     reader: ShardReader
     packs: Path
     split: str
+    threshold: float
+    """Least score of a detection."""
     frames: int
     """Frames of a clip: one for a network that sees single ones."""
 
     def see(self, ref: ClipRef, *, vertices: bool = False) -> Seen:
         """A clip through the network."""
-        return see(self.network, self.flow, self.layers, self.reader, ref, vertices=vertices)
+        return see(self.network, self.flow, self.layers, self.reader, ref, threshold=self.threshold, vertices=vertices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A clip and how well it was seen."""
+
+    ref: ClipRef
+    error: float
+    """mm."""
+    found: bool
+    """Whether anybody annotated in it was found."""
 
 
 def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:
@@ -53,11 +66,11 @@ def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:
     wanted = Wanted(clips=LOOKED_AT, frames=gallery.frames, splits=(gallery.split,))
     refs = choose_clips(gallery.reader.index, wanted)
     progress.begin("report", len(refs) + 2 * SHOWN, "clips")
-    scored: list[tuple[float, ClipRef]] = []
+    scored = []
     for ref in refs:
-        error = gallery.see(ref).error
-        if not math.isnan(error):
-            scored.append((error, ref))
+        seen = gallery.see(ref)
+        if not math.isnan(seen.error):
+            scored.append(Scored(ref=ref, error=seen.error, found=bool(seen.pairs)))
         progress.advance()
     worst, best = extremes(scored)
     artist = Artist(gallery.reader, gallery.packs, longest=480)
@@ -78,14 +91,15 @@ def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:
     return Section(title="Worst and best clips", body=joined(parts) if worst or best else Html())
 
 
-def extremes(scored: Sequence[tuple[float, ClipRef]]) -> tuple[list[ClipRef], list[ClipRef]]:
+def extremes(scored: Sequence[Scored]) -> tuple[list[ClipRef], list[ClipRef]]:
     """At most `SHOWN` clips with the largest errors and as many with the smallest, each from a sequence of its own.
 
-    Where there are few sequences, one can have a clip among the worst and another among the best, but none twice.
+    Where there are few sequences, one can have a clip among the worst and another among the best, but none twice. A
+    clip in which nobody was found is not among the best.
     """
-    falling = [ref for _, ref in sorted(scored, key=lambda pair: -pair[0])]
-    worst = _of_different_sequences(falling)[:SHOWN]
-    best = [ref for ref in _of_different_sequences(falling[::-1]) if ref not in worst]
+    falling = sorted(scored, key=lambda clip: -clip.error)
+    worst = _of_different_sequences([clip.ref for clip in falling])[:SHOWN]
+    best = _of_different_sequences([clip.ref for clip in falling[::-1] if clip.found and clip.ref not in worst])
     return worst, best[:SHOWN]
 
 
@@ -104,7 +118,7 @@ def _drawn(gallery: Gallery, artist: Artist, seen: Seen) -> Html:
     number = int(entry.frame_ids()[seen.ref.start + frame * seen.ref.stride])
     side_by_side = np.concatenate([panels.annotated, panels.predicted], axis=1)
     people, found = len(seen.truth.frame), len(seen.found.frame)
-    what = "people" if seen.ref.length == 1 else "people, frame by frame,"
+    what = "people" if seen.ref.length == 1 else "person-frames"
     measured = (("MPJPE", seen.mpjpe), ("PA-MPJPE", seen.pa_mpjpe)) if seen.pairs else ()
     matched = "".join(f"{measure} {float(values.mean()):.0f} mm, " for measure, values in measured)
     words = f"error {seen.error:.0f} mm: {matched}{len(seen.pairs)} of {people} {what} found" + (

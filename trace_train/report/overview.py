@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from trace_data.shards.index import ShardIndex
+from trace_train.health.ranges import LOOKED_AT, oddities
+from trace_train.health.watch import LONG_WAIT
 from trace_train.provenance import training_data
 from trace_train.report.curves import batch_words, stage_marks
 from trace_train.report.folder import RunFolder
@@ -17,8 +19,6 @@ from trace_train.report.page import Section
 from trace_train.report.terms import TOTAL, number, terms_of
 from trace_train.runlog import METRICS
 
-BUSY = 0.05
-"""Share of time spent waiting for data from which reading is too slow (experience: training)."""
 SHOWN = 20
 """Warnings and unreadable clips that are told one by one."""
 
@@ -124,9 +124,10 @@ def _last_line(run: RunFolder) -> str:
 
 def warnings_section(run: RunFolder) -> Section:
     """What the run said of itself while it trained, and what its numbers say."""
-    found = [*_of_the_numbers(run), *_of_the_log(run)]
+    kept = [f"The loss was not finite; the batch is kept: trace train --replay {file}" for file in run.not_finite]
+    found = [*kept, *_of_the_numbers(run), *_out_of_range(run)]
     body = element("ul", *(element("li", words) for words in found[:SHOWN]), style="warnings") if found else Html()
-    more = note(f"and {len(found) - SHOWN:,} more in {METRICS}") if len(found) > SHOWN else Html()
+    more = note(f"and {len(found) - SHOWN:,} more") if len(found) > SHOWN else Html()
     skipped = _skipped(run)
     if not found and not skipped:
         body = note("Nothing unusual: every term had valid entries, data came in time, no clip was left out.")
@@ -142,7 +143,7 @@ def _of_the_numbers(run: RunFolder) -> list[str]:
     late = run.lines[-max(1, len(run.lines) // 4) :]
     waits = [number(line.get("data_wait")) for line in late]
     wait = sum(waits) / len(waits)
-    if wait > BUSY:
+    if wait > LONG_WAIT:
         found.append(
             f"The last quarter of the run waited {100 * wait:.0f} % of its time for data: more data.threads, a larger "
             "data.prefetch or a faster disk would make it quicker."
@@ -159,13 +160,14 @@ def _of_the_numbers(run: RunFolder) -> list[str]:
     return found
 
 
-def _of_the_log(run: RunFolder) -> list[str]:
-    found: dict[str, int] = {}
-    for line in run.lines:
-        said = line.get("warnings") or []
-        for words in [said] if isinstance(said, str) else said:
-            found.setdefault(str(words), int(line["step"]))
-    return [f"Step {step:,}: {words}" for words, step in found.items()]
+def _out_of_range(run: RunFolder) -> list[str]:
+    """Terms that were not in their usual range at steps 1, 100 and 1000, as the run has said when it got there."""
+    last = next((i for i, line in enumerate(run.lines) if line["step"] >= max(LOOKED_AT)), len(run.lines) - 1)
+    lines = run.lines[: last + 1]
+    if not all({"counts", "lr"} <= line.keys() for line in lines):
+        return []
+    fresh = not run.data.get("start")
+    return [str(oddity) for i in range(len(lines)) for oddity in oddities(lines[: i + 1], fresh=fresh)]
 
 
 def _skipped(run: RunFolder) -> Html:

@@ -54,7 +54,7 @@ def paths_section(gallery: Gallery) -> Section:
             figures.append(figure(joined([element("b", entry.key), words]), plan(paths), under=True))
     explained = note(
         f"The clips of split {gallery.split} in which people go farthest, seen from above, in the world of the first "
-        "frame's camera, which stands at the dark triangle: annotated ways drawn through, predicted ones dashed, "
+        "frame's camera, which stands at the triangle: annotated ways drawn through, predicted ones dashed, "
         "beginning at the dots. People are read at their annotated centres and nothing is aligned; depth is brought "
         "from the network's 50-degree view to the true focal length."
     )

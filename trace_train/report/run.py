@@ -157,6 +157,7 @@ def _clips(run: RunFolder, reader: ShardReader, packs: Path, progress: Progress)
         reader=reader,
         packs=packs,
         split=next((split for split in ("val", "test", "train") if split in splits), splits[0]),
+        threshold=checkpoint.config.evaluation.threshold,
         frames=max(stage.frames for stage in checkpoint.config.stages) if network.temporal else 1,
     )
     sections = [clips_section(gallery, progress=progress)]

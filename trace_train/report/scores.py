@@ -97,7 +97,7 @@ def _hardest(one: Evaluation) -> Html:
     rows = []
     for s in known:
         values = [(factor * number(s["scores"].get(key)), digits) for key, _, _, digits, factor in measures]
-        cells = [f"{value:.{digits}f}" if math.isfinite(value) else "–" for value, digits in values]
+        cells = [f"{value:,.{digits}f}" if math.isfinite(value) else "–" for value, digits in values]
         rows.append((f"{s['dataset']}/{s['name']} from frame {s['start']}", f"{s['people']:,}", *cells))
     head = ("", "people, frame by frame", *(f"{name} {unit}" for _, name, unit, _, _ in measures))
     return folded("the sequences with the largest MPJPE", table(head, rows, style="scores"))
@@ -114,7 +114,7 @@ def _cells(key: str, values: Sequence[float], digits: int, factor: float) -> Ite
     for value in values:
         if math.isfinite(value):
             style = "best" if value == best and len(known) > 1 else ""
-            yield element("span", f"{factor * value:.{digits}f}", style=style)
+            yield element("span", f"{factor * value:,.{digits}f}", style=style)
         else:
             yield Html("–")
 

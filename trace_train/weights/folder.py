@@ -43,6 +43,8 @@ class Switches:
     """Blocks of the world-rotation head, which sits on the fifth block of the world-motion head."""
     world_motion_gain: float = 2.0
     """Factor of the world motion in y and x that published inference has; published training has one."""
+    first_motion: str = "counted"
+    """The motion read at a track's first frame moves its trajectory too."""
     camera_constants: str = "published"
     """Projection with 548 px at 512 and 1e-4 m on the depth, 1e-6 on s, instead of one constant everywhere."""
     flow_first_frame: str = "self"

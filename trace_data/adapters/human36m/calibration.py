@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.files import refused
 from trace_data.adapters.human36m.places import AGAIN, CAMERAS, entries, file_state, numbers
 from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
@@ -95,7 +96,9 @@ def _read(state: tuple[str, int, int]) -> Metadata:
     file = Path(state[0])
     try:
         root = ElementTree.fromstring(file.read_bytes())
-    except (OSError, ElementTree.ParseError) as error:
+    except OSError as error:
+        raise refused(error, file) from error
+    except ElementTree.ParseError as error:
         raise AnnotationError(f"is no readable XML: {error}", where=file, hint=AGAIN) from error
     words = (root.findtext("w0") or "").strip().strip("[]").split()
     try:

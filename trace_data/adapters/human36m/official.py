@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.files import frame_size, gap
+from trace_data.adapters.files import frame_size, gap, readable
 from trace_data.adapters.human36m.calibration import View, best_view, metadata_file, placed, read_metadata
 from trace_data.adapters.human36m.places import (
     AGAIN,
@@ -187,7 +187,7 @@ def positions(file: Path, width: int) -> npt.NDArray[np.float64]:
     """`Pose` of a CDF file as (T, 32, width), in the file's unit. Raises AnnotationError."""
     import cdflib
 
-    file_state(file)
+    readable(file)
     try:
         pose: Any = cdflib.CDF(file.absolute()).varget("Pose")
     except _HOSTILE as error:

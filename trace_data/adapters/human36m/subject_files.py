@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.files import refused
 from trace_data.adapters.human36m.places import AGAIN, file_state, numbers
 from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
@@ -135,7 +136,9 @@ def load(file: Path, each: Callable[[dict[str, Any]], dict[str, Any]] | None = N
     """The object in a JSON file, every object in it as `each` makes it. Raises AnnotationError."""
     try:
         content = json.loads(file.read_bytes(), object_hook=each)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise refused(error, file) from error
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f"is no readable JSON: {error}", where=file, hint=AGAIN) from error
     if not isinstance(content, dict):
         raise AnnotationError(f"holds a {type(content).__name__}, expected an object", where=file, hint=AGAIN)

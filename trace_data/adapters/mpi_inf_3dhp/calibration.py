@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.files import refused
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
 from trace_data.errors import AnnotationError
 
@@ -35,7 +36,7 @@ def read_calibration(file: Path) -> dict[int, Calibrated]:
             "the calibration is missing", where=file, hint="get camera.calibration of this sequence"
         ) from error
     except OSError as error:
-        raise AnnotationError(f"the calibration cannot be read: {error.strerror}", where=file) from error
+        raise refused(error, file) from error
     found: dict[int, dict[str, list[float]]] = {}
     current: dict[str, list[float]] = {}
     for number, line in enumerate(lines, start=1):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
+from trace_data.adapters.files import refused
 from trace_data.adapters.mpi_inf_3dhp.facts import RECORDED, wrong
 from trace_data.errors import AnnotationError
 
@@ -77,7 +78,7 @@ def _state(file: Path) -> tuple[int, int]:
     except FileNotFoundError as error:
         raise AnnotationError("the annotation is missing", where=file, hint="get it again from the release") from error
     except OSError as error:
-        raise AnnotationError(f"the annotation cannot be read: {error.strerror}", where=file) from error
+        raise refused(error, file) from error
 
 
 def _no_matlab(file: Path, error: BaseException) -> AnnotationError:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.files import refused
 from trace_data.adapters.listing import entry
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
-from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams
 
 SMPL_FILE = "MPI-INF-3DHP_SMPL_NeuralAnnot.json"
@@ -76,7 +76,7 @@ def _fits(file: Path, changed: int, size: int) -> dict[str, Any]:
         with file.open(encoding="utf-8") as stream:
             content = json.load(stream, object_hook=_compact)
     except OSError as error:
-        raise AnnotationError(f"cannot be read: {error.strerror}", where=file) from error
+        raise refused(error, file) from error
     except (ValueError, RecursionError) as error:
         raise wrong(file, "the file", f"is no JSON ({error})", "fits of NeuralAnnot", f"get it from {URL}") from error
     if not isinstance(content, dict):

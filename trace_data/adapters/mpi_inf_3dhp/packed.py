@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.listing import entry, why_empty
 from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SPEC, fps_of, split_of, wrong
@@ -143,15 +144,11 @@ def _split(rows: Array) -> tuple[Array, Array]:
 
 def read_file(file: Path) -> Packed:
     """The whole `annots_video.npz`, kept in memory: it serves all sequences. Raises AnnotationError."""
-    try:
-        state = file.stat()
-    except OSError as error:
-        raise AnnotationError(f"the annotation cannot be read: {error.strerror}", where=file) from error
-    return _read_file(file, state.st_mtime_ns, state.st_size)
+    return _read_file(file, stamp(file))
 
 
 @lru_cache(maxsize=1)
-def _read_file(file: Path, changed: int, size: int) -> Packed:
+def _read_file(file: Path, _: Stamp) -> Packed:
     rows = PackedRows(28 * 5)
 
     def take(key: Any, value: Any) -> Any:
@@ -209,7 +206,8 @@ def inspect(training: Path) -> list[Finding]:
     try:
         kept = read_packed(annotation, ("frame_info",))["frame_info"]
     except (AnnotationError, OSError) as error:
-        return [Finding(severity="error", key=annotation.name, what=str(error).split("\n")[0])]
+        hint = error.hint if isinstance(error, AnnotationError) else None
+        return [Finding(severity="error", key=annotation.name, what=str(error).split("\n")[0], hint=hint or "")]
     findings, listed = [], set()
     for video, ids in kept.items():
         match = _VIDEO.fullmatch(str(video))

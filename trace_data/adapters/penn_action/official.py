@@ -13,7 +13,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from trace_data.adapters.files import Stamp, stamp
+from trace_data.adapters.files import Stamp, readable, stamp
 from trace_data.adapters.listing import listing
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
 from trace_data.adapters.source import Source
@@ -77,6 +77,7 @@ def load(file: Path, name: str) -> Labels:
 def _variables(file: Path, names: Sequence[str]) -> Source:
     if stamp(file)[0] > _LARGEST:
         raise AnnotationError(f"is larger than {_LARGEST:,} bytes, more than any label file", where=file)
+    readable(file)
     try:
         return Source(file, loadmat(file, variable_names=list(names)), PAGE)
     except _UNREADABLE as error:

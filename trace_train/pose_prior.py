@@ -1,0 +1,38 @@
+"""SMPLify's pose prior (`gmm_08.pkl`) from its file; read only when its loss has a weight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trace_data.errors import AssetError
+from trace_data.safe_pickle import load_pickle, to_array
+from trace_train.losses.prior import PosePrior
+
+FULL, USED = 69, 63
+"""Numbers of a pose in the file, and those of the 21 joints that the network predicts: hands are left out."""
+HINT = "gmm_08.pkl of the SMPLify release is meant: supervision.pose_prior_file"
+
+
+def read_pose_prior(file: Path) -> PosePrior:
+    """The mixture in the file. Raises AssetError where it is missing or is something else."""
+    content = load_pickle(file)
+    if not isinstance(content, dict) or (lacking := {"means", "covars", "weights"} - set(content)):
+        found = f"lacks {', '.join(sorted(lacking))}" if isinstance(content, dict) else "is no dictionary"
+        raise AssetError(f"{found}, expected means, covars and weights", where=file, hint=HINT)
+    means = to_array(content["means"], name="means", shape=(None, FULL), where=file)
+    covariances = to_array(content["covars"], name="covars", shape=(len(means), FULL, FULL), where=file)
+    weights = to_array(content["weights"], name="weights", shape=(len(means),), where=file)
+    sign, log_determinant = np.linalg.slogdet(covariances)
+    if (sign <= 0).any() or (weights <= 0).any():
+        raise AssetError("holds a covariance or weight that is not positive", where=file, hint=HINT)
+    # published: weights over (2 pi)^(69/2) and the root of the determinant, relative to the smallest
+    narrowness = 0.5 * (log_determinant - log_determinant.min())
+    constants = 0.5 * FULL * np.log(2 * np.pi) + narrowness - np.log(weights)
+    return PosePrior(
+        means=torch.from_numpy(means[:, :USED]).float(),
+        precisions=torch.from_numpy(np.linalg.inv(covariances)[:, :USED, :USED]).float(),
+        constants=torch.from_numpy(constants).float(),
+    )
