@@ -200,15 +200,18 @@ def test_another_body_under_the_neutral_name_is_found(packs: Path, tmp_path: Pat
     own = shutil.copytree(packs, tmp_path / "packs")
     for part in ("SMPL_MALE.pth", "SMPLA_NEUTRAL.pth", "SMIL_NEUTRAL.pth"):
         shutil.copy(packs / part, own / "SMPL_NEUTRAL.pth")
-        assert machine.check_bodies(own).errors, part
+        assert machine.check_bodies(own, tiny()).errors, part
     # alone in its folder a copy is betrayed by the note beside it, which was copied with it
     alone = tmp_path / "alone"
     alone.mkdir()
     for end in (".pth", ".json"):
         shutil.copy(packs / f"SMPL_FEMALE{end}", alone / f"SMPL_NEUTRAL{end}")
-    (error,) = machine.check_bodies(alone).errors
+    (error,) = machine.check_bodies(alone, tiny()).errors
     assert "says that the pack is female" in str(error) and "trace prepare-smpl" in str(error)
-    assert machine.check_bodies(packs).ok
+    assert machine.check_bodies(packs, tiny()).ok
+    missing = tiny("loss.pose_prior=1", f"supervision.pose_prior_file={tmp_path / 'gmm_08.pkl'}")
+    (error,) = machine.check_bodies(packs, missing).errors
+    assert "gmm_08.pkl" in str(error)
 
 
 @pytest.fixture(scope="module", autouse=True)

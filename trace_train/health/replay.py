@@ -114,7 +114,7 @@ _INF = float("inf")
 
 def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple[Learner, str]:
     """Network and losses with the weights that the batch met, else those of the last checkpoint before it."""
-    network, run = build_network(saved.config.network), saved.file.parent
+    network, run = build_network(saved.config.network).to(device), saved.file.parent
     flow = build_flow(saved.config, run, device)
     if saved.weights is not None:
         try:
