@@ -11,6 +11,7 @@ import random
 import re
 import struct
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ import pytest
 import python2_text
 import scipy.sparse
 
-from trace_data import pickle_machine
+from trace_data import pickle_machine, pickle_pieces
 from trace_data.errors import AssetError, TraceError, UnsafePickleError
+from trace_data.pickle_machine import DROPPED
 from trace_data.safe_pickle import load_npy, load_npz, load_pickle, to_array
 
 PROTOCOLS = range(6)
@@ -386,3 +388,28 @@ def test_mutated_files_only_ever_raise_named_errors(monkeypatch: pytest.MonkeyPa
             pass
         slowest = max(slowest, time.perf_counter() - start)
     assert slowest < 2
+
+
+def test_a_file_in_pieces_is_the_file_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the pieces are, in text and binary pickles; and its checksum is compared at the end."""
+    monkeypatch.setattr(pickle_pieces, "CHUNK", 3)
+    entries = {f"image {i}": {"points": np.arange(6.0) + i, "name": "x" * 50, "big": 1 << 70} for i in range(5)}
+    shared = np.array([1.0, 2])
+    entries["shared"] = {"a": shared, "b": shared}
+    file = tmp_path / "a.npz"
+    for protocol in PROTOCOLS:
+        with zipfile.ZipFile(file, "w") as archive, archive.open("annots.npy", "w") as stream:
+            header = {"descr": "|O", "fortran_order": False, "shape": ()}
+            np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[arg-type]
+            pickle.dump(np.array(entries, object), stream, protocol=protocol)
+        whole = load_npz(file)["annots"].item()
+        pieces = load_npz(file, each=lambda key, value: value)["annots"].item()
+        assert same(whole, pieces) and pieces["shared"]["a"] is pieces["shared"]["b"]
+        dropped = load_npz(file, each=lambda key, value: DROPPED if key == "big" else value)["annots"].item()
+        assert dropped["image 3"].keys() == {"points", "name"}
+    data = bytearray(file.read_bytes())
+    place = data.index(np.arange(6.0).tobytes())
+    data[place] ^= 1  # a number that is as good as the other
+    file.write_bytes(data)
+    with pytest.raises(AssetError, match="Bad CRC-32"):
+        load_npz(file, each=lambda key, value: value)

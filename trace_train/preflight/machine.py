@@ -18,6 +18,7 @@ from trace_train.config import Config, at_stage
 from trace_train.groups import Parts
 from trace_train.health.boards import missing_packages, wants_tensorboard
 from trace_train.network.model import TraceNetwork
+from trace_train.pose_prior import read_pose_prior
 from trace_train.precision import autocast_dtype
 from trace_train.preflight.parts import Part
 from trace_train.train import holds_something
@@ -33,9 +34,14 @@ BEST = 2
 """Checkpoints that may stay because they are the best, beside the latest."""
 
 
-def check_bodies(packs: Path) -> Part:
-    """The neutral pack is there, is a body, and is neutral."""
+def check_bodies(packs: Path, config: Config) -> Part:
+    """The neutral pack is there, is a body, and is neutral; so is the pose prior, where one is used."""
     part = Part(name="packs")
+    if config.uses_pose_prior and config.supervision.pose_prior_file is not None:
+        try:
+            read_pose_prior(config.supervision.pose_prior_file)
+        except TraceError as error:
+            part.errors.append(error)
     reports = check_packs(packs, ADULTS)
     for report in reports:
         for finding in report.findings:

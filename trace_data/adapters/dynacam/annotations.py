@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.errors import AnnotationError, AssetError, nearest
+from trace_data.pickle_machine import DROPPED
 from trace_data.safe_pickle import load_npz
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 
@@ -22,6 +23,8 @@ Array = npt.NDArray[np.float64]
 
 LEAST_CONFIDENCE = 0.1
 """A 2D joint below it counts as missing, as in the published loader of the panorama half."""
+NOT_READ = "kp3ds"
+"""A third of a file, and of unknown meaning."""
 JOINT_SETS = {25: "OpenPose_25", 44: "ALL_44", 17: "COCO_17"}
 """Joint set by the number of joints: releases differ (fact sheet joints.md, P6)."""
 
@@ -88,7 +91,7 @@ def open_annotations(file: Path) -> Annotations:
 @lru_cache(maxsize=2)  # both halves of a split
 def _read(file: Path, _: Stamp) -> Annotations:
     try:
-        content = load_npz(file)
+        content = load_npz(file, each=lambda key, value: DROPPED if key == NOT_READ else value)
     except AssetError as error:
         raise AnnotationError(error.message, where=error.where or file, hint=error.hint) from error
     value: Any = content.get("annots")
