@@ -24,7 +24,7 @@ def rows_of(title: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in lines[1:]]
 
 
-def tests_in(file: Path) -> set[str]:
+def functions_in(file: Path) -> set[str]:
     """Names of the functions in a file."""
     return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
 
@@ -50,7 +50,7 @@ def test_every_defect_of_the_sheet_has_a_row_with_a_test() -> None:
 def test_what_the_page_names_exists() -> None:
     text = PAGE.read_text()
     for file, test in re.findall(r"`(test_\w+\.py)::(test_\w+)`", text):
-        assert test in tests_in(TESTS / file), f"{file}::{test}"
+        assert test in functions_in(TESTS / file), f"{file}::{test}"
     for name in re.findall(r"\]\(([\w.-]+\.md)\)", text):
         assert (PAGE.parent / name).is_file(), name
     for name in re.findall(r"`((?:losses|targets)/[\w.]+)`", text):
