@@ -209,6 +209,11 @@ def test_another_body_under_the_neutral_name_is_found(packs: Path, tmp_path: Pat
     (error,) = machine.check_bodies(alone, tiny()).errors
     assert "says that the pack is female" in str(error) and "trace prepare-smpl" in str(error)
     assert machine.check_bodies(packs, tiny()).ok
+    (own / "SMPL_FEMALE.pth").unlink()
+    shutil.copy(packs / "SMPL_NEUTRAL.pth", own)
+    assert machine.check_bodies(own, tiny()).ok
+    (error,) = machine.check_bodies(own, tiny("evaluation.every=2")).errors  # scores compare with all genders
+    assert "SMPL_FEMALE.pth" in str(error)
     missing = tiny("loss.pose_prior=1", f"supervision.pose_prior_file={tmp_path / 'gmm_08.pkl'}")
     (error,) = machine.check_bodies(packs, missing).errors
     assert "gmm_08.pkl" in str(error)

@@ -179,7 +179,7 @@ def test_a_damaged_checkpoint_is_named(damage: str, reference: Path, tmp_path: P
 
 
 def test_another_architecture_is_refused(reference: Path, packs: Path) -> None:
-    network = build_network(tiny("network.width=12").network)
+    network = build_network(tiny("network.width=16").network)
     with pytest.raises(CheckpointError, match="another architecture"):
         open_checkpoint(reference).load_into(network)
 
