@@ -77,7 +77,8 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
     rows = [("  train loss, start → end", "", loss, *("–" for _ in list(scores)[1:]))]
     for key, name, unit, digits, factor in MEASURES:
         values = [row[key] for row in scores.values()]
-        rows.append((f"  {name}", unit, *(render.number(value, digits, factor) for value in values)))
+        if any(value is not None for value in values):
+            rows.append((f"  {name}", unit, *(render.number(value, digits, factor) for value in values)))
     render.table(("  held-out people (synthetic)", "", *scores), rows, numeric=tuple(scores))
 
 

@@ -135,9 +135,11 @@ class Display(Progress):
             self.step(work.title, summary or f"{work.done:,} {work.unit}", time.monotonic() - work.started)
 
     def say(self, line: str) -> None:
-        """One line that stays."""
+        """One line that stays; in a pipe it counts as a sign of life of all that goes on."""
         if not self._brief:
             self._line(line)
+            for work in self._works:
+                work.told = time.monotonic()
 
     def step(self, title: str, text: str, seconds: float | None = None) -> None:
         """One line that stays: what was done, what came out, how long it took."""

@@ -11,7 +11,10 @@ from click.core import ParameterSource
 from . import options
 
 if TYPE_CHECKING:
+    from trace_data.progress import Progress
     from trace_train.train import TrainReport
+
+    from .train_aids import Aids
 
 
 @options.command("train")
@@ -81,8 +84,6 @@ def train(
     from trace_train.checkpoint import remember
     from trace_train.config import changed, load_config
     from trace_train.distributed import from_environment
-    from trace_train.report.run import report_or_why_not
-    from trace_train.train import train as run_training
 
     from . import render, train_aids
 
@@ -97,27 +98,36 @@ def train(
     else:
         config = load_config(preset, assignments)
         run = out or options.folder("runs") / f"{date.today()}-{Path(preset).stem}"
-    first = from_environment().first
-    packs = options.folder("packs", packs)
     with render.Display() as display:
-        progress = display if first else SILENT
+        progress = display if from_environment().first else SILENT
         store = options.store(shards, cache, cache_size, progress)
-        aids = train_aids.Aids(config, store, packs, run, resume=resume is not None)
+        aids = train_aids.Aids(config, store, options.folder("packs", packs), run, resume=resume is not None)
         if not (check or find_batch):
             aids.check(progress)
-            report = run_training(
-                config, shards=store, packs=packs, run=run, resume=resume is not None, progress=progress
-            )
-            page = report_or_why_not(run, shards=store, packs=packs, progress=progress) if first else ""
+            done = _train(aids, progress)
     if check:
         context.exit(aids.show_check(as_json=as_json))
     elif find_batch:
         aids.find_batch(preset, assignments, as_json=as_json)
-    elif first:
-        _show(report, config.preset, page, as_json)
+    elif from_environment().first:
+        _show(*done, config.preset, as_json)
 
 
-def _show(report: TrainReport, preset: str, page: str, as_json: bool) -> None:
+def _train(aids: Aids, progress: Progress) -> tuple[TrainReport, str]:
+    """What the run did, and where its page is; only the first of several processes writes one."""
+    from trace_train.distributed import from_environment
+    from trace_train.report.run import report_or_why_not
+    from trace_train.train import train
+
+    report = train(
+        aids.config, shards=aids.shards, packs=aids.packs, run=aids.run, resume=aids.resume, progress=progress
+    )
+    if not from_environment().first:
+        return report, ""
+    return report, report_or_why_not(aids.run, shards=aids.shards, packs=aids.packs, progress=progress)
+
+
+def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
     from . import render
 
     if as_json:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
+import socket
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +17,13 @@ from typing import Any
 
 import pytest
 import torch
-from test_train import same_weights, tiny
 from test_unreadable import blot, first_of
+from tiny_runs import same_weights, tiny
 
 from trace_cli.main import run as command
 from trace_data.errors import ShardError, TrainingDiverged
 from trace_data.progress import Progress
+from trace_data.shards.reader import ShardReader
 from trace_train.checkpoint import open_checkpoint
 from trace_train.config import Config, LossConfig
 from trace_train.health.boards import FOLDER, flat
@@ -157,6 +161,7 @@ def test_joints_in_millimetres_are_seen_at_the_first_step(
     assert any("joints3d at step 1" in line and "millimetres" in line for line in told.unusual)
 
 
+@pytest.mark.slow
 def test_a_frozen_network_is_seen_at_step_100_and_a_sound_one_is_not(shards: Path, packs: Path, tmp_path: Path) -> None:
     config = ["steps=100", "log_every=50", "checkpoint_every=1000", ONE_STAGE]
     sound, frozen = Told(), Told()
@@ -296,6 +301,40 @@ def test_a_shard_damaged_during_a_run_stops_it_with_a_checkpoint_or_is_skipped(
     assert same_weights(run, reference) and name
 
 
+@pytest.mark.slow
+def test_one_of_two_processes_that_cannot_read_stops_both_with_a_checkpoint(
+    own: Path, packs: Path, tmp_path: Path
+) -> None:
+    config = ["steps=14", "stages=[{clips: 2, frames: 2}]"]
+    stream = TrainStream(ShardReader(own), tiny(*config), rank=1, world_size=2)
+    names = [stream.reader.index.sequences[stream.positions(step)[0][2].sequence].name for step in range(14)]
+    step = next(i for i in range(2, 14) if names[i] not in names[:i])
+    torn = shutil.copytree(own, tmp_path / "torn")
+    blot(torn, names[step])
+    run, here = tmp_path / "run", Path(__file__).parent
+    code = (
+        "import sys, torch; torch.set_num_threads(1); from pathlib import Path; from tiny_runs import tiny;"
+        "from trace_train.train import train; s, p, r = map(Path, sys.argv[1:4]);"
+        "train(tiny(*sys.argv[4:]), shards=s, packs=p, run=r)"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(shards), str(packs), str(run), *config],
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": str(port), "PYTHONPATH": str(here)},
+            stderr=subprocess.PIPE, text=True, cwd=here.parent,
+        )
+        for rank, shards in enumerate((own, torn))
+    ]  # fmt: skip
+    told = [process.communicate(timeout=240)[1] for process in processes]
+    assert all(process.returncode for process in processes)
+    assert f"3dpw/train/{names[step]}" in told[0] and f"the checkpoint of step {step} is saved" in told[0]
+    assert open_checkpoint(run).step == step
+
+
 def test_a_run_that_skips_is_resumed_to_the_same_bits(own: Path, packs: Path, tmp_path: Path) -> None:
     run, reference = tmp_path / "run", tmp_path / "reference"
     blot(own, first_of(own))
@@ -348,6 +387,16 @@ def test_a_poisoned_clip_stops_the_run_and_the_replay_names_it(
     assert command(["train", "--replay", str(file), "--packs", str(packs), "--json"]) == 4
     found = json.loads(capsys.readouterr().out)
     assert found["worst"][0]["clip"].startswith(poisoned[0])
+    entered: list[str] = []
+
+    def debugger(trace: types.TracebackType) -> None:
+        while trace.tb_next is not None:
+            entered.append(trace.tb_frame.f_code.co_name)
+            trace = trace.tb_next
+
+    monkeypatch.setattr("pdb.post_mortem", debugger)
+    assert command(["train", "--replay", str(file), "--packs", str(packs), "--pdb"]) == 4
+    assert entered[-1] == "replay" and "in the losses" in capsys.readouterr().out
 
 
 def test_the_check_of_the_command_exits_0_or_3(

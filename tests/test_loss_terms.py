@@ -539,6 +539,14 @@ def _clip_of(targets: Targets, clip: int, frames: int) -> Targets:
     return replace(targets, **part(targets), world=replace(targets.world, **part(targets.world)))
 
 
+def test_half_precision_around_them_changes_no_term(case: Case) -> None:
+    expected = case.report(*TERMS).values
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = case.report(*TERMS).values
+    for name, value in found.items():
+        assert value.dtype == torch.float32 and torch.equal(value, expected[name]), name
+
+
 # --- what moves as a whole moves nothing -------------------------------------------------------------------------
 
 

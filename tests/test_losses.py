@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from random_case import PRIOR
 from small_network import SMALL
 from torch import Tensor
 
+from trace_data.schema.clip import PERSON_MASKS
 from trace_data.shards.reader import ShardReader
+from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network, start_from_means
 from trace_train.config import Config, load_config
 from trace_train.losses import body, keypoints, maps
@@ -20,6 +24,7 @@ from trace_train.losses.terms import TERMS
 from trace_train.network.flow import NoFlow
 from trace_train.rotations import matrix_from_axis_angle
 from trace_train.step import Learner, batch_targets
+from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
 
 G = torch.Generator().manual_seed(0)
@@ -222,3 +227,53 @@ def test_total_is_the_weighted_sum(shards: Path, packs: Path) -> None:
     report = Learner(network, layer, config, NoFlow(network.motion_channels)).train()(batch)
     expected: Tensor = sum((report.weights[k] * v for k, v in report.values.items()), torch.zeros(()))
     assert torch.isclose(report.total, expected)
+
+
+def flipped(batch: Batch) -> Batch:
+    """The same batch with its people in another order."""
+    new: dict[str, Any] = {"masks": {k: v.flip(1) if k in PERSON_MASKS else v for k, v in batch.masks.items()}}
+    per_person = ("identity", "gender", "present", "pose", "betas", "betas_neutral", "translation", "kp2d", "kp3d")
+    return replace(batch, **new, **{name: getattr(batch, name).flip(1) for name in per_person})
+
+
+def learner_of(clips: int, frames: int, shards: Path, packs: Path) -> tuple[Learner, Batch]:
+    """A small network with temporal parts, in evaluation mode, and a batch."""
+    config = load_config("debug", [*SMALL, f"stages=[{{clips: {clips}, frames: {frames}}}]"])
+    torch.manual_seed(0)
+    network = build_network(config.network)
+    batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
+    return Learner(network, body_layers(packs)["neutral"], config, NoFlow(network.motion_channels)).eval(), batch
+
+
+def test_whose_row_a_person_is_in_changes_no_loss(shards: Path, packs: Path) -> None:
+    """Tracks are kept apart by identity from the annotations to the last term."""
+    learner, batch = learner_of(4, 3, shards, packs)
+    assert batch.present.shape[1] > 1
+    with torch.no_grad():
+        one, other = learner(batch), learner(flipped(batch))
+    assert set(one.values) > {"shape_consistency", "world_rotation", "world_translation"}
+    for name, value in one.values.items():
+        assert torch.allclose(other.values[name], value, rtol=1e-4, atol=1e-6), name
+        assert torch.equal(other.counts[name], one.counts[name]), name
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_people_are_read_once_a_step(frames: int, shards: Path, packs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, batch = learner_of(2, frames, shards, packs)
+    calls: list[str] = []
+
+    def counted(owner: type, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(self: Any, *args: Any, **settings: Any) -> Any:
+            calls.append(name)
+            return original(self, *args, **settings)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(type(learner.network), "regress")
+    counted(type(learner.network), "follow")
+    counted(BodyLayer, "forward")
+    report = learner(batch)
+    assert sorted(calls) == (["forward", "regress"] if frames == 1 else ["follow", "forward", "regress"])
+    assert ("world_root" in report.values) == (frames > 1)

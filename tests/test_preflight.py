@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tiny_runs import tiny
 
 from trace_data.errors import AssetError, ConfigError, OutputError, ShardError
 from trace_train.checkpoint import finished
-from trace_train.config import Config, load_config
+from trace_train.config import load_config
 from trace_train.preflight import machine
 from trace_train.preflight.memory import Fitting, RamMeter
 from trace_train.preflight.parts import PreflightError
@@ -22,21 +23,7 @@ from trace_train.preflight.preflight import find_batch, preflight
 from trace_train.preflight.trial import Trial
 from trace_train.train import train
 
-TINY = [
-    "steps=4",
-    "checkpoint_every=3",
-    "network.input_size=64",
-    "network.width=8",
-    "network.stage_blocks=1",
-    "network.head_channels=16",
-    "network.bird_eye_hidden=16",
-    "stages=[{share: 0.6, clips: 4, frames: 1}, {share: 0.4, clips: 2, frames: 2}]",
-]
 MEGABYTE = 10**6
-
-
-def tiny(*more: str) -> Config:
-    return load_config("debug", [*TINY, *more])
 
 
 class PretendedMeter:
@@ -213,15 +200,23 @@ def test_another_body_under_the_neutral_name_is_found(packs: Path, tmp_path: Pat
     own = shutil.copytree(packs, tmp_path / "packs")
     for part in ("SMPL_MALE.pth", "SMPLA_NEUTRAL.pth", "SMIL_NEUTRAL.pth"):
         shutil.copy(packs / part, own / "SMPL_NEUTRAL.pth")
-        assert machine.check_bodies(own).errors, part
+        assert machine.check_bodies(own, tiny()).errors, part
     # alone in its folder a copy is betrayed by the note beside it, which was copied with it
     alone = tmp_path / "alone"
     alone.mkdir()
     for end in (".pth", ".json"):
         shutil.copy(packs / f"SMPL_FEMALE{end}", alone / f"SMPL_NEUTRAL{end}")
-    (error,) = machine.check_bodies(alone).errors
+    (error,) = machine.check_bodies(alone, tiny()).errors
     assert "says that the pack is female" in str(error) and "trace prepare-smpl" in str(error)
-    assert machine.check_bodies(packs).ok
+    assert machine.check_bodies(packs, tiny()).ok
+    (own / "SMPL_FEMALE.pth").unlink()
+    shutil.copy(packs / "SMPL_NEUTRAL.pth", own)
+    assert machine.check_bodies(own, tiny()).ok
+    (error,) = machine.check_bodies(own, tiny("evaluation.every=2")).errors  # scores compare with all genders
+    assert "SMPL_FEMALE.pth" in str(error)
+    missing = tiny("loss.pose_prior=1", f"supervision.pose_prior_file={tmp_path / 'gmm_08.pkl'}")
+    (error,) = machine.check_bodies(packs, missing).errors
+    assert "gmm_08.pkl" in str(error)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -233,5 +228,5 @@ def test_a_resumed_run_is_looked_at_too(shards: Path, packs: Path, tmp_path: Pat
     run = tmp_path / "run"
     train(tiny(), shards=shards, packs=packs, run=run)
     config = load_config(run / "config.yaml")
-    assert yaml.safe_load((run / "config.yaml").read_text())["steps"] == 4
+    assert yaml.safe_load((run / "config.yaml").read_text())["steps"] == 7
     preflight(config, shards=shards, packs=packs, run=run, resume=True, memory=False).raise_if_wrong()

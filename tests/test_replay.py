@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import tiny
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError
 from trace_data.shards.reader import ShardReader
 from trace_train.build import body_layers, build_network
-from trace_train.config import Config, load_config
+from trace_train.config import Config
 from trace_train.health.not_finite import keep_batch, load_batch
 from trace_train.health.replay import NotFinite, Replay, replay
 from trace_train.hooks import Moment
@@ -21,16 +22,6 @@ from trace_train.step import Learner
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream
-
-TINY = [
-    "steps=4",
-    "network.input_size=64",
-    "network.width=8",
-    "network.stage_blocks=1",
-    "network.head_channels=16",
-    "network.bird_eye_hidden=16",
-    "stages=[{clips: 3, frames: 2}]",
-]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +33,7 @@ class Run:
     """A network that met a batch, and what it left behind of it."""
 
     def __init__(self, shards: Path, packs: Path, folder: Path) -> None:
-        self.config: Config = load_config("debug", TINY)
+        self.config: Config = tiny("stages=[{clips: 3, frames: 2}]")
         self.packs, self.folder = packs, folder
         torch.manual_seed(0)
         flow = build_flow(self.config, folder, torch.device("cpu"))

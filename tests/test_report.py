@@ -238,10 +238,12 @@ def test_what_deserves_a_look_is_said(tmp_path: Path) -> None:
         one["loss"]["total"] = float(one["step"])
     lines[0]["loss"]["center_map"] = 4e4
     run = make_run(tmp_path / "run", lines)
+    (run / "not-finite-step-00000012.pth").write_bytes(b"")
     (run / "errors.jsonl").write_text(3 * (json.dumps({"clip": "a", "reason": "cut short"}) + "\n") + '{"seq')
     words = page_of(run)[1].words
     for said in ("waited 30 % of its time", "single valid entry in the last quarter of the run: joints3d", "not lower"):
         assert said in words
+    assert f"trace train --replay {run / 'not-finite-step-00000012.pth'}" in words
     assert "center_map at step 10: 4e+04 per centre, expected at most" in words
     assert "replaced: 3." in words and re.search(r"3\s+cut short", words)
 

@@ -146,3 +146,27 @@ def test_a_body_without_2d_points_still_has_its_centre(batch: Batch, targets: Ta
     unknown = {**masks, "intrinsics": torch.zeros_like(batch.masks["intrinsics"])}
     nowhere = make_targets(replace(batch, masks=unknown, kp2d=kp2d), input_size=128, map_size=32, levels=16)
     assert not nowhere.center_mask.any(), "nothing is projected by a camera that is not known"
+
+
+def test_a_body_without_a_hip_is_no_body(batch: Batch, targets: Targets) -> None:
+    """Everything in 3D is relative to the hips: where one is missing, nothing of it can be compared."""
+    kp3d = batch.kp3d.clone()
+    kp3d[0, 0, 1, L_HIP] = 0
+    found = make_targets(replace(batch, kp3d=kp3d), input_size=128, map_size=32, levels=16)
+    assert targets.joints3d_mask[0, 0, 1].any() and not found.joints3d_mask[0, 0, 1].any()
+    others = torch.ones_like(batch.present)
+    others[0, 0, 1] = False
+    assert torch.equal(found.joints3d_mask[others], targets.joints3d_mask[others])
+
+
+def test_a_camera_that_cannot_be_solved_is_masked_and_nobody_else_notices(batch: Batch, targets: Targets) -> None:
+    kp2d = batch.kp2d.clone()
+    kp2d[0, 0, 1, :, 2] *= torch.arange(44) % 44 < 4  # four joints at most
+    found = make_targets(replace(batch, kp2d=kp2d), input_size=128, map_size=32, levels=16)
+    assert targets.camera_mask[0, 0, 1] and not found.camera_mask[0, 0, 1]
+    assert bool(found.camera.isfinite().all())
+    others = torch.ones_like(batch.present)
+    others[0, 0, 1] = False
+    assert torch.equal(found.camera[others], targets.camera[others])
+    assert torch.equal(found.camera_mask[others], targets.camera_mask[others])
+    assert found.center_mask[0, 0, 1] == (not found.center_map_3d_mask[1]), "no depth, no volume for its frame"

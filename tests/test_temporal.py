@@ -341,7 +341,8 @@ def test_fields_of_maps_are_all_compared_here() -> None:
 
 
 def test_single_frame_networks_have_no_temporal_parts() -> None:
-    network, (images, _) = small("network.temporal=false", "network.motion_channels=0"), clips(1, 2)
+    network = small("network.temporal=false", "network.flow=none", "network.motion_channels=0")
+    images, _ = clips(1, 2)
     maps = network(images)
     assert maps.motion is None and maps.state is None and not hasattr(network, "temp_model")
     none = torch.zeros(0, 2, dtype=torch.long)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import StopAt, same_weights, tiny
 
 from trace_data.errors import (
     CheckpointError,
@@ -26,23 +25,11 @@ from trace_data.errors import (
 from trace_data.progress import Progress
 from trace_train.build import build_network
 from trace_train.checkpoint import FORMAT_VERSION, finished, open_checkpoint
-from trace_train.config import Config, load_config
+from trace_train.config import load_config
 from trace_train.evaluate import evaluate
 from trace_train.runlog import read_metrics
 from trace_train.step import Learner
 from trace_train.train import train
-
-TINY = [
-    "steps=7",
-    "checkpoint_every=3",
-    "log_every=7",
-    "network.input_size=64",
-    "network.width=8",
-    "network.stage_blocks=1",
-    "network.head_channels=16",
-    "network.bird_eye_hidden=16",
-    "stages=[{share: 0.6, clips: 4, frames: 1}, {share: 0.4, clips: 2, frames: 2}]",
-]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,35 +37,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def tiny(*more: str) -> Config:
-    return load_config("debug", [*TINY, *more])
-
-
 @pytest.fixture(scope="module")
 def reference(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("reference") / "run"
     train(tiny(), shards=shards, packs=packs, run=run)
     return run
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    for averaged in (True, False):
-        x, y = (open_checkpoint(run).weights(averaged=averaged) for run in (a, b))
-        if x.keys() != y.keys() or not all(torch.equal(x[k], y[k]) for k in x):
-            return False
-    return True
-
-
-class StopAt(Progress):
-    """Sends this process the signal of an impatient user after so many steps."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def advance(self, amount: int = 1, detail: str = "") -> None:
-        self.left -= amount
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
@@ -100,12 +63,11 @@ def test_killed_without_warning_and_resumed_ends_in_the_same_bits(
 ) -> None:
     run = tmp_path / "run"
     code = (
-        "import sys, torch; torch.set_num_threads(1); from pathlib import Path; from tests.test_train import tiny;"
+        "import sys, torch; torch.set_num_threads(1); from pathlib import Path; from tiny_runs import tiny;"
         "from trace_train.train import train; s, p, r = map(Path, sys.argv[1:]);"
         "train(tiny(), shards=s, packs=p, run=r)"
     )
-    root = Path(__file__).parent.parent
-    child = subprocess.Popen([sys.executable, "-c", code, str(shards), str(packs), str(run)], cwd=root)
+    child = subprocess.Popen([sys.executable, "-c", code, str(shards), str(packs), str(run)], cwd=Path(__file__).parent)
     deadline = time.monotonic() + 120
     while not (run / "checkpoints" / "step-00000003").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -217,7 +179,7 @@ def test_a_damaged_checkpoint_is_named(damage: str, reference: Path, tmp_path: P
 
 
 def test_another_architecture_is_refused(reference: Path, packs: Path) -> None:
-    network = build_network(tiny("network.width=12").network)
+    network = build_network(tiny("network.width=16").network)
     with pytest.raises(CheckpointError, match="another architecture"):
         open_checkpoint(reference).load_into(network)
 

@@ -206,6 +206,11 @@ def test_a_wrong_file_is_named_and_nothing_is_written(
     assert not list(tmp_path.glob("out*"))
 
 
+def test_an_image_model_is_what_from_bev_takes(files: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is TRACE's temporal head and was given as --from-bev"):
+        import_weights({}, tmp_path / "out", from_bev=files["head"])
+
+
 def test_one_bad_file_keeps_the_good_ones_from_being_written(files: dict[str, Path], tmp_path: Path) -> None:
     data = files["head"].read_bytes()
     cut = tmp_path / "cut.pkl"

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.pickle_machine import Global, Machine, Node, checked_key
+from trace_data.pickle_operations import run
 from trace_data.pickle_pieces import Malformed
 
 Array = npt.NDArray[Any]
@@ -104,7 +105,7 @@ def _read_inline(machine: Machine, state: dict[str, Any]) -> Array:
             more=machine.more,
             length=machine.length - machine.gone,
         )
-        out = inner.run()
+        out = run(inner)
         machine.data, machine.at, machine.steps_left = inner.data, inner.at, inner.steps_left
         machine.gone += inner.gone
         if not isinstance(out, np.ndarray):

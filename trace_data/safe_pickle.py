@@ -23,6 +23,7 @@ import numpy.typing as npt
 from trace_data.errors import AssetError
 from trace_data.pickle_globals import CSC, array_of, build, find
 from trace_data.pickle_machine import Each, Machine, Node
+from trace_data.pickle_operations import run
 from trace_data.pickle_pieces import CHUNK, Malformed, More
 from trace_data.refusals import in_words
 
@@ -289,7 +290,7 @@ def _unpickle(
         machine = Machine(
             data, find=find, build=build, where=name, max_steps=max_steps, each=each, more=more, length=length
         )
-        return machine.run()
+        return run(machine)
     except _HOSTILE_OPERANDS as error:
         _fail(error, name, "a pickle")
 

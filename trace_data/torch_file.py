@@ -23,6 +23,7 @@ import numpy.typing as npt
 from trace_data.errors import AssetError
 from trace_data.pickle_globals import find as find_any
 from trace_data.pickle_machine import Global, Machine, Node
+from trace_data.pickle_operations import run
 from trace_data.pickle_pieces import Malformed
 from trace_data.safe_pickle import AGAIN
 
@@ -121,7 +122,7 @@ def _read_zip(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
         if root + "byteorder" in members and archive.read(root + "byteorder") != b"little":
             raise Malformed("was written on a machine with another byte order")
         name = root + "data.pkl"
-        found = _machine(archive.read(name), f"{where}: {name}").run()
+        found = run(_machine(archive.read(name), f"{where}: {name}"))
         storages = {
             name.removeprefix(root + "data/"): archive.read(name) for name in members if name.startswith(root + "data/")
         }
@@ -133,7 +134,7 @@ def _read_row(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
     at, found = 0, []
     for number in range(5):
         machine = _machine(data, where, at)
-        found.append(machine.run())
+        found.append(run(machine))
         at = machine.at
         if number == 0 and found != [MAGIC]:
             raise Malformed("is a pickle, but none that torch.save wrote")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import os
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -22,17 +21,14 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from trace_data.errors import ConfigError, LostProcess, TraceError
+from trace_train.roll_call import RollCall
 
 if TYPE_CHECKING:
-    from torch._C._distributed_c10d import Store
-
     from trace_train.step import Learner
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=24)
 """How long processes wait for the first while it evaluates or draws; one that has ended is noticed at once."""
-MISSING_SECONDS = 3.0
-"""How long the others have to say that they live, before they are taken for lost; torchrun ends all after 30."""
 CONNECTION = ("gloo", "nccl", "connection", "timed out", "timeout", "pair closure", "socket", "broken pipe", "store")
 """Words by which an error of an exchange is known: torch has no type of its own for most of them."""
 
@@ -45,23 +41,28 @@ class Processes:
         self.first = rank == 0
         """Whether this one writes and speaks for all."""
         self.together = world_size > 1
-        self._first_is_gone = False
-        self._store: Store | None = None
         self._patient: dist.ProcessGroup | None = None
 
-    def connect(self, timeout: timedelta) -> None:
-        """Meet the others. Raises ConfigError, or the LostProcess of those who do not come."""
+    def connect(self, timeout: timedelta) -> RollCall:
+        """Meet the others. Raises ConfigError when it is not said where, LostProcess when they do not all come."""
         try:
-            self._store, _, _ = next(rendezvous("env://", self.rank, self.world_size, timeout=timeout))
+            store, _, _ = next(rendezvous("env://", self.rank, self.world_size, timeout=timeout))
+            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.world_size, timeout=timeout)
+            self._patient = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))
         except ValueError as error:
             raise ConfigError(
                 f"{self.world_size} processes are said to train together (WORLD_SIZE), and it is not said where they"
                 f" meet: {error}",
                 hint="torchrun --nproc-per-node N -m trace_cli train …  sets all of it; alone, unset WORLD_SIZE",
             ) from error
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=self._store, rank=self.rank, world_size=self.world_size, timeout=timeout)
-        self._patient = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))
+        except RuntimeError as error:
+            raise LostProcess(
+                f"{self.world_size} processes were to meet at {os.environ.get('MASTER_ADDR')} and did not:"
+                f" {str(error).splitlines()[0]}",
+                hint="start them all, and let them reach MASTER_ADDR at MASTER_PORT",
+            ) from error
+        return RollCall(store, self.rank, self.world_size)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over all processes, on the device the values are on."""
@@ -128,59 +129,6 @@ class Processes:
             **buffers,
         )
 
-    def tell(self, text: str) -> None:
-        """Leave word of why this process ends."""
-        if self._store is not None:
-            with suppress(RuntimeError):
-                self._store.set(f"ended/{self.rank}", text)
-
-    def lost(self, error: RuntimeError) -> LostProcess:
-        """Find out who is missing, after an exchange has failed."""
-        ended, silent = self._roll_call()
-        self._first_is_gone = 0 in silent
-        parts = [f"process {rank} of {self.world_size} has ended: {text}" for rank, text in sorted(ended.items())]
-        if silent:
-            named = ", ".join(map(str, sorted(silent)))
-            parts.append(
-                f"process{'es' if len(silent) > 1 else ''} {named} of {self.world_size} (counted from 0) ended or hangs"
-                " without a word: killed, out of memory, or its machine is gone"
-            )
-        return LostProcess(
-            "; ".join(parts) or f"the processes lost each other: {str(error).splitlines()[0]}",
-            hint="the same command with  train --resume RUN  goes on from the last checkpoint",
-        )
-
-    def first_told(self, text: str | None) -> bool:
-        """Whether the first process says by itself why it ends: just this, or, with None, anything."""
-        deadline = time.monotonic() + MISSING_SECONDS
-        with suppress(RuntimeError):
-            while self._store is not None and not self._first_is_gone and time.monotonic() < deadline:
-                if self._store.check(["ended/0"]):
-                    time.sleep(1)  # whoever started us ends all when the first one ends: let it speak first
-                    said: bytes = self._store.get("ended/0")
-                    return text is None or said.decode() == text
-                time.sleep(0.05)
-        return False
-
-    def _roll_call(self) -> tuple[dict[int, str], set[int]]:
-        """Who has said why it ended, and who says nothing at all."""
-        assert self._store is not None
-        ended: dict[int, str] = {}
-        silent = set(range(self.world_size)) - {self.rank}
-        deadline = time.monotonic() + MISSING_SECONDS
-        try:
-            self._store.set(f"lives/{self.rank}", "yes")
-            while silent and time.monotonic() < deadline:
-                for rank in sorted(silent):
-                    if self._store.check([f"ended/{rank}"]):
-                        ended[rank] = self._store.get(f"ended/{rank}").decode()
-                    if rank in ended or self._store.check([f"lives/{rank}"]):
-                        silent.discard(rank)
-                time.sleep(0.05)
-        except RuntimeError:  # the store is gone, and with it the process or machine that held it
-            return ended, {0} - {self.rank}
-        return ended, silent
-
 
 @contextmanager
 def joined(timeout_minutes: float) -> Iterator[Processes]:
@@ -193,31 +141,31 @@ def joined(timeout_minutes: float) -> Iterator[Processes]:
     if not processes.together:
         yield processes
         return
+    roll_call = processes.connect(timedelta(minutes=timeout_minutes))
     try:
-        processes.connect(timedelta(minutes=timeout_minutes))
         yield processes
     except TraceError as error:
-        _end(processes, error)
+        _end(processes, roll_call, error)
         raise
     except RuntimeError as error:
         _outlive_the_others()
         if not any(word in str(error).lower() for word in CONNECTION):
-            processes.tell(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            roll_call.tell(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             raise
-        missing = processes.lost(error)
-        _end(processes, missing)
+        missing = roll_call.lost(error)
+        _end(processes, roll_call, missing)
         raise missing from error
     except Exception as error:
-        processes.tell(f"{type(error).__name__}: {error}")
+        roll_call.tell(f"{type(error).__name__}: {error}")
         raise
     dist.destroy_process_group()
 
 
-def _end(processes: Processes, error: TraceError) -> None:
+def _end(processes: Processes, roll_call: RollCall, error: TraceError) -> None:
     """Leave word; a process that could only repeat what the first says, or that it is gone, ends silently."""
     _outlive_the_others()
-    processes.tell(str(error))
-    if not processes.first and processes.first_told(None if isinstance(error, LostProcess) else str(error)):
+    roll_call.tell(str(error))
+    if not processes.first and roll_call.first_told(None if isinstance(error, LostProcess) else str(error)):
         raise SystemExit(error.exit_code)
 
 

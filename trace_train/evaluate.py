@@ -14,9 +14,10 @@ from trace_data.shards.reader import ShardReader
 from trace_data.shards.store import Store, as_store
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network
-from trace_train.checkpoint import Checkpoint, open_checkpoint
+from trace_train.checkpoint import Checkpoint
 from trace_train.evaluation.result import GROUPS, HIGHER_IS_BETTER, MEASURES, EvalReport, SequenceScores
 from trace_train.evaluation.score import score
+from trace_train.evaluation.source import open_source
 from trace_train.evaluation.sums import MODEL, Scores
 from trace_train.evaluation.windows import windows_of
 from trace_train.network.model import TraceNetwork
@@ -46,33 +47,32 @@ def evaluate(
     threshold: float | None = None,
     progress: Progress = SILENT,
 ) -> EvalReport:
-    """Score a run or checkpoint on the sequences of a split, watched as videos.
+    """Score a run, a checkpoint or imported released weights on the sequences of a split, watched as videos.
 
     `every`: above one, every so many windows of them. `threshold`: least score of a detection, else the run's own. The
     result is also written beside the run's checkpoints. Raises CheckpointError, ShardError, ConfigError.
     """
-    checkpoint = open_checkpoint(path)
-    network, layers, _ = load(checkpoint, packs)
+    source = open_source(path)
     store = as_store(shards)
     check_index(store)
     reader = ShardReader(store)
-    result = checkpoint.folder.parent.parent / f"evaluation-{split}-{checkpoint.step:08d}.json"
+    result = source.folder / f"evaluation-{split}-{source.step:08d}.json"
     writable_folder(result.parent)  # found out now rather than after the work
-    config = checkpoint.config
+    config = source.config
     if threshold is not None:
         changed = config.evaluation.model_copy(update={"threshold": threshold})
         config = config.model_copy(update={"evaluation": changed})
-    hashes = checkpoint.facts["sha256"]
     report = score(
-        network,
-        layers,
+        source.network,
+        _layers(packs, next(source.network.parameters()).device),
         reader,
         config,
         split=split,
         every=every,
-        checkpoint=str(checkpoint.folder),
-        weights_sha256=hashes.get("averaged.safetensors", hashes["weights.safetensors"]),
-        step=checkpoint.step,
+        flow=source.flow,
+        checkpoint=str(source.where),
+        weights_sha256=source.sha256,
+        step=source.step,
         progress=progress,
     )
     report.write(result)
@@ -84,8 +84,11 @@ def load(checkpoint: Checkpoint, packs: Path) -> tuple[TraceNetwork, dict[str, B
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_network(checkpoint.config.network)
     checkpoint.load_into(network)
-    layers = {name: layer.to(device) for name, layer in body_layers(packs, GENDERS).items()}
-    return network.to(device).eval(), layers, device
+    return network.to(device).eval(), _layers(packs, device), device
+
+
+def _layers(packs: Path, device: torch.device) -> dict[str, BodyLayer]:
+    return {name: layer.to(device) for name, layer in body_layers(packs, GENDERS).items()}
 
 
 def frames_of(reader: ShardReader, split: str, every: int) -> list[ClipRef]:

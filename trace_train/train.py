@@ -24,6 +24,7 @@ from trace_train.build import body_layers, build_network, choose_device, start_f
 from trace_train.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.config import Config
 from trace_train.distributed import Processes, joined, synchronise_normalisation
+from trace_train.evaluation.in_loop import HeldOutScores
 from trace_train.groups import Parts, stages_table
 from trace_train.health.not_finite import keep_batch
 from trace_train.health.watch import Watch
@@ -176,8 +177,13 @@ def prepare(
 def standard_hooks(config: Config, progress: Progress) -> Hooks:
     """What happens beside the steps of an ordinary run."""
     watch = Watch(progress)
-    draw = Snapshots(progress.say).draw if config.pictures_every else None
-    return Hooks(on_line=watch.on_line, on_not_finite=keep_batch, draw=draw, close=watch.close)
+    return Hooks(
+        on_line=watch.on_line,
+        on_not_finite=keep_batch,
+        evaluate=HeldOutScores(progress) if config.evaluation.every else None,
+        draw=Snapshots(progress.say).draw if config.pictures_every else None,
+        close=watch.close,
+    )
 
 
 def _train(
@@ -196,7 +202,6 @@ def _train(
         progress.say(note)
     if processes.first:
         clear_partial(run)
-        (run / GROUPS_FILE).write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
         if not begun:
             _begin(inputs, run, device, progress)
     if not begun:
@@ -216,6 +221,8 @@ def _train(
     )
     if latest is not None:
         _go_on(state, latest, progress)
+    if processes.first:
+        (run / GROUPS_FILE).write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
     if config.compile:
         inputs.network.compile(dynamic=False)  # shapes change from stage to stage, not within
     first = state.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -83,7 +84,7 @@ class Stage(Part):
     @classmethod
     def _terms_exist(cls, loss: dict[str, float]) -> dict[str, float]:
         for pattern, weight in loss.items():
-            if "*" not in pattern and pattern not in LossConfig.model_fields:
+            if not any(fnmatchcase(name, pattern) for name in LossConfig.model_fields):
                 near = nearest(pattern, LossConfig.model_fields)
                 raise ValueError(f"no term is called {pattern!r}" + (f", did you mean {near!r}?" if near else ""))
             if not weight >= 0:

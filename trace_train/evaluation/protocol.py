@@ -21,8 +21,7 @@ PROTOCOL = (
     "of each track. W-MPJPE: Sim(3) of the chunk's first two frames; WA-MPJPE: Sim(3) of the whole chunk; root "
     "orientation after the former. RTE: rigid alignment of the whole track's hip midpoint, share of its annotated path "
     "(tracks of 0.1 m and more). ATE: RMSE of the hip midpoint after Sim(3), after SE(3), or after making the first "
-    "frames meet. "
-    "Means over frames. Times are real times: jitter and acceleration use the sequence's own frame rate.",
+    "frames meet. Means over frames. Times are real times: jitter and acceleration use the sequence's own frame rate.",
     "Opponents: {opponents}",
 )
 CARRIED = (
@@ -44,14 +43,14 @@ STILL = (
 )
 
 
-def protocol(*, every: int, threshold: float, temporal: bool, flow: bool, fitted: bool) -> str:
+def protocol(*, every: int, threshold: float, temporal: bool, flow: str, fitted: bool) -> str:
     """The words for one evaluation."""
     frames = "every frame of every sequence"
     if every > 1:
         frames = f"one of {every} windows of {CHUNK_SECONDS:.2f} s, each watched from its beginning"
     watching = CARRIED if temporal else SINGLE
-    if flow:
-        watching += " Optical flow is computed from the frames."
+    if flow != "none":
+        watching += f" Optical flow by {flow.upper()}."
     opponents = (FITTED if fitted else NOT_FITTED) + STILL
     return "\n".join(PROTOCOL).format(
         frames=frames, threshold=threshold, watching=watching, chunk=CHUNK_SECONDS, opponents=opponents

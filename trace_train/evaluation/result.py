@@ -84,7 +84,7 @@ class EvalReport:
     matched: int
     """Person-frames a detection was matched to."""
     rows: Mapping[str, Scores]
-    """`model`, `mean pose`, `mean pose in the camera` and `stands still`, as far as they apply."""
+    """`model`, `mean pose` and `mean pose in the camera` where they could be fitted, `stands still`."""
     datasets: Mapping[str, Mapping[str, Scores]]
     """The same rows for each dataset, where the split has several."""
     sequence_scores: tuple[SequenceScores, ...]

@@ -31,7 +31,6 @@ from trace_train.streaming.stream import BatchPlan, load_clip, read_ahead
 
 PIECES_AHEAD = 64
 """Coming pieces whose shards are fetched, where shards have to be fetched."""
-ROWS = (MODEL, MEAN_POSE, MEAN_POSE_IN_CAMERA, STANDS_STILL)
 
 
 def score(
@@ -85,7 +84,7 @@ def score(
             every=every,
             threshold=settings.threshold,
             temporal=network.temporal,
-            flow=flow is not None,
+            flow=config.network.flow,
             fitted=constants.body is not None or constants.joints is not None,
         ),
     )
@@ -93,10 +92,14 @@ def score(
 
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; afterwards every module's mode and all random states are as they were."""
+    """Put a network into evaluation mode; afterwards every module's mode and all random states are as they were.
+
+    It runs as it is written: a compiled one would be compiled anew for every shape.
+    """
     modes = {module: module.training for module in network.modules()}
     device = next(network.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with forked, torch.compiler.set_stance("force_eager"):
         try:
             network.eval()
             yield
@@ -123,6 +126,7 @@ def _pieces(reader: ShardReader, windows: Sequence[Window], config: Config) -> I
 
 def _report(reader: ShardReader, windows: Sequence[Window], tally: Tally, **facts: Any) -> EvalReport:
     entries = [reader.index.sequences[w.sequence] for w in windows]
+    names = _predictors(tally.constants)
     everything: dict[str, Sums] = defaultdict(Sums)
     by_dataset: dict[str, dict[str, Sums]] = defaultdict(lambda: defaultdict(Sums))
     for entry, rows in zip(entries, tally.sums):
@@ -136,8 +140,10 @@ def _report(reader: ShardReader, windows: Sequence[Window], tally: Tally, **fact
         frames=sum(w.frames for w in windows),
         people=sum(tally.people),
         matched=sum(tally.matched),
-        rows=_rows(everything),
-        datasets={} if len(by_dataset) == 1 else {name: _rows(rows) for name, rows in sorted(by_dataset.items())},
+        rows=_rows(everything, names),
+        datasets={}
+        if len(by_dataset) == 1
+        else {name: _rows(rows, names) for name, rows in sorted(by_dataset.items())},
         sequence_scores=tuple(
             SequenceScores(
                 dataset=entry.dataset,
@@ -154,7 +160,12 @@ def _report(reader: ShardReader, windows: Sequence[Window], tally: Tally, **fact
     )
 
 
-def _rows(sums: Mapping[str, Sums]) -> dict[str, Scores]:
-    """The network's row always, those of opponents where there is something to compare."""
-    empty = Sums()
-    return {name: sums.get(name, empty).scores() for name in ROWS if name == MODEL or sums.get(name, empty).counts}
+def _predictors(constants: ConstantPredictor) -> list[str]:
+    """Whose scores are told, the network's first: of the constants those that could be fitted."""
+    body, joints = constants.body is not None, constants.joints is not None
+    fitted = {MEAN_POSE: body, MEAN_POSE_IN_CAMERA: body or joints}
+    return [MODEL, *(name for name, there in fitted.items() if there), STANDS_STILL]
+
+
+def _rows(sums: Mapping[str, Sums], names: Sequence[str]) -> dict[str, Scores]:
+    return {name: sums.get(name, Sums()).scores() for name in names}

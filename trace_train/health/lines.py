@@ -66,8 +66,10 @@ def _width(heading: str) -> int:
     return {"step": 7, "loss": 6, "grad": 6, "lr": 7, "clips/s": 7, "wait": 5, "mem": 6, "left": 10}.get(heading, 9)
 
 
-def _short(value: float) -> str:
-    """Three digits, as in 41.2, 0.31 or 1,820."""
+def _short(value: float | None) -> str:
+    """Three digits, as in 41.2, 0.31 or 1,820; a dash for an fp16 gradient that overflowed."""
+    if value is None:
+        return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

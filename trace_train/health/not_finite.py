@@ -82,7 +82,7 @@ def keep_batch(moment: Moment, batch: Batch, report: LossReport) -> str:
         "still": [name for name, weight in moment.learner.named_parameters() if not weight.requires_grad],
         "shards": moment.stream.reader.store.where,
         "clips": names,
-        "terms": {name: float(value) for name, value in report.values.items()},
+        "terms": {name: value.item() for name, value in report.values.items()},
         "rng": torch.get_rng_state(),
         "batch": _plain(batch),
     }

@@ -85,7 +85,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
     watch = _Watch(learner, raise_there=raise_there)
     with watch.watching(), torch.autograd.set_detect_anomaly(raise_there):
         report: LossReport = learner(batch)
-        terms = {name: float(value) for name, value in report.values.items()}
+        terms = {name: value.item() for name, value in report.values.items()}
         if not watch.module and not _finite(report.total):
             watch.found = f"in the losses: {', '.join(name for name, value in terms.items() if not abs(value) < _INF)}"
             if raise_there:
@@ -98,7 +98,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
     return Replay(
         file=file,
         step=saved.step,
-        total=float(report.total),
+        total=report.total.item(),
         terms=terms,
         found=watch.found,
         module=watch.module,
@@ -114,7 +114,7 @@ _INF = float("inf")
 
 def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple[Learner, str]:
     """Network and losses with the weights that the batch met, else those of the last checkpoint before it."""
-    network, run = build_network(saved.config.network), saved.file.parent
+    network, run = build_network(saved.config.network).to(device), saved.file.parent
     flow = build_flow(saved.config, run, device)
     if saved.weights is not None:
         try:
@@ -213,11 +213,11 @@ def _worst(learner: Learner, batch: Batch, clips: tuple[str, ...], report: LossR
         with torch.no_grad():
             alone: LossReport = learner(_only(batch, row))
         entries += [
-            Entry(term=name, clip=clip, value=float(value), count=int(alone.counts[name]))
+            Entry(term=name, clip=clip, value=value.item(), count=int(alone.counts[name]))
             for name, value in alone.values.items()
             if int(alone.counts[name])
         ]
-    means = {name: abs(float(value)) for name, value in report.values.items()}
+    means = {name: abs(value.item()) for name, value in report.values.items()}
 
     def badness(entry: Entry) -> float:
         share = abs(entry.value) / means[entry.term] if means[entry.term] > 0 else 0.0

@@ -18,11 +18,13 @@ from trace_train.config import Config, at_stage
 from trace_train.groups import Parts
 from trace_train.health.boards import missing_packages, wants_tensorboard
 from trace_train.network.model import TraceNetwork
+from trace_train.pose_prior import read_pose_prior
 from trace_train.precision import autocast_dtype
 from trace_train.preflight.parts import Part
 from trace_train.train import holds_something
 
 DISTRIBUTION = "trace-5d"
+ALL_PACKS = "trace prepare-smpl --gender all"
 ADULTS = ("SMPL_FEMALE.pth", "SMPL_MALE.pth", "SMPL_NEUTRAL.pth")
 """Training reads the last; the others tell whether it is one of them under another name."""
 EVENT_BYTES = 100
@@ -33,23 +35,35 @@ BEST = 2
 """Checkpoints that may stay because they are the best, beside the latest."""
 
 
-def check_bodies(packs: Path) -> Part:
-    """The neutral pack is there, is a body, and is neutral."""
+def check_bodies(packs: Path, config: Config) -> Part:
+    """The neutral pack is there, is a body, and is neutral; so are the others of a run that scores itself, and the pose
+    prior, where one is used."""
     part = Part(name="packs")
+    if config.uses_pose_prior and config.supervision.pose_prior_file is not None:
+        try:
+            read_pose_prior(config.supervision.pose_prior_file)
+        except TraceError as error:
+            part.errors.append(error)
+    scored = config.evaluation.every > 0
     reports = check_packs(packs, ADULTS)
     for report in reports:
         for finding in report.findings:
-            about_neutral = report is reports[-1] or ADULTS[-1] in finding.what
-            if finding.severity == "error" and about_neutral:
+            needed = scored or report is reports[-1] or ADULTS[-1] in finding.what
+            if finding.severity == "error" and needed:
                 part.errors.append(
                     AssetError(
                         finding.what if finding.key in (report.name, "") else f"{finding.key} {finding.what}",
                         where=packs / report.name,
-                        hint=finding.hint or "trace prepare-smpl --gender all --force",
+                        hint=finding.hint or f"{ALL_PACKS} --force",
                     )
                 )
-            elif finding.severity == "warning" and about_neutral:
+            elif finding.severity == "warning" and needed:
                 part.warnings.append(f"{report.name}: {finding.key} {finding.what}")
+    part.errors += [
+        AssetError("is missing, and scores compare with bodies of all genders", where=packs / name, hint=ALL_PACKS)
+        for name in ADULTS[:-1]
+        if scored and not (packs / name).exists()
+    ]
     neutral = reports[-1]
     part.found = " ".join(
         filter(None, [neutral.name, neutral.model and f"({neutral.model})", "(synthetic)" * neutral.synthetic])

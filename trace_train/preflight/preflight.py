@@ -59,7 +59,7 @@ def preflight(
         parts += check_shards(store, config, world_size=world_size)
     except TraceError as error:
         parts.append(Part(name="shards", errors=[error]))
-    parts.append(check_bodies(packs))
+    parts.append(check_bodies(packs, config))
     weights, start, config = _check_weights(config, run)
     network_part, network = check_network(config)
     device_part, device = check_device(config, local_rank)

@@ -38,6 +38,8 @@ class RunFolder:
     """`checkpoint.json` of the newest checkpoint; empty when there is none."""
     errors: Sequence[Mapping[str, Any]]
     """`errors.jsonl` and its like: clips that could not be read."""
+    not_finite: Sequence[Path]
+    """Batches whose loss was not finite, which ended the run."""
     parameters: str
     """`parameters.txt`: what is trained, and how."""
     pictures: Sequence[tuple[int, Path]]
@@ -100,6 +102,7 @@ def read_run(path: Path) -> RunFolder:
         evaluations=_evaluations(path, checkpoint),
         checkpoint=checkpoint,
         errors=[error for file in sorted(path.glob(ERRORS)) for error in _objects(file)],
+        not_finite=sorted(path.glob("not-finite-step-*.pth")),
         parameters=_text(path / PARAMETERS),
         pictures=_pictures(path / PICTURES),
         running=is_held(path / ".lock"),

@@ -124,7 +124,8 @@ def _last_line(run: RunFolder) -> str:
 
 def warnings_section(run: RunFolder) -> Section:
     """What the run said of itself while it trained, and what its numbers say."""
-    found = [*_of_the_numbers(run), *_out_of_range(run)]
+    kept = [f"The loss was not finite; the batch is kept: trace train --replay {file}" for file in run.not_finite]
+    found = [*kept, *_of_the_numbers(run), *_out_of_range(run)]
     body = element("ul", *(element("li", words) for words in found[:SHOWN]), style="warnings") if found else Html()
     more = note(f"and {len(found) - SHOWN:,} more") if len(found) > SHOWN else Html()
     skipped = _skipped(run)

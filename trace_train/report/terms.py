@@ -15,7 +15,7 @@ GROUPS = ("detection", "location", "pose", "shape", "motion", "world", "other")
 MEMBERS: Mapping[str, tuple[str, ...]] = {
     "detection": ("center",),
     "location": ("camera", "joints2d"),
-    "pose": ("joints3d", "pa_joints3d", "root", "body_pose"),
+    "pose": ("joints3d", "pa_joints3d", "root", "body_pose", "pose_prior"),
     "shape": ("shape", "vertices"),
     "motion": ("motion", "velocity", "acceleration"),
     "world": ("world", "foot"),

@@ -34,10 +34,12 @@ class Checked:
     """Tensors that had another element type."""
 
 
-def check(part: Part, tensors: Mapping[str, Array], *, where: str, allow_unexpected: bool = False) -> Checked:
-    """Compare a file's tensors with the table. Raises CheckpointError for whatever does not fit."""
+def check(
+    part: Part, tensors: Mapping[str, Array], *, where: str, option: str, allow_unexpected: bool = False
+) -> Checked:
+    """Compare the tensors that came with `option` with the table. Raises CheckpointError for whatever does not fit."""
     names, prefixed = _without_prefix(tensors, where)
-    _right_file(part, names.keys(), where)
+    _right_file(part, names.keys(), where, option)
     expected = known(part)
     unexpected = [name for name in names if name not in expected]
     if unexpected and not allow_unexpected:
@@ -94,7 +96,7 @@ def _without_prefix(tensors: Mapping[str, Array], where: str) -> tuple[dict[str,
     return {name.removeprefix(PREFIX): array for name, array in tensors.items()}, marked > 0
 
 
-def _right_file(part: Part, names: Iterable[str], where: str) -> None:
+def _right_file(part: Part, names: Iterable[str], where: str, option: str) -> None:
     found = set(names)
     if "cam_rot_head.3.weight" in found and part.name == "head":
         raise CheckpointError(
@@ -117,14 +119,14 @@ def _right_file(part: Part, names: Iterable[str], where: str) -> None:
     best = max(PARTS.values(), key=share)
     if share(best) >= 0.5:
         raise CheckpointError(
-            f"is {best.what} and was given as --{part.name}", where=where, hint=f"give it as  --{best.name} {where}"
+            f"is {best.what} and was given as {option}", where=where, hint=f"give it as  --{best.name} {where}"
         )
     nearest = f"nearest is --{best.name}, of whose tensors it has {100 * share(best):.0f} %" if share(best) else ""
     raise CheckpointError(
         f"is no checkpoint of this network: {count(len(found), 'tensor')}, first {some(sorted(found))}"
         + (f"; {nearest}" if nearest else ""),
         where=where,
-        hint=f"--{part.name} takes {part.file}; docs/weights.md says where it is found",
+        hint=f"{option} takes {part.file}; docs/weights.md says where it is found",
     )
 
 

@@ -86,7 +86,8 @@ def import_weights(
     reports = []
     progress.begin("read", len(given), "files")
     for name, path in given.items():
-        checked, report = _read(name, path, allow_unexpected)
+        option = "--from-bev" if name == "image" and from_bev is not None else f"--{name}"
+        checked, report = _read(name, path, option, allow_unexpected)
         parts[name] = checked.tensors
         reports.append(report)
         progress.advance(1, path.name)
@@ -98,7 +99,7 @@ def import_weights(
     return ImportReport(out=out, parts=tuple(reports))
 
 
-def _read(name: str, path: Path, allow_unexpected: bool) -> tuple[Checked, PartReport]:
+def _read(name: str, path: Path, option: str, allow_unexpected: bool) -> tuple[Checked, PartReport]:
     part = PARTS[name]
     try:
         if path.stat().st_size > LIMIT_BYTES:
@@ -106,10 +107,10 @@ def _read(name: str, path: Path, allow_unexpected: bool) -> tuple[Checked, PartR
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(
-            f"cannot be read: {error.strerror}", where=path, hint=f"--{name} takes {part.file}; see docs/weights.md"
+            f"cannot be read: {error.strerror}", where=path, hint=f"{option} takes {part.file}; see docs/weights.md"
         ) from error
     state = read_state(data, where=str(path))
-    checked = check(part, state.tensors, where=str(path), allow_unexpected=allow_unexpected)
+    checked = check(part, state.tensors, where=str(path), option=option, allow_unexpected=allow_unexpected)
     notes = []
     twice = [n for n in checked.tensors if checked.fates[n] == "double"]
     differing = [n for n in twice if not np.array_equal(checked.tensors[n], checked.tensors[_other(n)])]

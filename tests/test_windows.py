@@ -1,0 +1,54 @@
+"""Which frames are scored: all of them once, in order, each video after its own past."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from trace_data.shards.reader import ShardReader
+from trace_train.evaluation.windows import Window, every_within, refs_of, schedule, windows_of
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_frame_is_seen_once_after_the_one_before(seed: int) -> None:
+    rng = random.Random(seed)
+    windows = [
+        Window(sequence=k, start=rng.randrange(9), frames=rng.randrange(1, 40)) for k in range(rng.randrange(90))
+    ]
+    videos, frames = rng.randrange(1, 7), rng.randrange(1, 12)
+    reached = dict.fromkeys(range(len(windows)), 0)
+    before: tuple[int, ...] = ()
+    pieces = list(schedule(windows, videos=videos, frames=frames))
+    for piece in pieces:
+        assert 1 <= len(piece.windows) <= videos and 1 <= piece.frames <= frames
+        if piece.kept:  # the state of just these videos
+            assert tuple(before[place] for place in piece.kept) == piece.windows
+        else:
+            assert piece.at == 0
+        for number, ref in zip(piece.windows, refs_of(piece, windows), strict=True):
+            window = windows[number]
+            assert reached[number] == piece.at
+            assert (ref.sequence, ref.start, ref.stride) == (window.sequence, window.start + piece.at, 1)
+            reached[number] += piece.frames
+        before = piece.windows
+    assert reached == {number: window.frames for number, window in enumerate(windows)}
+    # side by side is worth it: little more than the fewest pieces there can be, unless lengths differ wildly
+    assert len(pieces) <= sum(-(-w.frames // frames) for w in windows)
+
+
+def test_windows_of_a_like_length_fill_the_batch() -> None:
+    windows = [Window(sequence=k, start=0, frames=100) for k in range(64)]
+    assert len(list(schedule(windows, videos=8, frames=10))) == 8 * 10
+
+
+def test_a_budget_takes_windows_spread_over_the_split(shards: Path) -> None:
+    reader = ShardReader(shards)
+    whole = windows_of(reader, "train")
+    there = sum(w.frames for w in whole)
+    assert [w.frames for w in whole] == [e.frames for e in reader.index.sequences if e.split == "train"]
+    assert every_within(reader, "train", 0) == every_within(reader, "train", there) == 1
+    every = every_within(reader, "train", there // 3)
+    some = windows_of(reader, "train", every=every)
+    assert every == 3 and some == whole[::3]

@@ -1,0 +1,90 @@
+"""What is scored: the network of a run or checkpoint, or that of imported released weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trace_data.errors import CheckpointError
+from trace_train.build import build_network
+from trace_train.checkpoint import Checkpoint, open_checkpoint
+from trace_train.config import Config, load_config
+from trace_train.network.flow import FlowProvider, NoFlow, RaftFlow
+from trace_train.network.model import TraceNetwork
+from trace_train.run_flow import build_flow
+from trace_train.weights.folder import DESCRIPTION, open_weights
+from trace_train.weights.sources import open_start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """A network in evaluation mode, on its device, and what is known of it."""
+
+    network: TraceNetwork
+    flow: FlowProvider
+    config: Config
+    where: Path
+    """The checkpoint's folder, or that of the weights."""
+    folder: Path
+    """Where results are written: beside the run's checkpoints, or beside the weights."""
+    step: int
+    sha256: str
+    """Of the file with the weights; of several, those of each."""
+
+
+def open_source(path: Path) -> Source:
+    """A run (its last checkpoint), a checkpoint, or a folder of imported weights that holds a whole network.
+
+    Raises CheckpointError when it is none of these, or damaged.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return _imported(path, device) if (path / DESCRIPTION).is_file() else _of_run(open_checkpoint(path), device)
+
+
+def _of_run(checkpoint: Checkpoint, device: torch.device) -> Source:
+    network = build_network(checkpoint.config.network)
+    checkpoint.load_into(network)
+    return Source(
+        network=network.to(device).eval(),
+        flow=build_flow(checkpoint.config, checkpoint.run, device),
+        config=checkpoint.config,
+        where=checkpoint.folder,
+        folder=checkpoint.run,
+        step=checkpoint.step,
+        sha256=checkpoint.facts["sha256"][checkpoint.weights_file().name],
+    )
+
+
+def _imported(path: Path, device: torch.device) -> Source:
+    weights = open_weights(path)
+    lacking = [part for part in ("image", "head") if part not in weights.parts]
+    if lacking:
+        raise CheckpointError(
+            f"holds no whole network: there are no {' and no '.join(lacking)} weights",
+            where=path,
+            hint="trace import-weights --image trace_image_backbone.pkl --head trace_head.pkl --flow raft-things.pth",
+        )
+    with_flow = "flow" in weights.parts
+    changes = [f"init.weights={path}", *([] if with_flow else ["network.flow=none"])]
+    config = load_config("trace", changes)
+    start = open_start(config)
+    assert start is not None
+    config, _ = start.follow(config)
+    network = build_network(config.network)
+    start.fill(network, config.network)
+    flow: FlowProvider = NoFlow(config.network.motion_channels)
+    if with_flow:
+        raft = weights.raft(iterations=config.network.flow_iterations)
+        flow = RaftFlow(raft, first_frame=config.network.flow_first_frame).to(device)
+    hashes = start.facts["sha256"]
+    return Source(
+        network=network.to(device).eval(),
+        flow=flow,
+        config=config,
+        where=path,
+        folder=path,
+        step=0,
+        sha256=" ".join(f"{part} {digest}" for part, digest in hashes.items()),
+    )
