@@ -103,7 +103,8 @@ def verify_datasets(
 
     if fast and write_manifest is None:
         raise click.UsageError("--fast belongs to --write-manifest; --against hashes as its manifest was made")
-    chosen, folder = options.datasets(names, adapters), options.folder("root", root)
+    chosen = options.datasets(names, adapters)
+    folder = options.datasets_root(chosen, root)
     examples = None if every_case else EXAMPLES
     packs = options.packs_if_any(packs)
     with render.Display() as progress:

@@ -74,7 +74,7 @@ def extract_frames(
     with render.Display() as progress:
         report = extract(
             names[0],
-            options.folder("root", root),
+            options.datasets_root(names, root),
             out=out,
             splits=cast("Sequence[Split]", splits),
             every=every,

@@ -86,7 +86,7 @@ defects: Decorator[Any] = click.option(
     default=True,
     help="Take out what is known to be wrong in a dataset, or leave it in  [default: take out].",
 )
-root: Decorator[Any] = _folder("--root", "Folder that holds the datasets [setting root].")
+root: Decorator[Any] = _folder("--root", "Folder that holds the datasets [settings root, root_h36m, …].")
 source: Decorator[Any] = click.option(
     "--source",
     "sources",
@@ -158,6 +158,22 @@ def datasets(names: Sequence[str], adapters: Sequence[str]) -> list[str]:
     from trace_data.adapters import register_adapter
 
     return [*names, *map(register_adapter, adapters)]
+
+
+def datasets_root(names: Sequence[str], given: Path | None) -> Path:
+    """The root of the datasets named: the option, else the setting `root`, with the folders of single datasets.
+
+    Raises ConfigError when there is neither and some dataset has no folder of its own.
+    """
+    from trace_data.adapters import canonical_names, place
+    from trace_data.settings import load_settings
+
+    settings, chosen = load_settings(), canonical_names(names)
+    own = {} if given is not None else settings.dataset_folders(chosen)
+    place(own)
+    if given is None and "root" not in settings.values and set(own) == set(chosen):
+        return next(iter(own.values())).parent
+    return settings.folder("root", given)
 
 
 def folder(key: str, given: Path | None = None) -> Path:

@@ -122,10 +122,11 @@ def build_shards(
         raise click.UsageError("--ray-address belongs to --engine ray")
     from . import render
 
+    chosen = options.datasets(names, adapters)
     with render.Display() as progress:
         report = build(
-            options.datasets(names, adapters),
-            options.folder("root", root),
+            chosen,
+            options.datasets_root(chosen, root),
             options.folder("shards", out),
             packs=options.packs_if_any(packs),
             storage=_storage(heights, frames),

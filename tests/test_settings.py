@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from trace_data.adapters import ADAPTERS
 from trace_data.errors import ConfigError
-from trace_data.settings import load_settings
+from trace_data.settings import FOLDERS, load_settings
 
 
 def settings_at(home: Path, **environment: str) -> dict[str, Path]:
@@ -55,3 +56,10 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, wor
 def test_root_has_no_default_and_says_how_to_set_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="TRACE_ROOT"):
         load_settings({"TRACE_HOME": str(tmp_path)}, tmp_path).folder("root")
+
+
+def test_every_dataset_may_have_a_folder_of_its_own(tmp_path: Path) -> None:
+    keys = {f"root_{name.replace('-', '_')}" for name in ADAPTERS}
+    assert keys == {key for key in FOLDERS if key.startswith("root_")}
+    found = load_settings({"TRACE_HOME": str(tmp_path), "TRACE_ROOT_MPI_INF_3DHP": "/mpi"}, tmp_path)
+    assert found.dataset_folders(ADAPTERS) == {"mpi-inf-3dhp": Path("/mpi")}

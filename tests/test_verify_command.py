@@ -44,6 +44,31 @@ def verify(*options: str, depth: str = "content") -> int:
     return run(["verify-datasets", "3dpw", "--depth", depth, "--jobs", "1", *options])
 
 
+@pytest.mark.parametrize("way", ["environment", "file", "own root"])
+def test_a_dataset_may_lie_in_a_folder_of_its_own(
+    way: str, root: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "elsewhere" / "walks"
+    own.parent.mkdir()
+    (root / "3DPW").rename(own)
+    assert verify(depth="layout") == 3
+    if way == "environment":
+        monkeypatch.setenv("TRACE_ROOT_3DPW", str(own))
+    else:
+        (tmp_path / "home").mkdir(exist_ok=True)
+        (tmp_path / "home" / "config.toml").write_text(f"root_3dpw = {json.dumps(str(own))}\n")
+    if way == "own root":
+        monkeypatch.delenv("TRACE_ROOT")
+    assert verify() == 0
+    assert run(["verify-datasets", "3dpw", "--depth", "layout", "--write-manifest", str(tmp_path / "m.jsonl")]) == 0
+    assert "sequenceFiles" in (tmp_path / "m.jsonl").read_text()
+    assert run(["build-shards", "3dpw", "--out", str(tmp_path / "shards"), "--jobs", "1"]) == 0
+    assert run(["extract-frames", "3dpw", "--out", str(tmp_path / "frames")]) == 0
+    # an option goes before every setting
+    assert run(["verify-datasets", "3dpw", "--depth", "layout", "--root", str(root)]) == 3
+    capsys.readouterr()
+
+
 def test_all_cases_are_listed_when_asked_for(root: Path, capsys: Output) -> None:
     for number in range(7):
         image = root / "3DPW" / "imageFiles" / NAME / f"image_{number:05d}.jpg"

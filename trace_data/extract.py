@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from time import monotonic
 from typing import Any
 
-from trace_data.adapters import adapter_of, canonical_name, find_sequences, load_adapter, read_record
+from trace_data.adapters import adapter_of, canonical_name, find_sequences, load_adapter, read_record, root_of
 from trace_data.adapters.base import SequenceRef, folder_of
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError, OutputError, TraceError
 from trace_data.frames import ORIGINAL_QUALITY, encode
@@ -82,8 +82,8 @@ def extract_frames(
         ref for split in adapter.SPEC.splits if split in splits for ref in find_sequences(name, root, split)[:limit]
     ]
     if not refs:
-        raise DatasetLayoutError("no sequences", where=root, hint=f"trace verify-datasets {name}")
-    folder = folder_of(adapter.SPEC, root, refs)
+        raise DatasetLayoutError("no sequences", where=root_of(name, root), hint=f"trace verify-datasets {name}")
+    folder = folder_of(adapter.SPEC, root_of(name, root), refs)
     out = (out or (folder if hasattr(adapter, "frame_file") else folder / "frames")).absolute()
     writable_folder(out)
     groups: dict[Path, list[SequenceRef]] = {}

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record
+from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record, root_of
 from trace_data.adapters.base import SequenceRef, folder_of
 from trace_data.errors import DatasetLayoutError, OutputError
 from trace_data.progress import SILENT, Progress
@@ -166,7 +166,7 @@ def _write(names: Sequence[str], root: Path, stream: IO[str], hash: Hash, jobs: 
     for dataset in names:
         spec = load_adapter(dataset).SPEC
         refs = [ref for split in spec.splits for ref in find_sequences(dataset, root, split)]
-        folder = folder_of(spec, root, refs)
+        folder = folder_of(spec, root_of(dataset, root), refs)
         for name, (size, digest) in _hashes(dataset, folder, hash, jobs, progress):
             line(dataset=dataset, file=name, bytes=size, hash=digest)
             files, total = files + 1, total + size

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,17 @@ FOLDERS = {
     "sources": "folder of body-model files as downloaded",
     "packs": "folder of prepared body models (.pth)",
     "root": "folder that holds the datasets",
+    "root_3dpw": "folder of 3DPW, where it is not below `root`",
+    "root_dynacam": "folder of DynaCam, likewise",
+    "root_h36m": "folder of Human3.6M, likewise",
+    "root_mpi_inf_3dhp": "folder of MPI-INF-3DHP, likewise",
+    "root_penn_action": "folder of Penn Action, likewise",
     "shards": "folder or URL of built shards",
     "weights": "folder of imported weights",
     "runs": "folder of training runs",
     "cache": "folder for caches that may be deleted at any time",
 }
-"""Settings that name a folder, and which; `root` has no default."""
+"""Settings that name a folder, and which; `root` and those of single datasets have no default."""
 KEYS = {**FOLDERS, "cache_size": "bytes of a URL's shards that the cache may hold, as in 200GB"}
 """Every setting and what it names."""
 CACHE_SIZE = "200GB"
@@ -51,7 +56,7 @@ class Settings:
     def folder(self, key: str, given: Path | None = None) -> Path:
         """The folder for `key`: the command-line option when given, else the setting.
 
-        Raises ConfigError when neither exists (only `root` has no default), or it is a URL.
+        Raises ConfigError when neither exists (`root` has no default), or it is a URL.
         """
         found = self.place(key, given)
         if isinstance(found, str):
@@ -73,6 +78,11 @@ class Settings:
             hint=f'give --{key} DIR, set TRACE_{key.upper()}, or write {key} = "DIR" into {self.home}/config.toml',
         )
 
+    def dataset_folders(self, names: Iterable[str]) -> dict[str, Path]:
+        """The folders of those of the datasets named, by canonical name, that have one of their own."""
+        keys = {name: f"root_{name.replace('-', '_')}" for name in names}
+        return {name: self.folder(key) for name, key in keys.items() if key in self.values}
+
     def cache_bytes(self, given: str | None = None) -> int:
         """The bound of the cache: the command-line option when given, else the setting. Raises ConfigError."""
         where = "--cache-size" if given is not None else f"cache_size from {self.origin['cache_size']}"
@@ -83,7 +93,7 @@ def load_settings(environment: Mapping[str, str] | None = None, working_folder: 
     """Read the configuration files and environment. Raises ConfigError on an unknown key or a file that is no TOML."""
     env = os.environ if environment is None else environment
     home = Path(env.get("TRACE_HOME", "~/.trace")).expanduser()
-    values: dict[str, Path | str] = {key: home / key for key in FOLDERS if key != "root"}
+    values: dict[str, Path | str] = {key: home / key for key in FOLDERS if not key.startswith("root")}
     values["cache_size"] = CACHE_SIZE
     origin = dict.fromkeys(values, "default")
     for file in (home / "config.toml", (working_folder or Path.cwd()) / "trace.toml"):

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter
+from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter, root_of
 from trace_data.adapters.base import SequenceRef
 from trace_data.agreement import Agreement
 from trace_data.build_folder import versions
@@ -270,8 +270,10 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
 
     for split in adapter.SPEC.splits:
         attempt(lambda split=split: refs.extend(find_sequences(name, root, split)[:limit]))  # type: ignore[misc]
-    attempt(lambda: found.extend((name, finding) for finding in adapter.inspect(root)))
+    attempt(lambda: found.extend((name, finding) for finding in adapter.inspect(root_of(name, root))))
     if not refs and all(entry.severity != "error" for _, entry in found):
         hint = adapter.SPEC.expected
-        found.append((str(root), Finding(severity="error", key="layout", what="no sequences", hint=hint)))
+        found.append(
+            (str(root_of(name, root)), Finding(severity="error", key="layout", what="no sequences", hint=hint))
+        )
     return found, refs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +34,19 @@ SPELLINGS = {
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""
 _registered: dict[str, Adapter] = {}
 """Adapters of the user's own, by the name in their SPEC."""
+_placed: dict[str, Path] = {}
+"""Folders of datasets that do not lie below the root, by canonical name."""
+
+
+def place(folders: Mapping[str, Path]) -> None:
+    """From now on these datasets, by canonical name, are looked for in folders of their own, and no others are."""
+    _placed.clear()
+    _placed.update({name: folder.absolute() for name, folder in folders.items()})
+
+
+def root_of(name: str, root: Path) -> Path:
+    """Where a dataset is looked for: below `root`, or in the folder that it was placed in."""
+    return _placed.get(canonical_name(name), root)
 
 
 def register_adapter(module: str) -> str:
@@ -84,7 +97,7 @@ def load_adapter(name: str) -> Adapter:
 def find_sequences(name: str, root: Path, split: Split) -> list[SequenceRef]:
     """The sequences of a split, in a deterministic order, in a form that any process can read. Raises TraceError."""
     adapter = load_adapter(name)
-    refs = adapter.find(root, split)
+    refs = adapter.find(root_of(name, root), split)
     if canonical_name(name) not in _registered:
         return refs
     for ref in refs:
