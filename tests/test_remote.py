@@ -31,7 +31,8 @@ pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
 
 QUICK = Patience(attempts=5, first_delay=0.005, longest_delay=0.01, connecting=2.0, silence=5.0)
 NETWORK = [
-    "network.input_size=64", "network.width=4", "network.deform_groups=4", "network.stem=4", "network.bottleneck=4", "network.head_channels=8",
+    "network.input_size=64", "network.width=4", "network.stem=4", "network.bottleneck=4", "network.head_channels=8",
+    "network.deform_groups=4",
     "network.stage_modules=[1,1,1]", "network.stage_blocks=1", "network.bottleneck_blocks=1", "network.depth_levels=8",
     "network.bird_eye_hidden=16", "network.regressor_hidden=16",
 ]  # fmt: skip
