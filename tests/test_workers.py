@@ -121,12 +121,19 @@ if __name__ == "__main__":
 def test_ctrl_c_prints_no_traceback_of_a_worker(tmp_path: Path, after: float) -> None:
     (tmp_path / "stopped.py").write_text(STOPPED)
     command = [sys.executable, str(tmp_path / "stopped.py")]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, start_new_session=True, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
+    )
     while not _workers(process.pid):
         assert process.poll() is None
     time.sleep(after)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=30)[1] == "stopped\n"
+
+
+def _heed_interrupts() -> None:
+    """What runs in the background of a shell, these tests perhaps, has been told to ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _workers(process: int) -> list[str]:
