@@ -184,3 +184,17 @@ def test_assignments_on_top_of_a_configuration() -> None:
     assert (config.steps, config.optim.lr, config.network) == (9, 0.5, tiny().network)
     with pytest.raises(ConfigError, match="steps"):
         changed(tiny(), ["stepps=9"])
+
+
+@pytest.mark.nightly
+def test_a_compiled_network_trains_alike_under_the_same_names(shards: Path, packs: Path, tmp_path: Path) -> None:
+    changes = ["steps=2", "log_every=1", "stages=[{clips: 2, frames: 2}]", "precision=fp32"]
+    lines, weights = [], []
+    for name, compiled in (("plain", "false"), ("compiled", "true")):
+        config = tiny(*changes, f"compile={compiled}")
+        train(config, shards=shards, packs=packs, run=tmp_path / name)
+        lines.append(read_metrics(tmp_path / name))
+        weights.append(open_checkpoint(tmp_path / name).weights())
+    assert weights[0].keys() == weights[1].keys()
+    for plain, compiled in zip(*lines):
+        assert compiled["loss"] == pytest.approx(plain["loss"], rel=0.02, abs=1e-3)
