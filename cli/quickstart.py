@@ -22,6 +22,8 @@ SHARD_BYTES = 4 << 20
 """Far below the usual size of a shard: this little data must still make enough shards to keep all workers busy."""
 PICTURES = 8
 """Times that predictions are drawn while it trains."""
+SCORES = 2
+"""How often it scores itself on the way, on some held-out frames."""
 HONEST = "a few CPU minutes teach where people are and how they are turned; limbs need more steps"
 
 
@@ -180,9 +182,9 @@ class Way:
         from trace_train.config import load_config
         from trace_train.train import train
 
-        config = load_config(
-            "debug", [f"steps={self.training_steps}", f"pictures_every={max(1, self.training_steps // PICTURES)}"]
-        )
+        steps = self.training_steps
+        on_the_way = [f"pictures_every={max(1, steps // PICTURES)}", f"evaluation.every={max(1, steps // SCORES)}"]
+        config = load_config("debug", [f"steps={steps}", *on_the_way, "evaluation.frames=200"])
         report = train(
             config, shards=self.shards, packs=self.packs, run=self.run, resume=self.run.exists(), progress=self.progress
         )

@@ -104,3 +104,10 @@ def test_gpus_are_named_with_their_memory(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
     found = {item.name: item.found for item in machine(tmp_path / "not" / "there")}
     assert found["GPU 0"] == found["GPU 1"] == "Some GPU, 80 GiB" and found["bf16"] == "native on the GPU"
+
+
+def test_datasets_may_lie_in_folders_of_their_own(own_home: Path, tmp_path: Path, capsys: Output) -> None:
+    own_home.mkdir()
+    (own_home / "config.toml").write_text(f"root_h36m = {json.dumps(str(tmp_path))}\n")
+    found = examined(capsys)["data"]["datasets"]
+    assert found["state"] == "ok" and "root_h36m" in found["found"]

@@ -22,7 +22,7 @@ from trace_train.alignment import similarity
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers
 from trace_train.config import LossConfig
-from trace_train.losses import body, keypoints, maps, prior, tracks
+from trace_train.losses import body, keypoints, maps, prior, terms, tracks
 from trace_train.losses.comparison import Comparison
 from trace_train.losses.objective import LossReport, objective
 from trace_train.losses.reduce import Term, distance, norm
@@ -488,9 +488,8 @@ def test_a_term_of_weight_zero_is_not_computed(case: Case, name: str, monkeypatc
         raise AssertionError("computed")
 
     for table in ("FRAME_TERMS", "TRACK_TERMS", "WORLD_TERMS"):
-        module = __import__("trace_train.losses.objective", fromlist=[table])
-        changed = {key: fails if key == name else term for key, term in getattr(module, table).items()}
-        monkeypatch.setattr(module, table, changed)
+        changed = {key: fails if key == name else term for key, term in getattr(terms, table).items()}
+        monkeypatch.setattr(terms, table, changed)
     other = "shape" if name != "shape" else "camera"
     assert set(case.report(other).values) == {other}
     with pytest.raises(AssertionError, match="computed"):

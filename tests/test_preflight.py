@@ -159,14 +159,16 @@ def test_ten_problems_of_files_and_machine_are_named_together(
     monkeypatch.setattr(machine.importlib.metadata, "version", lambda name: "3.9" if name == "h5py" else real(name))
     config = tiny(
         "data.weights={3dpw: 1, h36m: 1}", "evaluation.every=2", f"init.weights={tmp_path / 'nowhere'}",
-        "keep_checkpoints=100000000", "stages=[{share: 0.5, clips: 3, frames: 1}, {share: 0.5, clips: 2, frames: 500}]",
+        "keep_checkpoints=100000000",
+        "stages=[{share: 0.5, clips: 3, frames: 1}, {share: 0.5, clips: 2, frames: 500, loss: {'*': 0}}]",
     )  # fmt: skip
     report = preflight(config, shards=own, packs=female, run=run, world_size=2)
     told = [str(error) for error in report.errors]
     for words in (
         f"{first.name}: the shard is missing", f"{second.name}: the shard has", f"{third.name}: the shard has",
         "3 clips a step cannot be dealt evenly to 2 processes", "'h36m' has a weight and no clips", "enough for 500",
-        "no split 'val'", "SMPL_FEMALE.pth", "nowhere", "h5py: is 3.9, expected 3.10", "not empty", "free some space",
+        "no loss has a weight", "no split 'val'", "SMPL_FEMALE.pth", "nowhere",
+        "h5py: is 3.9, expected 3.10", "not empty", "free some space",
     ):  # fmt: skip
         assert any(words in text for text in told), (words, told)
     assert all(error.hint for error in report.errors)

@@ -74,11 +74,6 @@ class BodyModel:
         self._h36m17 = self._points(arrays["J_regressor_h36m17"].astype(np.float64))
 
     @classmethod
-    def from_pack(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> BodyModel:
-        """The model of the arrays that `load_pack` returns."""
-        return cls(arrays)
-
-    @classmethod
     def load(cls, path: Path) -> BodyModel:
         """The model of a pack file. Raises AssetError as `load_pack` does."""
         from trace_data.assets.pack_files import load_pack

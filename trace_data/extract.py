@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from trace_data.adapters import adapter_of, canonical_name, find_sequences, load_adapter, read_record, root_of
-from trace_data.adapters.base import SequenceRef, folder_of
+from trace_data.adapters.base import FrameFile, SequenceRef, folder_of
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError, OutputError, TraceError
 from trace_data.frames import ORIGINAL_QUALITY, encode
 from trace_data.output import writable_folder
@@ -161,7 +161,7 @@ def _extract(task: _Task, progress: Progress) -> _Done:
 
 def _target(ref: SequenceRef, frame: VideoFrame, out: Path) -> Path:
     """Where a frame goes. Raises ConfigError when the adapter names a place outside of `out`."""
-    named = getattr(adapter_of(ref), "frame_file", None)
+    named: FrameFile | None = getattr(adapter_of(ref), "frame_file", None)
     inner = PurePath(ref.name, f"{frame.number:06d}.jpg") if named is None else PurePath(named(ref, frame.number))
     if inner.is_absolute() or ".." in inner.parts:
         raise ConfigError(f"frame_file gave {inner}, expected a path inside the dataset's folder", where=ref.key)

@@ -81,9 +81,11 @@ def read_pack(file: Path) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in load_pack(file).items()}
 
 
-def body_layers(packs: Path, genders: Iterable[str] = ("neutral",)) -> dict[str, BodyLayer]:
-    """Body layers by gender name."""
-    return {gender: BodyLayer(read_pack(packs / f"SMPL_{gender.upper()}.pth")) for gender in genders}
+def body_layers(
+    packs: Path, genders: Iterable[str] = ("neutral",), device: torch.device | str = "cpu"
+) -> dict[str, BodyLayer]:
+    """Body layers by gender name, on a device."""
+    return {gender: BodyLayer(read_pack(packs / f"SMPL_{gender.upper()}.pth")).to(device) for gender in genders}
 
 
 @torch.no_grad()

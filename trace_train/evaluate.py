@@ -64,7 +64,7 @@ def evaluate(
         config = config.model_copy(update={"evaluation": changed})
     report = score(
         source.network,
-        _layers(packs, next(source.network.parameters()).device),
+        body_layers(packs, GENDERS, next(source.network.parameters()).device),
         reader,
         config,
         split=split,
@@ -84,11 +84,7 @@ def load(checkpoint: Checkpoint, packs: Path) -> tuple[TraceNetwork, dict[str, B
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_network(checkpoint.config.network)
     checkpoint.load_into(network)
-    return network.to(device).eval(), _layers(packs, device), device
-
-
-def _layers(packs: Path, device: torch.device) -> dict[str, BodyLayer]:
-    return {name: layer.to(device) for name, layer in body_layers(packs, GENDERS).items()}
+    return network.to(device).eval(), body_layers(packs, GENDERS, device), device
 
 
 def frames_of(reader: ShardReader, split: str, every: int) -> list[ClipRef]:

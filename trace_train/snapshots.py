@@ -49,9 +49,9 @@ class Snapshots:
             self._say(f"step {moment.step:,}: no pictures of predictions: {' '.join(str(error).split())}")
 
     def _draw(self, moment: Moment) -> None:
-        reader, device = moment.stream.reader, next(moment.learner.parameters()).device
+        reader = moment.stream.reader
         if self._layers is None:
-            self._layers = {name: layer.to(device) for name, layer in body_layers(moment.packs, GENDERS).items()}
+            self._layers = body_layers(moment.packs, GENDERS, moment.learner.layer.weights.device)
         flow, threshold = moment.learner.flow, moment.config.evaluation.threshold
         artist = Artist(reader, moment.packs, longest=TILE)
         refs = fixed_clips(reader.index, moment.config.network.temporal)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from trace_data.errors import CheckpointError, ConfigError, OutputError
+from trace_data.errors import CheckpointError, OutputError
 from trace_data.output import exclusive, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index, sha256_of
@@ -36,6 +36,7 @@ from trace_train.run_flow import build_flow, flow_folder, keep_flow
 from trace_train.runlog import ERRORS, Lines, read_metrics
 from trace_train.saving import clear_partial
 from trace_train.snapshots import Snapshots
+from trace_train.stage_checks import stage_errors
 from trace_train.state import State, new_state
 from trace_train.step import Learner, batch_targets
 from trace_train.streaming.shuffle import with_shuffle_window
@@ -143,9 +144,10 @@ def prepare(
     notes: list[str] = []
     if start is not None:
         config, notes = start.follow(config)
+    for error in stage_errors(config, processes.world_size):
+        raise error
     stream = TrainStream(reader, config, device, rank=processes.rank, world_size=processes.world_size)
-    _check_parts(config, processes)
-    layer = body_layers(packs)["neutral"].to(device)
+    layer = body_layers(packs, device=device)["neutral"]
     torch.manual_seed(config.seed)
     network = build_network(config.network).to(device)
     parts = Parts(network)
@@ -272,18 +274,6 @@ def holds_something(run: Path) -> bool:
     """Whether a folder holds more than what a run leaves that was stopped before its first checkpoint."""
     ours = {".lock", GROUPS_FILE, flow_folder(run).name, "checkpoints"}
     return run.is_dir() and (bool(finished(run)) or any(item.name not in ours for item in run.iterdir()))
-
-
-def _check_parts(config: Config, processes: Processes) -> None:
-    """Whether the clips of each stage can be computed in `optim.accumulate` parts."""
-    for stage in config.stages:
-        if (stage.clips // processes.world_size) % config.optim.accumulate:
-            raise ConfigError(
-                f"{stage.clips} clips a step"
-                + (f", {stage.clips // processes.world_size} in each process," if processes.together else "")
-                + f" cannot be computed in {config.optim.accumulate} equal parts (optim.accumulate)",
-                hint="give stages.clips a multiple of it",
-            )
 
 
 def _report(state: State, first: int, seconds: float, inputs: Inputs) -> TrainReport | None:

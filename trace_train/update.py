@@ -22,8 +22,6 @@ from trace_train.streaming.batch import Batch
 
 Advise = Callable[[Batch, LossReport], str]
 """Is given a batch whose numbers are not finite; returns what the error's hint should add."""
-
-
 LOOK = "look at these clips, or lower the rate: --set optim.lr=…"
 
 
@@ -129,7 +127,7 @@ class Updater:
             hint="\n  ".join(
                 [
                     *(advice for _, _, advice in bad if advice),
-                    "look at these clips, or lower the rate: --set optim.lr=…",
+                    LOOK,
                 ]
             ),
         )

@@ -19,7 +19,7 @@ Places = Mapping[str, Path | str | None]
 
 def data(places: Places) -> list[Finding]:
     """Body models, weights, datasets, shards, runs."""
-    return [_packs(places["packs"]), _weights(places["weights"]), _root(places["root"]), _shards(places), _runs(places)]
+    return [_packs(places["packs"]), _weights(places["weights"]), _datasets(places), _shards(places), _runs(places)]
 
 
 def _packs(folder: Path | str | None) -> Finding:
@@ -46,8 +46,11 @@ def _weights(folder: Path | str | None) -> Finding:
     return _there("weights", ", ".join(weights.parts) + (f"; no {', '.join(lacking)}" * bool(lacking)), meaning)
 
 
-def _root(folder: Path | str | None) -> Finding:
-    meaning = "building shards"
+def _datasets(places: Places) -> Finding:
+    meaning, folder = "building shards", places["root"]
+    own = [key for key, place in places.items() if key.startswith("root_") and place is not None]
+    if not isinstance(folder, Path) and own:
+        return _there("datasets", f"in folders of their own: {', '.join(own)}", meaning)
     if not isinstance(folder, Path):
         return _absent("datasets", "no folder is set", meaning, "--root DATA, or TRACE_ROOT")
     if not folder.is_dir():

@@ -38,8 +38,7 @@ class HeldOutScores:
             self._told = True
             return {}
         if not self._layers:
-            device = moment.learner.layer.weights.device
-            self._layers = {name: layer.to(device) for name, layer in body_layers(moment.packs, GENDERS).items()}
+            self._layers = body_layers(moment.packs, GENDERS, moment.learner.layer.weights.device)
         if self._constants is None:
             self._constants = ConstantPredictor.fit(reader, self._layers)
         with moment.scored_network() as network:

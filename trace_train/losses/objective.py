@@ -11,7 +11,7 @@ from torch import Tensor
 from trace_train.body_layer import BodyLayer
 from trace_train.losses.comparison import Comparison
 from trace_train.losses.prior import PosePrior
-from trace_train.losses.terms import FRAME_TERMS, TRACK_TERMS, WORLD_TERMS
+from trace_train.losses.terms import terms_of
 from trace_train.network.outputs import Maps, People, TrackedPeople
 from trace_train.targets import Targets
 
@@ -49,11 +49,7 @@ def objective(
     `tracked`; `pose_prior` needs a `prior`. The switches are the network's, see there: released weights are trained on
     as they were trained.
     """
-    terms = dict(FRAME_TERMS)
-    if targets.center_mask.shape[2] > 1:
-        terms |= TRACK_TERMS
-        if tracked is not None and targets.world is not None:
-            terms |= WORLD_TERMS
+    terms = terms_of(targets.center_mask.shape[2], tracked is not None and targets.world is not None)
     comparison = Comparison(
         maps=maps,
         people=people,

@@ -138,3 +138,8 @@ WORLD_TERMS: Mapping[str, Callable[[Comparison], Term]] = {
 }
 """Terms of clips that need a network with temporal parts."""
 TERMS = {**FRAME_TERMS, **TRACK_TERMS, **WORLD_TERMS}
+
+
+def terms_of(frames: int, temporal: bool) -> dict[str, Callable[[Comparison], Term]]:
+    """The terms that clips of so many frames have; `temporal`: whether the network has the parts that move people."""
+    return {**FRAME_TERMS, **(TRACK_TERMS if frames > 1 else {}), **(WORLD_TERMS if frames > 1 and temporal else {})}

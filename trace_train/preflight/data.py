@@ -13,6 +13,7 @@ from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table
 from trace_data.shards.store import Store
 from trace_train.config import Config
 from trace_train.preflight.parts import Part
+from trace_train.stage_checks import stage_errors
 from trace_train.streaming.occluders import load_cutouts
 from trace_train.streaming.stream import load_clip, mixing
 
@@ -83,22 +84,10 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Part)
             hint="trace build-shards --split train",
         )
         return
+    yield from stage_errors(config, world_size)
     names = sorted({entry.dataset for entry in index.sequences})
     for number, stage in enumerate(config.stages):
         where = f"stages[{number}]"
-        if stage.clips % world_size:
-            yield ConfigError(
-                f"{stage.clips} clips a step cannot be dealt evenly to {world_size} processes",
-                where=where,
-                hint=f"stages.clips counts the clips of all processes together: give a multiple of {world_size}",
-            )
-        elif (stage.clips // world_size) % config.optim.accumulate:
-            yield ConfigError(
-                f"{stage.clips // world_size} clips of a process cannot be computed in {config.optim.accumulate} equal"
-                " parts (optim.accumulate)",
-                where=where,
-                hint="give stages.clips a multiple of it",
-            )
         tables = {
             name: clip_table(index, length=stage.frames, strides=config.data.strides, split="train", datasets=[name])
             for name in names

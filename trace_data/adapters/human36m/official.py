@@ -30,17 +30,16 @@ from trace_data.adapters.human36m.places import (
     entries,
     file_state,
     numbers,
-    provenance,
 )
+from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.human36m.subject_files import body_over, subject_file
 from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
 from trace_data.defects import lost
 from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.geometry import transform
-from trace_data.schema.camera import Camera
 from trace_data.schema.check import Finding
 from trace_data.schema.frame import Frame, VideoFrame
-from trace_data.schema.record import Person, SequenceRecord, Split
+from trace_data.schema.record import SequenceRecord, Split
 from trace_data.video import VideoFacts, video_facts
 
 LAYOUT = "official (videos, CDF)"
@@ -119,43 +118,27 @@ def read(ref: SequenceRef) -> SequenceRecord:
             where=flat,
             hint=AGAIN,
         )
-    frames, frame_ids, (width, height) = _frames(ref.images, len(joints))
+    frames, frame_ids, size = _frames(ref.images, len(joints))
     joints, pixels = joints[frame_ids], None if pixels is None else pixels[frame_ids]
     view, joints = _view(folder, ref, (subject, CAMERAS.index(serial)), joints, pixels)
     metadata = read_metadata(folder)
     clip = None if metadata is None else metadata.clips.get((subject, action))
     smpl = subject_file(folder, subject, "SMPL_NeuralAnnot", "smpl_param")
     body, body_valid = body_over(smpl if clip else None, clip or (0, 0), frame_ids)
-    return SequenceRecord(
-        dataset=SPEC.name,
-        split=ref.split,
-        name=ref.name,
+    return record_of(
+        ref,
+        folder,
+        subject,
+        layout=LAYOUT,
         frames=frames,
         frame_ids=frame_ids,
         fps=FPS,
-        camera=Camera(
-            width=width,
-            height=height,
-            intrinsics=view.intrinsics[None],
-            camera_from_world=None if view.camera_from_world is None else view.camera_from_world[None],
-            moving=False,
-            distortion=view.distortion,
-        ),
-        people=(
-            Person(
-                name=f"S{subject}",
-                gender="neutral",
-                present=np.ones(len(joints), bool),
-                keypoints2d=None if pixels is None else certain("H36M_32", pixels),
-                joints3d=certain("H36M_32", joints),
-                body=body,
-                body_valid=body_valid,
-            ),
-        ),
-        everyone_annotated=np.ones(len(joints), bool),
-        world_valid=True,
-        world_reason="the camera stands still",
-        provenance=provenance(folder, LAYOUT, view.how),
+        size=size,
+        view=view,
+        keypoints2d=None if pixels is None else certain("H36M_32", pixels),
+        joints3d=certain("H36M_32", joints),
+        body=body,
+        body_valid=body_valid,
     )
 
 

@@ -19,15 +19,15 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
 from trace_data.adapters.human36m.calibration import View, metadata_file, placed, read_metadata
 from trace_data.adapters.human36m.packed_file import Entries, dictionary, read_entries
-from trace_data.adapters.human36m.places import AGAIN, FPS, SPEC, SUBJECTS, certain, file_state, numbers, provenance
+from trace_data.adapters.human36m.places import AGAIN, FPS, SPEC, SUBJECTS, certain, file_state, numbers
+from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.listing import entry, listing, numbered_groups, why_empty
 from trace_data.errors import AnnotationError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.schema.body import BodyParams
-from trace_data.schema.camera import Camera
 from trace_data.schema.check import Finding
 from trace_data.schema.keypoints import ALL_44, H36M_32, Keypoints
-from trace_data.schema.record import Person, SequenceRecord, Split
+from trace_data.schema.record import SequenceRecord, Split
 
 Array = npt.NDArray[np.float64]
 
@@ -113,7 +113,6 @@ def read(ref: SequenceRef) -> SequenceRecord:
             hint="copy the images again",
         )
     frames = [images[number] for number in order]
-    width, height = frame_size(frames)
     pixels, mono = found.get("kp2d"), found.get("kp3d_mono")
     assert pixels is not None
     view = _view(folder, (subject, camera), mono, pixels, file)
@@ -121,36 +120,20 @@ def read(ref: SequenceRef) -> SequenceRecord:
     if view.camera_from_world is not None:
         world_from_camera = np.asarray(np.linalg.inv(view.camera_from_world), np.float64)
     body = _body(folder, subject, found, file, world_from_camera[:3, :3])
-    return SequenceRecord(
-        dataset=SPEC.name,
-        split=ref.split,
-        name=ref.name,
-        frames=tuple(frames),
+    return record_of(
+        ref,
+        folder,
+        subject,
+        layout=LAYOUT,
+        frames=frames,
         frame_ids=np.array(order, np.int64),
         fps=FPS / EVERY,
-        camera=Camera(
-            width=width,
-            height=height,
-            intrinsics=view.intrinsics[None],
-            camera_from_world=None if view.camera_from_world is None else view.camera_from_world[None],
-            moving=False,
-            distortion=view.distortion,
-        ),
-        people=(
-            Person(
-                name=f"S{subject}",
-                gender="neutral",
-                present=np.ones(len(order), bool),
-                keypoints2d=certain("H36M_32", pixels),
-                joints3d=_joints(found, mono, world_from_camera),
-                body=body,
-                body_valid=np.full(len(order), body is not None),
-            ),
-        ),
-        everyone_annotated=np.ones(len(order), bool),
-        world_valid=True,
-        world_reason="the camera stands still",
-        provenance=provenance(folder, LAYOUT, view.how),
+        size=frame_size(frames),
+        view=view,
+        keypoints2d=certain("H36M_32", pixels),
+        joints3d=_joints(found, mono, world_from_camera),
+        body=body,
+        body_valid=np.full(len(order), body is not None),
     )
 
 

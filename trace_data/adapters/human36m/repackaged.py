@@ -23,16 +23,15 @@ from trace_data.adapters.human36m.places import (
     certain,
     entries,
     numbers,
-    provenance,
 )
+from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.human36m.subject_files import Rows, subject_file
 from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty
 from trace_data.errors import AnnotationError
 from trace_data.geometry import project, transform
-from trace_data.schema.camera import Camera
 from trace_data.schema.check import Finding
 from trace_data.schema.keypoints import Keypoints
-from trace_data.schema.record import Person, SequenceRecord, Split
+from trace_data.schema.record import SequenceRecord, Split
 
 LAYOUT = "re-packaged (image folders, JSON)"
 CLIP = re.compile(r"s_(\d\d)_act_(\d\d)_subact_(\d\d)_ca_(\d\d)", re.IGNORECASE)
@@ -107,43 +106,28 @@ def read(ref: SequenceRef) -> SequenceRecord:
     joints = rows.over(frame_ids)[0] / 1000
     files = numbered_files(ref.images, _pattern(ref.images))
     frames = [files[number + 1] for number in frame_ids.tolist()]
-    width, height = frame_size(frames)
-    view = _view(folder, ref, subject, camera, joints, frame_ids, (width, height))
+    size = frame_size(frames)
+    view = _view(folder, ref, subject, camera, joints, frame_ids, size)
     assert view.camera_from_world is not None
     pixels = project(view.intrinsics, transform(view.camera_from_world, joints))
     seen = np.isfinite(pixels).all(axis=2, keepdims=True)
     points = np.where(seen, np.concatenate([pixels, np.ones_like(pixels[..., :1])], axis=2), 0.0)
     smpl = subject_file(folder, subject, "SMPL_NeuralAnnot", "smpl_param")
     body, body_valid = subject_files.body_over(smpl, (action, subaction), frame_ids)
-    return SequenceRecord(
-        dataset=SPEC.name,
-        split=ref.split,
-        name=ref.name,
-        frames=tuple(frames),
+    return record_of(
+        ref,
+        folder,
+        subject,
+        layout=LAYOUT,
+        frames=frames,
         frame_ids=frame_ids,
         fps=FPS,
-        camera=Camera(
-            width=width,
-            height=height,
-            intrinsics=view.intrinsics[None],
-            camera_from_world=view.camera_from_world[None],
-            moving=False,
-        ),
-        people=(
-            Person(
-                name=f"S{subject}",
-                gender="neutral",
-                present=np.ones(len(frame_ids), bool),
-                keypoints2d=Keypoints(layout="H36M_17_RIGHT_FIRST", points=points),
-                joints3d=certain("H36M_17_RIGHT_FIRST", joints),
-                body=body,
-                body_valid=body_valid,
-            ),
-        ),
-        everyone_annotated=np.ones(len(frame_ids), bool),
-        world_valid=True,
-        world_reason="the cameras stand still and are calibrated",
-        provenance=provenance(folder, LAYOUT, view.how),
+        size=size,
+        view=view,
+        keypoints2d=Keypoints(layout="H36M_17_RIGHT_FIRST", points=points),
+        joints3d=certain("H36M_17_RIGHT_FIRST", joints),
+        body=body,
+        body_valid=body_valid,
     )
 
 

@@ -1,0 +1,38 @@
+"""Whether the stages of a configuration can be trained at all; runs and their preflight ask the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trace_data.errors import ConfigError
+from trace_train.config import Config
+from trace_train.config.stages import at_stage
+from trace_train.losses.terms import terms_of
+
+
+def stage_errors(config: Config, world_size: int) -> Iterator[ConfigError]:
+    """Clips that cannot be dealt to `world_size` processes or computed in equal parts, and stages without a loss."""
+    for number, stage in enumerate(config.stages):
+        where, parts = f"stages[{number}]", config.optim.accumulate
+        if stage.clips % world_size:
+            yield ConfigError(
+                f"{stage.clips} clips a step cannot be dealt evenly to {world_size} processes",
+                where=where,
+                hint=f"stages.clips counts the clips of all processes together: give a multiple of {world_size}",
+            )
+        elif (stage.clips // world_size) % parts:
+            yield ConfigError(
+                f"{stage.clips // world_size} clips of a process cannot be computed in {parts} equal parts"
+                " (optim.accumulate)",
+                where=where,
+                hint="give stages.clips a multiple of it",
+            )
+        weights = at_stage(config, number).loss.model_dump()
+        terms = terms_of(stage.frames, config.network.temporal)
+        if not any(weights[name] > 0 for name in terms):
+            yield ConfigError(
+                f"no loss has a weight here: clips of {stage.frames} frame{'s' * (stage.frames > 1)} have "
+                f"{', '.join(terms)}",
+                where=where,
+                hint="give one of these a weight in loss, or in the loss of the stage",
+            )
