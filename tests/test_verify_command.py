@@ -193,6 +193,21 @@ def test_the_picture_holds_the_frame_itself_and_what_is_drawn(root: Path, monkey
     assert (pale.min(axis=1) > 180).any(), "the annotated wrist is drawn pale where it was annotated"
 
 
+def test_a_picture_of_synthetic_people_says_so_by_itself(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import trace_data.verify_picture as module
+
+    captions: list[str] = []
+
+    def keep(tiles: list[tuple[str, np.ndarray]], **_: Any) -> np.ndarray:
+        captions.extend(caption for caption, _ in tiles)
+        return np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr(module, "contact_sheet", keep)
+    module.make_sheet(verify_datasets(["3dpw"], sample / "datasets", depth="geometry"))
+    assert len(captions) == 8 and all(caption.endswith("  synthetic") for caption in captions)
+    assert all(len(caption) <= module.LONGEST_CAPTION for caption in captions)
+
+
 def test_pictures_of_videos_and_of_broken_datasets(clips: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = verify_datasets(["clips", "3dpw"], clips, depth="content")
     assert draw_sheet(report, clips / "sheet.jpg") == 2 + 4

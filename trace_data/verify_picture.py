@@ -29,7 +29,7 @@ WORST = 4
 RANDOM = 4
 WIDTH, HEIGHT = 320, 400
 """Of a tile, px; a picture that is higher becomes smaller."""
-LONGEST_CAPTION = 50
+LONGEST_CAPTION = 60
 """Characters that fit under a tile; names are shortened."""
 
 
@@ -98,6 +98,8 @@ def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *,
     if agreement is not None and agreement.body_mm is not None:
         errors.append(f"body {agreement.body_mm.median:.0f} mm")
     title = f"{'worst: ' if worst else ''}{record.dataset} {record.name}"
+    if record.provenance.get("synthetic") == "true":
+        errors.append("synthetic")  # a picture travels without the report that says so
     facts = f"  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
     room = LONGEST_CAPTION - len(facts)
     return (title if len(title) <= room else f"{title[: room - 1]}…") + facts

@@ -61,7 +61,7 @@ class Snapshots:
                 seen = see(network, flow, self._layers, reader, ref, threshold=threshold, vertices=True)
                 entry = reader.index.sequences[ref.sequence]
                 ids = entry.frame_ids()[ref.start : ref.start + ref.length * ref.stride : ref.stride].tolist()
-                names = [f"{entry.name}  {number}" for number in ids]
+                names = [f"{entry.name}  {number}{'  synthetic' * reader.synthetic}" for number in ids]
                 columns += zip(names, artist.panels(seen))
         file = moment.run / FOLDER / f"step-{moment.step:08d}.jpg"
         file.parent.mkdir(exist_ok=True)
