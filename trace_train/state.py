@@ -62,15 +62,16 @@ class State:
     def enter(self, number: int) -> None:
         """Make everything as it is in a stage; what the optimiser knows of a parameter stays while it is trained."""
         config = self.learner.config = at_stage(self.config, number)
-        groups = self.parts.groups(config.optim)
+        groups, updater = self.parts.groups(config.optim), self.updater
+        updater.begin_stage()
         if list(map(_described, groups)) == list(map(_described, self.groups)):
             return
-        updater, self.groups = self.updater, groups
+        self.groups = groups
         updater.optimizer.zero_grad(set_to_none=True)
         self.parts.apply(groups)
         optimizer = build_optimizer(groups, config.optim)
         carry_over(updater.optimizer, optimizer)
-        updater.begin_stage(optimizer)
+        updater.optimizer = optimizer
 
     def take(self, update: Update) -> None:
         """Take an update that was made as the next step. Raises TrainingDiverged after too many without effect."""

@@ -52,9 +52,9 @@ class Updater:
     lacking: bool | None = None
     """Whether the stage leaves parameters without a gradient; None: its first step will show."""
 
-    def begin_stage(self, optimizer: torch.optim.Optimizer) -> None:
-        """From now on other parameters are trained, or otherwise."""
-        self.optimizer, self.replica, self.lacking = optimizer, None, None
+    def begin_stage(self) -> None:
+        """Other parameters may get a gradient from now on: by what is trained, the losses, the frames of a clip."""
+        self.replica, self.lacking = None, None
 
     def __call__(self, batch: Batch, rate: float, advise: Advise) -> Update:
         """Update the weights from a finished batch, this process's part of the step's clips.
