@@ -240,7 +240,7 @@ def decode(work: Path, store: str) -> Step:
     """Nothing but `cv2.imdecode` of what our stream decodes, at the scale at which it does."""
     from unittest import mock
 
-    from trace_data.frames import decode as decoder
+    from trace_data.frames.image import decode as decoder
     from trace_data.shards import view
 
     noted: list[tuple[bytes, int]] = []

@@ -85,7 +85,7 @@ def apart(root: Path, depth: str, jobs: int, state: str) -> dict[str, Any]:
 
 def one(root: str, depth: str, jobs: str, state: str) -> dict[str, Any]:
     """Verify, and tell what it took."""
-    from trace_data.verify import verify_datasets
+    from trace_data.verify.datasets import verify_datasets
 
     began = time.perf_counter()
     report = verify_datasets(

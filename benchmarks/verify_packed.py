@@ -74,7 +74,7 @@ def main() -> None:
 
 def one(name: str, root: str) -> dict[str, Any]:
     """Verify, and tell what it took."""
-    from trace_data.verify import verify_datasets
+    from trace_data.verify.datasets import verify_datasets
 
     began = time.perf_counter()
     report = verify_datasets([name], Path(root), depth="content")

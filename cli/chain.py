@@ -55,7 +55,7 @@ def open_folder(folder: Path, *, force: bool) -> None:
     Raises OutputError when it holds something else or cannot be written.
     """
     from trace_data.errors import OutputError
-    from trace_data.output import writable_folder
+    from trace_data.files import writable_folder
 
     ours = (folder / RECORDS).is_dir()
     if folder.is_dir() and any(folder.iterdir()) and not ours and not force:

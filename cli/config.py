@@ -56,7 +56,7 @@ def config(as_json: bool) -> None:
 
 def _value(settings: Settings, key: str) -> Path | str | None:
     """What a setting says; a URL without its secrets."""
-    from trace_data.shards.address import shown
+    from trace_data.shards.storage.url import shown
 
     value = settings.values.get(key)
     return shown(value) if isinstance(value, str) else value

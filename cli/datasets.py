@@ -12,10 +12,10 @@ from . import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trace_data.agreement import Agreement, Spread
-    from trace_data.manifest import Counts
-    from trace_data.manifest_diff import Differences
-    from trace_data.verify import DatasetReport, Depth, VerifyReport
+    from trace_data.verify.consistency import Agreement, Spread
+    from trace_data.verify.datasets import DatasetReport, Depth, VerifyReport
+    from trace_data.verify.manifest import Counts
+    from trace_data.verify.manifest_diff import Differences
 
 WORST = 5
 """Sequences of a dataset that the table of geometry shows; `--json` has them all."""
@@ -96,8 +96,8 @@ def verify_datasets(
       trace verify-datasets 3dpw --depth layout --write-manifest 3dpw.jsonl
       trace verify-datasets 3dpw --depth layout --against 3dpw.jsonl
     """
-    from trace_data.problems import EXAMPLES
-    from trace_data.verify import verify_datasets as verify
+    from trace_data.schema.findings import EXAMPLES
+    from trace_data.verify.datasets import verify_datasets as verify
 
     from . import render
 
@@ -124,7 +124,7 @@ def verify_datasets(
         compared = _compare(chosen, folder, against, examples, work) if against else None
     drawn = _draw(report, picture, packs, manner["defects"]) if picture else None
     if page is not None:
-        from trace_data.verify_page import write_page
+        from trace_data.verify.page import write_page
 
         write_page(report, page, packs=packs, defects=manner["defects"])
     if as_json:
@@ -138,19 +138,19 @@ def verify_datasets(
 
 
 def _write(names: Sequence[str], root: Path, file: Path, fast: bool, work: dict[str, Any]) -> Counts:
-    from trace_data.manifest import write_manifest
+    from trace_data.verify.manifest import write_manifest
 
     return write_manifest(names, root, file, hash="fast" if fast else "sha256", **work)
 
 
 def _compare(names: Sequence[str], root: Path, file: Path, examples: int | None, work: dict[str, Any]) -> Differences:
-    from trace_data.manifest_diff import compare_with
+    from trace_data.verify.manifest_diff import compare_with
 
     return compare_with(file, names, root, examples=examples, **work)
 
 
 def _draw(report: VerifyReport, file: Path, packs: Path | None, defects: bool) -> int:
-    from trace_data.verify_picture import draw_sheet
+    from trace_data.verify.contact_sheet import draw_sheet
 
     return draw_sheet(report, file, packs=packs, defects=defects)
 

@@ -61,7 +61,7 @@ def _settings() -> tuple[Path, dict[str, Path | str | None], list[Finding]]:
     """The home folder, the places of the settings, and what there is to say of them."""
     from trace_data.errors import ConfigError
     from trace_data.settings import KEYS, load_settings
-    from trace_data.shards.address import shown
+    from trace_data.shards.storage.url import shown
     from trace_train.doctor.findings import Finding
 
     try:

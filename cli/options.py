@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from trace_data.progress import Progress
-    from trace_data.shards.store import Store
+    from trace_data.shards.storage.store import Store
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 """Click settings of every command."""
@@ -56,7 +56,7 @@ class Folder(AnyPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "://" in str(value):
-            from trace_data.shards.address import shown
+            from trace_data.shards.storage.url import shown
 
             self.fail(f"{shown(str(value))} is a URL, and a folder on this machine is needed here.", param, ctx)
         return super().convert(value, param, ctx)
@@ -186,7 +186,7 @@ def folder(key: str, given: Path | None = None) -> Path:
 def store(shards: Path | str | None, cache: Path | None, cache_size: str | None, progress: Progress) -> Store:
     """The shards that the options of `shards` name. Raises ConfigError, OutputError."""
     from trace_data.settings import load_settings
-    from trace_data.shards.store import open_store
+    from trace_data.shards.storage.store import open_store
 
     settings = load_settings()
     return open_store(

@@ -48,7 +48,7 @@ def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as
       trace quickstart --steps 2400 --out longer
       trace quickstart --json > result.json
     """
-    from trace_data.output import exclusive
+    from trace_data.files import exclusive
 
     from . import render
 
@@ -139,7 +139,7 @@ class Way:
     def verify(self) -> Outcome:
         """The datasets as a user would have them verified."""
         from trace_data.errors import AnnotationError
-        from trace_data.verify import verify_datasets
+        from trace_data.verify.datasets import verify_datasets
 
         world = self._summary()
         names, root = tuple(world.sequences_of), world.datasets
@@ -158,7 +158,7 @@ class Way:
 
     def build(self) -> Outcome:
         """Shards of everything."""
-        from trace_data.build import build_shards
+        from trace_data.builder.build import build_shards
 
         world = self._summary()
         report = build_shards(

@@ -23,7 +23,7 @@ from trace_data.progress import Progress, size_in_words
 from trace_data.progress import duration as duration
 
 if TYPE_CHECKING:
-    from trace_data.problems import Problem
+    from trace_data.schema.findings import Problem
 
 PIPE_WIDTH = 10_000
 """Characters a line may have where no terminal limits it: rows of a table stay lines that `grep` finds."""

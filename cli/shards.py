@@ -10,14 +10,14 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from trace_data.build import BuildReport
+    from trace_data.builder.build import BuildReport
 
 
 def _part(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """`2/8` as a Part."""
     if value is None:
         return None
-    from trace_data.build_plan import Part
+    from trace_data.builder.plan import Part
 
     number, _, of = value.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
@@ -113,7 +113,7 @@ def build_shards(
       trace build-shards 3dpw --part 2/8    (on the second of eight machines; at the end once with --finish)
       trace build-shards --engine ray --ray-address head:6379
     """
-    from trace_data.build import build_shards as build
+    from trace_data.builder.build import build_shards as build
 
     if heights and frames == "original":
         raise click.UsageError("--height and --frames original exclude each other: original bytes keep their size")
@@ -178,7 +178,7 @@ def _check_part(part: Any, *, finish: bool, force: bool) -> None:
 
 def _engine(name: str, jobs: int, address: str | None) -> Any:
     """Where the work is done."""
-    from trace_data.engines import LocalEngine, RayEngine
+    from trace_data.builder.engines import LocalEngine, RayEngine
 
     return RayEngine(address=address, jobs=jobs) if name == "ray" else LocalEngine(jobs=jobs)
 

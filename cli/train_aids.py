@@ -12,7 +12,7 @@ from . import options
 
 if TYPE_CHECKING:
     from trace_data.progress import Progress
-    from trace_data.shards.store import Store
+    from trace_data.shards.storage.store import Store
     from trace_train.config import Config
     from trace_train.health.replay import Replay
     from trace_train.preflight.parts import PreflightReport

@@ -12,8 +12,8 @@ from . import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trace_data.problems import Problem
-    from trace_data.shards.verify import Depth, ShardReport, ShardsReport
+    from trace_data.schema.findings import Problem
+    from trace_data.shards.checks.shards import Depth, ShardReport, ShardsReport
 
 OF_THE_FILE = ("file", "length", "content")
 """Keys of problems that a file has as a whole: they say nothing beside the problem itself."""
@@ -46,7 +46,7 @@ def verify_shards(
       trace verify-shards /scratch/shards --depth hashes --jobs 16
       trace verify-shards --shards /scratch/shards --json
     """
-    from trace_data.shards.verify import verify_shards as verify
+    from trace_data.shards.checks.shards import verify_shards as verify
 
     from . import render
 

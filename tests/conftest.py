@@ -21,7 +21,7 @@ def body_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def male(body_models: Path) -> dict[str, Any]:
     """The male model as plain arrays, as a re-saved copy would hold it. Read only."""
-    from trace_data.safe_pickle import load_pickle, to_array
+    from trace_data.unpickle.reader import load_pickle, to_array
 
     data = load_pickle(next(body_models.rglob("basicmodel_m_*.pkl")))
     keys = ("v_template", "shapedirs", "posedirs", "weights", "kintree_table", "f")
@@ -63,7 +63,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of `sample`. Read only."""
-    from trace_data.build import build_shards
+    from trace_data.builder.build import build_shards
 
     folder = tmp_path_factory.mktemp("shards")
     build_shards(["3dpw"], sample / "datasets", folder, packs=packs, force=True)
@@ -73,7 +73,7 @@ def shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def several_shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small shards of `sample`, several of each split. Read only."""
-    from trace_data.build import build_shards
+    from trace_data.builder.build import build_shards
 
     folder = tmp_path_factory.mktemp("several")
     build_shards(["3dpw"], sample / "datasets", folder, packs=packs, shard_bytes=200_000, force=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from trace_data.verify import DEPTHS, verify_datasets
+from trace_data.verify.datasets import DEPTHS, verify_datasets
 
 
 def problems(root: Path, depth: str) -> list[tuple[str, str, tuple[str, ...]]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from trace_data.progress import Progress
 from trace_data.shards.index import ShardEntry
-from trace_data.shards.remote import Patience
-from trace_data.shards.store import RemoteStore, open_store
+from trace_data.shards.storage.remote import Patience
+from trace_data.shards.storage.store import RemoteStore, open_store
 
 BYTES = 300_000
 QUICK = Patience(attempts=4, first_delay=0.005, longest_delay=0.01, connecting=2.0, silence=0.5)

@@ -17,10 +17,9 @@ TO_TRAIN = {
     "settings",
     "progress",
     "geometry",
-    "safe_pickle",
-    "torch_file",
+    "unpickle",
     "drawing",
-    "output",
+    "files",
     "frames",
     "assets",
 }

@@ -21,7 +21,7 @@ from broken_layouts import CLIP, LAYOUTS, VIDEO
 from mpi_damage import exchanged
 
 from trace_data.schema.keypoints import MPI_INF_TEST_17
-from trace_data.verify import DEPTHS, verify_datasets
+from trace_data.verify.datasets import DEPTHS, verify_datasets
 
 FRAMES: dict[str, dict[str, tuple[str, str]]] = {
     "lose": {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from trace_data.body_model import BodyModel
+from trace_data.assets.body_model import BodyModel
 from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_train.aged_layer import AgedBodyLayer
 from trace_train.body_layer import BodyLayer

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trace_data.assets.body_model import BodyModel, hip_midpoint, neutral_betas
 from trace_data.assets.packs import load_pack
-from trace_data.body_model import BodyModel, hip_midpoint, neutral_betas
 from trace_data.schema.keypoints import ALL_44, LSP_14
 
 

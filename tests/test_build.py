@@ -15,8 +15,8 @@ import tiny_3dpw
 
 from trace_cli.main import run
 from trace_data.adapters.threedpw import find, read
-from trace_data.build import build_shards
-from trace_data.build_plan import Part, Selection, part_of, plan_shards
+from trace_data.builder.build import build_shards
+from trace_data.builder.plan import Part, Selection, part_of, plan_shards
 from trace_data.errors import ConfigError, OutputError, ShardError
 from trace_data.progress import Progress, size_in_words
 from trace_data.schema.check import check_record
@@ -25,7 +25,7 @@ from trace_data.schema.thinning import thinned
 from trace_data.shards.index import load_index
 from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling import clip_table, usual_step
+from trace_data.shards.sampling.sampler import clip_table, usual_step
 
 COUNTS = {"train": 5, "val": 2, "test": 1}
 SMALL = 100_000  # bytes a shard: two of the tiny sequences

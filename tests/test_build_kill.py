@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import tiny_3dpw
 
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.errors import ShardError
 from trace_data.shards.index import check_index
 
@@ -48,8 +48,8 @@ def replace(file, target):
 writer.scaled, Path.replace = slow, replace
 
 if __name__ == "__main__":
-    from trace_data.build import build_shards
-    from trace_data.build_plan import Part
+    from trace_data.builder.build import build_shards
+    from trace_data.builder.plan import Part
     root, out, jobs, part = sys.argv[1:]
     part = Part(number=int(part[0]), of=int(part[2])) if part else None
     try:
@@ -208,9 +208,9 @@ def test_a_worker_that_dies_is_named_and_the_same_command_goes_on(
 FULL = """
 import shutil, sys
 from pathlib import Path
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.errors import OutputError
-import trace_data.build_shard as build_shard
+import trace_data.builder.shard as build_shard
 
 root, out, left = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 filler, plain = out.parent / "filler", build_shard.write_json

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from trace_data.adapters import ADAPTERS, load_adapter
-from trace_data.sample_world.deal import Dealt, deal
+from trace_data.sample_world.allocation import Dealt, deal
 from trace_data.sample_world.human36m_clips import CLIPS, PLAYERS
 from trace_data.sample_world.people import Role, cast
 

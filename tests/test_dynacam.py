@@ -15,9 +15,10 @@ from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.dynacam import SPEC, find, read
 from trace_data.adapters.dynacam.annotations import JOINT_SETS
-from trace_data.build import build_shards
-from trace_data.completion import Bodies, load_bodies
+from trace_data.assets.bodies import Bodies, load_bodies
+from trace_data.builder.build import build_shards
 from trace_data.errors import AnnotationError
+from trace_data.frames.video import PaddedPicture, contents
 from trace_data.geometry import transform
 from trace_data.sample_world.dynacam import OF_44, Variant, draw_dynacam_scene
 from trace_data.sample_world.people import Role
@@ -27,11 +28,10 @@ from trace_data.schema.clip import ClipRef
 from trace_data.schema.frame import PaddedFrame
 from trace_data.schema.keypoints import ALL_44, LAYOUTS
 from trace_data.schema.record import SequenceRecord
+from trace_data.shards.checks.shards import verify_shards
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.rows import rows_of
-from trace_data.shards.verify import verify_shards
-from trace_data.verify import verify_datasets
-from trace_data.video import PaddedPicture, contents
+from trace_data.verify.datasets import verify_datasets
 
 VARIANTS = {
     "as released": (Variant(), ("cut-outs of different sizes", "aligned world;", "SMPL's translation")),

@@ -15,7 +15,7 @@ from tiny_dynacam import PANORAMA, TRANSLATION, change, images, load, save, writ
 
 from trace_data.adapters.dynacam import SPEC, find, read
 from trace_data.errors import AnnotationError
-from trace_data.verify import DEPTHS, VerifyReport, verify_datasets
+from trace_data.verify.datasets import DEPTHS, VerifyReport, verify_datasets
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from trace_cli.main import run
 from trace_data.adapters import _registered, find_sequences, read_record, register_adapter
 from trace_data.errors import ConfigError, DatasetLayoutError, OutputError
 from trace_data.extract import extract_frames
+from trace_data.frames.video import contents
 from trace_data.progress import Progress
-from trace_data.verify import verify_datasets
-from trace_data.video import contents
+from trace_data.verify.datasets import verify_datasets
 
 ADAPTER = str(Path(clips_of_videos.__file__))
 

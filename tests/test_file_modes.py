@@ -11,10 +11,10 @@ import pytest
 import safetensors.numpy
 
 from trace_data.assets.packs import prepare_smil
-from trace_data.build import build_shards
-from trace_data.manifest import write_manifest
-from trace_data.output import as_any_new_file
-from trace_data.verify import verify_datasets
+from trace_data.builder.build import build_shards
+from trace_data.files import as_any_new_file
+from trace_data.verify.datasets import verify_datasets
+from trace_data.verify.manifest import write_manifest
 from trace_train.weights.folder import write
 
 

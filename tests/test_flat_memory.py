@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny_3dpw
 
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
 from trace_train.config import load_config

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial.transform import Rotation
 
-from trace_data.safe_pickle import load_pickle, to_array
 from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.free_body import PARTS, FreeBody, load_free_body
 from trace_data.sample_world.python2_pickle import write_python2_pickle
+from trace_data.unpickle.reader import load_pickle, to_array
 
 KINDS = ("male", "female", "neutral", "infant")
 FLIP = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]  # joints.md, section 5

@@ -16,7 +16,7 @@ import torch
 from published_files import save
 from torch import Tensor
 
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.sample_world.make import make_sample
 from trace_train.build import build_network
 from trace_train.checkpoint import open_checkpoint

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from random_case import random_case, random_world
 
-from trace_data.shards.sampling import permuted
+from trace_data.shards.sampling.sampler import permuted
 from trace_train.build import body_layers
 from trace_train.camera import depth_levels
 from trace_train.config import LossConfig

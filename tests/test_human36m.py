@@ -16,10 +16,11 @@ from trace_data.adapters import canonical_name, load_adapter, read_record
 from trace_data.adapters.human36m import find, inspect, read
 from trace_data.adapters.human36m.calibration import read_metadata
 from trace_data.adapters.human36m.official import positions
-from trace_data.body_model import BodyModel
-from trace_data.completion import load_bodies
+from trace_data.assets.bodies import load_bodies
+from trace_data.assets.body_model import BodyModel
 from trace_data.errors import AnnotationError, ConfigError
 from trace_data.extract import extract_frames
+from trace_data.frames.video import contents
 from trace_data.geometry import matrix_from_axis_angle, transform
 from trace_data.sample_world.human36m import Layout, write_human36m
 from trace_data.sample_world.human36m_clips import draw_clips
@@ -30,8 +31,7 @@ from trace_data.schema.keypoints import ALL_44, H36M_17_RIGHT_FIRST, H36M_32
 from trace_data.schema.record import SequenceRecord
 from trace_data.schema.thinning import thinned
 from trace_data.shards.rows import rows_of
-from trace_data.verify import verify_datasets
-from trace_data.video import contents
+from trace_data.verify.datasets import verify_datasets
 
 OFFICIAL, REPACKAGED, PACKED = "official", "repackaged", "packed"
 LAYOUTS: tuple[Layout, ...] = ("official", "repackaged", "packed")

@@ -14,7 +14,7 @@ import pytest
 import tiny_human36m as tiny
 
 from trace_data.sample_world.human36m import Layout
-from trace_data.verify import DEPTHS, Depth, verify_datasets
+from trace_data.verify.datasets import DEPTHS, Depth, verify_datasets
 
 VIDEO = "S1/Videos/Discussion.54138969.mp4"
 FLAT, WORLD = "S1/MyPoseFeatures/D2_Positions", "S1/MyPoseFeatures/D3_Positions"

@@ -11,8 +11,8 @@ import pytest
 import tiny_3dpw
 from PIL import Image
 
-from trace_data import frames
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
+from trace_data.frames import image as frames
 from trace_data.schema.clip import ClipRef, Window
 from trace_data.shards.index import load_index
 from trace_data.shards.levels import NETWORK_SIDE, WINDOW_SCALE, Storage, enlargement, level_for

@@ -15,8 +15,8 @@ import tiny_3dpw
 
 from trace_cli.main import run
 from trace_data.errors import DatasetLayoutError, OutputError
-from trace_data.manifest import EDGE, walk, write_manifest
-from trace_data.manifest_diff import compare_with
+from trace_data.verify.manifest import EDGE, walk, write_manifest
+from trace_data.verify.manifest_diff import compare_with
 
 NAME = "train_walk_01"
 IMAGES = f"3DPW/imageFiles/{NAME}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from clips import WIDTH, make_clip
 
-from trace_data.body_model import BodyModel
+from trace_data.assets.body_model import BodyModel
 from trace_data.geometry import project, transform
 from trace_data.schema.clip import ClipAnnotations, Window
 from trace_data.schema.keypoints import FLIP_24, FLIP_44

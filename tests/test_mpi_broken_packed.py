@@ -16,7 +16,7 @@ import tiny_mpi
 from mpi_damage import assert_found, cut, exchange, exchanged, loop, problems, rename_images
 
 from trace_data.schema.keypoints import MPI_INF_28, MPI_INF_TEST_17
-from trace_data.verify import DEPTHS
+from trace_data.verify.datasets import DEPTHS
 
 Break = Callable[[Path], Any]
 

@@ -13,12 +13,12 @@ import tiny_mpi
 from trace_data.adapters import canonical_name, load_adapter, read_record
 from trace_data.adapters.mpi_inf_3dhp import SPEC, find, inspect, read
 from trace_data.errors import DatasetLayoutError
-from trace_data.frames import decode
+from trace_data.frames.image import decode
+from trace_data.frames.video import Picture, contents
 from trace_data.geometry import project, transform
 from trace_data.schema.check import check_record
 from trace_data.schema.keypoints import ALL_44, LAYOUTS, MPI_INF_28, MPI_INF_TEST_17
 from trace_data.schema.record import SequenceRecord
-from trace_data.video import Picture, contents
 
 
 def shown(record: SequenceRecord) -> list[int]:

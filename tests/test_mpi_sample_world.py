@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from trace_data.adapters.mpi_inf_3dhp import find, inspect, read
-from trace_data.body_model import BodyModel
+from trace_data.assets.body_model import BodyModel
+from trace_data.frames.video import Picture, contents
 from trace_data.sample_world import mpi_inf_3dhp as world
 from trace_data.sample_world.mpi_inf_3dhp_files import write_dictionaries
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import Scene, all_joints, draw_scene, render_scene
 from trace_data.schema.check import check_record
 from trace_data.schema.record import SequenceRecord
-from trace_data.verify import verify_datasets
-from trace_data.video import Picture, contents
+from trace_data.verify.datasets import verify_datasets
 
 SEED, FRAMES, HEIGHT = 4, 5, 112
 ROLES = [

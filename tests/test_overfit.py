@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.sample_world.people import cast
 from trace_data.sample_world.threedpw import write_sequence
 from trace_train.config import load_config

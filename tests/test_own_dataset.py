@@ -16,9 +16,9 @@ import pytest
 from trace_cli.main import run
 from trace_data.adapters import _registered, find_sequences, read_record, register_adapter
 from trace_data.errors import ConfigError
+from trace_data.shards.checks.shards import build_command
 from trace_data.shards.index import load_index
-from trace_data.shards.verify import build_command
-from trace_data.verify import verify_datasets
+from trace_data.verify.datasets import verify_datasets
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-dataset.md").read_text()
 CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -22,7 +22,7 @@ from trace_data.assets.official_names import recognise
 from trace_data.assets.packs import load_pack, prepare_smil, prepare_smpl
 from trace_data.assets.source_files import find_sources
 from trace_data.errors import AssetError, ConfigError, OutputError, UnsafePickleError
-from trace_data.safe_pickle import load_pickle, to_array
+from trace_data.unpickle.reader import load_pickle, to_array
 
 KEYS = [
     "kintree_table", "J_regressor_extra9", "J_regressor_h36m17", "shapedirs", "posedirs", "extra_joints_index", "f",

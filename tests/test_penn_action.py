@@ -16,7 +16,7 @@ import tiny_penn_action as tiny
 
 from trace_data.adapters import canonical_name, read_record
 from trace_data.adapters.penn_action import SIDES, SPEC, find, inspect, read
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
 from trace_data.sample_world.penn_action import write_penn_action
 from trace_data.sample_world.people import Role
@@ -24,7 +24,7 @@ from trace_data.sample_world.scene import all_joints, draw_scene, render_scene
 from trace_data.schema.check import check_record
 from trace_data.schema.keypoints import ALL_44, PENN_13, PENN_13_SWAPPED
 from trace_data.schema.record import SequenceRecord
-from trace_data.verify import DEPTHS, Depth, verify_datasets
+from trace_data.verify.datasets import DEPTHS, Depth, verify_datasets
 
 LAYOUTS = ("labels", "npz")
 ROLES: list[tuple[int, Role]] = [(0, Role("train", (1,))), (4, Role("test", (61, 60)))]

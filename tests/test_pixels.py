@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trace_data.errors import AnnotationError, ConfigError
-from trace_data.frames import decode
+from trace_data.frames.image import decode
 from trace_data.schema.clip import Window
 from trace_data.shards.view import view
 from trace_train.streaming.gpu_decoder import choose_decoder, decode_on_device

@@ -17,7 +17,7 @@ import pytest
 import tiny_3dpw
 
 from trace_cli.main import run
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import PERSON_MASKS, ClipRef
 from trace_data.schema.keypoints import ALL_44

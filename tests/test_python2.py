@@ -20,7 +20,7 @@ import pytest
 import python2_text
 
 from trace_data.errors import AssetError
-from trace_data.safe_pickle import load_npz, load_pickle, to_array
+from trace_data.unpickle.reader import load_npz, load_pickle, to_array
 
 FOLDER = Path(__file__).parent / "data/python2"
 FILES = sorted(FOLDER.glob("*.pkl"))

@@ -18,7 +18,7 @@ import clips_of_videos
 import pytest
 import tiny_3dpw
 
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.errors import AnnotationError, ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
 
@@ -72,7 +72,7 @@ class Told(Progress):
 
 
 def engine(address: str | None) -> Any:
-    from trace_data.engines import RayEngine
+    from trace_data.builder.engines import RayEngine
 
     return RayEngine(address=address, jobs=2)
 
@@ -134,8 +134,8 @@ def test_errors_of_workers_arrive_as_they_are(address: str, tmp_path: Path) -> N
 
 
 def test_a_worker_must_have_the_same_versions(tmp_path: Path) -> None:
-    from trace_data.build_folder import versions
-    from trace_data.engines import Marker
+    from trace_data.builder.engines import Marker
+    from trace_data.builder.folder import versions
 
     marker = Marker(file=tmp_path, folders=(), versions=versions())
     marker.check()

@@ -14,7 +14,7 @@ from broken_layouts import LAYOUTS
 from test_bad_input import said
 from test_verify_mounts import linux, without_rights
 
-from trace_data.verify import verify_datasets
+from trace_data.verify.datasets import verify_datasets
 
 WRONG = ("missing", "copy", "again", "readable", "broken", "no whole", "unpack")
 """Words of another cause, or of a cure of another."""

@@ -15,12 +15,12 @@ import torch
 from shard_server import Fault, ShardServer
 
 from trace_cli.main import run as command
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, ShardError
 from trace_data.shards.index import check_index, load_index
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.remote import Patience
-from trace_data.shards.store import RemoteStore, open_store
+from trace_data.shards.storage.remote import Patience
+from trace_data.shards.storage.store import RemoteStore, open_store
 from trace_train.checkpoint import open_checkpoint
 from trace_train.config import Config, load_config
 from trace_train.streaming.batch import Batch

@@ -16,7 +16,7 @@ import yaml
 
 from trace_cli.main import run as trace
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.output import exclusive
+from trace_data.files import exclusive
 from trace_train.config import load_config
 from trace_train.report.chart import Frame, line_chart, share_chart, sparkline
 from trace_train.report.curves import stage_marks, weights_at

@@ -20,10 +20,11 @@ import pytest
 import python2_text
 import scipy.sparse
 
-from trace_data import pickle_machine, pickle_pieces
 from trace_data.errors import AssetError, TraceError, UnsafePickleError
-from trace_data.pickle_machine import DROPPED
-from trace_data.safe_pickle import load_npy, load_npz, load_pickle, to_array
+from trace_data.unpickle import machine as pickle_machine
+from trace_data.unpickle import stream as pickle_pieces
+from trace_data.unpickle.machine import DROPPED
+from trace_data.unpickle.reader import load_npy, load_npz, load_pickle, to_array
 
 PROTOCOLS = range(6)
 CUBE = np.arange(24.0).reshape(2, 3, 4)

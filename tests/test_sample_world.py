@@ -20,17 +20,17 @@ import pytest
 
 from trace_cli.main import run
 from trace_data.adapters import ADAPTERS, find_sequences, load_adapter, read_record
-from trace_data.body_model import BodyModel
+from trace_data.assets.body_model import BodyModel
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import Progress
 from trace_data.sample_world import make
+from trace_data.sample_world.allocation import deal
 from trace_data.sample_world.backdrop import Backdrop
-from trace_data.sample_world.deal import deal
 from trace_data.sample_world.figure import CLOTHES
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
 from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person
 from trace_data.sample_world.scene import Scene, all_joints, another_view, draw_scene, render_scene
-from trace_data.verify import verify_datasets
+from trace_data.verify.datasets import verify_datasets
 
 SMALL = {"sequences": 42, "frames": 2, "height": 64}
 """Few enough to be drawn quickly, as many as it takes for every dataset to have all its splits."""

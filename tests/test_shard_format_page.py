@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_3dpw
 
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.shards import layout
 from trace_data.shards.levels import Storage
 

@@ -16,7 +16,7 @@ import pytest
 import tiny_3dpw
 
 from trace_data.adapters.threedpw import find, read
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.errors import OutputError, ShardError
 from trace_data.schema.clip import GENDERS, ClipRef, Window
 from trace_data.schema.keypoints import ALL_44, SMPL_24, Keypoints
@@ -291,7 +291,7 @@ def test_a_write_that_fails_is_reported_with_its_file(root: Path, tmp_path: Path
     code = f"""
 import resource
 from pathlib import Path
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))  # the disk is full after 30 kB a file
 build_shards(["3dpw"], Path({str(root)!r}), Path({str(tmp_path / "out")!r}))
 """

@@ -11,11 +11,11 @@ import tiny_human36m
 import tiny_mpi
 
 from trace_data.adapters import find_sequences, read_record
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.schema.clip import ClipAnnotations, ClipRef
+from trace_data.shards.checks.shards import verify_shards
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling import clip_table
-from trace_data.shards.verify import verify_shards
+from trace_data.shards.sampling.sampler import clip_table
 
 OF_THE_BODY = ("root_rotation", "body_pose", "shape", "translation", "world")
 FITTED = [0, 3]

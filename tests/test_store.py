@@ -15,9 +15,9 @@ from random_shards import BYTES, Told, entries_of, fields_of, store_at, write_fi
 from shard_server import Fault, ShardServer
 
 from trace_data.errors import ConfigError, ShardError
-from trace_data.shards import download
 from trace_data.shards.index import ShardEntry
-from trace_data.shards.store import open_store
+from trace_data.shards.storage import download
+from trace_data.shards.storage.store import open_store
 
 pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trace_data.errors import ConfigError
-from trace_data.frames import decode
+from trace_data.frames.image import decode
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.keypoints import FLIP_44
 from trace_data.shards.reader import ShardReader

@@ -16,8 +16,8 @@ import tiny_3dpw_packed as tiny
 from trace_data.adapters import read_record
 from trace_data.adapters.threedpw import find, inspect, read
 from trace_data.adapters.threedpw.placement import placed
-from trace_data.body_model import BodyModel, neutral_betas
-from trace_data.build import build_shards
+from trace_data.assets.body_model import BodyModel, neutral_betas
+from trace_data.builder.build import build_shards
 from trace_data.errors import AnnotationError
 from trace_data.geometry import matrix_from_axis_angle, transform
 from trace_data.sample_world.people import Role
@@ -28,8 +28,8 @@ from trace_data.schema.clip import GENDERS
 from trace_data.schema.keypoints import LSP_14
 from trace_data.schema.record import SequenceRecord, Split
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.store import LocalStore
-from trace_data.verify import DEPTHS, Depth, verify_datasets
+from trace_data.shards.storage.store import LocalStore
+from trace_data.verify.datasets import DEPTHS, Depth, verify_datasets
 from trace_train.build import body_layers
 from trace_train.constant import ConstantPredictor
 

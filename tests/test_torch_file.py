@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from trace_data.errors import AssetError, TraceError, UnsafePickleError
-from trace_data.torch_file import read_state
+from trace_data.unpickle.torch_file import read_state
 
 FORMS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "row"])
 

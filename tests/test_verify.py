@@ -11,12 +11,12 @@ import pytest
 import tiny_3dpw
 
 from trace_data.adapters.threedpw import find, read
-from trace_data.agreement import judge, measure
-from trace_data.body_model import BodyModel
-from trace_data.completion import PACK_FILES, Bodies
+from trace_data.assets.bodies import PACK_FILES, Bodies
+from trace_data.assets.body_model import BodyModel
 from trace_data.errors import AssetError, ConfigError
 from trace_data.schema.body import Gender
-from trace_data.verify import DEPTHS, VerifyReport, verify_datasets
+from trace_data.verify.consistency import judge, measure
+from trace_data.verify.datasets import DEPTHS, VerifyReport, verify_datasets
 
 NAME = "train_walk_01"
 

@@ -17,8 +17,8 @@ from trace_cli.main import run
 from trace_data.adapters import _registered, register_adapter
 from trace_data.schema.record import SequenceRecord
 from trace_data.shards.index import load_index
-from trace_data.verify import verify_datasets
-from trace_data.verify_picture import draw_sheet
+from trace_data.verify.contact_sheet import draw_sheet
+from trace_data.verify.datasets import verify_datasets
 
 NAME = "train_walk_01"
 Output = pytest.CaptureFixture[str]
@@ -168,7 +168,7 @@ def test_the_page_holds_everything_and_needs_nothing(root: Path, tmp_path: Path,
 
 
 def test_the_picture_holds_the_frame_itself_and_what_is_drawn(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import trace_data.verify_picture as module
+    import trace_data.verify.contact_sheet as module
 
     shown: list[tuple[str, np.ndarray]] = []
 
@@ -194,7 +194,7 @@ def test_the_picture_holds_the_frame_itself_and_what_is_drawn(root: Path, monkey
 
 
 def test_a_picture_of_synthetic_people_says_so_by_itself(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import trace_data.verify_picture as module
+    import trace_data.verify.contact_sheet as module
 
     captions: list[str] = []
 

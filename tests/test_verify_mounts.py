@@ -19,7 +19,7 @@ import tiny_3dpw
 import trace_data.adapters.listing as listing_module
 from trace_data.adapters.listing import SETTLED_NS, entry, listing, numbered, numbered_groups
 from trace_data.errors import DatasetLayoutError
-from trace_data.verify import verify_datasets
+from trace_data.verify.datasets import verify_datasets
 
 NAME = "train_walk_01"
 

@@ -19,12 +19,12 @@ import pytest
 import tiny_3dpw
 
 from trace_cli.main import run
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, ShardError
+from trace_data.shards.checks.shards import DEPTHS, ShardsReport, verify_shards
 from trace_data.shards.index import load_index, save_index, sha256_of
 from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, PEOPLE_OFFSET
 from trace_data.shards.levels import Storage
-from trace_data.shards.verify import DEPTHS, ShardsReport, verify_shards
 
 FILE = "3dpw-train-00000.h5"
 OTHER = "3dpw-train-00001.h5"

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import tiny_3dpw
 
-import trace_data.verify_sequence as verify_sequence
+import trace_data.verify.sequence as verify_sequence
 from trace_data.progress import Progress
-from trace_data.verify import DatasetReport, verify_datasets
-from trace_data.verify_state import State
+from trace_data.verify.datasets import DatasetReport, verify_datasets
+from trace_data.verify.memory import State
 
 NAME = "train_walk_01"
 
@@ -140,7 +140,7 @@ def test_adapters_that_do_not_say_what_they_read_are_asked_again(
 ) -> None:
     import dataclasses
 
-    import trace_data.verify as whole_verify
+    import trace_data.verify.datasets as whole_verify
 
     find = whole_verify.find_sequences
     silent = lambda *a: [dataclasses.replace(ref, reads=None) for ref in find(*a)]  # noqa: E731

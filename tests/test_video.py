@@ -14,6 +14,7 @@ import tiny_3dpw
 from trace_data.adapters import read_record
 from trace_data.adapters.threedpw import find
 from trace_data.errors import AnnotationError
+from trace_data.frames.video import Picture, contents, video_facts
 from trace_data.schema.check import check_record
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.frame import Frame, VideoFrame
@@ -22,7 +23,6 @@ from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.rows import rows_of
 from trace_data.shards.writer import ShardWriter
-from trace_data.video import Picture, contents, video_facts
 
 SIZE = (96, 64)
 

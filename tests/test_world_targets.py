@@ -15,7 +15,7 @@ from clips import make_clip
 from perfect import ExactBody, perfect, perfect_maps
 from torch import Tensor
 
-from trace_data.build import build_shards
+from trace_data.builder.build import build_shards
 from trace_data.schema.clip import ClipRef, Window
 from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_data.shards.reader import ShardReader

@@ -14,15 +14,15 @@ from typing import Any
 from trace_data.adapters import adapter_of, canonical_name, find_sequences, load_adapter, read_record, root_of
 from trace_data.adapters.base import FrameFile, SequenceRef, folder_of
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError, OutputError, TraceError
-from trace_data.frames import ORIGINAL_QUALITY, encode
-from trace_data.output import writable_folder
-from trace_data.problems import Problem, grouped
+from trace_data.files import writable_folder
+from trace_data.frames.image import ORIGINAL_QUALITY, encode
+from trace_data.frames.video import Picture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.check import Finding
+from trace_data.schema.findings import Problem, grouped
 from trace_data.schema.frame import VideoFrame
 from trace_data.schema.record import Split
-from trace_data.verify_sequence import failure, finding
-from trace_data.video import Picture, contents
+from trace_data.verify.sequence import failure, finding
 from trace_data.workers import spread
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from trace_data.output import writable_folder
+from trace_data.files import writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import GENDERS, ClipRef
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.store import Store, as_store
+from trace_data.shards.storage.store import Store, as_store
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network
 from trace_train.checkpoint import Checkpoint

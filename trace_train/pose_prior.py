@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from trace_data.errors import AssetError
-from trace_data.safe_pickle import load_pickle, to_array
+from trace_data.unpickle.reader import load_pickle, to_array
 from trace_train.losses.prior import PosePrior
 
 FULL, USED = 69, 63

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.output import exclusive, writable_folder
+from trace_data.files import exclusive, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index, sha256_of
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.store import Store, as_store
+from trace_data.shards.storage.store import Store, as_store
 from trace_train.body_layer import BodyLayer
 from trace_train.build import body_layers, build_network, choose_device, start_from_means
 from trace_train.checkpoint import finished, open_checkpoint, refuse_changes

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.errors import AnnotationError
-from trace_data.frames import file_size
-from trace_data.refusals import in_words, is_missing
+from trace_data.frames.image import file_size
+from trace_data.os_errors import in_words, is_missing
 
 Stamp = tuple[int, int]
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import DatasetLayoutError, nearest
-from trace_data.refusals import in_words, is_missing
+from trace_data.os_errors import in_words, is_missing
 
 Numbers = npt.NDArray[np.int64]
 Value = TypeVar("Value")

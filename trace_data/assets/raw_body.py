@@ -13,8 +13,8 @@ import numpy.typing as npt
 from trace_data.assets.official_names import EXTRA9, H36M17, ORIGIN, SMIL
 from trace_data.assets.source_files import SourceFile
 from trace_data.errors import AssetError
-from trace_data.safe_pickle import load_npy, load_npz, load_pickle, to_array
 from trace_data.schema.keypoints import SMPL_PARENTS
+from trace_data.unpickle.reader import load_npy, load_npz, load_pickle, to_array
 
 VERTICES, FACES, JOINTS, POSE_FEATURES, BETAS = 6890, 13776, 24, 207, 10
 COMPONENTS_1_1 = 300

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
+from trace_data.sample_world.allocation import deal
 from trace_data.sample_world.bodies import write_body_models
-from trace_data.sample_world.deal import deal
 from trace_data.sample_world.people import cast
 from trace_data.sample_world.tasks import FOLDERS, draw, people_of, tasks_of, waiting
 from trace_data.workers import spread

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trace_data.progress import Progress
 from trace_data.sample_world import human36m_clips, mpi_inf_3dhp
-from trace_data.sample_world.deal import REST, Dealt
+from trace_data.sample_world.allocation import REST, Dealt
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.human36m import write_human36m
 from trace_data.sample_world.mpi_inf_3dhp import write_mpi_inf_3dhp

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.refusals import in_words, is_missing
+from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.camera import Camera
 from trace_data.schema.frame import file_of
 from trace_data.schema.keypoints import LAYOUTS, Keypoints

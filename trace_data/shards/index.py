@@ -17,7 +17,7 @@ import numpy.typing as npt
 from trace_data.errors import OutputError, ShardError
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.layout import FORMAT_VERSION, INDEX_FILE
-from trace_data.shards.store import LocalStore, Store, as_store
+from trace_data.shards.storage.store import LocalStore, Store, as_store
 
 Run = tuple[int, int]
 

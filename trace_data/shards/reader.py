@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, ShardError
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
-from trace_data.shards.file_checks import structure_findings
+from trace_data.shards.checks.file import structure_findings
 from trace_data.shards.index import SequenceEntry, ShardEntry, load_index
 from trace_data.shards.layout import (
     FRAME_BYTES,
@@ -26,7 +26,7 @@ from trace_data.shards.layout import (
     PEOPLE_OFFSET,
 )
 from trace_data.shards.levels import level_for
-from trace_data.shards.store import CACHE_BYTES, Store, open_store
+from trace_data.shards.storage.store import CACHE_BYTES, Store, open_store
 from trace_data.shards.view import view
 
 

@@ -14,7 +14,7 @@ from trace_data.schema.clip import GENDERS
 from trace_data.schema.keypoints import TORSO
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.shards.layout import PEOPLE_COLUMNS
-from trace_data.shards.sampling import runs_of
+from trace_data.shards.sampling.sampler import runs_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

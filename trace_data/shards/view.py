@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.frames import decode
+from trace_data.frames.image import decode
 from trace_data.schema.clip import Window
 
 

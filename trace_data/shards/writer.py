@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, OutputError, TraceError
-from trace_data.frames import ORIGINAL_QUALITY, encode, image_size, read_bytes, scaled
+from trace_data.frames.image import ORIGINAL_QUALITY, encode, image_size, read_bytes, scaled
+from trace_data.frames.video import PaddedPicture, Picture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
 from trace_data.shards.index import SequenceEntry, ShardEntry, sha256_of
@@ -37,7 +38,6 @@ from trace_data.shards.layout import (
 )
 from trace_data.shards.levels import Storage, enlargement
 from trace_data.shards.rows import SequenceRows
-from trace_data.video import PaddedPicture, Picture, contents
 from trace_data.workers import in_order
 
 

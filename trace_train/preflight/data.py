@@ -9,8 +9,8 @@ from trace_data.progress import counted
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.index import ShardIndex, load_index
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table
-from trace_data.shards.store import Store
+from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table
+from trace_data.shards.storage.store import Store
 from trace_train.config import Config
 from trace_train.preflight.parts import Part
 from trace_train.stage_checks import stage_errors

@@ -12,7 +12,7 @@ import yaml
 from trace_data.errors import ConfigError, TraceError
 from trace_data.progress import SILENT, Progress, counted, size_in_words
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.store import Store, as_store
+from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
 from trace_train.checkpoint import finished
 from trace_train.config import Config

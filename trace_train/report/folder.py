@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from trace_data.errors import CheckpointError
-from trace_data.output import is_held
+from trace_data.files import is_held
 from trace_train.checkpoint import DESCRIPTION, finished
 from trace_train.runlog import read_metrics
 

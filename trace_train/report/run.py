@@ -14,7 +14,7 @@ from trace_data.errors import ConfigError, TraceError
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import ShardIndex, check_index
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.store import Store, as_store
+from trace_data.shards.storage.store import Store, as_store
 from trace_train.checkpoint import open_checkpoint
 from trace_train.evaluate import load
 from trace_train.report.clips import Gallery, clips_section

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trace_data.errors import ConfigError
-from trace_data.frames import decode
+from trace_data.frames.image import decode
 
 Decoder = Callable[[list[bytes]], list[Tensor]]
 """Encoded images to (H, W, 3) uint8 RGB on a device; raises RuntimeError, and returns none, when it refuses one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.store import LocalStore
+from trace_data.shards.storage.store import LocalStore
 from trace_train.config import Config
 
 MOST_SHARDS = 32

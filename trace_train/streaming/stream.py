@@ -21,7 +21,7 @@ from torch import Tensor
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling import ClipSampler, ClipTable, clip_table, positions
+from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table, positions
 from trace_train.config import Config, DataConfig, Stage, at_stage
 from trace_train.streaming.augment import plan, whole
 from trace_train.streaming.batch import Batch, LoadedClip, collate

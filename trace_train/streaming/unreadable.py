@@ -12,7 +12,7 @@ import numpy as np
 from trace_data.errors import ShardError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling import ClipSampler
+from trace_data.shards.sampling.sampler import ClipSampler
 from trace_train.config import DataConfig
 
 UNREADABLE = (ShardError, OSError, cv2.error, ValueError, IndexError, ArithmeticError)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.output import writable_folder
+from trace_data.files import writable_folder
 from trace_train.checkpoint import open_checkpoint
 from trace_train.run_flow import flow_folder
 from trace_train.weights.checks import some

@@ -21,7 +21,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.output import as_any_new_file, writable_folder
+from trace_data.files import as_any_new_file, writable_folder
 from trace_data.shards.index import sha256_of
 from trace_train.network.raft import Raft
 from trace_train.weights.checks import Array, some

@@ -11,7 +11,7 @@ import numpy as np
 
 from trace_data.errors import CheckpointError, ConfigError
 from trace_data.progress import SILENT, Progress
-from trace_data.torch_file import read_state
+from trace_data.unpickle.torch_file import read_state
 from trace_train.weights.checks import Array, Checked, check, count, some
 from trace_train.weights.folder import write
 from trace_train.weights.published import PARTS, Fate, needed, table

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.errors import AnnotationError, AssetError, nearest
-from trace_data.pickle_machine import DROPPED
-from trace_data.safe_pickle import load_npz
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
+from trace_data.unpickle.machine import DROPPED
+from trace_data.unpickle.reader import load_npz
 
 Array = npt.NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from trace_data.adapters.dynacam.annotations import AnnotatedSequence
 from trace_data.adapters.dynacam.folders import images_in
 from trace_data.errors import AnnotationError
-from trace_data.frames import image_size
+from trace_data.frames.image import image_size
 from trace_data.schema.frame import Frame, PaddedFrame
 from trace_data.schema.keypoints import Keypoints
 

@@ -10,7 +10,7 @@ from types import ModuleType
 
 from trace_data.adapters.base import SequenceRef, dataset_folder
 from trace_data.adapters.human36m import official, packed, repackaged
-from trace_data.adapters.human36m.places import NOTE, SPEC, SUBJECTS
+from trace_data.adapters.human36m.facts import NOTE, SPEC, SUBJECTS
 from trace_data.defects import lost
 from trace_data.errors import DatasetLayoutError
 from trace_data.schema.check import Finding

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.files import refused
-from trace_data.adapters.human36m.places import AGAIN, CAMERAS, entries, file_state, numbers
+from trace_data.adapters.human36m.facts import AGAIN, CAMERAS, entries, file_state, numbers
 from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
 from trace_data.geometry import project, transform

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size, gap, readable
 from trace_data.adapters.human36m.calibration import View, best_view, metadata_file, placed, read_metadata
-from trace_data.adapters.human36m.places import (
+from trace_data.adapters.human36m.facts import (
     AGAIN,
     CAMERAS,
     FPS,
@@ -36,11 +36,11 @@ from trace_data.adapters.human36m.subject_files import body_over, subject_file
 from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
 from trace_data.defects import lost
 from trace_data.errors import AnnotationError, DatasetLayoutError
+from trace_data.frames.video import VideoFacts, video_facts
 from trace_data.geometry import transform
 from trace_data.schema.check import Finding
 from trace_data.schema.frame import Frame, VideoFrame
 from trace_data.schema.record import SequenceRecord, Split
-from trace_data.video import VideoFacts, video_facts
 
 LAYOUT = "official (videos, CDF)"
 VIDEO = ".mp4"

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
 from trace_data.adapters.human36m.calibration import View, metadata_file, placed, read_metadata
+from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certain, file_state, numbers
 from trace_data.adapters.human36m.packed_file import Entries, dictionary, read_entries
-from trace_data.adapters.human36m.places import AGAIN, FPS, SPEC, SUBJECTS, certain, file_state, numbers
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.listing import entry, listing, numbered_groups, why_empty
 from trace_data.errors import AnnotationError

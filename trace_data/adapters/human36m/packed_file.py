@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.human36m.places import AGAIN, numbers
+from trace_data.adapters.human36m.facts import AGAIN, numbers
 from trace_data.adapters.packed_rows import PackedRows
 from trace_data.errors import AnnotationError, AssetError
-from trace_data.pickle_machine import DROPPED, Each
-from trace_data.safe_pickle import load_npz
+from trace_data.unpickle.machine import DROPPED, Each
+from trace_data.unpickle.reader import load_npz
 
 Array = npt.NDArray[np.float64]
 

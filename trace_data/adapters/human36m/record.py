@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.human36m.calibration import View
-from trace_data.adapters.human36m.places import SPEC, provenance
+from trace_data.adapters.human36m.facts import SPEC, provenance
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import Camera
 from trace_data.schema.frame import Frame

@@ -15,15 +15,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
 from trace_data.adapters.human36m import subject_files
 from trace_data.adapters.human36m.calibration import View, pinhole
-from trace_data.adapters.human36m.places import (
-    AGAIN,
-    FPS,
-    SPEC,
-    SUBJECTS,
-    certain,
-    entries,
-    numbers,
-)
+from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certain, entries, numbers
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.human36m.subject_files import Rows, subject_file
 from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty

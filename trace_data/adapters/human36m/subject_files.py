@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.files import refused
-from trace_data.adapters.human36m.places import AGAIN, file_state, numbers
+from trace_data.adapters.human36m.facts import AGAIN, file_state, numbers
 from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams

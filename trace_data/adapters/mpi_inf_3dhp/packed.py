@@ -26,10 +26,10 @@ from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, 
 from trace_data.adapters.packed_rows import PackedRows
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
-from trace_data.pickle_machine import DROPPED
 from trace_data.schema.check import Finding
 from trace_data.schema.frame import Frame
 from trace_data.schema.record import SequenceRecord, Split
+from trace_data.unpickle.machine import DROPPED
 
 Array = npt.NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
 from trace_data.errors import AnnotationError, AssetError
-from trace_data.pickle_machine import Each
-from trace_data.safe_pickle import load_npz
+from trace_data.unpickle.machine import Each
+from trace_data.unpickle.reader import load_npz
 
 LIMIT_BYTES = 64 << 30
 MAX_STEPS = 1_000_000_000

@@ -10,10 +10,10 @@ from pathlib import Path
 from trace_data.adapters.files import gap
 from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
 from trace_data.errors import AnnotationError
-from trace_data.frames import file_size
-from trace_data.refusals import in_words
+from trace_data.frames.image import file_size
+from trace_data.frames.video import VideoFacts, video_facts
+from trace_data.os_errors import in_words
 from trace_data.schema.frame import Frame, VideoFrame, file_of
-from trace_data.video import VideoFacts, video_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

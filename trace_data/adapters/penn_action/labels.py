@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.source import Source
+from trace_data.adapters.annotation_file import Source
 from trace_data.schema.record import Split
 
 PAGE = "https://dreamdragon.github.io/PennAction/"

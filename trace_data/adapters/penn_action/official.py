@@ -13,10 +13,10 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from trace_data.adapters.annotation_file import Source
 from trace_data.adapters.files import Stamp, readable, stamp
 from trace_data.adapters.listing import listing
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
-from trace_data.adapters.source import Source
 from trace_data.errors import AnnotationError
 from trace_data.schema.record import Split
 

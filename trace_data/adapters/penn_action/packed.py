@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.annotation_file import Source, npz_source
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
-from trace_data.adapters.source import Source, npz_source
 from trace_data.schema.record import Split
 
 _IMAGE = re.compile(r"(\d{6})\.jpg", re.IGNORECASE)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.annotation_file import Source, npz_source, word
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import Stamp, frame_size, stamp
 from trace_data.adapters.listing import entry, numbered
-from trace_data.adapters.source import Source, npz_source, word
 from trace_data.adapters.threedpw.parts import (
     CAMERAS,
     DRIFTS,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from trace_data.adapters.annotation_file import Source, word
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
 from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered
-from trace_data.adapters.source import Source, word
 from trace_data.adapters.threedpw.parts import (
     DRIFTS,
     EXACT,
@@ -26,10 +26,10 @@ from trace_data.adapters.threedpw.parts import (
     provenance,
 )
 from trace_data.errors import AnnotationError, AssetError
-from trace_data.safe_pickle import load_pickle
 from trace_data.schema.camera import Camera
 from trace_data.schema.check import Finding
 from trace_data.schema.record import SequenceRecord, Split
+from trace_data.unpickle.reader import load_pickle
 
 LAYOUT = "official (sequenceFiles)"
 FOLDER = "sequenceFiles"

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.annotation_file import Source, npz_source, word
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.listing import entry, numbered_files
-from trace_data.adapters.source import Source, npz_source, word
 from trace_data.schema.body import BodyParams, Gender
 from trace_data.schema.check import Finding
 from trace_data.schema.keypoints import Keypoints

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.adapters.annotation_file import Source, npz_source, word
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import Stamp, frame_size, stamp
 from trace_data.adapters.listing import entry, numbered
-from trace_data.adapters.source import Source, npz_source, word
 from trace_data.adapters.threedpw.parts import (
     BETAS,
     FPS,
@@ -33,12 +33,12 @@ from trace_data.adapters.threedpw.parts import (
 )
 from trace_data.adapters.threedpw.placement import placed
 from trace_data.errors import AnnotationError, AssetError
-from trace_data.safe_pickle import load_pickle
 from trace_data.schema.body import BodyParams, BodyPart
 from trace_data.schema.camera import Camera, nominal_camera
 from trace_data.schema.check import Finding
 from trace_data.schema.keypoints import LSP_14, Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
+from trace_data.unpickle.reader import load_pickle
 
 Array = npt.NDArray[np.float64]
 

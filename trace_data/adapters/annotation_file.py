@@ -1,0 +1,97 @@
+"""An annotation file's content, read key by key with everything checked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import AnnotationError, AssetError
+from trace_data.unpickle.reader import load_npz
+
+
+class Source:
+    """What a file holds by key. Every error is an AnnotationError with file, key, found and expected."""
+
+    def __init__(self, file: Path, content: Any, page: str) -> None:
+        """`page`: where the release can be got again. Raises AnnotationError when `content` is no dict."""
+        self.file = file
+        self.page = page
+        self._again = f"copy the file from the release again ({page})"
+        if isinstance(content, np.ndarray) and content.dtype.hasobject and content.shape == ():
+            content = content.item()  # how an .npz holds what is no array
+        if not isinstance(content, Mapping):
+            raise AnnotationError(f"holds a {type(content).__name__}, expected a dict", where=file, hint=self._again)
+        self.content: Mapping[Any, Any] = content
+
+    def wrong(self, key: str, found: str, expected: str, hint: str | None = None) -> AnnotationError:
+        """The error that says so."""
+        return AnnotationError(
+            f"{key} {found}, expected {expected}",
+            where=self.file,
+            hint=hint or self._again,
+        )
+
+    def value(self, key: str) -> Any:
+        """What stands under `key`."""
+        if key not in self.content:
+            held = ", ".join(map(str, list(self.content)[:20]))
+            raise self.wrong(key, "is missing", f"the keys of the release, found {held or 'none'}")
+        return self.content[key]
+
+    def inside(self, key: str) -> Source:
+        """The dict under `key` as a source of its own."""
+        value = self.value(key)
+        try:
+            return Source(self.file, value, self.page)
+        except AnnotationError as error:
+            raise AnnotationError(f"{key} {error.message}", where=self.file, hint=error.hint) from error
+
+    def of_person(self, key: str, number: int) -> Any:
+        """What the sequence under `key` holds for one person."""
+        value = self.value(key)
+        try:
+            return value[number]
+        except (TypeError, LookupError) as error:
+            raise self.wrong(key, f"is a {type(value).__name__} without [{number}]", "one entry a person") from error
+
+    def array(self, key: str, value: Any, shape: tuple[int, ...] | None) -> npt.NDArray[np.float64]:
+        """`value` as float64 of `shape` (-1 = any length, None = any shape), finite."""
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise self.wrong(key, f"is no array of numbers ({error})", f"shape {shape or 'of any kind'}") from error
+        if shape is None:
+            shape = (-1,) * array.ndim
+        if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape)):
+            raise self.wrong(key, f"has shape {array.shape}", "x".join("n" if n < 0 else str(n) for n in shape))
+        if not np.isfinite(array).all():
+            first = np.argwhere(~np.isfinite(array))[0].tolist()
+            raise self.wrong(key, f"has {int((~np.isfinite(array)).sum())} NaN or infinite values, first at {first}",
+                             "finite numbers")  # fmt: skip
+        return array
+
+    def people(self, key: str, shape: tuple[int, ...], count: int | None = None) -> list[npt.NDArray[np.float64]]:
+        """A list with one array a person."""
+        value = self.value(key)
+        if not isinstance(value, (list, tuple)) or (count is not None and len(value) != count) or not len(value):
+            found = f"is a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (list, tuple)) else "")
+            raise self.wrong(key, found, f"a list of {count or 'one or more'} people")
+        return [self.array(f"{key}[{i}]", item, shape) for i, item in enumerate(value)]
+
+
+def npz_source(file: Path, page: str, only: Collection[str]) -> Source:
+    """The named arrays of an .npz file that are there, dicts as dicts. Raises AnnotationError."""
+    try:
+        return Source(file, load_npz(file, only=only), page)
+    except AssetError as error:
+        raise AnnotationError(error.message, where=error.where, hint=error.hint) from error
+
+
+def word(value: Any) -> str:
+    """Text however Python 2 stored it: str, bytes, array of one."""
+    item = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    return item.decode("latin1") if isinstance(item, bytes) else str(item)

@@ -1,0 +1,1 @@
+"""Datasets become shards: what goes where, worker processes, resumption."""

@@ -1,0 +1,300 @@
+"""Datasets to shards: planned, spread over workers, resumable, the same bytes whatever the number of workers.
+
+A plan puts whole sequences into shards by their guessed size alone. Each finished shard leaves a record in `.build/`
+with the hash of the file; a build that starts again checks those and redoes the rest. `index.json` comes last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+import numpy as np
+
+from trace_data.adapters import canonical_names, own_adapters
+from trace_data.assets.bodies import load_bodies
+from trace_data.builder.engines import Engine, LocalEngine
+from trace_data.builder.folder import BuildFolder, made_with
+from trace_data.builder.plan import Part, Selection, ShardPlan, part_of, plan_shards
+from trace_data.builder.shard import ShardResult, Work, build_shard, finished_shard
+from trace_data.builder.size import correction
+from trace_data.errors import ConfigError, ShardError
+from trace_data.frames.image import JPEG_QUALITY
+from trace_data.progress import SILENT, Progress, counted, size_in_words
+from trace_data.shards.index import BadSequence, SequenceEntry, ShardEntry, ShardIndex, save_index
+from trace_data.shards.layout import FORMAT_VERSION, SHARD_BYTES
+from trace_data.shards.levels import ENLARGEMENT_BINS, Storage
+
+Result = TypeVar("Result")
+
+NAMED = 8
+"""So many missing shards are named; a whole part may be missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """What a build did."""
+
+    index: ShardIndex
+    """The finished index; of a part, what it would contribute."""
+    part: Part | None
+    """The part that was built, None when all was and the index is written."""
+    kept: int
+    """Shards that were finished before and verified."""
+    built: int
+    """Shards written now."""
+    frames: int
+    """Frames written now."""
+    bytes: int
+    """Length of the shards written now."""
+    seconds: float
+    """Time of this run."""
+    warnings: tuple[str, ...]
+    """What somebody should know, one line each."""
+
+    @property
+    def bad(self) -> tuple[BadSequence, ...]:
+        """Sequences left out, with their reasons; the command exits 3 when there are any."""
+        return self.index.bad
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        return {
+            "folder": str(self.index.folder),
+            "part": None if self.part is None else str(self.part),
+            "shards": len(self.index.shards),
+            "bytes": sum(entry.bytes for entry in self.index.shards),
+            "sequences": len(self.index.sequences),
+            "frames": sum(entry.frames for entry in self.index.shards),
+            "people": self.index.people,
+            "synthetic": self.index.synthetic,
+            "kept": self.kept,
+            "built": self.built,
+            "frames_written": self.frames,
+            "bytes_written": self.bytes,
+            "seconds": round(self.seconds, 2),
+            "frames_per_second": round(self.frames / self.seconds, 1) if self.seconds else 0.0,
+            "bad": [dataclasses.asdict(bad) for bad in self.bad],
+            "with_known_defects": sum(bool(entry.provenance.get("defects")) for entry in self.index.sequences),
+            "enlarged_crops": dict(self.index.enlarged_crops),
+            "warnings": list(self.warnings),
+        }
+
+
+def build_shards(
+    names: Sequence[str],
+    root: Path,
+    out: Path,
+    *,
+    packs: Path | None = None,
+    splits: Sequence[str] = ("train", "val", "test"),
+    sequences: Sequence[str] = (),
+    limit: int | None = None,
+    every: int = 1,
+    storage: Storage = Storage(),  # noqa: B008  frozen
+    defects: bool = True,
+    shard_bytes: int = SHARD_BYTES,
+    part: Part | None = None,
+    finish: bool = False,
+    jobs: int = 1,
+    engine: Engine | None = None,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> BuildReport:
+    """Build shards of the named datasets (all known ones when empty) under `root` into the folder `out`.
+
+    `packs`: prepared body models; without them the 44 joints are those of the release and neutral betas stay empty.
+    `splits`, `sequences`, `limit`, `every`: see `Selection`. `storage`: in which sizes frames are stored. `defects`:
+    whether what is known to be wrong in a dataset is taken out.
+    `shard_bytes`: a shard is closed when it has grown beyond this. `part`: build only these shards and no index;
+    `finish`: build nothing, but write the index once all shards are there. `engine`: where the work is done (default:
+    `jobs` processes of this machine). A bad sequence is left out and listed in the report.
+    Raises ConfigError, DatasetLayoutError, AssetError before anything is written; OutputError when `out` holds
+    something else or cannot be written; ShardError when `finish` finds a shard missing or damaged.
+    """
+    began = monotonic()
+    selection = Selection(splits=tuple(splits), sequences=tuple(sequences), limit=limit, every=every)
+    settings = _settings(names, selection, storage, shard_bytes, packs) | {"defects": defects}
+    root, out, packs = root.absolute(), out.absolute(), packs and packs.absolute()  # workers may stand elsewhere
+    plans = plan_shards(names, root, selection, storage=storage, shard_bytes=shard_bytes)
+    numbers = range(len(plans)) if part is None else part_of(plans, part)
+    engine = engine or LocalEngine(jobs=jobs)
+    folder = BuildFolder(out)
+    with folder.held(None if part is None else numbers) as lock:
+        folder.claim(settings, lock, part=part, force=force)
+        mine = [plans[number] for number in numbers]
+        tasks = [
+            Work(
+                plan=plan,
+                root=root,
+                out=out,
+                record=folder.record(plan.name),
+                packs=packs,
+                storage=storage,
+                defects=defects,
+            )
+            for plan in mine
+        ]
+        read = [root, *([] if packs is None else [packs])]
+        if finish:
+            found = _run(engine, finished_shard, tasks, "verify shards", progress, folder, read)
+            results = _complete(out, plans, found, folder.parts())
+        else:
+            _announce(folder, mine, storage, engine, progress)
+            results = _run(engine, build_shard, tasks, "build shards", progress, folder, read)
+        index = _assemble(out, results, settings)
+        if part is None:
+            folder.drop_all_but(plans)
+            save_index(index)
+    warnings = [line for result in results for line in result.warnings]
+    if packs is None:
+        warnings.insert(0, "no body models: neutral shapes stay empty and only the release's own joints are kept")
+    for line in warnings:
+        progress.say(line)
+    new = [result.shard for result in results if result.shard is not None and not result.kept]
+    return BuildReport(
+        index=index,
+        part=part,
+        kept=sum(result.kept for result in results),
+        built=len(new),
+        frames=sum(shard.frames for shard in new),
+        bytes=sum(shard.bytes for shard in new),
+        seconds=monotonic() - began,
+        warnings=tuple(warnings),
+    )
+
+
+def _settings(
+    names: Sequence[str], selection: Selection, storage: Storage, shard_bytes: int, packs: Path | None
+) -> dict[str, Any]:
+    """Everything that decides the bytes of a build, besides the input; also written into the index."""
+    selection.check()
+    if min(storage.heights, default=16) < 16 or shard_bytes < 1:
+        raise ConfigError(f"heights {list(storage.heights)} px and {shard_bytes} bytes a shard are too small")
+    return {
+        "names": canonical_names(names),
+        "adapters": own_adapters(names),
+        "splits": sorted(set(selection.splits)),
+        "sequences": sorted(set(selection.sequences)),
+        "limit": selection.limit,
+        "every": selection.every,
+        "heights": list(storage.heights),
+        "raised": storage.raised,
+        "jpeg_quality": JPEG_QUALITY,
+        "shard_bytes": shard_bytes,
+        "body_models": {} if packs is None else load_bodies(packs).identity(),
+        "format_version": FORMAT_VERSION,
+        **made_with(storage),
+    }
+
+
+def _announce(
+    folder: BuildFolder, plans: Sequence[ShardPlan], storage: Storage, engine: Engine, progress: Progress
+) -> None:
+    """Say what comes, after making sure that the disk has room for it."""
+    if not plans:
+        progress.say("this part is empty: there are fewer shards than parts; a smaller --shard-size makes more of them")
+        return
+    unwritten = folder.unwritten(plans)
+    needed = 0.0
+    for dataset in sorted({plan.dataset for plan in unwritten}):
+        own = [plan for plan in unwritten if plan.dataset == dataset]
+        refs = [ref for plan in own for ref in plan.refs]
+        needed += correction(refs, storage, own[0].every) * sum(plan.guess for plan in own)
+    largest = sorted((plan.guess for plan in unwritten), reverse=True)
+    free = folder.check_space(int(needed), sum(largest[: engine.jobs]))
+    there = len(plans) - len(unwritten)
+    facts = [
+        f"needs about {size_in_words(needed)}, {size_in_words(free)} free" if unwritten else "",
+        f"{there} of {counted(len(plans), 'shard')} there already" if there else "",
+        engine.words,
+        counted(sum(len(plan.refs) for plan in plans), "sequence"),
+        "resumes after any interruption",
+    ]
+    progress.say(" · ".join(fact for fact in facts if fact))
+
+
+def _run(
+    engine: Engine,
+    function: Callable[[Work, Progress], Result],
+    tasks: Sequence[Work],
+    title: str,
+    progress: Progress,
+    folder: BuildFolder,
+    read: Sequence[Path],
+) -> list[Result]:
+    """What `function` returns for each task, in order."""
+    frames = sum(task.plan.frames for task in tasks)
+    progress.begin(title, frames, "frames")
+    results = dict(engine.run(function, tasks, progress, shared=folder.state, read=read))
+    progress.end(counted(len(tasks), "shard"))
+    return [results[number] for number in range(len(tasks))]
+
+
+def _complete(
+    out: Path, plans: Sequence[ShardPlan], found: Sequence[ShardResult | None], parts: int
+) -> list[ShardResult]:
+    """All results. Raises ShardError that names what is missing and the part it belongs to."""
+    missing = {plan.name for plan, result in zip(plans, found) if result is None}
+    if missing:
+        of = [Part(number=number + 1, of=parts) for number in range(parts)]
+        again = [str(part) for part in of if missing & {plans[number].name for number in part_of(plans, part)}]
+        named = ", ".join(sorted(missing)[:NAMED]) + (", …" if len(missing) > NAMED else "")
+        hint = "the same command without --finish builds whatever is missing and writes the index"
+        if parts > 1:
+            hint += f";\n  with --part {' and with --part '.join(again)} in place of --finish it builds these parts"
+        raise ShardError(
+            f"{len(missing)} of {len(plans)} shards are missing or not as they were written: {named}",
+            where=out,
+            hint=hint,
+        )
+    return [result for result in found if result is not None]
+
+
+def _assemble(out: Path, results: Sequence[ShardResult], settings: dict[str, Any]) -> ShardIndex:
+    """Number shards and people over the whole folder."""
+    import cv2
+    import h5py
+
+    shards: list[ShardEntry] = []
+    sequences: list[SequenceEntry] = []
+    people = 0
+    for result in results:
+        if result.shard is None:
+            continue
+        for entry in result.sequences:
+            sequences.append(dataclasses.replace(entry, shard=len(shards), first_person=people))
+            people += len(entry.people)
+        shards.append(result.shard)
+    bins = ("1", *(f"{low:g}+" for low in ENLARGEMENT_BINS))
+    enlarged = [sum(counts) for counts in zip(*(result.enlarged for result in results))]
+    return ShardIndex(
+        folder=out,
+        shards=tuple(shards),
+        sequences=tuple(sequences),
+        bad=tuple(bad for result in results for bad in result.bad),
+        settings=settings,
+        provenance={
+            **made_with(Storage()),
+            "opencv": str(cv2.__version__),
+            "numpy": np.__version__,
+            "hdf5": str(h5py.version.hdf5_version),
+        },
+        datasets=_datasets(sequences),
+        enlarged_crops=dict(zip(bins, enlarged)),
+    )
+
+
+def _datasets(sequences: Sequence[SequenceEntry]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """For each dataset every value that its sequences' provenance holds."""
+    facts: dict[str, dict[str, set[str]]] = {}
+    for entry in sequences:
+        for key, value in entry.provenance.items():
+            facts.setdefault(entry.dataset, {}).setdefault(key, set()).update([value] if value else [])
+    return {
+        name: {key: tuple(sorted(values)) for key, values in sorted(found.items())} for name, found in facts.items()
+    }

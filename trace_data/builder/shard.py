@@ -1,0 +1,159 @@
+"""One shard of a build: verified when it is finished already, else written; the work of one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from trace_data.adapters import read_record
+from trace_data.adapters.base import SequenceRef
+from trace_data.assets.bodies import load_bodies
+from trace_data.builder.plan import ShardPlan
+from trace_data.builder.size import frames_of
+from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError
+from trace_data.progress import Progress
+from trace_data.schema.check import check_record
+from trace_data.schema.thinning import thinned
+from trace_data.shards.index import (
+    BadSequence,
+    SequenceEntry,
+    ShardEntry,
+    check_shard,
+    sequence_from_json,
+    write_json,
+)
+from trace_data.shards.layout import INDEX_FILE
+from trace_data.shards.levels import Storage
+from trace_data.shards.rows import rows_of
+from trace_data.shards.writer import ShardWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A plan and what is needed to carry it out in any process."""
+
+    plan: ShardPlan
+    root: Path
+    """Folder that holds the datasets."""
+    out: Path
+    record: Path
+    """File that says, once the shard is there, that it is finished."""
+    packs: Path | None
+    storage: Storage
+    """In which sizes frames are stored."""
+    defects: bool = True
+    """Whether what is known to be wrong is taken out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """A finished shard; `shard` is None when none of its sequences could be used."""
+
+    shard: ShardEntry | None
+    sequences: tuple[SequenceEntry, ...]
+    bad: tuple[BadSequence, ...]
+    warnings: tuple[str, ...]
+    kept: bool
+    """Whether it was finished before."""
+    enlarged: tuple[int, ...] = ()
+    """How many usual crops need which enlargement, see `shards.levels.ENLARGEMENT_BINS`."""
+
+
+def build_shard(work: Work, progress: Progress) -> ShardResult:
+    """Write one shard, unless its record and its hash say that it is finished. Raises OutputError."""
+    identity, file = work.plan.identity(), work.out / f"{work.plan.name}.h5"
+    finished = finished_shard(work, progress)
+    # a shard that had to leave something out is tried again: a frame that was mended shows in no date of its annotation
+    if finished is not None and not finished.bad:
+        return finished
+    try:
+        (work.out / INDEX_FILE).unlink(missing_ok=True)  # it would speak of the shard that was here
+        work.record.unlink(missing_ok=True)
+        result = _write(work, progress)
+        if result.shard is None:
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        full = "No space left" in str(error)  # HDF5 wraps the system's words into many of its own
+        raise OutputError(
+            f"cannot be written: {'No space left on device' if full else error.strerror or error}",
+            where=file,
+            hint="make room or give another --out DIR; the same command continues where it stopped",
+        ) from error
+    write_json(work.record, {"identity": identity, **dataclasses.asdict(result)})
+    return result
+
+
+def _write(work: Work, progress: Progress) -> ShardResult:
+    bad: list[BadSequence] = []
+    warnings: list[str] = []
+    with ShardWriter(work.out, work.plan.name, storage=work.storage) as writer:
+        for ref in work.plan.refs:
+            counted = _Counted(progress)
+            try:
+                warnings += _add(writer, ref, work, counted)
+            except (AnnotationError, DatasetLayoutError) as error:
+                where = f"{error.where}: " if error.where else ""
+                # without the root, which is another on another machine and nobody's business in an index
+                reason = f"{where}{error.message}".replace(f"{work.root}{os.sep}", "")
+                bad.append(BadSequence(key=ref.key, reason=reason))
+                progress.skip(frames_of(ref, work.plan.every) - counted.done)
+        closed = writer.close(work.plan.dataset, work.plan.split)
+        enlarged = tuple(int(count) for count in writer.enlarged)
+    shard, sequences = closed or (None, ())
+    return ShardResult(
+        shard=shard, sequences=sequences, bad=tuple(bad), warnings=tuple(warnings), kept=False, enlarged=enlarged
+    )
+
+
+class _Counted(Progress):
+    """Passes on, and counts, the steps of a sequence that may turn out to be bad half-way."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.done = 0
+        self._progress = progress
+
+    def advance(self, amount: int = 1, detail: str = "") -> None:
+        self.done += amount
+        self._progress.advance(amount, detail)
+
+    def wrote(self, amount: int) -> None:
+        self._progress.wrote(amount)
+
+
+def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> list[str]:
+    """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
+    record = thinned(read_record(ref, defects=work.defects), work.plan.every)
+    findings = check_record(record)
+    for finding in findings:
+        if finding.severity == "error":
+            raise AnnotationError(f"{finding.key}: {finding.what}", where=ref.annotation, hint=finding.hint or None)
+    completed = {} if work.packs is None else load_bodies(work.packs).complete(record)
+    writer.add(record, rows_of(record, completed), progress)
+    return [f"{ref.key}: {finding.key}: {finding.what}" for finding in findings]
+
+
+def finished_shard(work: Work, progress: Progress) -> ShardResult | None:
+    """The result of an earlier run when its plan is this one and the file still has its hash, else None."""
+    try:
+        values = json.loads(work.record.read_text(encoding="utf-8"))
+        if values["identity"] != work.plan.identity():
+            return None
+        shard = None if values["shard"] is None else ShardEntry(**values["shard"])
+        if shard is not None:
+            check_shard(work.out, shard, hashes=True)
+        result = ShardResult(
+            shard=shard,
+            sequences=tuple(sequence_from_json(entry) for entry in values["sequences"]),
+            bad=tuple(BadSequence(**entry) for entry in values["bad"]),
+            warnings=tuple(values["warnings"]),
+            kept=True,
+            enlarged=tuple(values["enlarged"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, ShardError):
+        return None  # no record, half a record, or a damaged shard: all are mended by writing the shard again
+    if not result.bad:
+        progress.skip(work.plan.frames)
+    return result

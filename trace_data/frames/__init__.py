@@ -1,0 +1,1 @@
+"""Pictures of sequences: image files and frames of videos."""

@@ -1,0 +1,235 @@
+"""Encoded images: what their header says, whether they are whole, and their form in a shard."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from trace_data.errors import AnnotationError
+from trace_data.os_errors import in_words, is_missing
+
+JPEG_QUALITY = 90
+"""Measured trade-off of size against fidelity (fact sheet performance.md, section 3e)."""
+ORIGINAL_QUALITY = 95
+"""Of a video's frame where original frames are asked for: it has no bytes of its own to keep."""
+HEAD, TAIL = 1 << 16, 64
+"""Bytes at the beginning and the end of a file that say whether an image is whole and how large its picture is."""
+_ENDS = {True: b"\xff\xd9", False: b"IEND"}
+"""What ends a JPEG, and a PNG."""
+
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}  # grey, until a flag of colour joins them
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+def encoder() -> str:
+    """Which encoder writes scaled frames, in words: its bytes are the same for one version only."""
+    built = re.search(r"^\s*JPEG:\s*(.+)$", cv2.getBuildInformation(), re.MULTILINE)
+    return f"opencv {cv2.__version__}" + (f", {built[1].strip()}" if built else "")
+
+
+def read_bytes(file: Path) -> bytes:
+    """The whole file. Raises AnnotationError when it is missing or cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _refused(error, file) from error
+
+
+def file_size(file: Path) -> tuple[int, int]:
+    """(width, height) in px of an image file of which only the beginning and the end are read.
+
+    Raises AnnotationError when it is missing, cannot be read, is no JPEG or PNG, or ends too early.
+    """
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(HEAD)
+            if len(data) == HEAD:
+                length = stream.seek(0, os.SEEK_END)
+                stream.seek(max(HEAD, length - TAIL))
+                if _ENDS[is_jpeg(data)] in stream.read():
+                    with contextlib.suppress(AnnotationError):  # its header may be longer than what was read
+                        return image_size(data, file, whole=False)
+                stream.seek(HEAD)
+                data += stream.read()
+    except OSError as error:
+        raise _refused(error, file) from error
+    return image_size(data, file)
+
+
+def _refused(error: OSError, file: Path) -> AnnotationError:
+    what, hint = in_words(error)
+    return AnnotationError(f"the frame {what}" if is_missing(error) else what, where=file, hint=hint or None)
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes start as a JPEG does."""
+    return data[:3] == b"\xff\xd8\xff"
+
+
+def image_size(data: bytes, where: str | Path, *, whole: bool = True) -> tuple[int, int]:
+    """(width, height) in px from the header of a JPEG or PNG, without decoding it.
+
+    Raises AnnotationError when the bytes are no such image or, unless `whole` is False, end before the picture does:
+    decoders fill what is missing with grey and say nothing.
+    """
+    if is_jpeg(data):
+        return _jpeg_size(data, where, whole=whole)
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24:
+        if whole and b"IEND" not in data[-16:]:
+            raise AnnotationError(f"the PNG ends too early ({len(data):,} bytes)", where=where, hint="copy it again")
+        width, height = struct.unpack(">II", data[16:24])
+        return int(width), int(height)
+    raise AnnotationError(
+        f"neither a JPEG nor a PNG: {len(data):,} bytes that start with {data[:8].hex()!r}",
+        where=where,
+        hint="copy the file again",
+    )
+
+
+def _jpeg_size(data: bytes, where: str | Path, *, whole: bool) -> tuple[int, int]:
+    size, at = (0, 0), 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF or marker in _WITHOUT_LENGTH:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker in _START_OF_FRAME:
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            size = (width, height)
+        elif marker == 0xDA:  # from here on entropy-coded data, in which the end marker cannot occur
+            # searched from behind, where it stands in a whole file
+            if min(size) > 0 and (not whole or data.rfind(b"\xff\xd9", at) >= 0):
+                return size
+            break
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    raise AnnotationError(
+        f"the JPEG ends too early ({len(data):,} bytes, no end marker)", where=where, hint="copy the file again"
+    )
+
+
+def decode(
+    data: bytes,
+    where: str | Path,
+    reduce: int = 1,
+    *,
+    rgb: bool = False,
+    strict: bool = False,
+    take: Callable[[int], npt.NDArray[np.uint8]] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Pixels (H, W, 3) uint8 at 1/`reduce` of the size (1, 2, 4, 8: scaled in the JPEG transform, cheap); BGR or `rgb`.
+
+    `strict` refuses JPEGs whose damage a decoder would fill with grey. `take`: gives memory of at least so many bytes
+    for the pixels of a JPEG. Raises AnnotationError when the bytes cannot be decoded.
+    """
+    if is_jpeg(data):
+        try:
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            height, width = -(-height // reduce), -(-width // reduce)
+            pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                data,
+                colorspace="RGB" if rgb else "BGR",
+                min_height=height,  # the smallest scale that has so many px, which is 1 / reduce
+                min_width=width,
+                strict=strict,
+                buffer=None if take is None else take(height * width * 3),
+            )
+        except ValueError as error:
+            raise AnnotationError(f"the JPEG does not decode: {error}", where=where, hint="copy it again") from error
+        return pixels
+    order = cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR
+    image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), order | _REDUCED[reduce])
+    if image is None:
+        raise AnnotationError(f"{len(data):,} bytes do not decode as an image", where=where, hint="copy it again")
+    return np.asarray(image)
+
+
+def scaled(
+    data: bytes | npt.NDArray[np.uint8], where: str | Path, sides: Sequence[int | None]
+) -> list[tuple[bytes, tuple[int, int]]]:
+    """The image in each stored size: (JPEG bytes, (width, height) px), nothing and (0, 0) where a side is None.
+
+    `data`: an encoded image, or pixels (H, W, 3) BGR. `sides`: short side of each level, px, ascending. A JPEG that
+    needs no scaling is passed through byte for byte. Raises AnnotationError on an image that is broken.
+    """
+    if isinstance(data, np.ndarray):
+        original, encoded = (data.shape[1], data.shape[0]), b""
+        picture: npt.NDArray[np.uint8] | None = data
+    else:
+        original, encoded, picture = image_size(data, where), data, None
+    levels: list[tuple[bytes, tuple[int, int]]] = []
+    for side in reversed(sides):  # from the largest, so that one decode serves all
+        if side is None:
+            levels.append((b"", (0, 0)))
+            continue
+        if side >= min(original) and is_jpeg(encoded):
+            levels.append((encoded, original))
+            continue
+        if picture is None:
+            picture = _decoded(encoded, where, original, side)
+        scale = min(1.0, side / min(original))
+        size = max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
+        picture = _halved(picture, size)  # the next level, which is smaller still, goes on from here
+        levels.append((encode(_shrunk(picture, size), JPEG_QUALITY), size))
+    return levels[::-1]
+
+
+def encode(picture: npt.NDArray[np.uint8], quality: int) -> bytes:
+    """JPEG bytes of pixels (H, W, 3) BGR."""
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise AnnotationError(f"a picture of {picture.shape[1]}x{picture.shape[0]} px could not be encoded as JPEG")
+    return data.tobytes()
+
+
+def _halved(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The picture, averaged two by two px as often as it stays at least as large as `size`."""
+    while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
+        picture = _resized(picture, (picture.shape[1] // 2, picture.shape[0] // 2), cv2.INTER_AREA)
+    return picture
+
+
+def _shrunk(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The picture, of `size` to twice as large, at `size`.
+
+    Nearly a half is made from twice the size, the rest in one step. From 1080p to 720 px that takes 3 instead of the
+    9 ms of one INTER_AREA and costs 0.2 dB after encoding. All steps here and in `_halved` are whole-number arithmetic,
+    the same on every processor.
+    """
+    if picture.shape[1::-1] == size:
+        return picture
+    if picture.shape[1] > 1.6 * size[0]:
+        double = _resized(picture, (2 * size[0], 2 * size[1]), cv2.INTER_LINEAR_EXACT)
+        return _resized(double, size, cv2.INTER_AREA)
+    return _resized(picture, size, cv2.INTER_LINEAR_EXACT)
+
+
+def _resized(picture: npt.NDArray[np.uint8], size: tuple[int, int], how: int) -> npt.NDArray[np.uint8]:
+    resized: Any = cv2.resize(picture, size, interpolation=how)
+    pixels: npt.NDArray[np.uint8] = resized
+    return pixels
+
+
+def _decoded(data: bytes, where: str | Path, original: tuple[int, int], side: int) -> npt.NDArray[np.uint8]:
+    """The picture, halved inside the JPEG transform as often as its short side stays at least `side`."""
+    reduce = next((r for r in (8, 4, 2) if min(original) >= r * side), 1) if is_jpeg(data) else 1
+    picture = decode(data, where, reduce, strict=True)
+    expected = tuple(-(-length // reduce) for length in original)
+    if picture.shape[1::-1] != expected:
+        raise AnnotationError(f"the header says {original}, the picture has {picture.shape[1::-1]}", where=where)
+    return picture

@@ -1,0 +1,127 @@
+"""Frames straight from videos, read from front to back: no hours of extraction before the first shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import AnnotationError
+from trace_data.frames.image import decode, image_size, read_bytes
+from trace_data.os_errors import in_words, is_missing
+from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Picture:
+    """A decoded frame of a video."""
+
+    frame: VideoFrame
+    pixels: npt.NDArray[np.uint8]
+    """(H, W, 3) BGR."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PaddedPicture:
+    """A frame with an image in its corner, decoded by whoever asks for the pixels: as an image file is."""
+
+    frame: PaddedFrame
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) BGR. Raises AnnotationError when the image is broken or larger than the frame."""
+        file, expected = self.frame.image, (self.frame.width, self.frame.height)
+        data = read_bytes(file)
+        width, height = image_size(data, file)
+        if width > expected[0] or height > expected[1]:
+            raise AnnotationError(f"{width}x{height} px, expected at most {expected[0]}x{expected[1]}", where=file)
+        frame = np.zeros((expected[1], expected[0], 3), np.uint8)
+        frame[:height, :width] = decode(data, file, strict=True)
+        return frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFacts:
+    """What a video's header says; decoding may find fewer frames."""
+
+    width: int
+    height: int
+    frames: int
+    fps: float
+
+
+def video_facts(video: Path) -> VideoFacts:
+    """Size, length and rate from the header. Raises AnnotationError when the file is missing or no video."""
+    capture = _open(video)
+    try:
+        return VideoFacts(
+            width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            frames=int(capture.get(cv2.CAP_PROP_FRAME_COUNT)),
+            fps=float(capture.get(cv2.CAP_PROP_FPS)),
+        )
+    finally:
+        capture.release()
+
+
+def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture]:
+    """The frames in their order: image files as they are, to be read by whoever takes them; video frames decoded.
+
+    Frames of one video that follow each other are decoded in one pass, which must not go back. Raises AnnotationError
+    when a video is missing, ends before a frame, or is to be read backwards.
+    """
+    capture: Any = None
+    open_video: Path | None = None
+    position = 0
+    try:
+        for frame in frames:
+            if isinstance(frame, Path):
+                yield frame
+                continue
+            if isinstance(frame, PaddedFrame):
+                yield PaddedPicture(frame=frame)
+                continue
+            if frame.video != open_video or frame.number < position:
+                if frame.video == open_video:
+                    raise AnnotationError(f"frame {frame.number} is asked for after {position - 1}", where=frame.video)
+                if capture is not None:
+                    capture.release()
+                capture, open_video, position = _open(frame.video), frame.video, 0
+            while position < frame.number and capture.grab():
+                position += 1
+            done, pixels = capture.read()
+            if not done:
+                raise AnnotationError(
+                    f"the video ends after {position} frames, frame {frame.number} is asked for",
+                    where=frame.video,
+                    hint="copy the video again; a cut or re-encoded one may have lost frames",
+                )
+            position += 1
+            yield Picture(frame=frame, pixels=np.asarray(pixels, np.uint8))
+    finally:
+        if capture is not None:
+            capture.release()
+
+
+def _open(video: Path) -> Any:
+    try:
+        with video.open("rb") as stream:
+            empty = not stream.read(1)
+    except OSError as error:
+        what, hint = in_words(error)
+        raise AnnotationError(
+            f"the video {what}" if is_missing(error) else what, where=video, hint=hint or None
+        ) from error
+    # one thread: builds and checks run side by side already, and FFmpeg's own would multiply
+    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if empty or not capture.isOpened():
+        capture.release()
+        raise AnnotationError(
+            f"{video.stat().st_size:,} bytes that are no video that OpenCV can open", where=video, hint="copy it again"
+        )
+    return capture

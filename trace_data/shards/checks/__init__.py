@@ -1,0 +1,1 @@
+"""Whether shards are whole, and what repairs them."""

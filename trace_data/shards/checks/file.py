@@ -1,0 +1,195 @@
+"""Whether a shard file is what the layout says: its datasets, how they lie in it, and how its tables hang together.
+
+A file may come from anywhere: links are looked at and never followed, and nothing is read that lies outside the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from trace_data.schema.check import Finding
+from trace_data.schema.findings import wrong
+from trace_data.shards.index import SequenceEntry, ShardEntry
+from trace_data.shards.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    FRAME_BYTES,
+    FRAME_COLUMNS,
+    FRAME_OFFSET,
+    FRAME_SIZE,
+    PEOPLE_COLUMNS,
+    PEOPLE_OFFSET,
+    SEQUENCE_COLUMNS,
+    SEQUENCE_NAME,
+    SEQUENCE_OFFSET,
+)
+
+Shape = tuple[int | None, ...]
+
+
+def expected_datasets(entry: ShardEntry) -> dict[str, tuple[str, Shape]]:
+    """Type and shape of every dataset of a shard; None where the layout leaves a length open."""
+    frames, rows, sequences = entry.frames, entry.rows, entry.sequences
+    return {
+        FRAME_BYTES: ("|u1", (None,)),
+        FRAME_OFFSET: ("<i8", (None, frames + 1)),
+        FRAME_SIZE: ("<i4", (None, frames, 2)),
+        PEOPLE_OFFSET: ("<i8", (frames + 1,)),
+        SEQUENCE_OFFSET: ("<i8", (sequences + 1,)),
+        SEQUENCE_NAME: ("|S", (sequences,)),
+        **{
+            name: (column.dtype, (count, *column.shape))
+            for count, columns in ((frames, FRAME_COLUMNS), (rows, PEOPLE_COLUMNS), (sequences, SEQUENCE_COLUMNS))
+            for name, column in columns.items()
+        },
+    }
+
+
+def structure_findings(content: Any, entry: ShardEntry) -> list[Finding]:
+    """What is wrong with the datasets of an open file. Only when nothing is may their values be read."""
+    found = list(_attributes(content, entry))
+    expected = expected_datasets(entry)
+    datasets: dict[str, Any] = {}
+    for name, link, item in _members(content, {name.partition("/")[0] for name in expected if "/" in name}):
+        if not isinstance(link, h5py.HardLink):
+            target = getattr(link, "filename", None) or link.path
+            found.append(wrong(name, f"a link to {target!r}; a shard holds no links, and it was not followed"))
+        elif name not in expected or not isinstance(item, h5py.Dataset):
+            found.append(wrong(name, f"a {type(item).__name__.lower()} that the format does not know"))
+        else:
+            datasets[name] = item
+    linked = {finding.key for finding in found}
+    for name, (dtype, shape) in expected.items():
+        if name in datasets:
+            found += _dataset(name, datasets[name], dtype, shape, Path(content.filename).stat().st_size)
+        elif name not in linked and name.partition("/")[0] not in linked:
+            found.append(wrong(name, "the dataset is missing"))
+    return found
+
+
+def _attributes(content: Any, entry: ShardEntry) -> Iterator[Finding]:
+    expected = {"format": FORMAT, "format_version": FORMAT_VERSION, "dataset": entry.dataset, "split": entry.split}
+    for name, value in expected.items():
+        plain = name in content.attrs and content.attrs.get_id(name).dtype.kind in "iS"
+        found = content.attrs[name] if plain else "nothing"
+        found = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+        if found != value:
+            yield wrong(name, f"the shard says {name} {found}, expected {value}")
+
+
+def _members(content: Any, groups: set[str]) -> Iterator[tuple[str, Any, Any]]:
+    """(name, link, object) of the file's members and those of its known groups; no object behind other links."""
+    for name in content:
+        link = content.get(name, getlink=True)
+        item = content[name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(item, h5py.Group) or name not in groups:
+            yield name, link, item
+            continue
+        for inner in item:
+            link = item.get(inner, getlink=True)
+            yield f"{name}/{inner}", link, item[inner] if isinstance(link, h5py.HardLink) else None
+
+
+def _dataset(name: str, item: Any, dtype: str, shape: Shape, file_bytes: int) -> Iterator[Finding]:
+    properties = item.id.get_create_plist()
+    found = "|S" if item.dtype.kind == "S" else item.dtype.str  # names are as wide as the longest of them
+    if found != dtype:
+        yield wrong(name, f"type {found}, expected {dtype}" + _danger(item.dtype))
+    elif len(item.shape) != len(shape) or any(e not in (None, f) for f, e in zip(item.shape, shape)):
+        yield wrong(name, f"shape {item.shape}, expected ({', '.join('any' if n is None else str(n) for n in shape)})")
+    elif properties.get_layout() != h5py.h5d.CONTIGUOUS:
+        yield wrong(name, "stored in chunks or through other files, expected one contiguous range")
+    elif properties.get_external_count():
+        elsewhere = properties.get_external(0)[0].decode(errors="replace")
+        yield wrong(name, f"its values lie in the file {elsewhere!r}, which was not opened")
+    elif item.nbytes and (item.id.get_offset() is None or item.id.get_offset() + item.nbytes > file_bytes):
+        yield wrong(name, "its values were never written or lie beyond the end of the file")
+
+
+def _danger(dtype: np.dtype[Any]) -> str:
+    return ": objects and variable-length values are never read" if dtype.kind == "O" else ""
+
+
+def first_sequence(content: Any) -> str | None:
+    """The name of a shard's first sequence, to tell which shard a file is; None when that cannot be read safely."""
+    size = Path(content.filename).stat().st_size
+    for name, _, item in _members(content, {"sequence"}):
+        if name == SEQUENCE_NAME and isinstance(item, h5py.Dataset) and item.ndim == 1 and len(item):
+            sound = not list(_dataset(name, item, "|S", item.shape, size))
+            return item[0].decode("utf-8", "replace") if sound else None
+    return None
+
+
+def table_findings(content: Any, entry: ShardEntry, sequences: Sequence[SequenceEntry]) -> list[Finding]:
+    """What is wrong with the tables of a file of sound structure, among themselves and beside the index."""
+    found = list(_offsets(SEQUENCE_OFFSET, content[SEQUENCE_OFFSET][:], entry.frames))
+    found += _offsets(PEOPLE_OFFSET, content[PEOPLE_OFFSET][:], entry.rows)
+    found += _levels(content, sequences)
+    names = [name.decode("utf-8", "replace") for name in content[SEQUENCE_NAME][:].tolist()]
+    if names != (listed := [sequence.key for sequence in sequences]):
+        at = next((i for i, pair in enumerate(zip(names, listed)) if pair[0] != pair[1]), 0)
+        found.append(wrong(SEQUENCE_NAME, f"sequence {at} is {names[at]}, the index has {listed[at]}"))
+    if found:
+        return found
+    edges = content[SEQUENCE_OFFSET][:].tolist()
+    for row, sequence in enumerate(sequences):
+        found += _sequence(content, sequence, row, (edges[row], edges[row + 1]))
+    return found
+
+
+def _offsets(name: str, offset: Any, end: int) -> Iterator[Finding]:
+    if offset[0] != 0 or offset[-1] != end or (np.diff(offset) < 0).any():
+        yield wrong(name, f"runs from {offset[0]} to {offset[-1]}, falling on the way or not from 0 to {end}")
+
+
+def _levels(content: Any, sequences: Sequence[SequenceEntry]) -> Iterator[Finding]:
+    """Whether the images of all levels lie back to back, and have the sizes that their sequence allows."""
+    offset, size = content[FRAME_OFFSET][:], content[FRAME_SIZE][:]
+    if not 0 < len(offset) == len(size):
+        yield wrong(
+            FRAME_OFFSET, f"{len(offset)} levels, {FRAME_SIZE} has {len(size)}, expected the same, at least one"
+        )
+        return
+    lengths = np.diff(offset, axis=1)
+    if (lengths < 0).any() or offset[0, 0] != 0 or (offset[1:, 0] != offset[:-1, -1]).any():
+        yield wrong(FRAME_OFFSET, "images do not lie back to back, level after level")
+    elif offset[-1, -1] != content[FRAME_BYTES].shape[0]:
+        yield wrong(FRAME_OFFSET, f"ends at {offset[-1, -1]}, {content[FRAME_BYTES].shape[0]} bytes are stored")
+    elif ((lengths > 0) != (size > 0).all(axis=2)).any() or not (lengths[0] > 0).all():
+        yield wrong(FRAME_SIZE, "a frame without bytes has a size, or one with bytes has none")
+    original = np.concatenate([np.tile((s.width, s.height), (s.frames, 1)) for s in sequences])
+    # a scaled side is rounded to whole px, so the two scales of a frame may differ by a px
+    skew = np.abs(size[..., 0] * original[:, 1] - size[..., 1] * original[:, 0]) > original.sum(axis=1)
+    if ((size < 0) | (size > original)).any() or skew.any():
+        yield wrong(FRAME_SIZE, "stored frames are larger than the original, or of another shape")
+
+
+def _sequence(content: Any, entry: SequenceEntry, row: int, frames: tuple[int, int]) -> Iterator[Finding]:
+    """One row of the index beside the same row of the shard."""
+    if frames != (entry.first_frame, entry.first_frame + entry.frames):
+        yield wrong(
+            SEQUENCE_OFFSET,
+            f"{entry.key} has frames {frames}, the index counts {entry.frames} from {entry.first_frame}",
+        )
+        return
+    for name in SEQUENCE_COLUMNS:
+        found, listed = content[name][row], getattr(entry, name.rpartition("/")[2])
+        if found != listed:
+            yield wrong(name, f"{entry.key} has {found}, the index {listed}")
+    ids = content["frame_id"][slice(*frames)]
+    if not np.array_equal(ids, entry.frame_ids()):
+        yield wrong("frame_id", f"the ids of {entry.key} are others than in the index")
+    if (np.diff(ids) <= 0).any():
+        yield wrong("frame_id", f"the ids of {entry.key} do not rise")
+    offset = content[PEOPLE_OFFSET][frames[0] : frames[1] + 1]
+    person = content["people/person"][offset[0] : offset[-1]].astype(np.int64)
+    if len(person) and not (person.min() >= 0 and person.max() < len(entry.people)):
+        yield wrong("people/person", f"{entry.key} names person {person.max()}, the index has {len(entry.people)}")
+    place = np.repeat(np.arange(entry.frames), np.diff(offset)) * (len(entry.people) + 1) + person
+    if (np.diff(place) <= 0).any():
+        yield wrong("people/person", f"{entry.key} has somebody twice in a frame, or people out of order")

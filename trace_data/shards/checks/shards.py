@@ -1,0 +1,282 @@
+"""Finished shards checked, at three depths that include each other.
+
+index: the index, the files, what they hold and how their tables hang together. hashes: every byte. frames: every image
+decodes, and every annotation is what it may be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+import h5py
+
+from trace_data.errors import AnnotationError, ConfigError
+from trace_data.frames.image import decode, image_size, is_jpeg
+from trace_data.progress import SILENT, Progress
+from trace_data.schema.check import Finding
+from trace_data.schema.findings import Problem, grouped, wrong
+from trace_data.shards.checks.file import first_sequence, structure_findings, table_findings
+from trace_data.shards.checks.index import index_findings
+from trace_data.shards.checks.records import read_columns, record_findings, reprojection, reprojection_findings
+from trace_data.shards.index import BadSequence, SequenceEntry, ShardEntry, ShardIndex, load_index, sha256_of
+from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, INDEX_FILE, SHARD_BYTES
+from trace_data.workers import spread
+
+Depth = Literal["index", "hashes", "frames"]
+DEPTHS: tuple[Depth, ...] = ("index", "hashes", "frames")
+REDUCED = 8
+"""JPEGs are decoded at an eighth: all of their bytes are read, and most of the time is saved."""
+BROKEN = (OSError, KeyError, ValueError, RuntimeError, TypeError)
+"""All that h5py makes of a file that is broken inside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardReport:
+    """What was found of one shard."""
+
+    file: str
+    dataset: str
+    split: str
+    sequences: int
+    frames: int
+    rows: int
+    """Person-frame rows."""
+    bytes: int
+    images: int
+    """Images decoded, over all levels; 0 below depth frames, and where the file is too broken for it."""
+    reprojection_px: dict[str, float]
+    """For each sequence with 2D and 3D joints the median distance between them; empty below depth frames."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """No errors."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardsReport:
+    """What was found of a folder of shards."""
+
+    folder: Path
+    depth: Depth
+    synthetic: bool
+    """Whether anything in it comes from the sample world."""
+    index: tuple[Problem, ...]
+    """Of the index itself, and of files that it does not name."""
+    shards: tuple[ShardReport, ...]
+    left_out: tuple[BadSequence, ...]
+    """Sequences that the build left out, with its reasons; no fault of the shards."""
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """No errors; warnings do not count. The command exits 3 otherwise."""
+        return all(shard.ok for shard in self.shards) and not any(p.severity == "error" for p in self.index)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        content = dataclasses.asdict(self)
+        for written, shard in zip(content["shards"], self.shards):
+            written["ok"] = shard.ok
+        return {**content, "folder": str(self.folder), "seconds": round(self.seconds, 2), "ok": self.ok}
+
+
+def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progress: Progress = SILENT) -> ShardsReport:
+    """Check a folder of finished shards. What is wrong is reported, never raised, but for an index that cannot be used.
+
+    Raises ShardError when `index.json` is missing, malformed, or of another format; ConfigError on an unknown depth.
+    """
+    if depth not in DEPTHS:
+        raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
+    began = monotonic()
+    index = load_index(folder)
+    found = index_findings(index)
+    tasks = [] if found else [_task(folder, index, number, depth) for number in range(len(index.shards))]
+    frames = sum(task.entry.frames for task in tasks)
+    progress.begin("verify shards", frames, "frames")
+    reports = dict(spread(_verify_shard, tasks, jobs=jobs, progress=progress))
+    progress.end(f"{len(tasks)} shards, {frames:,} frames")
+    hint = f"run the same build again, it writes the index anew: {build_command(index)}"
+    problems = [(f"{INDEX_FILE} {where}", dataclasses.replace(finding, hint=hint)) for where, finding in found]
+    return ShardsReport(
+        folder=folder,
+        depth=depth,
+        synthetic=any(entry.synthetic is True for entry in index.sequences),
+        index=grouped([*problems, *_strays(folder, index)]),
+        shards=tuple(reports[number] for number in range(len(tasks))),
+        left_out=index.bad,
+        seconds=monotonic() - began,
+    )
+
+
+def build_command(index: ShardIndex) -> str:
+    """The command that built these shards, as far as the index tells; DIR and MODULE stand where it does not."""
+    own = index.settings.get("adapters") or ()  # datasets of modules that the index does not name
+    words = ["trace build-shards", *(str(name) for name in index.settings.get("names", []) if name not in own)]
+    words += ["--adapter MODULE" for _ in own]
+    words += ["--root DIR"]
+    words += ["--packs DIR"] if index.settings.get("body_models") else []
+    words += [f"--out {shlex.quote(str(index.folder))}"]
+    with contextlib.suppress(TypeError):  # an index from other hands may hold anything
+        words += _options(index.settings)
+    return " ".join(words)
+
+
+def _options(settings: Mapping[str, Any]) -> list[str]:
+    """The options of a build that are not its defaults. Raises TypeError on settings that no build has written."""
+    splits, shard_bytes = settings.get("splits", []), settings.get("shard_bytes", SHARD_BYTES)
+    words = [f"--split {split}" for split in splits] if len(splits) < 3 else []
+    words += [f"--sequences {shlex.quote(name)}" for name in settings.get("sequences", [])]
+    words += [f"--limit {settings['limit']}"] if settings.get("limit") else []
+    words += [f"--every {settings['every']}"] if settings.get("every", 1) != 1 else []
+    words += ["--no-defects"] if settings.get("defects") is False else []
+    if not settings.get("raised", True):
+        words += [f"--height {height}" for height in settings.get("heights", [])] or ["--frames original"]
+    if shard_bytes != SHARD_BYTES and shard_bytes % (1 << 20) == 0:  # others only a script can have asked for
+        words.append(f"--shard-size {shard_bytes >> 20}")
+    return words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One shard, in any process."""
+
+    folder: Path
+    entry: ShardEntry
+    sequences: tuple[SequenceEntry, ...]
+    depth: Depth
+    command: str
+    """What builds these shards."""
+
+
+def _task(folder: Path, index: ShardIndex, number: int, depth: Depth) -> _Task:
+    entry = index.shards[number]
+    command = build_command(index)
+    if not (folder / ".build").is_dir():  # copied without its records, so that a build cannot go on here
+        command += " --force  (or copy the file again from where it was built)"
+    sequences = tuple(sequence for sequence in index.sequences if sequence.shard == number)
+    return _Task(folder=folder, entry=entry, sequences=sequences, depth=depth, command=command)
+
+
+def _strays(folder: Path, index: ShardIndex) -> Iterator[tuple[str, Finding]]:
+    known = {str(entry.file) for entry in index.shards}
+    for file in sorted(folder.iterdir()):
+        if file.name not in known and file.name.endswith((".h5", ".partial")):
+            what = "is not in the index: an unfinished or older build has left it, nothing reads it"
+            yield file.name, Finding(severity="warning", key="file", what=what, hint=f"rm {shlex.quote(str(file))}")
+
+
+def _verify_shard(task: _Task, progress: Progress) -> ShardReport:
+    entry = task.entry
+    file = task.folder / entry.file
+    damage = _damage(file, task)
+    inside = _Inside()
+    if damage is None or damage.key == "content":  # then the tables may tell what changed
+        inside = _look_inside(file, task, progress)
+    if not inside.images:
+        progress.advance(entry.frames)
+    if damage is None:
+        hint = f"remove it and run the same build again: rm {shlex.quote(str(file))}; {task.command}"
+    else:
+        hint = f"run the same build again, it redoes only what is damaged: {task.command}"
+        inside.found.insert(0, (entry.file, damage))
+    return ShardReport(
+        **{name: getattr(entry, name) for name in ("file", "dataset", "split", "sequences", "frames", "rows", "bytes")},
+        images=inside.images,
+        reprojection_px=inside.medians,
+        problems=grouped([(where, dataclasses.replace(finding, hint=hint)) for where, finding in inside.found]),
+    )
+
+
+def _damage(file: Path, task: _Task) -> Finding | None:
+    """What is wrong when the file is not there with its length, and with its hash where that is asked for."""
+    if not file.is_file():
+        return wrong("file", "the shard is missing" if not file.exists() else "not a plain file")
+    found = file.stat().st_size
+    if found != task.entry.bytes:
+        return wrong("length", f"the shard has {found:,} bytes, expected {task.entry.bytes:,}{_other(file, task)}")
+    if task.depth != "index" and (digest := sha256_of(file)) != task.entry.sha256:
+        return wrong("content", f"the content changed: SHA-256 {digest[:16]}…, expected {task.entry.sha256[:16]}…")
+    return None
+
+
+def _other(file: Path, task: _Task) -> str:
+    """When a file of the wrong length is a whole shard, whose it is."""
+    try:
+        with h5py.File(file) as content:
+            name = first_sequence(content)
+    except BROKEN:
+        return ""  # cut or overwritten: there is nothing to tell
+    expected = task.sequences[0].key if task.sequences else None
+    return f"; it is another shard, which begins with {name}" if name and name != expected else ""
+
+
+@dataclass(slots=True)
+class _Inside:
+    """What a file holds."""
+
+    found: list[tuple[str, Finding]] = field(default_factory=list)
+    images: int = 0
+    medians: dict[str, float] = field(default_factory=dict)
+
+
+def _look_inside(file: Path, task: _Task, progress: Progress) -> _Inside:
+    entry, inside = task.entry, _Inside()
+    try:
+        with h5py.File(file) as content:
+            broken = structure_findings(content, entry) or table_findings(content, entry, task.sequences)
+            inside.found = [(entry.file, finding) for finding in broken]
+            if task.depth == "frames" and not broken:
+                for sequence in task.sequences:
+                    _annotations(content, sequence, inside)
+                    _images(content, sequence, inside, progress)
+    except BROKEN as error:
+        inside.found.append((entry.file, wrong("file", f"not readable as a shard: {error}")))
+    return inside
+
+
+def _annotations(content: Any, sequence: SequenceEntry, inside: _Inside) -> None:
+    columns = read_columns(content, sequence)
+    found = record_findings(columns, sequence)
+    if not found and (median := reprojection(columns)) is not None:
+        inside.medians[sequence.key] = round(median, 3)
+        found += reprojection_findings(median, sequence)
+    inside.found += [(sequence.key, finding) for finding in found]
+
+
+def _images(content: Any, sequence: SequenceEntry, inside: _Inside, progress: Progress) -> None:
+    """Every image of every level decodes to the size that stands beside it."""
+    frames = slice(sequence.first_frame, sequence.first_frame + sequence.frames)
+    edges = content[FRAME_OFFSET][:, frames.start : frames.stop + 1].tolist()
+    sizes = content[FRAME_SIZE][:, frames].tolist()
+    for frame in range(sequence.frames):
+        for level, offset in enumerate(edges):
+            if offset[frame + 1] > offset[frame]:
+                data = content[FRAME_BYTES][offset[frame] : offset[frame + 1]].tobytes()
+                inside.images += 1
+                if what := _image(data, sizes[level][frame]):
+                    inside.found.append((sequence.key, wrong(f"frame {frame}, level {level}", what)))
+        progress.advance()
+
+
+def _image(data: bytes, size: Sequence[int]) -> str | None:
+    """What is wrong with an encoded image of `size`; None when nothing is."""
+    try:
+        found = image_size(data, Path("frame"))
+        if found != tuple(size):
+            return f"the image is {found[0]}x{found[1]} px, expected {size[0]}x{size[1]}"
+        reduce = REDUCED if is_jpeg(data) else 1
+        height, width = decode(data, "frame", reduce, strict=True).shape[:2]
+        if (width, height) != tuple(-(-side // reduce) for side in size):
+            return f"the image decodes to {width}x{height} px of {size[0]}x{size[1]} at 1/{reduce}"
+    except AnnotationError as error:
+        return error.message
+    return None

@@ -1,0 +1,1 @@
+"""Which clip comes when: a pure function of seed, epoch and position."""

@@ -1,0 +1,274 @@
+"""Which clip comes when: pure functions of the index and of (seed, epoch, position), never of time or of workers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import ConfigError
+from trace_data.schema.clip import ClipRef
+from trace_data.shards.index import SequenceEntry, ShardIndex
+from trace_data.shards.sampling.permutation import permuted
+from trace_data.shards.sampling.windowed_order import WindowedOrder
+
+LOOKED_THROUGH = 4
+"""Clips that are looked through for each shard that is asked for, where the order goes all over the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipTable:
+    """All valid clips of one dataset and split, kept as ranges: its size grows with gaps, not with clips."""
+
+    length: int
+    """Frames a clip."""
+    hop: int
+    """Starts are multiples of this many frames."""
+    ranges: npt.NDArray[np.int64]
+    """(R, 4): sequence (row in the index), stride, first start, number of starts."""
+    ends: npt.NDArray[np.int64]
+    """(R,) running sum of the numbers of starts."""
+    shards: npt.NDArray[np.int64]
+    """(R,) the shard (row in the index) that holds the range; clips are numbered in the order of shards."""
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def clip(self, number: int) -> ClipRef:
+        """Clip `number` of `len(self)`, ordered by sequence, stride and start."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"clip {number} of {len(self)}")
+        row = int(np.searchsorted(self.ends, number, side="right"))
+        sequence, stride, first, count = (int(value) for value in self.ranges[row])
+        start = first + (number - (int(self.ends[row]) - count)) * self.hop
+        return ClipRef(sequence=sequence, start=start, stride=stride, length=self.length)
+
+
+def clip_table(
+    index: ShardIndex,
+    *,
+    length: int,
+    strides: Sequence[int],
+    split: str,
+    hop: int | None = None,
+    datasets: Sequence[str] | None = None,
+) -> ClipTable:
+    """All clips of `length` frames whose frame ids are equally spaced and in which somebody is usable throughout.
+
+    A clip of stride s takes every s-th frame of its sequence; its frame ids must lie s times the sequence's usual
+    step apart, so gaps of the release never pass for motion. `hop` is the distance of starts in frames, by default 1:
+    every start. `datasets` restricts the table (default: all). Deterministic, and found without opening a shard.
+    Raises ConfigError when the split is not in the index.
+    """
+    if split not in index.splits:
+        raise ConfigError(
+            f"these shards have no split {split!r}, they have {', '.join(index.splits) or 'none'}",
+            where=index.folder,
+            hint=f"trace build-shards --split {split}",
+        )
+    if length < 1 or not strides or min(strides) < 1 or (hop is not None and hop < 1):
+        raise ConfigError(f"length {length}, strides {list(strides)} and hop {hop} must all be at least 1")
+    step = hop or 1
+    ranges: list[tuple[int, int, int, int]] = []
+    for row, entry in enumerate(index.sequences):
+        if entry.split != split or (datasets is not None and entry.dataset not in datasets):
+            continue
+        ranges.extend((row, *found) for found in _starts(entry, length, sorted(set(strides)), step))
+    array = np.array(ranges, np.int64).reshape(-1, 4)
+    return ClipTable(
+        length=length,
+        hop=step,
+        ranges=array,
+        ends=np.cumsum(array[:, 3]),
+        shards=np.array([index.sequences[row].shard for row in array[:, 0]], np.int64),
+    )
+
+
+def _starts(entry: SequenceEntry, length: int, strides: Sequence[int], hop: int) -> Iterator[tuple[int, int, int]]:
+    """(stride, first start, number) of each unbroken range of valid starts."""
+    ids = entry.frame_ids()
+    step = usual_step(ids)
+    usable = np.zeros((len(entry.usable), entry.frames), bool)
+    for person, runs in enumerate(entry.usable):
+        for first, end in runs:
+            usable[person, first:end] = True
+    for stride in strides:
+        last = entry.frames - (length - 1) * stride
+        if last <= 0:
+            continue
+        spaced = ids[stride:] - ids[:-stride] == stride * step
+        valid: npt.NDArray[np.bool_] = np.asarray(_throughout(usable, length, stride).any(axis=0))
+        if length > 1:
+            valid &= _throughout(spaced, length - 1, stride)
+        for first, end in runs_of(valid[::hop]):
+            yield stride, first * hop, end - first
+
+
+def _throughout(flags: npt.NDArray[np.bool_], length: int, stride: int) -> npt.NDArray[np.bool_]:
+    """Whether flags f, f + stride, ... (`length` of them) along the last axis all hold, for every f that has so many.
+
+    The stretch that is known to hold doubles in each pass, so the passes grow with the logarithm of the length.
+    """
+    known, held = 1, flags
+    while known < length:
+        more = min(known, length - known)
+        held = held[..., : held.shape[-1] - more * stride] & held[..., more * stride :]
+        known += more
+    return held
+
+
+def usual_step(ids: npt.NDArray[np.int64]) -> int:
+    """The most frequent distance of consecutive frame ids (the smallest of equals); 1 for a single frame."""
+    steps, counts = np.unique(np.diff(ids), return_counts=True)
+    return int(steps[counts.argmax()]) if len(steps) else 1
+
+
+def runs_of(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The ranges [first, end) over which `flags` is True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
+
+
+class ClipSampler:
+    """The order of clips in every epoch: `clip(epoch, position)` depends on its arguments and on nothing else.
+
+    Each dataset gets its share of an epoch's positions. Over epochs it deals its clips like a pack of cards: no clip
+    comes again before all others of its dataset have come, and each pass is shuffled anew.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, ClipTable],
+        *,
+        seed: int,
+        weights: Mapping[str, float] | None = None,
+        clips_per_epoch: int | None = None,
+        window: int | None = None,
+    ) -> None:
+        """`weights`: relative share of each table (default: by its number of clips, so that an epoch of the default
+        length, all clips, shows each clip once). `window`: shards of each table whose clips are mixed at a time, for
+        shards that have to be fetched (default: all clips of the table are mixed). Raises ConfigError when a weighted
+        table is empty or unknown, or the window is below 1."""
+        self.tables = dict(tables)
+        self.seed = seed
+        total = sum(len(table) for table in self.tables.values())
+        shares = {name: float(len(table)) for name, table in self.tables.items()} if weights is None else weights
+        for name, share in shares.items():
+            if name not in self.tables or share < 0 or (share > 0 and not len(self.tables[name])):
+                held = f"{len(self.tables[name])} clips" if name in self.tables else "no such table"
+                raise ConfigError(f"dataset {name!r} cannot have weight {share}: {held}")
+        if sum(shares.values()) <= 0:
+            raise ConfigError(
+                "no sequence is long enough for a single clip", hint="choose fewer frames a clip or a smaller stride"
+            )
+        self._length = total if clips_per_epoch is None else clips_per_epoch
+        self._quota = _apportion({name: shares.get(name, 0.0) for name in sorted(self.tables)}, self._length)
+        if window is not None and window < 1:
+            raise ConfigError(f"a window of {window} shards holds no clip")
+        self._orders: dict[str, WindowedOrder] | None = None
+        if window is not None:
+            dealt = [name for name, quota in self._quota.items() if quota]
+            self._orders = {
+                name: WindowedOrder(*_clips_of_shards(self.tables[name]), window, (seed, name)) for name in dealt
+            }
+
+    def __len__(self) -> int:
+        """Clips an epoch."""
+        return self._length
+
+    def clip(self, epoch: int, position: int) -> ClipRef:
+        """The clip at `position` (0 .. len - 1) of `epoch`."""
+        if not 0 <= position < self._length:
+            raise IndexError(f"position {position} of {self._length}")
+        if self._orders is not None:
+            name, dealt = self._hand(position)
+            table = self.tables[name]
+            turn, card = divmod(epoch * self._quota[name] + dealt, len(table))
+            return table.clip(self._orders[name].number(turn, card))
+        slot = permuted(position, self._length, (self.seed, "mix", epoch))
+        for name, quota in self._quota.items():
+            if slot < quota:
+                table = self.tables[name]
+                turn, card = divmod(epoch * quota + slot, len(table))
+                return table.clip(permuted(card, len(table), (self.seed, name, turn)))
+            slot -= quota
+        raise AssertionError("quotas sum to the length of the epoch")
+
+    def upcoming_shards(self, epoch: int, position: int, limit: int) -> list[int]:
+        """The first `limit` shards (rows in the index) that are needed from that position on, soonest first.
+
+        Of a window all shards count as needed when its first clip is. Without windows the clips are looked through.
+        """
+        if self._orders is None:
+            return self._looked_through(epoch, position, limit)
+        coming = [self._groups(self._orders[name], name, epoch, dealt) for name, dealt in self._dealt(position).items()]
+        known = {shard for order in self._orders.values() for shard in order.shards}
+        found: dict[int, None] = {}
+        for _, shards in heapq.merge(*coming, key=lambda group: group[0]):
+            found |= dict.fromkeys(shards)
+            if len(found) >= min(limit, len(known)):
+                break
+        return list(found)[:limit]
+
+    def _groups(self, order: WindowedOrder, name: str, epoch: int, dealt: int) -> Iterator[tuple[float, list[int]]]:
+        """Positions until each coming group of one table begins, and its shards; `dealt` of its clips came before."""
+        quota = self._quota[name]
+        for cards, shards in order.groups(*divmod(epoch * quota + dealt, len(self.tables[name]))):
+            yield cards * self._length / quota, shards
+
+    def _looked_through(self, epoch: int, position: int, limit: int) -> list[int]:
+        shard_of = {
+            row: shard for t in self.tables.values() for row, shard in zip(t.ranges[:, 0].tolist(), t.shards.tolist())
+        }
+        found: dict[int, None] = {}
+        for number in range(position, position + LOOKED_THROUGH * limit):
+            ref = self.clip(epoch + number // self._length, number % self._length)
+            found[shard_of[ref.sequence]] = None
+        return list(found)[:limit]
+
+    def _hand(self, position: int) -> tuple[str, int]:
+        """Whose clip comes at a position of every epoch, and how many of that table have come before in the epoch.
+
+        Tables take turns as evenly as whole numbers allow, so that each deals its clips in order.
+        """
+        dealt, after = self._dealt(position), self._dealt(position + 1)
+        return next((name, count) for name, count in dealt.items() if after[name] > count)
+
+    def _dealt(self, position: int) -> dict[str, int]:
+        """How many of the first `position` clips of an epoch are of each table that has any."""
+        dealt, places = {}, self._length
+        for name, quota in self._quota.items():
+            if quota:
+                # of the places that earlier tables leave, this one has every (places / quota)-th
+                dealt[name] = position * quota // places
+                position, places = position - dealt[name], places - quota
+        return dealt
+
+
+def _clips_of_shards(table: ClipTable) -> tuple[list[int], list[int]]:
+    """The shards of a table in its own order, and the number of its clips in each."""
+    starts = np.flatnonzero(np.diff(table.shards, prepend=-1))
+    return table.shards[starts].tolist(), np.add.reduceat(table.ranges[:, 3], starts).tolist()
+
+
+def _apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
+    """Whole numbers in the ratio of `shares` that sum to `total` (largest remainders)."""
+    exact = {name: total * share / sum(shares.values()) for name, share in shares.items()}
+    quota = {name: int(value) for name, value in exact.items()}
+    for name in sorted(exact, key=lambda name: quota[name] - exact[name])[: total - sum(quota.values())]:
+        quota[name] += 1
+    return quota
+
+
+def positions(total: int, *, rank: int = 0, world_size: int = 1, start: int = 0) -> range:
+    """The positions of an epoch that fall to `rank` of `world_size` when the first `start` were already seen.
+
+    Over all ranks each position from `start` on comes exactly once. For several loader workers a rank, count each
+    worker as a rank of its own. A run is resumed on another number of ranks by giving the number of clips seen.
+    """
+    if not 0 <= rank < world_size:
+        raise ConfigError(f"rank {rank} is not below world size {world_size}")
+    return range(start + rank, total, world_size)

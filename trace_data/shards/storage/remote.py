@@ -1,0 +1,214 @@
+"""Files of a remote folder, read through fsspec: one attempt or several, and errors that say what is the matter.
+
+No message and no chained exception carries the user, password or query of a URL: they are raised `from None`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from trace_data.errors import ConfigError, ShardError
+from trace_data.progress import SILENT, Progress
+from trace_data.shards.storage.url import joined, shown
+
+Answer = TypeVar("Answer")
+
+PACKAGES = {"s3": "'trace-5d[s3]'", "s3a": "'trace-5d[s3]'", "http": "aiohttp", "https": "aiohttp"}
+"""What to install for a protocol, where fsspec's own words do not say it well."""
+UNREACHABLE = {"EndpointConnectionError", "ClientConnectorError", "ConnectTimeoutError", "ConnectionTimeoutError"}
+PASSING_STATUS = {408, 425, 429}
+"""Besides 5xx."""
+CREDENTIALS = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket FSSPEC_S3_ANON=true"
+NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a server in trouble is waited for."""
+
+    attempts: int = 8
+    """Failures in a row after which a shard is given up; with the default delays after about a minute."""
+    first_delay: float = 0.5
+    """Seconds before the second attempt; every later wait is twice as long, less a random half."""
+    longest_delay: float = 30.0
+    """Seconds."""
+    connecting: float = 15.0
+    """Seconds a connection may take to come about."""
+    silence: float = 60.0
+    """Seconds a connection may stand without a byte."""
+
+    def wait(self, failures: int) -> float:
+        """Seconds before the next attempt; random, so that many readers do not come back all at once."""
+        return random.uniform(0.5, 1.0) * min(self.longest_delay, self.first_delay * 2.0 ** (failures - 1))
+
+
+class PassingError(ShardError):
+    """Something that may be over at the next attempt: a broken connection, a server that is overloaded."""
+
+
+class _BeyondEnd(PassingError):
+    """A range was asked for that begins behind the file's last byte."""
+
+
+class RemoteFolder:
+    """The files in one folder behind a URL. Picklable; each process makes connections of its own."""
+
+    def __init__(self, url: str, *, patience: Patience | None = None, progress: Progress = SILENT) -> None:
+        self._url = url
+        self.where = shown(url)
+        """The URL as it may be shown and stored."""
+        self.patience = patience or Patience()
+        self._progress = progress
+        self._systems: dict[int, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_systems": {}, "_progress": SILENT}
+
+    def name(self, file: str) -> str:
+        """The URL of a file, without secrets."""
+        return shown(joined(self._url, file))
+
+    def read(self, file: str, start: int | None = None, end: int | None = None) -> bytes:
+        """The bytes start:end of a file, in one attempt; fewer where the file ends, all where the server has no ranges.
+
+        Raises PassingError where another attempt may help, ShardError where none will.
+        """
+        place = joined(self._url, file)
+        try:
+            return bytes(self._asked(file, lambda fs: fs.cat_file(place, start=start, end=end)))
+        except _BeyondEnd:
+            return b""
+
+    def size(self, file: str) -> int | None:
+        """Length of a file, None when the server does not tell; in one attempt. Raises as `read` does."""
+        place = joined(self._url, file)
+        size = self._asked(file, lambda fs: fs.info(place).get("size"))
+        return None if size is None else int(size)
+
+    def patiently(self, attempt: Callable[[], Answer], attempts: int | None = None) -> Answer:
+        """`attempt()`, again after each PassingError, with growing random pauses. Raises ShardError in the end."""
+        failures = 0
+        while True:
+            try:
+                return attempt()
+            except PassingError as error:
+                failures += 1
+                self.pause(failures, error, attempts)
+
+    def pause(self, failures: int, error: PassingError, attempts: int | None = None) -> None:
+        """Wait after so many failures in a row; from the second on the user is told. Raises ShardError at the limit."""
+        limit = min(attempts or self.patience.attempts, self.patience.attempts)
+        if failures >= limit:
+            message = f"{error.message} ({failures} attempts)" if failures > 1 else error.message
+            raise ShardError(message, where=error.where, hint=error.hint)
+        seconds = self.patience.wait(failures)
+        if failures > 1:
+            self._progress.say(f"{error.where}: {error.message}; attempt {failures + 1} in {seconds:.0f} s")
+        time.sleep(seconds)
+
+    def _asked(self, file: str, question: Callable[[Any], Answer]) -> Answer:
+        system = self._filesystem()
+        try:
+            return question(system)
+        except Exception as error:  # noqa: BLE001  every backend of fsspec has a family of errors of its own
+            failure = _explained(error, self.name(file))
+        raise failure from None
+
+    def _filesystem(self) -> Any:
+        """fsspec's own object for the URL, one for each process: its connections do not survive a fork."""
+        process = os.getpid()
+        if process not in self._systems:  # the parent's is kept: giving it up in a child waits for its dead connections
+            self._systems[process] = _filesystem(self._url, self.patience)
+        return self._systems[process]
+
+
+def _filesystem(url: str, patience: Patience) -> Any:
+    import fsspec
+    from fsspec.config import conf
+
+    protocol = url.partition("://")[0]
+    given = conf.get(protocol, {})  # what the user has set through FSSPEC_… or a file of fsspec's
+    options: dict[str, Any] = {}
+    try:
+        if protocol in ("http", "https"):
+            import aiohttp
+
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=patience.connecting, sock_read=patience.silence)
+            options["client_kwargs"] = {"timeout": timeout, **given.get("client_kwargs", {})}
+            options["headers"] = {"Accept-Encoding": "identity", **given.get("headers", {})}
+        elif protocol in ("s3", "s3a"):
+            limits = {"connect_timeout": patience.connecting, "read_timeout": patience.silence}
+            options["config_kwargs"] = {**limits, "retries": {"max_attempts": 0}, **given.get("config_kwargs", {})}
+        system, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False, **options)
+    except ImportError as error:
+        package = PACKAGES.get(protocol)
+        raise ConfigError(
+            f"{protocol}:// needs a package that is not installed",
+            where=shown(url),
+            hint=f"pip install {package}" if package else shown(str(error)),
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"is no address that fsspec knows: {shown(str(error))}", where=shown(url)) from None
+    if hasattr(system, "retries"):
+        system.retries = 1  # attempts are counted here, not in several layers that multiply
+    return system
+
+
+def _explained(error: Exception, where: str) -> ShardError:
+    """What a backend's error means. S3 and HTTP put it into an exception, its cause, or a status."""
+    chain = list(_causes(error))
+    status = next((found for found in map(_status, chain) if found), None)
+    names = {kind.__name__ for link in chain for kind in type(link).__mro__}
+    words = shown(str(error)).strip().partition("\n")[0][:200]
+    again = "the same command goes on with what has been fetched"
+    if names & NO_CREDENTIALS:
+        return ShardError(f"there are no credentials: {words}", where=where, hint=CREDENTIALS)
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return ShardError(
+            f"access is refused ({status or 'no permission'})",
+            where=where,
+            hint="check the credentials and what they may read; S3 also answers so for a file that does not exist",
+        )
+    # fsspec's HTTP also says "not found" when it could not ask; then the cause is one of aiohttp's client errors
+    if status in (404, 410) or (isinstance(error, FileNotFoundError) and "ClientError" not in names):
+        return ShardError("not found", where=where, hint="check the address, and that everything was uploaded")
+    if names & UNREACHABLE or any(isinstance(link, ConnectionRefusedError | socket.gaierror) for link in chain):
+        number = getattr(chain[-1], "errno", None) or 0  # asyncio and the resolver put their own words beside it
+        reason = os.strerror(number) if number > 0 else getattr(chain[-1], "strerror", None) or type(chain[-1]).__name__
+        return PassingError(
+            f"the server cannot be reached: {reason}", where=where, hint=f"check the address and the network; {again}"
+        )
+    if "FlexibleChecksumError" in names:  # of S3's own, where it has one for the whole range
+        return PassingError(f"arrived damaged: {words}", where=where, hint=again)
+    if status is None:
+        return PassingError(f"the connection broke: {words or type(error).__name__}", where=where, hint=again)
+    if status == 416:
+        return _BeyondEnd("the file is shorter than that", where=where)
+    if status in PASSING_STATUS or status >= 500:
+        return PassingError(f"the server answers {status}", where=where, hint=again)
+    return ShardError(f"the server answers {status}: {words}", where=where)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status in an exception of aiohttp, botocore or gcsfs."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:  # gcsfs has `code`, which in aiohttp's errors about a broken answer is always 400
+        status = getattr(error, "code" if type(error).__name__ == "HttpError" else "status", None)
+    return int(status) if isinstance(status, int | str) and str(status).isdigit() else None

@@ -1,0 +1,246 @@
+"""Where shards lie: a folder, used in place, or a URL with a bounded local cache in front of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trace_data.errors import ConfigError, ShardError, TraceError
+from trace_data.progress import SILENT, Progress, size_in_words
+from trace_data.shards.layout import INDEX_FILE
+from trace_data.shards.storage.cache import ShardCache
+from trace_data.shards.storage.download import download
+from trace_data.shards.storage.remote import Patience, RemoteFolder
+from trace_data.shards.storage.url import is_url
+
+if TYPE_CHECKING:
+    from trace_data.shards.index import ShardEntry
+
+CACHE_BYTES = 200 * 10**9
+"""Default bound of the cache for those who use the library; the command takes its own from the settings."""
+DOWNLOADS = 4
+"""Shards fetched ahead at the same time."""
+QUESTIONS = 16
+"""Files a server is asked about at the same time."""
+INDEX_ATTEMPTS = 3
+"""A wrong address should be told soon, so the first file is not waited for as long as later ones."""
+POLL = 0.1
+"""Seconds between two looks at a shard that another process is fetching."""
+
+
+class LocalStore:
+    """A folder of shards."""
+
+    remote = False
+    mend_index = "run the same trace build-shards command again: it keeps whole shards and writes the index anew"
+    """The hint of every error about the index."""
+    renew = "build these shards anew: the same trace build-shards command with --force"
+    """The hint where they are of an older format."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.where = str(folder)
+        """The place in words, for messages and records."""
+        self.mend = f"trace verify-shards {shlex.quote(str(folder))}  says what else is wrong, and what mends it"
+        """The hint of every error about a shard."""
+
+    def name(self, file: str) -> str:
+        """The place of a file, for messages."""
+        return str(self.folder / file)
+
+    def read_index(self) -> bytes:
+        """The content of `index.json`. Raises ShardError."""
+        try:
+            return (self.folder / INDEX_FILE).read_bytes()
+        except FileNotFoundError as error:
+            begun = self.folder.is_dir()
+            raise ShardError(
+                "there are no finished shards here (index.json is written last and is missing)"
+                if begun
+                else "there is no such folder",
+                where=self.where,
+                hint="trace build-shards makes it; one that was stopped goes on when the same command is given again"
+                if begun
+                else "name a folder of built shards, or build them: trace build-shards",
+            ) from error
+        except OSError as error:
+            raise ShardError(f"cannot be read: {error}", where=self.name(INDEX_FILE), hint=self.mend_index) from error
+
+    def open(self, entry: ShardEntry) -> FileIO:
+        """The shard's file, unbuffered; its `name` is a path as long as it is open. Raises ShardError."""
+        try:
+            return self.file(entry).open("rb", buffering=0)
+        except OSError as error:
+            raise self._missing(entry, error) from error
+
+    def _missing(self, entry: ShardEntry, error: OSError) -> ShardError:
+        return ShardError(f"the shard is missing: {error.strerror}", where=self.name(entry.file), hint=self.mend)
+
+    def file(self, entry: ShardEntry) -> Path:
+        """The shard's path."""
+        return self.folder / entry.file
+
+    def sizes(self, entries: Sequence[ShardEntry]) -> list[int | None]:
+        """Length of each shard. Raises ShardError for the first that is missing."""
+        sizes: list[int | None] = []
+        for entry in entries:
+            try:
+                sizes.append(self.file(entry).stat().st_size)
+            except OSError as error:
+                raise self._missing(entry, error) from error
+        return sizes
+
+    def prefetch(self, entries: Sequence[ShardEntry]) -> None:
+        """Nothing to do: everything is here."""
+
+
+class RemoteStore:
+    """Shards behind a URL. Whole shards are fetched when they are first needed, verified, and kept while there is room.
+
+    Picklable, and safe between threads and processes, which share the cache.
+    """
+
+    remote = True
+    mend = mend_index = "upload the folder again, index.json last"
+    """The hint of every error about a shard, and of those about the index."""
+    renew = "build these shards anew, and upload them, index.json last"
+    """The hint where they are of an older format."""
+
+    def __init__(self, folder: RemoteFolder, cache: ShardCache, progress: Progress = SILENT) -> None:
+        self._folder, self.cache, self._progress = folder, cache, progress
+        self.where = folder.where
+        """The URL without its secrets, for messages and records."""
+        self._ahead: tuple[int, _Ahead] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_progress": SILENT, "_ahead": None}
+
+    def name(self, file: str) -> str:
+        """The URL of a file, for messages."""
+        return self._folder.name(file)
+
+    def read_index(self) -> bytes:
+        """The content of `index.json`, fetched now. Raises ShardError."""
+        return self._folder.patiently(lambda: self._folder.read(INDEX_FILE), INDEX_ATTEMPTS)
+
+    def open(self, entry: ShardEntry) -> FileIO:
+        """The shard's file, unbuffered, fetched when it is not here; its `name` is a path as long as it is open.
+
+        Nobody evicts it before it is closed. Raises ShardError, ConfigError, OutputError as `download` does.
+        """
+        while (stream := self.cache.open(entry)) is None:
+            partial = self.cache.claim(entry)
+            if partial is None:
+                time.sleep(POLL)
+                continue
+            with partial:
+                download(entry, self._folder, self.cache, partial, self._progress)
+                stream = self.cache.open(entry)  # while we still hold it
+                if stream is not None:
+                    return stream
+        return stream
+
+    def file(self, entry: ShardEntry) -> Path:
+        """A whole, verified file of the shard, fetched when it is not here. Another process may evict it: `open` is
+        for reading. Raises as `open` does."""
+        with self.open(entry):
+            return self.cache.path(entry)
+
+    def sizes(self, entries: Sequence[ShardEntry]) -> list[int | None]:
+        """Length of each shard, None where the server does not tell. Raises ShardError for one that is missing."""
+
+        def size(entry: ShardEntry) -> int | None:
+            self.cache.check_fits(entry)
+            return self._folder.patiently(lambda: self._folder.size(entry.file))
+
+        with ThreadPoolExecutor(QUESTIONS) as pool:
+            return list(pool.map(size, entries))
+
+    def prefetch(self, entries: Sequence[ShardEntry]) -> None:
+        """Fetch these shards, which will be needed in this order, in the background: as many as the cache holds.
+
+        Each call replaces what the one before has asked for and is not under way. A shard that cannot be fetched is
+        left to `open`, which tells why.
+        """
+        fitting, total = [], 0
+        for entry in entries:
+            total += entry.bytes
+            if total > self.cache.limit:
+                break
+            fitting.append(entry)
+        if self._ahead is None or self._ahead[0] != os.getpid():  # threads do not survive a fork
+            self._ahead = (os.getpid(), _Ahead(self.file))
+        self._ahead[1].want(self.cache.touch(fitting))
+
+
+Store = LocalStore | RemoteStore
+
+
+class _Ahead:
+    """A few background threads that fetch what is wanted next. They end with the program, however it ends."""
+
+    def __init__(self, fetch: Callable[[ShardEntry], object]) -> None:
+        self._fetch = fetch
+        self._lock = threading.Lock()
+        self._wanted: deque[ShardEntry] = deque()
+        self._running = 0
+
+    def want(self, entries: Sequence[ShardEntry]) -> None:
+        with self._lock:
+            self._wanted = deque(entries)
+            for _ in range(min(DOWNLOADS, len(entries)) - self._running):
+                self._running += 1
+                threading.Thread(target=self._work, name="shards ahead", daemon=True).start()
+
+    def _next(self) -> ShardEntry | None:
+        with self._lock:
+            if self._wanted:
+                return self._wanted.popleft()
+            self._running -= 1
+            return None
+
+    def _work(self) -> None:
+        while (entry := self._next()) is not None:
+            try:
+                self._fetch(entry)
+            except (TraceError, OSError):
+                self._wanted.clear()  # a server or disk in trouble is not asked for more than is needed
+
+
+def open_store(
+    location: str | Path,
+    *,
+    cache: Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    progress: Progress = SILENT,
+    patience: Patience | None = None,
+) -> Store:
+    """The store at a folder or URL (`s3://`, `https://`, `gs://`, `file://`, … whatever fsspec knows).
+
+    `cache`: folder whose part `shards` holds at most `cache_bytes` of a URL's shards. `progress` is told so, and when a
+    server is in trouble. Raises ConfigError when a URL comes without cache or with a protocol that is not installed,
+    OutputError when the cache cannot be written. Nothing is fetched yet.
+    """
+    if not is_url(location):
+        return LocalStore(Path(location))
+    assert isinstance(location, str)
+    folder = RemoteFolder(location, patience=patience, progress=progress)
+    if cache is None:
+        raise ConfigError("remote shards need a local folder to be kept in", where=folder.where, hint="--cache DIR")
+    held = ShardCache(cache / "shards", cache_bytes)
+    less = "" if held.limit == cache_bytes else f"; the disk has no room for {size_in_words(cache_bytes)}"
+    progress.say(f"shards of {folder.where} are kept in {held.folder}, at most {size_in_words(held.limit)}{less}")
+    return RemoteStore(folder, held, progress)
+
+
+def as_store(location: Path | str | Store) -> Store:
+    """The store at a folder, or one that is open already."""
+    return open_store(location) if isinstance(location, Path | str) else location

@@ -1,0 +1,1 @@
+"""The restricted pickle reader: values come out, nothing in the file runs."""

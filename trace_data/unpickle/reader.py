@@ -1,0 +1,333 @@
+"""The one restricted reader of foreign pickles and object arrays: body models, annotations, weights.
+
+A file can name only what `pickle_globals` lists; nothing of numpy, scipy, chumpy or joblib is called on its behalf. No
+chumpy is needed: its objects arrive as stand-ins, and `to_array` computes the value of the few kinds that hold numbers.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import AssetError
+from trace_data.os_errors import in_words
+from trace_data.unpickle.allowed import CSC, array_of, build, find
+from trace_data.unpickle.machine import Each, Machine, Node
+from trace_data.unpickle.opcodes import run
+from trace_data.unpickle.stream import CHUNK, Malformed, More
+
+Source = Path | str | bytes | IO[bytes]
+
+LIMIT_BYTES = 1 << 30
+MAX_STEPS = 50_000_000
+MAX_EXPRESSION_DEPTH = 32
+MAX_DENSE = 1 << 27
+AGAIN = "it may have been cut short or changed: copy or download it again"
+
+_HOSTILE_OPERANDS = (
+    Malformed, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, MemoryError, RecursionError,
+)  # fmt: skip
+_FOREIGN_STARTS = {
+    b"PK\x03\x04": "is a zip archive",
+    b"<": "is a web page (the download needs a login?)",
+    b"version https://git-lfs": "is a Git LFS pointer without its content",
+    b"\x89HDF": "is an HDF5 file",
+    b"\x93NUMPY": "is a plain .npy array",
+}
+
+
+def load_pickle(source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | None = None) -> Any:
+    """The object in a pickle of protocol 0 to 5, from Python 2 or 3, or in a joblib file (plain, gzip, zlib, bz2, xz).
+
+    `source` is a path, the bytes themselves, or an open binary file; `where` names it in errors. chumpy and scipy
+    objects come back as stand-ins for `to_array`; Python-2 text and bytes come back as str (latin1).
+
+    Raises UnsafePickleError when the file names anything that is not on the list (name and byte offset are told, and
+    nothing was run), AssetError when it is missing, larger than `limit_bytes`, cut short or malformed.
+    """
+    name, data = _read(source, limit_bytes, where)
+    for start, finding in _FOREIGN_STARTS.items():
+        if data.startswith(start):
+            raise AssetError(f"{finding}, expected a pickle", where=name, hint="check the path or download it again")
+    return _unpickle(_decompressed(data, limit_bytes, name), name)
+
+
+def load_npy(source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | None = None) -> npt.NDArray[Any]:
+    """The array in a .npy file; an object array is read under the same restrictions as a pickle.
+
+    Raises AssetError (UnsafePickleError) as `load_pickle` does.
+    """
+    name, data = _read(source, limit_bytes, where)
+    return _parse_npy(io.BytesIO(data), len(data), name)
+
+
+def load_npz(
+    source: Source,
+    *,
+    limit_bytes: int = LIMIT_BYTES,
+    max_steps: int = MAX_STEPS,
+    only: Collection[str] | None = None,
+    each: Each | None = None,
+    where: str | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a .npz file by name, object arrays included; those named in `only` where it is given.
+
+    `limit_bytes` bounds their unpacked sum, `max_steps` the parts of each object array. `each` gets every key and value
+    that a dictionary is to hold and returns what it holds instead, or `DROPPED`: a file of a million arrays need not be
+    held as such, and object arrays are read piece by piece then. A path's file is read array by array. Raises
+    AssetError (UnsafePickleError) as `load_pickle` does.
+    """
+    if isinstance(source, (str, Path)):
+        name = where or str(source)
+        stream = _opened(Path(source), name)
+    else:
+        name, data = _read(source, limit_bytes, where)
+        stream = io.BytesIO(data)
+    arrays, left = {}, limit_bytes
+    try:
+        with stream, zipfile.ZipFile(stream) as archive:
+            for member in archive.infolist():
+                key = member.filename.removesuffix(".npy")
+                if only is not None and key not in only:
+                    continue
+                if member.file_size > left:
+                    raise Malformed(f"unpacks to more than {limit_bytes:,} bytes")
+                with archive.open(member) as file:
+                    arrays[key] = _parse_npy(file, member.file_size, f"{name}: {member.filename}", max_steps, each)
+                    while file.read(CHUNK):  # to the end, where the checksum is compared
+                        pass
+                left -= member.file_size
+    except (
+        *_HOSTILE_OPERANDS,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        RuntimeError,
+    ) as error:
+        _fail(error, name, "an .npz archive")
+    return arrays
+
+
+def to_array(
+    value: Any,
+    *,
+    name: str,
+    shape: tuple[int | None, ...] | None = None,
+    dtype: npt.DTypeLike = np.float64,
+    where: str | Path | None = None,
+) -> npt.NDArray[Any]:
+    """`value` (array, number, chumpy or sparse stand-in from `load_pickle`) as a dense numeric array of `dtype`.
+
+    `shape` is what is expected, None for a side of any length. Raises AssetError naming `name` when the value is not
+    numeric, not finite, of another shape, cannot be computed without chumpy, or loses by conversion to integers.
+    """
+    try:
+        array = _evaluate(value, shape, 0)
+    except _HOSTILE_OPERANDS as error:
+        raise AssetError(f"{name} {error}", where=where, hint=AGAIN) from error
+    if array.dtype.kind not in "biuf":
+        raise AssetError(f"{name} holds {array.dtype}, expected numbers", where=where, hint=AGAIN)
+    if shape is not None and not _matches(array.shape, shape):
+        sides = ", ".join("any" if side is None else str(side) for side in shape)
+        raise AssetError(f"{name} has shape {array.shape}, expected ({sides})", where=where)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise AssetError(
+            f"{name} has {np.sum(~np.isfinite(array)):,} values that are not finite", where=where, hint=AGAIN
+        )
+    wanted = np.dtype(dtype)
+    if wanted.kind in "iu" and array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
+        raise AssetError(f"{name} has fractions where whole numbers are expected", where=where, hint=AGAIN)
+    return np.ascontiguousarray(array, dtype=wanted)
+
+
+def _matches(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(found) == len(expected) and all(want in (None, have) for have, want in zip(found, expected))
+
+
+def _evaluate(value: Any, shape: tuple[int | None, ...] | None, depth: int) -> npt.NDArray[Any]:
+    if isinstance(value, np.ndarray) and value.dtype.hasobject and value.shape == () and depth == 0:
+        value = value.item()  # how an .npz holds what is no array
+    if isinstance(value, (np.ndarray, np.generic, bool, int, float)):
+        return np.asarray(value)
+    if not isinstance(value, Node):
+        raise Malformed(f"is a {type(value).__name__}, expected an array")
+    if depth > MAX_EXPRESSION_DEPTH:
+        raise Malformed(f"is nested more than {MAX_EXPRESSION_DEPTH} deep")
+    if value.kind == CSC:
+        return _dense(value.state, shape)
+    return _chumpy_value(value, depth)
+
+
+def _chumpy_value(node: Node, depth: int) -> npt.NDArray[Any]:
+    """Values of the chumpy classes that only hold or rearrange numbers (fact sheet assets.md, A4)."""
+    state = node.state
+    if node.kind == "chumpy.ch.Ch":
+        return _evaluate(state["x"], None, depth + 1)
+    if node.kind not in ("chumpy.reordering.Select", "chumpy.reordering.Reshape", "chumpy.reordering.transpose"):
+        raise Malformed(f"is an unevaluated chumpy expression ({node.kind}), which holds no numbers of its own")
+    inner = _evaluate(state["a"], None, depth + 1)
+    if node.kind.endswith("Reshape"):
+        return inner.reshape(_integers(state["newshape"]))
+    if node.kind.endswith("transpose"):
+        return inner.transpose() if state.get("axes") is None else inner.transpose(_integers(state["axes"]))
+    chosen = _evaluate(state["idxs"], None, depth + 1)
+    if chosen.dtype.kind not in "iu":
+        raise Malformed(f"selects by indices of type {chosen.dtype}")
+    if chosen.size and not (chosen.min() >= 0 and chosen.max() < inner.size):
+        raise Malformed(f"selects outside the {inner.size:,} numbers it has")
+    picked: npt.NDArray[Any] = inner.ravel()[chosen.ravel()]
+    wanted = state.get("preferred_shape")
+    return picked.reshape(chosen.shape if wanted is None else _integers(wanted))
+
+
+def _dense(state: dict[str, Any], shape: tuple[int | None, ...] | None) -> npt.NDArray[np.float64]:
+    """A scipy csc_matrix, written out by hand."""
+    rows, columns = _integers(state["_shape"] if "_shape" in state else state["shape"])
+    if shape is None or not _matches((rows, columns), shape) or rows * columns > MAX_DENSE:
+        raise Malformed(f"is sparse with shape ({rows}, {columns}), expected {shape}")
+    data, indices, starts = (_evaluate(state[key], None, 1).ravel() for key in ("data", "indices", "indptr"))
+    if data.dtype.kind not in "biuf" or indices.dtype.kind not in "iu" or starts.dtype.kind not in "iu":
+        raise Malformed("is sparse with parts that are no numbers")
+    counts = starts[1:].astype(np.int64) - starts[:-1].astype(np.int64)
+    if (
+        len(starts) != columns + 1
+        or starts[0] != 0
+        or (counts < 0).any()
+        or not starts[-1] == len(data) == len(indices)
+    ):
+        raise Malformed("is sparse with column starts that do not fit its content")
+    if len(indices) and not (indices.min() >= 0 and indices.max() < rows):
+        raise Malformed("is sparse with a row outside the matrix")
+    out = np.zeros((rows, columns))
+    np.add.at(out, (indices, np.repeat(np.arange(columns), counts)), data)
+    return out
+
+
+def _integers(value: Any) -> tuple[int, ...]:
+    if isinstance(value, int):
+        value = (value,)
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iu":
+        value = tuple(value.tolist())
+    if not isinstance(value, (tuple, list)) or any(not isinstance(side, (int, np.integer)) for side in value):
+        raise Malformed("has a shape that is not made of whole numbers")
+    return tuple(int(side) for side in value)
+
+
+def _opened(file: Path, name: str) -> IO[bytes]:
+    try:
+        return file.open("rb")
+    except FileNotFoundError as error:
+        raise AssetError("does not exist", where=name, hint="check the path") from error
+    except OSError as error:
+        raise _refused(error, name) from error
+
+
+def _read(source: Source, limit: int, where: str | None) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        name, data = where or "bytes", source
+    else:
+        name = where or str(source if isinstance(source, (str, Path)) else getattr(source, "name", "stream"))
+        try:
+            if isinstance(source, (str, Path)):
+                with _opened(Path(source), name) as file:
+                    data = file.read(limit + 1)
+            else:
+                data = source.read(limit + 1)
+        except OSError as error:
+            raise _refused(error, name) from error
+        except (EOFError, zlib.error, zipfile.BadZipFile) as error:
+            _fail(error, name, "a whole file")
+    if len(data) > limit:
+        raise AssetError(f"is larger than {limit:,} bytes, more than any file of its kind", where=name)
+    return name, data
+
+
+def _decompressed(data: bytes, limit: int, name: str) -> bytes:
+    """What joblib compressed, bounded; other bytes unchanged."""
+    try:
+        if data[:1] == b"x" or data[:2] == b"\x1f\x8b":
+            inflater = zlib.decompressobj(wbits=47)
+            out, ended = inflater.decompress(data, limit + 1), inflater.eof
+        elif data[:3] == b"BZh":
+            unpacker = bz2.BZ2Decompressor()
+            out, ended = unpacker.decompress(data, limit + 1), unpacker.eof
+        elif data[:6] == b"\xfd7zXZ\x00":
+            opener = lzma.LZMADecompressor(memlimit=limit)
+            out, ended = opener.decompress(data, limit + 1), opener.eof
+        else:
+            return data
+    except (zlib.error, lzma.LZMAError, OSError, ValueError, MemoryError) as error:
+        _fail(error, name, "a compressed pickle")
+    if len(out) > limit:
+        raise AssetError(f"unpacks to more than {limit:,} bytes", where=name)
+    if not ended:
+        raise AssetError("is compressed and ends in the middle", where=name, hint=AGAIN)
+    return out
+
+
+def _unpickle(
+    data: bytes,
+    name: str,
+    max_steps: int = MAX_STEPS,
+    each: Each | None = None,
+    more: More | None = None,
+    length: int | None = None,
+) -> Any:
+    try:
+        machine = Machine(
+            data, find=find, build=build, where=name, max_steps=max_steps, each=each, more=more, length=length
+        )
+        return run(machine)
+    except _HOSTILE_OPERANDS as error:
+        _fail(error, name, "a pickle")
+
+
+def _parse_npy(
+    stream: IO[bytes], length: int, name: str, max_steps: int = MAX_STEPS, each: Each | None = None
+) -> npt.NDArray[Any]:
+    """The array in a stream of `length` bytes."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read_header(stream)
+        if not dtype.hasobject:
+            count = min(int(np.prod(shape, dtype=object)) * dtype.itemsize, length)
+            return array_of(shape, dtype, stream.read(count), order="F" if fortran else "C")
+    except (*_HOSTILE_OPERANDS, SyntaxError, tokenize.TokenError) as error:
+        _fail(error, name, "a .npy array")
+    if each is None:
+        found = _unpickle(stream.read(), name, max_steps)
+    else:
+        found = _unpickle(b"", name, max_steps, each, stream.read, length)
+    if not isinstance(found, np.ndarray) or found.size != int(np.prod(shape, dtype=object)):
+        raise AssetError("announces an object array and holds something else", where=name, hint=AGAIN)
+    return found.reshape(shape)
+
+
+def _refused(error: OSError, name: str) -> AssetError:
+    """What the system says of a file, which may be whole."""
+    what, hint = in_words(error)
+    return AssetError(what, where=name, hint=hint or None)
+
+
+def _fail(error: BaseException, name: str, kind: str) -> NoReturn:
+    if isinstance(error, OSError) and error.errno is not None:
+        raise _refused(error, name) from error
+    finding = str(error) if isinstance(error, Malformed) else f"is not readable as {kind}: {error}"
+    raise AssetError(finding, where=name, hint=AGAIN) from error

@@ -1,0 +1,248 @@
+"""Tensors in a file that `torch.save` wrote, read without torch and without running anything in it.
+
+Both forms that are found in the wild: the zip of today and the row of pickles of before torch 1.6. The pickle inside
+may name `torch._utils._rebuild_tensor_v2`, torch's storage types and `collections.OrderedDict`; any other name ends the
+reading, and the error tells it and its byte. torch's own `weights_only` has a longer list that grows with its versions,
+restores objects that nobody here needs, and does not say where in the file a refused name stands.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zipfile
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import AssetError
+from trace_data.unpickle.allowed import find as find_any
+from trace_data.unpickle.machine import Global, Machine, Node
+from trace_data.unpickle.opcodes import run
+from trace_data.unpickle.reader import AGAIN
+from trace_data.unpickle.stream import Malformed
+
+KIND = "checkpoint of weights"
+MAX_STEPS = 5_000_000
+MAX_GROWTH = 4
+"""Bytes of tensors to a byte of file, at most: parts of a file may be used twice, not a thousand times."""
+MAGIC = 0x1950A86A20F9469CFC6C
+"""The first of the pickles of the old form."""
+WRAPPERS = ("model_state_dict", "state_dict")
+"""Keys under which training scripts keep the weights, beside other things."""
+STORAGES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "<u2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+"""torch's names of element types; bfloat16 is widened to float32 on the way."""
+_HOSTILE_OPERANDS = (
+    Malformed, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, MemoryError, RecursionError,
+    AttributeError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError,
+)  # fmt: skip
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State:
+    """The tensors of a state dict."""
+
+    tensors: dict[str, Array]
+    """By name, in the file's order."""
+    wrapper: str | None
+    """Key of the outer dictionary that they were under."""
+
+
+def read_state(data: bytes, *, where: str) -> State:
+    """The state dict in a file's bytes; `where` names the file in errors.
+
+    Raises UnsafePickleError when the pickle names anything that weights do not need (name and byte are told, nothing
+    was run), AssetError when the file is cut short, malformed, of another kind, or holds no state dict.
+    """
+    for finding in _other_kinds(data):
+        raise AssetError(f"{finding}, expected a file that torch.save wrote", where=where)
+    try:
+        found, storages = _read_zip(data, where) if data[:2] == b"PK" else _read_row(data, where)
+        wrapper, state = _unwrapped(found)
+        left = MAX_GROWTH * len(data)
+        tensors = {}
+        for name, node in state.items():
+            tensors[name] = _tensor(name, node, storages, left)
+            left -= tensors[name].nbytes
+    except AssetError:
+        raise
+    except _HOSTILE_OPERANDS as error:
+        finding = str(error) if isinstance(error, Malformed) else f"is not readable as a {KIND}: {error}"
+        raise AssetError(finding, where=where, hint=AGAIN) from error
+    return State(tensors=tensors, wrapper=wrapper)
+
+
+def _other_kinds(data: bytes) -> list[str]:
+    known = {
+        b"<": "is a web page (the download needs a login?)",
+        b"version https://git-lfs": "is a Git LFS pointer without its content",
+        b"\x89HDF": "is an HDF5 file",
+        b"\x93NUMPY": "is a plain .npy array",
+        b"": "is empty" if not data else "",
+    }
+    found = [text for start, text in known.items() if text and data.startswith(start)]
+    if data[257:262] == b"ustar":
+        found.append("is a tar archive, as torch wrote before 0.1.10; load and save it again with any later torch")
+    if data[8:10] == b'{"':
+        found.append("is a safetensors file")
+    return found
+
+
+def _read_zip(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {item.filename: item for item in archive.infolist()}
+        roots = [
+            name.removesuffix("data.pkl") for name in members if name.count("/") == 1 and name.endswith("/data.pkl")
+        ]
+        if len(roots) != 1:
+            raise Malformed("is a zip archive without the pickle that torch.save puts into one")
+        root = roots[0]
+        if root + "constants.pkl" in members:
+            raise Malformed("is a TorchScript archive, which holds code; save the model's state_dict instead")
+        if any(item.compress_type != zipfile.ZIP_STORED or item.file_size > len(data) for item in members.values()):
+            raise Malformed("has compressed parts, which torch.save never writes")
+        if root + "byteorder" in members and archive.read(root + "byteorder") != b"little":
+            raise Malformed("was written on a machine with another byte order")
+        name = root + "data.pkl"
+        found = run(_machine(archive.read(name), f"{where}: {name}"))
+        storages = {
+            name.removeprefix(root + "data/"): archive.read(name) for name in members if name.startswith(root + "data/")
+        }
+    return found, storages
+
+
+def _read_row(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
+    """Magic number, version, facts of the machine, the object, its storages' names; then those storages' bytes."""
+    at, found = 0, []
+    for number in range(5):
+        machine = _machine(data, where, at)
+        found.append(run(machine))
+        at = machine.at
+        if number == 0 and found != [MAGIC]:
+            raise Malformed("is a pickle, but none that torch.save wrote")
+    _, _, facts, value, names = found
+    if not isinstance(facts, dict) or facts.get("little_endian") is not True:
+        raise Malformed("was written on a machine with another byte order")
+    sizes = _storage_sizes(value)
+    storages = {}
+    for name in names:
+        # an unknown name here would be bytes that nothing says the length of
+        (count,), at = struct.unpack_from("<q", data, at), at + 8
+        dtype, expected = sizes[name]
+        end = at + count * dtype.itemsize
+        if count != expected or end > len(data):
+            raise Malformed(f"ends in the middle: {expected:,} numbers are announced at byte {at:,} of {len(data):,}")
+        storages[name], at = data[at:end], end
+    return value, storages
+
+
+def _storage_sizes(value: Any) -> dict[str, tuple[np.dtype[Any], int]]:
+    """Element type and count of every storage that is mentioned anywhere."""
+    sizes, waiting, seen = {}, [value], set()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, (list, tuple)):
+            waiting.extend(part)
+        elif isinstance(part, Node) and part.kind == "tensor":
+            waiting.append(part.state["storage"])
+        elif isinstance(part, Node):
+            sizes[part.state["name"]] = np.dtype(STORAGES[part.state["type"]]), part.state["count"]
+    return sizes
+
+
+def _machine(data: bytes, where: str, at: int = 0) -> Machine:
+    return Machine(data, find=_find, build=_build, where=where, at=at, max_steps=MAX_STEPS, outside=_storage, kind=KIND)
+
+
+def _find(module: str, name: str) -> Global | None:
+    if module == "torch" and name in STORAGES:
+        return Global(name)
+    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+        return Global(name, call=_described)
+    return find_any(module, name) if (module, name) == ("collections", "OrderedDict") else None
+
+
+def _build(machine: Machine, target: Any, state: Any) -> Any:
+    # the versions of the modules, which a state dict carries as an attribute
+    if isinstance(target, OrderedDict) and isinstance(state, dict) and set(state) <= {"_metadata"}:
+        return target
+    raise Malformed(f"gives a state to a {type(target).__name__}, which has none")
+
+
+def _storage(identity: Any) -> Node:
+    match identity:
+        case ("storage", Global(name=kind), str(name), str(), int(count)) | (
+            "storage", Global(name=kind), str(name), str(), int(count), None,
+        ) if kind in STORAGES and count >= 0:  # fmt: skip
+            return Node("storage", {"type": kind, "name": name, "count": count})
+    raise Malformed(f"has content in a form that torch.save never writes: {str(identity)[:80]}")
+
+
+def _described(storage: Any, offset: Any, size: Any, stride: Any, gradient: Any, hooks: Any, extra: Any = None) -> Node:
+    numbers = [offset, *size, *stride] if isinstance(size, tuple) and isinstance(stride, tuple) else [None]
+    if (
+        not isinstance(storage, Node)
+        or storage.kind != "storage"
+        or any(type(number) is not int or number < 0 for number in numbers)
+        or len(size) != len(stride)
+        or len(size) > 16
+        or hooks
+        or extra
+    ):
+        raise Malformed("has a tensor in a form that torch.save never writes")
+    return Node("tensor", {"storage": storage, "offset": offset, "size": size, "stride": stride})
+
+
+def _unwrapped(found: Any) -> tuple[str | None, dict[str, Node]]:
+    wrapper = next((key for key in WRAPPERS if isinstance(found, dict) and isinstance(found.get(key), dict)), None)
+    state = found if wrapper is None else found[wrapper]
+    if not isinstance(state, dict) or not state:
+        raise Malformed(f"holds a {type(state).__name__}, expected a state dict: tensors by name")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Node) or value.kind != "tensor":
+            what = f"a {type(value).__name__}" if not isinstance(value, Node) else f"a {value.kind}"
+            raise Malformed(f"has {what} under {str(name)[:80]!r}, expected a state dict: tensors by name")
+    return wrapper, state
+
+
+def _tensor(name: str, node: Node, storages: dict[str, bytes], room: int) -> Array:
+    storage, offset, size, stride = (node.state[key] for key in ("storage", "offset", "size", "stride"))
+    kind, count = storage.state["type"], storage.state["count"]
+    dtype = np.dtype(STORAGES[kind])
+    raw = storages[storage.state["name"]]
+    if len(raw) != count * dtype.itemsize:
+        raise Malformed(f"ends in the middle: {name} has {len(raw):,} of {count * dtype.itemsize:,} bytes")
+    elements = math.prod(size)
+    if elements and offset + sum((side - 1) * step for side, step in zip(size, stride)) >= count:
+        raise Malformed(f"has a tensor that reaches beyond its content: {name}")
+    if elements * dtype.itemsize > room:
+        raise Malformed("copies the same content again and again")
+    if not elements:
+        return np.zeros(size, dtype)
+    flat: Array = np.frombuffer(raw, dtype)[offset:]
+    steps = tuple(step * dtype.itemsize for step in stride)
+    array: Array = np.lib.stride_tricks.as_strided(flat, size, steps, writeable=False).copy()
+    return (array.astype(np.uint32) << 16).view(np.float32) if kind == "BFloat16Storage" else array

@@ -1,0 +1,1 @@
+"""Whether dataset folders hold what they should: layout, content, geometry, manifests."""

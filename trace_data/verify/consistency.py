@@ -1,0 +1,233 @@
+"""How well the annotations of one record agree: 2D with 3D, bodies with joints, bones and motion with themselves.
+
+Joints of any set are compared by name through the table of the 44, those of Human3.6M also through its own regressor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trace_data.schema.check import Finding, Severity
+from trace_data.schema.record import Person, SequenceRecord
+from trace_data.verify.joint_errors import (
+    OWN_JOINTS,
+    Floats,
+    body_errors,
+    bone_change,
+    posed_joints,
+    reprojection_errors,
+    shift_of,
+    speeds_of,
+    twisted,
+)
+
+if TYPE_CHECKING:
+    from trace_data.assets.bodies import Bodies
+
+DETECTED_SHARE = 0.02
+"""2D points that were detected, not projected, may lie this share of the frame's long side from the joints (median)."""
+EXACT_PX = 1.0
+"""The same for the sample world, whose points are projections."""
+OFF_FACTOR = 5.0
+"""A frame is off when its median is so many times that of the sequence, and beyond the limit."""
+MANY_OFF = 0.1
+"""Share of frames that are off from which a sequence cannot be used."""
+RIGID = (*OWN_JOINTS, "H36M_32", "H36M_17_RIGHT_FIRST", "MPI_INF_28")
+"""Joint sets of skeletons whose bones keep their length."""
+BODY_MM = 30.0
+"""Largest median distance of the body model's joints from annotated ones of its own, mm."""
+OTHER_BODY_MM = 100.0
+"""The same from joints of another definition: those of a motion capture lie elsewhere in the body."""
+BONE_CHANGE = 0.02
+"""Largest standard deviation of a bone's length over a sequence, as a share of its mean, in rigid skeletons."""
+OTHER_BONE_CHANGE = 0.1
+"""The same where joints are regressed from the skin or triangulated."""
+FASTEST = 20.0
+"""m/s; nobody moves so fast, so the world or the camera jumps."""
+WORST = 5
+"""Frames that are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Errors over a sequence."""
+
+    median: float
+    p95: float
+    worst: float
+    worst_frame: int
+    """Frame (counted in the sequence) with the largest error."""
+    worst_frames: tuple[int, ...]
+    """The frames with the largest errors, at most `WORST`, the worst first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What `measure` found in one sequence; None where there is nothing to compare."""
+
+    key: str
+    """Of the sequence."""
+    reprojection_px: Spread | None
+    """3D joints (those of the body where none are annotated) through the camera against 2D joints of the same name."""
+    body_mm: Spread | None
+    """Joints of the posed body model against the annotated 3D joints."""
+    bone_change: float | None
+    """Largest relative change of a bone's length."""
+    swapped: tuple[str, ...]
+    """People whose 2D joints fit their 3D joints much better with left and right exchanged, or whose hips and shoulders
+    disagree about where left is."""
+    swapped_body: tuple[str, ...]
+    """People whose 3D joints fit their body much better with left and right exchanged."""
+    shifts: tuple[int, ...]
+    """Of each person 1 or -1 when its 2D joints are those of the next frame or of the one before, else 0."""
+    off_frames: tuple[int, ...]
+    """Frames in which 2D and 3D are far apart although they agree in most: the camera or the annotation jumps."""
+    fastest: float | None
+    """Largest speed of a person in the world, m/s."""
+    fastest_frame: int | None
+    """Frame that is reached at this speed."""
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Agreement:
+        """The inverse of `dataclasses.asdict` and JSON."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
+        for name in ("reprojection_px", "body_mm"):
+            if (spread := content[name]) is not None:
+                values[name] = Spread(**{**spread, "worst_frames": tuple(spread["worst_frames"])})
+        return cls(**values)
+
+
+def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
+    """Compare the annotations of a record that passed `check_record`."""
+    posed = [posed_joints(person, bodies) for person in record.people]
+    pixels = [reprojection_errors(person, joints, record) for person, joints in zip(record.people, posed)]
+    metres = [body_errors(person, joints) for person, joints in zip(record.people, posed)]
+    bones = [change for person in record.people if (change := bone_change(person)) is not None]
+    reprojection = _spread([direct for direct, _ in pixels])
+    speeds = [speeds_of(person, joints, record) for person, joints in zip(record.people, posed)]
+    fastest = np.nanmax(np.stack(speeds), axis=0, initial=-1.0) if speeds else np.zeros(0)
+    known = len(fastest) and fastest.max() >= 0
+    return Agreement(
+        key=record.key,
+        reprojection_px=reprojection,
+        body_mm=_spread([1000 * direct for direct, _ in metres]),
+        bone_change=max(bones, default=None),
+        swapped=_exchanged(record, pixels, twisted),
+        swapped_body=_exchanged(record, metres),
+        shifts=tuple(shift_of(person, joints, record) for person, joints in zip(record.people, posed)),
+        off_frames=_off([direct for direct, _ in pixels], reprojection, _limit(record)),
+        fastest=float(fastest.max()) if known else None,
+        fastest_frame=int(fastest.argmax()) + 1 if known else None,
+    )
+
+
+def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
+    """Findings where an agreement is worse than its threshold."""
+    synthetic, limit = _synthetic(record), _limit(record)
+    own, found = _own_joints(record), list[tuple[Severity, str, str, str]]()
+    reprojection, body = agreement.reprojection_px, agreement.body_mm
+    if agreement.swapped:
+        found.append(("error", "joints", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
+    elif any(agreement.shifts):
+        shift = next(shift for shift in agreement.shifts if shift)
+        what = f"the 2D joints are those of the frame {'after' if shift > 0 else 'before'}"
+        hint = "frame numbers of 2D and 3D joints differ by one: copy the annotations again"
+        found.append(("error", "reprojection", what, hint))
+    elif reprojection is not None and reprojection.median > limit:
+        what = (
+            f"3D joints meet the 2D joints at {reprojection.median:.1f} px (median), expected {limit:.1f}; "
+            f"worst frame {reprojection.worst_frame} with {reprojection.worst:.1f} px"
+        )
+        hint = "frames shifted against their annotation, a stale calibration, or images of another size"
+        found.append(("error", "reprojection", what, hint))
+    elif off := agreement.off_frames:
+        what = f"2D and 3D joints part in {len(off)} frames: {_some(off)}"
+        hint = "the camera or an annotation jumps there, or the 2D points are somebody else's"
+        found.append(
+            ("error" if synthetic or len(off) > MANY_OFF * len(record.frames) else "warning", "jump", what, hint)
+        )
+    if agreement.swapped_body:
+        people = ", ".join(agreement.swapped_body)
+        found.append(("error", "joints3d", f"left and right of the 3D joints are exchanged for {people}", ""))
+    elif body is not None and body.median > (expected := BODY_MM if own or synthetic else OTHER_BODY_MM):
+        what = (
+            f"the body model's joints are {body.median:.0f} mm from the annotated ones (median), "
+            f"expected {expected:.0f}"
+        )
+        hint = "body models of another gender or version: trace prepare-smpl --gender all --force"
+        found.append(("error", "body", what, hint))
+    if agreement.bone_change is not None and agreement.bone_change > _bone_limit(record):
+        what = f"a bone's length changes by {agreement.bone_change:.1%}"
+        found.append(("error", "bones", what, "joints of different people"))
+    if agreement.fastest is not None and agreement.fastest > FASTEST:
+        what = f"somebody moves at {agreement.fastest:.0f} m/s through the world, into frame {agreement.fastest_frame}"
+        hint = "the camera path or the world motion jumps there, or two people share a name"
+        found.append(("error" if synthetic else "warning", "speed", what, hint))
+    return [Finding(severity=severity, key=key, what=what, hint=hint) for severity, key, what, hint in found]
+
+
+def _synthetic(record: SequenceRecord) -> bool:
+    return record.provenance.get("synthetic") == "true"
+
+
+def _limit(record: SequenceRecord) -> float:
+    return EXACT_PX if _synthetic(record) else DETECTED_SHARE * max(record.camera.width, record.camera.height)
+
+
+def _own_joints(record: SequenceRecord) -> bool:
+    return all(person.joints3d is None or person.joints3d.layout in OWN_JOINTS for person in record.people)
+
+
+def _bone_limit(record: SequenceRecord) -> float:
+    rigid = all(person.joints3d is None or person.joints3d.layout in RIGID for person in record.people)
+    return BONE_CHANGE if rigid else OTHER_BONE_CHANGE
+
+
+def _some(frames: tuple[int, ...]) -> str:
+    return ", ".join(map(str, frames[:WORST])) + (", …" if len(frames) > WORST else "")
+
+
+def _exchanged(
+    record: SequenceRecord, errors: list[tuple[Floats, Floats]], also: Callable[[Person], bool] = lambda _: False
+) -> tuple[str, ...]:
+    return tuple(
+        person.name
+        for person, (direct, mirrored) in zip(record.people, errors)
+        if (np.isfinite(direct).any() and np.nanmedian(mirrored) < 0.5 * np.nanmedian(direct)) or also(person)
+    )
+
+
+def _off(errors: list[Floats], over_all: Spread | None, limit: float) -> tuple[int, ...]:
+    """Frames in which some person's median is far beyond that of the sequence."""
+    if over_all is None:
+        return ()
+    bound = max(limit, OFF_FACTOR * over_all.median)
+    off: set[int] = set()
+    for error in errors:
+        known = np.isfinite(error).any(axis=1)
+        off.update(np.flatnonzero(known)[np.nanmedian(error[known], axis=1) > bound].tolist())
+    return tuple(sorted(off))
+
+
+def _spread(errors: list[Floats]) -> Spread | None:
+    """Percentiles over people, frames and joints of (T, K) arrays with NaN for missing."""
+    known = [error for error in errors if np.isfinite(error).any()]
+    if not known:
+        return None
+    stacked = np.concatenate(known, axis=1)
+    values = stacked[np.isfinite(stacked)]
+    a_frame = np.where(np.isfinite(stacked), stacked, -1.0).max(axis=1)
+    worst = [int(frame) for frame in np.argsort(-a_frame, kind="stable")[:WORST] if a_frame[frame] >= 0]
+    return Spread(
+        median=float(np.median(values)),
+        p95=float(np.percentile(values, 95)),
+        worst=float(values.max()),
+        worst_frame=worst[0],
+        worst_frames=tuple(worst),
+    )

@@ -1,0 +1,279 @@
+"""Datasets checked before anything is built from them, at three depths that include each other.
+
+layout: folders, files and names. content: every image and every annotation. geometry: annotations against each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter, root_of
+from trace_data.adapters.base import SequenceRef
+from trace_data.assets.bodies import load_bodies
+from trace_data.builder.folder import versions
+from trace_data.defects import Applied, known_defects
+from trace_data.errors import ConfigError, TraceError
+from trace_data.os_errors import in_words
+from trace_data.progress import SILENT, Progress
+from trace_data.schema.check import Finding
+from trace_data.schema.findings import EXAMPLES, Problem, grouped
+from trace_data.verify.consistency import Agreement
+from trace_data.verify.memory import State
+from trace_data.verify.sequence import Result, Task, failure, finding, verify_sequence
+from trace_data.workers import spread
+
+Depth = Literal["layout", "content", "geometry"]
+DEPTHS: tuple[Depth, ...] = ("layout", "content", "geometry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefectCount:
+    """How often a known defect was met."""
+
+    reason: str
+    effect: str
+    sequences: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetReport:
+    """What was found of one dataset."""
+
+    name: str
+    layout: str
+    """Release layout found, in words; empty when none was."""
+    sequences: Mapping[str, int]
+    """Split to number of sequences checked."""
+    frames: int
+    people: int
+    """0 at depth layout, where no annotation is opened."""
+    synthetic: bool | None
+    """Whether any sequence comes from the sample world; None at depth layout, where no annotation is opened."""
+    problems: tuple[Problem, ...]
+    defects: tuple[DefectCount, ...]
+    """Known defects that were taken out before the check; empty at depth layout."""
+    kept: int
+    """Of the sequences those that have not changed since an earlier run found them good, so that none was read."""
+    geometry: tuple[Agreement, ...]
+    """One a sequence at depth geometry, the worst reprojection first."""
+
+    @property
+    def ok(self) -> bool:
+        """No errors; warnings do not count."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What was found of all datasets."""
+
+    depth: Depth
+    root: Path
+    datasets: tuple[DatasetReport, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is ready to build from; the command exits 3 otherwise."""
+        return all(dataset.ok for dataset in self.datasets)
+
+    @property
+    def largest_reprojection_px(self) -> float | None:
+        """Worst distance of a projected 3D joint from its 2D joint, over everything measured."""
+        spreads = [agreement.reprojection_px for dataset in self.datasets for agreement in dataset.geometry]
+        return max((spread.worst for spread in spreads if spread is not None), default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        content = dataclasses.asdict(self)
+        for written, dataset in zip(content["datasets"], self.datasets):
+            written["ok"] = dataset.ok
+        return {**content, "root": str(self.root), "seconds": round(self.seconds, 2), "ok": self.ok}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How datasets are checked."""
+
+    depth: Depth = "layout"
+    packs: Path | None = None
+    """Prepared body models, with which geometry compares bodies with joints."""
+    defects: bool = True
+    """Whether what is known to be wrong is taken out first."""
+    decode: bool = False
+    """Whether every image is decoded, which finds damage in its middle; else only its beginning and end are read."""
+    limit: int | None = None
+    """At most so many sequences of each split."""
+    examples: int | None = EXAMPLES
+    """How many of its cases a problem names; None for all."""
+    anew: bool = False
+    """Whether what earlier runs found does not count."""
+
+    def context(self, adapter: str) -> str:
+        """What the result of a sequence depends on besides its files."""
+        packs = load_bodies(self.packs).identity() if self.packs is not None and self.depth == "geometry" else ""
+        return f"{versions()['tool']} {adapter} {self.depth} {self.defects} {self.decode} {packs}"
+
+
+def verify_datasets(
+    names: Sequence[str],
+    root: Path,
+    *,
+    depth: Depth = "layout",
+    packs: Path | None = None,
+    defects: bool = True,
+    decode: bool = False,
+    limit: int | None = None,
+    examples: int | None = EXAMPLES,
+    state: Path | None = None,
+    anew: bool = False,
+    jobs: int = 1,
+    progress: Progress = SILENT,
+) -> VerifyReport:
+    """Check the named datasets (all that come with us when empty) under `root`. Problems are reported, never raised.
+
+    `state`: file that remembers what was found good, so that a later run reads only what has changed since; without it
+    everything is read. For the other options see `Manner`. Raises ConfigError on an unknown name or depth, AssetError
+    when a pack is missing.
+    """
+    if depth not in DEPTHS:
+        raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
+    began = monotonic()
+    manner = Manner(
+        depth=depth, packs=packs, defects=defects, decode=decode, limit=limit, examples=examples, anew=anew
+    )  # fmt: skip
+    if packs is not None and depth == "geometry":
+        load_bodies(packs)
+    root = root.absolute()  # workers may stand elsewhere
+    memory = State(state) if state is not None and depth != "layout" else None
+    known = canonical_names(names)
+    looked = {name: _find(name, root, manner.limit) for name in known}
+    refs = [ref for _, refs in looked.values() for ref in refs]
+    results: Iterator[Result] = iter(())
+    if depth != "layout" and refs:
+        with contextlib.nullcontext() if memory is None else memory.writing(progress):
+            results = iter(_results(known, refs, manner, memory, jobs, progress))
+    reports = [
+        _report(name, found, refs, list(islice(results, len(refs))), manner) for name, (found, refs) in looked.items()
+    ]
+    return VerifyReport(depth=depth, root=root, datasets=tuple(reports), seconds=monotonic() - began)
+
+
+def _report(
+    name: str,
+    layout: Sequence[tuple[str, Finding]],
+    refs: Sequence[SequenceRef],
+    results: Sequence[Result],
+    manner: Manner,
+) -> DatasetReport:
+    """What the findings about the layout and the results of the sequences (none at depth layout) come to."""
+    found = list(layout)
+    for ref, result in zip(refs, results):
+        found += [(ref.key, finding) for finding in result.findings]
+    measured = [result.agreement for result in results if result.agreement is not None]
+    measured.sort(key=lambda a: -(a.reprojection_px.median if a.reprojection_px else 0.0))
+    return DatasetReport(
+        name=name,
+        layout=", ".join(sorted({ref.layout for ref in refs})),
+        sequences={split: sum(ref.split == split for ref in refs) for split in load_adapter(name).SPEC.splits},
+        frames=sum(ref.frames for ref in refs),
+        people=sum(result.people for result in results),
+        synthetic=any(result.synthetic for result in results) if results else None,
+        problems=grouped(found, manner.examples),
+        defects=_counted([entry for result in results for entry in result.applied]),
+        kept=sum(result.kept for result in results),
+        geometry=tuple(measured),
+    )
+
+
+def _results(
+    names: Sequence[str],
+    refs: Sequence[SequenceRef],
+    manner: Manner,
+    memory: State | None,
+    jobs: int,
+    progress: Progress,
+) -> list[Result]:
+    """What is found in each sequence, in order; remembered as soon as it is known.
+
+    All datasets share the processes: to start them and to read the body models takes seconds.
+    """
+    frames = sum(ref.frames for ref in refs)
+    progress.begin(f"verify {names[0] if len(names) == 1 else f'{len(names)} datasets'}", frames, "frames")
+    contexts = {
+        name: manner.context(f"{adapter_identity(name)} {sha256(repr(known_defects(name)).encode()).hexdigest()}")
+        for name in names
+    }
+    keys = [f"{ref.key} {ref.images}" for ref in refs]
+    tasks = [
+        Task(
+            ref=ref,
+            geometry=manner.depth == "geometry",
+            packs=manner.packs,
+            defects=manner.defects,
+            decode=manner.decode,
+            context=f"{contexts[ref.dataset]} {ref.layout} {ref.options} {ref.frames}",
+            known=None if memory is None or manner.anew else memory.recall(key),
+        )
+        for key, ref in zip(keys, refs)
+    ]
+    results: dict[int, Result] = {}
+    for number, result in spread(verify_sequence, tasks, jobs=jobs, progress=progress):
+        if memory is not None and result.known is not None:
+            memory.remember(keys[number], result.known)
+        results[number] = dataclasses.replace(result, known=None)
+    kept = sum(result.kept for result in results.values())
+    unchanged = f", {kept} not changed since they were found good" if kept else ""
+    progress.end(f"{len(refs):,} sequences, {frames:,} frames{unchanged}")
+    return [results[number] for number in range(len(tasks))]
+
+
+def _counted(applied: Sequence[Applied]) -> tuple[DefectCount, ...]:
+    counts: dict[tuple[str, str], list[int]] = {}
+    for entry in applied:
+        counts.setdefault((entry.reason, entry.effect), []).append(entry.frames)
+    return tuple(
+        DefectCount(reason=reason, effect=effect, sequences=len(frames), frames=sum(frames))
+        for (reason, effect), frames in sorted(counts.items())
+    )
+
+
+def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Finding]], list[SequenceRef]]:
+    """Findings about the layout, each with where, and the sequences."""
+    adapter = load_adapter(name)
+    refs: list[SequenceRef] = []
+    found: list[tuple[str, Finding]] = []
+
+    def attempt(look: Callable[[], None]) -> None:
+        """What cannot be looked at is said once and hides nothing else."""
+        try:
+            look()
+            return
+        except TraceError as error:
+            told = (error.where or name, finding("layout", error))
+        except OSError as error:
+            what, hint = in_words(error)
+            told = (str(error.filename), Finding(severity="error", key="layout", what=what, hint=hint))
+        except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the check of everything else
+            told = (name, failure(error))
+        if told not in found:
+            found.append(told)
+
+    for split in adapter.SPEC.splits:
+        attempt(lambda split=split: refs.extend(find_sequences(name, root, split)[:limit]))  # type: ignore[misc]
+    attempt(lambda: found.extend((name, finding) for finding in adapter.inspect(root_of(name, root))))
+    if not refs and all(entry.severity != "error" for _, entry in found):
+        hint = adapter.SPEC.expected
+        found.append(
+            (str(root_of(name, root)), Finding(severity="error", key="layout", what="no sequences", hint=hint))
+        )
+    return found, refs

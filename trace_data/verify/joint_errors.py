@@ -1,0 +1,189 @@
+"""What the joints, bodies and cameras of a record say of each other, number by number.
+
+Joints of any set are compared by name through the table of the 44, those of Human3.6M also through its own regressor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.geometry import project, transform
+from trace_data.schema.keypoints import ALL_44, EXTRA_9, FLIP_44, LSP_14, SMPL_24, SMPL_PARENTS
+from trace_data.schema.record import Person, SequenceRecord
+
+if TYPE_CHECKING:
+    from trace_data.assets.bodies import Bodies
+
+Floats = npt.NDArray[np.float64]
+OWN_JOINTS = ("SMPL_24", "ALL_44")
+"""Joint sets that are points of the body model itself."""
+SHIFT_PX = 0.05
+"""2D joints that are nearer to their 3D joints are in their own frame, or nobody moves."""
+SHIFT_FITS = 0.25
+"""To another frame they belong when they are so many times nearer to its joints."""
+_H36M_17 = (*LSP_14[:12], "Neck", "Head", "Pelvis", "Spine_H36M", "Jaw_H36M")
+"""Names of what the Human3.6M regressor gives (fact sheet joints.md, section 2)."""
+_REGRESSED = slice(len(ALL_44) - len(EXTRA_9), None)
+"""Of the 44: points that a regressor makes, each its own."""
+_BONES = tuple((joint, SMPL_PARENTS[joint]) for joint in range(1, len(SMPL_24)))
+"""Of the 44. Hips that are regressed from the skin move in the body, so no bone ends there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Posed:
+    """A body's joints."""
+
+    joints: Floats
+    """(T, 44, 4) m, confidence 0 where the body may not be trusted."""
+    regressed: Floats | None
+    """(T, 44, 4) where Human3.6M's regressor has a joint it stands in place of the body's own; for its joint sets only,
+    for a release does not tell which of the two its joints are."""
+    placed: bool
+    """Whether they stand in the world; else nobody knows where they are."""
+
+
+def joints_to_show(person: Person, bodies: Bodies | None) -> Floats | None:
+    """(T, 44, 4) m world and confidence: the annotated 3D joints, else those of the body."""
+    return world_joints(person, None if person.joints3d is not None else posed_joints(person, bodies))
+
+
+def posed_joints(person: Person, bodies: Bodies | None) -> Posed | None:
+    """None without a body that is wholly known."""
+    body = person.body
+    if bodies is None or body is None or not body.whole or not person.body_valid.any():
+        return None
+    placed = bodies.place(body)
+    trusted = np.broadcast_to(person.body_valid[:, None, None], (len(body.pose), len(ALL_44), 1))
+    joints = np.concatenate([bodies.posed(body) if placed is None else placed[0], trusted], axis=2)
+    regressed = None
+    if person.joints3d is not None and person.joints3d.layout.startswith("H36M"):
+        translation = None if placed is None else placed[1]
+        regressed = joints.copy()
+        points = bodies.model(body.gender).joints_h36m17(body.pose, body.betas, translation)
+        regressed[:, [ALL_44.index(name) for name in _H36M_17], :3] = points
+    return Posed(joints=joints, regressed=regressed, placed=placed is not None)
+
+
+def world_joints(person: Person, posed: Posed | None) -> Floats | None:
+    """(T, 44, 4) m and confidence: the annotated joints, else those of a body that stands in the world."""
+    if person.joints3d is not None:
+        return person.joints3d.to_44()
+    return posed.joints if posed is not None and posed.placed else None
+
+
+def reprojection_errors(person: Person, posed: Posed | None, record: SequenceRecord) -> tuple[Floats, Floats]:
+    """(T, 44) px errors with the joints as named and with left and right exchanged; NaN where either is missing."""
+    pixels = _projected(person, posed, record)
+    if pixels is None or person.keypoints2d is None:
+        nothing = np.full((len(record.frames), 1), np.nan)
+        return nothing, nothing
+    return _errors(pixels[..., :2], pixels[..., 2] > 0, person.keypoints2d.to_44())
+
+
+def shift_of(person: Person, posed: Posed | None, record: SequenceRecord) -> int:
+    """1 or -1 when the 2D joints are those of the next frame or of the one before, 0 when nothing speaks for it.
+
+    A frame at 50 a second is a few pixels of motion, far below what detected points may be off; but points that are
+    projections fit one frame only.
+    """
+    pixels = _projected(person, posed, record)
+    if pixels is None or person.keypoints2d is None or len(pixels) < 3:
+        return 0
+    steps, points = np.diff(record.frame_ids), person.keypoints2d.to_44()
+    near = np.flatnonzero((steps[1:] == steps.min()) & (steps[:-1] == steps.min())) + 1  # with both their neighbours
+    medians = {}
+    for shift in (0, 1, -1):
+        errors = _errors(pixels[near + shift, :, :2], pixels[near + shift, :, 2] > 0, points[near])[0]
+        medians[shift] = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.inf
+    best = min((1, -1), key=lambda shift: medians[shift])
+    return best if SHIFT_PX < medians[0] < np.inf and medians[best] < SHIFT_FITS * medians[0] else 0
+
+
+def _projected(person: Person, posed: Posed | None, record: SequenceRecord) -> Floats | None:
+    """(T, 44, 3) px of the 3D joints and 1 where they are known; None without joints or camera."""
+    joints = world_joints(person, posed)
+    if joints is None or not record.camera.known:
+        return None
+    intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
+    pixels = project(intrinsics, transform(extrinsics, joints[..., :3]), record.camera.distortion)
+    found: Floats = np.concatenate([pixels, joints[..., 3:] > 0], axis=2)
+    return found
+
+
+def body_errors(person: Person, posed: Posed | None) -> tuple[Floats, Floats]:
+    """(T, 44) m between the body's joints and the annotated ones, as `reprojection_errors` gives px."""
+    if posed is None or person.joints3d is None:
+        nothing = np.full((len(person.present), 1), np.nan)
+        return nothing, nothing
+    annotated, own = person.joints3d.to_44(), posed.joints.copy()
+    if person.joints3d.layout not in OWN_JOINTS:
+        own[:, _REGRESSED, 3] = 0  # another regressor's points are other points
+    tried = [
+        _errors(joints[..., :3] if posed.placed else _moved_to(annotated, joints), joints[..., 3] > 0, annotated)
+        for joints in (own, posed.regressed)
+        if joints is not None
+    ]
+    comparable = [errors for errors in tried if np.isfinite(errors[0]).any()]
+    return min(comparable, key=lambda errors: float(np.nanmedian(errors[0])), default=tried[0])
+
+
+def _moved_to(annotated: Floats, joints: Floats) -> Floats:
+    """(T, K, 3) joints (T, K, 4) moved to where the annotated ones are: of some bodies only these tell it."""
+    both = ((joints[..., 3] > 0) & (annotated[..., 3] > 0))[..., None]
+    apart = np.where(both, annotated[..., :3] - joints[..., :3], 0.0).sum(axis=1, keepdims=True)
+    moved: Floats = joints[..., :3] + apart / np.maximum(both.sum(axis=1, keepdims=True), 1)
+    return moved
+
+
+def _errors(places: Floats, known: npt.NDArray[np.bool_], points: Floats) -> tuple[Floats, Floats]:
+    """Distances (T, 44) of `places` (T, 44, D), where `known`, from `points` (T, 44, D + 1) with a confidence."""
+    places = np.where(known[..., None], places, np.nan)
+    there = points[..., -1] > 0
+    places = np.where(there[..., None], places, np.nan)  # then both comparisons see the same joints
+    direct = np.linalg.norm(places - points[..., :-1], axis=-1)
+    mirrored = np.linalg.norm(places[:, list(FLIP_44)] - points[..., :-1], axis=-1)
+    mirrored[~there] = np.nan
+    return direct, mirrored
+
+
+def twisted(person: Person) -> bool:
+    """Whether hips and shoulders point to opposite sides in most frames: one of them has left and right exchanged."""
+    if person.joints3d is None:
+        return False
+    ends = person.joints3d.to_44()[:, [ALL_44.index(f"{side}_{name}") for name in ("Hip", "Shoulder") for side in "LR"]]
+    known = (ends[..., 3] > 0).all(axis=1)
+    hips, shoulders = ends[known, 0, :3] - ends[known, 1, :3], ends[known, 2, :3] - ends[known, 3, :3]
+    return bool(known.any() and ((hips * shoulders).sum(axis=1) < 0).mean() > 0.5)
+
+
+def bone_change(person: Person) -> float | None:
+    """The largest of all bones whose two ends are known in two frames or more."""
+    if person.joints3d is None:
+        return None
+    joints = person.joints3d.to_44()
+    changes = []
+    for outer, inner in _BONES:
+        both = (joints[:, outer, 3] > 0) & (joints[:, inner, 3] > 0)
+        if both.sum() >= 2:
+            lengths = np.linalg.norm(joints[both, outer, :3] - joints[both, inner, :3], axis=-1)
+            changes.append(float(lengths.std() / max(lengths.mean(), 1e-6)))
+    return max(changes, default=None)
+
+
+def speeds_of(person: Person, posed: Posed | None, record: SequenceRecord) -> Floats:
+    """(T - 1) m/s of the middle of a person's joints between consecutive frames; NaN where it is not known in both."""
+    joints = world_joints(person, posed)
+    if joints is None or len(joints) < 2:
+        return np.full(max(len(record.frames) - 1, 0), np.nan)
+    both = ((joints[1:, :, 3] > 0) & (joints[:-1, :, 3] > 0))[
+        ..., None
+    ]  # the same joints, or the middle moves by itself
+    count = both.sum(axis=1)
+    moved = np.where(both, joints[1:, :, :3] - joints[:-1, :, :3], 0.0).sum(axis=1) / np.maximum(count, 1)
+    seconds = np.diff(record.frame_ids) / record.fps
+    speeds: Floats = np.where(count[:, 0] > 0, np.linalg.norm(moved, axis=1) / seconds, np.nan)
+    return speeds

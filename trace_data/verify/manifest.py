@@ -1,0 +1,251 @@
+"""What a dataset folder holds, file by file and sequence by sequence, so that two labs can tell whether they have the
+same data.
+
+JSON lines: a first one about the whole; one for each file, sorted by dataset and name; one for each sequence, sorted; a
+last one with the counts, without which a manifest is not whole. It is written and read line by line: it may be long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record, root_of
+from trace_data.adapters.base import SequenceRef, folder_of
+from trace_data.errors import DatasetLayoutError, OutputError
+from trace_data.os_errors import in_words, is_missing
+from trace_data.progress import SILENT, Progress
+from trace_data.workers import spread
+
+FORMAT = "trace dataset manifest 1"
+Hash = Literal["sha256", "fast"]
+EDGE = 1 << 20
+"""Bytes at the beginning and the end of a file that the fast hash covers."""
+CHUNK = 1 << 22
+AT_ONCE = 256
+"""Files of one task."""
+NOT_DATA = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""Files that systems leave wherever somebody looked."""
+
+Line = tuple[tuple[str, str], tuple[int, str]]
+"""(dataset, name of a file relative to its folder, with `/`), (bytes, hash)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How much a manifest lists."""
+
+    files: int
+    bytes: int
+    sequences: int
+
+
+def write_manifest(
+    names: Sequence[str],
+    root: Path,
+    file: Path,
+    *,
+    hash: Hash = "sha256",
+    jobs: int = 1,
+    progress: Progress = SILENT,
+) -> Counts:
+    """Look at every file of the datasets under `root`, read every annotation, and write `file`, whole or not at all.
+
+    `hash`: of all bytes, or `fast`: of the first and last MB. A sequence that cannot be read counts 0 frames. Raises
+    DatasetLayoutError when a dataset is not there or a file cannot be read, OutputError.
+    """
+    unfinished = file.with_name(f"{file.name}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", encoding="utf-8") as stream:
+            counts = _write(canonical_names(names), root.absolute(), stream, hash, jobs, progress)
+        unfinished.replace(file)
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+    return counts
+
+
+class ManifestFile:
+    """A manifest that is read from front to back: `hash` and `datasets` at once, then `files`, then `sequences`."""
+
+    def __init__(self, stream: IO[str], where: Path) -> None:
+        """Raises DatasetLayoutError when this is no manifest."""
+        self._stream, self._where = stream, where
+        head = self._next()
+        if head.get("format") != FORMAT:
+            raise self._wrong(f"its format is {head.get('format')!r}, expected {FORMAT!r}")
+        self.hash: Hash = "fast" if head.get("hash") == "fast" else "sha256"
+        self.datasets: list[str] = [str(name) for name in head.get("datasets", ())]
+        self._after: dict[str, Any] = {}
+
+    def files(self) -> Iterator[Line]:
+        """The files, in order. Raises DatasetLayoutError."""
+        while "file" in (entry := self._next("file", "dataset", "bytes", "hash")):
+            yield (str(entry["dataset"]), str(entry["file"])), (int(entry["bytes"]), str(entry["hash"]))
+        self._after = entry
+
+    def sequences(self) -> dict[str, tuple[int, int]]:
+        """Key to (annotated frames, annotated people summed over them). Raises DatasetLayoutError."""
+        found = {}
+        entry = self._after
+        while "sequence" in entry:
+            found[str(entry["sequence"])] = (int(entry["frames"]), int(entry["samples"]))
+            entry = self._next("sequence", "frames", "samples")
+        return found
+
+    def _next(self, kind: str = "format", *others: str) -> dict[str, Any]:
+        """The next line; one that has `kind` has the others too."""
+        try:
+            entry = json.loads(next(self._stream))
+            if not isinstance(entry, dict) or (kind in entry and not set(others) <= entry.keys()):
+                raise TypeError(f"a line holds {entry!r}")
+        except StopIteration:
+            raise self._wrong("it ends too early") from None
+        except (ValueError, TypeError) as error:
+            raise self._wrong(str(error)) from error
+        return entry
+
+    def _wrong(self, what: str) -> DatasetLayoutError:
+        hint = "write it again: trace verify-datasets --write-manifest FILE"
+        return DatasetLayoutError(f"no whole manifest: {what}", where=self._where, hint=hint)
+
+
+def open_manifest(file: Path) -> IO[str]:
+    """Its text. Raises DatasetLayoutError when it is missing or cannot be read."""
+    try:
+        return file.open(encoding="utf-8")
+    except OSError as error:
+        what, hint = in_words(error)
+        raise DatasetLayoutError(f"the manifest {what}", where=file, hint=hint) from error
+
+
+def walk(folder: Path) -> Iterator[str]:
+    """The names of all files below a folder, relative to it. Links are followed, except into a folder they lie in.
+
+    Raises DatasetLayoutError when there is such a link, or something cannot be looked at.
+    """
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+    while waiting:
+        inner, above = waiting.pop()
+        here = os.path.join(folder, inner)  # noqa: PTH118  text is much faster than paths
+        try:
+            state = os.stat(here)  # noqa: PTH116
+            if (state.st_dev, state.st_ino) in above:
+                what = "a symbolic link to a folder that it lies in"
+                raise DatasetLayoutError(what, where=here.rstrip("/"), hint="remove the link")
+            path = (*above, (state.st_dev, state.st_ino))
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    name = f"{inner}/{entry.name}" if inner else entry.name
+                    if entry.is_dir():
+                        waiting.append((name, path))
+                    elif entry.name not in NOT_DATA and not entry.name.startswith("._"):
+                        yield name
+        except OSError as error:
+            what, hint = in_words(error)
+            raise DatasetLayoutError(what, where=error.filename or here, hint=hint or None) from error
+
+
+def _write(names: Sequence[str], root: Path, stream: IO[str], hash: Hash, jobs: int, progress: Progress) -> Counts:
+    def line(**entry: object) -> None:
+        stream.write(json.dumps(entry) + "\n")
+
+    line(format=FORMAT, hash=hash, datasets=list(names))
+    found: dict[str, tuple[int, int]] = {}
+    files = total = 0
+    for dataset in names:
+        spec = load_adapter(dataset).SPEC
+        refs = [ref for split in spec.splits for ref in find_sequences(dataset, root, split)]
+        folder = folder_of(spec, root_of(dataset, root), refs)
+        for name, (size, digest) in _hashes(dataset, folder, hash, jobs, progress):
+            line(dataset=dataset, file=name, bytes=size, hash=digest)
+            files, total = files + 1, total + size
+        progress.begin(f"count {dataset}", len(refs), "sequences")
+        for number, sizes in spread(_samples, refs, jobs=jobs, progress=progress):
+            found[refs[number].key] = sizes
+        progress.end(f"{len(refs):,} sequences")
+    for key, (frames, samples) in sorted(found.items()):
+        line(sequence=key, frames=frames, samples=samples)
+    counts = Counts(files=files, bytes=total, sequences=len(found))
+    line(end={"files": counts.files, "bytes": counts.bytes, "sequences": counts.sequences})
+    return counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Files of one task."""
+
+    folder: Path
+    names: tuple[str, ...]
+    hash: Hash
+
+
+def _hashes(
+    dataset: str, folder: Path, hash: Hash, jobs: int, progress: Progress
+) -> Iterator[tuple[str, tuple[int, str]]]:
+    """(name, (bytes, hash)) of each file, sorted."""
+    held = sorted(walk(folder))
+    parts = [
+        _Part(folder=folder, names=tuple(held[start : start + AT_ONCE]), hash=hash)
+        for start in range(0, len(held), AT_ONCE)
+    ]
+    progress.begin(f"hash {dataset}", len(held), "files")
+    early: dict[int, list[tuple[int, str]]] = {}
+    written = 0
+    for number, facts in spread(_hashed, parts, jobs=jobs, progress=progress):
+        early[number] = facts
+        while written in early:
+            yield from zip(parts[written].names, early.pop(written))
+            written += 1
+    progress.end(f"{len(held):,} files, {'first and last MB' if hash == 'fast' else 'SHA-256'}")
+
+
+def _hashed(part: _Part, progress: Progress) -> list[tuple[int, str]]:
+    """(bytes, hash) of each file."""
+    facts = []
+    for name in part.names:
+        file = part.folder / name
+        try:
+            with file.open("rb") as stream:
+                facts.append(_digest(stream, part.hash))
+        except OSError as error:
+            if not is_missing(error):
+                what, hint = in_words(error)
+                raise DatasetLayoutError(what, where=file, hint=hint or None) from error
+            facts.append((0, "a link to nothing"))
+        progress.advance()
+    return facts
+
+
+def _digest(stream: IO[bytes], hash: Hash) -> tuple[int, str]:
+    state = os.fstat(stream.fileno())
+    if not stat.S_ISREG(state.st_mode):
+        return 0, "no regular file"
+    digest = sha256()
+    if hash == "fast" and state.st_size > 2 * EDGE:
+        digest.update(stream.read(EDGE))
+        stream.seek(-EDGE, os.SEEK_END)
+    while chunk := stream.read(CHUNK):
+        digest.update(chunk)
+    return state.st_size, digest.hexdigest()
+
+
+def _samples(ref: SequenceRef, progress: Progress) -> tuple[int, int]:
+    """(frames, annotated people summed over them); (0, 0) when the sequence cannot be read."""
+    try:
+        record = read_record(ref, defects=False)
+        return len(record.frames), sum(int(person.present.sum()) for person in record.people)
+    except Exception:  # noqa: BLE001  what is wrong is said by the verification, not by a list of what is there
+        return 0, 0
+    finally:
+        progress.advance()

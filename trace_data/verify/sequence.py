@@ -1,0 +1,263 @@
+"""One sequence checked: its annotation, each of its frames, and how they agree. The work of one process."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+from trace_data.adapters import read_record
+from trace_data.adapters.base import SequenceRef
+from trace_data.assets.bodies import load_bodies
+from trace_data.defects import Applied, known_defects, take_out
+from trace_data.errors import AnnotationError, TraceError
+from trace_data.frames.image import decode, file_size, image_size, read_bytes
+from trace_data.frames.video import contents
+from trace_data.os_errors import MOUNT_AGAIN, in_words
+from trace_data.progress import Progress
+from trace_data.schema.check import Finding, check_record
+from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame, file_of
+from trace_data.schema.record import SequenceRecord
+from trace_data.verify.consistency import Agreement, judge, measure
+from trace_data.verify.memory import Remembered, stamp, stamp_of_all
+from trace_data.workers import in_order
+
+AT_ONCE = 64
+"""Images that one step looks at: a step costs more than the look at an image."""
+PADDED = "\0padded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A sequence and how it is to be checked."""
+
+    ref: SequenceRef
+    geometry: bool
+    """Whether its annotations are compared with each other."""
+    packs: Path | None
+    defects: bool
+    """Whether what is known to be wrong is taken out first."""
+    decode: bool
+    """Whether every image is decoded, which finds damage in its middle."""
+    context: str
+    """What the result depends on besides the files."""
+    known: Remembered | None
+    """What an earlier run found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What was found of a sequence."""
+
+    findings: tuple[Finding, ...]
+    people: int = 0
+    synthetic: bool = False
+    agreement: Agreement | None = None
+    applied: tuple[Applied, ...] = ()
+    """Known defects taken out."""
+    kept: bool = False
+    """Whether nothing has changed since an earlier run, so that nothing was read."""
+    known: Remembered | None = None
+    """What a later run may rely on."""
+
+
+def verify_sequence(task: Task, progress: Progress) -> Result:
+    """Check one sequence. Whatever goes wrong is a finding, also when it is the adapter that fails."""
+    if (before := _unchanged(task)) is not None:
+        progress.skip(task.ref.frames)
+        return before
+    counted = _Left(progress, task.ref.frames)
+    try:
+        return _verify(task, counted)
+    except TraceError as error:
+        return Result(findings=(finding("annotation", error),))
+    except OSError as error:
+        what, hint = in_words(error)
+        return Result(findings=(Finding(severity="error", key="files", what=f"{what} ({error.filename})", hint=hint),))
+    except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the check of everything else
+        return Result(findings=(failure(error),))
+    finally:
+        progress.advance(counted.left)
+
+
+def finding(key: str, error: TraceError) -> Finding:
+    """An error as a finding."""
+    where = f" ({error.where})" if error.where else ""
+    return Finding(severity="error", key=key, what=f"{error.message}{where}", hint=error.hint or "")
+
+
+def failure(error: Exception) -> Finding:
+    """What is said of an adapter that failed in a way that it does not know itself."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"the adapter failed: {type(error).__name__}: {error} ({last.filename}:{last.lineno})"
+    return Finding(severity="error", key="adapter", what=what, hint="a defect of the adapter, or data it never met")
+
+
+class _Left(Progress):
+    """Passes steps on and counts those that are left of a sequence that may turn out shorter or broken."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.left = total
+        self._progress = progress
+
+    def advance(self, amount: int = 1, detail: str = "") -> None:
+        amount = min(amount, self.left)
+        self.left -= amount
+        self._progress.advance(amount, detail)
+
+
+def _unchanged(task: Task) -> Result | None:
+    """The result of an earlier run, when every file that it looked at is what it was."""
+    known = task.known
+    if known is None or known.result is None or known.context != task.context:
+        return None
+    if known.reads == 0 or known.reads != stamp_of_all(task.ref.reads):
+        return None
+    try:
+        good, kept = known.good(), known.result
+        if not good or any(stamp(*_split(file, kept["size"], task.decode)) != mark for file, mark in good.items()):
+            return None
+        return Result(
+            findings=tuple(Finding(**entry) for entry in kept["findings"]),
+            people=kept["people"],
+            synthetic=kept["synthetic"],
+            agreement=None if kept["agreement"] is None else Agreement.from_json(kept["agreement"]),
+            applied=tuple(Applied(**entry) for entry in kept["applied"]),
+            kept=True,
+        )
+    except (OSError, KeyError, TypeError, AttributeError):
+        return None  # a file is gone, or this was not written by us
+
+
+def _verify(task: Task, progress: Progress) -> Result:
+    reads = stamp_of_all(task.ref.reads)  # before they are read: what changes meanwhile is read again next time
+    whole = read_record(task.ref, defects=False)
+    record, applied = take_out(whole, known_defects(whole.dataset) if task.defects else ())
+    findings = check_record(record, files=False)
+    if task.ref.frames > len(whole.frames):
+        what = f"{task.ref.frames} images, {len(whole.frames)} annotated frames"
+        hint = "the images after the last annotated frame are not used"
+        findings.append(Finding(severity="warning", key="frames", what=what, hint=hint))
+    looked = _Look(record, task)
+    findings += looked.check(progress)
+    wrong = any(entry.severity == "error" for entry in findings)
+    agreement = None
+    if task.geometry and not wrong:
+        agreement = measure(record, None if task.packs is None else load_bodies(task.packs))
+        findings += judge(agreement, record)
+        wrong = any(entry.severity == "error" for entry in findings)
+    result = Result(
+        findings=tuple(findings),
+        people=len(record.people),
+        synthetic=record.provenance.get("synthetic") == "true",
+        agreement=agreement,
+        applied=applied,
+    )
+    return _with_memory(result, task, reads, looked, wrong=wrong)
+
+
+def _with_memory(result: Result, task: Task, reads: int, looked: _Look, *, wrong: bool) -> Result:
+    """The result, and what a later run may rely on."""
+    content = asdict(result)
+    kept = {key: content[key] for key in ("findings", "people", "synthetic", "agreement", "applied")}
+    known = Remembered.of(task.context, reads, looked.good, None if wrong else {**kept, "size": looked.size})
+    return Result(**{name: getattr(result, name) for name in kept}, known=known)
+
+
+class _Look:
+    """The frames of a record: each opens, is whole and has the sequence's size."""
+
+    def __init__(self, record: SequenceRecord, task: Task) -> None:
+        self.size = f"{record.camera.width}x{record.camera.height}"
+        self.good: dict[str, int] = {}
+        """File, for a video with the number of its last frame, for an image that fills only a part of its frame with
+        `PADDED`, to its stamp; 0 while it is not known to be good."""
+        self._frames = record.frames
+        self._expected = (record.camera.width, record.camera.height)
+        self._decode = task.decode
+        self._before = {} if task.known is None else task.known.good()
+
+    def check(self, progress: Progress) -> list[Finding]:
+        """Everything that is wrong with them."""
+        findings: list[Finding] = []
+        for video, frames in groupby(self._frames, lambda frame: isinstance(frame, VideoFrame) and frame.video):
+            if video:
+                findings += self._video(list(frames), progress)
+            else:
+                names = [f"{file_of(frame)}{PADDED if isinstance(frame, PaddedFrame) else ''}" for frame in frames]
+                findings += self._images(names, progress)
+        return findings
+
+    def _images(self, names: list[str], progress: Progress) -> Iterator[Finding]:
+        parts = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
+        for part, looked in zip(parts, in_order(self._part, parts, light=not self._decode)):
+            for name, (mark, found) in zip(part, looked):
+                self.good[name] = mark
+                if found is not None:
+                    yield found
+            progress.advance(len(part))
+            if all(found is not None and found.hint == MOUNT_AGAIN for _, found in looked):
+                return  # each further file would wait for the same answer
+
+    def _part(self, names: Sequence[str]) -> list[tuple[int, Finding | None]]:
+        """For each image its stamp, 0 when something is wrong, and what."""
+        return [self._image(name) for name in names]
+
+    def _image(self, name: str) -> tuple[int, Finding | None]:
+        file = name.removesuffix(PADDED)
+        try:
+            mark = stamp(*_split(name, self.size, self._decode))
+            if self._before.get(name) == mark:
+                return mark, None
+            size = _decoded_size(Path(file)) if self._decode else file_size(Path(file))
+            self._compare(size, file, padded=file != name)
+        except AnnotationError as error:
+            return 0, finding("image", error)
+        except OSError as error:
+            what, hint = in_words(error)
+            what = f"the frame {what}" if what == "is missing" else what
+            return 0, Finding(severity="error", key="image", what=f"{what} ({file})", hint=hint)
+        return mark, None
+
+    def _video(self, frames: list[Frame], progress: Progress) -> Iterator[Finding]:
+        """A video is given up at its first failure."""
+        last = frames[-1]
+        assert isinstance(last, VideoFrame)
+        name = f"{last.video}\0{last.number}"
+        self.good[name] = 0
+        try:
+            mark = stamp(*_split(name, self.size, self._decode))
+            if self._before.get(name) != mark:
+                for content in contents(frames):
+                    if not isinstance(content, Path):
+                        self._compare(content.pixels.shape[1::-1], str(content.frame))
+                    progress.advance()
+            self.good[name] = mark
+        except AnnotationError as error:
+            yield finding("video", error)
+        except OSError as error:
+            what, hint = in_words(error)
+            what = f"the video {what}" if what == "is missing" else what
+            yield Finding(severity="error", key="video", what=f"{what} ({last.video})", hint=hint)
+
+    def _compare(self, size: Sequence[int], where: str, *, padded: bool = False) -> None:
+        (width, height), (most_width, most_height) = size, self._expected
+        if (width, height) == self._expected or (padded and width <= most_width and height <= most_height):
+            return
+        most = "at most " if padded else ""
+        raise AnnotationError(f"{width}x{height} px, expected {most}{most_width}x{most_height}", where=where)
+
+
+def _split(name: str, size: str, decode: bool) -> tuple[str, str]:
+    """The file of an entry of `_Look.good`, and all that its being good depends on."""
+    file, _, kind = name.partition("\0")
+    return file, f"{size} {kind} {decode}"
+
+
+def _decoded_size(file: Path) -> tuple[int, int]:
+    data = read_bytes(file)
+    size = image_size(data, file)
+    decode(data, file, reduce=8, strict=True)
+    return size
