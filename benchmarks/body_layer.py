@@ -33,9 +33,9 @@ import torch
 from smplx.lbs import lbs, vertices2joints
 from torch import Tensor
 
-from trace_train.body_layer import PICKED_VERTICES, BodyLayer
+from trace_train.body.layer import PICKED_VERTICES, BodyLayer
 from trace_train.build import read_pack
-from trace_train.rotations import matrix_from_axis_angle
+from trace_train.geometry.rotations import matrix_from_axis_angle
 
 BATCHES = (1, 60, 512)
 REPEATS = {1: 101, 60: 15, 512: 7}

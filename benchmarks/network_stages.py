@@ -16,11 +16,11 @@ from trace_train.network.flow import NoFlow
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, Tracks
 from trace_train.network.raft import Raft
-from trace_train.network.stages import Stages
 from trace_train.network.temporal import feature_differences
-from trace_train.step import Learner
+from trace_train.network.trace_tensors import Stages
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
+from trace_train.training.loss_module import Learner
 
 Outputs = Tensor | tuple[Tensor, ...]
 

@@ -81,9 +81,9 @@ def train(
     from datetime import date
 
     from trace_data.progress import SILENT
-    from trace_train.checkpoint import remember
     from trace_train.config import changed, load_config
-    from trace_train.distributed import from_environment
+    from trace_train.training.distributed import from_environment
+    from trace_train.weights.checkpoint import remember
 
     from . import render, train_aids
 
@@ -115,9 +115,9 @@ def train(
 
 def _train(aids: Aids, progress: Progress) -> tuple[TrainReport, str]:
     """What the run did, and where its page is; only the first of several processes writes one."""
-    from trace_train.distributed import from_environment
     from trace_train.report.run import report_or_why_not
     from trace_train.train import train
+    from trace_train.training.distributed import from_environment
 
     report = train(
         aids.config, shards=aids.shards, packs=aids.packs, run=aids.run, resume=aids.resume, progress=progress

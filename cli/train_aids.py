@@ -33,7 +33,7 @@ class Aids:
 
         Of several processes the first one looks.
         """
-        from trace_train.distributed import from_environment
+        from trace_train.training.distributed import from_environment
 
         if not from_environment().first:
             return
@@ -68,8 +68,8 @@ class Aids:
 
     def find_batch(self, preset: str, assignments: Sequence[str], *, as_json: bool) -> None:
         """Look for the most clips that fit, and show the command that takes them."""
-        from trace_train.distributed import from_environment
         from trace_train.preflight.preflight import find_batch
+        from trace_train.training.distributed import from_environment
 
         from . import render
 
@@ -93,8 +93,8 @@ class Aids:
         render.line(f"next: trace train --config {preset} {given}")
 
     def _report(self) -> PreflightReport:
-        from trace_train.distributed import from_environment
         from trace_train.preflight.preflight import preflight
+        from trace_train.training.distributed import from_environment
 
         processes = from_environment()
         return preflight(
@@ -128,9 +128,9 @@ def replay(file: Path, packs: Path | None, *, debugger: bool, as_json: bool) -> 
     `packs`: None takes those that the run was trained with. `debugger`: stop in Python's debugger where it begins.
     """
     from trace_data.errors import CheckpointError, TrainingDiverged
-    from trace_train.checkpoint import remember
     from trace_train.health.replay import NotFinite
     from trace_train.health.replay import replay as run_again
+    from trace_train.weights.checkpoint import remember
 
     from . import render
 

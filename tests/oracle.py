@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_train.annotated import annotated
-from trace_train.body_layer import BodyLayer
-from trace_train.camera import triple_from_translation
+from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.calibration import true_from_assumed
+from trace_train.evaluation.ground_truth import annotated
 from trace_train.evaluation.windows import windows_of
+from trace_train.geometry.camera import triple_from_translation
+from trace_train.geometry.rotations import sixd_from_matrix
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, People
-from trace_train.rotations import sixd_from_matrix
 from trace_train.streaming.batch import collate
 from trace_train.streaming.stream import load_clip
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from trace_train.body_layer import BodyOutput
+from trace_train.body.layer import BodyOutput
+from trace_train.geometry.rotations import sixd_from_matrix
 from trace_train.network.outputs import Maps, People, TrackedPeople
-from trace_train.rotations import sixd_from_matrix
 from trace_train.targets import Targets
 
 

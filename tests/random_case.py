@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
+from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.losses.prior import PosePrior
 from trace_train.network.outputs import Maps, People, TrackedPeople
-from trace_train.rotations import matrix_from_axis_angle
 from trace_train.targets import Targets, WorldTargets
 
 PRIOR = PosePrior(means=torch.zeros(1, 63), precisions=2000 * torch.eye(63)[None], constants=torch.tensor([100.0]))

@@ -23,7 +23,7 @@ TO_TRAIN = {
     "frames",
     "assets",
 }
-TENSORS_ONLY = ("network/", "losses/", "metrics/", "rotations.py", "body_layer.py", "aged_layer.py", "skinning.py")
+TENSORS_ONLY = ("network/", "losses/", "metrics/", "geometry/", "body/")
 FILES = sorted(file for top in ("cli", "trace_data", "trace_train") for file in (ROOT / top).rglob("*.py"))
 
 

@@ -13,7 +13,7 @@ from trace_data.geometry import project, transform
 from trace_data.schema.clip import ClipAnnotations, Window
 from trace_train.config import DataConfig, load_config
 from trace_train.streaming.augment import ViewPlan, full_frame, plan
-from trace_train.streaming.places import damped, held
+from trace_train.streaming.person_boxes import damped, held
 from trace_train.streaming.synthetic_camera import ACROSS, UPWARDS, pan_curve
 
 SIZE = 128

@@ -11,11 +11,11 @@ import torch
 
 from trace_data.assets.body_model import BodyModel
 from trace_data.schema.keypoints import L_HIP, R_HIP
-from trace_train.aged_layer import AgedBodyLayer
-from trace_train.body_layer import BodyLayer
+from trace_train.body.aged_layer import AgedBodyLayer
+from trace_train.body.layer import BodyLayer
+from trace_train.body.skinning import skin
 from trace_train.build import read_pack
-from trace_train.rotations import matrix_from_axis_angle
-from trace_train.skinning import skin
+from trace_train.geometry.rotations import matrix_from_axis_angle
 
 KID = torch.eye(11)[10:]
 """Betas of the kid template."""

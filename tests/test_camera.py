@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trace_data.schema.clip import Window
-from trace_train.camera import (
+from trace_train.geometry.camera import (
     FOCAL,
     depth_levels,
     level_of,

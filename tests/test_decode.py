@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from trace_train.build import body_layers, build_network
-from trace_train.camera import project, translation_from_triple
 from trace_train.config import load_config
-from trace_train.decode import DUPLICATE_DISTANCE, _without_duplicates, centers, detect
+from trace_train.geometry.camera import project, translation_from_triple
+from trace_train.inference.detections import DUPLICATE_DISTANCE, _without_duplicates, centers, detect
 
 
 def test_peaks_are_local_maxima_above_the_threshold_best_first() -> None:

@@ -19,12 +19,12 @@ from trace_data.errors import ConfigError
 from trace_data.progress import Progress
 from trace_data.shards.reader import ShardReader
 from trace_train import train as training
-from trace_train.checkpoint import finished, open_checkpoint
-from trace_train.distributed import from_environment
-from trace_train.hooks import Hooks
-from trace_train.runlog import read_metrics
-from trace_train.state import State
 from trace_train.streaming.stream import TrainStream
+from trace_train.training.distributed import from_environment
+from trace_train.training.hooks import Hooks
+from trace_train.training.run_log import read_metrics
+from trace_train.training.state import State
+from trace_train.weights.checkpoint import finished, open_checkpoint
 
 HERE = Path(__file__).parent
 STAGES = (

@@ -19,11 +19,11 @@ from torch import Tensor
 from trace_data.builder.build import build_shards
 from trace_data.sample_world.make import make_sample
 from trace_train.build import build_network
-from trace_train.checkpoint import open_checkpoint
 from trace_train.config import NetworkConfig, load_config
 from trace_train.network.raft import Raft
-from trace_train.runlog import read_metrics
 from trace_train.train import train
+from trace_train.training.run_log import read_metrics
+from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.exporting import export_weights
 from trace_train.weights.importing import import_weights
 from trace_train.weights.published import PARTS, PREFIX, known, ours

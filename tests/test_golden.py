@@ -12,8 +12,8 @@ from random_case import random_case, random_world
 
 from trace_data.shards.sampling.sampler import permuted
 from trace_train.build import body_layers
-from trace_train.camera import depth_levels
 from trace_train.config import LossConfig
+from trace_train.geometry.camera import depth_levels
 from trace_train.losses.objective import objective
 
 LOSSES = {

@@ -14,15 +14,15 @@ from torch import nn
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipAnnotations
 from trace_data.shards.reader import ShardReader
-from trace_train.best import best_steps
 from trace_train.build import build_network
-from trace_train.checkpoint import open_checkpoint
 from trace_train.config import DataConfig, LossConfig, OptimConfig, at_stage, load_config, stage_name
-from trace_train.groups import Parts, fits, stages_table
-from trace_train.optim import build_optimizer, carry_over, learning_rate, set_rate
 from trace_train.streaming import stream
 from trace_train.streaming.augment import ViewPlan
 from trace_train.train import train
+from trace_train.training.optimizer import build_optimizer, carry_over, learning_rate, set_rate
+from trace_train.training.parameter_groups import Parts, fits, stages_table
+from trace_train.weights.best import best_steps
+from trace_train.weights.checkpoint import open_checkpoint
 
 
 @pytest.fixture(scope="module")

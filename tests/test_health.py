@@ -24,15 +24,15 @@ from trace_cli.main import run as command
 from trace_data.errors import ShardError, TrainingDiverged
 from trace_data.progress import Progress
 from trace_data.shards.reader import ShardReader
-from trace_train.checkpoint import open_checkpoint
 from trace_train.config import Config, LossConfig
 from trace_train.health.boards import FOLDER, flat
 from trace_train.health.lines import Lines
 from trace_train.health.ranges import LOOKED_AT, normal_terms, oddities
-from trace_train.runlog import ERRORS, METRICS, read_lines, read_metrics
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
 from trace_train.train import train
+from trace_train.training.run_log import ERRORS, METRICS, read_lines, read_metrics
+from trace_train.weights.checkpoint import open_checkpoint
 
 ONE_STAGE = "stages=[{clips: 4, frames: 1}]"
 DEBUG = {

@@ -11,13 +11,13 @@ from small_network import small
 from test_train import same_weights, tiny
 
 from trace_data.progress import Progress
-from trace_train.checkpoint import open_checkpoint
 from trace_train.evaluate import evaluate
 from trace_train.evaluation.result import EvalReport
 from trace_train.evaluation.score import untouched
 from trace_train.evaluation.sums import MODEL
-from trace_train.runlog import read_metrics
 from trace_train.train import train
+from trace_train.training.run_log import read_metrics
+from trace_train.weights.checkpoint import open_checkpoint
 
 
 class Told(Progress):

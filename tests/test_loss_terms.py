@@ -18,17 +18,17 @@ from perfect import perfect, perfect_maps
 from random_case import PRIOR, random_case, random_world
 from torch import Tensor
 
-from trace_train.alignment import similarity
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
 from trace_train.config import LossConfig
+from trace_train.geometry.procrustes import similarity
+from trace_train.geometry.rotations import IDENTITY_6D, matrix_from_axis_angle
 from trace_train.losses import body, keypoints, maps, prior, terms, tracks
 from trace_train.losses.comparison import Comparison
 from trace_train.losses.objective import LossReport, objective
 from trace_train.losses.reduce import Term, distance, norm
 from trace_train.losses.terms import FRAME_TERMS, TERMS
 from trace_train.network.outputs import Maps, People, TrackedPeople
-from trace_train.rotations import IDENTITY_6D, matrix_from_axis_angle
 from trace_train.targets import Targets, WorldTargets
 
 YES = torch.tensor([[True, True]])

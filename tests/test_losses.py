@@ -15,17 +15,17 @@ from torch import Tensor
 
 from trace_data.schema.clip import PERSON_MASKS
 from trace_data.shards.reader import ShardReader
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers, build_network, start_from_means
 from trace_train.config import Config, load_config
+from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.losses import body, keypoints, maps
 from trace_train.losses.reduce import distance, masked, norm
 from trace_train.losses.terms import TERMS
 from trace_train.network.flow import NoFlow
-from trace_train.rotations import matrix_from_axis_angle
-from trace_train.step import Learner, batch_targets
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
+from trace_train.training.loss_module import Learner, batch_targets
 
 G = torch.Generator().manual_seed(0)
 

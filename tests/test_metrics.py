@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from trace_train.alignment import similarity
+from trace_train.evaluation.median import geometric_median
+from trace_train.geometry.procrustes import similarity
+from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.metrics.joints import (
     acceleration_error,
     area_under_curve,
@@ -20,8 +22,6 @@ from trace_train.metrics.joints import (
     rooted,
 )
 from trace_train.metrics.matching import box_iou, match
-from trace_train.metrics.median import geometric_median
-from trace_train.rotations import matrix_from_axis_angle
 
 G = torch.Generator().manual_seed(0)
 

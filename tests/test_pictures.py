@@ -22,23 +22,23 @@ from trace_cli.main import run as trace
 from trace_data.progress import Progress
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_train.camera import FOCAL, translation_from_triple
-from trace_train.checkpoint import open_checkpoint
 from trace_train.evaluate import load
-from trace_train.pictures import Artist, _square, _warmed
+from trace_train.evaluation.clip import Seen, see
+from trace_train.geometry.camera import FOCAL, translation_from_triple
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.clips import plain_clip
+from trace_train.preview.predictions import Artist, _square, _warmed
+from trace_train.preview.snapshots import COLUMNS, ROWS, fixed_clips, row_of
 from trace_train.report.clips import Gallery, Scored, extremes
 from trace_train.report.paths import Way, _annotated, _focal, paths_of, plan
 from trace_train.report.run import report_or_why_not
-from trace_train.run_flow import build_flow
-from trace_train.runlog import read_metrics
-from trace_train.seeing import Seen, see
-from trace_train.snapshots import COLUMNS, ROWS, fixed_clips, row_of
 from trace_train.streaming.batch import collate
 from trace_train.streaming.stream import load_clip
 from trace_train.targets import make_targets
 from trace_train.train import train
+from trace_train.training.run_log import read_metrics
+from trace_train.weights.checkpoint import open_checkpoint
+from trace_train.weights.flow import build_flow
 
 TEMPORAL = ["network.temporal=true", "network.flow=dis", "network.motion_channels=2", "network.gru_layers=1"]
 SETTINGS = ["steps=5", "log_every=1", "checkpoint_every=5"]

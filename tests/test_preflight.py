@@ -14,7 +14,6 @@ import yaml
 from tiny_runs import tiny
 
 from trace_data.errors import AssetError, ConfigError, OutputError, ShardError
-from trace_train.checkpoint import finished
 from trace_train.config import load_config
 from trace_train.preflight import machine
 from trace_train.preflight.memory import Fitting, RamMeter
@@ -22,6 +21,7 @@ from trace_train.preflight.parts import PreflightError
 from trace_train.preflight.preflight import find_batch, preflight
 from trace_train.preflight.trial import Trial
 from trace_train.train import train
+from trace_train.weights.checkpoint import finished
 
 MEGABYTE = 10**6
 

@@ -16,12 +16,12 @@ from trace_train.build import body_layers, build_network
 from trace_train.config import Config
 from trace_train.health.not_finite import keep_batch, load_batch
 from trace_train.health.replay import NotFinite, Replay, replay
-from trace_train.hooks import Moment
-from trace_train.run_flow import build_flow
-from trace_train.step import Learner
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream
+from trace_train.training.hooks import Moment
+from trace_train.training.loss_module import Learner
+from trace_train.weights.flow import build_flow
 
 
 @pytest.fixture(scope="module", autouse=True)

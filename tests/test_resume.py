@@ -14,11 +14,11 @@ from tiny_runs import StopAt, same_weights, tiny
 
 from trace_cli.main import run as command
 from trace_data.errors import ConfigError, InterruptedRun, OutputError
-from trace_train.checkpoint import finished, open_checkpoint
 from trace_train.config import changed
-from trace_train.hooks import Hooks, Moment
-from trace_train.runlog import read_metrics
 from trace_train.train import train
+from trace_train.training.hooks import Hooks, Moment
+from trace_train.training.run_log import read_metrics
+from trace_train.weights.checkpoint import finished, open_checkpoint
 
 STAGES = (
     "stages=[{name: first, share: 0.6, clips: 4, frames: 1, frozen: [backbone], loss: {joints2d: 0, 'pa_*': 0}},"
@@ -167,7 +167,7 @@ def test_fp16_that_only_overflows_ends_with_a_word(
     shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trace_data.errors import TrainingDiverged
-    from trace_train import precision
+    from trace_train.training import precision
 
     monkeypatch.setattr(precision, "FIRST_SCALE", 1e30)
     config = tiny("precision=fp16", "optim.max_skipped=3", "log_every=1")

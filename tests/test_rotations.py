@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from trace_train.rotations import (
+from trace_train.geometry.rotations import (
     IDENTITY_6D,
     axis_angle_from_matrix,
     geodesic,

@@ -10,9 +10,9 @@ import torch
 from small_network import clips, small
 from torch import Tensor
 
+from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Tracks
-from trace_train.rotations import matrix_from_axis_angle
 from trace_train.weights.folder import Switches
 
 

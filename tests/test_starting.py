@@ -16,12 +16,12 @@ from torch import Tensor
 from trace_data.errors import CheckpointError, ConfigError, InterruptedRun
 from trace_data.progress import Progress
 from trace_train.build import build_network
-from trace_train.checkpoint import open_checkpoint
 from trace_train.config import Config, NetworkConfig, load_config
 from trace_train.network.flow import DisFlow, RaftFlow
-from trace_train.run_flow import build_flow
-from trace_train.step import Learner
 from trace_train.train import train
+from trace_train.training.loss_module import Learner
+from trace_train.weights.checkpoint import open_checkpoint
+from trace_train.weights.flow import build_flow
 from trace_train.weights.folder import Switches, open_weights
 from trace_train.weights.importing import import_weights
 from trace_train.weights.published import PARTS

@@ -18,9 +18,9 @@ from trace_data.shards.reader import ShardReader
 from trace_train.build import body_layers, build_network
 from trace_train.config import load_config
 from trace_train.network.flow import NoFlow
-from trace_train.pose_prior import FULL, USED, read_pose_prior
-from trace_train.step import Learner, annotated_tracks, batch_targets, jitter
 from trace_train.streaming.stream import TrainStream
+from trace_train.training.loss_module import Learner, annotated_tracks, batch_targets, jitter
+from trace_train.weights.pose_prior import FULL, USED, read_pose_prior
 
 REFS = [ClipRef(sequence=s, start=7 * s, stride=1, length=3) for s in range(4)]
 

@@ -13,7 +13,7 @@ import torch
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP, TORSO
 from trace_data.shards.reader import ShardReader
-from trace_train.camera import depth_levels, level_of, project, translation_from_triple
+from trace_train.geometry.camera import depth_levels, level_of, project, translation_from_triple
 from trace_train.streaming.batch import Batch, collate
 from trace_train.streaming.stream import load_clip
 from trace_train.targets import Targets, make_targets

@@ -20,13 +20,13 @@ from torch.utils._pytree import tree_leaves
 from trace_data.shards.view import view
 from trace_train.build import build_network
 from trace_train.config import NetworkConfig
+from trace_train.inference.trajectories import trajectories
 from trace_train.network.flow import RaftFlow
 from trace_train.network.motion import motion_volume
 from trace_train.network.outputs import Maps, Tracks
 from trace_train.network.raft import Raft
 from trace_train.network.temporal import ConvGRU, feature_differences
 from trace_train.streaming.augment import full_frame
-from trace_train.world import trajectories
 
 VOLUMES = ("center", "center_3d", "camera", "mesh", "motion", "world_motion", "world_rotation")
 

@@ -31,7 +31,7 @@ from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import LocalStore
 from trace_data.verify.datasets import DEPTHS, Depth, verify_datasets
 from trace_train.build import body_layers
-from trace_train.constant import ConstantPredictor
+from trace_train.evaluation.baselines import ConstantPredictor
 
 ROLES: list[tuple[int, Role]] = [(0, Role("train", (1, 2))), (1, Role("validation", (61,))), (2, Role("test", (72,)))]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -24,12 +24,12 @@ from trace_data.errors import (
 )
 from trace_data.progress import Progress
 from trace_train.build import build_network
-from trace_train.checkpoint import FORMAT_VERSION, finished, open_checkpoint
 from trace_train.config import load_config
 from trace_train.evaluate import evaluate
-from trace_train.runlog import read_metrics
-from trace_train.step import Learner
 from trace_train.train import train
+from trace_train.training.loss_module import Learner
+from trace_train.training.run_log import read_metrics
+from trace_train.weights.checkpoint import FORMAT_VERSION, finished, open_checkpoint
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,17 +12,17 @@ from torch import Tensor
 from trace_data.shards.reader import ShardReader
 from trace_train.build import body_layers, build_network, start_from_means
 from trace_train.config import Config
-from trace_train.counting import over_all, valid_counts
-from trace_train.distributed import Processes
-from trace_train.groups import Parts
 from trace_train.network.flow import NoFlow
-from trace_train.optim import build_optimizer
-from trace_train.precision import gradient_scaler
-from trace_train.step import Learner, batch_targets
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream
-from trace_train.update import Update, Updater
+from trace_train.training.counting import over_all, valid_counts
+from trace_train.training.distributed import Processes
+from trace_train.training.loss_module import Learner, batch_targets
+from trace_train.training.optimizer import build_optimizer
+from trace_train.training.parameter_groups import Parts
+from trace_train.training.precision import gradient_scaler
+from trace_train.training.update import Update, Updater
 
 CONFIG = ["stages=[{clips: 4, frames: 3}]", "network.temporal=true", "precision=fp32", "optim.clip_norm=1e9"]
 

@@ -21,9 +21,9 @@ from trace_cli.main import run
 from trace_data.errors import CheckpointError, ConfigError, OutputError, TraceError, UnsafePickleError
 from trace_data.shards.index import sha256_of
 from trace_train.build import build_network
-from trace_train.checkpoint import FORMAT_VERSION
 from trace_train.config import Config, InitConfig, NetworkConfig
 from trace_train.network.raft import Raft
+from trace_train.weights.checkpoint import FORMAT_VERSION
 from trace_train.weights.exporting import export_weights
 from trace_train.weights.folder import Switches, open_weights
 from trace_train.weights.importing import import_weights

@@ -12,17 +12,17 @@ from test_train import tiny
 from torch import Tensor
 
 from trace_data.shards.reader import ShardReader
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers, build_network, start_from_means
-from trace_train.camera import project, translation_from_triple, triple_from_translation
+from trace_train.geometry.camera import project, translation_from_triple, triple_from_translation
+from trace_train.geometry.rotations import IDENTITY_6D, matrix_from_6d, matrix_from_axis_angle, sixd_from_matrix
+from trace_train.inference.trajectories import Trajectories, trajectories
 from trace_train.network.flow import NoFlow
 from trace_train.network.motion import compose_world_camera, compose_world_rotation
 from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart
-from trace_train.rotations import IDENTITY_6D, matrix_from_6d, matrix_from_axis_angle, sixd_from_matrix
-from trace_train.step import Learner, batch_targets
 from trace_train.streaming.stream import TrainStream
 from trace_train.train import train
-from trace_train.world import Trajectories, trajectories
+from trace_train.training.loss_module import Learner, batch_targets
 
 G = torch.Generator().manual_seed(5)
 

@@ -8,8 +8,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.metrics import world
-from trace_train.rotations import matrix_from_axis_angle
 
 G = torch.Generator().manual_seed(0)
 

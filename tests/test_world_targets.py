@@ -19,7 +19,7 @@ from trace_data.builder.build import build_shards
 from trace_data.schema.clip import ClipRef, Window
 from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_data.shards.reader import ShardReader
-from trace_train.camera import FOCAL, metres_through, translation_from_triple, triple_from_translation
+from trace_train.geometry.camera import FOCAL, metres_through, translation_from_triple, triple_from_translation
 from trace_train.losses.objective import LossReport, objective
 from trace_train.losses.terms import TERMS
 from trace_train.streaming.batch import Batch, LoadedClip, collate

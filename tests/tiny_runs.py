@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from trace_data.progress import Progress
-from trace_train.checkpoint import open_checkpoint
 from trace_train.config import Config, load_config
+from trace_train.weights.checkpoint import open_checkpoint
 
 TINY = [
     "steps=7",

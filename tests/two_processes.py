@@ -16,8 +16,8 @@ from trace_data.progress import Progress
 from trace_train import train as training
 from trace_train.build import build_network
 from trace_train.config import Config
-from trace_train.hooks import Hooks
-from trace_train.state import State
+from trace_train.training.hooks import Hooks
+from trace_train.training.state import State
 
 
 def uncoupled(*more: str) -> Config:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from trace_data.assets.pack_files import load_pack
 from trace_data.errors import ConfigError
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.config import Config, NetworkConfig
+from trace_train.geometry.rotations import IDENTITY_6D, sixd_from_matrix
 from trace_train.network.backbone import HRNet
 from trace_train.network.model import TraceNetwork
-from trace_train.rotations import IDENTITY_6D, sixd_from_matrix
 from trace_train.targets import Targets
 
 CENTER_PRIOR = -4.0

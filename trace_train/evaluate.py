@@ -12,15 +12,15 @@ from trace_data.schema.clip import GENDERS, ClipRef
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers, build_network
-from trace_train.checkpoint import Checkpoint
 from trace_train.evaluation.result import GROUPS, HIGHER_IS_BETTER, MEASURES, EvalReport, SequenceScores
 from trace_train.evaluation.score import score
 from trace_train.evaluation.source import open_source
 from trace_train.evaluation.sums import MODEL, Scores
 from trace_train.evaluation.windows import windows_of
 from trace_train.network.model import TraceNetwork
+from trace_train.weights.checkpoint import Checkpoint
 
 __all__ = [
     "GROUPS",

@@ -19,28 +19,28 @@ from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index, sha256_of
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers, build_network, choose_device, start_from_means
-from trace_train.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.config import Config
-from trace_train.distributed import Processes, joined, synchronise_normalisation
 from trace_train.evaluation.in_loop import HeldOutScores
-from trace_train.groups import Parts, stages_table
 from trace_train.health.not_finite import keep_batch
 from trace_train.health.watch import Watch
-from trace_train.hooks import Hooks
-from trace_train.loop import loop
 from trace_train.network.model import TraceNetwork
-from trace_train.provenance import hardware, training_data
-from trace_train.run_flow import build_flow, flow_folder, keep_flow
-from trace_train.runlog import ERRORS, Lines, read_metrics
-from trace_train.saving import clear_partial
-from trace_train.snapshots import Snapshots
-from trace_train.stage_checks import stage_errors
-from trace_train.state import State, new_state
-from trace_train.step import Learner, batch_targets
+from trace_train.preview.snapshots import Snapshots
 from trace_train.streaming.shuffle import with_shuffle_window
 from trace_train.streaming.stream import TrainStream
+from trace_train.training.distributed import Processes, joined, synchronise_normalisation
+from trace_train.training.hooks import Hooks
+from trace_train.training.loop import loop
+from trace_train.training.loss_module import Learner, batch_targets
+from trace_train.training.parameter_groups import Parts, stages_table
+from trace_train.training.run_log import ERRORS, Lines, read_metrics
+from trace_train.training.stage_checks import stage_errors
+from trace_train.training.state import State, new_state
+from trace_train.weights.checkpoint import finished, open_checkpoint, refuse_changes
+from trace_train.weights.checkpoint_writer import clear_partial
+from trace_train.weights.flow import build_flow, flow_folder, keep_flow
+from trace_train.weights.provenance import hardware, training_data
 from trace_train.weights.sources import open_start
 from trace_train.weights.starting import Start, table
 

@@ -9,8 +9,8 @@ from trace_data.assets.verify import PURPOSES
 from trace_data.errors import TraceError
 from trace_data.shards.index import load_index
 from trace_data.shards.storage.url import shown
-from trace_train.checkpoint import finished
 from trace_train.doctor.findings import Finding
+from trace_train.weights.checkpoint import finished
 from trace_train.weights.folder import DESCRIPTION, open_weights
 
 Places = Mapping[str, Path | str | None]

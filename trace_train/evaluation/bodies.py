@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trace_train.annotated import Annotated
-from trace_train.body_layer import JOINTS, BodyLayer
-from trace_train.decode import Detections
+from trace_train.body.layer import JOINTS, BodyLayer
 from trace_train.evaluation.calibration import true_from_assumed
+from trace_train.evaluation.ground_truth import Annotated
+from trace_train.inference.detections import Detections
 from trace_train.metrics.joints import pve, rooted
 from trace_train.metrics.world import FOOT_VERTICES
 from trace_train.streaming.batch import Batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trace_train.camera import FOCAL
+from trace_train.geometry.camera import FOCAL
 from trace_train.streaming.batch import Batch
 
 

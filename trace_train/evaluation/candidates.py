@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP
-from trace_train.annotated import Annotated, to_crop
-from trace_train.decode import Detections
 from trace_train.evaluation.bodies import LSP
+from trace_train.evaluation.ground_truth import Annotated, to_crop
+from trace_train.inference.detections import Detections
 from trace_train.streaming.batch import Batch
 
 LEAST_CONFIDENCE = 0.1

@@ -7,13 +7,13 @@ from dataclasses import asdict
 
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import GENDERS
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
-from trace_train.constant import ConstantPredictor
+from trace_train.evaluation.baselines import ConstantPredictor
 from trace_train.evaluation.score import score
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.windows import every_within
-from trace_train.hooks import Moment
+from trace_train.training.hooks import Moment
 
 
 class HeldOutScores:

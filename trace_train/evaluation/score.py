@@ -13,17 +13,17 @@ from torch import nn
 
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.reader import ShardReader
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.config import Config
-from trace_train.constant import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
-from trace_train.decode import detect
+from trace_train.evaluation.accumulator import Tally
+from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
 from trace_train.evaluation.protocol import protocol
 from trace_train.evaluation.result import EvalReport, SequenceScores
 from trace_train.evaluation.sums import MODEL, Scores, Sums
-from trace_train.evaluation.tally import Tally
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Piece, Window, digest_of, refs_of, schedule, windows_of
+from trace_train.inference.detections import detect
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.streaming.batch import Batch

@@ -9,11 +9,11 @@ import torch
 
 from trace_data.errors import CheckpointError
 from trace_train.build import build_network
-from trace_train.checkpoint import Checkpoint, open_checkpoint
 from trace_train.config import Config, load_config
 from trace_train.network.flow import FlowProvider, NoFlow, RaftFlow
 from trace_train.network.model import TraceNetwork
-from trace_train.run_flow import build_flow
+from trace_train.weights.checkpoint import Checkpoint, open_checkpoint
+from trace_train.weights.flow import build_flow
 from trace_train.weights.folder import DESCRIPTION, open_weights
 from trace_train.weights.sources import open_start
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trace_train.constant import MEAN_POSE, ConstantBody
+from trace_train.evaluation.baselines import MEAN_POSE, ConstantBody
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.windows import CHUNK_SECONDS
 from trace_train.metrics import joints, world

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trace_train.decode import Detections
 from trace_train.evaluation.windows import Piece
+from trace_train.inference.detections import Detections
+from trace_train.inference.trajectories import trajectories
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, Tracks, WorldStart
 from trace_train.network.temporal import StreamState
-from trace_train.world import trajectories
 
 
 class Videos:

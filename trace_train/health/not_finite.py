@@ -22,9 +22,9 @@ from torch import Tensor
 from trace_data.errors import CheckpointError
 from trace_data.schema.clip import ClipRef
 from trace_train.config import Config, config_from
-from trace_train.hooks import Moment
 from trace_train.losses.objective import LossReport
 from trace_train.streaming.batch import Batch
+from trace_train.training.hooks import Moment
 
 FORMAT_VERSION = 1
 NAMED = 4

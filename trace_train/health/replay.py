@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers, build_network, choose_device
-from trace_train.checkpoint import finished, open_checkpoint
 from trace_train.health.not_finite import SavedBatch, load_batch
 from trace_train.losses.objective import LossReport
-from trace_train.run_flow import build_flow
-from trace_train.step import Learner
 from trace_train.streaming.batch import Batch
+from trace_train.training.loss_module import Learner
+from trace_train.weights.checkpoint import finished, open_checkpoint
+from trace_train.weights.flow import build_flow
 
 LARGE = 1e6
 """No annotation in metres, pixels or radians is as large."""

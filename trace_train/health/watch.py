@@ -9,8 +9,8 @@ from trace_data.progress import Progress
 from trace_train.health.boards import Boards
 from trace_train.health.lines import Lines
 from trace_train.health.ranges import oddities
-from trace_train.hooks import Moment
-from trace_train.runlog import ERRORS, read_metrics
+from trace_train.training.hooks import Moment
+from trace_train.training.run_log import ERRORS, read_metrics
 
 LONG_WAIT = 0.05
 """Share of time spent waiting for data from which on it is said."""

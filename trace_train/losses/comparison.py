@@ -8,11 +8,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from trace_train.body_layer import BodyLayer, BodyOutput
-from trace_train.camera import metres_through, project, translation_from_triple
+from trace_train.body.layer import BodyLayer, BodyOutput
+from trace_train.geometry.camera import metres_through, project, translation_from_triple
+from trace_train.geometry.rotations import matrix_from_6d
 from trace_train.losses.prior import PosePrior
 from trace_train.network.outputs import Maps, People, TrackedPeople
-from trace_train.rotations import matrix_from_6d
 from trace_train.targets import Targets, WorldTargets
 from trace_train.targets.world import feet_of
 

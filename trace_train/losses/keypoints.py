@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trace_train.alignment import similarity
+from trace_train.geometry.procrustes import similarity
 from trace_train.losses.reduce import Term, distance, filled, masked, norm
 
 FARTHEST = 3.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.losses.comparison import Comparison
 from trace_train.losses.prior import PosePrior
 from trace_train.losses.terms import terms_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trace_train.geometry.rotations import axis_angle_from_matrix
 from trace_train.losses.reduce import Term, filled, masked
-from trace_train.rotations import axis_angle_from_matrix
 
 LIKELY = 8.0
 """Hundredths of the energy that cost nothing: only poses far from anything that was measured are pushed."""

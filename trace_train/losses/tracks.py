@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trace_train.geometry.rotations import geodesic
 from trace_train.losses.reduce import Term, distance, filled, masked, norm
-from trace_train.rotations import geodesic
 
 STILL = 0.01
 """Spread, m, that is added to both spreads that are compared: people who stand have no scale."""

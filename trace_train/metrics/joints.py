@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trace_train.alignment import aligned
+from trace_train.geometry.procrustes import aligned
 
 LSP_HIPS = (2, 3)
 """Right and left hip in the 14 LSP joints; their midpoint is the root."""

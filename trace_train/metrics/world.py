@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trace_train.alignment import similarity
+from trace_train.geometry.procrustes import similarity
 
 FOOT_VERTICES = (3216, 3387, 6617, 6787)
 """Left and right heel and sole of the SMPL mesh."""

@@ -36,7 +36,6 @@ from trace_train.network.motion import (
     world_rotation_head,
 )
 from trace_train.network.outputs import Maps, People, TrackedPeople, Tracks, WorldStart
-from trace_train.network.stages import Stages, parameter_stages
 from trace_train.network.temporal import (
     ConvGRU,
     StreamState,
@@ -44,6 +43,7 @@ from trace_train.network.temporal import (
     offset_features,
     offset_predictor,
 )
+from trace_train.network.trace_tensors import Stages, parameter_stages
 
 POSE_6D = 21 * 6
 SHAPE = 21

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trace_train.geometry.rotations import matrix_from_6d
 from trace_train.network.blocks import HeadBlock
 from trace_train.network.heads import map_head
 from trace_train.network.outputs import WorldStart
-from trace_train.rotations import matrix_from_6d
 
 RotationRule = Literal["composed", "additive"]
 """How a root rotation becomes one in the world: by a product of rotations, or by the released weights' sum in 6D."""

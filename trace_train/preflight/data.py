@@ -13,9 +13,9 @@ from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_tabl
 from trace_data.shards.storage.store import Store
 from trace_train.config import Config
 from trace_train.preflight.parts import Part
-from trace_train.stage_checks import stage_errors
 from trace_train.streaming.occluders import load_cutouts
 from trace_train.streaming.stream import load_clip, mixing
+from trace_train.training.stage_checks import stage_errors
 
 NAMED = 10
 """Broken shards that are named; when there are more, it is not the single file."""

@@ -15,13 +15,13 @@ from trace_data.errors import AssetError, ConfigError, OutputError, TraceError
 from trace_data.progress import size_in_words
 from trace_train.build import build_network, choose_device
 from trace_train.config import Config, at_stage
-from trace_train.groups import Parts
 from trace_train.health.boards import missing_packages, wants_tensorboard
 from trace_train.network.model import TraceNetwork
-from trace_train.pose_prior import read_pose_prior
-from trace_train.precision import autocast_dtype
 from trace_train.preflight.parts import Part
 from trace_train.train import holds_something
+from trace_train.training.parameter_groups import Parts
+from trace_train.training.precision import autocast_dtype
+from trace_train.weights.pose_prior import read_pose_prior
 
 DISTRIBUTION = "trace-5d"
 ALL_PACKS = "trace prepare-smpl --gender all"

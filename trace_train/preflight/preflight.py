@@ -14,7 +14,6 @@ from trace_data.progress import SILENT, Progress, counted, size_in_words
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
-from trace_train.checkpoint import finished
 from trace_train.config import Config
 from trace_train.preflight.data import check_shards
 from trace_train.preflight.machine import check_bodies, check_device, check_disk, check_network, check_versions
@@ -22,6 +21,7 @@ from trace_train.preflight.memory import Fitting, Meter, meter_of
 from trace_train.preflight.parts import Part, PreflightReport
 from trace_train.preflight.trial import Trial
 from trace_train.streaming.stream import TrainStream
+from trace_train.weights.checkpoint import finished
 from trace_train.weights.sources import open_start
 from trace_train.weights.starting import Start
 

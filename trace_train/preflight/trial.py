@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import build_network
 from trace_train.config import Config, at_stage
-from trace_train.groups import Parts
 from trace_train.network.flow import FlowProvider, RaftFlow
-from trace_train.optim import AveragedWeights, build_optimizer
-from trace_train.run_flow import build_flow
-from trace_train.step import Learner
 from trace_train.streaming.batch import LoadedClip, collate
 from trace_train.streaming.stream import TrainStream, load_clip
+from trace_train.training.loss_module import Learner
+from trace_train.training.optimizer import AveragedWeights, build_optimizer
+from trace_train.training.parameter_groups import Parts
+from trace_train.weights.flow import build_flow
 from trace_train.weights.folder import open_weights
 from trace_train.weights.starting import Start
 

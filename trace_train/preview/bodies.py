@@ -13,10 +13,10 @@ import torch
 from trace_data.drawing import MESH, Colour, draw_mesh
 from trace_data.geometry import transform
 from trace_data.shards.index import ShardIndex, sha256_of
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
+from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.preview.clips import PreviewClip
-from trace_train.rotations import matrix_from_axis_angle
 
 OPACITY = 0.8
 NEEDED = ("root_rotation", "body_pose", "translation")

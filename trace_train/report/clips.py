@@ -12,15 +12,15 @@ import numpy as np
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_train.body_layer import BodyLayer
-from trace_train.evaluation.tally import MISS_MM
+from trace_train.body.layer import BodyLayer
+from trace_train.evaluation.accumulator import MISS_MM
+from trace_train.evaluation.clip import Seen, see
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
-from trace_train.pictures import CAPTION, Artist
 from trace_train.preview.choose import Wanted, choose_clips
+from trace_train.preview.predictions import CAPTION, Artist
 from trace_train.report.html import Html, element, figure, image, joined, note
 from trace_train.report.page import Section
-from trace_train.seeing import Seen, see
 
 LOOKED_AT = 60
 """Clips of the split, spread evenly, among which the worst and best are found."""

@@ -13,8 +13,8 @@ import yaml
 
 from trace_data.errors import CheckpointError
 from trace_data.files import is_held
-from trace_train.checkpoint import DESCRIPTION, finished
-from trace_train.runlog import read_metrics
+from trace_train.training.run_log import read_metrics
+from trace_train.weights.checkpoint import DESCRIPTION, finished
 
 ERRORS = "errors*.jsonl"
 """One of each process that met any."""

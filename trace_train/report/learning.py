@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from trace_train.preview.snapshots import row_of
 from trace_train.report.folder import RunFolder
 from trace_train.report.html import Html, element, figure, image, joined, note
 from trace_train.report.page import Section
-from trace_train.snapshots import row_of
 
 
 def learning_section(run: RunFolder) -> Section:

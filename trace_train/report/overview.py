@@ -11,13 +11,13 @@ from typing import Any
 from trace_data.shards.index import ShardIndex
 from trace_train.health.ranges import LOOKED_AT, oddities
 from trace_train.health.watch import LONG_WAIT
-from trace_train.provenance import training_data
 from trace_train.report.curves import batch_words, stage_marks
 from trace_train.report.folder import RunFolder
 from trace_train.report.html import Html, element, folded, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.terms import TOTAL, number, terms_of
-from trace_train.runlog import METRICS
+from trace_train.training.run_log import METRICS
+from trace_train.weights.provenance import training_data
 
 SHOWN = 20
 """Warnings and unreadable clips that are told one by one."""

@@ -11,16 +11,16 @@ import torch
 
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.keypoints import L_HIP, R_HIP
-from trace_train.camera import FOCAL
+from trace_train.geometry.camera import FOCAL
+from trace_train.inference.trajectories import trajectories
 from trace_train.network.outputs import Tracks
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.report.clips import Gallery
 from trace_train.report.html import Html, element, figure, joined, note
 from trace_train.report.page import Section
-from trace_train.step import batch_targets
 from trace_train.streaming.batch import Batch, collate
 from trace_train.streaming.stream import load_clip
-from trace_train.world import trajectories
+from trace_train.training.loss_module import batch_targets
 
 CLIPS = 6
 FRAMES = 48

@@ -15,7 +15,6 @@ from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import ShardIndex, check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
-from trace_train.checkpoint import open_checkpoint
 from trace_train.evaluate import load
 from trace_train.report.clips import Gallery, clips_section
 from trace_train.report.curves import loss_section, machine_section
@@ -27,7 +26,8 @@ from trace_train.report.page import Page, Section, write_page
 from trace_train.report.paths import paths_section
 from trace_train.report.scores import headline, scores_section
 from trace_train.report.settings import settings_section
-from trace_train.run_flow import build_flow
+from trace_train.weights.checkpoint import open_checkpoint
+from trace_train.weights.flow import build_flow
 
 PAGE = "report.html"
 SYNTHETIC = (

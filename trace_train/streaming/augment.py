@@ -15,7 +15,7 @@ from trace_data.schema.clip import ClipAnnotations, Window
 from trace_train.config import DataConfig, DatasetConfig
 from trace_train.streaming.mirror import mirrored
 from trace_train.streaming.occluders import Occluder, draw_occluder
-from trace_train.streaming.places import Places, held, places_of
+from trace_train.streaming.person_boxes import Places, held, places_of
 from trace_train.streaming.synthetic_camera import SMALLEST_SIDE, panning, tracking, windows_along
 
 Scale = tuple[float, float]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from trace_data.schema.clip import ClipAnnotations, Window
-from trace_train.streaming.places import Array, Places, damped, held
+from trace_train.streaming.person_boxes import Array, Places, damped, held
 
 ACROSS = {"single": 7, "return": 4, "shaking": 1, "static": 1}
 """How often, out of 13, each curve moves the window sideways."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 
 from trace_data.schema.keypoints import L_HIP, R_HIP
-from trace_train.camera import depth_levels, level_of, solve_translation, triple_from_translation
-from trace_train.rotations import matrix_from_axis_angle
+from trace_train.geometry.camera import depth_levels, level_of, solve_translation, triple_from_translation
+from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.streaming.batch import Batch
 from trace_train.targets.fields import Targets
 from trace_train.targets.heat import center_heat, center_heat_3d

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trace_data.schema.keypoints import ALL_44
-from trace_train.camera import solve_translation, triple_from_translation
+from trace_train.geometry.camera import solve_translation, triple_from_translation
 from trace_train.streaming.batch import Batch
 from trace_train.targets.fields import WorldTargets
 from trace_train.targets.place import annotated_joints

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from trace_data.errors import CheckpointError, OutputError
 from trace_data.files import writable_folder
-from trace_train.checkpoint import open_checkpoint
-from trace_train.run_flow import flow_folder
+from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.checks import some
+from trace_train.weights.flow import flow_folder
 from trace_train.weights.folder import DESCRIPTION, Switches, open_weights
 from trace_train.weights.published import PARTS, PREFIX, Part, known, needed, table
 

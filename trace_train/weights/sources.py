@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trace_data.errors import CheckpointError, ConfigError
-from trace_train.checkpoint import open_checkpoint
 from trace_train.config import Config, NetworkConfig
-from trace_train.run_flow import flow_folder
+from trace_train.weights.checkpoint import open_checkpoint
+from trace_train.weights.flow import flow_folder
 from trace_train.weights.folder import DESCRIPTION, Switches, open_weights
 from trace_train.weights.starting import Start
 

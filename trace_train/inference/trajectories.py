@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trace_train.body_layer import BodyLayer
-from trace_train.camera import translation_from_triple
+from trace_train.body.layer import BodyLayer
+from trace_train.geometry.camera import translation_from_triple
 from trace_train.losses.comparison import full_rotations
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart

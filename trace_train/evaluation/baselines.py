@@ -15,11 +15,11 @@ from torch import Tensor
 
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_train.annotated import Annotated, annotated
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.candidates import Candidates, candidates
+from trace_train.evaluation.ground_truth import Annotated, annotated
+from trace_train.evaluation.median import geometric_median
 from trace_train.metrics.joints import rooted
-from trace_train.metrics.median import geometric_median
 from trace_train.streaming.augment import full_frame
 from trace_train.streaming.batch import LoadedClip, collate
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trace_train.update import Update
+from trace_train.training.update import Update
 
 
 class Window:

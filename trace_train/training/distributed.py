@@ -21,10 +21,10 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from trace_data.errors import ConfigError, LostProcess, TraceError
-from trace_train.roll_call import RollCall
+from trace_train.training.liveness import RollCall
 
 if TYPE_CHECKING:
-    from trace_train.step import Learner
+    from trace_train.training.loss_module import Learner
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=24)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from torch import Tensor
 
 from trace_data.schema.clip import GENDERS
-from trace_train.body_layer import JOINTS, BodyLayer
-from trace_train.rotations import matrix_from_axis_angle
+from trace_train.body.layer import JOINTS, BodyLayer
+from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.streaming.batch import Batch
 
 

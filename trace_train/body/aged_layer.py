@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trace_train.body_layer import BodyLayer, BodyOutput
+from trace_train.body.layer import BodyLayer, BodyOutput
 
 INFANT_FROM = 0.8
 """A kid parameter above this is an infant's."""

@@ -8,15 +8,15 @@ from functools import partial
 
 from trace_data.errors import InterruptedRun, TraceError
 from trace_data.progress import Progress
-from trace_train.best import best_steps
 from trace_train.config import stage_name
-from trace_train.hooks import Hooks
-from trace_train.optim import learning_rate
-from trace_train.runlog import RunLog
-from trace_train.signals import stop_signals
-from trace_train.state import State
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
+from trace_train.training.hooks import Hooks
+from trace_train.training.optimizer import learning_rate
+from trace_train.training.run_log import RunLog
+from trace_train.training.signals import stop_signals
+from trace_train.training.state import State
+from trace_train.weights.best import best_steps
 
 
 def loop(state: State, hooks: Hooks, progress: Progress) -> None:

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from trace_data.shards.reader import ShardReader
-from trace_train.annotated import Annotated, annotated
-from trace_train.body_layer import BodyLayer
-from trace_train.constant import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
-from trace_train.decode import Detections
+from trace_train.body.layer import BodyLayer
+from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
 from trace_train.evaluation.bodies import Values, compare
 from trace_train.evaluation.candidates import Candidates, candidates, points_of
+from trace_train.evaluation.ground_truth import Annotated, annotated
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import Clock, Track
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Piece, Window, id_step
+from trace_train.inference.detections import Detections
 from trace_train.metrics import joints
 from trace_train.metrics.matching import match
 from trace_train.network.outputs import Maps

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from trace_data.schema.clip import ClipRef
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.config import Config
 from trace_train.losses.objective import LossReport, objective
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, Tracks
-from trace_train.pose_prior import read_pose_prior
-from trace_train.precision import autocast_dtype
 from trace_train.streaming.batch import Batch
 from trace_train.targets import Targets, make_targets
+from trace_train.training.precision import autocast_dtype
+from trace_train.weights.pose_prior import read_pose_prior
 
 
 class Learner(nn.Module):

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from trace_data.errors import OutputError
-from trace_train.best import best_steps
-from trace_train.checkpoint import DESCRIPTION, FORMAT_VERSION, finished
-from trace_train.optim import AveragedWeights
+from trace_train.training.optimizer import AveragedWeights
+from trace_train.weights.best import best_steps
+from trace_train.weights.checkpoint import DESCRIPTION, FORMAT_VERSION, finished
 
 
 def save(

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from trace_data.errors import CheckpointError, ConfigError
 from trace_data.shards.index import sha256_of
 from trace_train.config import Config, config_from
-from trace_train.optim import AveragedWeights
+from trace_train.training.optimizer import AveragedWeights
 
 FORMAT_VERSION = 2
 DESCRIPTION = "checkpoint.json"

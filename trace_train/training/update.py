@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from trace_data.errors import TrainingDiverged
-from trace_train.counting import of_all, over_all, valid_counts
-from trace_train.distributed import Processes
 from trace_train.losses.objective import LossReport
-from trace_train.optim import set_rate
-from trace_train.step import Learner
 from trace_train.streaming.batch import Batch
+from trace_train.training.counting import of_all, over_all, valid_counts
+from trace_train.training.distributed import Processes
+from trace_train.training.loss_module import Learner
+from trace_train.training.optimizer import set_rate
 
 Advise = Callable[[Batch, LossReport], str]
 """Is given a batch whose numbers are not finite; returns what the error's hint should add."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP, SMPL_PARENTS
-from trace_train.skinning import skin
+from trace_train.body.skinning import skin
 
 PICKED_VERTICES = 11
 """Face and foot vertices used of the 21 in a pack (assets.md, D8)."""

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from trace_data.drawing import MESH, Colour, draw_skeleton
 from trace_data.shards.reader import ShardReader
-from trace_train.camera import FOCAL
+from trace_train.evaluation.clip import Seen
+from trace_train.geometry.camera import FOCAL
 from trace_train.preview.bodies import BodyPainter, blended, painted
 from trace_train.preview.clips import PreviewClip, plain_clip
-from trace_train.seeing import Seen
 from trace_train.streaming.augment import full_frame
 
 Picture = npt.NDArray[np.uint8]

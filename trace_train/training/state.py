@@ -11,19 +11,19 @@ from typing import Any
 import torch
 
 from trace_data.errors import TrainingDiverged
-from trace_train.checkpoint import Checkpoint, random_states, restore
 from trace_train.config import Config, at_stage, stage_name
-from trace_train.distributed import Processes
-from trace_train.groups import Group, Parts
-from trace_train.hooks import Moment
 from trace_train.network.model import TraceNetwork
-from trace_train.optim import AveragedWeights, build_optimizer, carry_over
-from trace_train.precision import gradient_scaler
-from trace_train.saving import keep, save
-from trace_train.step import Learner
 from trace_train.streaming.stream import TrainStream
-from trace_train.update import Update, Updater
-from trace_train.window import Window
+from trace_train.training.distributed import Processes
+from trace_train.training.hooks import Moment
+from trace_train.training.loss_module import Learner
+from trace_train.training.optimizer import AveragedWeights, build_optimizer, carry_over
+from trace_train.training.parameter_groups import Group, Parts
+from trace_train.training.precision import gradient_scaler
+from trace_train.training.update import Update, Updater
+from trace_train.training.window import Window
+from trace_train.weights.checkpoint import Checkpoint, random_states, restore
+from trace_train.weights.checkpoint_writer import keep, save
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_train.annotated import Annotated, annotated
-from trace_train.body_layer import BodyLayer
-from trace_train.decode import Detections, detect
-from trace_train.evaluation.tally import MISS_MM
+from trace_train.body.layer import BodyLayer
+from trace_train.evaluation.accumulator import MISS_MM
+from trace_train.evaluation.ground_truth import Annotated, annotated
+from trace_train.inference.detections import Detections, detect
 from trace_train.metrics import joints
 from trace_train.metrics.matching import match
 from trace_train.network.flow import FlowProvider

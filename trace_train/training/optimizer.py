@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trace_train.config import OptimConfig
-from trace_train.groups import Group
+from trace_train.training.parameter_groups import Group
 
 
 def build_optimizer(groups: Sequence[Group], config: OptimConfig) -> torch.optim.Optimizer:

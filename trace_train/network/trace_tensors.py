@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trace_train.geometry.rotations import axis_angle_from_matrix
 from trace_train.network.outputs import TrackedPeople
-from trace_train.rotations import axis_angle_from_matrix
 
 
 class Stages:

@@ -12,12 +12,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from trace_train.distributed import Processes
 from trace_train.losses.objective import LossReport
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps
-from trace_train.step import Learner
 from trace_train.streaming.batch import Batch
+from trace_train.training.distributed import Processes
+from trace_train.training.loss_module import Learner
 
 
 @torch.no_grad()

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trace_train.body_layer import BodyLayer, BodyOutput
-from trace_train.camera import project, translation_from_triple
+from trace_train.body.layer import BodyLayer, BodyOutput
+from trace_train.geometry.camera import project, translation_from_triple
 from trace_train.losses.comparison import full_rotations
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps

@@ -18,9 +18,9 @@ from torch import Tensor
 from trace_train.config import Config
 from trace_train.losses.objective import LossReport
 from trace_train.network.model import TraceNetwork
-from trace_train.step import Learner
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
+from trace_train.training.loss_module import Learner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,12 +16,12 @@ from trace_data.assets.pack_picture import encoded
 from trace_data.drawing import contact_sheet
 from trace_data.schema.clip import GENDERS, ClipRef
 from trace_data.shards.index import ShardIndex
-from trace_train.body_layer import BodyLayer
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
-from trace_train.hooks import Moment
-from trace_train.pictures import Artist, Panels
+from trace_train.evaluation.clip import see
 from trace_train.preview.choose import Wanted, choose_clips
-from trace_train.seeing import see
+from trace_train.preview.predictions import Artist, Panels
+from trace_train.training.hooks import Moment
 
 FOLDER = "pictures"
 COLUMNS = 6

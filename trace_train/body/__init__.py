@@ -1,0 +1,1 @@
+"""The SMPL body layer in torch."""

@@ -1,0 +1,1 @@
+"""Rotations, the camera of the crop, Procrustes alignment, in torch."""

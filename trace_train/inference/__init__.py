@@ -1,0 +1,1 @@
+"""From maps to people: detections, and trajectories in the world."""

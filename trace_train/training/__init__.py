@@ -1,0 +1,1 @@
+"""The trainer: the loop, one update, processes, precision, stages, optimizer."""
