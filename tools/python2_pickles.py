@@ -1,7 +1,7 @@
 """Write body-model pickles the way the official files were written: Python 2.7, numpy 1.16, scipy 1.2, chumpy 0.70.
 
     python2.7 -m pip install --target old numpy==1.16.6 scipy==1.2.3 chumpy==0.70
-    PYTHONPATH=old python2.7 tools/python2_pickles.py tests/data/python2/arrays.npz tests/data/python2
+    PYTHONPATH=old python2.7 tools/python2_pickles.py tests/files/python2/arrays.npz tests/files/python2
 
 Reads the arrays of a body model from an .npz and writes `plain-N.pkl` and `nested-N.pkl` for the protocols N = 0, 1, 2
 (or those named after the folder). plain holds chumpy objects where SMPL's files do, nested wherever chumpy allows

@@ -1,11 +1,11 @@
 """Compare our RAFT with torchvision's `raft_large`, or write the small file that tests compare with instead.
 
     python tools/raft_golden.py              # needs torchvision; prints the largest differences
-    python tools/raft_golden.py --write      # and writes tests/data/raft_golden.npz
+    python tools/raft_golden.py --write      # and writes tests/files/raft_golden.npz
 
 Weights are random: drawn per tensor from its name, so that the same numbers can be made without torchvision
-(`tests/raft_weights.py`). torchvision beside a CPU torch lacks operators that it declares and nobody here calls: they
-are declared first.
+(`tests/support/raft_weights.py`). torchvision beside a CPU torch lacks operators that it declares and nobody here
+calls: they are declared first.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from raft_weights import clip, drawn, ours, torchvision_name  # noqa: E402
 
-GOLDEN = ROOT / "tests" / "data" / "raft_golden.npz"
+GOLDEN = ROOT / "tests" / "files" / "raft_golden.npz"
 STEPS = (1, 6)
 """Numbers of refinement steps that are compared."""
 

@@ -1,0 +1,196 @@
+"""The manner of the command line: fast help, near misses named, one-paragraph errors, clean stdout."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from repository import ROOT
+
+from trace_cli.main import COMMANDS, run
+from trace_data.errors import AssetError, ConfigError, TraceError, TrainingDiverged
+
+HEAVY = ("torch", "numpy", "scipy", "h5py", "cv2", "PIL", "yaml", "rich", "pydantic")
+WRITTEN = [name for name in COMMANDS if (ROOT / "cli" / f"{COMMANDS[name][0]}.py").exists()]
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of whoever runs it."""
+    monkeypatch.setenv("TRACE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TRACE_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    probe = (
+        "import sys; from trace_cli.main import run; run(['--help']);"
+        f" print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert "LOADED []" in done.stdout
+    assert all(name in done.stdout for name in COMMANDS)
+    if time.perf_counter() - started > 0.4:  # a busy machine may spoil one measurement, hardly three
+        times = [_seconds([sys.executable, "-m", "trace_cli", "--help"]) for _ in range(3)]
+        assert min(times) < 0.4, times
+
+
+def _seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, capture_output=True, check=True)
+    return time.perf_counter() - started
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_command_explains_itself_with_examples(name: str, capsys: Output) -> None:
+    assert run([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Examples:" in text
+    assert f"trace {name}" in text.split("Examples:")[1]
+    assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [(["confg"], "'config'"), (["build-shard"], "'build-shards'"), (["config", "--jsn"], "'--json'")],
+)
+def test_a_slip_names_its_nearest_neighbour(words: list[str], near: str, capsys: Output) -> None:
+    assert run(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"did you mean {near}" in shown.err
+
+
+def test_a_word_like_nothing_is_refused_without_a_guess(capsys: Output) -> None:
+    assert run(["qqqqqqqq"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ConfigError("no such key", where="trace.toml", hint="remove it"), 2, ["trace.toml: no such key", "remove it"]),
+        (AssetError("missing"), 3, ["missing"]),
+        (TrainingDiverged("term pose is nan"), 4, ["term pose is nan"]),
+        (TraceError("anything"), 1, ["anything"]),
+        (KeyboardInterrupt(), 130, ["stopped"]),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/x.h5"), 3, ["/data/x.h5: permission denied"]),
+        (OSError(errno.EROFS, "Read-only file system", "/data"), 3, ["/data: read-only"]),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/y.h5"), 3, ["/data/y.h5", "disk is full"]),
+        (OSError("Can't write data (No space left on device)"), 3, ["disk is full"]),
+        (RuntimeError("a bug"), 1, ["unexpected RuntimeError: a bug", "--debug"]),
+    ],
+)
+def test_errors_become_one_paragraph_and_an_exit_code(
+    error: BaseException, code: int, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr("trace_data.settings.load_settings", raising(error))
+    assert run(["config", "--json"]) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert "Traceback" not in shown.err
+    assert "\n\n" not in shown.err.strip()
+    for word in words:
+        assert word in shown.err
+
+
+@pytest.mark.parametrize("words", [["--debug", "config"], ["config", "--debug"]])
+def test_debug_shows_the_traceback(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr("trace_data.settings.load_settings", raising(AssetError("missing")))
+    assert run(words) == 3
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "error: missing" in shown
+
+
+def test_json_is_one_object_on_stdout(tmp_path: Path, capsys: Output) -> None:
+    assert run(["config", "--json"]) == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert found["settings"]["packs"] == {"folder": str(tmp_path / "home" / "packs"), "from": "default"}
+    assert found["settings"]["root"] == {"folder": None, "from": None}
+    assert shown.err == ""
+
+
+def test_a_pipe_sees_no_control_characters(capfd: Output) -> None:
+    for words in (["config"], ["--help"], ["confg"]):
+        run(words)
+    shown = capfd.readouterr()
+    assert not [c for c in shown.out + shown.err if ord(c) < 32 and c != "\n"]
+
+
+def test_progress_in_a_pipe_is_plain_lines(capfd: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trace_cli import render
+
+    monkeypatch.setattr(render, "PLAIN_INTERVAL", 0.0)
+    with render.Display() as display:
+        display.begin("build-shards", 2, "sequences")
+        display.advance(1, "a/b")
+        display.advance(1)
+        display.end("2 shards")
+        display.say("note")
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    lines = shown.err.splitlines()
+    assert lines[0] == "  build-shards     1 / 2 sequences   a/b"
+    assert [line for line in lines if "2 shards" in line and line.endswith(" s")]
+    assert lines[-1] == "  note"
+    assert not [c for c in shown.err if ord(c) < 32 and c != "\n"]
+
+
+def test_speed_counts_only_what_this_run_did(monkeypatch: pytest.MonkeyPatch, capfd: Output) -> None:
+    from trace_cli import render
+
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with render.Display() as display:
+        display.begin("build shards", 3000, "frames")
+        display.skip(1000)
+        now += 19
+        display.advance(399)
+        display.wrote(3_100_000_000)
+        now += 1
+        display.advance()
+        now += 60
+    line = capfd.readouterr().err.splitlines()[0]
+    assert line == "  build shards     1,400 / 3,000 frames   20 frames/s   3.1 GB   left 80 s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.44, "0.4 s"), (9.96, "10 s"), (119.4, "119 s"), (245, "4 min 05 s"), (11520, "3 h 12 min")],
+)
+def test_durations_read_well(seconds: float, words: str) -> None:
+    from trace_cli.render import duration
+
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize("extra", [["--config", "debug"], ["--out", "elsewhere"]])
+def test_resuming_refuses_what_it_would_ignore(extra: list[str], tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "run").mkdir()
+    assert run(["train", "--resume", "run", *extra]) == 2
+    assert f"{extra[0]} and --resume exclude each other" in capsys.readouterr().err
+    assert run(["train", "--resume", "run"]) == 3
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_version(capsys: Output) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("trace 0.")

@@ -1,0 +1,287 @@
+"""Every layout, broken in every way that happens: found at its depth and named, or said why it cannot be.
+
+What happens to frames is done here to all layouts alike. What happens to numbers depends on the file: `ELSEWHERE` names
+the test of each, and those that have none there follow here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_3dpw
+import tiny_3dpw_packed
+import tiny_human36m
+import tiny_mpi
+from broken_layouts import CLIP, LAYOUTS, VIDEO, said
+from mpi_damage import exchanged
+from repository import find_test
+
+from trace_data.schema.keypoints import MPI_INF_TEST_17
+from trace_data.verify.datasets import DEPTHS
+
+FRAMES: dict[str, dict[str, tuple[str, str]]] = {
+    "lose": {
+        "3dpw, release": ("layout", "image_00003.jpg is missing (5 images, last 5)"),
+        "3dpw, annots.npz": ("layout", "image_00003.jpg is missing (5 images, last 5)"),
+        "3dpw, vibe_db": ("layout", "image_00003.jpg is missing (5 images, last 5)"),
+        "penn-action, labels": ("layout", "000003.jpg is missing (3 frames, 1 to 4)"),
+        "penn-action, packed": ("layout", "000003.jpg is missing (3 frames, 1 to 4)"),
+        "mpi-inf-3dhp, videos": ("never", "a camera that was not downloaded is no error"),
+        "mpi-inf-3dhp, images": ("layout", "S1/Seq1 camera 0: image 5 is missing (7 images, last 8)"),
+        "mpi-inf-3dhp, packed": ("layout", f"video_frames/{VIDEO}: 7 images, 8 annotated frames"),
+        "mpi-inf-3dhp, test set": ("layout", "TS1: image 5 is missing (7 images)"),
+        "mpi-inf-3dhp, packed test set": ("content", "img_000005.jpg and 0 more are missing"),
+        "h36m, release": ("layout", "S1/Discussion.54138969: joints without a video"),
+        "h36m, re-packaged": ("content", f"1 have no image, first {CLIP}_000003.jpg"),
+        "h36m, packed": ("content", "1 have no image, first S1_Discussion_0_2.jpg"),
+        "dynacam": ("layout", "a: 1 of 4 annotated frames have no image, first 000002"),
+    },
+    "truncate": dict.fromkeys(LAYOUTS, ("content", "too early"))
+    | {
+        "mpi-inf-3dhp, videos": ("layout", "no video that OpenCV can open"),
+        "h36m, release": ("content", "Discussion.54138969.mp4"),
+    },
+    "shift": {
+        "3dpw, release": ("layout", "image_00000.jpg is missing (6 images, last 6)"),
+        "3dpw, annots.npz": ("layout", "image_00000.jpg is missing (6 images, last 6)"),
+        "3dpw, vibe_db": ("layout", "image_00000.jpg is missing (6 images, last 6)"),
+        "penn-action, labels": ("layout", "000001.jpg is missing (4 frames, 2 to 5)"),
+        "penn-action, packed": ("layout", "000001.jpg is missing (4 frames, 2 to 5)"),
+        "mpi-inf-3dhp, images": ("layout", "image 1 is missing (8 images, last 9)"),
+        "mpi-inf-3dhp, packed": ("content", f"{VIDEO}_F000000.jpg"),
+        "mpi-inf-3dhp, test set": ("layout", "image 1 is missing (8 images)"),
+        "mpi-inf-3dhp, packed test set": ("layout", "image 1 is missing"),
+        "h36m, re-packaged": ("content", f"1 have no image, first {CLIP}_000001.jpg"),
+        "h36m, packed": ("content", "1 have no image, first S1_Discussion_0_0.jpg"),
+        "dynacam": ("layout", "a: image numbers are those of the annotation +1"),
+    },
+    "swap": {
+        "3dpw, release": ("content", "it has 5, image_00005.jpg is missing"),
+        "3dpw, annots.npz": ("layout", "imageFiles/train_walk_01: image_00005.jpg is missing (5 images, last 4)"),
+        "3dpw, vibe_db": ("layout", "imageFiles/train_walk_01: image_00005.jpg is missing (5 images, last 4)"),
+        "penn-action, labels": ("content", "has 3: 000004.jpg is missing"),
+        "penn-action, packed": ("content", "has 3: 000004.jpg is missing"),
+        "mpi-inf-3dhp, packed": ("layout", f"video_frames/{VIDEO}: annotation without images"),
+        "h36m, re-packaged": ("layout", f"images/{CLIP}: no images"),
+    },
+    "circle": dict.fromkeys(LAYOUTS, ("layout", "a symbolic link that leads back to itself"))
+    | {"h36m, release": ("content", "a symbolic link that leads back to itself")},
+    "recase": dict.fromkeys(LAYOUTS, ("never", "letter case does not matter")),
+}
+CASES = [(how, name) for how, layouts in FRAMES.items() for name in layouts]
+WARNINGS = {("lose", "dynacam"), ("shift", "mpi-inf-3dhp, packed test set")}
+"""Said, but no hindrance: the release lacks frames itself; somebody may have kept the annotated images only."""
+
+
+def errors(dataset: str, root: Path, depth: Any) -> list[str]:
+    return [what for severity, what in said(dataset, root, depth) if severity == "error"]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_layouts_are_whole_before_they_are_broken(tmp_path: Path, name: str) -> None:
+    LAYOUTS[name].write(tmp_path)
+    assert errors(LAYOUTS[name].dataset, tmp_path, "geometry") == []
+
+
+@pytest.mark.parametrize(("how", "name"), CASES)
+def test_frames_are_broken(tmp_path: Path, how: str, name: str) -> None:
+    layout, (depth, words) = LAYOUTS[name], FRAMES[how][name]
+    getattr(layout, how)(layout.write(tmp_path))
+    for shallower in DEPTHS[: DEPTHS.index(depth)] if depth in DEPTHS else DEPTHS:  # type: ignore[arg-type]
+        assert errors(layout.dataset, tmp_path, shallower) == []
+    if depth in DEPTHS:
+        found = said(layout.dataset, tmp_path, depth)
+        wanted = "warning" if (how, name) in WARNINGS else "error"
+        assert any(severity == wanted and words in what for severity, what in found), found
+
+
+def hurry(content: dict[str, Any]) -> None:
+    """Everybody's 2D points come one frame late."""
+    content["poses2d"] = [np.concatenate([points[:1], points[:-1]]) for points in content["poses2d"]]
+
+
+def of_test(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Any]:
+    def write(root: Path) -> None:
+        tiny_mpi.test_set(root / "mpi_inf_3dhp/mpi_inf_3dhp_test_set", packed=True, change=change)
+
+    return write
+
+
+def of_entry(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Any]:
+    """The packed test set, one entry of which is changed."""
+
+    def write(root: Path) -> None:
+        file = tiny_mpi.test_set(root / "mpi_inf_3dhp/mpi_inf_3dhp_test_set", packed=True) / "annots.npz"
+        tiny_human36m.change_npz(file, "annots", lambda held: change(held["TS1/imageSequence/img_000005.jpg"]))
+
+    return write
+
+
+class Payload:
+    """Makes a file when Python's own loader reads it."""
+
+    def __reduce__(self) -> Any:
+        return open, ("ran", "w")
+
+
+def swap_sides(content: dict[str, Any]) -> None:
+    order = [*exchanged(MPI_INF_TEST_17[:14]), 14, 15, 16]
+    content["annot2"] = content["annot2"][:, :, order]
+
+
+def stale(root: Path) -> None:
+    """Intrinsics beside a database that are of another camera in one direction."""
+    folder = tiny_3dpw_packed.pack(root, {"train": 2, "val": 1, "test": 1}, "vibe")
+    file = folder / "camera_annots.npz"
+    tiny_3dpw_packed.change_npz(file, lambda c: c["intrinsics"]["train_walk_01"].__setitem__((0, 0), 400.0))
+
+
+def late(root: Path) -> None:
+    """Of the release of 3DPW: 2D points of the frame before."""
+    folder = tiny_3dpw.write(root, {"train": 2, "val": 1, "test": 1}, frames=6)
+    content = tiny_3dpw.load(folder, "train", "train_walk_01")
+    hurry(content)
+    tiny_3dpw.rewrite(folder, "train", "train_walk_01", content)
+
+
+def late_cdf(root: Path) -> None:
+    folder = tiny_human36m.write(root, "official")
+    flat = folder / "S1/MyPoseFeatures/D2_Positions/Discussion.54138969.cdf"
+    tiny_human36m.change_cdf(flat, lambda points: points[[1, 2, 3, 3]])
+
+
+def other_room(root: Path) -> None:
+    """`metadata.xml` with other lenses beside packed annotations."""
+    folder = tiny_human36m.write(root, "packed")
+    w0 = np.zeros(300)
+    w0[264:].reshape(4, 9)[:, :4] = 300, 300, 48, 48
+    w0[:264].reshape(4, 11, 6)[..., 3:] = 1000
+    (folder / "metadata.xml").write_text(f"<metadata><w0>[{' '.join(map(str, w0.tolist()))}]</w0></metadata>")
+
+
+NUMBERS: dict[str, tuple[str, str, Callable[[Path], Any], str]] = {
+    "2D of the frame before, 3dpw": ("3dpw", "geometry", late, "the 2D joints are those of the frame before"),
+    "stale camera, vibe_db": ("3dpw", "geometry", stale, "3D joints meet the 2D joints at"),
+    "2D of the frame after, h36m": ("h36m", "geometry", late_cdf, "the 2D joints are those of the frame after"),
+    "stale metadata, h36m packed": ("h36m", "geometry", other_room, "3D joints meet the 2D joints at"),
+    "millimetres, test set": (
+        "mpi-inf-3dhp", "content", of_test(lambda c: c.update(annot3=1000 * c["annot3"])), "m apart, expected 0.4 to 3",
+    ),
+    "left and right, test set": (
+        "mpi-inf-3dhp", "geometry", of_test(swap_sides), "left and right are exchanged for TS1",
+    ),
+    "NaN, test set": (
+        "mpi-inf-3dhp", "content", of_entry(lambda e: e["kp2d"].__setitem__((3, 1), np.nan)), "TS1] kp2d has 1 NaN",
+    ),
+    "a forbidden class, test set": (
+        "mpi-inf-3dhp", "content", of_entry(lambda e: e.update(kp3d=Payload())), "io.open at byte",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_numbers_that_no_other_test_breaks(tmp_path: Path, case: str) -> None:
+    dataset, depth, write, words = NUMBERS[case]
+    write(tmp_path)
+    for shallower in DEPTHS[: DEPTHS.index(depth)]:  # type: ignore[arg-type]
+        assert errors(dataset, tmp_path, shallower) == []
+    assert any(words in what for what in errors(dataset, tmp_path, depth)), errors(dataset, tmp_path, depth)
+    assert not Path("ran").exists()
+
+
+HERE = "test_bad_input.py"
+BREAKAGES = ("unit", "shifted numbers", "sides", "stale calibration", "NaN", "forbidden class")
+MATLAB = "a .mat file of numbers holds no objects; scipy and h5py run nothing in it"
+ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "3dpw, release": (
+        "test_datasets.py: millimetres", f"{HERE}: 2D of the frame before, 3dpw", "test_datasets.py: left and right",
+        "test_datasets.py: stale calibration", "test_datasets.py: NaN",
+        "test_datasets.py: test_a_pickle_with_a_forbidden_class_is_reported_not_run",
+    ),
+    "3dpw, annots.npz": (
+        "test_threedpw_packed.py: millimetres", f"{HERE}: shift", "test_threedpw_packed.py: left and right",
+        "test_threedpw_packed.py: stale", "test_threedpw_packed.py: NaN",
+        "test_threedpw_packed.py: test_a_forbidden_class_runs_nothing",
+    ),
+    "3dpw, vibe_db": (
+        "test_threedpw_packed.py: a database in millimetres", "test_threedpw_packed.py: frames shifted",
+        "test_threedpw_packed.py: a database, left and right", f"{HERE}: stale camera, vibe_db",
+        "test_threedpw_packed.py: NaN", "test_threedpw_packed.py: test_a_forbidden_class_runs_nothing",
+    ),
+    "penn-action, labels": (
+        "nothing in metres", "test_penn_action.py: numbers from 0", "2D points alone do not tell sides",
+        "no calibration", "test_penn_action.py: NaN", MATLAB,
+    ),
+    "penn-action, packed": (
+        "nothing in metres", f"{HERE}: shift", "2D points alone do not tell sides", "no calibration",
+        "test_penn_action.py: NaN", "test_penn_action.py: test_an_object_array_with_a_forbidden_class_runs_nothing",
+    ),
+    "mpi-inf-3dhp, videos": (
+        "test_mpi_broken.py: metres", "test_mpi_broken.py: shifted by one", "test_mpi_broken.py: left and right",
+        "test_mpi_broken.py: stale lens", "test_mpi_broken.py: NaN", MATLAB,
+    ),
+    "mpi-inf-3dhp, images": (
+        "test_mpi_broken.py: metres", f"{HERE}: shift", "test_mpi_broken.py: left and right",
+        "test_mpi_broken.py: another room", "test_mpi_broken.py: NaN", MATLAB,
+    ),
+    "mpi-inf-3dhp, packed": (
+        "test_mpi_broken_packed.py: millimetres", "test_mpi_broken_packed.py: shifted by one",
+        "test_mpi_broken_packed.py: left and right", "test_mpi_broken_packed.py: stale lens",
+        "test_mpi_broken_packed.py: NaN", "test_mpi_broken_packed.py: a forbidden class",
+    ),
+    "mpi-inf-3dhp, test set": (
+        "test_mpi_broken_packed.py: metres", f"{HERE}: shift", "test_mpi_broken_packed.py: left and right",
+        "no calibration", "test_mpi_broken_packed.py: NaN", MATLAB,
+    ),
+    "mpi-inf-3dhp, packed test set": (
+        f"{HERE}: millimetres, test set", f"{HERE}: shift", f"{HERE}: left and right, test set", "no calibration",
+        f"{HERE}: NaN, test set", f"{HERE}: a forbidden class, test set",
+    ),
+    "h36m, release": (
+        "test_human36m_broken.py: metres for millimetres", f"{HERE}: 2D of the frame after, h36m",
+        "test_human36m_broken.py: left and right", "test_human36m_broken.py: a stale calibration",
+        "test_human36m_broken.py: NaN", "a CDF file holds numbers and text; cdflib runs nothing in it",
+    ),
+    "h36m, re-packaged": (
+        "test_human36m_broken.py: metres for millimetres", "test_human36m_broken.py: images counted from 0",
+        "test_human36m_broken.py: the left leg first", "test_human36m_broken.py: cameras exchanged",
+        "test_human36m_broken.py: NaN", "JSON holds no objects",
+    ),
+    "h36m, packed": (
+        "test_human36m_broken.py: millimetres for metres", "test_human36m_broken.py: frame numbers off by one",
+        "test_human36m_broken.py: left and right", f"{HERE}: stale metadata, h36m packed",
+        "test_human36m_broken.py: NaN", "test_human36m_broken.py: an object of ill will",
+    ),
+    "dynacam": (
+        "test_dynacam_broken.py: millimetres", "test_dynacam_broken.py: frame numbers one too high",
+        "test_dynacam_broken.py: left and right", "test_dynacam_broken.py: stale calibration",
+        "test_dynacam_broken.py: NaN", "test_dynacam_broken.py: forbidden class",
+    ),
+}  # fmt: skip
+
+
+def test_every_layout_is_broken_in_every_way_or_it_is_said_why_not() -> None:
+    assert ELSEWHERE.keys() == LAYOUTS.keys()
+    for name, row in ELSEWHERE.items():
+        assert len(row) == len(BREAKAGES), name
+        for entry in row:
+            file, _, case = entry.partition(": ")
+            if file.endswith(".py"):
+                assert case in words_of(file), entry
+    for how in ("lose", "truncate", "circle", "recase"):
+        assert FRAMES[how].keys() == LAYOUTS.keys()
+    # a video has no image numbers; whose frames it shows, no file of the other layouts tells
+    assert LAYOUTS.keys() - FRAMES["shift"].keys() == {"mpi-inf-3dhp, videos", "h36m, release"}
+    assert FRAMES["swap"].keys() == {name for name, layout in LAYOUTS.items() if layout.other}
+
+
+def words_of(file: str) -> set[str]:
+    """Names of the tests in a file, and the texts that are their cases."""
+    tree = ast.parse(find_test(file).read_text())
+    tests = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return tests | {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}

@@ -1,0 +1,85 @@
+"""Evaluation while a run goes on: it scores the weights that would be kept, and leaves no trace in the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from small_network import small
+from tiny_runs import same_weights, tiny
+
+from trace_data.progress import Progress
+from trace_train.evaluate import evaluate
+from trace_train.evaluation.result import EvalReport
+from trace_train.evaluation.score import untouched
+from trace_train.evaluation.sums import MODEL
+from trace_train.train import train
+from trace_train.training.run_log import read_metrics
+from trace_train.weights.checkpoint import open_checkpoint
+
+
+class Told(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def plain(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    run = tmp_path_factory.mktemp("plain") / "run"
+    train(tiny(), shards=shards, packs=packs, run=run)
+    return run
+
+
+def test_a_run_that_is_evaluated_ends_in_the_same_bits(plain: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(tiny("evaluation.every=2", "evaluation.threshold=0"), shards=shards, packs=packs, run=run)
+    assert same_weights(run, plain)
+    assert [line["loss"] for line in read_metrics(run)] == [line["loss"] for line in read_metrics(plain)]
+    found = sorted(file.name for file in run.glob("evaluation-*.json"))
+    assert found == [f"evaluation-val-{step:08d}.json" for step in (2, 4, 6, 7)]
+    report = EvalReport.from_json(json.loads((run / found[-1]).read_text()))
+    history = open_checkpoint(run).facts["history"]
+    assert [line["step"] for line in history] == [2, 4, 6, 7]
+    assert history[-1]["recall"] == report.rows[MODEL].recall and "wa_mpjpe" in history[-1]
+    # and what was scored are the weights that were kept
+    later = evaluate(run, shards=shards, packs=packs, split="val", threshold=0)
+    assert later.rows == report.rows and later.sequences_sha256 == report.sequences_sha256
+    assert later.weights_sha256 == open_checkpoint(run).facts["sha256"]["averaged.safetensors"]
+
+
+def test_a_split_that_is_not_there_is_said_once(plain: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
+    index = json.loads((shards / "index.json").read_text())
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for shard in index["shards"]:
+        (folder / shard["file"]).symlink_to(shards / shard["file"])
+    for sequence in index["sequences"]:
+        sequence["split"] = sequence["split"].replace("val", "test")
+    (folder / "index.json").write_text(json.dumps(index))
+    told, run = Told(), tmp_path / "run"
+    train(tiny("evaluation.every=2"), shards=folder, packs=packs, run=run, progress=told)
+    said = [line for line in told.lines if "no evaluation" in line]
+    assert said == ["no evaluation: these shards have no split 'val', they have test, train"]
+    assert same_weights(run, plain) and not list(run.glob("evaluation-*"))
+
+
+def test_a_network_is_left_as_it_was() -> None:
+    network = small()
+    network.train()
+    network.backbone.eval()  # as a frozen part is
+    modes = {name: module.training for name, module in network.named_modules()}
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    with pytest.raises(RuntimeError, match="stop"), untouched(network):
+        assert not any(module.training for module in network.modules())
+        torch.rand(9)
+        raise RuntimeError("stop")
+    assert modes == {name: module.training for name, module in network.named_modules()}
+    assert torch.equal(torch.rand(4), expected)
