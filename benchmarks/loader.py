@@ -86,7 +86,8 @@ def prepare(work: Path, variants: list[str]) -> None:
     """Render the frames, and store them as every variant needs them."""
     import loader_others
 
-    from trace_data.shards.index import ShardIndex, save_index
+    from trace_data.shards.entries import ShardIndex
+    from trace_data.shards.index import save_index
     from trace_data.shards.levels import Storage
     from trace_data.shards.reader import ShardReader
     from trace_data.shards.rows import rows_of

@@ -17,10 +17,10 @@ from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, Tracks
 from trace_train.network.raft import Raft
 from trace_train.network.temporal import feature_differences
-from trace_train.network.trace_tensors import Stages
+from trace_train.network.trace_tensors import TensorRecorder
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
-from trace_train.training.loss_module import Learner
+from trace_train.training.loss_module import LossModule
 
 Outputs = Tensor | tuple[Tensor, ...]
 
@@ -91,7 +91,7 @@ class Losses(nn.Module):
         network = build_network(config.network)
         stream = TrainStream(ShardReader(sizes.shards), config)
         self.batch: Batch = next(iter(stream.batches(0, 1)))
-        self.learner = Learner(network, body_layers(sizes.packs)["neutral"], config, NoFlow())
+        self.learner = LossModule(network, body_layers(sizes.packs)["neutral"], config, NoFlow())
 
     def forward(self, *given: Tensor) -> Tensor:
         """The total loss of these maps."""
@@ -178,7 +178,7 @@ STAGES: dict[str, Stage] = {
     ),
     "detection": Stage(
         build=piece(
-            lambda network, x: network.localise(x, Stages(False)),
+            lambda network, x: network.localise(x, TensorRecorder(False)),
             *("det_head", "bv_pre_layers", "bv_out_layers", "center_map_refiner2", "cam_map_refiner"),
         ),
         inputs=channels(32),
@@ -189,7 +189,7 @@ STAGES: dict[str, Stage] = {
     ),
     "motion and world": Stage(
         build=piece(
-            lambda network, x: network.move(x, Stages(False)),
+            lambda network, x: network.move(x, TensorRecorder(False)),
             *("motion_head", "bv_motion_pre_layers", "bv_motion_out_layers", "motion_map_refiner"),
             *("cam_motion_head", "cam_rot_head"),
         ),

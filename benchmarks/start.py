@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trace_data.shards.index import SequenceEntry, ShardEntry, ShardIndex, load_index, save_index
+from trace_data.shards.entries import SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.index import load_index, save_index
 from trace_data.shards.sampling.sampler import ClipSampler, clip_table
 
 DATASETS = ("3dpw", "h36m", "mpi-inf-3dhp", "penn-action")

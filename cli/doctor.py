@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from . import options
 
 if TYPE_CHECKING:
-    from trace_train.doctor.findings import Finding
+    from trace_train.doctor.findings import DoctorFinding
 
 SIGNS = {"ok": "✓", "absent": "–", "problem": "✗"}
 TITLES = {
@@ -57,17 +57,17 @@ def doctor(as_json: bool) -> None:
     render.line(f"not ready: {', '.join(waiting)}" if waiting else "yes, everything is there")
 
 
-def _settings() -> tuple[Path, dict[str, Path | str | None], list[Finding]]:
+def _settings() -> tuple[Path, dict[str, Path | str | None], list[DoctorFinding]]:
     """The home folder, the places of the settings, and what there is to say of them."""
     from trace_data.errors import ConfigError
     from trace_data.settings import KEYS, load_settings
     from trace_data.shards.storage.url import shown
-    from trace_train.doctor.findings import Finding
+    from trace_train.doctor.findings import DoctorFinding
 
     try:
         settings = load_settings()
     except ConfigError as error:
-        broken = Finding(
+        broken = DoctorFinding(
             group="setting",
             name="settings",
             state="problem",
@@ -80,7 +80,7 @@ def _settings() -> tuple[Path, dict[str, Path | str | None], list[Finding]]:
         value = settings.values.get(key)
         text = "not set" if value is None else shown(value) if isinstance(value, str) else str(value)
         findings.append(
-            Finding(
+            DoctorFinding(
                 group="setting",
                 name=key,
                 state="absent" if value is None or (isinstance(value, Path) and not value.is_dir()) else "ok",

@@ -215,8 +215,8 @@ class Way:
 
     def write_report(self, done: Sequence[Done]) -> Outcome:
         """The run's report, with what each step took."""
+        from trace_train.report.overview import StepTook, steps_section
         from trace_train.report.run import write_report
-        from trace_train.report.steps import StepTook, steps_section
 
         took = [StepTook(name=step.name, seconds=step.seconds, text=step.outcome.text) for step in done]
         write_report(

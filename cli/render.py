@@ -134,7 +134,7 @@ class Display(Progress):
         if not self._brief:
             self.step(work.title, summary or f"{work.done:,} {work.unit}", time.monotonic() - work.started)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """One line that stays; in a pipe it counts as a sign of life of all that goes on."""
         if not self._brief:
             self._line(line)

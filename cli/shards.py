@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def _part(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """`2/8` as a Part."""
+    """`2/8` as a BuildPart."""
     if value is None:
         return None
-    from trace_data.builder.plan import Part
+    from trace_data.builder.plan import BuildPart
 
     number, _, of = value.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise click.BadParameter(f"{value!r} is no part, expected I/N with I from 1 to N, such as 2/8")
-    return Part(number=int(number), of=int(of))
+    return BuildPart(number=int(number), of=int(of))
 
 
 @options.command("build-shards")

@@ -83,7 +83,7 @@ def train(
     from trace_data.progress import SILENT
     from trace_train.config import changed, load_config
     from trace_train.training.distributed import from_environment
-    from trace_train.weights.checkpoint import remember
+    from trace_train.weights.checkpoint import describe_run
 
     from . import render, train_aids
 
@@ -91,7 +91,7 @@ def train(
         context.exit(train_aids.replay(replay, packs, debugger=debugger, as_json=as_json))
     if resume is not None:
         _check_resume(context)
-        memory = remember(resume)
+        memory = describe_run(resume)
         config, run = changed(memory.config, assignments), resume
         shards = shards or _still_there(memory.shards, "shards", resume)
         packs = packs or Path(_still_there(str(memory.packs), "packs", resume))

@@ -40,11 +40,11 @@ class Aids:
         report = self._report()
         report.raise_if_wrong()
         found = {part.name: part.found for part in report.parts}
-        progress.say(f"preflight  {'  '.join(f'{name} ✓' for name in found)}")
-        progress.say(f"           memory: {found['memory']}   disk: {found['disk']}   → {self.run}")
+        progress.log(f"preflight  {'  '.join(f'{name} ✓' for name in found)}")
+        progress.log(f"           memory: {found['memory']}   disk: {found['disk']}   → {self.run}")
         for part in report.parts:
             for warning in part.warnings:
-                progress.say(f"           {part.name}: {warning}")
+                progress.log(f"           {part.name}: {warning}")
 
     def show_check(self, *, as_json: bool) -> int:
         """Look at everything and show it, with what is wrong and what mends it. Returns the exit code."""
@@ -130,13 +130,13 @@ def replay(file: Path, packs: Path | None, *, debugger: bool, as_json: bool) -> 
     from trace_data.errors import CheckpointError, TrainingDiverged
     from trace_train.health.replay import NotFinite
     from trace_train.health.replay import replay as run_again
-    from trace_train.weights.checkpoint import remember
+    from trace_train.weights.checkpoint import describe_run
 
     from . import render
 
     if packs is None:
         try:
-            packs = remember(file.parent).packs
+            packs = describe_run(file.parent).packs
         except CheckpointError:  # the file was taken out of its run
             packs = options.folder("packs")
     if debugger:

@@ -1,0 +1,1 @@
+"""A toolkit for TRACE, the part without torch: what is on disk."""

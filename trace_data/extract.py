@@ -18,8 +18,7 @@ from trace_data.files import writable_folder
 from trace_data.frames.image import ORIGINAL_QUALITY, encode
 from trace_data.frames.video import Picture, contents
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.check import Finding
-from trace_data.schema.findings import Problem, grouped
+from trace_data.schema.findings import Finding, Problem, grouped
 from trace_data.schema.frame import VideoFrame
 from trace_data.schema.record import Split
 from trace_data.verify.sequence import failure, finding

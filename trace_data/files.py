@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import json
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from trace_data.errors import OutputError
 
@@ -66,3 +70,26 @@ def as_any_new_file(file: Path) -> None:
         file.chmod(beside.stat().st_mode & 0o777)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with sorted keys under a temporary name, then rename it. Raises OutputError."""
+    partial = file.with_name(file.name + ".partial")
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            json.dump(content, stream, sort_keys=True, separators=(",", ":"))
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}", where=file) from error
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file, hexadecimal, read in blocks."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()

@@ -21,7 +21,7 @@ class Progress:
     def end(self, summary: str = "") -> None:
         """The work begun last is over; `summary` replaces its bar."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """One line the user should see even when no bar is shown."""
 
 

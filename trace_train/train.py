@@ -14,29 +14,29 @@ from typing import Any
 import torch
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.files import exclusive, writable_folder
+from trace_data.files import exclusive, sha256_of, writable_folder
 from trace_data.progress import SILENT, Progress
-from trace_data.shards.index import check_index, sha256_of
+from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
 from trace_train.body.layer import BodyLayer
-from trace_train.build import body_layers, build_network, choose_device, start_from_means
+from trace_train.build import body_layers, build_network, choose_device
 from trace_train.config import Config
 from trace_train.evaluation.in_loop import HeldOutScores
 from trace_train.health.not_finite import keep_batch
 from trace_train.health.watch import Watch
 from trace_train.network.model import TraceNetwork
 from trace_train.preview.snapshots import Snapshots
-from trace_train.streaming.shuffle import with_shuffle_window
-from trace_train.streaming.stream import TrainStream
+from trace_train.streaming.stream import TrainStream, with_shuffle_window
 from trace_train.training.distributed import Processes, joined, synchronise_normalisation
 from trace_train.training.hooks import Hooks
+from trace_train.training.initialise import start_from_means
 from trace_train.training.loop import loop
-from trace_train.training.loss_module import Learner, batch_targets
-from trace_train.training.parameter_groups import Parts, stages_table
-from trace_train.training.run_log import ERRORS, Lines, read_metrics
+from trace_train.training.loss_module import LossModule, batch_targets
+from trace_train.training.parameter_groups import NetworkParameters, stages_table
+from trace_train.training.run_log import ERRORS, MetricsFile, read_metrics
 from trace_train.training.stage_checks import stage_errors
-from trace_train.training.state import State, new_state
+from trace_train.training.state import RunState, new_state
 from trace_train.weights.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.weights.checkpoint_writer import clear_partial
 from trace_train.weights.flow import build_flow, flow_folder, keep_flow
@@ -76,7 +76,7 @@ class TrainReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Inputs:
+class RunInputs:
     """What a run is made of, found and checked; nothing has been written yet."""
 
     config: Config
@@ -85,7 +85,7 @@ class Inputs:
     layer: BodyLayer
     network: TraceNetwork
     """With fresh weights, on the device."""
-    parts: Parts
+    parts: NetworkParameters
     start: Start | None
     """The weights that a fresh run starts from, where they are not its own."""
     facts: Mapping[str, Any]
@@ -134,7 +134,7 @@ def train(
 
 def prepare(
     config: Config, shards: Path | str | Store, packs: Path, begun: bool, processes: Processes, device: torch.device
-) -> Inputs:
+) -> RunInputs:
     """Find and check all that a run needs. Raises ConfigError, ShardError, AssetError, CheckpointError."""
     store = as_store(shards)
     index = check_index(store)
@@ -150,7 +150,7 @@ def prepare(
     layer = body_layers(packs, device=device)["neutral"]
     torch.manual_seed(config.seed)
     network = build_network(config.network).to(device)
-    parts = Parts(network)
+    parts = NetworkParameters(network)
     groups = stages_table(parts, config)
     synchronise_normalisation(network, config.distributed.sync_batchnorm, processes, device)
     facts = {
@@ -163,7 +163,7 @@ def prepare(
         "hardware": hardware(device, processes.world_size),
         "start": None if start is None else start.facts,
     }
-    return Inputs(
+    return RunInputs(
         config=config,
         stream=stream,
         layer=layer,
@@ -183,13 +183,13 @@ def standard_hooks(config: Config, progress: Progress) -> Hooks:
         on_line=watch.on_line,
         on_not_finite=keep_batch,
         evaluate=HeldOutScores(progress) if config.evaluation.every else None,
-        draw=Snapshots(progress.say).draw if config.pictures_every else None,
+        draw=Snapshots(progress.log).draw if config.pictures_every else None,
         close=watch.close,
     )
 
 
 def _train(
-    inputs: Inputs,
+    inputs: RunInputs,
     run: Path,
     begun: bool,
     packs: Path,
@@ -201,18 +201,18 @@ def _train(
     """The run itself; in the first process its folder is ours."""
     started, config = time.monotonic(), inputs.config
     for note in (*inputs.notes, *inputs.groups):
-        progress.say(note)
+        progress.log(note)
     if processes.first:
         clear_partial(run)
         if not begun:
             _begin(inputs, run, device, progress)
     if not begun:
-        processes.equalise(inputs.network)
+        processes.broadcast_parameters(inputs.network)
     latest = processes.share(finished(run)[-1] if begun and processes.first else None)
-    learner = Learner(inputs.network, inputs.layer, config, build_flow(config, run, device))
+    loss_module = LossModule(inputs.network, inputs.layer, config, build_flow(config, run, device))
     state = new_state(
         config,
-        learner,
+        loss_module,
         inputs.parts,
         run=run,
         device=device,
@@ -231,8 +231,8 @@ def _train(
     if not begun:
         state.save()
     own = ERRORS if processes.first else f"errors-rank{processes.rank}.jsonl"
-    errors = Lines(run / own, next_step=first, say=progress.say)
-    state.stream.unreadable.tell = lambda clip: errors.write(asdict(clip))
+    errors = MetricsFile(run / own, next_step=first, log=progress.log)
+    state.stream.unreadable.on_message = lambda clip: errors.write(asdict(clip))
     hooks = hooks or standard_hooks(config, progress)
     try:
         loop(state, hooks, progress)
@@ -243,7 +243,7 @@ def _train(
     return report
 
 
-def _begin(inputs: Inputs, run: Path, device: torch.device, progress: Progress) -> None:
+def _begin(inputs: RunInputs, run: Path, device: torch.device, progress: Progress) -> None:
     """Give a fresh network its first weights: means of what is to be learnt, and over them those of `init.weights`."""
     config, network, start = inputs.config, inputs.network, inputs.start
     whole = TrainStream(inputs.stream.reader, config, device)  # the clips of all processes
@@ -251,12 +251,12 @@ def _begin(inputs: Inputs, run: Path, device: torch.device, progress: Progress) 
     start_from_means(network, [batch_targets(network, batch.to(device)) for batch in batches])
     if start is not None:
         for line in table(start.fill(network, config.network), start):
-            progress.say(line)
+            progress.log(line)
         if start.flow is not None:
             keep_flow(config, start.flow, run)
 
 
-def _go_on(state: State, latest: Path, progress: Progress) -> None:
+def _go_on(state: RunState, latest: Path, progress: Progress) -> None:
     """Become what the run's last checkpoint holds."""
     if not latest.is_dir():
         raise CheckpointError(
@@ -267,7 +267,7 @@ def _go_on(state: State, latest: Path, progress: Progress) -> None:
     checkpoint = open_checkpoint(latest)
     refuse_changes(checkpoint, state.config, state.facts)
     state.restore(checkpoint)
-    progress.say(f"goes on from step {state.step:,}" if state.step < state.config.steps else "all steps are done")
+    progress.log(f"goes on from step {state.step:,}" if state.step < state.config.steps else "all steps are done")
 
 
 def holds_something(run: Path) -> bool:
@@ -276,7 +276,7 @@ def holds_something(run: Path) -> bool:
     return run.is_dir() and (bool(finished(run)) or any(item.name not in ours for item in run.iterdir()))
 
 
-def _report(state: State, first: int, seconds: float, inputs: Inputs) -> TrainReport | None:
+def _report(state: RunState, first: int, seconds: float, inputs: RunInputs) -> TrainReport | None:
     if not state.processes.first:
         return None
     lines = read_metrics(state.run)

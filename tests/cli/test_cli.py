@@ -144,7 +144,7 @@ def test_progress_in_a_pipe_is_plain_lines(capfd: Output, monkeypatch: pytest.Mo
         display.advance(1, "a/b")
         display.advance(1)
         display.end("2 shards")
-        display.say("note")
+        display.log("note")
     shown = capfd.readouterr()
     assert shown.out == ""
     lines = shown.err.splitlines()

@@ -15,7 +15,7 @@ import numpy as np
 from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
 from trace_data.frames.video import video_facts
 from trace_data.schema.camera import Camera
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.frame import VideoFrame
 from trace_data.schema.record import SequenceRecord, Split
 

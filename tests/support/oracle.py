@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
-from trace_train.evaluation.calibration import true_from_assumed
+from trace_train.evaluation.bodies import true_from_assumed
 from trace_train.evaluation.ground_truth import annotated
 from trace_train.evaluation.windows import windows_of
 from trace_train.geometry.camera import triple_from_translation

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from trace_data.progress import Progress
-from trace_data.shards.index import ShardEntry
+from trace_data.shards.entries import ShardEntry
 from trace_data.shards.storage.remote import Patience
 from trace_data.shards.storage.store import RemoteStore, open_store
 
@@ -33,7 +33,7 @@ class Told(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
 
 

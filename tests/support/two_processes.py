@@ -17,7 +17,7 @@ from trace_train import train as training
 from trace_train.build import build_network
 from trace_train.config import Config
 from trace_train.training.hooks import Hooks
-from trace_train.training.state import State
+from trace_train.training.state import RunState
 
 
 def uncoupled(*more: str) -> Config:
@@ -31,7 +31,7 @@ def uncoupled(*more: str) -> Config:
     return tiny(*(change.replace("NORMS", ", ".join(norms)) for change in [*fixed, *more]))
 
 
-def clips_of(state: State, steps: range) -> list[list[tuple[int, int, int]]]:
+def clips_of(state: RunState, steps: range) -> list[list[tuple[int, int, int]]]:
     """What a process sees in each step."""
     return [[(r.sequence, r.start, r.stride) for _, _, r in state.stream.positions(step)] for step in steps]
 
@@ -41,11 +41,15 @@ def main(shards: Path, packs: Path, run: Path, out: Path, changes: list[str]) ->
     torch.set_num_threads(1)
     loop = training.loop
 
-    def noting(state: State, hooks: Hooks, progress: Progress) -> None:
+    def noting(state: RunState, hooks: Hooks, progress: Progress) -> None:
         seen = clips_of(state, range(state.step, state.config.steps))
         loop(state, hooks, progress)
         torch.save(
-            {"weights": state.network.state_dict(), "clips": seen, "lacking": state.updater.lacking},
+            {
+                "weights": state.network.state_dict(),
+                "clips": seen,
+                "has_unused_parameters": state.updater.has_unused_parameters,
+            },
             out / f"process{state.processes.rank}.pth",
         )
 

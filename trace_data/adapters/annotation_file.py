@@ -13,7 +13,7 @@ from trace_data.errors import AnnotationError, AssetError
 from trace_data.unpickle.reader import load_npz
 
 
-class Source:
+class AnnotationFile:
     """What a file holds by key. Every error is an AnnotationError with file, key, found and expected."""
 
     def __init__(self, file: Path, content: Any, page: str) -> None:
@@ -42,11 +42,11 @@ class Source:
             raise self.wrong(key, "is missing", f"the keys of the release, found {held or 'none'}")
         return self.content[key]
 
-    def inside(self, key: str) -> Source:
+    def inside(self, key: str) -> AnnotationFile:
         """The dict under `key` as a source of its own."""
         value = self.value(key)
         try:
-            return Source(self.file, value, self.page)
+            return AnnotationFile(self.file, value, self.page)
         except AnnotationError as error:
             raise AnnotationError(f"{key} {error.message}", where=self.file, hint=error.hint) from error
 
@@ -83,10 +83,10 @@ class Source:
         return [self.array(f"{key}[{i}]", item, shape) for i, item in enumerate(value)]
 
 
-def npz_source(file: Path, page: str, only: Collection[str]) -> Source:
+def npz_source(file: Path, page: str, only: Collection[str]) -> AnnotationFile:
     """The named arrays of an .npz file that are there, dicts as dicts. Raises AnnotationError."""
     try:
-        return Source(file, load_npz(file, only=only), page)
+        return AnnotationFile(file, load_npz(file, only=only), page)
     except AssetError as error:
         raise AnnotationError(error.message, where=error.where, hint=error.hint) from error
 

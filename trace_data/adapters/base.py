@@ -9,7 +9,7 @@ from typing import Protocol
 
 from trace_data.adapters.listing import entry, is_folder, listing, near_name
 from trace_data.errors import DatasetLayoutError
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
 FOLDERS_SEARCHED = 100

@@ -1,0 +1,1 @@
+"""Body models: official files in, packs out, and the SMPL body in NumPy."""

@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from trace_data.assets.body_model import BodyModel, hip_midpoint, neutral_betas
 from trace_data.errors import AssetError
-from trace_data.schema.body import BodyParams, Gender
+from trace_data.files import sha256_of
+from trace_data.schema.body import NOTHING_ADDED, BodyParams, Completed, Gender
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord
-from trace_data.shards.index import sha256_of
-from trace_data.shards.rows import NOTHING_ADDED, Completed
 
 PACK_FILES: dict[Gender, str] = {
     "female": "SMPL_FEMALE.pth",

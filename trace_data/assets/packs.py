@@ -94,7 +94,7 @@ def prepare_smpl(
     for gender in genders:
         bodies[gender] = body = read_body(files[gender])
         progress.advance(detail=files[gender].name)
-        progress.say(f"found {files[gender].name}: {body.title} {gender}, {body.components} components")
+        progress.log(f"found {files[gender].name}: {body.title} {gender}, {body.components} components")
         _check_version(body, allow_v1_0)
         check_kid(kid, files[KID], body)
         _check_no_twin(gender, body, bodies, out)
@@ -119,7 +119,7 @@ def prepare_smil(
     regressors = _read_regressors(files, progress)
     body = read_body(files[SMIL])
     check_infant(body)
-    progress.say(f"found {files[SMIL].name}: SMIL, {body.components} components")
+    progress.log(f"found {files[SMIL].name}: SMIL, {body.components} components")
     arrays = smpl_arrays(body, regressors)
     job = ("infant", body, {"smil_packed_info.pth": arrays, "SMIL_NEUTRAL.pth": arrays})
     return _write([job], out, force=force, model="SMIL", progress=progress)
@@ -158,7 +158,7 @@ def _read_regressors(files: Mapping[str, SourceFile], progress: Progress) -> dic
     regressors = {role: read_regressor(files[role]) for role in (EXTRA9, H36M17)}
     for role, values in regressors.items():
         if rows := off_sum_rows(values):
-            progress.say(f"warning: {rows} rows of {files[role].where} do not sum to one; is it the right file?")
+            progress.log(f"warning: {rows} rows of {files[role].where} do not sum to one; is it the right file?")
     return regressors
 
 

@@ -23,7 +23,7 @@ from trace_data.assets.raw_body import COMPONENTS_1_1, off_sum_rows, read_body, 
 from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 
 PURPOSES = {
     "SMPL_NEUTRAL.pth": "training",

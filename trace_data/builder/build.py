@@ -19,13 +19,14 @@ from trace_data.adapters import canonical_names, own_adapters
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.engines import Engine, LocalEngine
 from trace_data.builder.folder import BuildFolder, made_with
-from trace_data.builder.plan import Part, Selection, ShardPlan, part_of, plan_shards
+from trace_data.builder.plan import BuildPart, Selection, ShardPlan, part_of, plan_shards
 from trace_data.builder.shard import ShardResult, Work, build_shard, finished_shard
 from trace_data.builder.size import correction
 from trace_data.errors import ConfigError, ShardError
 from trace_data.frames.image import JPEG_QUALITY
 from trace_data.progress import SILENT, Progress, counted, size_in_words
-from trace_data.shards.index import BadSequence, SequenceEntry, ShardEntry, ShardIndex, save_index
+from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.index import save_index
 from trace_data.shards.layout import FORMAT_VERSION, SHARD_BYTES
 from trace_data.shards.levels import ENLARGEMENT_BINS, Storage
 
@@ -41,7 +42,7 @@ class BuildReport:
 
     index: ShardIndex
     """The finished index; of a part, what it would contribute."""
-    part: Part | None
+    part: BuildPart | None
     """The part that was built, None when all was and the index is written."""
     kept: int
     """Shards that were finished before and verified."""
@@ -98,7 +99,7 @@ def build_shards(
     storage: Storage = Storage(),  # noqa: B008  frozen
     defects: bool = True,
     shard_bytes: int = SHARD_BYTES,
-    part: Part | None = None,
+    part: BuildPart | None = None,
     finish: bool = False,
     jobs: int = 1,
     engine: Engine | None = None,
@@ -154,7 +155,7 @@ def build_shards(
     if packs is None:
         warnings.insert(0, "no body models: neutral shapes stay empty and only the release's own joints are kept")
     for line in warnings:
-        progress.say(line)
+        progress.log(line)
     new = [result.shard for result in results if result.shard is not None and not result.kept]
     return BuildReport(
         index=index,
@@ -197,7 +198,7 @@ def _announce(
 ) -> None:
     """Say what comes, after making sure that the disk has room for it."""
     if not plans:
-        progress.say("this part is empty: there are fewer shards than parts; a smaller --shard-size makes more of them")
+        progress.log("this part is empty: there are fewer shards than parts; a smaller --shard-size makes more of them")
         return
     unwritten = folder.unwritten(plans)
     needed = 0.0
@@ -215,7 +216,7 @@ def _announce(
         counted(sum(len(plan.refs) for plan in plans), "sequence"),
         "resumes after any interruption",
     ]
-    progress.say(" · ".join(fact for fact in facts if fact))
+    progress.log(" · ".join(fact for fact in facts if fact))
 
 
 def _run(
@@ -241,7 +242,7 @@ def _complete(
     """All results. Raises ShardError that names what is missing and the part it belongs to."""
     missing = {plan.name for plan, result in zip(plans, found) if result is None}
     if missing:
-        of = [Part(number=number + 1, of=parts) for number in range(parts)]
+        of = [BuildPart(number=number + 1, of=parts) for number in range(parts)]
         again = [str(part) for part in of if missing & {plans[number].name for number in part_of(plans, part)}]
         named = ", ".join(sorted(missing)[:NAMED]) + (", …" if len(missing) > NAMED else "")
         hint = "the same command without --finish builds whatever is missing and writes the index"

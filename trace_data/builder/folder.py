@@ -15,12 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from trace_data.builder.plan import Part, ShardPlan
+from trace_data.builder.plan import BuildPart, ShardPlan
 from trace_data.errors import OutputError
-from trace_data.files import writable_folder
+from trace_data.files import writable_folder, write_json
 from trace_data.frames.image import encoder
 from trace_data.progress import size_in_words
-from trace_data.shards.index import write_json
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
 
@@ -92,7 +91,7 @@ class BuildFolder:
                 ) from error
             yield stream
 
-    def claim(self, settings: Mapping[str, Any], lock: IO[str], *, part: Part | None, force: bool) -> None:
+    def claim(self, settings: Mapping[str, Any], lock: IO[str], *, part: BuildPart | None, force: bool) -> None:
         """Make the folder ours: empty, or begun with the same settings, or cleared by `force`. Raises OutputError.
 
         `lock`: what `held` gave. Parts that start together take turns here.

@@ -35,7 +35,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class BuildPart:
     """The share of one machine: part `number` of `of`, counted from 1."""
 
     number: int
@@ -124,7 +124,7 @@ def _groups(names: Sequence[str], root: Path, selection: Selection) -> list[list
     return [group[: selection.limit] for group in groups]
 
 
-def part_of(plans: Sequence[ShardPlan], part: Part) -> list[int]:
+def part_of(plans: Sequence[ShardPlan], part: BuildPart) -> list[int]:
     """The numbers of the shards of a part. Over all parts each comes once; large ones are dealt first, to whoever has
     least so far."""
     loads = [0] * part.of

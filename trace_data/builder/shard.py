@@ -14,17 +14,12 @@ from trace_data.assets.bodies import load_bodies
 from trace_data.builder.plan import ShardPlan
 from trace_data.builder.size import frames_of
 from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError
+from trace_data.files import write_json
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.thinning import thinned
-from trace_data.shards.index import (
-    BadSequence,
-    SequenceEntry,
-    ShardEntry,
-    check_shard,
-    sequence_from_json,
-    write_json,
-)
+from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, sequence_from_json
+from trace_data.shards.index import check_shard
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
 from trace_data.shards.rows import rows_of

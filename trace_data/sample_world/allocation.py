@@ -25,22 +25,22 @@ ROOM: Mapping[tuple[Split, str], int] = {
 }
 """Sequences that a release has names for; any number where nothing is said."""
 
-Dealt = dict[str, list[tuple[int, Role]]]
+Allocation = dict[str, list[tuple[int, Role]]]
 """Name of a dataset to the sequences that it shows, by index."""
 
 
-def deal(roles: Sequence[Role]) -> Dealt:
+def allocate(roles: Sequence[Role]) -> Allocation:
     """Give each sequence to one dataset, by split: the same roles, the same hands.
 
     Human3.6M gets pairs, for two cameras film each of its clips. A split of few sequences has fewer datasets, 3DPW
     first.
     """
-    dealt: Dealt = {name: [] for name in (REST, *SHARES["train"])}
+    allocation: Allocation = {name: [] for name in (REST, *SHARES["train"])}
     for split in SHARES:
         waiting = deque((index, role) for index, role in enumerate(roles) if role.split == split)
         for name, count in _counts(split, len(waiting)).items():
-            dealt[name] += [waiting.popleft() for _ in range(count)]
-    return dealt
+            allocation[name] += [waiting.popleft() for _ in range(count)]
+    return allocation
 
 
 def _counts(split: Split, number: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.sample_world.cameras import Camera
+from trace_data.sample_world.cameras import PinholeCamera
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
@@ -47,7 +47,7 @@ class Backdrop:
     """(2, 3) far ends of the line where the wall meets the floor."""
     boxes: tuple[Box, ...]
 
-    def draw(self, camera: Camera, frame: int) -> tuple[Image, Image]:
+    def draw(self, camera: PinholeCamera, frame: int) -> tuple[Image, Image]:
         """The picture (H, W, 3), and the mask (H, W) of the floor in it (0 or 255)."""
         pose, K = camera.camera_from_world[frame], camera.intrinsics
         R, t = pose[:3, :3], pose[:3, 3]
@@ -100,7 +100,9 @@ def _warp(texture: Image, homography: Array, size: tuple[int, int], border: int)
     return cv2.warpPerspective(texture, homography, size, flags=cv2.INTER_LINEAR, borderMode=border)
 
 
-def draw_backdrop(rng: np.random.Generator, camera: Camera, centre: Array, radius: float, light: Array) -> Backdrop:
+def draw_backdrop(
+    rng: np.random.Generator, camera: PinholeCamera, centre: Array, radius: float, light: Array
+) -> Backdrop:
     """Surroundings for people who stay within `radius` metres of `centre` (x, 0, z)."""
     middle = camera.camera_from_world[len(camera.camera_from_world) // 2]
     position = -middle[:3, :3].T @ middle[:3, 3]

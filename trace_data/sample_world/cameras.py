@@ -19,7 +19,7 @@ SIZE_RANGE = (0.74, 0.92)
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class PinholeCamera:
     """A pinhole camera over T frames; pixel (0, 0) is the centre of the top-left pixel."""
 
     size: tuple[int, int]
@@ -42,7 +42,7 @@ def draw_camera(
     size: tuple[int, int],
     azimuth: float,
     shot: Shot = "handheld",
-) -> Camera:
+) -> PinholeCamera:
     """A camera for people with `joints` (P, T, 24, 3), looking along `azimuth` radians (0 is +z) in the middle."""
     width, height = size
     focal = width / 2 / np.tan(np.radians(rng.uniform(50, 60)) / 2)
@@ -62,14 +62,14 @@ def draw_camera(
         aim, gaze = 0.0, np.broadcast_to(gaze[middle], gaze.shape)
     target = centre[middle] + aim * (centre - centre[middle]) + gaze
 
-    def at(distance: float) -> Camera:
+    def at(distance: float) -> PinholeCamera:
         start = centre[middle] - distance * ahead + [0, rise, 0]
         position = start + follow * (centre - centre[middle]) * [1, 0, 1] + drift - drift[middle]
         rotation = matrix_from_axis_angle(shake) @ _look(target - position)
         pose = np.tile(np.eye(4), (len(times), 1, 1))
         pose[:, :3, :3] = rotation
         pose[:, :3, 3] = -np.einsum("tij,tj->ti", rotation, position)
-        return Camera(size, intrinsics, pose)
+        return PinholeCamera(size, intrinsics, pose)
 
     share = rng.uniform(*SIZE_RANGE)
     near, far = 1.3, 9.0
@@ -90,7 +90,7 @@ def _look(forward: Array) -> npt.NDArray[np.float64]:
     return np.stack([x, np.cross(z, x), z], axis=-2)
 
 
-def _too_large(camera: Camera, joints: Array, share: float) -> bool:
+def _too_large(camera: PinholeCamera, joints: Array, share: float) -> bool:
     """Whether all people take more than `share` of the height, or somebody leaves the picture, counted by joints."""
     width, height = camera.size
     spans, out = [], False

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from trace_data.errors import ConfigError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
-from trace_data.sample_world.cameras import Camera, draw_camera
+from trace_data.sample_world.cameras import PinholeCamera, draw_camera
 from trace_data.sample_world.people import Role, Split
 from trace_data.sample_world.scene import Performance, Scene, all_joints, before_camera, draw_scene, render_scene
 
@@ -144,11 +144,11 @@ def players(roles: Sequence[tuple[int, Role]]) -> set[int]:
 def _parts(roles: Sequence[tuple[int, Role]]) -> dict[int, list[tuple[int, Role]]]:
     """Subject to its scenes: those of a split go to its subjects in turn."""
     parts: defaultdict[int, list[tuple[int, Role]]] = defaultdict(list)
-    dealt: Counter[Split] = Counter()
+    allocation: Counter[Split] = Counter()
     for index, role in roles:
         subjects = list(PLAYERS[role.split])
-        parts[subjects[dealt[role.split] % len(subjects)]].append((index, role))
-        dealt[role.split] += 1
+        parts[subjects[allocation[role.split] % len(subjects)]].append((index, role))
+        allocation[role.split] += 1
     return parts
 
 
@@ -162,7 +162,7 @@ def _centred(performance: Performance) -> Performance:
     return performance.moved(-(low + high) / 2 * [1, 0, 1])
 
 
-def _rig(seed: int, scenes: list[Scene]) -> list[tuple[Camera, float]]:
+def _rig(seed: int, scenes: list[Scene]) -> list[tuple[PinholeCamera, float]]:
     """The cameras of a subject, each with its azimuth: far enough for all its clips."""
     joints = np.stack([scene.performances[0].joints for scene in scenes])
     times = np.arange(joints.shape[1]) / scenes[0].fps

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
-from trace_data.sample_world.allocation import deal
+from trace_data.sample_world.allocation import allocate
 from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.people import cast
 from trace_data.sample_world.tasks import FOLDERS, draw, people_of, tasks_of, waiting
@@ -102,12 +102,12 @@ def make_sample(
     parameters = Parameters(seed, sequences, frames, height)
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more", hint="give --jobs 2")
-    dealt = deal(cast(seed, sequences))
+    allocation = allocate(cast(seed, sequences))
     with _writing(out):
         _claim(out, parameters, force)
-        progress.say(f"sample world (synthetic): {sequences} sequences of {frames} frames into {out}")
+        progress.log(f"sample world (synthetic): {sequences} sequences of {frames} frames into {out}")
         write_body_models(out / "body_models")
-        tasks = waiting(out / "datasets", tasks_of(dealt))
+        tasks = waiting(out / "datasets", tasks_of(allocation))
         progress.begin("drawing the sample world", sequences, "sequences")
         progress.skip(sequences - sum(len(task.roles) for task in tasks))
         work = partial(draw, out / "datasets", seed, frames, height)
@@ -116,9 +116,9 @@ def make_sample(
         summary = SampleSummary(
             folder=out,
             sequences=sequences,
-            sequences_of={name: len(dealt[name]) for name in sorted(dealt) if dealt[name]},
+            sequences_of={name: len(allocation[name]) for name in sorted(allocation) if allocation[name]},
             frames=sequences * frames,
-            people=len(people_of(dealt)),
+            people=len(people_of(allocation)),
             seconds=time.monotonic() - begun,
         )
         numbers = {"people": summary.people, "frames_in_all": summary.frames, "sequences_of": summary.sequences_of}

@@ -17,7 +17,7 @@ from scipy.io import savemat
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role
-from trace_data.sample_world.render import Seen
+from trace_data.sample_world.render import VisibleFaces
 from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ def _pictures(scene: Scene, folder: Path) -> Array:
     return points
 
 
-def _point(scene: Scene, seen: Seen, pixel: Array, depth: float) -> Array:
+def _point(scene: Scene, seen: VisibleFaces, pixel: Array, depth: float) -> Array:
     """A point as the release has it: outside the picture it stands at (1, 1), hidden where it is, both with 0."""
     width, height = scene.camera.size
     if not ((pixel >= 0).all() and pixel[0] <= width - 1 and pixel[1] <= height - 1):

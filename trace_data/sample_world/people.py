@@ -24,7 +24,7 @@ _PERSON, _CAST = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class CastMember:
     """Somebody who is the same in every sequence."""
 
     index: int
@@ -43,10 +43,10 @@ class Role:
     people: tuple[int, ...]
 
 
-def draw_person(seed: int, index: int) -> Person:
+def draw_person(seed: int, index: int) -> CastMember:
     """Person `index` of the world that grows from `seed`."""
     rng = np.random.default_rng([seed, _PERSON, index])
-    return Person(
+    return CastMember(
         index=index,
         gender="male" if index % 2 == 0 else "female",
         betas=np.clip(rng.normal(0, 1, 10), -2, 2),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.sample_world.backdrop import Backdrop, fixed
-from trace_data.sample_world.cameras import Camera
+from trace_data.sample_world.cameras import PinholeCamera
 from trace_data.sample_world.figure import Figure
 
 Array = npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class VisibleFaces:
     """Which face is seen where."""
 
     ids: npt.NDArray[np.uint16]
@@ -60,7 +60,7 @@ class Seen:
         return bool(self.depth[face] < depth - (slack if self.actor[face] == actor else 0.0))
 
 
-def rasterise(actors: list[Actor], size: tuple[int, int]) -> Seen:
+def rasterise(actors: list[Actor], size: tuple[int, int]) -> VisibleFaces:
     """Paint the faces that look at the camera from far to near, all actors together."""
     width, height = size
     ids = np.zeros((FINE * height, FINE * width), np.uint16)
@@ -74,7 +74,7 @@ def rasterise(actors: list[Actor], size: tuple[int, int]) -> Seen:
     fill = cv2.fillConvexPoly
     for face, polygon in zip((order + 1).tolist(), polygons):
         fill(ids, polygon, face, 8, 4)
-    return Seen(ids, depth, owner)
+    return VisibleFaces(ids, depth, owner)
 
 
 def shade(actor: Actor, light: Array, ambient: float) -> Array:
@@ -88,8 +88,8 @@ def shade(actor: Actor, light: Array, ambient: float) -> Array:
 
 
 def draw_frame(
-    backdrop: Backdrop, camera: Camera, frame: int, actors: list[Actor], light: Array, ambient: float
-) -> tuple[Image, Seen]:
+    backdrop: Backdrop, camera: PinholeCamera, frame: int, actors: list[Actor], light: Array, ambient: float
+) -> tuple[Image, VisibleFaces]:
     """The picture (H, W, 3) BGR of one frame without noise, and what is seen where."""
     image, floor = backdrop.draw(camera, frame)
     _cast_shadows(image, floor, camera, frame, actors, light)
@@ -109,7 +109,9 @@ def draw_frame(
     return image, seen
 
 
-def _cast_shadows(image: Image, floor: Image, camera: Camera, frame: int, actors: list[Actor], light: Array) -> None:
+def _cast_shadows(
+    image: Image, floor: Image, camera: PinholeCamera, frame: int, actors: list[Actor], light: Array
+) -> None:
     """Darken the floor where a body part stands between it and the light."""
     hulls = np.zeros(floor.shape, np.uint8)
     pose = camera.camera_from_world[frame]

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.sample_world.backdrop import Backdrop, draw_backdrop
-from trace_data.sample_world.cameras import Camera, Shot, draw_camera
+from trace_data.sample_world.cameras import PinholeCamera, Shot, draw_camera
 from trace_data.sample_world.figure import Figure, load_figure
 from trace_data.sample_world.free_body import FreeBody
 from trace_data.sample_world.gestures import ACTIVITIES
 from trace_data.sample_world.motion import Motion, Skeleton, draw_motion
-from trace_data.sample_world.people import Person, Role, draw_person
-from trace_data.sample_world.render import Actor, Seen, draw_frame
+from trace_data.sample_world.people import CastMember, Role, draw_person
+from trace_data.sample_world.render import Actor, VisibleFaces, draw_frame
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
@@ -42,7 +42,7 @@ HIP_ROWS = {8: 0, 11: 1}
 class Performance:
     """One person's part in a scene of T frames."""
 
-    person: Person
+    person: CastMember
     figure: Figure
     motion: Motion
     """At 60 Hz, 2T moments; every second one is a frame."""
@@ -68,7 +68,7 @@ class Scene:
     name: str
     role: Role
     performances: tuple[Performance, ...]
-    camera: Camera
+    camera: PinholeCamera
     backdrop: Backdrop
     light: Array
     """(3,) unit vector towards the light, world."""
@@ -144,12 +144,12 @@ def another_view(scene: Scene, seed: int, number: int, turn: float) -> Scene:
     return _before(scene, rng, camera, azimuth)
 
 
-def before_camera(scene: Scene, seed: int, number: int, camera: Camera, azimuth: float) -> Scene:
+def before_camera(scene: Scene, seed: int, number: int, camera: PinholeCamera, azimuth: float) -> Scene:
     """The same performances before a camera that was drawn for more than them; view `number` of a scene."""
     return _before(scene, np.random.default_rng([seed, _VIEW, number]), camera, azimuth)
 
 
-def _before(scene: Scene, rng: np.random.Generator, camera: Camera, azimuth: float) -> Scene:
+def _before(scene: Scene, rng: np.random.Generator, camera: PinholeCamera, azimuth: float) -> Scene:
     joints = np.stack([p.joints for p in scene.performances])
     return replace(
         scene,
@@ -170,14 +170,14 @@ def all_joints(performance: Performance) -> tuple[Array, Array]:
     return np.concatenate([joints, vertices[:, PICKED_VERTICES], extra], axis=1), human
 
 
-def _backdrop(rng: np.random.Generator, camera: Camera, joints: Array, light: Array) -> Backdrop:
+def _backdrop(rng: np.random.Generator, camera: PinholeCamera, joints: Array, light: Array) -> Backdrop:
     stage = joints[..., [0, 2]].reshape(-1, 2)
     centre = stage.mean(0)
     radius = float(np.linalg.norm(stage - centre, axis=1).max())
     return draw_backdrop(rng, camera, np.array([centre[0], 0.0, centre[1]]), radius, light)
 
 
-def render_scene(scene: Scene) -> Iterator[tuple[Image, Seen]]:
+def render_scene(scene: Scene) -> Iterator[tuple[Image, VisibleFaces]]:
     """The pictures (H, W, 3) BGR in order, and what each shows where."""
     views = [scene.camera.pixels(p.points) for p in scene.performances]
     width, height = scene.camera.size
@@ -191,7 +191,7 @@ def render_scene(scene: Scene) -> Iterator[tuple[Image, Seen]]:
         yield np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8), seen
 
 
-def detections(scene: Scene, performance: int, frame: int, seen: Seen) -> Array:
+def detections(scene: Scene, performance: int, frame: int, seen: VisibleFaces) -> Array:
     """(18, 3) COCO_18 points of a person: x and y in pixels and confidence 1, or zeros where hidden or outside."""
     width, height = scene.camera.size
     pixels, depth = scene.camera.pixels(scene.performances[performance].marks)
@@ -231,7 +231,7 @@ def _part(performances: list[Performance]) -> None:
 
 
 def _perform(
-    rng: np.random.Generator, person: Person, kind: str, times: Array, heading: float, place: Array
+    rng: np.random.Generator, person: CastMember, kind: str, times: Array, heading: float, place: Array
 ) -> Performance:
     figure = load_figure(person.gender)
     body = figure.body

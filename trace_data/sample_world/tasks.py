@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trace_data.progress import Progress
 from trace_data.sample_world import human36m_clips, mpi_inf_3dhp
-from trace_data.sample_world.allocation import REST, Dealt
+from trace_data.sample_world.allocation import REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.human36m import write_human36m
 from trace_data.sample_world.mpi_inf_3dhp import write_mpi_inf_3dhp
@@ -35,7 +35,7 @@ LAST: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class DrawTask:
     """What one process draws at a time."""
 
     dataset: str
@@ -43,17 +43,19 @@ class Task:
     """The sequences by index: one of 3DPW, which has files of its own; else all, for some files serve all of them."""
 
 
-def tasks_of(dealt: Dealt) -> list[Task]:
+def tasks_of(allocation: Allocation) -> list[DrawTask]:
     """All tasks, those that take longest first."""
-    whole = [Task(name, tuple(roles)) for name, roles in dealt.items() if roles and name != REST]
+    whole = [DrawTask(name, tuple(roles)) for name, roles in allocation.items() if roles and name != REST]
     whole.sort(key=lambda task: -len(task.roles))
-    return [*whole, *(Task(REST, (entry,)) for entry in dealt[REST])]
+    return [*whole, *(DrawTask(REST, (entry,)) for entry in allocation[REST])]
 
 
-def people_of(dealt: Dealt) -> set[int]:
+def people_of(allocation: Allocation) -> set[int]:
     """Everybody who is seen: studios film one person at a time, who comes back."""
-    seen = {person for name in (REST, "dynacam", "penn-action") for _, role in dealt[name] for person in role.people}
-    return seen | human36m_clips.players(_clips(dealt["h36m"])) | mpi_inf_3dhp.actors(dealt["mpi-inf-3dhp"])
+    seen = {
+        person for name in (REST, "dynacam", "penn-action") for _, role in allocation[name] for person in role.people
+    }
+    return seen | human36m_clips.players(_clips(allocation["h36m"])) | mpi_inf_3dhp.actors(allocation["mpi-inf-3dhp"])
 
 
 def _clips(roles: Sequence[tuple[int, Role]]) -> Sequence[tuple[int, Role]]:
@@ -61,7 +63,7 @@ def _clips(roles: Sequence[tuple[int, Role]]) -> Sequence[tuple[int, Role]]:
     return roles[:: human36m_clips.VIEWS]
 
 
-def draw(datasets: Path, seed: int, frames: int, height: int, task: Task, progress: Progress) -> None:
+def draw(datasets: Path, seed: int, frames: int, height: int, task: DrawTask, progress: Progress) -> None:
     """Write the files of a task below the folder `datasets`; what an interrupted call has left is completed."""
     folder = datasets / FOLDERS[task.dataset]
     if task.dataset == REST:
@@ -78,12 +80,12 @@ def draw(datasets: Path, seed: int, frames: int, height: int, task: Task, progre
         write_penn_action(folder, seed, task.roles, frames, height, progress=progress)
 
 
-def waiting(datasets: Path, tasks: Sequence[Task]) -> list[Task]:
+def waiting(datasets: Path, tasks: Sequence[DrawTask]) -> list[DrawTask]:
     """The tasks that an interrupted run has not finished: what is written last is not there."""
     threedpw = datasets / FOLDERS[REST] / "sequenceFiles"
     numbers = {int(file.stem.rsplit("_", 1)[1]) for file in threedpw.glob("*/*.pkl")}
 
-    def finished(task: Task) -> bool:
+    def finished(task: DrawTask) -> bool:
         if task.dataset == REST:
             return task.roles[0][0] in numbers
         return (datasets / FOLDERS[task.dataset] / LAST[task.dataset]).exists()

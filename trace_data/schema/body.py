@@ -37,3 +37,18 @@ class BodyParams:
     def whole(self) -> bool:
         """Whether the body can be posed and stood in the world."""
         return self.known == frozenset(get_args(BodyPart))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Completed:
+    """What body models add to a person's annotation."""
+
+    joints3d: npt.NDArray[np.float64] | None
+    """(T, 44, 4) metres of the world frame, confidence; None without a body model."""
+    betas_neutral: npt.NDArray[np.float64] | None
+    """(T, 10) coefficients of the neutral model; None without body models."""
+    translation: npt.NDArray[np.float64] | None = None
+    """(T, 3) the body's translation in terms of the file format; None without a body model."""
+
+
+NOTHING_ADDED = Completed(joints3d=None, betas_neutral=None)

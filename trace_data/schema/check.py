@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.camera import Camera
+from trace_data.schema.findings import Finding
 from trace_data.schema.frame import file_of
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
-Severity = Literal["error", "warning"]
+DETECTED_SHARE = 0.02
+"""2D points that were detected, not projected, may lie this share of the frame's long side from the joints (median)."""
+EXACT_PX = 1.0
+"""The same for the sample world, whose points are projections."""
+
+
 FAR_OUTSIDE = 4.0
 """2D points may leave the frame by this many frame sizes before they count as broken."""
 LARGEST_DISTANCE = 1000.0
 """Metres; anything farther from the world's origin is a wrong unit."""
 LARGEST_BODY = 4.0
 """Metres between the joints of one person."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that is wrong."""
-
-    severity: Severity
-    """`error`: the sequence cannot be used; `warning`: it can, but somebody should know."""
-    key: str
-    """Which part of the record or which file."""
-    what: str
-    """The value found and the value expected."""
-    hint: str = ""
-    """What usually causes it, or mends it."""
 
 
 def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from trace_data.schema.check import Finding, Severity
+Severity = Literal["error", "warning"]
+
 
 EXAMPLES = 5
 
@@ -50,3 +52,17 @@ def grouped(found: Sequence[tuple[str, Finding]], examples: int | None = EXAMPLE
         for cases in groups.values()
     ]
     return tuple(sorted(problems, key=lambda problem: (problem.severity, -problem.count, problem.what)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong."""
+
+    severity: Severity
+    """`error`: the sequence cannot be used; `warning`: it can, but somebody should know."""
+    key: str
+    """Which part of the record or which file."""
+    what: str
+    """The value found and the value expected."""
+    hint: str = ""
+    """What usually causes it, or mends it."""

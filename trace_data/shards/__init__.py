@@ -1,0 +1,1 @@
+"""HDF5 shards: format, index, writing, reading."""

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from trace_data.errors import AnnotationError, ShardError
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
 from trace_data.shards.checks.file import structure_findings
-from trace_data.shards.index import SequenceEntry, ShardEntry, load_index
+from trace_data.shards.entries import SequenceEntry, ShardEntry
+from trace_data.shards.index import load_index
 from trace_data.shards.layout import (
     FRAME_BYTES,
     FRAME_COLUMNS,
@@ -103,7 +104,7 @@ class ShardReader:
                 raise ShardError(
                     f"{name} has NaN or infinite values in {entry.key}, frames {ref.start} and after",
                     where=self.store.name(shard.entry.file),
-                    hint=self.store.mend,
+                    hint=self.store.repair_hint,
                 )
         counts = shard.people_offset[frames + 1] - shard.people_offset[frames]
         times = np.repeat(np.arange(ref.length), counts)
@@ -186,7 +187,7 @@ class ShardReader:
                 raise ShardError(
                     f"frame {ref.start + t * ref.stride} of {entry.key} does not decode: {error.message}",
                     where=self.store.name(shard.entry.file),
-                    hint=self.store.mend,
+                    hint=self.store.repair_hint,
                 ) from error
         return out, maps
 
@@ -226,7 +227,7 @@ def _pread(shard: _Shard, descriptor: int, count: int, at: int) -> bytes:
         raise ShardError(
             f"the shard has {os.fstat(descriptor).st_size:,} bytes, expected {shard.entry.bytes:,}",
             where=shard.store.name(shard.entry.file),
-            hint=shard.store.mend,
+            hint=shard.store.repair_hint,
         )
     return data
 
@@ -237,14 +238,16 @@ def _open(store: Store, entry: ShardEntry) -> _Shard:
     with store.open(entry) as stream:
         found = os.fstat(stream.fileno()).st_size
         if found != entry.bytes:
-            raise ShardError(f"the shard has {found:,} bytes, expected {entry.bytes:,}", where=where, hint=store.mend)
+            raise ShardError(
+                f"the shard has {found:,} bytes, expected {entry.bytes:,}", where=where, hint=store.repair_hint
+            )
         try:
             with h5py.File(str(stream.name), "r") as content:
                 if wrong := structure_findings(content, entry):
-                    raise ShardError(f"{wrong[0].key}: {wrong[0].what}", where=where, hint=store.mend)
+                    raise ShardError(f"{wrong[0].key}: {wrong[0].what}", where=where, hint=store.repair_hint)
                 return _contents(store, entry, content)
         except (OSError, KeyError, ValueError) as error:
-            raise ShardError(f"not readable as a shard: {error}", where=where, hint=store.mend) from error
+            raise ShardError(f"not readable as a shard: {error}", where=where, hint=store.repair_hint) from error
 
 
 def _contents(store: Store, entry: ShardEntry, content: h5py.File) -> _Shard:

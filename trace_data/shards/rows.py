@@ -10,26 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import project, transform
+from trace_data.schema.body import NOTHING_ADDED, Completed
 from trace_data.schema.clip import GENDERS
 from trace_data.schema.keypoints import TORSO
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.shards.layout import PEOPLE_COLUMNS
 from trace_data.shards.sampling.sampler import runs_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Completed:
-    """What body models add to a person's annotation."""
-
-    joints3d: npt.NDArray[np.float64] | None
-    """(T, 44, 4) metres of the world frame, confidence; None without a body model."""
-    betas_neutral: npt.NDArray[np.float64] | None
-    """(T, 10) coefficients of the neutral model; None without body models."""
-    translation: npt.NDArray[np.float64] | None = None
-    """(T, 3) the body's translation in terms of the file format; None without a body model."""
-
-
-NOTHING_ADDED = Completed(joints3d=None, betas_neutral=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, OutputError, TraceError
+from trace_data.files import sha256_of
 from trace_data.frames.image import ORIGINAL_QUALITY, encode, image_size, read_bytes, scaled
 from trace_data.frames.video import PaddedPicture, Picture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
-from trace_data.shards.index import SequenceEntry, ShardEntry, sha256_of
+from trace_data.shards.entries import SequenceEntry, ShardEntry
 from trace_data.shards.layout import (
     FORMAT,
     FORMAT_VERSION,

@@ -57,7 +57,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class State:
+class StateDict:
     """The tensors of a state dict."""
 
     tensors: dict[str, Array]
@@ -66,7 +66,7 @@ class State:
     """Key of the outer dictionary that they were under."""
 
 
-def read_state(data: bytes, *, where: str) -> State:
+def read_state(data: bytes, *, where: str) -> StateDict:
     """The state dict in a file's bytes; `where` names the file in errors.
 
     Raises UnsafePickleError when the pickle names anything that weights do not need (name and byte are told, nothing
@@ -87,7 +87,7 @@ def read_state(data: bytes, *, where: str) -> State:
     except _HOSTILE_OPERANDS as error:
         finding = str(error) if isinstance(error, Malformed) else f"is not readable as a {KIND}: {error}"
         raise AssetError(finding, where=where, hint=AGAIN) from error
-    return State(tensors=tensors, wrapper=wrapper)
+    return StateDict(tensors=tensors, wrapper=wrapper)
 
 
 def _other_kinds(data: bytes) -> list[str]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from trace_data.schema.check import Finding, Severity
+from trace_data.assets.bodies import Bodies
+from trace_data.schema.check import DETECTED_SHARE, EXACT_PX
+from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.verify.joint_errors import (
     OWN_JOINTS,
@@ -25,13 +27,6 @@ from trace_data.verify.joint_errors import (
     twisted,
 )
 
-if TYPE_CHECKING:
-    from trace_data.assets.bodies import Bodies
-
-DETECTED_SHARE = 0.02
-"""2D points that were detected, not projected, may lie this share of the frame's long side from the joints (median)."""
-EXACT_PX = 1.0
-"""The same for the sample world, whose points are projections."""
 OFF_FACTOR = 5.0
 """A frame is off when its median is so many times that of the sequence, and beyond the limit."""
 MANY_OFF = 0.1

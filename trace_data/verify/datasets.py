@@ -23,11 +23,10 @@ from trace_data.defects import Applied, known_defects
 from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.check import Finding
-from trace_data.schema.findings import EXAMPLES, Problem, grouped
+from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped
 from trace_data.verify.consistency import Agreement
-from trace_data.verify.memory import State
-from trace_data.verify.sequence import Result, Task, failure, finding, verify_sequence
+from trace_data.verify.memory import VerifyMemory
+from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
 from trace_data.workers import spread
 
 Depth = Literal["layout", "content", "geometry"]
@@ -101,7 +100,7 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class VerifyOptions:
     """How datasets are checked."""
 
     depth: Depth = "layout"
@@ -142,19 +141,19 @@ def verify_datasets(
     """Check the named datasets (all that come with us when empty) under `root`. Problems are reported, never raised.
 
     `state`: file that remembers what was found good, so that a later run reads only what has changed since; without it
-    everything is read. For the other options see `Manner`. Raises ConfigError on an unknown name or depth, AssetError
-    when a pack is missing.
+    everything is read. For the other options see `VerifyOptions`. Raises ConfigError on an unknown name or depth,
+    AssetError when a pack is missing.
     """
     if depth not in DEPTHS:
         raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
     began = monotonic()
-    manner = Manner(
+    manner = VerifyOptions(
         depth=depth, packs=packs, defects=defects, decode=decode, limit=limit, examples=examples, anew=anew
     )  # fmt: skip
     if packs is not None and depth == "geometry":
         load_bodies(packs)
     root = root.absolute()  # workers may stand elsewhere
-    memory = State(state) if state is not None and depth != "layout" else None
+    memory = VerifyMemory(state) if state is not None and depth != "layout" else None
     known = canonical_names(names)
     looked = {name: _find(name, root, manner.limit) for name in known}
     refs = [ref for _, refs in looked.values() for ref in refs]
@@ -173,7 +172,7 @@ def _report(
     layout: Sequence[tuple[str, Finding]],
     refs: Sequence[SequenceRef],
     results: Sequence[Result],
-    manner: Manner,
+    manner: VerifyOptions,
 ) -> DatasetReport:
     """What the findings about the layout and the results of the sequences (none at depth layout) come to."""
     found = list(layout)
@@ -198,8 +197,8 @@ def _report(
 def _results(
     names: Sequence[str],
     refs: Sequence[SequenceRef],
-    manner: Manner,
-    memory: State | None,
+    manner: VerifyOptions,
+    memory: VerifyMemory | None,
     jobs: int,
     progress: Progress,
 ) -> list[Result]:
@@ -215,7 +214,7 @@ def _results(
     }
     keys = [f"{ref.key} {ref.images}" for ref in refs]
     tasks = [
-        Task(
+        VerifyTask(
             ref=ref,
             geometry=manner.depth == "geometry",
             packs=manner.packs,

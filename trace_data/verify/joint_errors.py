@@ -6,17 +6,14 @@ Joints of any set are compared by name through the table of the 44, those of Hum
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.assets.bodies import Bodies
 from trace_data.geometry import project, transform
 from trace_data.schema.keypoints import ALL_44, EXTRA_9, FLIP_44, LSP_14, SMPL_24, SMPL_PARENTS
 from trace_data.schema.record import Person, SequenceRecord
-
-if TYPE_CHECKING:
-    from trace_data.assets.bodies import Bodies
 
 Floats = npt.NDArray[np.float64]
 OWN_JOINTS = ("SMPL_24", "ALL_44")

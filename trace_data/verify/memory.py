@@ -87,7 +87,7 @@ def stamp_of_all(files: Sequence[Path] | None) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") or 1
 
 
-class State:
+class VerifyMemory:
     """The file; one process writes it."""
 
     def __init__(self, file: Path) -> None:
@@ -116,7 +116,7 @@ class State:
             self._stream = self._file.open("a", encoding="utf-8")
             self._stream.write("\n")  # the last line may be half of one
         except OSError as error:
-            progress.say(f"what is found now will not be remembered: {self._file}: {in_words(error)[0]}")
+            progress.log(f"what is found now will not be remembered: {self._file}: {in_words(error)[0]}")
         try:
             yield
         finally:

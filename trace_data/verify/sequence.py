@@ -17,7 +17,8 @@ from trace_data.frames.image import decode, file_size, image_size, read_bytes
 from trace_data.frames.video import contents
 from trace_data.os_errors import MOUNT_AGAIN, in_words
 from trace_data.progress import Progress
-from trace_data.schema.check import Finding, check_record
+from trace_data.schema.check import check_record
+from trace_data.schema.findings import Finding
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame, file_of
 from trace_data.schema.record import SequenceRecord
 from trace_data.verify.consistency import Agreement, judge, measure
@@ -30,7 +31,7 @@ PADDED = "\0padded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class VerifyTask:
     """A sequence and how it is to be checked."""
 
     ref: SequenceRef
@@ -63,7 +64,7 @@ class Result:
     """What a later run may rely on."""
 
 
-def verify_sequence(task: Task, progress: Progress) -> Result:
+def verify_sequence(task: VerifyTask, progress: Progress) -> Result:
     """Check one sequence. Whatever goes wrong is a finding, also when it is the adapter that fails."""
     if (before := _unchanged(task)) is not None:
         progress.skip(task.ref.frames)
@@ -108,7 +109,7 @@ class _Left(Progress):
         self._progress.advance(amount, detail)
 
 
-def _unchanged(task: Task) -> Result | None:
+def _unchanged(task: VerifyTask) -> Result | None:
     """The result of an earlier run, when every file that it looked at is what it was."""
     known = task.known
     if known is None or known.result is None or known.context != task.context:
@@ -131,7 +132,7 @@ def _unchanged(task: Task) -> Result | None:
         return None  # a file is gone, or this was not written by us
 
 
-def _verify(task: Task, progress: Progress) -> Result:
+def _verify(task: VerifyTask, progress: Progress) -> Result:
     reads = stamp_of_all(task.ref.reads)  # before they are read: what changes meanwhile is read again next time
     whole = read_record(task.ref, defects=False)
     record, applied = take_out(whole, known_defects(whole.dataset) if task.defects else ())
@@ -158,7 +159,7 @@ def _verify(task: Task, progress: Progress) -> Result:
     return _with_memory(result, task, reads, looked, wrong=wrong)
 
 
-def _with_memory(result: Result, task: Task, reads: int, looked: _Look, *, wrong: bool) -> Result:
+def _with_memory(result: Result, task: VerifyTask, reads: int, looked: _Look, *, wrong: bool) -> Result:
     """The result, and what a later run may rely on."""
     content = asdict(result)
     kept = {key: content[key] for key in ("findings", "people", "synthetic", "agreement", "applied")}
@@ -169,7 +170,7 @@ def _with_memory(result: Result, task: Task, reads: int, looked: _Look, *, wrong
 class _Look:
     """The frames of a record: each opens, is whole and has the sequence's size."""
 
-    def __init__(self, record: SequenceRecord, task: Task) -> None:
+    def __init__(self, record: SequenceRecord, task: VerifyTask) -> None:
         self.size = f"{record.camera.width}x{record.camera.height}"
         self.good: dict[str, int] = {}
         """File, for a video with the number of its last frame, for an image that fills only a part of its frame with

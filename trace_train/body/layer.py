@@ -128,10 +128,10 @@ class BodyLayer(nn.Module):
             return BodyOutput(joints=joints, joints_h36m=joints_h36m, root=root[:, 0], vertices=mesh)
 
     def _all_betas(self, betas: Tensor) -> Tensor:
-        lacking = len(self.rest_directions) - betas.shape[1]
-        if lacking < 0:
+        missing = len(self.rest_directions) - betas.shape[1]
+        if missing < 0:
             raise ValueError(f"{betas.shape[1]} betas for a body of {len(self.rest_directions)}")
-        return nn.functional.pad(betas, (0, lacking)) if lacking else betas
+        return nn.functional.pad(betas, (0, missing)) if missing else betas
 
     def _chain(self, rotations: Tensor, bones: Tensor) -> Tensor:
         """Forward kinematics: (N, 24, 3, 4) turn and place of every joint, from bones (N, 24, 3, 1).

@@ -1,14 +1,10 @@
 """What a run is made of. These models are the only schema; a preset holds only what differs from the defaults."""
 
 from trace_train.config.data import DataConfig, DatasetConfig
-from trace_train.config.distributed import DistributedConfig
-from trace_train.config.evaluation import EvaluationConfig
-from trace_train.config.init import InitConfig
 from trace_train.config.loading import changed, config_from, load_config, presets
 from trace_train.config.network import NetworkConfig
 from trace_train.config.objective import GroupRule, LossConfig, OptimConfig, Stage
-from trace_train.config.run import Config
-from trace_train.config.stages import at_stage, stage_name
+from trace_train.config.run import Config, DistributedConfig, EvaluationConfig, InitConfig, at_stage, stage_name
 
 __all__ = [
     "Config",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from trace_train.config.part import Part
+from trace_train.config.part import ConfigPart
 
 
 def _scale_in_order(scale: tuple[float, float]) -> tuple[float, float]:
@@ -17,7 +17,7 @@ def _scale_in_order(scale: tuple[float, float]) -> tuple[float, float]:
     return scale
 
 
-class DatasetConfig(Part):
+class DatasetConfig(ConfigPart):
     """What is drawn differently from one dataset, by its name; preset `trace` holds the published table."""
 
     share: float | None = Field(None, ge=0)
@@ -33,7 +33,7 @@ class DatasetConfig(Part):
         return scale if scale is None else _scale_in_order(scale)
 
 
-class DataConfig(Part):
+class DataConfig(ConfigPart):
     """How clips are drawn and seen (docs/training.md, "What is drawn")."""
 
     strides: tuple[PositiveInt, ...] = (1, 2, 3, 4)

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from trace_train.config.part import Part
+from trace_train.config.part import ConfigPart
 
 
-class NetworkConfig(Part):
+class NetworkConfig(ConfigPart):
     """Sizes of the network. The defaults are the published ones (fact sheet network.md)."""
 
     input_size: int = Field(512, ge=64, multiple_of=32)

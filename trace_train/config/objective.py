@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from trace_data.errors import nearest
-from trace_train.config.part import Part
+from trace_train.config.part import ConfigPart
 
 
-class LossConfig(Part):
+class LossConfig(ConfigPart):
     """Weights of the loss terms (docs/losses.md); a term of weight 0 is not computed."""
 
     center_map: float = Field(200.0, ge=0)
@@ -60,7 +61,7 @@ class LossConfig(Part):
     """How unlikely a pose is by SMPLify's mixture (1.6 there); needs `supervision.pose_prior_file`."""
 
 
-class Stage(Part):
+class Stage(ConfigPart):
     """A stretch of training with its own batch shape, and with what else differs in it."""
 
     name: str | None = None
@@ -92,7 +93,7 @@ class Stage(Part):
         return loss
 
 
-class GroupRule(Part):
+class GroupRule(ConfigPart):
     """Parameters that are trained otherwise than the rest; of several rules that fit one, the first holds."""
 
     pattern: str
@@ -103,7 +104,7 @@ class GroupRule(Part):
     """As `optim.weight_decay`, which holds where this is None."""
 
 
-class OptimConfig(Part):
+class OptimConfig(ConfigPart):
     """The optimiser, its schedule, and which parameters it is given (docs/training.md, "What is trained")."""
 
     optimizer: Literal["adamw", "adam"] = "adamw"
@@ -146,3 +147,13 @@ class OptimConfig(Part):
         if list(milestones) != sorted(milestones) or not all(0 < share <= 1 for share in milestones):
             raise ValueError(f"{milestones}, expected rising shares between 0 and 1")
         return milestones
+
+
+class SupervisionConfig(ConfigPart):
+    """How people are read in training, and what else is known of them (docs/losses.md)."""
+
+    center_jitter: int = Field(0, ge=0, le=3)
+    """How far from annotated centres people are read, at most, in cells of the maps: detected ones are a cell off.
+    Drawn by the clip, the same each time."""
+    pose_prior_file: Path | None = None
+    """`gmm_08.pkl` of SMPLify, which `loss.pose_prior` needs; read only when that has a weight."""

@@ -2,23 +2,66 @@
 
 from __future__ import annotations
 
+from fnmatch import filter as fitting
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from trace_train.config.data import DataConfig
-from trace_train.config.distributed import DistributedConfig
-from trace_train.config.evaluation import EvaluationConfig
-from trace_train.config.init import InitConfig
-from trace_train.config.log import LogConfig
 from trace_train.config.network import NetworkConfig
-from trace_train.config.objective import LossConfig, OptimConfig, Stage
-from trace_train.config.part import Part
-from trace_train.config.supervision import SupervisionConfig
+from trace_train.config.objective import LossConfig, OptimConfig, Stage, SupervisionConfig
+from trace_train.config.part import ConfigPart
 
 
-class Config(Part):
+class InitConfig(ConfigPart):
+    """What a fresh network starts from. A resumed run needs nothing of it."""
+
+    weights: Path | None = None
+    """Folder of `trace import-weights`, or a run or checkpoint to go on from with another configuration. None: random
+    weights that begin at the constant predictor."""
+    parts: tuple[Literal["image", "head", "flow"], ...] | None = None
+    """Which of its parts are taken: backbone, everything else of the network, RAFT. None: all that are there."""
+
+
+class LogConfig(ConfigPart):
+    """Where a run tells how it goes, beside `metrics.jsonl`, which is always written."""
+
+    tensorboard: Literal["auto", "always", "never"] = "auto"
+    """Whether the lines of the log are written for TensorBoard too, into the run folder. `auto`: where it is
+    installed."""
+    wandb: str | None = None
+    """Project at Weights & Biases that the lines are sent to. None: none, and the package is not looked for."""
+
+
+class DistributedConfig(ConfigPart):
+    """How several processes train together (docs/training.md, "On several GPUs"). One alone needs nothing of it."""
+
+    timeout_minutes: float = Field(10.0, gt=0)
+    """How long one process waits for the others in a step before it ends with an error."""
+    sync_batchnorm: Literal["auto", "always", "never"] = "auto"
+    """Whether normalisation sees the clips of all processes; `auto`: on CUDA. Not possible on a CPU."""
+
+
+class EvaluationConfig(ConfigPart):
+    """How a run scores itself while it trains, and how a network watches videos when it is scored."""
+
+    every: int = Field(0, ge=0)
+    """Steps between evaluations on held-out shards; the last step is evaluated too. 0: none."""
+    split: Literal["train", "val", "test"] = "val"
+    """What is evaluated while the run goes on."""
+    frames: int = Field(2000, ge=0)
+    """About how many frames of it, in windows spread over its sequences. 0: all."""
+    threshold: float = Field(0.2, ge=0, lt=1)
+    """Least score of a detection."""
+    videos: int = Field(4, ge=1)
+    """Videos that are watched side by side; it changes the speed, not the result."""
+    chunk: int = Field(8, ge=1)
+    """Frames of each that are seen at once; it changes the speed, not the result."""
+
+
+class Config(ConfigPart):
     """A whole training run."""
 
     preset: str = "trace"
@@ -81,3 +124,28 @@ class Config(Part):
 
 def _names_prior(pattern: str) -> bool:
     return fnmatchcase("pose_prior", pattern)
+
+
+def at_stage(config: Config, number: int) -> Config:
+    """The configuration with what stage `number` (from 0) has for itself put where it belongs.
+
+    Loss weights, `optim.lr`, `optim.frozen` and `data.camera_probability`; whoever reads these need not know of stages.
+    """
+    stage = config.stages[number]
+    loss = config.loss.model_dump()
+    for pattern, weight in stage.loss.items():
+        loss |= dict.fromkeys(fitting(loss, pattern), weight)
+    own = {"lr": stage.lr, "frozen": stage.frozen}
+    moving = {"camera_probability": stage.camera_probability}
+    return config.model_copy(
+        update={
+            "loss": config.loss.model_copy(update=loss),
+            "optim": config.optim.model_copy(update={k: v for k, v in own.items() if v is not None}),
+            "data": config.data.model_copy(update={k: v for k, v in moving.items() if v is not None}),
+        }
+    )
+
+
+def stage_name(config: Config, number: int) -> str:
+    """What a stage is called in the log."""
+    return config.stages[number].name or str(number + 1)

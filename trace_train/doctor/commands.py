@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trace_train.doctor.findings import Finding
+from trace_train.doctor.findings import DoctorFinding
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "quickstart": (),
@@ -21,19 +21,19 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """Command -> what it needs, by the names of findings, what is got first in front. A GPU is one of any number."""
 
 
-def commands(findings: Iterable[Finding]) -> list[Finding]:
+def commands(findings: Iterable[DoctorFinding]) -> list[DoctorFinding]:
     """For each command whether all is there, else what is missing and how to get it."""
     known = {("GPU" if item.name.startswith("GPU") else item.name): item for item in findings}
     out = []
     for name, needs in NEEDS.items():
-        lacking = [known[need] for need in needs if known[need].state != "ok"]
+        missing = [known[need] for need in needs if known[need].state != "ok"]
         out.append(
-            Finding(
+            DoctorFinding(
                 group="command",
                 name=f"trace {name}",
-                state="absent" if lacking else "ok",
-                found=f"needs {', '.join(item.name for item in lacking)}" if lacking else "ready",
-                hint=lacking[0].hint if lacking else "",
+                state="absent" if missing else "ok",
+                found=f"needs {', '.join(item.name for item in missing)}" if missing else "ready",
+                hint=missing[0].hint if missing else "",
             )
         )
     return out

@@ -9,7 +9,7 @@ from trace_data.assets.verify import PURPOSES
 from trace_data.errors import TraceError
 from trace_data.shards.index import load_index
 from trace_data.shards.storage.url import shown
-from trace_train.doctor.findings import Finding
+from trace_train.doctor.findings import DoctorFinding
 from trace_train.weights.checkpoint import finished
 from trace_train.weights.folder import DESCRIPTION, open_weights
 
@@ -17,24 +17,26 @@ Places = Mapping[str, Path | str | None]
 """Setting to its folder or URL, None where there is none."""
 
 
-def data(places: Places) -> list[Finding]:
+def data(places: Places) -> list[DoctorFinding]:
     """Body models, weights, datasets, shards, runs."""
     return [_packs(places["packs"]), _weights(places["weights"]), _datasets(places), _shards(places), _runs(places)]
 
 
-def _packs(folder: Path | str | None) -> Finding:
+def _packs(folder: Path | str | None) -> DoctorFinding:
     meaning = "everything that has to do with bodies"
     there = [name for name in PURPOSES if isinstance(folder, Path) and (folder / name).is_file()]
     if "SMPL_NEUTRAL.pth" not in there:
         others = f", only {', '.join(there)}" if there else ""
         return _absent("packs", f"no SMPL_NEUTRAL.pth{others}", meaning, "trace prepare-smpl  (docs/body-models.md)")
-    lacking = sorted({PURPOSES[name] for name in PURPOSES if name not in there} - {"training"})
+    missing = sorted({PURPOSES[name] for name in PURPOSES if name not in there} - {"training"})
     return _there(
-        "packs", f"{len(there)} of {len(PURPOSES)}" + (f"; none for {', '.join(lacking)}" * bool(lacking)), meaning
+        "packs",
+        f"{len(there)} of {len(PURPOSES)}" + (f"; none for {', '.join(missing)}" * bool(missing)),
+        meaning,
     )
 
 
-def _weights(folder: Path | str | None) -> Finding:
+def _weights(folder: Path | str | None) -> DoctorFinding:
     meaning = "starting from the released network; flow by RAFT"
     if not isinstance(folder, Path) or not (folder / DESCRIPTION).is_file():
         return _absent("weights", "none imported", meaning, "trace import-weights  (docs/weights.md)")
@@ -42,11 +44,15 @@ def _weights(folder: Path | str | None) -> Finding:
         weights = open_weights(folder)
     except TraceError as error:
         return _broken("weights", error, meaning)
-    lacking = [part for part in ("image", "head", "flow") if part not in weights.parts]
-    return _there("weights", ", ".join(weights.parts) + (f"; no {', '.join(lacking)}" * bool(lacking)), meaning)
+    missing = [part for part in ("image", "head", "flow") if part not in weights.parts]
+    return _there(
+        "weights",
+        ", ".join(weights.parts) + (f"; no {', '.join(missing)}" * bool(missing)),
+        meaning,
+    )
 
 
-def _datasets(places: Places) -> Finding:
+def _datasets(places: Places) -> DoctorFinding:
     meaning, folder = "building shards", places["root"]
     own = [key for key, place in places.items() if key.startswith("root_") and place is not None]
     if not isinstance(folder, Path) and own:
@@ -59,7 +65,7 @@ def _datasets(places: Places) -> Finding:
     return _there("datasets", f"{count} folders in {folder}", meaning)
 
 
-def _shards(places: Places) -> Finding:
+def _shards(places: Places) -> DoctorFinding:
     meaning, where = "training and evaluation", places["shards"]
     if isinstance(where, str):
         return _there("shards", f"{shown(where)} (a URL, not looked at)", meaning)
@@ -75,7 +81,7 @@ def _shards(places: Places) -> Finding:
     return _there("shards", f"{len(index.shards):,} shards, {frames:,} frames: {', '.join(names)}{synthetic}", meaning)
 
 
-def _runs(places: Places) -> Finding:
+def _runs(places: Places) -> DoctorFinding:
     meaning, folder = "evaluation, going on with a run", places["runs"]
     runs = (
         sorted(item for item in folder.iterdir() if finished(item))
@@ -87,14 +93,14 @@ def _runs(places: Places) -> Finding:
     return _there("runs", f"{len(runs):,}, the last {max(runs, key=lambda run: run.stat().st_mtime).name}", meaning)
 
 
-def _there(name: str, found: str, meaning: str) -> Finding:
-    return Finding(group="data", name=name, state="ok", found=found, meaning=meaning)
+def _there(name: str, found: str, meaning: str) -> DoctorFinding:
+    return DoctorFinding(group="data", name=name, state="ok", found=found, meaning=meaning)
 
 
-def _absent(name: str, found: str, meaning: str, hint: str) -> Finding:
-    return Finding(group="data", name=name, state="absent", found=found, meaning=meaning, hint=hint)
+def _absent(name: str, found: str, meaning: str, hint: str) -> DoctorFinding:
+    return DoctorFinding(group="data", name=name, state="absent", found=found, meaning=meaning, hint=hint)
 
 
-def _broken(name: str, error: TraceError, meaning: str) -> Finding:
+def _broken(name: str, error: TraceError, meaning: str) -> DoctorFinding:
     hint = error.hint or f"trace verify-{name}" * (name == "shards")
-    return Finding(group="data", name=name, state="problem", found=error.message, meaning=meaning, hint=hint)
+    return DoctorFinding(group="data", name=name, state="problem", found=error.message, meaning=meaning, hint=hint)

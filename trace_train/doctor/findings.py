@@ -9,7 +9,7 @@ State = Literal["ok", "absent", "problem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DoctorFinding:
     """One thing that is here, is not here, or is here and broken."""
 
     group: str

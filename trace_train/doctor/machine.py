@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from trace_train.doctor.findings import Finding
+from trace_train.doctor.findings import DoctorFinding
 from trace_train.network.deform import TORCHVISION, implementation
 from trace_train.streaming.gpu_decoder import nvjpeg_decoder
 
@@ -28,7 +28,7 @@ TROUBLE = (ImportError, RuntimeError, OSError, AttributeError)
 """What importing a library of another build raises."""
 
 
-def machine(home: Path) -> list[Finding]:
+def machine(home: Path) -> list[DoctorFinding]:
     """Python, processor, memory, disk, GPUs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     standing = next(folder for folder in (home, *home.absolute().parents) if folder.is_dir())
@@ -42,7 +42,7 @@ def machine(home: Path) -> list[Finding]:
     if not torch.cuda.is_available():
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is a CPU build"
         findings.append(
-            Finding(
+            DoctorFinding(
                 group="machine",
                 name="GPU",
                 state="absent",
@@ -61,7 +61,7 @@ def machine(home: Path) -> list[Finding]:
     return findings
 
 
-def libraries() -> list[Finding]:
+def libraries() -> list[DoctorFinding]:
     """torch and what goes with it, and the extras."""
     cuda = f", CUDA {torch.version.cuda}" if torch.version.cuda else ", CPU build"
     findings = [_ok("library", "torch", f"{torch.__version__}{'' if '+' in torch.__version__ else cuda}")]
@@ -69,7 +69,7 @@ def libraries() -> list[Finding]:
     findings += _torchvision()
     loads, found = _try("pytorch3d")
     findings.append(
-        Finding(
+        DoctorFinding(
             group="library",
             name="pytorch3d",
             state="ok" if loads else "absent",
@@ -79,7 +79,7 @@ def libraries() -> list[Finding]:
     )
     compiler = next((name for name in (os.environ.get("CXX"), "g++", "clang++") if name and shutil.which(name)), None)
     findings.append(
-        Finding(
+        DoctorFinding(
             group="library",
             name="C++ compiler",
             state="ok" if compiler else "absent",
@@ -91,7 +91,7 @@ def libraries() -> list[Finding]:
     for name, (use, how) in EXTRAS.items():
         loads = importlib.util.find_spec(name) is not None
         findings.append(
-            Finding(
+            DoctorFinding(
                 group="library",
                 name=name,
                 state="ok" if loads else "absent",
@@ -103,11 +103,11 @@ def libraries() -> list[Finding]:
     return findings
 
 
-def _torchvision() -> list[Finding]:
+def _torchvision() -> list[DoctorFinding]:
     loads, found = _try("torchvision")
     how = "install the torchvision that belongs to this torch and its CUDA"
     findings = [
-        Finding(
+        DoctorFinding(
             group="library",
             name="torchvision",
             state="ok" if loads else "absent" if found == "not installed" else "problem",
@@ -118,7 +118,7 @@ def _torchvision() -> list[Finding]:
     ]
     taken = implementation(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     findings.append(
-        Finding(
+        DoctorFinding(
             group="library",
             name="deformable convolution",
             state="ok",
@@ -128,7 +128,7 @@ def _torchvision() -> list[Finding]:
     )
     decoder = torch.cuda.is_available() and nvjpeg_decoder(torch.device("cuda")) is not None
     findings.append(
-        Finding(
+        DoctorFinding(
             group="library",
             name="nvJPEG",
             state="ok" if decoder else "absent",
@@ -140,8 +140,8 @@ def _torchvision() -> list[Finding]:
     return findings
 
 
-def _ok(group: str, name: str, found: str) -> Finding:
-    return Finding(group=group, name=name, state="ok", found=found)
+def _ok(group: str, name: str, found: str) -> DoctorFinding:
+    return DoctorFinding(group=group, name=name, state="ok", found=found)
 
 
 def _version(distribution: str) -> str | None:

@@ -14,11 +14,11 @@ from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
 from trace_train.evaluation.bodies import Values, compare
 from trace_train.evaluation.candidates import Candidates, candidates, points_of
-from trace_train.evaluation.ground_truth import Annotated, annotated
+from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import Clock, Track
 from trace_train.evaluation.videos import Videos
-from trace_train.evaluation.windows import Piece, Window, id_step
+from trace_train.evaluation.windows import Chunk, VideoSpan, id_step
 from trace_train.inference.detections import Detections
 from trace_train.metrics import joints
 from trace_train.metrics.matching import match
@@ -29,13 +29,13 @@ MISS_MM = 150.0
 """Error that a missed person counts in the penalised MPJPE (evaluation.md 1.3)."""
 
 
-class Tally:
+class ScoreAccumulator:
     """Sums of every window and predictor."""
 
     def __init__(
         self,
         reader: ShardReader,
-        windows: Sequence[Window],
+        windows: Sequence[VideoSpan],
         layers: Mapping[str, BodyLayer],
         constants: ConstantPredictor,
         videos: Videos,
@@ -48,20 +48,20 @@ class Tally:
         self.people, self.matched = [0] * len(windows), [0] * len(windows)
         self._tracks: dict[int, dict[int, Track]] = {}
 
-    def add(self, piece: Piece, batch: Batch, maps: Maps, found: Detections) -> None:
+    def add(self, chunk: Chunk, batch: Batch, maps: Maps, found: Detections) -> None:
         """Take in what was found in a piece."""
         truth = annotated(batch, self.layers)
         people = candidates(batch, truth)
-        frames = len(piece.windows) * piece.frames
+        frames = len(chunk.windows) * chunk.frames
         f, p = match(points_of(found), found.frame, people.points, people.frame, people.labelled, frames)
         rows, whom = (torch.from_numpy(x).to(found.frame.device) for x in (f, p))
-        self._count(piece, batch, people, found, whom)
-        self._add_joints(piece, people, found, rows, whom)
+        self._count(chunk, batch, people, found, whom)
+        self._add_joints(chunk, people, found, rows, whom)
         body = people.body[whom]
-        self._add_bodies(piece, batch, truth, maps, found, (rows[body >= 0], body[body >= 0]))
-        self._end_windows(piece)
+        self._add_bodies(chunk, batch, truth, maps, found, (rows[body >= 0], body[body >= 0]))
+        self._end_windows(chunk)
 
-    def _count(self, piece: Piece, batch: Batch, people: Candidates, found: Detections, whom: Tensor) -> None:
+    def _count(self, chunk: Chunk, batch: Batch, people: Candidates, found: Detections, whom: Tensor) -> None:
         """Recall and precision: who was to be found, who was, and what was found where nobody is.
 
         A detection is explained by anybody whom it was matched to; only where everyone visible is annotated is one
@@ -71,9 +71,9 @@ class Tally:
         there, matched = people.frame[people.counted], people.frame[whom][people.counted[whom]]
         explained = people.frame[whom]
         for number, to_find, hits, sure, shown, known in zip(
-            piece.windows,
+            chunk.windows,
             *(
-                _per_video(frame, piece)
+                _per_video(frame, chunk)
                 for frame in (
                     there,
                     matched,
@@ -88,14 +88,14 @@ class Tally:
             self.sums[number][MODEL].add("recall", hits, to_find)
             self.sums[number][MODEL].add("precision", sure, sure + shown - known)
 
-    def _add_joints(self, piece: Piece, people: Candidates, found: Detections, rows: Tensor, whom: Tensor) -> None:
+    def _add_joints(self, chunk: Chunk, people: Candidates, found: Detections, rows: Tensor, whom: Tensor) -> None:
         """People with labelled joints and no body."""
         some = people.scored[whom].any(-1)
         rows, whom = rows[some], whom[some]
         if not len(rows):
             return
         labelled, target = people.scored[whom].cpu(), people.joints[whom].cpu()
-        video = (people.frame[whom] // piece.frames).cpu()
+        video = (people.frame[whom] // chunk.frames).cpu()
         predictions = {MODEL: found.body.joints[rows].cpu()}
         if self.constants.joints is not None:
             predictions[MEAN_POSE_IN_CAMERA] = self.constants.joints.expand(len(rows), -1, -1)
@@ -103,16 +103,16 @@ class Tally:
         for name, predicted in predictions.items():
             errors = joints.labelled_errors(predicted, target, labelled)
             aligned = joints.labelled_errors(predicted, target, labelled, align=True)
-            self._spread(piece, name, video, "joints_mpjpe", 1000 * joints.per_person(errors, labelled), each)
-            self._spread(piece, name, video, "joints_pa_mpjpe", 1000 * joints.per_person(aligned, labelled), each)
-            self._spread(piece, name, video, "pck", joints.correct(errors, labelled), count)
-            self._spread(piece, name, video, "auc", joints.area_under_curve(errors, labelled), count)
+            self._spread(chunk, name, video, "joints_mpjpe", 1000 * joints.per_person(errors, labelled), each)
+            self._spread(chunk, name, video, "joints_pa_mpjpe", 1000 * joints.per_person(aligned, labelled), each)
+            self._spread(chunk, name, video, "pck", joints.correct(errors, labelled), count)
+            self._spread(chunk, name, video, "auc", joints.area_under_curve(errors, labelled), count)
 
     def _add_bodies(
         self,
-        piece: Piece,
+        chunk: Chunk,
         batch: Batch,
-        truth: Annotated,
+        truth: GroundTruth,
         maps: Maps,
         found: Detections,
         pairs: tuple[Tensor, Tensor],
@@ -120,24 +120,24 @@ class Tally:
         """People with a body: `pairs` of rows of `found` and of `truth`."""
         rows, target = pairs[0], truth.rows(pairs[1])
         for number, there, hits, in_world, world_hits in zip(
-            piece.windows,
-            _per_video(truth.frame, piece),
-            _per_video(target.frame, piece),
-            _per_video(truth.frame[truth.in_world], piece),
-            _per_video(target.frame[target.in_world], piece),
+            chunk.windows,
+            _per_video(truth.frame, chunk),
+            _per_video(target.frame, chunk),
+            _per_video(truth.frame[truth.in_world], chunk),
+            _per_video(target.frame[target.in_world], chunk),
         ):
             self.sums[number][MODEL].add("world_coverage", world_hits, in_world)
             self.sums[number][MODEL].add("mpjpe_with_misses", MISS_MM * (there - hits), there - hits)
-        first = torch.tensor([self.entries[number].first_person for number in piece.windows], device=rows.device)
-        video = target.frame // piece.frames
+        first = torch.tensor([self.entries[number].first_person for number in chunk.windows], device=rows.device)
+        video = target.frame // chunk.frames
         person = batch.identity[video, target.person] - first[video]
-        place = self.videos.place(piece, maps, found, rows, person)
+        place = self.videos.place(chunk, maps, found, rows, person)
         if len(rows):
             values = compare(batch, found, rows, target, place, self.layers)
-            self._add_frames(piece, values)
-            self._add_tracks(piece, values, person.cpu(), (target.frame % piece.frames).cpu())
+            self._add_frames(chunk, values)
+            self._add_tracks(chunk, values, person.cpu(), (target.frame % chunk.frames).cpu())
 
-    def _add_frames(self, piece: Piece, values: Values) -> None:
+    def _add_frames(self, chunk: Chunk, values: Values) -> None:
         """Errors of single frames, of the network and of constant bodies."""
         video, image = values["video"], values["true_joints2d"]
         each = torch.ones(len(video))
@@ -149,30 +149,30 @@ class Tally:
         for name, (predicted, predicted2d) in predictions.items():
             mpjpe = 1000 * joints.mpjpe(predicted, values["annotated"])
             pa_mpjpe = 1000 * joints.pa_mpjpe(predicted, values["annotated"])
-            self._spread(piece, name, video, "mpjpe", mpjpe, each)
-            self._spread(piece, name, video, "pa_mpjpe", pa_mpjpe, each)
-            self._spread(piece, name, video, "error_2d", (predicted2d - image).norm(dim=-1).mean(-1), each)
+            self._spread(chunk, name, video, "mpjpe", mpjpe, each)
+            self._spread(chunk, name, video, "pa_mpjpe", pa_mpjpe, each)
+            self._spread(chunk, name, video, "error_2d", (predicted2d - image).norm(dim=-1).mean(-1), each)
             if name == MODEL:
-                self._spread(piece, name, video, "mpjpe_with_misses", mpjpe, each)
-                self._spread(piece, name, video, "pve", 1000 * values["pve"], each)
+                self._spread(chunk, name, video, "mpjpe_with_misses", mpjpe, each)
+                self._spread(chunk, name, video, "pve", 1000 * values["pve"], each)
 
-    def _add_tracks(self, piece: Piece, values: Values, person: Tensor, time: Tensor) -> None:
-        for video, number in enumerate(piece.windows):
+    def _add_tracks(self, chunk: Chunk, values: Values, person: Tensor, time: Tensor) -> None:
+        for video, number in enumerate(chunk.windows):
             tracks = self._tracks.setdefault(number, {})
             entry = self.entries[number]
             here = values["video"] == video
             for one in person[here].unique().tolist():
                 rows = (here & (person == one)).nonzero()[:, 0]
                 frames = {name: value[rows] for name, value in values.items()}
-                frames["id"] = self.ids[number][piece.at + time[rows]]
+                frames["id"] = self.ids[number][chunk.at + time[rows]]
                 if one not in tracks:
                     clock = Clock(fps=entry.fps, step=id_step(entry))
                     tracks[one] = Track(clock, self.constants.body, world_is_first_camera=self.videos.network.temporal)
                 tracks[one].add(frames)
 
-    def _end_windows(self, piece: Piece) -> None:
-        for number in piece.windows:
-            if piece.at + piece.frames == len(self.ids[number]):
+    def _end_windows(self, chunk: Chunk) -> None:
+        for number in chunk.windows:
+            if chunk.at + chunk.frames == len(self.ids[number]):
                 self._end(number)
 
     def _end(self, number: int) -> None:
@@ -180,15 +180,15 @@ class Tally:
             for name, sums in track.end().items():
                 self.sums[number][name].take(sums)
 
-    def _spread(self, piece: Piece, name: str, video: Tensor, measure: str, totals: Tensor, counts: Tensor) -> None:
+    def _spread(self, chunk: Chunk, name: str, video: Tensor, measure: str, totals: Tensor, counts: Tensor) -> None:
         """Add values (M,) to the windows of their videos (M,)."""
-        total = np.bincount(video.numpy(), totals.numpy(), minlength=len(piece.windows))
-        count = np.bincount(video.numpy(), counts.numpy(), minlength=len(piece.windows))
-        for number, t, c in zip(piece.windows, total.tolist(), count.tolist()):
+        total = np.bincount(video.numpy(), totals.numpy(), minlength=len(chunk.windows))
+        count = np.bincount(video.numpy(), counts.numpy(), minlength=len(chunk.windows))
+        for number, t, c in zip(chunk.windows, total.tolist(), count.tolist()):
             self.sums[number][name].add(measure, t, c)
 
 
-def _per_video(frame: Tensor, piece: Piece) -> list[int]:
+def _per_video(frame: Tensor, chunk: Chunk) -> list[int]:
     """How many entries (M,), by their frame, each video has."""
-    counts: list[int] = torch.bincount(frame // piece.frames, minlength=len(piece.windows)).tolist()
+    counts: list[int] = torch.bincount(frame // chunk.frames, minlength=len(chunk.windows)).tolist()
     return counts

@@ -17,8 +17,7 @@ from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.candidates import Candidates, candidates
-from trace_train.evaluation.ground_truth import Annotated, annotated
-from trace_train.evaluation.median import geometric_median
+from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.metrics.joints import rooted
 from trace_train.streaming.augment import full_frame
 from trace_train.streaming.batch import LoadedClip, collate
@@ -68,7 +67,7 @@ class ConstantPredictor:
         return cls(body=_body([bodies for bodies, _ in people]), joints=_joints([others for _, others in people]))
 
 
-def _body(people: Sequence[Annotated]) -> ConstantBody | None:
+def _body(people: Sequence[GroundTruth]) -> ConstantBody | None:
     if not sum(len(p.frame) for p in people):
         return None
 
@@ -116,7 +115,7 @@ def _spread(reader: ShardReader) -> list[ClipRef]:
 
 def _people(
     reader: ShardReader, refs: Sequence[ClipRef], layers: Mapping[str, BodyLayer]
-) -> tuple[Annotated, Candidates]:
+) -> tuple[GroundTruth, Candidates]:
     size = 2  # any: the crop only carries coordinates here
     blank = []
     for ref in refs:
@@ -129,3 +128,20 @@ def _people(
     batch = collate(blank).to(device)
     bodies = annotated(batch, layers)
     return bodies, candidates(batch, bodies)
+
+
+def geometric_median(
+    points: npt.NDArray[np.float64], known: npt.NDArray[np.bool_] | None = None, steps: int = 64
+) -> npt.NDArray[np.float64]:
+    """The point (..., 3) with the least mean distance to points (N, ..., 3), by Weiszfeld's iteration.
+
+    For a mean of distances, as MPJPE is, no constant prediction can be better than this. `known` (N, ...): which of
+    them count; where none does the result is zero.
+    """
+    counts = np.ones((*points.shape[:-1], 1)) if known is None else known[..., None].astype(np.float64)
+    estimate: npt.NDArray[np.float64] = (points * counts).sum(0) / np.maximum(counts.sum(0), 1)
+    for _ in range(steps):
+        distance = np.maximum(np.linalg.norm(points - estimate, axis=-1, keepdims=True), 1e-9)
+        weight = counts / distance
+        estimate = (points * weight).sum(0) / np.maximum(weight.sum(0), 1e-12)
+    return estimate

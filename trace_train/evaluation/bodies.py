@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from trace_train.body.layer import JOINTS, BodyLayer
-from trace_train.evaluation.calibration import true_from_assumed
-from trace_train.evaluation.ground_truth import Annotated
+from trace_train.evaluation.ground_truth import GroundTruth
+from trace_train.geometry.camera import FOCAL
 from trace_train.inference.detections import Detections
 from trace_train.metrics.joints import pve, rooted
 from trace_train.metrics.world import FOOT_VERTICES
@@ -26,7 +26,7 @@ def compare(
     batch: Batch,
     found: Detections,
     rows: Tensor,
-    target: Annotated,
+    target: GroundTruth,
     world: tuple[Tensor, Tensor],
     layers: Mapping[str, BodyLayer],
 ) -> Values:
@@ -64,7 +64,7 @@ def compare(
 
 
 def _meshes(
-    found: Detections, rows: Tensor, target: Annotated, layers: Mapping[str, BodyLayer]
+    found: Detections, rows: Tensor, target: GroundTruth, layers: Mapping[str, BodyLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Per-vertex errors (M,), the foot vertices of the predictions in the camera's axes and of the annotation in the
     world's (M, 4, 3), both relative to the hip midpoint."""
@@ -78,3 +78,23 @@ def _meshes(
         parts.append((pve(predicted, true @ some.turn.mT), predicted[:, feet], true[:, feet]))
     errors, ours, theirs = (torch.cat(part) for part in zip(*parts))
     return errors, ours, theirs
+
+
+def true_from_assumed(batch: Batch) -> Tensor:
+    """(B, T, 3, 3) linear maps from places in the crop's 50-degree camera to places in the true camera, metres.
+
+    A place keeps where it is seen in the frame, and its depth grows with the focal length: a body of the same size
+    that looks as large stands farther away from a longer lens.
+    """
+    size = batch.images.shape[2]
+    px_from_crop = torch.eye(3, device=batch.images.device)
+    px_from_crop[0, 0] = px_from_crop[1, 1] = size / 2
+    px_from_crop[:2, 2] = (size - 1) / 2
+    frame_from_crop = torch.linalg.inv(batch.crop_from_frame.double()) @ px_from_crop.double()
+    ray_from_crop = torch.linalg.inv(batch.intrinsics.double()) @ frame_from_crop
+    ray_from_crop = ray_from_crop / ray_from_crop[..., 2:, 2:]
+    widths = ray_from_crop[..., 0, 0] * ray_from_crop[..., 1, 1]
+    deeper = widths.rsqrt() / FOCAL
+    assumed = ray_from_crop.new_tensor([FOCAL, FOCAL, 1.0]).diag()
+    mapping: Tensor = deeper[..., None, None] * ray_from_crop @ assumed
+    return mapping

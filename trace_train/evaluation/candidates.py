@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP
 from trace_train.evaluation.bodies import LSP
-from trace_train.evaluation.ground_truth import Annotated, to_crop
+from trace_train.evaluation.ground_truth import GroundTruth, to_crop
 from trace_train.inference.detections import Detections
 from trace_train.streaming.batch import Batch
 
@@ -34,7 +34,7 @@ class Candidates:
     counted: Tensor
     """(L,) bool: in the picture, so that not to find it is a miss. To find another one is no false alarm."""
     body: Tensor
-    """(L,) row in `Annotated`; -1 for people without a whole body."""
+    """(L,) row in `GroundTruth`; -1 for people without a whole body."""
     joints: Tensor
     """(L, 44, 3) labelled joints, metres, camera axes, relative to the midpoint of the labelled hips."""
     scored: Tensor
@@ -46,7 +46,7 @@ def points_of(found: Detections) -> Tensor:
     return torch.cat([found.joints2d_h36m[:, :LSP], found.joints2d], dim=1)
 
 
-def candidates(batch: Batch, bodies: Annotated) -> Candidates:
+def candidates(batch: Batch, bodies: GroundTruth) -> Candidates:
     """All people of a batch by whom a detection can be explained. `bodies`: those of them with a whole body."""
     frames = batch.images.shape[1]
     row = torch.full(batch.present.shape, -1, device=batch.present.device)

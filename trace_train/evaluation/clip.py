@@ -13,7 +13,7 @@ from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.accumulator import MISS_MM
-from trace_train.evaluation.ground_truth import Annotated, annotated
+from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.inference.detections import Detections, detect
 from trace_train.metrics import joints
 from trace_train.metrics.matching import match
@@ -24,12 +24,12 @@ from trace_train.streaming.stream import load_clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Seen:
+class ClipResult:
     """One clip of T frames through a network."""
 
     ref: ClipRef
     found: Detections
-    truth: Annotated
+    truth: GroundTruth
     pairs: tuple[tuple[int, int], ...]
     """Rows of `found` and of `truth` that are the same person."""
     heat: Tensor
@@ -63,7 +63,7 @@ class Seen:
 
 
 @torch.inference_mode()
-def see(
+def evaluate_clip(
     network: TraceNetwork,
     flow: FlowProvider,
     layers: Mapping[str, BodyLayer],
@@ -72,7 +72,7 @@ def see(
     *,
     threshold: float,
     vertices: bool = False,
-) -> Seen:
+) -> ClipResult:
     """Whole frames of a clip through a network in evaluation mode. `flow`: the run's own. `layers` by gender name.
     `threshold`: least score of a detection.
 
@@ -88,7 +88,7 @@ def see(
         found.joints2d_h36m[:, :14], found.frame, truth.joints2d, truth.frame, labelled, len(maps.center)
     )
     heat = maps.center.float()
-    return Seen(
+    return ClipResult(
         ref=ref,
         found=found,
         truth=truth,

@@ -14,7 +14,7 @@ from trace_train.streaming.batch import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Annotated:
+class GroundTruth:
     """K people of a batch of frames, in the order of the frames."""
 
     frame: Tensor
@@ -44,9 +44,9 @@ class Annotated:
     betas: Tensor
     """(K, 10) of the gendered body."""
 
-    def rows(self, rows: Tensor) -> Annotated:
+    def rows(self, rows: Tensor) -> GroundTruth:
         """Some of them, by index or mask."""
-        return Annotated(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        return GroundTruth(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def vertices(self, layers: Mapping[str, BodyLayer]) -> Tensor:
         """(K, 6890, 3) meshes, metres, world axes, relative to the hip midpoint."""
@@ -60,7 +60,7 @@ class Annotated:
         return mesh
 
 
-def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> Annotated:
+def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
     """Pose everyone of a batch whose body is annotated as a whole and whose hips are inside the crop.
 
     `layers` by gender name, as in `trace_data.schema.clip.GENDERS`.
@@ -85,7 +85,7 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> Annotated:
     place = (turn @ hips[..., None]).squeeze(-1) + camera[:, :3, 3]
     image = (in_camera + place[:, None]) @ batch.intrinsics[clip, frame].mT
     joints2d = to_crop(batch, clip, frame, image[..., :2] / image[..., 2:].clamp_min(0.05))
-    everyone = Annotated(
+    everyone = GroundTruth(
         frame=clip * batch.images.shape[1] + frame,
         person=person,
         joints=in_camera,

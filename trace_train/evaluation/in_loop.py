@@ -13,7 +13,7 @@ from trace_train.evaluation.baselines import ConstantPredictor
 from trace_train.evaluation.score import score
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.windows import every_within
-from trace_train.training.hooks import Moment
+from trace_train.training.hooks import RunSnapshot
 
 
 class HeldOutScores:
@@ -28,31 +28,31 @@ class HeldOutScores:
         self._constants: ConstantPredictor | None = None
         self._told = False
 
-    def __call__(self, moment: Moment) -> Mapping[str, float | None]:
+    def __call__(self, snapshot: RunSnapshot) -> Mapping[str, float | None]:
         """The network's scores by name; none where the shards have no such split, which is said once."""
-        reader, settings = moment.stream.reader, moment.config.evaluation
+        reader, settings = snapshot.stream.reader, snapshot.config.evaluation
         if settings.split not in reader.index.splits:
             if not self._told:
                 have = ", ".join(reader.index.splits)
-                self.progress.say(f"no evaluation: these shards have no split {settings.split!r}, they have {have}")
+                self.progress.log(f"no evaluation: these shards have no split {settings.split!r}, they have {have}")
             self._told = True
             return {}
         if not self._layers:
-            self._layers = body_layers(moment.packs, GENDERS, moment.learner.layer.weights.device)
+            self._layers = body_layers(snapshot.packs, GENDERS, snapshot.loss_module.layer.weights.device)
         if self._constants is None:
             self._constants = ConstantPredictor.fit(reader, self._layers)
-        with moment.scored_network() as network:
+        with snapshot.scored_network() as network:
             report = score(
                 network,
                 self._layers,
                 reader,
-                moment.config,
+                snapshot.config,
                 split=settings.split,
                 every=every_within(reader, settings.split, settings.frames),
-                flow=moment.learner.flow,
+                flow=snapshot.loss_module.flow,
                 constants=self._constants,
-                checkpoint=str(moment.run),
-                step=moment.step,
+                checkpoint=str(snapshot.run),
+                step=snapshot.step,
             )
-        report.write(moment.run / f"evaluation-{settings.split}-{moment.step:08d}.json")
+        report.write(snapshot.run / f"evaluation-{settings.split}-{snapshot.step:08d}.json")
         return asdict(report.rows[MODEL])

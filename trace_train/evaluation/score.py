@@ -15,14 +15,14 @@ from trace_data.progress import SILENT, Progress
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.config import Config
-from trace_train.evaluation.accumulator import Tally
+from trace_train.evaluation.accumulator import ScoreAccumulator
 from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
 from trace_train.evaluation.protocol import protocol
 from trace_train.evaluation.result import EvalReport, SequenceScores
 from trace_train.evaluation.sums import MODEL, Scores, Sums
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.videos import Videos
-from trace_train.evaluation.windows import Piece, Window, digest_of, refs_of, schedule, windows_of
+from trace_train.evaluation.windows import Chunk, VideoSpan, digest_of, refs_of, schedule, windows_of
 from trace_train.inference.detections import detect
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
@@ -59,21 +59,21 @@ def score(
     windows = windows_of(reader, split, every=every)
     constants = constants or ConstantPredictor.fit(reader, layers)
     videos = Videos(network, flow, [len(reader.index.sequences[w.sequence].people) for w in windows])
-    tally = Tally(reader, windows, layers, constants, videos)
+    accumulator = ScoreAccumulator(reader, windows, layers, constants, videos)
     device = next(network.parameters()).device
     progress.begin(f"evaluate {split}", sum(w.frames for w in windows), "frames")
     with torch.no_grad(), untouched(network):
-        for piece, batch in _pieces(reader, windows, config):
+        for chunk, batch in _pieces(reader, windows, config):
             batch = batch.to(device)
-            maps = videos.see(piece, batch.images)
+            maps = videos.see(chunk, batch.images)
             found = detect(network, maps, layers["neutral"], threshold=settings.threshold)
-            tally.add(piece, batch, maps, found)
-            progress.advance(len(piece.windows) * piece.frames)
+            accumulator.add(chunk, batch, maps, found)
+            progress.advance(len(chunk.windows) * chunk.frames)
     progress.end()
     return _report(
         reader,
         windows,
-        tally,
+        accumulator,
         checkpoint=checkpoint,
         weights_sha256=weights_sha256,
         step=step,
@@ -108,28 +108,30 @@ def untouched(network: nn.Module) -> Iterator[None]:
                 module.training = training
 
 
-def _pieces(reader: ShardReader, windows: Sequence[Window], config: Config) -> Iterator[tuple[Piece, Batch]]:
+def _pieces(reader: ShardReader, windows: Sequence[VideoSpan], config: Config) -> Iterator[tuple[Chunk, Batch]]:
     """The pieces of all videos with their frames, read ahead."""
     size, settings = config.network.input_size, config.evaluation
-    pieces = list(schedule(windows, videos=settings.videos, frames=settings.chunk))
+    chunks = list(schedule(windows, videos=settings.videos, frames=settings.chunk))
 
     def plan(number: int) -> BatchPlan:
         if number % PIECES_AHEAD == 0:
-            coming = pieces[number : number + PIECES_AHEAD]
-            reader.prefetch([ref for piece in coming for ref in refs_of(piece, windows)])
-        piece = pieces[number]
-        loaders = [partial(load_clip, reader, ref, size) for ref in refs_of(piece, windows)]
-        return BatchPlan(loaders=loaders, frames=piece.frames, size=size)
+            coming = chunks[number : number + PIECES_AHEAD]
+            reader.prefetch([ref for chunk in coming for ref in refs_of(chunk, windows)])
+        chunk = chunks[number]
+        loaders = [partial(load_clip, reader, ref, size) for ref in refs_of(chunk, windows)]
+        return BatchPlan(loaders=loaders, frames=chunk.frames, size=size)
 
-    yield from zip(pieces, read_ahead(map(plan, range(len(pieces))), config.data))
+    yield from zip(chunks, read_ahead(map(plan, range(len(chunks))), config.data))
 
 
-def _report(reader: ShardReader, windows: Sequence[Window], tally: Tally, **facts: Any) -> EvalReport:
+def _report(
+    reader: ShardReader, windows: Sequence[VideoSpan], accumulator: ScoreAccumulator, **facts: Any
+) -> EvalReport:
     entries = [reader.index.sequences[w.sequence] for w in windows]
-    names = _predictors(tally.constants)
+    names = _predictors(accumulator.constants)
     everything: dict[str, Sums] = defaultdict(Sums)
     by_dataset: dict[str, dict[str, Sums]] = defaultdict(lambda: defaultdict(Sums))
-    for entry, rows in zip(entries, tally.sums):
+    for entry, rows in zip(entries, accumulator.sums):
         for name, sums in rows.items():
             everything[name].take(sums)
             by_dataset[entry.dataset][name].take(sums)
@@ -138,8 +140,8 @@ def _report(reader: ShardReader, windows: Sequence[Window], tally: Tally, **fact
         sequences=len({w.sequence for w in windows}),
         sequences_sha256=digest_of(windows, reader),
         frames=sum(w.frames for w in windows),
-        people=sum(tally.people),
-        matched=sum(tally.matched),
+        people=sum(accumulator.people),
+        matched=sum(accumulator.matched),
         rows=_rows(everything, names),
         datasets={}
         if len(by_dataset) == 1
@@ -154,7 +156,9 @@ def _report(reader: ShardReader, windows: Sequence[Window], tally: Tally, **fact
                 matched=matched,
                 scores=rows[MODEL].scores(),
             )
-            for entry, window, people, matched, rows in zip(entries, windows, tally.people, tally.matched, tally.sums)
+            for entry, window, people, matched, rows in zip(
+                entries, windows, accumulator.people, accumulator.matched, accumulator.sums
+            )
         ),
         **facts,
     )

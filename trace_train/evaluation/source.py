@@ -19,7 +19,7 @@ from trace_train.weights.sources import open_start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Source:
+class EvaluatedNetwork:
     """A network in evaluation mode, on its device, and what is known of it."""
 
     network: TraceNetwork
@@ -34,7 +34,7 @@ class Source:
     """Of the file with the weights; of several, those of each."""
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> EvaluatedNetwork:
     """A run (its last checkpoint), a checkpoint, or a folder of imported weights that holds a whole network.
 
     Raises CheckpointError when it is none of these, or damaged.
@@ -43,10 +43,10 @@ def open_source(path: Path) -> Source:
     return _imported(path, device) if (path / DESCRIPTION).is_file() else _of_run(open_checkpoint(path), device)
 
 
-def _of_run(checkpoint: Checkpoint, device: torch.device) -> Source:
+def _of_run(checkpoint: Checkpoint, device: torch.device) -> EvaluatedNetwork:
     network = build_network(checkpoint.config.network)
     checkpoint.load_into(network)
-    return Source(
+    return EvaluatedNetwork(
         network=network.to(device).eval(),
         flow=build_flow(checkpoint.config, checkpoint.run, device),
         config=checkpoint.config,
@@ -57,12 +57,12 @@ def _of_run(checkpoint: Checkpoint, device: torch.device) -> Source:
     )
 
 
-def _imported(path: Path, device: torch.device) -> Source:
+def _imported(path: Path, device: torch.device) -> EvaluatedNetwork:
     weights = open_weights(path)
-    lacking = [part for part in ("image", "head") if part not in weights.parts]
-    if lacking:
+    missing = [part for part in ("image", "head") if part not in weights.parts]
+    if missing:
         raise CheckpointError(
-            f"holds no whole network: there are no {' and no '.join(lacking)} weights",
+            f"holds no whole network: there are no {' and no '.join(missing)} weights",
             where=path,
             hint="trace import-weights --image trace_image_backbone.pkl --head trace_head.pkl --flow raft-things.pth",
         )
@@ -79,7 +79,7 @@ def _imported(path: Path, device: torch.device) -> Source:
         raft = weights.raft(iterations=config.network.flow_iterations)
         flow = RaftFlow(raft, first_frame=config.network.flow_first_frame).to(device)
     hashes = start.facts["sha256"]
-    return Source(
+    return EvaluatedNetwork(
         network=network.to(device).eval(),
         flow=flow,
         config=config,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trace_train.evaluation.windows import Piece
+from trace_train.evaluation.windows import Chunk
 from trace_train.inference.detections import Detections
 from trace_train.inference.trajectories import trajectories
 from trace_train.network.flow import FlowProvider
@@ -26,19 +26,19 @@ class Videos:
         self._last: Tensor | None = None
         self._starts: dict[int, WorldStart] = {}
 
-    def see(self, piece: Piece, images: Tensor) -> Maps:
+    def see(self, chunk: Chunk, images: Tensor) -> Maps:
         """Maps of the next frames, images (B, T, S, S, 3)."""
-        if not piece.kept:
+        if not chunk.kept:
             self._state = self._last = None
             self._starts.clear()
-        state = None if self._state is None else self._state.of(piece.kept)
-        last = None if self._last is None else self._last[list(piece.kept)]
+        state = None if self._state is None else self._state.of(chunk.kept)
+        last = None if self._last is None else self._last[list(chunk.kept)]
         flow = None if self.flow is None else self.flow(images, last)
         maps: Maps = self.network(images, flow, state=state)
         self._state, self._last = maps.state, images[:, -1]
         return maps
 
-    def place(self, piece: Piece, maps: Maps, found: Detections, rows: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
+    def place(self, chunk: Chunk, maps: Maps, found: Detections, rows: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
         """Where some detections stand in the world of the person that each was matched to.
 
         `rows` (M,) of `found`, `person` (M,) numbers within the window. Returns the rotations (M, 3, 3) from the
@@ -48,25 +48,25 @@ class Videos:
         """
         if not self.network.temporal:
             return torch.eye(3, device=rows.device).expand(len(rows), 3, 3), found.translation[rows]
-        counts = torch.tensor([self.people[number] for number in piece.windows], device=rows.device)
-        video, time = found.frame[rows] // piece.frames, found.frame[rows] % piece.frames
+        counts = torch.tensor([self.people[number] for number in chunk.windows], device=rows.device)
+        video, time = found.frame[rows] // chunk.frames, found.frame[rows] % chunk.frames
         at = ((counts.cumsum(0) - counts)[video] + person, time)
-        shape = (sum(self.people[number] for number in piece.windows), piece.frames)
+        shape = (sum(self.people[number] for number in chunk.windows), chunk.frames)
         frame = torch.zeros(shape, dtype=torch.long, device=rows.device)
         zyx, mask = frame.new_zeros(*shape, 3), torch.zeros_like(frame, dtype=torch.bool)
         frame[at], zyx[at], mask[at] = found.frame[rows], found.zyx[rows], True
         tracks = Tracks(frame=frame, zyx=zyx, mask=mask)
-        paths = trajectories(self.network, maps, tracks, self._start(piece))
-        self._keep(piece, paths.end)
+        paths = trajectories(self.network, maps, tracks, self._start(chunk))
+        self._keep(chunk, paths.end)
         return paths.world_root[at] @ paths.rotations[at][:, 0].mT, paths.world_translation[at]
 
-    def _start(self, piece: Piece) -> WorldStart | None:
-        if not piece.kept:
+    def _start(self, chunk: Chunk) -> WorldStart | None:
+        if not chunk.kept:
             return None
-        starts = [self._starts[number] for number in piece.windows]
+        starts = [self._starts[number] for number in chunk.windows]
         return WorldStart(camera=torch.cat([s.camera for s in starts]), known=torch.cat([s.known for s in starts]))
 
-    def _keep(self, piece: Piece, end: WorldStart) -> None:
-        counts = [self.people[number] for number in piece.windows]
-        parts = zip(piece.windows, end.camera.split(counts), end.known.split(counts))
+    def _keep(self, chunk: Chunk, end: WorldStart) -> None:
+        counts = [self.people[number] for number in chunk.windows]
+        parts = zip(chunk.windows, end.camera.split(counts), end.known.split(counts))
         self._starts = {number: WorldStart(camera=camera, known=known) for number, camera, known in parts}

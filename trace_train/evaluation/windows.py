@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.index import SequenceEntry
+from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.reader import ShardReader
 
 CHUNK_SECONDS = 100 / 30
@@ -20,7 +20,7 @@ keep each other company to their end, and those of one shard stay together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class VideoSpan:
     """Consecutive frames of a sequence that are seen as one video."""
 
     sequence: int
@@ -31,7 +31,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Chunk:
     """The next frames of some videos that are seen side by side."""
 
     windows: tuple[int, ...]
@@ -51,7 +51,7 @@ def id_step(entry: SequenceEntry) -> int:
     return max(1, max(counts, key=lambda step: counts[step], default=1))
 
 
-def windows_of(reader: ShardReader, split: str, *, every: int = 1) -> list[Window]:
+def windows_of(reader: ShardReader, split: str, *, every: int = 1) -> list[VideoSpan]:
     """The whole sequences of a split; with `every` above one, every so many of the windows they are cut into.
 
     Raises ConfigError when there are none.
@@ -62,7 +62,7 @@ def windows_of(reader: ShardReader, split: str, *, every: int = 1) -> list[Windo
             continue
         length = entry.frames if every == 1 else max(2, round(CHUNK_SECONDS * entry.fps / id_step(entry)))
         found += [
-            Window(sequence=row, start=start, frames=min(length, entry.frames - start))
+            VideoSpan(sequence=row, start=start, frames=min(length, entry.frames - start))
             for start in range(0, entry.frames, length)
         ]
     if not found:
@@ -79,7 +79,7 @@ def every_within(reader: ShardReader, split: str, frames: int) -> int:
     return max(1, math.ceil(there / frames)) if frames else 1
 
 
-def schedule(windows: Sequence[Window], *, videos: int, frames: int) -> Iterator[Piece]:
+def schedule(windows: Sequence[VideoSpan], *, videos: int, frames: int) -> Iterator[Chunk]:
     """All windows, up to `videos` side by side, up to `frames` frames at a time.
 
     Videos begin together and leave when they end; a piece ends where the first of its videos does, so that no frame
@@ -93,21 +93,21 @@ def schedule(windows: Sequence[Window], *, videos: int, frames: int) -> Iterator
             kept: tuple[int, ...] = ()
             while going:
                 length = min(frames, min(windows[number].frames for number in going) - at)
-                yield Piece(windows=tuple(going), at=at, frames=length, kept=kept)
+                yield Chunk(windows=tuple(going), at=at, frames=length, kept=kept)
                 at += length
                 kept = tuple(place for place, number in enumerate(going) if windows[number].frames > at)
                 going = [going[place] for place in kept]
 
 
-def refs_of(piece: Piece, windows: Sequence[Window]) -> list[ClipRef]:
+def refs_of(chunk: Chunk, windows: Sequence[VideoSpan]) -> list[ClipRef]:
     """The clip of each video of a piece."""
     return [
-        ClipRef(sequence=w.sequence, start=w.start + piece.at, stride=1, length=piece.frames)
-        for w in (windows[number] for number in piece.windows)
+        ClipRef(sequence=w.sequence, start=w.start + chunk.at, stride=1, length=chunk.frames)
+        for w in (windows[number] for number in chunk.windows)
     ]
 
 
-def digest_of(windows: Sequence[Window], reader: ShardReader) -> str:
+def digest_of(windows: Sequence[VideoSpan], reader: ShardReader) -> str:
     """SHA-256 of the list of what is scored: name, first frame and number of frames of each window."""
     lines = [f"{reader.index.sequences[w.sequence].key} {w.start} {w.frames}\n" for w in windows]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""What is watched while a run goes on: unusual losses, numbers that are not finite, boards."""

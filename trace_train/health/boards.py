@@ -78,8 +78,8 @@ class WeightsAndBiases:
 class Boards:
     """All boards that a configuration asks for. One that fails is given up with a word."""
 
-    def __init__(self, run: Path, config: Config, *, next_step: int, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, run: Path, config: Config, *, next_step: int, log: Callable[[str], None]) -> None:
+        self._say = log
         self._boards: dict[str, Board] = {}
         if wants_tensorboard(config):
             self._open("TensorBoard", lambda: TensorBoard(run, next_step))

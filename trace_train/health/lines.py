@@ -13,7 +13,7 @@ AGAIN = 25
 LEGEND = "each part of the loss / how many valid entries it has"
 
 
-class Lines:
+class TableLines:
     """Rows of such a table, with a heading in front of the first and of every 25th."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from trace_data.schema.clip import ClipRef
 from trace_train.config import Config, config_from
 from trace_train.losses.objective import LossReport
 from trace_train.streaming.batch import Batch
-from trace_train.training.hooks import Moment
+from trace_train.training.hooks import RunSnapshot
 
 FORMAT_VERSION = 1
 NAMED = 4
@@ -54,33 +54,33 @@ class SavedBatch:
     """Where the clips lie."""
 
 
-def clip_names(moment: Moment, batch: Batch) -> list[str]:
+def clip_names(snapshot: RunSnapshot, batch: Batch) -> list[str]:
     """`3dpw/train/downtown_0, frames 12 to 18, every 2nd` of each clip, with the release's frame ids."""
     names = []
     for ref in batch.refs:
-        entry = moment.stream.reader.index.sequences[ref.sequence]
+        entry = snapshot.stream.reader.index.sequences[ref.sequence]
         ids = entry.frame_ids()[ref.start :: ref.stride][: ref.length].tolist()
         every = f" in steps of {ref.stride}" if ref.stride > 1 else ""
         names.append(f"{entry.key}, frames {ids[0]} to {ids[-1]}{every}" if len(ids) > 1 else f"{entry.key} {ids[0]}")
     return names
 
 
-def keep_batch(moment: Moment, batch: Batch, report: LossReport) -> str:
+def keep_batch(snapshot: RunSnapshot, batch: Batch, report: LossReport) -> str:
     """Save the batch into the run folder, and say which clips it holds and which command runs it again.
 
     A disk that does not take it does not hide what happened: then that is said.
     """
-    names = clip_names(moment, batch)
+    names = clip_names(snapshot, batch)
     shown = "; ".join(names[:NAMED]) + (f"; and {len(names) - NAMED} more" if len(names) > NAMED else "")
     rank = os.environ.get("RANK", "0")
-    file = moment.run / f"not-finite-step-{moment.step:08d}{'' if rank == '0' else f'-rank{rank}'}.pth"
+    file = snapshot.run / f"not-finite-step-{snapshot.step:08d}{'' if rank == '0' else f'-rank{rank}'}.pth"
     content = {
         "format_version": FORMAT_VERSION,
-        "step": moment.step,
-        "config": moment.learner.config.model_dump(mode="json"),  # as it is in this stage
-        "evaluating": [name for name, module in moment.learner.named_modules() if not module.training],
-        "still": [name for name, weight in moment.learner.named_parameters() if not weight.requires_grad],
-        "shards": moment.stream.reader.store.where,
+        "step": snapshot.step,
+        "config": snapshot.loss_module.config.model_dump(mode="json"),  # as it is in this stage
+        "evaluating": [name for name, module in snapshot.loss_module.named_modules() if not module.training],
+        "still": [name for name, weight in snapshot.loss_module.named_parameters() if not weight.requires_grad],
+        "shards": snapshot.stream.reader.store.where,
         "clips": names,
         "terms": {name: value.item() for name, value in report.values.items()},
         "rng": torch.get_rng_state(),
@@ -90,7 +90,7 @@ def keep_batch(moment: Moment, batch: Batch, report: LossReport) -> str:
         _write(file, lambda partial: torch.save(content, partial))
     except (OSError, RuntimeError) as error:
         return f"clips: {shown}\n  the batch could not be kept: {str(error).splitlines()[0]}"
-    network = moment.learner.network.state_dict()
+    network = snapshot.loss_module.network.state_dict()
     state = {name: value.detach().cpu().contiguous() for name, value in network.items()}
     note = ""
     try:

@@ -19,7 +19,7 @@ from trace_train.build import body_layers, build_network, choose_device
 from trace_train.health.not_finite import SavedBatch, load_batch
 from trace_train.losses.objective import LossReport
 from trace_train.streaming.batch import Batch
-from trace_train.training.loss_module import Learner
+from trace_train.training.loss_module import LossModule
 from trace_train.weights.checkpoint import finished, open_checkpoint
 from trace_train.weights.flow import build_flow
 
@@ -74,17 +74,17 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
     """
     saved = load_batch(file)
     device = choose_device(saved.config)
-    learner, weights_from = _learner(saved, body_layers(packs)["neutral"], device)
-    learner = learner.to(device).train()
+    loss_module, weights_from = _learner(saved, body_layers(packs)["neutral"], device)
+    loss_module = loss_module.to(device).train()
     for name in saved.evaluating:
-        learner.get_submodule(name).training = False
+        loss_module.get_submodule(name).training = False
     for name in saved.still:
-        learner.get_parameter(name).requires_grad_(False)
+        loss_module.get_parameter(name).requires_grad_(False)
     batch = saved.batch.to(device)
-    broken = tuple(name for name, value in learner.network.named_parameters() if not _finite(value))
-    watch = _Watch(learner, raise_there=raise_there)
+    broken = tuple(name for name, value in loss_module.network.named_parameters() if not _finite(value))
+    watch = _Watch(loss_module, raise_there=raise_there)
     with watch.watching(), torch.autograd.set_detect_anomaly(raise_there):
-        report: LossReport = learner(batch)
+        report: LossReport = loss_module(batch)
         terms = {name: value.item() for name, value in report.values.items()}
         if not watch.module and not _finite(report.total):
             watch.found = f"in the losses: {', '.join(name for name, value in terms.items() if not abs(value) < _INF)}"
@@ -94,7 +94,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
             report.total.backward()
             watch.look_at_gradients()
     if watch.backward:
-        watch.found += _operation(learner, batch)
+        watch.found += _operation(loss_module, batch)
     return Replay(
         file=file,
         step=saved.step,
@@ -104,7 +104,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
         module=watch.module,
         weights=broken,
         annotations=tuple(_odd_annotations(saved)),
-        worst=tuple(_worst(learner, batch, saved.clips, report)),
+        worst=tuple(_worst(loss_module, batch, saved.clips, report)),
         weights_from=weights_from,
     )
 
@@ -112,7 +112,7 @@ def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
 _INF = float("inf")
 
 
-def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple[Learner, str]:
+def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple[LossModule, str]:
     """Network and losses with the weights that the batch met, else those of the last checkpoint before it."""
     network, run = build_network(saved.config.network).to(device), saved.file.parent
     flow = build_flow(saved.config, run, device)
@@ -124,23 +124,23 @@ def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple
                 f"is of another architecture: {str(error).splitlines()[1].strip()}",
                 where=saved.file.with_suffix(".safetensors"),
             ) from error
-        return Learner(network, layer, saved.config, flow), "saved with the batch"
+        return LossModule(network, layer, saved.config, flow), "saved with the batch"
     if not finished(run):
         raise CheckpointError("holds neither the weights of this batch nor a checkpoint", where=run)
     checkpoint = open_checkpoint(run)
     checkpoint.load_into(network, averaged=False)
-    return Learner(
+    return LossModule(
         network, layer, saved.config, flow
     ), f"{checkpoint.folder.name}, of which step {saved.step} may differ"
 
 
-def _operation(learner: Learner, batch: Batch) -> str:
+def _operation(loss_module: LossModule, batch: Batch) -> str:
     """Which operation's backward pass makes the first NaN, in words; empty where none does."""
-    learner.zero_grad()
+    loss_module.zero_grad()
     with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
         warnings.simplefilter("ignore")  # torch tells where the operation was called, which is for the debugger
         try:
-            learner(batch).total.backward()
+            loss_module(batch).total.backward()
         except RuntimeError as error:
             if "returned nan values" not in str(error):
                 raise
@@ -151,8 +151,8 @@ def _operation(learner: Learner, batch: Batch) -> str:
 class _Watch:
     """Looks at what every module gives, and at the gradient that comes back to it."""
 
-    def __init__(self, learner: Learner, *, raise_there: bool) -> None:
-        self._learner, self._raise = learner, raise_there
+    def __init__(self, loss_module: LossModule, *, raise_there: bool) -> None:
+        self._learner, self._raise = loss_module, raise_there
         self._ran: dict[str, nn.Module] = {}
         """Modules that compute something themselves, in the order in which they did."""
         self._reached: dict[str, Tensor] = {}
@@ -206,12 +206,12 @@ class _Watch:
             raise NotFinite(what)
 
 
-def _worst(learner: Learner, batch: Batch, clips: tuple[str, ...], report: LossReport) -> list[Entry]:
+def _worst(loss_module: LossModule, batch: Batch, clips: tuple[str, ...], report: LossReport) -> list[Entry]:
     """Each clip's own terms: all others are made absent, but normalisation sees the same batch."""
     entries = []
     for row, clip in enumerate(clips):
         with torch.no_grad():
-            alone: LossReport = learner(_only(batch, row))
+            alone: LossReport = loss_module(_only(batch, row))
         entries += [
             Entry(term=name, clip=clip, value=value.item(), count=int(alone.counts[name]))
             for name, value in alone.values.items()

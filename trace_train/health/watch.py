@@ -7,15 +7,15 @@ from typing import Any
 
 from trace_data.progress import Progress
 from trace_train.health.boards import Boards
-from trace_train.health.lines import Lines
+from trace_train.health.lines import TableLines
 from trace_train.health.ranges import oddities
-from trace_train.training.hooks import Moment
+from trace_train.training.hooks import RunSnapshot
 from trace_train.training.run_log import ERRORS, read_metrics
 
 LONG_WAIT = 0.05
 """Share of time spent waiting for data from which on it is said."""
 ABSENT_LINES = 3
-"""Lines in a row in which a term had no valid entry before that is said: one batch may well have none."""
+"""TableLines in a row in which a term had no valid entry before that is said: one batch may well have none."""
 
 
 class Watch:
@@ -24,29 +24,29 @@ class Watch:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._boards: Boards | None = None
-        self._lines: Lines | None = None
+        self._lines: TableLines | None = None
         self._absent: dict[str, int] = {}
         self._longest_wait = LONG_WAIT
         self._replaced = 0
 
-    def on_line(self, moment: Moment, line: Mapping[str, Any]) -> None:
+    def on_line(self, snapshot: RunSnapshot, line: Mapping[str, Any]) -> None:
         """A line of the log was written."""
-        known = read_metrics(moment.run)
+        known = read_metrics(snapshot.run)
         if self._boards is None or self._lines is None:
-            self._lines = Lines()
+            self._lines = TableLines()
             before = max((old["step"] for old in known if old["step"] < line["step"]), default=0)
-            self._boards = Boards(moment.run, moment.config, next_step=before, say=self._progress.say)
+            self._boards = Boards(snapshot.run, snapshot.config, next_step=before, log=self._progress.log)
         self._boards.write(line)
-        for text in self._lines.row(line, moment.learner.config.loss.model_dump()):
-            self._progress.say(text)
-        fresh = moment.config.init.weights is None
+        for text in self._lines.row(line, snapshot.loss_module.config.loss.model_dump()):
+            self._progress.log(text)
+        fresh = snapshot.config.init.weights is None
         for oddity in oddities([*(old for old in known if old["step"] < line["step"]), line], fresh=fresh):
-            self._progress.say(f"unusual: {oddity}")
+            self._progress.log(f"unusual: {oddity}")
         self._say_what_is_absent(line)
         self._say_when_data_is_slow(line)
         if line["clips_replaced"] > self._replaced:
             self._replaced = line["clips_replaced"]
-            self._progress.say(f"{self._replaced:,} clips could not be read and were replaced: {moment.run / ERRORS}")
+            self._progress.log(f"{self._replaced:,} clips could not be read and were replaced: {snapshot.run / ERRORS}")
 
     def close(self) -> None:
         """The run is over."""
@@ -57,7 +57,7 @@ class Watch:
         for term, count in line["counts"].items():
             self._absent[term] = 0 if count else self._absent.get(term, 0) + 1
             if self._absent[term] == ABSENT_LINES:
-                self._progress.say(
+                self._progress.log(
                     f"{term} has had no valid entry for {ABSENT_LINES} lines: nothing in these shards teaches it, or"
                     f" its mask is empty (trace verify-shards); --set loss.{term}=0 switches it off"
                 )
@@ -65,7 +65,7 @@ class Watch:
     def _say_when_data_is_slow(self, line: Mapping[str, Any]) -> None:
         if line["data_wait"] > self._longest_wait and line["step"] > 1:
             self._longest_wait = 2 * line["data_wait"]
-            self._progress.say(
+            self._progress.log(
                 f"{line['data_wait']:.0%} of the time is spent waiting for data: more data.threads, data.decode=gpu,"
                 " or shards on a faster disk"
             )

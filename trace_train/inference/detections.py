@@ -10,9 +10,8 @@ from torch import Tensor
 
 from trace_train.body.layer import BodyLayer, BodyOutput
 from trace_train.geometry.camera import project, translation_from_triple
-from trace_train.losses.comparison import full_rotations
 from trace_train.network.model import TraceNetwork
-from trace_train.network.outputs import Maps
+from trace_train.network.outputs import Maps, full_rotations
 
 DUPLICATE_DISTANCE = 0.1
 """Detections of a frame nearer than this in (s, y, x) are one person; the best score stays (evaluation.md 6.1)."""

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from trace_train.body.layer import BodyLayer
 from trace_train.geometry.camera import translation_from_triple
-from trace_train.losses.comparison import full_rotations
 from trace_train.network.model import TraceNetwork
-from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart
+from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart, full_rotations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""Every loss term, and their weighted sum."""

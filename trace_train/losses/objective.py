@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trace_train.body.layer import BodyLayer
-from trace_train.losses.comparison import Comparison
+from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.prior import PosePrior
 from trace_train.losses.terms import terms_of
 from trace_train.network.outputs import Maps, People, TrackedPeople
@@ -50,7 +50,7 @@ def objective(
     as they were trained.
     """
     terms = terms_of(targets.center_mask.shape[2], tracked is not None and targets.world is not None)
-    comparison = Comparison(
+    inputs = LossInputs(
         maps=maps,
         people=people,
         targets=targets,
@@ -61,7 +61,7 @@ def objective(
         published_camera=published_camera,
     )
     with torch.autocast(targets.center_mask.device.type, enabled=False):
-        found = {name: term(comparison) for name, term in terms.items() if weights[name] > 0}
+        found = {name: term(inputs) for name, term in terms.items() if weights[name] > 0}
     values = {name: term.mean() for name, term in found.items()}
     return LossReport(
         total=torch.stack([weights[name] * value for name, value in values.items()]).sum(),

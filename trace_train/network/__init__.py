@@ -1,0 +1,1 @@
+"""The TRACE network: backbone, optical flow, temporal parts, heads."""

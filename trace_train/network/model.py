@@ -43,7 +43,7 @@ from trace_train.network.temporal import (
     offset_features,
     offset_predictor,
 )
-from trace_train.network.trace_tensors import Stages, parameter_stages
+from trace_train.network.trace_tensors import TensorRecorder, parameter_stages
 
 POSE_6D = 21 * 6
 SHAPE = 21
@@ -144,7 +144,7 @@ class TraceNetwork(nn.Module):
         ValueError for other shapes.
         """
         pixels, frames = self._pixels(images)
-        stages, after = Stages(return_stages), None
+        stages, after = TensorRecorder(return_stages), None
         features = self.backbone(pixels)
         stages.note(image_feature_maps=features)
         if self.temporal:
@@ -185,7 +185,9 @@ class TraceNetwork(nn.Module):
             x = x.nan_to_num(nan=0.0, posinf=255.0, neginf=0.0)
         return x.float().contiguous(memory_format=torch.channels_last), frames
 
-    def propagate(self, frames: Tensor, state: StreamState | None, stages: Stages) -> tuple[Tensor, StreamState]:
+    def propagate(
+        self, frames: Tensor, state: StreamState | None, stages: TensorRecorder
+    ) -> tuple[Tensor, StreamState]:
         """Image features (B, T, C, M, M) to temporal features (N, C, M, M) and what the next chunk needs."""
         if state is not None and state.features.shape != frames[:, 0].shape:
             raise ValueError(f"a state of {len(state.features)} videos for a chunk of {len(frames)}")
@@ -203,7 +205,7 @@ class TraceNetwork(nn.Module):
         )
         return temporal, StreamState(hidden=hidden, features=frames[:, -1])
 
-    def _with_flow(self, features: Tensor, flow: Tensor | None, stages: Stages) -> Tensor:
+    def _with_flow(self, features: Tensor, flow: Tensor | None, stages: TensorRecorder) -> Tensor:
         """[flow; features], the input of the heads that see motion."""
         shape = (len(features), self.motion_channels, *features.shape[2:])
         if flow is None:
@@ -216,7 +218,7 @@ class TraceNetwork(nn.Module):
             return features
         return torch.cat([flow.contiguous(memory_format=torch.channels_last), features], dim=1)
 
-    def localise(self, features: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
+    def localise(self, features: Tensor, stages: TensorRecorder) -> tuple[Tensor, Tensor, Tensor]:
         """Where people are: front centre map, 3D centre map, camera volume."""
         front = self.det_head(features)
         bird = self.bv_pre_layers(features)
@@ -229,7 +231,7 @@ class TraceNetwork(nn.Module):
         stages.note(center_map=front[:, :1], center_map_3d=center_3d, cam_map_3d=camera, front_map=front, bv_map=above)
         return front[:, 0], center_3d, camera
 
-    def move(self, moving: Tensor, stages: Stages) -> tuple[Tensor, Tensor, Tensor]:
+    def move(self, moving: Tensor, stages: TensorRecorder) -> tuple[Tensor, Tensor, Tensor]:
         """How people move: motion volume in the camera, world motion map, world rotation map."""
         front = self.motion_head(moving)
         above = self.bv_motion_out_layers(torch.cat([front, self.bv_motion_pre_layers(moving)], dim=1))

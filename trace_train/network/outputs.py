@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from trace_train.geometry.rotations import matrix_from_6d
 from trace_train.network.temporal import StreamState
 
 
@@ -98,3 +99,10 @@ class TrackedPeople:
     """(S, T, 3) triple s, y, x in the fixed view of the first frame."""
     world_root: Tensor
     """(S, T, 3, 3) root rotation in the world."""
+
+
+def full_rotations(people: People) -> Tensor:
+    """(..., 24, 3, 3): root, 21 body joints, and hands that never turn."""
+    joints = matrix_from_6d(torch.cat([people.root_6d[..., None, :], people.pose_6d], dim=-2))
+    hands = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(*joints.shape[:-3], 2, 3, 3)
+    return torch.cat([joints, hands], dim=-3)

@@ -9,7 +9,7 @@ from trace_train.geometry.rotations import axis_angle_from_matrix
 from trace_train.network.outputs import TrackedPeople
 
 
-class Stages:
+class TensorRecorder:
     """Takes notes of tensors when they are wanted; otherwise it lets go of them, and with them of their memory."""
 
     def __init__(self, wanted: bool) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from trace_data.errors import ConfigError, ShardError, TraceError
 from trace_data.progress import counted
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.index import ShardIndex, load_index
+from trace_data.shards.entries import ShardIndex
+from trace_data.shards.index import load_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table
 from trace_data.shards.storage.store import Store
 from trace_train.config import Config
-from trace_train.preflight.parts import Part
+from trace_train.preflight.parts import PreflightItem
 from trace_train.streaming.occluders import load_cutouts
 from trace_train.streaming.stream import load_clip, mixing
 from trace_train.training.stage_checks import stage_errors
@@ -21,9 +22,9 @@ NAMED = 10
 """Broken shards that are named; when there are more, it is not the single file."""
 
 
-def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[Part]:
+def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[PreflightItem]:
     """The files, a frame of each dataset, and whether clips can be drawn as the configuration asks."""
-    files, clips = Part(name="shards"), Part(name="clips")
+    files, clips = PreflightItem(name="shards"), PreflightItem(name="clips")
     try:
         index = load_index(store)
     except TraceError as error:
@@ -55,13 +56,17 @@ def _file_errors(store: Store, index: ShardIndex) -> list[TraceError]:
             continue
         found += [
             ShardError(
-                f"the shard has {size:,} bytes, expected {entry.bytes:,}", where=store.name(entry.file), hint=store.mend
+                f"the shard has {size:,} bytes, expected {entry.bytes:,}",
+                where=store.name(entry.file),
+                hint=store.repair_hint,
             )
             for entry, size in zip(entries, sizes)
             if size is not None and size != entry.bytes
         ]
     if len(found) > NAMED:
-        more = ShardError(f"{len(found) - NAMED:,} more shards are missing or cut", where=store.where, hint=store.mend)
+        more = ShardError(
+            f"{len(found) - NAMED:,} more shards are missing or cut", where=store.where, hint=store.repair_hint
+        )
         return [*found[:NAMED], more]
     return found
 
@@ -76,7 +81,7 @@ def _frame_errors(reader: ShardReader) -> Iterator[TraceError]:
             yield error
 
 
-def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Part) -> Iterator[TraceError]:
+def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: PreflightItem) -> Iterator[TraceError]:
     if "train" not in index.splits:
         yield ConfigError(
             f"these shards have no training split, they have {', '.join(index.splits) or 'none'}",

@@ -17,9 +17,9 @@ from trace_train.build import build_network, choose_device
 from trace_train.config import Config, at_stage
 from trace_train.health.boards import missing_packages, wants_tensorboard
 from trace_train.network.model import TraceNetwork
-from trace_train.preflight.parts import Part
+from trace_train.preflight.parts import PreflightItem
 from trace_train.train import holds_something
-from trace_train.training.parameter_groups import Parts
+from trace_train.training.parameter_groups import NetworkParameters
 from trace_train.training.precision import autocast_dtype
 from trace_train.weights.pose_prior import read_pose_prior
 
@@ -35,10 +35,10 @@ BEST = 2
 """Checkpoints that may stay because they are the best, beside the latest."""
 
 
-def check_bodies(packs: Path, config: Config) -> Part:
+def check_bodies(packs: Path, config: Config) -> PreflightItem:
     """The neutral pack is there, is a body, and is neutral; so are the others of a run that scores itself, and the pose
     prior, where one is used."""
-    part = Part(name="packs")
+    part = PreflightItem(name="packs")
     if config.uses_pose_prior and config.supervision.pose_prior_file is not None:
         try:
             read_pose_prior(config.supervision.pose_prior_file)
@@ -71,9 +71,9 @@ def check_bodies(packs: Path, config: Config) -> Part:
     return part
 
 
-def check_versions(config: Config) -> Part:
+def check_versions(config: Config) -> PreflightItem:
     """Every package that this one needs is installed in a version that will do, and those that the run asks for."""
-    part = Part(name="versions", found=f"torch {torch.__version__}")
+    part = PreflightItem(name="versions", found=f"torch {torch.__version__}")
     part.errors += missing_packages(config)
     for requirement in importlib.metadata.requires(DISTRIBUTION) or ():
         found = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement.strip())
@@ -94,9 +94,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
-def check_device(config: Config, local_rank: int = 0) -> tuple[Part, torch.device | None]:
+def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, torch.device | None]:
     """The device is there and computes in the precision that is asked for."""
-    part = Part(name="device")
+    part = PreflightItem(name="device")
     try:
         device = choose_device(config, local_rank)
     except TraceError as error:
@@ -116,12 +116,12 @@ def check_device(config: Config, local_rank: int = 0) -> tuple[Part, torch.devic
     return part, device
 
 
-def check_network(config: Config) -> tuple[Part, TraceNetwork]:
+def check_network(config: Config) -> tuple[PreflightItem, TraceNetwork]:
     """The rules for parameters fit something, and clips can be computed in parts. Random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):  # torch's meta device would cost as much time, and import a compiler
         network = build_network(config.network)
-    part = Part(name="network")
-    parts = Parts(network)
+    part = PreflightItem(name="network")
+    parts = NetworkParameters(network)
     try:
         for number in range(len(config.stages)):
             groups = parts.groups(at_stage(config, number).optim)
@@ -139,9 +139,9 @@ def checkpoint_bytes(config: Config, network: TraceNetwork) -> int:
     return state * (2 if config.optim.ema else 1) + 2 * trained
 
 
-def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool) -> Part:
+def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool) -> PreflightItem:
     """The run folder can be written and has room for all checkpoints that are kept, one more, and the log."""
-    part = Part(name="disk")
+    part = PreflightItem(name="disk")
     if not resume and holds_something(run):
         part.errors.append(
             OutputError(

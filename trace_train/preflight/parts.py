@@ -9,7 +9,7 @@ from trace_data.errors import TraceError
 
 
 @dataclass(slots=True, kw_only=True)
-class Part:
+class PreflightItem:
     """One thing that was looked at, and everything that is wrong with it."""
 
     name: str
@@ -37,7 +37,7 @@ class PreflightError(TraceError):
 class PreflightReport:
     """Everything that was looked at."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[PreflightItem, ...]
 
     @property
     def errors(self) -> list[TraceError]:

@@ -18,7 +18,7 @@ from trace_train.config import Config
 from trace_train.preflight.data import check_shards
 from trace_train.preflight.machine import check_bodies, check_device, check_disk, check_network, check_versions
 from trace_train.preflight.memory import Fitting, Meter, meter_of
-from trace_train.preflight.parts import Part, PreflightReport
+from trace_train.preflight.parts import PreflightItem, PreflightReport
 from trace_train.preflight.trial import Trial
 from trace_train.streaming.stream import TrainStream
 from trace_train.weights.checkpoint import finished
@@ -53,12 +53,12 @@ def preflight(
     Nothing is written, and torch's random numbers stay where they are. `memory`: whether a step of the largest stage is
     done to measure it. `meter`: how memory is counted on a device.
     """
-    parts: list[Part] = []
+    parts: list[PreflightItem] = []
     try:
         store = as_store(shards)
         parts += check_shards(store, config, world_size=world_size)
     except TraceError as error:
-        parts.append(Part(name="shards", errors=[error]))
+        parts.append(PreflightItem(name="shards", errors=[error]))
     parts.append(check_bodies(packs, config))
     weights, start, config = _check_weights(config, run)
     network_part, network = check_network(config)
@@ -91,7 +91,7 @@ def find_batch(
     fitting = _fitting(config, as_store(shards), packs, start, run, device, meter(device), world_size)
     clips = []
     for stage in config.stages:
-        progress.say(f"how many clips of {counted(stage.frames, 'frame')} fit {_place(device)}?")
+        progress.log(f"how many clips of {counted(stage.frames, 'frame')} fit {_place(device)}?")
         clips.append(fitting.largest(stage.frames))
         if not clips[-1]:
             raise ConfigError(
@@ -106,9 +106,9 @@ def find_batch(
     return FoundBatch(clips=tuple(clips), assignment=f"stages={text}")
 
 
-def _check_weights(config: Config, run: Path) -> tuple[Part, Start | None, Config]:
+def _check_weights(config: Config, run: Path) -> tuple[PreflightItem, Start | None, Config]:
     """The weights to start from are there and fit; and the configuration as it follows them."""
-    part = Part(name="weights", found="a fresh network")
+    part = PreflightItem(name="weights", found="a fresh network")
     if finished(run):
         part.found = "those of the run"
         return part, None, config
@@ -138,9 +138,11 @@ def _fitting(
     return Fitting(trial, meter, dares=device.type == "cuda")
 
 
-def _check_memory(config: Config, fitting: Fitting, meter: Meter, device: torch.device, world_size: int) -> Part:
+def _check_memory(
+    config: Config, fitting: Fitting, meter: Meter, device: torch.device, world_size: int
+) -> PreflightItem:
     """One step of the stage with the most frames a step."""
-    part = Part(name="memory")
+    part = PreflightItem(name="memory")
     number, stage = max(enumerate(config.stages), key=lambda item: item[1].clips * item[1].frames)
     clips, place, room = stage.clips // world_size, _place(device), meter.room()
     size = f"{counted(clips, 'clip')} of {counted(stage.frames, 'frame')}"

@@ -12,9 +12,10 @@ from trace_train.config import Config, at_stage
 from trace_train.network.flow import FlowProvider, RaftFlow
 from trace_train.streaming.batch import LoadedClip, collate
 from trace_train.streaming.stream import TrainStream, load_clip
-from trace_train.training.loss_module import Learner
-from trace_train.training.optimizer import AveragedWeights, build_optimizer
-from trace_train.training.parameter_groups import Parts
+from trace_train.training.loss_module import LossModule
+from trace_train.training.optimizer import build_optimizer
+from trace_train.training.parameter_groups import NetworkParameters
+from trace_train.weights.averaged import AveragedWeights
 from trace_train.weights.flow import build_flow
 from trace_train.weights.folder import open_weights
 from trace_train.weights.starting import Start
@@ -46,15 +47,15 @@ class Trial:
         with torch.random.fork_rng(devices=devices):
             config = at_stage(self._config, self._stage(frames))
             network = build_network(config.network).to(self._device)
-            learner = Learner(network, self._layer, config, self._flow).train()
-            parts = Parts(network)
+            loss_module = LossModule(network, self._layer, config, self._flow).train()
+            parts = NetworkParameters(network)
             groups = parts.groups(config.optim)
             parts.apply(groups)
             optimizer = build_optimizer(groups, config.optim)
             averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
             together = -(-clips // config.optim.accumulate)  # the others come after them, in the same memory
             batch = collate([self._clip(frames)] * together).to(self._device)
-            learner(batch).total.backward()
+            loss_module(batch).total.backward()
             optimizer.step()
             if averaged is not None:
                 averaged.update(network, 0)

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 
 from trace_data.drawing import MESH, Colour, draw_mesh
+from trace_data.files import sha256_of
 from trace_data.geometry import transform
-from trace_data.shards.index import ShardIndex, sha256_of
+from trace_data.shards.entries import ShardIndex
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
 from trace_train.geometry.rotations import matrix_from_axis_angle

@@ -10,7 +10,7 @@ import numpy as np
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.sequence_patterns import check_patterns, fits
-from trace_data.shards.index import SequenceEntry, ShardIndex
+from trace_data.shards.entries import SequenceEntry, ShardIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

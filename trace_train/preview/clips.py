@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import GENDERS, ClipRef
-from trace_data.shards.index import SequenceEntry
+from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.reader import ShardReader
 from trace_train.preview.choose import Wanted, wanted_sequences
 from trace_train.streaming.batch import Batch, collate

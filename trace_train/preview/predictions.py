@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trace_data.drawing import MESH, Colour, draw_skeleton
 from trace_data.shards.reader import ShardReader
-from trace_train.evaluation.clip import Seen
+from trace_train.evaluation.clip import ClipResult
 from trace_train.geometry.camera import FOCAL
 from trace_train.preview.bodies import BodyPainter, blended, painted
 from trace_train.preview.clips import PreviewClip, plain_clip
@@ -42,7 +42,7 @@ class Artist:
         self.reader, self.longest = reader, longest
         self.painter = BodyPainter(packs, reader.index)
 
-    def panels(self, seen: Seen, frames: Sequence[int] | None = None) -> list[Panels]:
+    def panels(self, seen: ClipResult, frames: Sequence[int] | None = None) -> list[Panels]:
         """Pictures of the frames (all of the clip when none are named). `seen` has vertices. Raises ShardError."""
         clip = plain_clip(self.reader, seen.ref, self.longest)
         overlays = self.painter.overlays(clip)
@@ -66,7 +66,7 @@ def _annotated(clip: PreviewClip, t: int, bodies: Picture | None) -> Picture:
     return picture
 
 
-def _predicted(clip: PreviewClip, t: int, seen: Seen, faces: npt.NDArray[np.int64]) -> Picture:
+def _predicted(clip: PreviewClip, t: int, seen: ClipResult, faces: npt.NDArray[np.int64]) -> Picture:
     assert seen.found.body.vertices is not None
     person = {row: int(seen.truth.person[known]) for row, known in seen.pairs}
     bodies = []

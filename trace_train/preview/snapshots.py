@@ -15,13 +15,13 @@ from trace_data.assets.pack_files import write_file
 from trace_data.assets.pack_picture import encoded
 from trace_data.drawing import contact_sheet
 from trace_data.schema.clip import GENDERS, ClipRef
-from trace_data.shards.index import ShardIndex
+from trace_data.shards.entries import ShardIndex
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
-from trace_train.evaluation.clip import see
+from trace_train.evaluation.clip import evaluate_clip
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.predictions import Artist, Panels
-from trace_train.training.hooks import Moment
+from trace_train.training.hooks import RunSnapshot
 
 FOLDER = "pictures"
 COLUMNS = 6
@@ -36,34 +36,34 @@ Picture = npt.NDArray[np.uint8]
 class Snapshots:
     """Draws the sheets of one run; what they need is read once. Training goes on whatever becomes of a picture."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        """`say` is told in a line when a sheet cannot be drawn."""
-        self._say = say
+    def __init__(self, log: Callable[[str], None]) -> None:
+        """`log` is told in a line when a sheet cannot be drawn."""
+        self._say = log
         self._layers: dict[str, BodyLayer] | None = None
 
-    def draw(self, moment: Moment) -> None:
+    def draw(self, snapshot: RunSnapshot) -> None:
         """Write the sheet of a moment, or say why there is none."""
         try:
-            self._draw(moment)
+            self._draw(snapshot)
         except Exception as error:  # noqa: BLE001  pictures are a service; days of training must not end for one
-            self._say(f"step {moment.step:,}: no pictures of predictions: {' '.join(str(error).split())}")
+            self._say(f"step {snapshot.step:,}: no pictures of predictions: {' '.join(str(error).split())}")
 
-    def _draw(self, moment: Moment) -> None:
-        reader = moment.stream.reader
+    def _draw(self, snapshot: RunSnapshot) -> None:
+        reader = snapshot.stream.reader
         if self._layers is None:
-            self._layers = body_layers(moment.packs, GENDERS, moment.learner.layer.weights.device)
-        flow, threshold = moment.learner.flow, moment.config.evaluation.threshold
-        artist = Artist(reader, moment.packs, longest=TILE)
-        refs = fixed_clips(reader.index, moment.config.network.temporal)
+            self._layers = body_layers(snapshot.packs, GENDERS, snapshot.loss_module.layer.weights.device)
+        flow, threshold = snapshot.loss_module.flow, snapshot.config.evaluation.threshold
+        artist = Artist(reader, snapshot.packs, longest=TILE)
+        refs = fixed_clips(reader.index, snapshot.config.network.temporal)
         columns: list[tuple[str, Panels]] = []
-        with moment.scored_network() as network:
+        with snapshot.scored_network() as network:
             for ref in refs:
-                seen = see(network, flow, self._layers, reader, ref, threshold=threshold, vertices=True)
+                seen = evaluate_clip(network, flow, self._layers, reader, ref, threshold=threshold, vertices=True)
                 entry = reader.index.sequences[ref.sequence]
                 ids = entry.frame_ids()[ref.start : ref.start + ref.length * ref.stride : ref.stride].tolist()
                 names = [f"{entry.name}  {number}{'  synthetic' * reader.synthetic}" for number in ids]
                 columns += zip(names, artist.panels(seen))
-        file = moment.run / FOLDER / f"step-{moment.step:08d}.jpg"
+        file = snapshot.run / FOLDER / f"step-{snapshot.step:08d}.jpg"
         file.parent.mkdir(exist_ok=True)
         write_file(file, encoded(sheet(columns), file))
 

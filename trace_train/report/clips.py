@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.accumulator import MISS_MM
-from trace_train.evaluation.clip import Seen, see
+from trace_train.evaluation.clip import ClipResult, evaluate_clip
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.predictions import CAPTION, Artist
+from trace_train.preview.snapshots import row_of
+from trace_train.report.folder import RunFolder
 from trace_train.report.html import Html, element, figure, image, joined, note
 from trace_train.report.page import Section
 
@@ -45,9 +49,11 @@ class Gallery:
     frames: int
     """Frames of a clip: one for a network that sees single ones."""
 
-    def see(self, ref: ClipRef, *, vertices: bool = False) -> Seen:
+    def evaluate_clip(self, ref: ClipRef, *, vertices: bool = False) -> ClipResult:
         """A clip through the network."""
-        return see(self.network, self.flow, self.layers, self.reader, ref, threshold=self.threshold, vertices=vertices)
+        return evaluate_clip(
+            self.network, self.flow, self.layers, self.reader, ref, threshold=self.threshold, vertices=vertices
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,7 @@ def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:
     progress.begin("report", len(refs) + 2 * SHOWN, "clips")
     scored = []
     for ref in refs:
-        seen = gallery.see(ref)
+        seen = gallery.evaluate_clip(ref)
         if not math.isnan(seen.error):
             scored.append(Scored(ref=ref, error=seen.error, found=bool(seen.pairs)))
         progress.advance()
@@ -84,7 +90,7 @@ def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:
     for title, chosen in (("worst", worst), ("best", best)):
         figures = []
         for ref in chosen:
-            figures.append(_drawn(gallery, artist, gallery.see(ref, vertices=True)))
+            figures.append(_drawn(gallery, artist, gallery.evaluate_clip(ref, vertices=True)))
             progress.advance()
         parts += [element("h3", title), element("div", *figures, style="pictures")] if figures else []
     progress.end()
@@ -110,7 +116,7 @@ def _of_different_sequences(refs: Sequence[ClipRef]) -> list[ClipRef]:
     return list(first.values())
 
 
-def _drawn(gallery: Gallery, artist: Artist, seen: Seen) -> Html:
+def _drawn(gallery: Gallery, artist: Artist, seen: ClipResult) -> Html:
     """The clip's frame with the largest error: annotation and prediction side by side, and the numbers."""
     frame = _largest(seen)
     (panels,) = artist.panels(seen, [frame])
@@ -128,9 +134,34 @@ def _drawn(gallery: Gallery, artist: Artist, seen: Seen) -> Html:
     return figure(joined([element("b", name), words]), image(side_by_side, f"{name}: {words}"), under=True)
 
 
-def _largest(seen: Seen) -> int:
+def _largest(seen: ClipResult) -> int:
     """The frame of the clip whose matched people are farthest off, else the middle one."""
     if not seen.pairs:
         return seen.ref.length // 2
     row = seen.pairs[int(seen.mpjpe.argmax())][0]
     return int(seen.found.frame[row])
+
+
+def learning_section(run: RunFolder) -> Section:
+    """The first, middle and last of the pictures drawn while it trained."""
+    last = len(run.pictures) - 1
+    chosen = [run.pictures[i] for i in sorted({0, last // 2, last})] if run.pictures else []
+    read = [(step, sheet) for step, file in chosen if (sheet := _read(file)) is not None]
+    if not read:
+        return Section(title="What it learnt when", body=Html())
+    parts = [_strip("annotated", row_of(read[-1][1], "annotated"))]
+    for step, sheet in read:
+        both = np.concatenate([row_of(sheet, "heat"), row_of(sheet, "predicted")])
+        parts.append(_strip(f"step {step:,}", both))
+    words = "The same frames over the steps: where the network sees the middle of a person, and the bodies it predicts."
+    return Section(title="What it learnt when", body=joined([note(words), element("div", *parts, style="wide")]))
+
+
+def _strip(name: str, picture: npt.NDArray[np.uint8]) -> Html:
+    return figure(element("b", name), image(picture, f"predictions, {name}"))
+
+
+def _read(file: Path) -> npt.NDArray[np.uint8] | None:
+    """RGB; None where it is damaged."""
+    picture = cv2.imread(str(file))
+    return None if picture is None else np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from trace_data.shards.index import ShardIndex
+from trace_data.shards.entries import ShardIndex
 from trace_train.health.ranges import LOOKED_AT, oddities
 from trace_train.health.watch import LONG_WAIT
 from trace_train.report.curves import batch_words, stage_marks
@@ -183,3 +184,20 @@ def _skipped(run: RunFolder) -> Html:
             folded(f"the first {len(listed)}", element("ul", *(element("li", words) for words in listed))),
         ]
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTook:
+    """One step of the way."""
+
+    name: str
+    seconds: float
+    text: str
+    """What came out, in a line."""
+
+
+def steps_section(steps: Sequence[StepTook]) -> Section:
+    """A table of the steps and their sum."""
+    total = StepTook(name="in all", seconds=sum(step.seconds for step in steps), text="")
+    rows = [(step.name, f"{step.seconds:,.1f} s", step.text) for step in (*steps, total)]
+    return Section(title="What each step took", body=table((), rows, style="steps"))

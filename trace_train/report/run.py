@@ -12,15 +12,15 @@ import torch
 
 from trace_data.errors import ConfigError, TraceError
 from trace_data.progress import SILENT, Progress
-from trace_data.shards.index import ShardIndex, check_index
+from trace_data.shards.entries import ShardIndex
+from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
 from trace_train.evaluate import load
-from trace_train.report.clips import Gallery, clips_section
+from trace_train.report.clips import Gallery, clips_section, learning_section
 from trace_train.report.curves import loss_section, machine_section
 from trace_train.report.folder import RunFolder, State, read_run
 from trace_train.report.html import note
-from trace_train.report.learning import learning_section
 from trace_train.report.overview import badges, facts, warnings_section
 from trace_train.report.page import Page, Section, write_page
 from trace_train.report.paths import paths_section

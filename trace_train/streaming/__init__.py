@@ -1,0 +1,1 @@
+"""Shards become training batches: views, augmentation, decoding."""

@@ -15,7 +15,7 @@ from trace_data.schema.clip import ClipAnnotations, Window
 from trace_train.config import DataConfig, DatasetConfig
 from trace_train.streaming.mirror import mirrored
 from trace_train.streaming.occluders import Occluder, draw_occluder
-from trace_train.streaming.person_boxes import Places, held, places_of
+from trace_train.streaming.person_boxes import PersonBoxes, held, places_of
 from trace_train.streaming.synthetic_camera import SMALLEST_SIDE, panning, tracking, windows_along
 
 Scale = tuple[float, float]
@@ -106,7 +106,7 @@ def _windows(annotations: ClipAnnotations, generator: np.random.Generator, setti
 
 
 def _crop(
-    places: Places, generator: np.random.Generator, scale: Scale, shift: float
+    places: PersonBoxes, generator: np.random.Generator, scale: Scale, shift: float
 ) -> tuple[Window, npt.NDArray[np.float64]] | None:
     """A square around one to all people, over all frames, and the centres (T, 2) of one of them, which it holds.
 

@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Places:
+class PersonBoxes:
     """P people in T frames, as the build found them (`center` and `box` of the annotations); NaN where nothing is."""
 
     centers: Array
@@ -34,12 +34,12 @@ class Places:
         return chosen
 
 
-def places_of(annotations: ClipAnnotations) -> Places:
+def places_of(annotations: ClipAnnotations) -> PersonBoxes:
     """The people of a clip in its frames."""
     there = annotations.masks["center"][..., None]
     box = np.where(there, annotations.box.astype(np.float64) + 0.5, np.nan)
     centers = np.where(there, annotations.center.astype(np.float64) + 0.5, np.nan)
-    return Places(centers=centers, low=box[..., :2], high=box[..., 2:])
+    return PersonBoxes(centers=centers, low=box[..., :2], high=box[..., 2:])
 
 
 def held(path: Array, centers: Array, half: float) -> Array:

@@ -22,15 +22,19 @@ from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table, positions
+from trace_data.shards.storage.store import LocalStore
 from trace_train.config import Config, DataConfig, Stage, at_stage
 from trace_train.streaming.augment import plan, whole
-from trace_train.streaming.batch import Batch, LoadedClip, collate
-from trace_train.streaming.buffers import FrameBuffers
+from trace_train.streaming.batch import Batch, FrameBuffers, LoadedClip, collate
 from trace_train.streaming.gpu_decoder import choose_decoder
 from trace_train.streaming.occluders import load_cutouts
-from trace_train.streaming.shuffle import with_shuffle_window
 from trace_train.streaming.unreadable import ATTEMPTS, UNREADABLE, SkippedClip, UnreadableClips, another
 from trace_train.streaming.views import read_view
+
+MOST_SHARDS = 32
+"""In an automatic window. The first batches need nearly all of them, 16 GB of the usual size; with five sequences a
+shard two clips of a batch then come from the same sequence in one of 160 pairs."""
+
 
 CPU = torch.device("cpu")
 Loader = Callable[[Tensor], LoadedClip]
@@ -69,10 +73,10 @@ class TrainStream:
         *,
         rank: int = 0,
         world_size: int = 1,
-        tell: Callable[[SkippedClip], None] = lambda clip: None,
+        on_message: Callable[[SkippedClip], None] = lambda clip: None,
     ) -> None:
-        """`device`: where the batches go; `data.decode` says whether frames are decoded there. `tell` hears, in the
-        threads that read, of every clip that another one replaces (`data.on_error`).
+        """`device`: where the batches go; `data.decode` says whether frames are decoded there. `on_message` is called
+        by the reading threads for every clip that another one replaces (`data.on_error`).
 
         Of `world_size` processes that train together, each gets its part of every step's clips; what a step sees does
         not depend on their number. Raises ConfigError when clips cannot be drawn, occluders read or frames decoded as
@@ -80,7 +84,7 @@ class TrainStream:
         """
         config = with_shuffle_window(config, reader)
         self.reader, self.config, self.device = reader, config, device
-        self.unreadable = UnreadableClips(reader, config.data, tell)
+        self.unreadable = UnreadableClips(reader, config.data, on_message)
         self._ahead: list[int] = []
         self.rank, self.world_size = rank, world_size
         uneven = [stage.clips for stage in config.stages if stage.clips % world_size]
@@ -234,3 +238,33 @@ def read_ahead(plans: Iterable[BatchPlan], data: DataConfig, take: Take | None =
             for clips, _ in waiting:
                 for clip in clips:
                     clip.cancel()
+
+
+def with_shuffle_window(config: Config, reader: ShardReader) -> Config:
+    """The configuration with the automatic `data.shuffle_window` replaced by a number, which a run then keeps: the
+    order of clips must not change with the size of a cache."""
+    if config.data.shuffle_window is not None:
+        return config
+    data = config.data.model_copy(update={"shuffle_window": automatic_window(config, reader)})
+    return config.model_copy(update={"data": data})
+
+
+def automatic_window(config: Config, reader: ShardReader) -> int:
+    """0 for a folder; for a URL as many training shards of each dataset as together fit half of the cache, at least 1.
+
+    Half, so that the next window is fetched while this one is in use.
+    """
+    store = reader.store
+    if isinstance(store, LocalStore):
+        return 0
+    shards = [entry for entry in reader.index.shards if entry.split == "train"]
+    datasets = {entry.dataset for entry in shards if _drawn(config, entry.dataset)}
+    largest = max((entry.bytes for entry in shards), default=1)
+    return max(1, min(MOST_SHARDS, store.cache.limit // (2 * largest)) // max(1, len(datasets)))
+
+
+def _drawn(config: Config, dataset: str) -> bool:
+    data = config.data
+    if data.weights is not None:
+        return data.weights.get(dataset, 0.0) > 0
+    return dataset not in data.datasets or data.datasets[dataset].share != 0

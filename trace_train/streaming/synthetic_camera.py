@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from trace_data.schema.clip import ClipAnnotations, Window
-from trace_train.streaming.person_boxes import Array, Places, damped, held
+from trace_train.streaming.person_boxes import Array, PersonBoxes, damped, held
 
 ACROSS = {"single": 7, "return": 4, "shaking": 1, "static": 1}
 """How often, out of 13, each curve moves the window sideways."""
@@ -29,7 +29,7 @@ def windows_along(path: Array, side: float) -> tuple[Window, ...]:
 
 
 def tracking(
-    annotations: ClipAnnotations, places: Places, generator: np.random.Generator, scale: tuple[float, float]
+    annotations: ClipAnnotations, places: PersonBoxes, generator: np.random.Generator, scale: tuple[float, float]
 ) -> tuple[Window, ...] | None:
     """Windows that follow one person who has a centre in every frame; None when nobody has.
 

@@ -44,9 +44,9 @@ class SkippedClip:
 class UnreadableClips:
     """Decides about clips that cannot be read, counts them, and tells of them. Safe between threads."""
 
-    def __init__(self, reader: ShardReader, data: DataConfig, tell: Callable[[SkippedClip], None]) -> None:
+    def __init__(self, reader: ShardReader, data: DataConfig, on_message: Callable[[SkippedClip], None]) -> None:
         self._reader, self._data = reader, data
-        self.tell = tell
+        self.on_message = on_message
         """Hears of every clip that is passed over."""
         self._lock = threading.Lock()
         self.read = 0
@@ -70,12 +70,12 @@ class UnreadableClips:
             raise ShardError(
                 f"a clip cannot be read ({place}): {reason}",
                 where=file,
-                hint=f"{self._reader.store.mend}; --set data.on_error=skip  goes on without such clips",
+                hint=f"{self._reader.store.repair_hint}; --set data.on_error=skip  goes on without such clips",
             ) from error
         with self._lock:
             self.skipped += 1
             skipped, allowed = self.skipped, self._data.skip_limit * max(COUNTED_FROM, self.read + self.skipped)
-            self.tell(
+            self.on_message(
                 SkippedClip(
                     step=step + 1,
                     clip=entry.key,
@@ -89,7 +89,7 @@ class UnreadableClips:
         if last or skipped > allowed:
             why = f"nor can {ATTEMPTS} others" if last else f"{skipped:,} so far, more than data.skip_limit allows"
             raise ShardError(
-                f"a clip cannot be read ({place}): {reason}; {why}", where=file, hint=self._reader.store.mend
+                f"a clip cannot be read ({place}): {reason}; {why}", where=file, hint=self._reader.store.repair_hint
             ) from error
 
 

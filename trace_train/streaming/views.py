@@ -76,7 +76,7 @@ def _read_on_device(
         raise ShardError(
             f"a frame of {reader.index.sequences[ref.sequence].key} does not decode: {error.message}",
             where=reader.store.where,
-            hint=reader.store.mend,
+            hint=reader.store.repair_hint,
         ) from error
     crop_from_stored = np.stack([window.crop_from_frame(size) for window in view.stored_windows()])
     if view.flip:

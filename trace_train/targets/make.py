@@ -15,13 +15,13 @@ from trace_train.streaming.batch import Batch
 from trace_train.targets.fields import Targets
 from trace_train.targets.heat import center_heat, center_heat_3d
 from trace_train.targets.place import annotated_joints, center_joints, extent_of, person_center
-from trace_train.targets.view import View
+from trace_train.targets.view import CropView
 from trace_train.targets.world import world_targets
 
 
 def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int, tracks: bool = False) -> Targets:
     """All targets of a batch. `levels` is the number of depth levels; `tracks` asks for those of motion and world."""
-    masks, view = batch.masks, View.of_frames(batch, input_size)
+    masks, view = batch.masks, CropView.of_frames(batch, input_size)
     joints2d = view.normalised(batch.kp2d[..., :2])
     # outside the crop, or in its black part outside the frame, nothing can be seen; decided for x and y together
     seen = annotated_joints(batch) & (joints2d.abs() < 1).all(-1)

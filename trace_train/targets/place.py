@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trace_data.schema.keypoints import TORSO
 from trace_train.streaming.batch import Batch
-from trace_train.targets.view import NEAREST, View
+from trace_train.targets.view import NEAREST, CropView
 
 VISIBLE = 0.1
 """Least confidence of a 2D joint that supervises anything (joints.md 4)."""
@@ -18,7 +18,7 @@ def annotated_joints(batch: Batch) -> Tensor:
     return in_frame(batch, batch.kp2d[..., :2]) & (batch.kp2d[..., 2] > VISIBLE) & batch.masks["pose2d"][..., None]
 
 
-def center_joints(batch: Batch, view: View, joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def center_joints(batch: Batch, view: CropView, joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """The joints a person's centre is made of: the annotated 2D ones, or 3D ones projected by a known camera in frames
     without any.
 

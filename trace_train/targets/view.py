@@ -14,7 +14,7 @@ NEAREST = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class View:
+class CropView:
     """Cameras and crops (B, P or 1, T or 1, ...), for points (B, P, T, J, ...)."""
 
     camera_from_world: Tensor
@@ -29,9 +29,9 @@ class View:
     """Side of the crop, px."""
 
     @staticmethod
-    def of_frames(batch: Batch, size: int) -> View:
+    def of_frames(batch: Batch, size: int) -> CropView:
         """The view of each frame (B, 1, T)."""
-        return View(
+        return CropView(
             camera_from_world=batch.camera_from_world[:, None],
             intrinsics=batch.intrinsics[:, None],
             intrinsics_known=batch.masks["intrinsics"][:, None],
@@ -39,9 +39,9 @@ class View:
             size=size,
         )
 
-    def at(self, frame: Tensor) -> View:
+    def at(self, frame: Tensor) -> CropView:
         """The view (B, P, 1) that each person has in its `frame` (B, P)."""
-        return View(
+        return CropView(
             camera_from_world=at_frame(self.camera_from_world.expand(-1, frame.shape[1], -1, -1, -1), frame),
             intrinsics=at_frame(self.intrinsics.expand(-1, frame.shape[1], -1, -1, -1), frame),
             intrinsics_known=at_frame(self.intrinsics_known.expand(-1, frame.shape[1], -1), frame),

@@ -19,7 +19,7 @@ from trace_train.geometry.camera import solve_translation, triple_from_translati
 from trace_train.streaming.batch import Batch
 from trace_train.targets.fields import WorldTargets
 from trace_train.targets.place import annotated_joints
-from trace_train.targets.view import View, at_frame
+from trace_train.targets.view import CropView, at_frame
 
 FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
 """Joints that stand on the ground now and then."""
@@ -40,7 +40,7 @@ def feet_of(joints: Tensor) -> Tensor:
 
 def world_targets(
     batch: Batch,
-    view: View,
+    view: CropView,
     *,
     body: Tensor,
     body_mask: Tensor,
@@ -94,7 +94,7 @@ def _placed(batch: Batch, seen: Tensor, first: Tensor) -> Tensor:
     return seen & (~batch.moving[:, None, None] | (world & at_frame(world, first)))
 
 
-def _in_fixed_view(batch: Batch, fixed: View, placed: Tensor, body_mask: Tensor) -> tuple[Tensor, Tensor]:
+def _in_fixed_view(batch: Batch, fixed: CropView, placed: Tensor, body_mask: Tensor) -> tuple[Tensor, Tensor]:
     """Joints in the fixed view (B, P, T, 44, 2), and which of them count (B, P, T, 44).
 
     Annotated 2D joints under a camera that stands still, which need nothing known of its lens or of 3D (Penn Action);

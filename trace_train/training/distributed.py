@@ -12,7 +12,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -21,10 +21,8 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from trace_data.errors import ConfigError, LostProcess, TraceError
-from trace_train.training.liveness import RollCall
-
-if TYPE_CHECKING:
-    from trace_train.training.loss_module import Learner
+from trace_train.training.liveness import PeerLiveness
+from trace_train.training.loss_module import LossModule
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=24)
@@ -43,7 +41,7 @@ class Processes:
         self.together = world_size > 1
         self._patient: dist.ProcessGroup | None = None
 
-    def connect(self, timeout: timedelta) -> RollCall:
+    def connect(self, timeout: timedelta) -> PeerLiveness:
         """Meet the others. Raises ConfigError when it is not said where, LostProcess when they do not all come."""
         try:
             store, _, _ = next(rendezvous("env://", self.rank, self.world_size, timeout=timeout))
@@ -62,7 +60,7 @@ class Processes:
                 f" {str(error).splitlines()[0]}",
                 hint="start them all, and let them reach MASTER_ADDR at MASTER_PORT",
             ) from error
-        return RollCall(store, self.rank, self.world_size)
+        return PeerLiveness(store, self.rank, self.world_size)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over all processes, on the device the values are on."""
@@ -92,7 +90,7 @@ class Processes:
         dist.all_gather_object(values, value, group=self._patient)
         return cast("list[T]", values)
 
-    def equalise(self, module: nn.Module) -> None:
+    def broadcast_parameters(self, module: nn.Module) -> None:
         """Give all processes the first one's parameters and buffers."""
         if self.together:
             for value in module.state_dict().values():
@@ -111,20 +109,22 @@ class Processes:
                 parameter.grad = self.sum(own / self.world_size)
         return bool((found < self.world_size).any())
 
-    def replicate(self, learner: Learner, device: torch.device, *, lacking: bool) -> DistributedDataParallel:
-        """The learner, so that its backward pass leaves the mean gradient of all processes in each of them.
+    def replicate(
+        self, loss_module: LossModule, device: torch.device, *, has_unused_parameters: bool
+    ) -> DistributedDataParallel:
+        """The module in a wrapper whose backward pass averages gradients over all processes.
 
-        `lacking`: whether some parameters get no gradient; they keep none. Buffers are not exchanged: those of the
-        first process count (`distributed.sync_batchnorm` makes all of them alike).
+        `has_unused_parameters`: whether some parameters get no gradient; they keep none. Buffers are not exchanged:
+        those of the first process count (`distributed.sync_batchnorm` makes all of them alike).
         """
         known = inspect.signature(DistributedDataParallel.__init__).parameters  # renamed in torch 2.13
         buffers: dict[str, Any] = {
             "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
         }
         return DistributedDataParallel(
-            learner,
+            loss_module,
             device_ids=[device.index] if device.type == "cuda" else None,
-            find_unused_parameters=lacking,
+            find_unused_parameters=has_unused_parameters,
             gradient_as_bucket_view=True,
             **buffers,
         )
@@ -141,31 +141,31 @@ def joined(timeout_minutes: float) -> Iterator[Processes]:
     if not processes.together:
         yield processes
         return
-    roll_call = processes.connect(timedelta(minutes=timeout_minutes))
+    liveness = processes.connect(timedelta(minutes=timeout_minutes))
     try:
         yield processes
     except TraceError as error:
-        _end(processes, roll_call, error)
+        _end(processes, liveness, error)
         raise
     except RuntimeError as error:
         _outlive_the_others()
         if not any(word in str(error).lower() for word in CONNECTION):
-            roll_call.tell(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            liveness.tell(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             raise
-        missing = roll_call.lost(error)
-        _end(processes, roll_call, missing)
+        missing = liveness.lost(error)
+        _end(processes, liveness, missing)
         raise missing from error
     except Exception as error:
-        roll_call.tell(f"{type(error).__name__}: {error}")
+        liveness.tell(f"{type(error).__name__}: {error}")
         raise
     dist.destroy_process_group()
 
 
-def _end(processes: Processes, roll_call: RollCall, error: TraceError) -> None:
+def _end(processes: Processes, liveness: PeerLiveness, error: TraceError) -> None:
     """Leave word; a process that could only repeat what the first says, or that it is gone, ends silently."""
     _outlive_the_others()
-    roll_call.tell(str(error))
-    if not processes.first and roll_call.first_told(None if isinstance(error, LostProcess) else str(error)):
+    liveness.tell(str(error))
+    if not processes.first and liveness.first_told(None if isinstance(error, LostProcess) else str(error)):
         raise SystemExit(error.exit_code)
 
 

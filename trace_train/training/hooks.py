@@ -20,18 +20,18 @@ from trace_train.losses.objective import LossReport
 from trace_train.network.model import TraceNetwork
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
-from trace_train.training.loss_module import Learner
+from trace_train.training.loss_module import LossModule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Moment:
+class RunSnapshot:
     """Where a run stands when a hook is called."""
 
     run: Path
     step: int
     """Steps done."""
     config: Config
-    learner: Learner
+    loss_module: LossModule
     """Network, body layer and losses, as they are trained."""
     averaged: Mapping[str, Tensor] | None
     """The averaged weights, where the run keeps them."""
@@ -45,7 +45,7 @@ class Moment:
 
         Afterwards it is as it was, to the last bit, the mode of each of its modules included.
         """
-        network = self.learner.network
+        network = self.loss_module.network
         modes = {module: module.training for module in network.modules()}
         state = network.state_dict()
         kept = {name: value.clone() for name, value in state.items()} if self.averaged is not None else {}
@@ -64,7 +64,7 @@ def _nothing(*args: object) -> None:
     """Does nothing."""
 
 
-def _no_advice(moment: Moment, batch: Batch, report: LossReport) -> str:
+def _no_advice(snapshot: RunSnapshot, batch: Batch, report: LossReport) -> str:
     return ""
 
 
@@ -72,15 +72,15 @@ def _no_advice(moment: Moment, batch: Batch, report: LossReport) -> str:
 class Hooks:
     """The functions; by default nothing happens."""
 
-    on_line: Callable[[Moment, Mapping[str, Any]], None] = _nothing
+    on_line: Callable[[RunSnapshot, Mapping[str, Any]], None] = _nothing
     """A line of the log was written; the mapping is that line (docs/training.md, "The log")."""
-    on_not_finite: Callable[[Moment, Batch, LossReport], str] = _no_advice
+    on_not_finite: Callable[[RunSnapshot, Batch, LossReport], str] = _no_advice
     """The batch's loss or gradient is not finite, and the run ends after this; weights are still those of `step`.
     Returns what the error's hint should add, such as the command that runs a saved batch again."""
-    evaluate: Callable[[Moment], Mapping[str, float | None]] | None = None
+    evaluate: Callable[[RunSnapshot], Mapping[str, float | None]] | None = None
     """Every `evaluation.every` steps and after the last: scores by name. They are kept in checkpoints, and the best
     checkpoint is chosen by `pa_mpjpe` (mm), `recall` (share) and `wa_mpjpe` (mm)."""
-    draw: Callable[[Moment], None] | None = None
+    draw: Callable[[RunSnapshot], None] | None = None
     """Every `pictures_every` steps: pictures of predictions into the run folder."""
     close: Callable[[], None] = _nothing
     """The loop has ended, however it did."""

@@ -23,7 +23,7 @@ MISSING_SECONDS = 3.0
 """How long the others have to say that they live, before they are taken for lost; torchrun ends all after 30."""
 
 
-class RollCall:
+class PeerLiveness:
     """The words of all processes, as one of them reads and writes them."""
 
     def __init__(self, store: Store, rank: int, world_size: int) -> None:

@@ -15,18 +15,18 @@ from trace_train.training.hooks import Hooks
 from trace_train.training.optimizer import learning_rate
 from trace_train.training.run_log import RunLog
 from trace_train.training.signals import stop_signals
-from trace_train.training.state import State
-from trace_train.weights.best import best_steps
+from trace_train.training.state import RunState
+from trace_train.weights.checkpoint_writer import best_steps
 
 
-def loop(state: State, hooks: Hooks, progress: Progress) -> None:
+def loop(state: RunState, hooks: Hooks, progress: Progress) -> None:
     """The steps that are left, one after the other, all processes in step.
 
     Raises InterruptedRun in all of them when any was told to stop, and, mostly, ShardError when any cannot read its
     clips; then a checkpoint is saved.
     """
     config, processes = state.config, state.processes
-    log = RunLog(state.run, config, next_step=state.step, say=progress.say) if processes.first else None
+    log = RunLog(state.run, config, next_step=state.step, log=progress.log) if processes.first else None
     progress.begin(f"train {config.preset}", config.steps, "steps")
     progress.skip(state.step)
     saved = time.monotonic()
@@ -39,8 +39,8 @@ def loop(state: State, hooks: Hooks, progress: Progress) -> None:
                 stage = number
                 state.enter(number)
             batch = _next_batch(state, batches)
-            rate = learning_rate(state.learner.config.optim, step, config.steps)
-            update = state.updater(batch, rate, partial(hooks.on_not_finite, state.moment()))
+            rate = learning_rate(state.loss_module.config.optim, step, config.steps)
+            update = state.updater(batch, rate, partial(hooks.on_not_finite, state.snapshot()))
             state.take(update)
             done, last = state.step, state.step == config.steps
             # the first step has its own line: how a run began is what later lines are compared with
@@ -52,7 +52,7 @@ def loop(state: State, hooks: Hooks, progress: Progress) -> None:
                 line["skipped"] = state.skipped
                 line["clips_replaced"] = state.stream.unreadable.skipped
                 log.write(line)
-                hooks.on_line(state.moment(), line)
+                hooks.on_line(state.snapshot(), line)
             progress.advance(1, f"loss {update.values['total']:.1f}")
             improved = _look(state, hooks)
             late = config.checkpoint_minutes and time.monotonic() - saved > 60 * config.checkpoint_minutes
@@ -70,7 +70,7 @@ def loop(state: State, hooks: Hooks, progress: Progress) -> None:
     progress.end()
 
 
-def _next_batch(state: State, batches: Iterator[Batch]) -> Batch:
+def _next_batch(state: RunState, batches: Iterator[Batch]) -> Batch:
     """The clips of the next step. When any process cannot read its own, all save the steps that are done and end."""
     batch, failed = None, None
     with state.window.waiting():
@@ -90,7 +90,7 @@ def _next_batch(state: State, batches: Iterator[Batch]) -> Batch:
     return batch
 
 
-def _look(state: State, hooks: Hooks) -> bool:
+def _look(state: RunState, hooks: Hooks) -> bool:
     """Evaluate and draw where it is time. Returns whether this step's weights are the best so far, in every process."""
     config, step = state.config, state.step
     scores = hooks.evaluate if config.evaluation.every else None
@@ -101,8 +101,8 @@ def _look(state: State, hooks: Hooks) -> bool:
     improved = False
     with state.window.pausing():
         if state.processes.first and scores is not None and due:
-            state.history.append({**scores(state.moment()), "step": step})
+            state.history.append({**scores(state.snapshot()), "step": step})
             improved = step in best_steps(state.history).values()
         if state.processes.first and hooks.draw is not None and draws:
-            hooks.draw(state.moment())
+            hooks.draw(state.snapshot())
         return state.processes.share(improved)

@@ -21,7 +21,7 @@ from trace_train.training.precision import autocast_dtype
 from trace_train.weights.pose_prior import read_pose_prior
 
 
-class Learner(nn.Module):
+class LossModule(nn.Module):
     """Flow, network and losses in one forward pass, so that they can be compiled, replicated and replayed as one."""
 
     def __init__(self, network: TraceNetwork, layer: BodyLayer, config: Config, flow: FlowProvider) -> None:

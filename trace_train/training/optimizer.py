@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
 
 from trace_train.config import OptimConfig
-from trace_train.training.parameter_groups import Group
+from trace_train.training.parameter_groups import ParameterGroup
 
 
-def build_optimizer(groups: Sequence[Group], config: OptimConfig) -> torch.optim.Optimizer:
+def build_optimizer(groups: Sequence[ParameterGroup], config: OptimConfig) -> torch.optim.Optimizer:
     """The optimiser over the groups that are trained."""
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     given = [
@@ -47,23 +46,3 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give each group its multiple of the rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_factor"]
-
-
-class AveragedWeights:
-    """An exponential moving average of all floating-point state, normalisation statistics included."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take the step into the average; early steps weigh more, so the start is forgotten."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        pairs: list[tuple[Tensor, Tensor]] = []
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                pairs.append((self.state[name], value))
-            else:
-                self.state[name].copy_(value)
-        torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)

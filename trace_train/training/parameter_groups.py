@@ -19,7 +19,7 @@ UNDECAYED = " (biases, norms)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class ParameterGroup:
     """Parameters that are treated alike."""
 
     name: str
@@ -36,7 +36,7 @@ class Group:
         return sum(parameter.numel() for parameter in self.parameters.values())
 
 
-class Parts:
+class NetworkParameters:
     """A network's parameters, sorted anew in each stage."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -44,7 +44,7 @@ class Parts:
         self.parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         """Those that can be trained at all."""
 
-    def groups(self, optim: OptimConfig) -> list[Group]:
+    def groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """All parameters in groups, those that are trained first. Raises ConfigError for a pattern that fits nothing.
 
         Each rule makes two: biases and normalisation (one dimension or none) are not decayed.
@@ -61,15 +61,15 @@ class Parts:
             decay = optim.weight_decay if decay is None else decay
             flat = {n: p for n, p in chosen.items() if p.dim() <= 1}
             deep = {n: p for n, p in chosen.items() if p.dim() > 1}
-            groups.append(Group(name=name, parameters=deep, lr_factor=factor, weight_decay=decay))
-            groups.append(Group(name=name + UNDECAYED, parameters=flat, lr_factor=factor, weight_decay=0.0))
+            groups.append(ParameterGroup(name=name, parameters=deep, lr_factor=factor, weight_decay=decay))
+            groups.append(ParameterGroup(name=name + UNDECAYED, parameters=flat, lr_factor=factor, weight_decay=0.0))
         still = {n: p for n, p in self.parameters.items() if any(fits(n, pattern) for pattern in frozen)}
         for pattern in frozen:
             chosen = {n: still.pop(n) for n in list(still) if fits(n, pattern)}
-            groups.append(Group(name=pattern, parameters=chosen, lr_factor=0.0, weight_decay=0.0, frozen=True))
+            groups.append(ParameterGroup(name=pattern, parameters=chosen, lr_factor=0.0, weight_decay=0.0, frozen=True))
         return [group for group in groups if group.parameters]
 
-    def apply(self, groups: Sequence[Group]) -> None:
+    def apply(self, groups: Sequence[ParameterGroup]) -> None:
         """Let trained parameters have gradients and no others, and put modules into training or evaluation mode."""
         for group in groups:
             for parameter in group.parameters.values():
@@ -101,7 +101,7 @@ def fits(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
-def stages_table(parts: Parts, config: Config) -> list[str]:
+def stages_table(parts: NetworkParameters, config: Config) -> list[str]:
     """Lines that say what is trained in which stage, and how. Raises ConfigError for a pattern that fits nothing."""
     lines: list[str] = []
     before: list[str] = []
@@ -115,7 +115,7 @@ def stages_table(parts: Parts, config: Config) -> list[str]:
     return lines
 
 
-def table(groups: Sequence[Group], lr: float) -> list[str]:
+def table(groups: Sequence[ParameterGroup], lr: float) -> list[str]:
     """The groups as lines of text; `lr` is the stage's peak."""
     width = max(len(group.name) for group in groups)
     lines = []

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from trace_train.config import Config
+from trace_train.training.update import Update
 
 METRICS = "metrics.jsonl"
 """The lines of the log, the truth about a run."""
@@ -22,26 +26,26 @@ class RunLog:
     """Appends to a run's folder; on resuming, what lies after the checkpoint is taken back first."""
 
     def __init__(
-        self, run: Path, config: Config, *, next_step: int, say: Callable[[str], None] = lambda line: None
+        self, run: Path, config: Config, *, next_step: int, log: Callable[[str], None] = lambda line: None
     ) -> None:
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         partial = run / "config.partial"
         partial.write_text(text, encoding="utf-8")
         partial.replace(run / "config.yaml")
-        self._lines = Lines(run / METRICS, next_step=next_step, say=say)
+        self._lines = MetricsFile(run / METRICS, next_step=next_step, log=log)
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Append one line, see `Lines.write`."""
+        """Append one line, see `MetricsFile.write`."""
         self._lines.write(values)
 
 
-class Lines:
+class MetricsFile:
     """A file of one object a line, each with its `step`. A full disk does not end a run: lines wait until there is
     room, and that is said."""
 
-    def __init__(self, file: Path, *, next_step: int, say: Callable[[str], None]) -> None:
-        """Lines after `next_step`, which a run left that died, are taken back."""
-        self.file, self._say = file, say
+    def __init__(self, file: Path, *, next_step: int, log: Callable[[str], None]) -> None:
+        """MetricsFile after `next_step`, which a run left that died, are taken back."""
+        self.file, self._say = file, log
         self._waiting: list[bytes] = []
         kept = [line for line in read_lines(file) if line["step"] <= next_step]
         if file.exists():
@@ -80,3 +84,75 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
+
+
+class MetricsWindow:
+    """Adds up updates and waiting. What it holds goes into checkpoints, so that no step is left out of the log."""
+
+    def __init__(self, kept: Sequence[Mapping[str, Any]] = ()) -> None:
+        """`kept`: the `updates` of a window that was interrupted."""
+        self.updates: list[dict[str, Any]] = [dict(update) for update in kept]
+        """Values and counts of each, as plain numbers."""
+        self._timed = 0
+        self.waited = self.waited_in_all = 0.0
+        self.began = self.began_all = time.monotonic()
+
+    @property
+    def share_waited(self) -> float:
+        """Share of the time that was spent waiting for batches, over all windows."""
+        return self.waited_in_all / max(1e-9, time.monotonic() - self.began_all)
+
+    def add(self, update: Update) -> None:
+        """Take in an update."""
+        self.updates.append({"values": dict(update.values), "counts": dict(update.counts)})
+        self._timed += 1
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time in which a batch is waited for."""
+        asked = time.monotonic()
+        yield
+        self.waited += time.monotonic() - asked
+        self.waited_in_all += time.monotonic() - asked
+
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Time in which nothing is trained: saving, evaluating."""
+        asked = time.monotonic()
+        yield
+        self.began += time.monotonic() - asked
+        self.began_all += time.monotonic() - asked
+
+    def line(self, *, step: int, steps: int, stage: str, update: Update, rate: float, clips: int) -> dict[str, Any]:
+        """The line of the log that ends this window; the next one begins. `clips`: in a step, of all processes."""
+        elapsed = max(1e-9, time.monotonic() - self.began)
+        timed = max(1, self._timed)  # an interrupted window was timed in part
+        means, counts = _means(self.updates)
+        memory = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_initialized() else None
+        line = {
+            "step": step,
+            "stage": stage,
+            "loss": means,
+            "counts": counts,
+            "gradient_norm": None if update.skipped else update.norm,
+            "lr": rate,
+            "clips_per_s": timed * clips / elapsed,
+            "data_wait": self.waited / elapsed,
+            "memory_gb": memory,
+            "seconds_left": (steps - step) * elapsed / timed,
+        }
+        self.updates, self._timed, self.waited, self.began = [], 0, 0.0, time.monotonic()
+        return line
+
+
+def _means(updates: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean of each term over all its entries, and how many these were in a step; `total` is a mean over steps."""
+    sums: dict[str, float] = {}
+    counts: dict[str, float] = {}
+    for update in updates:
+        for name, value in update["values"].items():
+            count = update["counts"].get(name, 1)
+            sums[name] = sums.get(name, 0.0) + value * count
+            counts[name] = counts.get(name, 0) + count
+    means = {name: total / max(1, counts[name]) for name, total in sums.items()}
+    return means, {name: count / len(updates) for name, count in counts.items() if name != "total"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trace_data.errors import ConfigError
 from trace_train.config import Config
-from trace_train.config.stages import at_stage
+from trace_train.config.run import at_stage
 from trace_train.losses.terms import terms_of
 
 

@@ -15,19 +15,20 @@ from trace_train.config import Config, at_stage, stage_name
 from trace_train.network.model import TraceNetwork
 from trace_train.streaming.stream import TrainStream
 from trace_train.training.distributed import Processes
-from trace_train.training.hooks import Moment
-from trace_train.training.loss_module import Learner
-from trace_train.training.optimizer import AveragedWeights, build_optimizer, carry_over
-from trace_train.training.parameter_groups import Group, Parts
+from trace_train.training.hooks import RunSnapshot
+from trace_train.training.loss_module import LossModule
+from trace_train.training.optimizer import build_optimizer, carry_over
+from trace_train.training.parameter_groups import NetworkParameters, ParameterGroup
 from trace_train.training.precision import gradient_scaler
+from trace_train.training.run_log import MetricsWindow
 from trace_train.training.update import Update, Updater
-from trace_train.training.window import Window
+from trace_train.weights.averaged import AveragedWeights
 from trace_train.weights.checkpoint import Checkpoint, random_states, restore
 from trace_train.weights.checkpoint_writer import keep, save
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class State:
+class RunState:
     """What changes while a run goes on."""
 
     run: Path
@@ -35,19 +36,19 @@ class State:
     device: torch.device
     processes: Processes
     stream: TrainStream
-    learner: Learner
-    parts: Parts
+    loss_module: LossModule
+    parts: NetworkParameters
     packs: Path
     facts: Mapping[str, Any]
     """What the run is trained on; written into every checkpoint."""
     averaged: AveragedWeights | None
     """In the first process, where the run keeps them."""
     updater: Updater
-    groups: list[Group]
+    groups: list[ParameterGroup]
     """All parameters, as the stage sorts them."""
     step: int = 0
     """Steps done."""
-    window: Window = field(default_factory=Window)
+    window: MetricsWindow = field(default_factory=MetricsWindow)
     history: list[dict[str, Any]] = field(default_factory=list)
     """Scores of the evaluations so far, with their steps."""
     skipped: int = 0
@@ -57,11 +58,11 @@ class State:
     @property
     def network(self) -> TraceNetwork:
         """The network that is trained."""
-        return self.learner.network
+        return self.loss_module.network
 
     def enter(self, number: int) -> None:
         """Make everything as it is in a stage; what the optimiser knows of a parameter stays while it is trained."""
-        config = self.learner.config = at_stage(self.config, number)
+        config = self.loss_module.config = at_stage(self.config, number)
         groups, updater = self.parts.groups(config.optim), self.updater
         updater.begin_stage()
         if list(map(_described, groups)) == list(map(_described, self.groups)):
@@ -131,18 +132,18 @@ class State:
             device=self.device,
         )
         facts = checkpoint.facts
-        self.step, self.window = checkpoint.step, Window(facts["window"])
+        self.step, self.window = checkpoint.step, MetricsWindow(facts["window"])
         self.facts = {**self.facts, "start": facts["data"].get("start")}
         self.history = [dict(scores) for scores in facts["history"]]
         self.skipped, self.skipped_in_a_row = facts["skipped"], facts["skipped_in_a_row"]
 
-    def moment(self) -> Moment:
+    def snapshot(self) -> RunSnapshot:
         """Where the run stands, for hooks."""
-        return Moment(
+        return RunSnapshot(
             run=self.run,
             step=self.step,
             config=self.config,
-            learner=self.learner,
+            loss_module=self.loss_module,
             averaged=None if self.averaged is None else self.averaged.state,
             stream=self.stream,
             packs=self.packs,
@@ -157,8 +158,8 @@ class State:
 
 def new_state(
     config: Config,
-    learner: Learner,
-    parts: Parts,
+    loss_module: LossModule,
+    parts: NetworkParameters,
     *,
     run: Path,
     device: torch.device,
@@ -166,26 +167,26 @@ def new_state(
     stream: TrainStream,
     packs: Path,
     facts: Mapping[str, Any],
-) -> State:
+) -> RunState:
     """The state of a run that begins with the learner's weights, in its first stage. All processes call it."""
-    learner.config = at_stage(config, 0)
-    optim = learner.config.optim
+    loss_module.config = at_stage(config, 0)
+    optim = loss_module.config.optim
     groups = parts.groups(optim)
     parts.apply(groups)
-    averaged = AveragedWeights(learner.network, optim.ema) if optim.ema and processes.first else None
+    averaged = AveragedWeights(loss_module.network, optim.ema) if optim.ema and processes.first else None
     updater = Updater(
-        learner=learner,
+        loss_module=loss_module,
         optimizer=build_optimizer(groups, optim),
         scaler=gradient_scaler(config, device),
         processes=processes,
     )
-    return State(
+    return RunState(
         run=run,
         config=config,
         device=device,
         processes=processes,
         stream=stream,
-        learner=learner,
+        loss_module=loss_module,
         parts=parts,
         packs=packs,
         facts=facts,
@@ -195,5 +196,5 @@ def new_state(
     )
 
 
-def _described(group: Group) -> tuple[object, ...]:
+def _described(group: ParameterGroup) -> tuple[object, ...]:
     return group.name, tuple(group.parameters), group.lr_factor, group.weight_decay, group.frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import cast
 
@@ -14,10 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trace_data.errors import TrainingDiverged
 from trace_train.losses.objective import LossReport
+from trace_train.network.model import TraceNetwork
+from trace_train.network.outputs import Maps
 from trace_train.streaming.batch import Batch
-from trace_train.training.counting import of_all, over_all, valid_counts
 from trace_train.training.distributed import Processes
-from trace_train.training.loss_module import Learner
+from trace_train.training.loss_module import LossModule
 from trace_train.training.optimizer import set_rate
 
 Advise = Callable[[Batch, LossReport], str]
@@ -43,33 +44,35 @@ class Update:
 class Updater:
     """What an update needs, as it is in one stage."""
 
-    learner: Learner
+    loss_module: LossModule
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     processes: Processes
     replica: DistributedDataParallel | None = None
     """What exchanges gradients between the processes while they are computed; None alone and in a stage's first."""
-    lacking: bool | None = None
+    has_unused_parameters: bool | None = None
     """Whether the stage leaves parameters without a gradient; None: its first step will show."""
 
     def begin_stage(self) -> None:
         """Other parameters may get a gradient from now on: by what is trained, the losses, the frames of a clip."""
-        self.replica, self.lacking = None, None
+        self.replica, self.has_unused_parameters = None, None
 
     def __call__(self, batch: Batch, rate: float, advise: Advise) -> Update:
         """Update the weights from a finished batch, this process's part of the step's clips.
 
         Raises TrainingDiverged, in all processes, when loss or gradient is not finite; then no weight has changed.
         """
-        optim = self.learner.config.optim
+        optim = self.loss_module.config.optim
         parts = batch.split(optim.accumulate)
         self.optimizer.zero_grad(set_to_none=True)
-        if self.replica is None and self.lacking is not None:
-            self.replica = self.processes.replicate(self.learner, batch.images.device, lacking=self.lacking)
+        if self.replica is None and self.has_unused_parameters is not None:
+            self.replica = self.processes.replicate(
+                self.loss_module, batch.images.device, has_unused_parameters=self.has_unused_parameters
+            )
         reports, counts = self._backward(parts)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         if self.processes.together and self.replica is None:
-            self.lacking = self.processes.average_gradients(trained)
+            self.has_unused_parameters = self.processes.average_gradients(trained)
         self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(trained, optim.clip_norm))
         own = sum((_stacked(report) for report in reports[1:]), _stacked(reports[0]))
@@ -93,11 +96,11 @@ class Updater:
         together = self.processes.together
         counts: Mapping[str, Tensor] = {}
         if len(parts) > 1:
-            counts = of_all(valid_counts(self.learner, parts), self.processes)
+            counts = of_all(valid_counts(self.loss_module, parts), self.processes)
         reports = []
         for number, part in enumerate(parts, 1):
             with nullcontext() if number == len(parts) else self._alone():
-                report: LossReport = (self.replica or self.learner)(part)
+                report: LossReport = (self.replica or self.loss_module)(part)
                 counts = counts or of_all(report.counts, self.processes)
                 if together or len(parts) > 1:
                     report = over_all(report, counts, self.processes)
@@ -135,3 +138,54 @@ class Updater:
 
 def _stacked(report: LossReport) -> Tensor:
     return torch.stack([*report.values.values(), report.total]).detach()
+
+
+@torch.no_grad()
+def valid_counts(loss_module: LossModule, parts: Sequence[Batch]) -> dict[str, Tensor]:
+    """How many entries of each term are valid in all parts together, without running the network."""
+    counts: dict[str, Tensor] = {}
+    for part in parts:
+        clips, frames = part.images.shape[:2]
+        for name, count in loss_module.compare(
+            _blank(loss_module.network, clips * frames, part.images.device), part
+        ).counts.items():
+            counts[name] = counts[name] + count if name in counts else count
+    return counts
+
+
+def of_all(counts: Mapping[str, Tensor], processes: Processes) -> dict[str, Tensor]:
+    """The counts of all processes together, added up in one exchange."""
+    return dict(zip(counts, processes.sum(torch.stack(list(counts.values()))).unbind()))
+
+
+def over_all(report: LossReport, counts: Mapping[str, Tensor], processes: Processes) -> LossReport:
+    """The report of one part with each of its sums divided by `counts`, those of the whole step.
+
+    Its values add up over the parts of a process, and the mean of that over the processes, which is what replicated
+    backward passes take, is the mean over all valid entries.
+    """
+    values = {
+        name: value * (report.counts[name].clamp_min(1) * processes.world_size / counts[name].clamp_min(1))
+        for name, value in report.values.items()
+    }
+    total = torch.stack([report.weights[name] * value for name, value in values.items()]).sum()
+    return replace(report, total=total, values=values)
+
+
+def _blank(network: TraceNetwork, frames: int, device: torch.device) -> Maps:
+    """Maps that hold nothing and take no memory."""
+    side, depth = network.map_size, network.depth_levels
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros((), device=device).expand(frames, *shape, side, side)
+
+    moving = network.temporal
+    return Maps(
+        center=zeros(),
+        center_3d=zeros(depth),
+        camera=zeros(3, depth),
+        mesh=zeros(network.mesh_channels),
+        motion=zeros(3, depth) if moving else None,
+        world_motion=zeros(3) if moving else None,
+        world_rotation=zeros(6) if moving else None,
+    )

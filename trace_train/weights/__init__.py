@@ -1,0 +1,1 @@
+"""Checkpoints, and released weights in and out."""

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, ConfigError
-from trace_data.shards.index import sha256_of
+from trace_data.files import sha256_of
 from trace_train.config import Config, config_from
-from trace_train.training.optimizer import AveragedWeights
+from trace_train.weights.averaged import AveragedWeights
 
 FORMAT_VERSION = 2
 DESCRIPTION = "checkpoint.json"
@@ -128,7 +128,7 @@ def finished(run: Path) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class RunDescription:
     """What a run's last checkpoint says of the run, without a look at its weights."""
 
     config: Config
@@ -137,7 +137,7 @@ class Memory:
     packs: Path
 
 
-def remember(run: Path) -> Memory:
+def describe_run(run: Path) -> RunDescription:
     """What a run was started with. Raises CheckpointError when it has no checkpoint."""
     if not finished(run):
         raise CheckpointError(
@@ -147,7 +147,7 @@ def remember(run: Path) -> Memory:
         )
     folder = finished(run)[-1]
     facts = _description(folder)
-    return Memory(
+    return RunDescription(
         config=config_from(facts["config"], origin=str(folder / DESCRIPTION)),
         shards=facts["data"]["shards"],
         packs=Path(facts["data"]["packs"]),

@@ -9,9 +9,10 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from trace_data.errors import OutputError
-from trace_train.training.optimizer import AveragedWeights
-from trace_train.weights.best import best_steps
+from trace_train.weights.averaged import AveragedWeights
 from trace_train.weights.checkpoint import DESCRIPTION, FORMAT_VERSION, finished
+
+RECALL_MARGIN = 0.01
+"""How much less of the people than the best so far a better pose may find: otherwise it would win by leaving out the
+difficult ones."""
 
 
 def save(
@@ -128,3 +132,29 @@ def _write(file: Path, content: bytes | memoryview, hashes: dict[str, str]) -> N
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def best_steps(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Steps of the best evaluations, under the names of the links to their checkpoints.
+
+    `best`: lowest `pa_mpjpe` whose `recall` is at most `RECALL_MARGIN` under that of the best before it. `best-world`:
+    lowest `wa_mpjpe`. One that no evaluation measured is left out.
+    """
+    found: dict[str, int] = {}
+    pose, recall = float("inf"), 0.0
+    for step, scores in _measured(history, "pa_mpjpe"):
+        found_now = scores.get("recall") or 0.0
+        if scores["pa_mpjpe"] < pose and found_now >= recall - RECALL_MARGIN:
+            found["best"], pose, recall = step, scores["pa_mpjpe"], found_now
+    world = float("inf")
+    for step, scores in _measured(history, "wa_mpjpe"):
+        if scores["wa_mpjpe"] < world:
+            found["best-world"], world = step, scores["wa_mpjpe"]
+    return found
+
+
+def _measured(history: Sequence[Mapping[str, Any]], name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for scores in history:
+        value = scores.get(name)
+        if value is not None and isfinite(value):
+            yield scores["step"], scores

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import CheckpointError
-from trace_train.weights.published import PARTS, PREFIX, Fate, Part, fate, known, needed, table
+from trace_train.weights.published import PARTS, PREFIX, ModelPart, TensorUse, fate, known, needed, table
 
 Array = npt.NDArray[Any]
 WIDTH_OF = "backbone.stage4.0.branches.0.0.conv1.weight"
@@ -26,7 +26,7 @@ class Checked:
     """By name without prefix, in the table's order, float32 and int64."""
     prefixed: bool
     """Whether the names had DataParallel's prefix."""
-    fates: dict[str, Fate]
+    fates: dict[str, TensorUse]
     """What becomes of each tensor."""
     missing: tuple[str, ...]
     """Known names that are not there, none of which is needed."""
@@ -35,7 +35,7 @@ class Checked:
 
 
 def check(
-    part: Part, tensors: Mapping[str, Array], *, where: str, option: str, allow_unexpected: bool = False
+    part: ModelPart, tensors: Mapping[str, Array], *, where: str, option: str, allow_unexpected: bool = False
 ) -> Checked:
     """Compare the tensors that came with `option` with the table. Raises CheckpointError for whatever does not fit."""
     names, prefixed = _without_prefix(tensors, where)
@@ -49,10 +49,10 @@ def check(
             hint="--allow-unexpected keeps them beside the others; nothing here will use them",
         )
     _right_shapes(part, names, where)
-    lacking = sorted(needed(part) - names.keys())
-    if lacking:
+    missing = sorted(needed(part) - names.keys())
+    if missing:
         raise CheckpointError(
-            f"lacks {len(lacking):,} of the {len(needed(part)):,} tensors that {part.what} needs: {some(lacking)}",
+            f"lacks {len(missing):,} of the {len(needed(part)):,} tensors that {part.what} needs: {some(missing)}",
             where=where,
             hint=f"get {part.file} again; part of a checkpoint is no checkpoint",
         )
@@ -96,7 +96,7 @@ def _without_prefix(tensors: Mapping[str, Array], where: str) -> tuple[dict[str,
     return {name.removeprefix(PREFIX): array for name, array in tensors.items()}, marked > 0
 
 
-def _right_file(part: Part, names: Iterable[str], where: str, option: str) -> None:
+def _right_file(part: ModelPart, names: Iterable[str], where: str, option: str) -> None:
     found = set(names)
     if "cam_rot_head.3.weight" in found and part.name == "head":
         raise CheckpointError(
@@ -105,7 +105,7 @@ def _right_file(part: Part, names: Iterable[str], where: str, option: str) -> No
             hint=f"the released {part.file} has one block; that one can be imported",
         )
 
-    def share(candidate: Part) -> float:
+    def share(candidate: ModelPart) -> float:
         return len(found & needed(candidate)) / len(needed(candidate))
 
     if share(part) >= 0.5:
@@ -130,7 +130,7 @@ def _right_file(part: Part, names: Iterable[str], where: str, option: str) -> No
     )
 
 
-def _right_shapes(part: Part, tensors: Mapping[str, Array], where: str) -> None:
+def _right_shapes(part: ModelPart, tensors: Mapping[str, Array], where: str) -> None:
     expected = known(part)
     wrong = [name for name in tensors if name in expected and tensors[name].shape != expected[name]]
     if not wrong:

@@ -17,7 +17,7 @@ from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.checks import some
 from trace_train.weights.flow import flow_folder
 from trace_train.weights.folder import DESCRIPTION, Switches, open_weights
-from trace_train.weights.published import PARTS, PREFIX, Part, known, needed, table
+from trace_train.weights.published import PARTS, PREFIX, ModelPart, known, needed, table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +62,10 @@ def _of_checkpoint(source: Path) -> dict[str, dict[str, Tensor]]:
     for name, found in states.items():
         part = PARTS[name]
         expected = known(part)
-        lacking = sorted(needed(part) - found.keys())
+        missing = sorted(needed(part) - found.keys())
         wrong = [key for key in found if expected.get(key) != tuple(found[key].shape)]
-        if lacking or wrong:
-            what = f"lacks {len(lacking):,} tensors of {part.what}: {some(lacking)}" if lacking else ""
+        if missing or wrong:
+            what = f"lacks {len(missing):,} tensors of {part.what}: {some(missing)}" if missing else ""
             other = f"has {len(wrong):,} tensors of another shape or name: {some(wrong)}" if wrong else ""
             raise CheckpointError(
                 " and ".join(filter(None, (what, other))),
@@ -89,7 +89,7 @@ def _of_checkpoint(source: Path) -> dict[str, dict[str, Tensor]]:
     return states
 
 
-def _write(part: Part, state: Mapping[str, Tensor], file: Path) -> Exported:
+def _write(part: ModelPart, state: Mapping[str, Tensor], file: Path) -> Exported:
     names = [name for name in known(part) if name in state]
     names += [name for name in state if name not in known(part)]
     prefix = PREFIX if part.parallel else ""

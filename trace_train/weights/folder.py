@@ -21,8 +21,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.files import as_any_new_file, writable_folder
-from trace_data.shards.index import sha256_of
+from trace_data.files import as_any_new_file, sha256_of, writable_folder
 from trace_train.network.raft import Raft
 from trace_train.weights.checks import Array, some
 from trace_train.weights.published import PARTS

@@ -14,17 +14,17 @@ from trace_data.progress import SILENT, Progress
 from trace_data.unpickle.torch_file import read_state
 from trace_train.weights.checks import Array, Checked, check, count, some
 from trace_train.weights.folder import write
-from trace_train.weights.published import PARTS, Fate, needed, table
+from trace_train.weights.published import PARTS, TensorUse, needed, table
 
 LIMIT_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class TensorGroup:
     """Tensors of one module that the same becomes of."""
 
     module: str
-    fate: Fate
+    fate: TensorUse
     tensors: int
 
 
@@ -45,7 +45,7 @@ class PartReport:
     """Key under which the weights were."""
     converted: int
     """Tensors that were no float32 or int64 and are now."""
-    groups: tuple[Group, ...]
+    groups: tuple[TensorGroup, ...]
     missing: tuple[str, ...]
     """Published names that are not in the file; none is needed."""
     unexpected: tuple[str, ...]
@@ -138,12 +138,12 @@ def _other(name: str) -> str:
     return name.replace(".norm3.", ".downsample.1.")
 
 
-def _groups(fates: Mapping[str, Fate]) -> tuple[Group, ...]:
-    counts: dict[tuple[str, Fate], int] = {}
+def _groups(fates: Mapping[str, TensorUse]) -> tuple[TensorGroup, ...]:
+    counts: dict[tuple[str, TensorUse], int] = {}
     for name, fate in fates.items():
         key = name.split(".")[0], fate
         counts[key] = counts.get(key, 0) + 1
-    return tuple(Group(module=module, fate=fate, tensors=number) for (module, fate), number in counts.items())
+    return tuple(TensorGroup(module=module, fate=fate, tensors=number) for (module, fate), number in counts.items())
 
 
 def _start(image: Mapping[str, Array], read: PartReport) -> tuple[dict[str, Array], PartReport]:

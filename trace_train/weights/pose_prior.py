@@ -19,8 +19,8 @@ HINT = "gmm_08.pkl of the SMPLify release is meant: supervision.pose_prior_file"
 def read_pose_prior(file: Path) -> PosePrior:
     """The mixture in the file. Raises AssetError where it is missing or is something else."""
     content = load_pickle(file)
-    if not isinstance(content, dict) or (lacking := {"means", "covars", "weights"} - set(content)):
-        found = f"lacks {', '.join(sorted(lacking))}" if isinstance(content, dict) else "is no dictionary"
+    if not isinstance(content, dict) or (missing := {"means", "covars", "weights"} - set(content)):
+        found = f"lacks {', '.join(sorted(missing))}" if isinstance(content, dict) else "is no dictionary"
         raise AssetError(f"{found}, expected means, covars and weights", where=file, hint=HINT)
     means = to_array(content["means"], name="means", shape=(None, FULL), where=file)
     covariances = to_array(content["covars"], name="covars", shape=(len(means), FULL, FULL), where=file)

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from trace_data.shards.index import ShardIndex
+from trace_data.shards.entries import ShardIndex
 
 
 def training_data(index: ShardIndex) -> str:

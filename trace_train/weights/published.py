@@ -24,8 +24,8 @@ Shape = tuple[int, ...]
 PREFIX = "module."
 """What DataParallel puts before every name of a model it holds."""
 
-Fate = Literal["mapped", "unused", "double", "body model", "loss", "unexpected"]
-FATES: dict[Fate, str] = {
+TensorUse = Literal["mapped", "unused", "double", "body model", "loss", "unexpected"]
+FATES: dict[TensorUse, str] = {
     "mapped": "mapped",
     "unused": "kept, TRACE does not use it",
     "double": "kept, the same under another name",
@@ -37,7 +37,7 @@ FATES: dict[Fate, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ModelPart:
     """One of the published files."""
 
     name: str
@@ -59,7 +59,7 @@ class Part:
 PARTS = {
     part.name: part
     for part in (
-        Part(
+        ModelPart(
             name="image",
             file="trace_image_backbone.pkl",
             what="TRACE's image model",
@@ -67,14 +67,14 @@ PARTS = {
             extras=("image_smpl",),
             parallel=True,
         ),
-        Part(
+        ModelPart(
             name="head",
             file="trace_head.pkl",
             what="TRACE's temporal head",
             branch="temporal_published",
             extras=("temporal_published_smpl", "temporal_loss"),
         ),
-        Part(
+        ModelPart(
             name="flow",
             file="raft-things.pth",
             also=("trace_motion_backbone.pth",),
@@ -99,12 +99,12 @@ def table(branch: str) -> Mapping[str, Shape]:
     }
 
 
-def known(part: Part) -> dict[str, Shape]:
+def known(part: ModelPart) -> dict[str, Shape]:
     """Every name that the part's file may hold, and its shape."""
     return {name: shape for branch in (part.branch, *part.extras) for name, shape in table(branch).items()}
 
 
-def needed(part: Part) -> set[str]:
+def needed(part: ModelPart) -> set[str]:
     """Names without which the part does not compute what it should."""
     return {name for name in table(part.branch) if name in ours(part) and not dispensable(name)}
 
@@ -115,7 +115,7 @@ def dispensable(name: str) -> bool:
 
 
 @functools.cache
-def ours(part: Part) -> Set[str]:
+def ours(part: ModelPart) -> Set[str]:
     """Names of the part that our network has a place for."""
     with torch.device("meta"):
         if part.name == "flow":
@@ -124,7 +124,7 @@ def ours(part: Part) -> Set[str]:
     return frozenset(name for name in names if name.startswith("backbone.") == (part.name == "image"))
 
 
-def fate(part: Part, name: str) -> Fate:
+def fate(part: ModelPart, name: str) -> TensorUse:
     """What becomes of the tensor of that name."""
     if name in ours(part):
         return "mapped"

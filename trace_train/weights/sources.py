@@ -42,9 +42,9 @@ def _opened(where: Path, parts: Sequence[str] | None) -> Start:
         )
     start = _imported(where, taken) if (where / DESCRIPTION).is_file() else _of_run(where, taken)
     there = {*start.files, *(["flow"] if start.flow else [])}
-    if lacking := sorted(set(parts or ()) - there):
+    if missing := sorted(set(parts or ()) - there):
         raise CheckpointError(
-            f"holds no {' or '.join(lacking)} weights, only {', '.join(sorted(there)) or 'none of init.parts'}",
+            f"holds no {' or '.join(missing)} weights, only {', '.join(sorted(there)) or 'none of init.parts'}",
             where=where,
             hint="leave them out of init.parts, or import them: trace import-weights --help",
         )

@@ -15,7 +15,7 @@ import tiny_3dpw_packed as tiny
 
 from trace_data.adapters import read_record
 from trace_data.adapters.threedpw import find, inspect, read
-from trace_data.adapters.threedpw.placement import placed
+from trace_data.adapters.threedpw.placement import solve_translation
 from trace_data.assets.body_model import BodyModel, neutral_betas
 from trace_data.builder.build import build_shards
 from trace_data.errors import AnnotationError
@@ -297,12 +297,14 @@ def test_placing_finds_the_shift_of_a_projection() -> None:
     points = np.concatenate([image[..., :2] / image[..., 2:], np.ones((3, 14, 1))], 2)
     points[0, 9:] = 0
     points[1, 4:] = 0
-    found = placed(joints + np.array([5, -7, 100]), points, intrinsics)
+    found = solve_translation(joints + np.array([5, -7, 100]), points, intrinsics)
     np.testing.assert_allclose(found[[0, 2], :, :3], joints[[0, 2]], atol=1e-9)
     assert (found[[0, 2], :, 3] == 1).all() and not found[1].any(), "four joints do not tell a place"
     nonsense = points.copy()
     nonsense[2, :, :2] = points[2, :, :2].mean(0) - 10 * (points[2, :, :2] - points[2, :, :2].mean(0))
-    assert not placed(joints, nonsense, intrinsics)[2].any(), "a mirrored picture would lie behind the camera"
+    assert not solve_translation(joints, nonsense, intrinsics)[2].any(), (
+        "a mirrored picture would lie behind the camera"
+    )
 
 
 Change = Callable[[dict[str, Any]], Any]

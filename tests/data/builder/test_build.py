@@ -16,7 +16,7 @@ import tiny_3dpw
 from trace_cli.main import run
 from trace_data.adapters.threedpw import find, read
 from trace_data.builder.build import build_shards
-from trace_data.builder.plan import Part, Selection, part_of, plan_shards
+from trace_data.builder.plan import BuildPart, Selection, part_of, plan_shards
 from trace_data.errors import ConfigError, OutputError, ShardError
 from trace_data.progress import Progress, size_in_words
 from trace_data.schema.check import check_record
@@ -114,7 +114,7 @@ def test_every_third_frame_makes_clips_three_ids_apart(root: Path, tmp_path: Pat
 @pytest.mark.parametrize("of", [1, 2, 3, 7])
 def test_parts_cover_the_plan_once_and_weigh_alike(root: Path, of: int) -> None:
     plans = plan_shards(["3dpw"], root, Selection(), storage=Storage(), shard_bytes=1)
-    parts = [part_of(plans, Part(number=number + 1, of=of)) for number in range(of)]
+    parts = [part_of(plans, BuildPart(number=number + 1, of=of)) for number in range(of)]
     assert sorted(number for part in parts for number in part) == list(range(8))
     weights = [sum(plans[number].guess for number in part) for part in parts]
     assert max(weights) - min(weights) <= max(plan.guess for plan in plans)
@@ -124,12 +124,12 @@ def test_parts_in_any_order_and_finish_equal_the_undivided_build(root: Path, tmp
     whole, out = tmp_path / "whole", tmp_path / "parts"
     build(root, whole)
     for number in (3, 1, 3):
-        report = build(root, out, part=Part(number=number, of=3))
+        report = build(root, out, part=BuildPart(number=number, of=3))
         assert report.part is not None and report.built + report.kept > 0
     with pytest.raises(ShardError, match="no finished shards"):
         load_index(out)
     missing = part_of(
-        plan_shards(["3dpw"], root, Selection(), storage=Storage(), shard_bytes=SMALL), Part(number=2, of=3)
+        plan_shards(["3dpw"], root, Selection(), storage=Storage(), shard_bytes=SMALL), BuildPart(number=2, of=3)
     )
     with pytest.raises(ShardError, match=rf"{len(missing)} of 5 shards are missing .*3dpw-") as caught:
         build(root, out, finish=True)
@@ -137,16 +137,16 @@ def test_parts_in_any_order_and_finish_equal_the_undivided_build(root: Path, tmp
     with pytest.raises(ShardError, match="5 of 5 shards are missing") as caught:
         build(root, tmp_path / "nothing", finish=True)
     assert caught.value.hint == "the same command without --finish builds whatever is missing and writes the index"
-    build(root, out, part=Part(number=2, of=3))
+    build(root, out, part=BuildPart(number=2, of=3))
     with pytest.raises(OutputError, match=r"other settings: --every 1, now 2"):
-        build(root, out, part=Part(number=2, of=3), every=2)
+        build(root, out, part=BuildPart(number=2, of=3), every=2)
     build(root, out, finish=True, jobs=2)
     assert hashes(out) == hashes(whole)
     damaged = out / "3dpw-train-00001.h5"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     with pytest.raises(ShardError, match=r"1 of 5 shards .* 3dpw-train-00001"):
         build(root, out, finish=True)
-    assert build(root, out, part=Part(number=8, of=8)).index.shards == ()
+    assert build(root, out, part=BuildPart(number=8, of=8)).index.shards == ()
     build(root, out)
     assert hashes(out) == hashes(whole)
 
@@ -222,14 +222,14 @@ class Told(Progress):
     def wrote(self, amount: int) -> None:
         self.bytes += amount
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_progress_reaches_its_end_and_counts_what_this_run_did(root: Path, tmp_path: Path, jobs: int) -> None:
     first, again = Told(), Told()
-    build(root, tmp_path / "out", part=Part(number=1, of=2), jobs=jobs, progress=first)
+    build(root, tmp_path / "out", part=BuildPart(number=1, of=2), jobs=jobs, progress=first)
     report = build(root, tmp_path / "out", jobs=jobs, progress=again)
     assert first.done == first.total and first.skipped == 0
     assert again.done + again.skipped == again.total == 8 * 12 and again.skipped == first.done

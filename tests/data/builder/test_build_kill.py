@@ -49,9 +49,9 @@ writer.scaled, Path.replace = slow, replace
 
 if __name__ == "__main__":
     from trace_data.builder.build import build_shards
-    from trace_data.builder.plan import Part
+    from trace_data.builder.plan import BuildPart
     root, out, jobs, part = sys.argv[1:]
-    part = Part(number=int(part[0]), of=int(part[2])) if part else None
+    part = BuildPart(number=int(part[0]), of=int(part[2])) if part else None
     try:
         build_shards(["3dpw"], Path(root), Path(out), shard_bytes={SMALL}, jobs=int(jobs), part=part)
     except Exception as error:

@@ -67,7 +67,7 @@ class Told(Progress):
     def wrote(self, amount: int) -> None:
         self.bytes += amount
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
 
 

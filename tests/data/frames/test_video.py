@@ -18,7 +18,8 @@ from trace_data.frames.video import Picture, contents, video_facts
 from trace_data.schema.check import check_record
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.frame import Frame, VideoFrame
-from trace_data.shards.index import ShardIndex, save_index
+from trace_data.shards.entries import ShardIndex
+from trace_data.shards.index import save_index
 from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.rows import rows_of

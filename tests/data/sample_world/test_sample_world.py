@@ -24,7 +24,7 @@ from trace_data.assets.body_model import BodyModel
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import Progress
 from trace_data.sample_world import make
-from trace_data.sample_world.allocation import deal
+from trace_data.sample_world.allocation import allocate
 from trace_data.sample_world.backdrop import Backdrop
 from trace_data.sample_world.figure import CLOTHES
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
@@ -94,7 +94,7 @@ def test_nobody_is_in_two_splits_of_all_datasets_together(world: Path) -> None:
     assert summary is not None and counts == summary.sequences_of and set(counts) == set(ADAPTERS)
     assert all(shown.values()) and not any(shown[a] & shown[b] for a, b in (("train", "val"), ("train", "test")))
     assert not shown["val"] & shown["test"]
-    penn = {person for _, role in deal(cast(7, 42))["penn-action"] for person in role.people}
+    penn = {person for _, role in allocate(cast(7, 42))["penn-action"] for person in role.people}
     drawn = {person: np.float32(np.round(draw_person(7, person).betas, 4)).tobytes() for person in range(84)}
     seen = {person for person, shape in drawn.items() if shape in set.union(*shown.values())}
     assert len(seen) == len(set.union(*shown.values())), "everybody is somebody of the cast"
@@ -117,7 +117,7 @@ def test_it_verifies_with_the_words_of_the_readme(
 def test_files_are_those_of_the_release(world: Path) -> None:
     found = _annotations(world)
     assert {name.split("/")[0] for name in found} == {"train", "validation", "test"}
-    assert len(found) == len(deal(cast(7, 42))["3dpw"])
+    assert len(found) == len(allocate(cast(7, 42))["3dpw"])
     for name, data in found.items():
         n, people = SMALL["frames"], len(data["poses"])
         assert data["sequence"].shape == () and str(data["sequence"]) == name.split("/")[1]

@@ -8,7 +8,7 @@ import pytest
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.index import SequenceEntry, ShardIndex
+from trace_data.shards.entries import SequenceEntry, ShardIndex
 from trace_data.shards.sampling.permutation import permuted
 from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table, positions, runs_of
 from trace_data.shards.writer import id_runs

@@ -23,7 +23,7 @@ from random_shards import BYTES, Told, entries_of, fields_of, start_reader, stor
 from shard_server import Fault, ShardServer
 
 from trace_data.errors import ConfigError, OutputError, ShardError
-from trace_data.shards.index import ShardEntry
+from trace_data.shards.entries import ShardEntry
 from trace_data.shards.storage import download
 from trace_data.shards.storage.cache import ShardCache
 from trace_data.shards.storage.store import RemoteStore

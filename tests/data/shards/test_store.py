@@ -15,7 +15,7 @@ from random_shards import BYTES, Told, entries_of, fields_of, store_at, write_fi
 from shard_server import Fault, ShardServer
 
 from trace_data.errors import ConfigError, ShardError
-from trace_data.shards.index import ShardEntry
+from trace_data.shards.entries import ShardEntry
 from trace_data.shards.storage import download
 from trace_data.shards.storage.store import open_store
 

@@ -21,8 +21,9 @@ import tiny_3dpw
 from trace_cli.main import run
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, ShardError
+from trace_data.files import sha256_of
 from trace_data.shards.checks.shards import DEPTHS, ShardsReport, verify_shards
-from trace_data.shards.index import load_index, save_index, sha256_of
+from trace_data.shards.index import load_index, save_index
 from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, PEOPLE_OFFSET
 from trace_data.shards.levels import Storage
 

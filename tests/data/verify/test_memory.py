@@ -14,7 +14,7 @@ import tiny_3dpw
 import trace_data.verify.sequence as verify_sequence
 from trace_data.progress import Progress
 from trace_data.verify.datasets import DatasetReport, verify_datasets
-from trace_data.verify.memory import State
+from trace_data.verify.memory import VerifyMemory
 
 NAME = "train_walk_01"
 
@@ -194,7 +194,7 @@ def test_the_file_does_not_grow_for_ever(root: Path) -> None:
     verify(root)
     file = root.parent / "state.jsonl"
     assert len(file.read_text().splitlines()) <= 3 * 4 + 8
-    assert len(State(file)._lines) == 4
+    assert len(VerifyMemory(file)._lines) == 4
 
 
 def test_a_state_that_cannot_be_written_is_said_and_does_not_matter(root: Path, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_state_that_cannot_be_written_is_said_and_does_not_matter(root: Path, 
     class Told(Progress):
         lines: list[str] = []  # noqa: RUF012
 
-        def say(self, line: str) -> None:
+        def log(self, line: str) -> None:
             self.lines.append(line)
 
     assert verify(root, state=tmp_path / "file" / "state.jsonl", progress=Told()).problems == ()

@@ -12,7 +12,7 @@ from repository import ROOT
 
 from trace_data.errors import ConfigError
 from trace_train.config import Config, LossConfig, NetworkConfig, load_config, presets
-from trace_train.config.part import Part
+from trace_train.config.part import ConfigPart
 
 
 @pytest.mark.parametrize("name", presets())
@@ -90,7 +90,7 @@ def test_mistakes_are_explained(preset: str, assignments: list[str], words: str)
 def test_every_key_is_read_somewhere_and_described() -> None:
     folder = ROOT / "trace_train"
     source = "\n".join(f.read_text() for f in folder.rglob("*.py") if f.parent.name != "config" or f.stem == "loading")
-    parts = Part.__subclasses__()
+    parts = ConfigPart.__subclasses__()
     assert Config in parts and LossConfig in parts
     for model in parts:
         for name, field in model.model_fields.items():
@@ -98,7 +98,7 @@ def test_every_key_is_read_somewhere_and_described() -> None:
                 assert re.search(rf"\.{name}\b", source), f"{model.__name__}.{name} is read nowhere"
             if model is LossConfig:
                 assert f'"{name}": ' in source, f"loss.{name} is no term"
-            if not (isinstance(field.annotation, type) and issubclass(field.annotation, Part)):
+            if not (isinstance(field.annotation, type) and issubclass(field.annotation, ConfigPart)):
                 assert field.description, f"{model.__name__}.{name} has no description"
 
 

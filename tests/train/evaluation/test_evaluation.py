@@ -21,7 +21,7 @@ from trace_data.schema.clip import GENDERS
 from trace_data.schema.keypoints import ALL_44, MPI_INF_28
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
-from trace_train.build import body_layers, start_from_means
+from trace_train.build import body_layers
 from trace_train.config import Config, load_config
 from trace_train.evaluation.result import EvalReport
 from trace_train.evaluation.score import score
@@ -30,6 +30,7 @@ from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.network.flow import DisFlow
 from trace_train.network.temporal import StreamState
 from trace_train.streaming.stream import TrainStream
+from trace_train.training.initialise import start_from_means
 from trace_train.training.loss_module import batch_targets
 
 ERRORS = ("mpjpe", "pa_mpjpe", "pve", "acceleration", "w_mpjpe", "wa_mpjpe", "rte", "ate", "ate_rigid", "ate_start",

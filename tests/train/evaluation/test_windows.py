@@ -8,38 +8,38 @@ from pathlib import Path
 import pytest
 
 from trace_data.shards.reader import ShardReader
-from trace_train.evaluation.windows import Window, every_within, refs_of, schedule, windows_of
+from trace_train.evaluation.windows import VideoSpan, every_within, refs_of, schedule, windows_of
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_every_frame_is_seen_once_after_the_one_before(seed: int) -> None:
     rng = random.Random(seed)
     windows = [
-        Window(sequence=k, start=rng.randrange(9), frames=rng.randrange(1, 40)) for k in range(rng.randrange(90))
+        VideoSpan(sequence=k, start=rng.randrange(9), frames=rng.randrange(1, 40)) for k in range(rng.randrange(90))
     ]
     videos, frames = rng.randrange(1, 7), rng.randrange(1, 12)
     reached = dict.fromkeys(range(len(windows)), 0)
     before: tuple[int, ...] = ()
-    pieces = list(schedule(windows, videos=videos, frames=frames))
-    for piece in pieces:
-        assert 1 <= len(piece.windows) <= videos and 1 <= piece.frames <= frames
-        if piece.kept:  # the state of just these videos
-            assert tuple(before[place] for place in piece.kept) == piece.windows
+    chunks = list(schedule(windows, videos=videos, frames=frames))
+    for chunk in chunks:
+        assert 1 <= len(chunk.windows) <= videos and 1 <= chunk.frames <= frames
+        if chunk.kept:  # the state of just these videos
+            assert tuple(before[place] for place in chunk.kept) == chunk.windows
         else:
-            assert piece.at == 0
-        for number, ref in zip(piece.windows, refs_of(piece, windows), strict=True):
+            assert chunk.at == 0
+        for number, ref in zip(chunk.windows, refs_of(chunk, windows), strict=True):
             window = windows[number]
-            assert reached[number] == piece.at
-            assert (ref.sequence, ref.start, ref.stride) == (window.sequence, window.start + piece.at, 1)
-            reached[number] += piece.frames
-        before = piece.windows
+            assert reached[number] == chunk.at
+            assert (ref.sequence, ref.start, ref.stride) == (window.sequence, window.start + chunk.at, 1)
+            reached[number] += chunk.frames
+        before = chunk.windows
     assert reached == {number: window.frames for number, window in enumerate(windows)}
     # side by side is worth it: little more than the fewest pieces there can be, unless lengths differ wildly
-    assert len(pieces) <= sum(-(-w.frames // frames) for w in windows)
+    assert len(chunks) <= sum(-(-w.frames // frames) for w in windows)
 
 
 def test_windows_of_a_like_length_fill_the_batch() -> None:
-    windows = [Window(sequence=k, start=0, frames=100) for k in range(64)]
+    windows = [VideoSpan(sequence=k, start=0, frames=100) for k in range(64)]
     assert len(list(schedule(windows, videos=8, frames=10))) == 8 * 10
 
 

@@ -27,7 +27,7 @@ from trace_data.progress import Progress
 from trace_data.shards.reader import ShardReader
 from trace_train.config import Config, LossConfig
 from trace_train.health.boards import FOLDER, flat
-from trace_train.health.lines import Lines
+from trace_train.health.lines import TableLines
 from trace_train.health.ranges import LOOKED_AT, normal_terms, oddities
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
@@ -65,7 +65,7 @@ class Told(Progress):
         self.lines: list[str] = []
         self.after, self.step = dict(after or {}), 0
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
 
     def advance(self, amount: int = 1, detail: str = "") -> None:
@@ -174,7 +174,7 @@ def test_a_frozen_network_is_seen_at_step_100_and_a_sound_one_is_not(shards: Pat
 
 
 def test_lines_are_a_table_that_fits_a_terminal() -> None:
-    table = Lines()
+    table = TableLines()
     counts = {**dict.fromkeys(DEBUG[1], 20), "joints2d": 1204, "shape": 0}
     rest = {"gradient_norm": 12.345, "clips_per_s": 61.4, "data_wait": 0.003, "seconds_left": 18720.0}
     line = line_of(1, {**DEBUG[1], "total": 773.2}, **rest, memory_gb=61.04) | {"counts": counts}

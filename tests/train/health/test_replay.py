@@ -19,8 +19,8 @@ from trace_train.health.replay import NotFinite, Replay, replay
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream
-from trace_train.training.hooks import Moment
-from trace_train.training.loss_module import Learner
+from trace_train.training.hooks import RunSnapshot
+from trace_train.training.loss_module import LossModule
 from trace_train.weights.flow import build_flow
 
 
@@ -37,21 +37,23 @@ class Run:
         self.packs, self.folder = packs, folder
         torch.manual_seed(0)
         flow = build_flow(self.config, folder, torch.device("cpu"))
-        self.learner = Learner(build_network(self.config.network), body_layers(packs)["neutral"], self.config, flow)
+        self.loss_module = LossModule(
+            build_network(self.config.network), body_layers(packs)["neutral"], self.config, flow
+        )
         self.stream = TrainStream(ShardReader(shards), self.config)
         self.batch: Batch = finish(next(iter(self.stream.batches(0, 1))))
 
     def keep(self) -> str:
-        moment = Moment(
+        snapshot = RunSnapshot(
             run=self.folder,
             step=2,
             config=self.config,
-            learner=self.learner.train(),
+            loss_module=self.loss_module.train(),
             averaged=None,
             stream=self.stream,
             packs=self.packs,
         )
-        return keep_batch(moment, self.batch, self.learner(self.batch))
+        return keep_batch(snapshot, self.batch, self.loss_module(self.batch))
 
     @property
     def file(self) -> Path:
@@ -77,7 +79,7 @@ def test_a_batch_comes_back_as_it_was_and_finite_numbers_are_said_to_be(run: Run
     assert saved.weights is not None and saved.config == run.config
     found = replay(run.file, packs=run.packs)
     assert found.found == found.module == "" and not found.weights and not found.annotations
-    again = run.learner.train()(run.batch)
+    again = run.loss_module.train()(run.batch)
     assert found.total == pytest.approx(float(again.total), rel=1e-6) and found.terms == pytest.approx(saved.terms)
 
 
@@ -96,7 +98,7 @@ def test_one_clip_with_a_poisoned_annotation_is_named(run: Run) -> None:
 
 
 def test_poisoned_weights_name_their_module(run: Run) -> None:
-    name, module = next((n, m) for n, m in run.learner.network.named_modules() if "det_head" in n and weighty(m))
+    name, module = next((n, m) for n, m in run.loss_module.network.named_modules() if "det_head" in n and weighty(m))
     with torch.no_grad():
         next(module.parameters())[0, 0, 0, 0] = float("nan")
     found = run.replay()
@@ -128,7 +130,7 @@ def test_a_gradient_that_is_not_finite_names_the_module_it_reaches_first(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = nn.Conv2d.forward
-    name, steep = next((n, m) for n, m in run.learner.network.named_modules() if "det_head" in n and weighty(m))
+    name, steep = next((n, m) for n, m in run.loss_module.network.named_modules() if "det_head" in n and weighty(m))
     assert isinstance(steep, nn.Conv2d)
 
     def forward(self: nn.Conv2d, values: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
-from trace_train.build import body_layers, build_network, start_from_means
+from trace_train.build import body_layers, build_network
 from trace_train.geometry.camera import project, translation_from_triple, triple_from_translation
 from trace_train.geometry.rotations import IDENTITY_6D, matrix_from_6d, matrix_from_axis_angle, sixd_from_matrix
 from trace_train.inference.trajectories import Trajectories, trajectories
@@ -22,7 +22,8 @@ from trace_train.network.motion import compose_world_camera, compose_world_rotat
 from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart
 from trace_train.streaming.stream import TrainStream
 from trace_train.train import train
-from trace_train.training.loss_module import Learner, batch_targets
+from trace_train.training.initialise import start_from_means
+from trace_train.training.loss_module import LossModule, batch_targets
 
 G = torch.Generator().manual_seed(5)
 
@@ -219,8 +220,8 @@ def test_a_step_reaches_all_temporal_parts_and_one_frame_only_the_features(
     network, layer = build_network(config.network), body_layers(packs)["neutral"]
     batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
     start_from_means(network, [batch_targets(network, batch)])
-    learner = Learner(network, layer, config, NoFlow(network.motion_channels)).train()
-    learner(batch).total.backward()
+    loss_module = LossModule(network, layer, config, NoFlow(network.motion_channels)).train()
+    loss_module(batch).total.backward()
     temporal = {n: p.grad for n, p in network.named_parameters() if n.split(".")[0] in FEATURES | TRACKS | UNUSED}
     assert {n.split(".")[0] for n in temporal} == FEATURES | TRACKS | UNUSED
     # the offsets of a clip of one frame come from no change at all: only biases of the blocks before them see anything

@@ -24,7 +24,7 @@ from trace_train.config import LossConfig
 from trace_train.geometry.procrustes import similarity
 from trace_train.geometry.rotations import IDENTITY_6D, matrix_from_axis_angle
 from trace_train.losses import body, keypoints, maps, prior, terms, tracks
-from trace_train.losses.comparison import Comparison
+from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.objective import LossReport, objective
 from trace_train.losses.reduce import Term, distance, norm
 from trace_train.losses.terms import FRAME_TERMS, TERMS
@@ -238,9 +238,9 @@ class Case:
         found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
         return value, {key: gradient for key, gradient in zip(leaves, found) if gradient is not None}
 
-    def comparison(self, leaves: Mapping[str, Tensor]) -> Comparison:
+    def inputs(self, leaves: Mapping[str, Tensor]) -> LossInputs:
         maps, people, tracked = self.predictions(leaves)
-        return Comparison(
+        return LossInputs(
             maps=maps,
             people=people,
             targets=self.targets,
@@ -359,12 +359,12 @@ def test_what_is_masked_is_absent_even_nan(case: Case, name: str) -> None:
 def held_constant(case: Case, name: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """A term as a function of predictions, with what is a constant for the gradient kept from the first ones."""
     if name == "pa_joints3d":
-        base, wanted = case.comparison(case.leaves).joints, case.targets.joints3d.flatten(0, 1)
+        base, wanted = case.inputs(case.leaves).joints, case.targets.joints3d.flatten(0, 1)
         mask = case.targets.joints3d_mask.flatten(0, 1)
         scale, turn, shift = similarity(base, wanted, mask)
 
         def pa(leaves: Mapping[str, Tensor]) -> Tensor:
-            joints = case.comparison(leaves).joints
+            joints = case.inputs(leaves).joints
             joints = scale[..., None, None] * (joints @ turn.mT) + shift[..., None, :]
             return keypoints.joints3d(joints, wanted, mask).mean()
 
@@ -484,7 +484,7 @@ def test_counts_are_a_matter_of_the_targets_alone(case: Case, name: str) -> None
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_of_weight_zero_is_not_computed(case: Case, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_: Comparison) -> Term:
+    def fails(_: LossInputs) -> Term:
         raise AssertionError("computed")
 
     for table in ("FRAME_TERMS", "TRACK_TERMS", "WORLD_TERMS"):

@@ -16,7 +16,7 @@ from torch import Tensor
 from trace_data.schema.clip import PERSON_MASKS
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
-from trace_train.build import body_layers, build_network, start_from_means
+from trace_train.build import body_layers, build_network
 from trace_train.config import Config, load_config
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.losses import body, keypoints, maps
@@ -25,7 +25,8 @@ from trace_train.losses.terms import TERMS
 from trace_train.network.flow import NoFlow
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
-from trace_train.training.loss_module import Learner, batch_targets
+from trace_train.training.initialise import start_from_means
+from trace_train.training.loss_module import LossModule, batch_targets
 
 G = torch.Generator().manual_seed(0)
 
@@ -196,9 +197,9 @@ def setup(shards: Path, packs: Path) -> tuple[Config, dict[str, dict[str, float]
     for name in TERMS:
         alone = config.model_copy(update={"loss": config.loss.model_copy(update={k: float(k == name) for k in TERMS})})
         network.zero_grad(set_to_none=True)
-        learner = Learner(network, layer, alone, NoFlow(network.motion_channels)).train()
-        learner.prior = PRIOR
-        report = learner(batch)
+        loss_module = LossModule(network, layer, alone, NoFlow(network.motion_channels)).train()
+        loss_module.prior = PRIOR
+        report = loss_module(batch)
         assert set(report.values) == {name} and int(report.counts[name]) > 0
         report.total.backward()
         assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)
@@ -224,7 +225,7 @@ def test_total_is_the_weighted_sum(shards: Path, packs: Path) -> None:
     torch.manual_seed(0)
     network, layer = build_network(config.network), body_layers(packs)["neutral"]
     batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
-    report = Learner(network, layer, config, NoFlow(network.motion_channels)).train()(batch)
+    report = LossModule(network, layer, config, NoFlow(network.motion_channels)).train()(batch)
     expected: Tensor = sum((report.weights[k] * v for k, v in report.values.items()), torch.zeros(()))
     assert torch.isclose(report.total, expected)
 
@@ -236,21 +237,21 @@ def flipped(batch: Batch) -> Batch:
     return replace(batch, **new, **{name: getattr(batch, name).flip(1) for name in per_person})
 
 
-def learner_of(clips: int, frames: int, shards: Path, packs: Path) -> tuple[Learner, Batch]:
+def learner_of(clips: int, frames: int, shards: Path, packs: Path) -> tuple[LossModule, Batch]:
     """A small network with temporal parts, in evaluation mode, and a batch."""
     config = load_config("debug", [*SMALL, f"stages=[{{clips: {clips}, frames: {frames}}}]"])
     torch.manual_seed(0)
     network = build_network(config.network)
     batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
-    return Learner(network, body_layers(packs)["neutral"], config, NoFlow(network.motion_channels)).eval(), batch
+    return LossModule(network, body_layers(packs)["neutral"], config, NoFlow(network.motion_channels)).eval(), batch
 
 
 def test_whose_row_a_person_is_in_changes_no_loss(shards: Path, packs: Path) -> None:
     """Tracks are kept apart by identity from the annotations to the last term."""
-    learner, batch = learner_of(4, 3, shards, packs)
+    loss_module, batch = learner_of(4, 3, shards, packs)
     assert batch.present.shape[1] > 1
     with torch.no_grad():
-        one, other = learner(batch), learner(flipped(batch))
+        one, other = loss_module(batch), loss_module(flipped(batch))
     assert set(one.values) > {"shape_consistency", "world_rotation", "world_translation"}
     for name, value in one.values.items():
         assert torch.allclose(other.values[name], value, rtol=1e-4, atol=1e-6), name
@@ -259,7 +260,7 @@ def test_whose_row_a_person_is_in_changes_no_loss(shards: Path, packs: Path) -> 
 
 @pytest.mark.parametrize("frames", [1, 3])
 def test_people_are_read_once_a_step(frames: int, shards: Path, packs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    learner, batch = learner_of(2, frames, shards, packs)
+    loss_module, batch = learner_of(2, frames, shards, packs)
     calls: list[str] = []
 
     def counted(owner: type, name: str) -> None:
@@ -271,9 +272,9 @@ def test_people_are_read_once_a_step(frames: int, shards: Path, packs: Path, mon
 
         monkeypatch.setattr(owner, name, call)
 
-    counted(type(learner.network), "regress")
-    counted(type(learner.network), "follow")
+    counted(type(loss_module.network), "regress")
+    counted(type(loss_module.network), "follow")
     counted(BodyLayer, "forward")
-    report = learner(batch)
+    report = loss_module(batch)
     assert sorted(calls) == (["forward", "regress"] if frames == 1 else ["follow", "forward", "regress"])
     assert ("world_root" in report.values) == (frames > 1)

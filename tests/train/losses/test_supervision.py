@@ -19,7 +19,7 @@ from trace_train.build import body_layers, build_network
 from trace_train.config import load_config
 from trace_train.network.flow import NoFlow
 from trace_train.streaming.stream import TrainStream
-from trace_train.training.loss_module import Learner, annotated_tracks, batch_targets, jitter
+from trace_train.training.loss_module import LossModule, annotated_tracks, batch_targets, jitter
 from trace_train.weights.pose_prior import FULL, USED, read_pose_prior
 
 REFS = [ClipRef(sequence=s, start=7 * s, stride=1, length=3) for s in range(4)]
@@ -95,10 +95,10 @@ def test_a_weight_asks_for_a_file_and_only_a_weight_reads_it(tmp_path: Path, sha
     layer = body_layers(packs)["neutral"]
     config = load_config("debug", [*SMALL, "stages=[{clips: 2, frames: 1}]", nowhere])
     network = build_network(config.network)
-    assert Learner(network, layer, config, NoFlow(2)).prior is None
+    assert LossModule(network, layer, config, NoFlow(2)).prior is None
     used = load_config("debug", [*SMALL, nowhere, "loss.pose_prior=1.6"])
     with pytest.raises(AssetError):
-        Learner(network, layer, used, NoFlow(2))
+        LossModule(network, layer, used, NoFlow(2))
     content = mixture()
     content["covars"] *= 1e-4  # so narrow that no pose is likely
     file = write(tmp_path / "gmm_08.pkl", content)
@@ -108,7 +108,7 @@ def test_a_weight_asks_for_a_file_and_only_a_weight_reads_it(tmp_path: Path, sha
     ]
     used = load_config("debug", [*SMALL, f"supervision.pose_prior_file={file}", *alone])
     batch = next(iter(TrainStream(ShardReader(shards), config).batches(0, 1)))
-    report = Learner(network, layer, used, NoFlow(2)).train()(batch)
+    report = LossModule(network, layer, used, NoFlow(2)).train()(batch)
     report.total.backward()
     reached = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"temp_smplpose_regressor", "param_head"} <= reached
@@ -148,6 +148,6 @@ def test_people_are_read_beside_their_centres_within_the_map(shards: Path, packs
     values = []
     for most in (0, 2, 2):
         own = load_config("debug", [*SMALL, f"supervision.center_jitter={most}"])
-        report = Learner(network, layer, own, NoFlow(2)).eval()(batch)
+        report = LossModule(network, layer, own, NoFlow(2)).eval()(batch)
         values.append(report.values["camera"].item())
     assert values[1] == values[2] != values[0]

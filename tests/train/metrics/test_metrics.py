@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from trace_train.evaluation.median import geometric_median
+from trace_train.evaluation.baselines import geometric_median
 from trace_train.geometry.procrustes import similarity
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.metrics.joints import (

@@ -14,8 +14,7 @@ from repository import ROOT
 from torch import Tensor
 
 from trace_train.network.flow import DisFlow, FlowProvider, NoFlow, RaftFlow, to_map
-from trace_train.network.raft import Raft, UpdateBlock
-from trace_train.network.raft_correlation import look_up, pyramid
+from trace_train.network.raft import Raft, UpdateBlock, look_up, pyramid
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from trace_data.progress import Progress
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.evaluate import load
-from trace_train.evaluation.clip import Seen, see
+from trace_train.evaluation.clip import ClipResult, evaluate_clip
 from trace_train.geometry.camera import FOCAL, translation_from_triple
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.clips import plain_clip
@@ -88,7 +88,7 @@ def test_training_goes_on_whatever_becomes_of_its_pictures(shards: Path, packs: 
     class Told(Progress):
         lines: list[str] = []  # noqa: RUF012
 
-        def say(self, line: str) -> None:
+        def log(self, line: str) -> None:
             self.lines.append(line)
 
     few = tmp_path / "packs"
@@ -147,7 +147,7 @@ def test_at_the_end_of_a_run_a_report_that_fails_is_only_told(tmp_path: Path) ->
 
 def test_a_missed_person_counts_150_mm(gallery: Gallery) -> None:
     ref = choose_clips(gallery.reader.index, Wanted(clips=1, frames=2))[0]
-    seen = see(gallery.network, gallery.flow, gallery.layers, gallery.reader, ref, threshold=0.0)
+    seen = evaluate_clip(gallery.network, gallery.flow, gallery.layers, gallery.reader, ref, threshold=0.0)
     assert len(seen.truth.frame) >= 2 and seen.heat.shape == (2, 16, 16)
     nobody = replace(seen, pairs=())
     assert nobody.error == 150.0 and nobody.missed == len(seen.truth.frame)
@@ -238,7 +238,7 @@ def test_a_perfect_prediction_covers_the_annotated_body(shards: Path, packs: Pat
         pairs=((0, 0),),
         heat=torch.zeros(1, 64, 64),
     )
-    (panels,) = artist.panels(cast("Seen", seen))
+    (panels,) = artist.panels(cast("ClipResult", seen))
     known, found = (
         np.abs(picture.astype(int) - panels.frame).sum(axis=-1) > 3 for picture in (panels.annotated, panels.predicted)
     )

@@ -21,7 +21,7 @@ from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import PERSON_MASKS, ClipRef
 from trace_data.schema.keypoints import ALL_44
-from trace_data.shards.index import ShardIndex, sequence_from_json
+from trace_data.shards.entries import ShardIndex, sequence_from_json
 from trace_data.shards.reader import ShardReader
 from trace_train.config import Config, load_config
 from trace_train.preview.bodies import BodyPainter, blended

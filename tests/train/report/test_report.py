@@ -22,11 +22,10 @@ from trace_train.report.chart import Frame, line_chart, share_chart, sparkline
 from trace_train.report.curves import stage_marks, weights_at
 from trace_train.report.folder import read_run
 from trace_train.report.hover import Series
-from trace_train.report.overview import seconds_of
+from trace_train.report.overview import StepTook, seconds_of, steps_section
 from trace_train.report.run import write_report
 from trace_train.report.scale import fitting, short
 from trace_train.report.scores import best_constant
-from trace_train.report.steps import StepTook, steps_section
 from trace_train.report.terms import group_of, shares
 
 EVIL = "<script>alert('1')</script>"

@@ -23,8 +23,7 @@ from trace_data.shards.storage.remote import Patience
 from trace_data.shards.storage.store import RemoteStore, open_store
 from trace_train.config import Config, load_config
 from trace_train.streaming.batch import Batch
-from trace_train.streaming.shuffle import automatic_window
-from trace_train.streaming.stream import TrainStream
+from trace_train.streaming.stream import TrainStream, automatic_window
 from trace_train.weights.checkpoint import open_checkpoint
 
 pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")

@@ -23,10 +23,10 @@ def own(several_shards: Path, tmp_path: Path) -> Path:
     return shutil.copytree(several_shards, tmp_path / "shards")
 
 
-def stream_of(shards: Path, *more: str, tell: Callable[[SkippedClip], None] = lambda clip: None) -> TrainStream:
+def stream_of(shards: Path, *more: str, on_message: Callable[[SkippedClip], None] = lambda clip: None) -> TrainStream:
     stages = "stages=[{clips: 3, frames: 2}]"
     config = load_config("debug", ["steps=30", "network.input_size=64", "data.skip_limit=1", stages, *more])
-    return TrainStream(ShardReader(shards), config, tell=tell)
+    return TrainStream(ShardReader(shards), config, on_message=on_message)
 
 
 @pytest.mark.parametrize("damage", ["blot", "cut", "delete"])
@@ -53,7 +53,7 @@ def test_skipped_clips_are_replaced_by_the_same_ones_whoever_reads_and_from_wher
     name = first_of(own)
     blot(own, name)
     told: list[SkippedClip] = []
-    whole = list(stream_of(own, "data.on_error=skip", tell=told.append).batches(0, 30))
+    whole = list(stream_of(own, "data.on_error=skip", on_message=told.append).batches(0, 30))
     other = list(stream_of(own, "data.on_error=skip", "data.threads=3", "data.prefetch=2").batches(11, 30))
     index = ShardReader(own).index
     for a, b in zip(whole[11:], other, strict=True):
@@ -70,7 +70,7 @@ def test_skipped_clips_are_replaced_by_the_same_ones_whoever_reads_and_from_wher
 
 def test_a_vanished_file_is_skipped_while_the_run_goes_on(own: Path) -> None:
     told: list[SkippedClip] = []
-    stream = stream_of(own, "data.on_error=skip", tell=told.append)
+    stream = stream_of(own, "data.on_error=skip", on_message=told.append)
     batches = stream.batches(0, 30)
     next(batches)
     gone = sorted(own.glob("*-train-*.h5"))[1]

@@ -24,7 +24,7 @@ from trace_train.streaming.stream import TrainStream
 from trace_train.training.distributed import from_environment
 from trace_train.training.hooks import Hooks
 from trace_train.training.run_log import read_metrics
-from trace_train.training.state import State
+from trace_train.training.state import RunState
 from trace_train.weights.checkpoint import finished, open_checkpoint
 
 STAGES = (
@@ -88,7 +88,7 @@ def alone(
     seen: list[list[tuple[int, int, int]]] = []
     loop = training.loop
 
-    def noting(state: State, hooks: Hooks, progress: Progress) -> None:
+    def noting(state: RunState, hooks: Hooks, progress: Progress) -> None:
         seen.extend(clips_of(state, range(state.step, state.config.steps)))
         loop(state, hooks, progress)
 
@@ -98,7 +98,7 @@ def alone(
 
 
 @pytest.mark.parametrize(
-    ("changes", "lacking"),
+    ("changes", "has_unused_parameters"),
     [
         (["steps=5", STAGES], False),
         (["steps=5", FEWER], True),
@@ -107,7 +107,12 @@ def alone(
     ids=["stages", "fewer", "parts"],
 )
 def test_two_processes_train_as_one(
-    changes: list[str], lacking: bool, shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: list[str],
+    has_unused_parameters: bool,
+    shards: Path,
+    packs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = ended(torchrun("two_processes.py", shards, packs, tmp_path / "two", tmp_path, *changes))
     first, second = (torch.load(tmp_path / f"process{rank}.pth", weights_only=True) for rank in (0, 1))
@@ -116,7 +121,7 @@ def test_two_processes_train_as_one(
     seen = alone(shards, packs, tmp_path / "one", monkeypatch, *changes)
     # the clips of a step are dealt in turn
     assert seen == [[clip for pair in zip(a, b) for clip in pair] for a, b in zip(first["clips"], second["clips"])]
-    assert first["lacking"] is lacking and "Warning" not in text
+    assert first["has_unused_parameters"] is has_unused_parameters and "Warning" not in text
     for two, one in zip(read_metrics(tmp_path / "two"), read_metrics(tmp_path / "one")):
         assert two["counts"] == one["counts"]
         assert two["loss"] == pytest.approx(one["loss"], rel=2e-3)

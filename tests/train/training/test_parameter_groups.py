@@ -20,9 +20,9 @@ from trace_train.streaming import stream
 from trace_train.streaming.augment import ViewPlan
 from trace_train.train import train
 from trace_train.training.optimizer import build_optimizer, carry_over, learning_rate, set_rate
-from trace_train.training.parameter_groups import Parts, fits, stages_table
-from trace_train.weights.best import best_steps
+from trace_train.training.parameter_groups import NetworkParameters, fits, stages_table
 from trace_train.weights.checkpoint import open_checkpoint
+from trace_train.weights.checkpoint_writer import best_steps
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_every_parameter_is_in_one_group_and_frozen_ones_in_no_optimiser(network
             "groups": [{"pattern": "det_head", "lr_factor": 2.0}, {"pattern": "*_head", "weight_decay": 0.3}],
         }
     )
-    parts = Parts(network)
+    parts = NetworkParameters(network)
     groups = parts.groups(optim)
     parts.apply(groups)
     try:
@@ -81,7 +81,7 @@ def test_every_parameter_is_in_one_group_and_frozen_ones_in_no_optimiser(network
 
 def test_the_table_says_what_is_trained(network: nn.Module) -> None:
     changes = ("optim.frozen=[backbone]", "optim.groups=[{pattern: det_head, lr_factor: 2}]", "optim.lr=0.001")
-    lines = stages_table(Parts(network), tiny("network.temporal=true", *changes))
+    lines = stages_table(NetworkParameters(network), tiny("network.temporal=true", *changes))
     assert lines[0] == "stage 1" and lines[-1] == "stage 2: as before"
     rows = {line[9:].split("  ")[0].strip(): line for line in lines[1:-1]}
     assert set(rows) == {
@@ -94,7 +94,7 @@ def test_the_table_says_what_is_trained(network: nn.Module) -> None:
 
 def test_a_pattern_for_nothing_names_what_is_near(network: nn.Module) -> None:
     with pytest.raises(ConfigError, match="no part of the network is called 'temp_modle', did you mean 'temp_model'"):
-        Parts(network).groups(OptimConfig(frozen=("backbone", "temp_modle")))
+        NetworkParameters(network).groups(OptimConfig(frozen=("backbone", "temp_modle")))
 
 
 def test_frozen_parts_end_as_they_began(shards: Path, packs: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from trace_cli.main import run as command
 from trace_data.errors import ConfigError, InterruptedRun, OutputError
 from trace_train.config import changed
 from trace_train.train import train
-from trace_train.training.hooks import Hooks, Moment
+from trace_train.training.hooks import Hooks, RunSnapshot
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import finished, open_checkpoint
 
@@ -98,13 +98,15 @@ def test_the_folder_alone_is_enough(
 def scores_of(values: dict[int, tuple[float, float, float]], seen: list[int]) -> Hooks:
     """An evaluation that gives these PA-MPJPE, recall and WA-MPJPE by step, and looks at the averaged network."""
 
-    def evaluate(moment: Moment) -> dict[str, float | None]:
-        seen.append(moment.step)
-        with moment.scored_network() as network:
+    def evaluate(snapshot: RunSnapshot) -> dict[str, float | None]:
+        seen.append(snapshot.step)
+        with snapshot.scored_network() as network:
             assert not any(module.training for module in network.modules())
-            assert moment.averaged is not None
-            assert torch.equal(network.state_dict()["backbone.conv1.weight"], moment.averaged["backbone.conv1.weight"])
-        return dict(zip(("pa_mpjpe", "recall", "wa_mpjpe"), values[moment.step]))
+            assert snapshot.averaged is not None
+            assert torch.equal(
+                network.state_dict()["backbone.conv1.weight"], snapshot.averaged["backbone.conv1.weight"]
+            )
+        return dict(zip(("pa_mpjpe", "recall", "wa_mpjpe"), values[snapshot.step]))
 
     return Hooks(evaluate=evaluate)
 

@@ -28,7 +28,7 @@ from trace_train.build import build_network
 from trace_train.config import load_config
 from trace_train.evaluate import evaluate
 from trace_train.train import train
-from trace_train.training.loss_module import Learner
+from trace_train.training.loss_module import LossModule
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import FORMAT_VERSION, finished, open_checkpoint
 
@@ -189,7 +189,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
     shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    real = Learner.forward
+    real = LossModule.forward
     calls = 0
 
     def poisoned(*args: object):  # type: ignore[no-untyped-def]
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
             object.__setattr__(report, "total", report.total * float("nan"))
         return report
 
-    monkeypatch.setattr(Learner, "forward", poisoned)
+    monkeypatch.setattr(LossModule, "forward", poisoned)
     with pytest.raises(TrainingDiverged, match="joints3d"):
         train(tiny(), shards=shards, packs=packs, run=run)
     weights = open_checkpoint(run).weights(averaged=False)

@@ -10,19 +10,19 @@ from tiny_runs import tiny
 from torch import Tensor
 
 from trace_data.shards.reader import ShardReader
-from trace_train.build import body_layers, build_network, start_from_means
+from trace_train.build import body_layers, build_network
 from trace_train.config import Config
 from trace_train.network.flow import NoFlow
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream
-from trace_train.training.counting import over_all, valid_counts
 from trace_train.training.distributed import Processes
-from trace_train.training.loss_module import Learner, batch_targets
+from trace_train.training.initialise import start_from_means
+from trace_train.training.loss_module import LossModule, batch_targets
 from trace_train.training.optimizer import build_optimizer
-from trace_train.training.parameter_groups import Parts
+from trace_train.training.parameter_groups import NetworkParameters
 from trace_train.training.precision import gradient_scaler
-from trace_train.training.update import Update, Updater
+from trace_train.training.update import Update, Updater, over_all, valid_counts
 
 CONFIG = ["stages=[{clips: 4, frames: 3}]", "network.temporal=true", "precision=fp32", "optim.clip_norm=1e9"]
 
@@ -32,34 +32,34 @@ def batch(shards: Path) -> Batch:
     return finish(next(iter(TrainStream(ShardReader(shards), tiny(*CONFIG)).batches(0, 1))))
 
 
-def learner_of(config: Config, packs: Path, batch: Batch) -> Learner:
+def learner_of(config: Config, packs: Path, batch: Batch) -> LossModule:
     """A learner whose normalisation does not let clips see each other."""
     torch.manual_seed(0)
     network = build_network(config.network)
     start_from_means(network, [batch_targets(network, batch)])
-    return Learner(network.eval(), body_layers(packs)["neutral"], config, NoFlow(network.motion_channels))
+    return LossModule(network.eval(), body_layers(packs)["neutral"], config, NoFlow(network.motion_channels))
 
 
 def updated(config: Config, packs: Path, batch: Batch) -> tuple[Update, dict[str, Tensor]]:
     """One update with a rate of zero, and the gradient it leaves."""
-    learner = learner_of(config, packs, batch)
-    groups = Parts(learner.network).groups(config.optim)
+    loss_module = learner_of(config, packs, batch)
+    groups = NetworkParameters(loss_module.network).groups(config.optim)
     updater = Updater(
-        learner=learner,
+        loss_module=loss_module,
         optimizer=build_optimizer(groups, config.optim),
         scaler=gradient_scaler(config, torch.device("cpu")),
         processes=Processes(),
     )
     update = updater(batch, 0.0, lambda batch, report: "")
-    return update, {n: p.grad for n, p in learner.network.named_parameters() if p.grad is not None}
+    return update, {n: p.grad for n, p in loss_module.network.named_parameters() if p.grad is not None}
 
 
 def test_counts_are_known_without_the_network(packs: Path, batch: Batch) -> None:
-    learner = learner_of(tiny(*CONFIG), packs, batch)
-    report = learner(batch)
-    counts = valid_counts(learner, batch.split(4))
+    loss_module = learner_of(tiny(*CONFIG), packs, batch)
+    report = loss_module(batch)
+    counts = valid_counts(loss_module, batch.split(4))
     assert {name: int(count) for name, count in counts.items()} == {n: int(c) for n, c in report.counts.items()}
-    people = [valid_counts(learner, [part])["joints3d"].item() for part in batch.split(4)]
+    people = [valid_counts(loss_module, [part])["joints3d"].item() for part in batch.split(4)]
     assert len(set(people)) > 1  # else a mean of means would be the mean too
 
 
@@ -76,11 +76,11 @@ def test_in_parts_as_in_one_piece(parts: int, packs: Path, batch: Batch) -> None
 
 
 def test_parts_of_several_processes_add_up(packs: Path, batch: Batch) -> None:
-    learner = learner_of(tiny(*CONFIG), packs, batch)
+    loss_module = learner_of(tiny(*CONFIG), packs, batch)
     with torch.no_grad():
-        whole, halves = learner(batch), batch.split(2)
-        counts = valid_counts(learner, halves)
-        reports = [over_all(learner(half), counts, Processes(rank, 2)) for rank, half in enumerate(halves)]
+        whole, halves = loss_module(batch), batch.split(2)
+        counts = valid_counts(loss_module, halves)
+        reports = [over_all(loss_module(half), counts, Processes(rank, 2)) for rank, half in enumerate(halves)]
     for name, value in whole.values.items():
         mean = sum((report.values[name] for report in reports), torch.zeros(())) / 2
         assert torch.isclose(mean, value, rtol=1e-4), name

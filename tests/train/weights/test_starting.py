@@ -19,7 +19,7 @@ from trace_train.build import build_network
 from trace_train.config import Config, NetworkConfig, load_config
 from trace_train.network.flow import DisFlow, RaftFlow
 from trace_train.train import train
-from trace_train.training.loss_module import Learner
+from trace_train.training.loss_module import LossModule
 from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.flow import build_flow
 from trace_train.weights.folder import Switches, open_weights
@@ -38,7 +38,7 @@ class Heard(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
 
 
@@ -249,9 +249,9 @@ def test_the_network_sees_the_flow_of_the_finished_pixels(
 ) -> None:
     seen: list[tuple[Tensor, Tensor | None]] = []
     flown: list[Tensor] = []
-    forward, search = Learner.forward, DisFlow.__call__
+    forward, search = LossModule.forward, DisFlow.__call__
 
-    def watched(self: Learner, batch: object) -> object:
+    def watched(self: LossModule, batch: object) -> object:
         hook = self.network.register_forward_pre_hook(lambda module, given: seen.append(given))
         report = forward(self, batch)  # type: ignore[arg-type]
         hook.remove()
@@ -261,7 +261,7 @@ def test_the_network_sees_the_flow_of_the_finished_pixels(
         flown.append(frames)
         return search(self, frames, previous)
 
-    monkeypatch.setattr(Learner, "forward", watched)
+    monkeypatch.setattr(LossModule, "forward", watched)
     monkeypatch.setattr(DisFlow, "__call__", searched)
     stages = "stages=[{share: 0.5, clips: 2, frames: 1}, {share: 0.5, clips: 2, frames: 2}]"
     config = tiny(stages, "steps=2", "data.color_jitter_probability=1")

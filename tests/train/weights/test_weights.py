@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trace_cli.main import run
 from trace_data.errors import CheckpointError, ConfigError, OutputError, TraceError, UnsafePickleError
-from trace_data.shards.index import sha256_of
+from trace_data.files import sha256_of
 from trace_train.build import build_network
 from trace_train.config import Config, InitConfig, NetworkConfig
 from trace_train.network.raft import Raft

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from trace_data.adapters.base import DatasetSpec, SequenceRef
 from trace_data.adapters.dynacam.annotations import AnnotatedSequence, open_annotations
-from trace_data.adapters.dynacam.folders import HALVES, Part, dataset_parts, images_in
-from trace_data.adapters.dynacam.frames import View, annotated_frames, shifted_by, view_of
+from trace_data.adapters.dynacam.folders import HALVES, Subset, dataset_parts, images_in
+from trace_data.adapters.dynacam.frames import FrameView, annotated_frames, shifted_by, view_of
 from trace_data.adapters.dynacam.world import ROOTS_AGREE, Conventions, World, choose_world, conventions_of
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.schema.body import BodyParams, Origin
 from trace_data.schema.camera import Camera
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.record import Person, SequenceRecord, Split
 
 SPEC = DatasetSpec(
@@ -99,7 +99,7 @@ def inspect(root: Path) -> list[Finding]:
     ]
 
 
-def _missing(part: Part) -> Finding:
+def _missing(part: Subset) -> Finding:
     """What to say of a part without annotation file: half a dataset is fine, half a part is not."""
     return Finding(
         severity="error" if part.folders else "warning",
@@ -109,7 +109,7 @@ def _missing(part: Part) -> Finding:
     )
 
 
-def _sequence(part: Part, name: str, ids: npt.NDArray[np.int64] | None, has_arrays: bool) -> Finding | None:
+def _sequence(part: Subset, name: str, ids: npt.NDArray[np.int64] | None, has_arrays: bool) -> Finding | None:
     """What is wrong with one annotated sequence as far as names tell."""
     key = f"video_frames/{part.name}/{name}"
     if not has_arrays:
@@ -183,7 +183,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     )
 
 
-def _people(sequence: AnnotatedSequence, view: View, world: World, origin: Origin) -> tuple[Person, ...]:
+def _people(sequence: AnnotatedSequence, view: FrameView, world: World, origin: Origin) -> tuple[Person, ...]:
     poses, betas = sequence.people("poses", 24, 3, flat=True), sequence.people("betas", 10)
     # the root that the pictures show, seen from the world: `world_grots` agrees with it or the world is not trusted
     world_from_camera = world.camera_from_world[:, :3, :3].transpose(0, 2, 1)

@@ -26,7 +26,7 @@ _IMAGE = re.compile(r"(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Subset:
     """One half in one split."""
 
     half: Half
@@ -55,7 +55,7 @@ def images_in(folder: Path | None) -> dict[int, Path]:
     return {} if folder is None else numbered_files(folder, _IMAGE)
 
 
-def dataset_parts(spec: DatasetSpec, root: Path) -> list[Part]:
+def dataset_parts(spec: DatasetSpec, root: Path) -> list[Subset]:
     """The six parts, of which some may be empty. Raises DatasetLayoutError."""
     folder = dataset_folder(spec, root, (*ANNOTATIONS, *FRAMES))
     inside = _entries(folder)
@@ -68,7 +68,7 @@ def dataset_parts(spec: DatasetSpec, root: Path) -> list[Part]:
             images = _named(folders, names)
             held = None if images is None else listing(images)
             parts.append(
-                Part(
+                Subset(
                     half=half,
                     split=split,
                     annotation=_named(files, [f"{name}.npz" for name in names]),

@@ -31,7 +31,7 @@ CORNER_SLACK = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class FrameView:
     """What the images of a sequence show."""
 
     frames: tuple[Frame, ...]
@@ -72,7 +72,7 @@ def shifted_by(ids: Ints, images: dict[int, Path]) -> int:
     return next((shift for shift in (1, -1, 2, -2) if found == {number + shift for number in ids.tolist()}), 0)
 
 
-def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> View:
+def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> FrameView:
     """What the images show: whole frames, or the boxes of `seq_bboxes`. Raises AnnotationError."""
     sizes = np.array([_size(image) for image in images], np.int64)
     known = sizes[:, 0] > 0
@@ -94,7 +94,7 @@ def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> View:
 
 def _cut_outs(
     sequence: AnnotatedSequence, images: Sequence[Path], sizes: Ints, corner: npt.NDArray[np.float64]
-) -> View:
+) -> FrameView:
     whole = sequence.points()
     moved = replace(whole, points=whole.points - np.pad(corner, ((0, 0), (0, 1)))[:, None])
     if "kp2ds_crop" in sequence:
@@ -116,11 +116,13 @@ def _inside(points: Keypoints, sizes: Ints) -> Keypoints:
     return replace(points, points=np.where(inside[..., None], points.points, 0.0))
 
 
-def _view(images: Sequence[Path], sizes: Ints, corner: npt.NDArray[np.float64], points: Keypoints, kind: str) -> View:
+def _view(
+    images: Sequence[Path], sizes: Ints, corner: npt.NDArray[np.float64], points: Keypoints, kind: str
+) -> FrameView:
     known = sizes[sizes[:, 0] > 0]
     width, height = (int(side) for side in known.max(axis=0))
     same = bool((known == (width, height)).all())
-    return View(
+    return FrameView(
         frames=tuple(images) if same else tuple(PaddedFrame(image, width, height) for image in images),
         width=width,
         height=height,

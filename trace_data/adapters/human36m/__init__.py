@@ -13,7 +13,7 @@ from trace_data.adapters.human36m import official, packed, repackaged
 from trace_data.adapters.human36m.facts import NOTE, SPEC, SUBJECTS
 from trace_data.defects import lost
 from trace_data.errors import DatasetLayoutError
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
 __all__ = ["SPEC", "find", "frame_file", "inspect", "read"]

@@ -34,7 +34,7 @@ FIT_POINTS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class View:
+class CalibratedView:
     """One camera as a record takes it."""
 
     intrinsics: Array
@@ -61,7 +61,7 @@ class Metadata:
     clips: Mapping[tuple[int, str], tuple[int, int]]
     """Subject and name of an action to the numbers of action and subaction."""
 
-    def views(self, subject: int, camera: int) -> list[View]:
+    def views(self, subject: int, camera: int) -> list[CalibratedView]:
         """Every reading of the calibration of a camera, the likeliest first."""
         fx, fy, cx, cy, *coefficients = self.lens[camera]
         turn, place = self.rotation[camera, subject - 1], self.position[camera, subject - 1]
@@ -132,15 +132,17 @@ def _clips(root: ElementTree.Element) -> dict[tuple[int, str], tuple[int, int]]:
 
 def pinhole(
     focal: Sequence[float] | Array, centre: Sequence[float] | Array, rotation: Array, translation: Array, how: str
-) -> View:
+) -> CalibratedView:
     """A camera without a lens, from camera_from_world's rotation (3, 3) and translation (3,), metres."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, translation
     intrinsics = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1.0]])
-    return View(intrinsics=intrinsics, distortion=None, camera_from_world=matrix, how=how)
+    return CalibratedView(intrinsics=intrinsics, distortion=None, camera_from_world=matrix, how=how)
 
 
-def placed(metadata: Metadata | None, who: tuple[int, int], joints: Array, pixels: Array | None, file: Path) -> View:
+def locate_in_camera(
+    metadata: Metadata | None, who: tuple[int, int], joints: Array, pixels: Array | None, file: Path
+) -> CalibratedView:
     """The view of joints (T, K, 3) that are given in a camera's own frame, and of their pixels where these are known.
 
     `who`: subject and number of the camera. Raises AnnotationError when neither a calibration nor pixels are there.
@@ -156,21 +158,21 @@ def placed(metadata: Metadata | None, who: tuple[int, int], joints: Array, pixel
     return views[int(np.argmin(errors))]
 
 
-def best_view(views: Sequence[View], joints: Array, pixels: Array) -> View:
+def best_view(views: Sequence[CalibratedView], joints: Array, pixels: Array) -> CalibratedView:
     """The view through which world joints (T, K, 3) are seen nearest to their pixels (T, K, 2); the first of equals."""
     some = slice(None, None, max(1, len(joints) // 50))
     errors = [_distance(view, joints[some], pixels[some]) for view in views]
     return views[int(np.argmin(errors))]
 
 
-def _distance(view: View, joints: Array, pixels: Array) -> float:
+def _distance(view: CalibratedView, joints: Array, pixels: Array) -> float:
     """Median px; what is seen from behind counts as far away."""
-    placed = joints if view.camera_from_world is None else transform(view.camera_from_world, joints)
-    apart = np.linalg.norm(project(view.intrinsics, placed, view.distortion) - pixels, axis=-1)
+    locate_in_camera = joints if view.camera_from_world is None else transform(view.camera_from_world, joints)
+    apart = np.linalg.norm(project(view.intrinsics, locate_in_camera, view.distortion) - pixels, axis=-1)
     return round(float(np.median(np.where(np.isfinite(apart), apart, np.inf))), 4)
 
 
-def fitted_view(joints: Array, pixels: Array, file: Path) -> View:
+def fitted_view(joints: Array, pixels: Array, file: Path) -> CalibratedView:
     """The camera that sees points (T, K, 3), metres in its own frame, at pixels (T, K, 2), its lens included.
 
     Raises AnnotationError when no camera does.
@@ -209,7 +211,9 @@ def fitted_view(joints: Array, pixels: Array, file: Path) -> View:
             where=file,
             hint=_GET_METADATA,
         )
-    return View(intrinsics=intrinsics, distortion=distortion, camera_from_world=None, how="found from 3D and 2D joints")
+    return CalibratedView(
+        intrinsics=intrinsics, distortion=distortion, camera_from_world=None, how="found from 3D and 2D joints"
+    )
 
 
 _GET_METADATA = "put metadata.xml of the release (Release-v1.2) into the dataset's folder"

@@ -18,7 +18,13 @@ import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size, gap, readable
-from trace_data.adapters.human36m.calibration import View, best_view, metadata_file, placed, read_metadata
+from trace_data.adapters.human36m.calibration import (
+    CalibratedView,
+    best_view,
+    locate_in_camera,
+    metadata_file,
+    read_metadata,
+)
 from trace_data.adapters.human36m.facts import (
     AGAIN,
     CAMERAS,
@@ -38,7 +44,7 @@ from trace_data.defects import lost
 from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.frames.video import VideoFacts, video_facts
 from trace_data.geometry import transform
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.frame import Frame, VideoFrame
 from trace_data.schema.record import SequenceRecord, Split
 
@@ -190,7 +196,7 @@ def _view(
     who: tuple[int, int],
     joints: npt.NDArray[np.float64],
     pixels: npt.NDArray[np.float64] | None,
-) -> tuple[View, npt.NDArray[np.float64]]:
+) -> tuple[CalibratedView, npt.NDArray[np.float64]]:
     """The camera and the joints in its world."""
     metadata = read_metadata(folder)
     if _in_world(ref.annotation):
@@ -202,7 +208,7 @@ def _view(
             )
         views = metadata.views(*who)
         return (views[0] if pixels is None else best_view(views, joints, pixels)), joints
-    view = placed(metadata, who, joints, pixels, ref.annotation)
+    view = locate_in_camera(metadata, who, joints, pixels, ref.annotation)
     if view.camera_from_world is None:
         return view, joints
     return view, transform(np.linalg.inv(view.camera_from_world), joints)

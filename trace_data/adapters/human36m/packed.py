@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
-from trace_data.adapters.human36m.calibration import View, metadata_file, placed, read_metadata
+from trace_data.adapters.human36m.calibration import CalibratedView, locate_in_camera, metadata_file, read_metadata
 from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certain, file_state, numbers
 from trace_data.adapters.human36m.packed_file import Entries, dictionary, read_entries
 from trace_data.adapters.human36m.record import record_of
@@ -25,7 +25,7 @@ from trace_data.adapters.listing import entry, listing, numbered_groups, why_emp
 from trace_data.errors import AnnotationError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.schema.body import BodyParams
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import ALL_44, H36M_32, Keypoints
 from trace_data.schema.record import SequenceRecord, Split
 
@@ -137,10 +137,10 @@ def read(ref: SequenceRef) -> SequenceRecord:
     )
 
 
-def _view(folder: Path, who: tuple[int, int], mono: Array | None, pixels: Array, file: Path) -> View:
+def _view(folder: Path, who: tuple[int, int], mono: Array | None, pixels: Array, file: Path) -> CalibratedView:
     metadata = read_metadata(folder)
     if mono is not None:
-        return placed(metadata, who, mono, pixels, file)
+        return locate_in_camera(metadata, who, mono, pixels, file)
     if metadata is None:
         raise AnnotationError(
             "has no kp3d_mono, from which the camera would be found",

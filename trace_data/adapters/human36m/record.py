@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.human36m.calibration import View
+from trace_data.adapters.human36m.calibration import CalibratedView
 from trace_data.adapters.human36m.facts import SPEC, provenance
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import Camera
@@ -28,7 +28,7 @@ def record_of(
     frame_ids: npt.NDArray[np.int64],
     fps: float,
     size: tuple[int, int],
-    view: View,
+    view: CalibratedView,
     keypoints2d: Keypoints | None,
     joints3d: Keypoints | None,
     body: BodyParams | None,

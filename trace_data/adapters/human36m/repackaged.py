@@ -14,14 +14,14 @@ import numpy.typing as npt
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
 from trace_data.adapters.human36m import subject_files
-from trace_data.adapters.human36m.calibration import View, pinhole
+from trace_data.adapters.human36m.calibration import CalibratedView, pinhole
 from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certain, entries, numbers
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.human36m.subject_files import Rows, subject_file
 from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty
 from trace_data.errors import AnnotationError
 from trace_data.geometry import project, transform
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import SequenceRecord, Split
 
@@ -167,7 +167,7 @@ def _view(
     joints: npt.NDArray[np.float64],
     frame_ids: npt.NDArray[np.int64],
     size: tuple[int, int],
-) -> View:
+) -> CalibratedView:
     """The camera, by whichever meaning of `t` shows the joints where they are. Raises AnnotationError."""
     file = subject_file(folder, subject, "camera")
     if file is None:
@@ -214,7 +214,7 @@ def _view(
     return views[best]
 
 
-def _seen(view: View, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _seen(view: CalibratedView, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """(T, 17, 2) px; far outside where a joint is behind the camera."""
     assert view.camera_from_world is not None
     pixels = project(view.intrinsics, transform(view.camera_from_world, joints))

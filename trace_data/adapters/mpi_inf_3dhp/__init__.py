@@ -15,7 +15,7 @@ from trace_data.adapters.mpi_inf_3dhp.facts import SPEC
 from trace_data.adapters.mpi_inf_3dhp.folders import folders
 from trace_data.adapters.mpi_inf_3dhp.neural_annot import SMPLX_FILE, URL, find_bodies
 from trace_data.errors import DatasetLayoutError
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
 __all__ = ["SPEC", "find", "frame_file", "inspect", "read"]

@@ -31,7 +31,7 @@ SCALED = "frames that were scaled do not fit their annotation: extract them agai
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Annotated:
+class CameraSequence:
     """One camera's sequence of T frames as its layout has it."""
 
     person: str
@@ -57,7 +57,7 @@ class Annotated:
     synthetic: bool
 
 
-def assemble(ref: SequenceRef, found: Annotated) -> SequenceRecord:
+def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
     """The record of a sequence. Raises AnnotationError when its numbers cannot be a person's before its camera."""
     _check_size(ref, found)
     frames = len(found.frames)
@@ -122,7 +122,7 @@ def check_unit(file: Path, joints: Array) -> None:
         )
 
 
-def _check_size(ref: SequenceRef, found: Annotated) -> None:
+def _check_size(ref: SequenceRef, found: CameraSequence) -> None:
     size = np.array(found.size)
     centre = found.intrinsics[:2, 2]
     if (np.abs(centre - size / 2) > OFF_CENTRE * size).any():

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.listing import entry, why_empty
-from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit, compare_cameras
+from trace_data.adapters.mpi_inf_3dhp.assembly import CameraSequence, assemble, check_unit, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SPEC, fps_of, split_of, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import children
 from trace_data.adapters.mpi_inf_3dhp.matlab import numbers
@@ -26,7 +26,7 @@ from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, 
 from trace_data.adapters.packed_rows import PackedRows
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.frame import Frame
 from trace_data.schema.record import SequenceRecord, Split
 from trace_data.unpickle.machine import DROPPED
@@ -99,7 +99,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     places = [ref.annotation.parent, ref.annotation.parent.parent]
     return assemble(
         ref,
-        Annotated(
+        CameraSequence(
             person=f"S{subject}",
             frames=frames,
             frame_ids=ids,

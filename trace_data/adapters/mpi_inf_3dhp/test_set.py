@@ -1,6 +1,6 @@
 """The test set: `TS?/` with `annot_data.mat` and images, or the packed `annots.npz` of the published loader.
 
-It has no calibration. Annotated points and joints determine the intrinsics, which are found by least squares; the
+It has no calibration. CameraSequence points and joints determine the intrinsics, which are found by least squares; the
 world is the camera's.
 """
 
@@ -17,14 +17,14 @@ import numpy.typing as npt
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import gap
 from trace_data.adapters.listing import entry, why_empty
-from trace_data.adapters.mpi_inf_3dhp.assembly import Annotated, assemble, check_unit
+from trace_data.adapters.mpi_inf_3dhp.assembly import CameraSequence, assemble, check_unit
 from trace_data.adapters.mpi_inf_3dhp.facts import SPEC, TEST_FPS, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import test_recordings
 from trace_data.adapters.mpi_inf_3dhp.matlab import annotated_test_frames, numbers, read_test_annotations
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
 from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, image_numbers, numbered_images
 from trace_data.errors import AnnotationError
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.frame import Frame
 from trace_data.schema.record import SequenceRecord
 
@@ -92,7 +92,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     size = frame_size(frames)
     return assemble(
         ref,
-        Annotated(
+        CameraSequence(
             person=ref.name,
             frames=frames,
             frame_ids=[int(row) for row in rows],

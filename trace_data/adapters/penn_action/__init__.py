@@ -20,7 +20,7 @@ from trace_data.adapters.penn_action.labels import PAGE, Labels
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import nominal_camera
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
 

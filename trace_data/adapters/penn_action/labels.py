@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.annotation_file import Source
+from trace_data.adapters.annotation_file import AnnotationFile
 from trace_data.schema.record import Split
 
 PAGE = "https://dreamdragon.github.io/PennAction/"
@@ -29,7 +29,7 @@ class Labels:
     synthetic: bool
 
 
-def split_of(source: Source, key: str, value: object) -> Split:
+def split_of(source: AnnotationFile, key: str, value: object) -> Split:
     """The split that a train flag (1 or -1) stands for. Raises AnnotationError."""
     flag = source.array(key, value, None)
     if flag.size != 1 or flag.item() not in (1.0, -1.0):
@@ -37,7 +37,7 @@ def split_of(source: Source, key: str, value: object) -> Split:
     return "train" if flag.item() == 1 else "test"
 
 
-def checked_points(source: Source, key: str, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def checked_points(source: AnnotationFile, key: str, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The points, when their last column holds 0 and 1 only. Raises AnnotationError."""
     flags = points[..., 2]
     if bad := flags[(flags != 0) & (flags != 1)].tolist():

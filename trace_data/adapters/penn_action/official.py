@@ -13,7 +13,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from trace_data.adapters.annotation_file import Source
+from trace_data.adapters.annotation_file import AnnotationFile
 from trace_data.adapters.files import Stamp, readable, stamp
 from trace_data.adapters.listing import listing
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
@@ -74,12 +74,12 @@ def load(file: Path, name: str) -> Labels:
     )
 
 
-def _variables(file: Path, names: Sequence[str]) -> Source:
+def _variables(file: Path, names: Sequence[str]) -> AnnotationFile:
     if stamp(file)[0] > _LARGEST:
         raise AnnotationError(f"is larger than {_LARGEST:,} bytes, more than any label file", where=file)
     readable(file)
     try:
-        return Source(file, loadmat(file, variable_names=list(names)), PAGE)
+        return AnnotationFile(file, loadmat(file, variable_names=list(names)), PAGE)
     except _UNREADABLE as error:
         raise AnnotationError(
             f"is not readable as a MATLAB file of version 5: {error}",

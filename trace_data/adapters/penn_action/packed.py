@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.annotation_file import Source, npz_source
+from trace_data.adapters.annotation_file import AnnotationFile, npz_source
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
 from trace_data.schema.record import Split
@@ -83,17 +83,17 @@ def body_poses(
 
 
 @lru_cache(maxsize=1)
-def _annotations(file: Path, _: Stamp) -> Source:
+def _annotations(file: Path, _: Stamp) -> AnnotationFile:
     """The parsed file, kept for the next sequence of it."""
     return npz_source(file, PAGE, ("annot", "seq_frame_names", "synthetic"))
 
 
 @lru_cache(maxsize=1)
-def _fits(file: Path, _: Stamp) -> Source:
+def _fits(file: Path, _: Stamp) -> AnnotationFile:
     return npz_source(file, PAGE, ("annots",))
 
 
-def _one_person(points: Source, key: str) -> npt.NDArray[np.float64]:
+def _one_person(points: AnnotationFile, key: str) -> npt.NDArray[np.float64]:
     """(13, 3) from [[points of each person], [their numbers]]."""
     value = points.value(key)
     try:

@@ -17,7 +17,7 @@ from trace_data.adapters.listing import Listing, entry, is_folder, lacking, list
 from trace_data.adapters.threedpw import annots, official, vibe
 from trace_data.adapters.threedpw.parts import IMAGE, PAGE
 from trace_data.errors import DatasetLayoutError
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
 SPEC = DatasetSpec(

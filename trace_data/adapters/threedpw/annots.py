@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.annotation_file import Source, npz_source, word
+from trace_data.adapters.annotation_file import AnnotationFile, npz_source, word
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import Stamp, frame_size, stamp
 from trace_data.adapters.listing import entry, numbered
@@ -34,7 +34,7 @@ from trace_data.adapters.threedpw.parts import (
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import Camera, nominal_camera
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
 Array = npt.NDArray[np.float64]
@@ -171,7 +171,7 @@ def _camera(ref: SequenceRef, numbers: list[int], size: tuple[int, int]) -> Came
     return Camera(width=width, height=height, intrinsics=matrix[None], camera_from_world=poses[numbers], moving=True)
 
 
-def _people(source: Source, key: str, lengths: list[int], shape: tuple[int, ...]) -> list[Array]:
+def _people(source: AnnotationFile, key: str, lengths: list[int], shape: tuple[int, ...]) -> list[Array]:
     """A list with one array of so many rows for each person."""
     value = source.value(key)
     if not isinstance(value, (list, tuple)) or len(value) != len(lengths):
@@ -179,7 +179,7 @@ def _people(source: Source, key: str, lengths: list[int], shape: tuple[int, ...]
     return [source.array(f"{key}[{i}]", value[i], (length, *shape)) for i, length in enumerate(lengths)]
 
 
-def _indices(source: Source, number: int) -> npt.NDArray[np.int64]:
+def _indices(source: AnnotationFile, number: int) -> npt.NDArray[np.int64]:
     """The frames in which a person is annotated."""
     key = f"valid_indices[{number}]"
     found = source.array(key, source.of_person("valid_indices", number), (-1,))
@@ -189,7 +189,7 @@ def _indices(source: Source, number: int) -> npt.NDArray[np.int64]:
     return indices
 
 
-def _numbers(source: Source) -> list[int]:
+def _numbers(source: AnnotationFile) -> list[int]:
     """The frames in which anybody is annotated, in order."""
     people = source.value("valid_indices")
     count = len(people) if isinstance(people, (list, tuple)) else 0
@@ -199,12 +199,12 @@ def _numbers(source: Source) -> list[int]:
 
 
 @lru_cache(maxsize=1)
-def _parameters(file: Path, _: Stamp) -> Source:
+def _parameters(file: Path, _: Stamp) -> AnnotationFile:
     """Bodies and splits of all sequences, kept for the next one."""
     return npz_source(file, PAGE, ("params",)).inside("params")
 
 
 @lru_cache(maxsize=1)
-def _observations(file: Path, _: Stamp) -> Source:
+def _observations(file: Path, _: Stamp) -> AnnotationFile:
     """Joints of all sequences; global rotations, which follow from the poses, are not read."""
     return npz_source(file, PAGE, ("kp2d", "kp3d", "synthetic"))

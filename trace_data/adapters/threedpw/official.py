@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trace_data.adapters.annotation_file import Source, word
+from trace_data.adapters.annotation_file import AnnotationFile, word
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
 from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered
@@ -27,7 +27,7 @@ from trace_data.adapters.threedpw.parts import (
 )
 from trace_data.errors import AnnotationError, AssetError
 from trace_data.schema.camera import Camera
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 from trace_data.unpickle.reader import load_pickle
 
@@ -84,7 +84,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         content = load_pickle(ref.annotation)
     except AssetError as error:
         raise AnnotationError(error.message, where=ref.annotation, hint=error.hint) from error
-    source = Source(ref.annotation, content, PAGE)
+    source = AnnotationFile(ref.annotation, content, PAGE)
     if (name := word(source.value("sequence"))) != ref.name:
         raise source.wrong("sequence", f"is {name!r}", f"{ref.name!r} as the file is called", "a file was renamed")
     poses = source.people("poses", (-1, 72))

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.annotation_file import Source, npz_source, word
+from trace_data.adapters.annotation_file import AnnotationFile, npz_source, word
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.listing import entry, numbered_files
 from trace_data.schema.body import BodyParams, Gender
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person
 
@@ -29,7 +29,7 @@ IMAGE = re.compile(r"image_(\d{5})\.jpg", re.IGNORECASE)
 _GENDERS: dict[str, Gender] = {"m": "male", "f": "female", "n": "neutral"}
 
 
-def image_files(source: Source, ref: SequenceRef, numbers: Sequence[int]) -> tuple[Path, ...]:
+def image_files(source: AnnotationFile, ref: SequenceRef, numbers: Sequence[int]) -> tuple[Path, ...]:
     """The images of the numbered frames. Raises AnnotationError when one is not there."""
     held = numbered_files(ref.images, IMAGE)
     if lost := sorted(set(numbers) - set(held)):
@@ -43,7 +43,7 @@ def image_files(source: Source, ref: SequenceRef, numbers: Sequence[int]) -> tup
 
 
 def body_of(
-    source: Source, number: int, poses: npt.NDArray[np.float64], translation: npt.NDArray[np.float64]
+    source: AnnotationFile, number: int, poses: npt.NDArray[np.float64], translation: npt.NDArray[np.float64]
 ) -> BodyParams:
     """The body of a person with the keys `genders` and `betas`, from (T, 72) and (T, 3). Raises AnnotationError."""
     letter = word(source.of_person("genders", number))[:1].lower()
@@ -76,14 +76,14 @@ def scattered(values: npt.NDArray[np.float64], places: npt.NDArray[np.int64], fr
     return whole
 
 
-def camera_source(folder: Path) -> Source | None:
+def camera_source(folder: Path) -> AnnotationFile | None:
     """Intrinsics and extrinsics of all sequences by name; None when they are not there. Raises AnnotationError."""
     file = entry(folder, CAMERAS)
     return None if file is None else _cameras(file, stamp(file))
 
 
 @lru_cache(maxsize=1)
-def _cameras(file: Path, _: Stamp) -> Source:
+def _cameras(file: Path, _: Stamp) -> AnnotationFile:
     return npz_source(file, PAGE, ("intrinsics", "extrinsics"))
 
 

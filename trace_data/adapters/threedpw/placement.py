@@ -9,7 +9,7 @@ LEAST = 5
 """So many joints must be seen; with fewer the distance is a guess."""
 
 
-def placed(
+def solve_translation(
     joints: npt.NDArray[np.float64], points: npt.NDArray[np.float64], intrinsics: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Joints (T, K, 4) metres of the camera's frame, with confidence, all moved by one shift a frame.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.annotation_file import Source, npz_source, word
+from trace_data.adapters.annotation_file import AnnotationFile, npz_source, word
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import Stamp, frame_size, stamp
 from trace_data.adapters.listing import entry, numbered
@@ -31,11 +31,11 @@ from trace_data.adapters.threedpw.parts import (
     provenance,
     scattered,
 )
-from trace_data.adapters.threedpw.placement import placed
+from trace_data.adapters.threedpw.placement import solve_translation
 from trace_data.errors import AnnotationError, AssetError
 from trace_data.schema.body import BodyParams, BodyPart
 from trace_data.schema.camera import Camera, nominal_camera
-from trace_data.schema.check import Finding
+from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import LSP_14, Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
 from trace_data.unpickle.reader import load_pickle
@@ -55,7 +55,7 @@ _LSP_ROWS = {14: slice(0, 14), 49: slice(25, 39)}
 class Database:
     """The columns of a file that are used, and which of their rows are whose."""
 
-    source: Source
+    source: AnnotationFile
     rows: Mapping[str, Mapping[int, npt.NDArray[np.int64]]]
     """Sequence to person to its rows, in the order of their frames."""
 
@@ -135,7 +135,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 
 def _person(
-    source: Source,
+    source: AnnotationFile,
     number: int,
     rows: npt.NDArray[np.int64],
     numbers: list[int],
@@ -148,7 +148,7 @@ def _person(
     points[:, FROM_NOSE] = 0.0
     points = detected(points)
     trusted = source.array("valid", source.content["valid"][rows], (len(rows),)) > 0
-    joints = placed(_lsp(source, "joints3D", rows, 3), points, camera.intrinsics[0])
+    joints = solve_translation(_lsp(source, "joints3D", rows, 3), points, camera.intrinsics[0])
     joints[~trusted] = 0.0
     pose = source.array("pose", source.content["pose"][rows], (len(rows), 72)).reshape(-1, 24, 3)
     known: frozenset[BodyPart] = frozenset({"root_rotation", "body_pose"})
@@ -169,7 +169,7 @@ def _person(
     )
 
 
-def _lsp(source: Source, key: str, rows: npt.NDArray[np.int64], width: int) -> Array:
+def _lsp(source: AnnotationFile, key: str, rows: npt.NDArray[np.int64], width: int) -> Array:
     """(N, 14, width) of the rows, whichever joint set the column has."""
     column = source.content[key]
     if column.ndim != 3 or column.shape[1] not in _LSP_ROWS:
@@ -222,7 +222,7 @@ def _database(file: Path, _: Stamp) -> Database:
         content = load_pickle(file)
     except AssetError as error:
         raise AnnotationError(error.message, where=file, hint=error.hint) from error
-    whole = Source(file, content, PAGE)
+    whole = AnnotationFile(file, content, PAGE)
     columns = {key: _column(whole, key) for key in _COLUMNS}
     lengths = {key: len(column) if column.ndim else 0 for key, column in columns.items()}
     if len(set(lengths.values())) != 1 or not lengths["frame_id"]:
@@ -231,18 +231,18 @@ def _database(file: Path, _: Stamp) -> Database:
     columns["frame_id"] = frames.astype(np.int64)
     if (columns["frame_id"] != frames).any() or (frames < 0).any():
         raise whole.wrong("frame_id", "holds what is no image number", "whole numbers from 0")
-    kept = Source(file, columns | ({"synthetic": ""} if "synthetic" in whole.content else {}), PAGE)
+    kept = AnnotationFile(file, columns | ({"synthetic": ""} if "synthetic" in whole.content else {}), PAGE)
     return Database(source=kept, rows=_rows(kept))
 
 
-def _column(source: Source, key: str) -> npt.NDArray[Any]:
+def _column(source: AnnotationFile, key: str) -> npt.NDArray[Any]:
     try:
         return np.asarray(source.value(key))
     except ValueError as error:
         raise source.wrong(key, f"is no array ({error})", "one row a person and frame") from error
 
 
-def _rows(source: Source) -> dict[str, dict[int, npt.NDArray[np.int64]]]:
+def _rows(source: AnnotationFile) -> dict[str, dict[int, npt.NDArray[np.int64]]]:
     """Sequence to person to rows, from names like `downtown_walking_00_1`."""
     names, which = np.unique([word(name) for name in source.content["vid_name"]], return_inverse=True)
     frames = source.content["frame_id"]

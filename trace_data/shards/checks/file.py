@@ -12,9 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trace_data.schema.check import Finding
-from trace_data.schema.findings import wrong
-from trace_data.shards.index import SequenceEntry, ShardEntry
+from trace_data.schema.findings import Finding, wrong
+from trace_data.shards.entries import SequenceEntry, ShardEntry
 from trace_data.shards.layout import (
     FORMAT,
     FORMAT_VERSION,

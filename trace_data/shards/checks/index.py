@@ -9,10 +9,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
-from trace_data.schema.check import Finding
-from trace_data.schema.findings import wrong
+from trace_data.schema.findings import Finding, wrong
 from trace_data.schema.record import Split
-from trace_data.shards.index import SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.entries import SequenceEntry, ShardEntry, ShardIndex
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),

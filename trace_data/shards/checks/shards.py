@@ -18,14 +18,15 @@ from typing import Any, Literal
 import h5py
 
 from trace_data.errors import AnnotationError, ConfigError
+from trace_data.files import sha256_of
 from trace_data.frames.image import decode, image_size, is_jpeg
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.check import Finding
-from trace_data.schema.findings import Problem, grouped, wrong
+from trace_data.schema.findings import Finding, Problem, grouped, wrong
 from trace_data.shards.checks.file import first_sequence, structure_findings, table_findings
 from trace_data.shards.checks.index import index_findings
 from trace_data.shards.checks.records import read_columns, record_findings, reprojection, reprojection_findings
-from trace_data.shards.index import BadSequence, SequenceEntry, ShardEntry, ShardIndex, load_index, sha256_of
+from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.index import load_index
 from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, INDEX_FILE, SHARD_BYTES
 from trace_data.workers import spread
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.index import SequenceEntry, ShardIndex
+from trace_data.shards.entries import SequenceEntry, ShardIndex
 from trace_data.shards.sampling.permutation import permuted
 from trace_data.shards.sampling.windowed_order import WindowedOrder
 

@@ -23,13 +23,10 @@ import time
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trace_data.errors import ConfigError, OutputError, ShardError
 from trace_data.files import writable_folder
-
-if TYPE_CHECKING:
-    from trace_data.shards.index import ShardEntry
+from trace_data.shards.entries import ShardEntry
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = re.compile(r"[0-9a-f]{64}-(\d+)\.partial")

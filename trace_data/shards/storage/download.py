@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from io import FileIO
-from typing import TYPE_CHECKING
 
 from trace_data.errors import ShardError
 from trace_data.progress import SILENT, Progress
+from trace_data.shards.entries import ShardEntry
 from trace_data.shards.storage.cache import ShardCache
 from trace_data.shards.storage.remote import PassingError, RemoteFolder
-
-if TYPE_CHECKING:
-    from trace_data.shards.index import ShardEntry
 
 RANGE = 8 << 20
 """Bytes asked for at once: 50 ms away and at 100 MB/s most of the time is transfer, and a thread holds 8 MB."""
@@ -31,7 +28,7 @@ def download(
     """
     found = _complete(entry, remote, cache, partial)
     if found != entry.sha256:
-        progress.say(f"{remote.name(entry.file)}: arrived damaged (SHA-256 {found[:16]}…), fetched once more")
+        progress.log(f"{remote.name(entry.file)}: arrived damaged (SHA-256 {found[:16]}…), fetched once more")
         partial.truncate(0)
         found = _complete(entry, remote, cache, partial)
     if found != entry.sha256:

@@ -109,7 +109,7 @@ class RemoteFolder:
             raise ShardError(message, where=error.where, hint=error.hint)
         seconds = self.patience.wait(failures)
         if failures > 1:
-            self._progress.say(f"{error.where}: {error.message}; attempt {failures + 1} in {seconds:.0f} s")
+            self._progress.log(f"{error.where}: {error.message}; attempt {failures + 1} in {seconds:.0f} s")
         time.sleep(seconds)
 
     def _asked(self, file: str, question: Callable[[Any], Answer]) -> Answer:

@@ -11,18 +11,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trace_data.errors import ConfigError, ShardError, TraceError
 from trace_data.progress import SILENT, Progress, size_in_words
+from trace_data.shards.entries import ShardEntry
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.storage.cache import ShardCache
 from trace_data.shards.storage.download import download
 from trace_data.shards.storage.remote import Patience, RemoteFolder
 from trace_data.shards.storage.url import is_url
-
-if TYPE_CHECKING:
-    from trace_data.shards.index import ShardEntry
 
 CACHE_BYTES = 200 * 10**9
 """Default bound of the cache for those who use the library; the command takes its own from the settings."""
@@ -40,16 +38,16 @@ class LocalStore:
     """A folder of shards."""
 
     remote = False
-    mend_index = "run the same trace build-shards command again: it keeps whole shards and writes the index anew"
+    index_repair_hint = "run the same trace build-shards command again: it keeps whole shards and writes the index anew"
     """The hint of every error about the index."""
-    renew = "build these shards anew: the same trace build-shards command with --force"
+    rebuild_hint = "build these shards anew: the same trace build-shards command with --force"
     """The hint where they are of an older format."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.where = str(folder)
         """The place in words, for messages and records."""
-        self.mend = f"trace verify-shards {shlex.quote(str(folder))}  says what else is wrong, and what mends it"
+        self.repair_hint = f"trace verify-shards {shlex.quote(str(folder))}  says what else is wrong, and what mends it"
         """The hint of every error about a shard."""
 
     def name(self, file: str) -> str:
@@ -72,7 +70,9 @@ class LocalStore:
                 else "name a folder of built shards, or build them: trace build-shards",
             ) from error
         except OSError as error:
-            raise ShardError(f"cannot be read: {error}", where=self.name(INDEX_FILE), hint=self.mend_index) from error
+            raise ShardError(
+                f"cannot be read: {error}", where=self.name(INDEX_FILE), hint=self.index_repair_hint
+            ) from error
 
     def open(self, entry: ShardEntry) -> FileIO:
         """The shard's file, unbuffered; its `name` is a path as long as it is open. Raises ShardError."""
@@ -82,7 +82,7 @@ class LocalStore:
             raise self._missing(entry, error) from error
 
     def _missing(self, entry: ShardEntry, error: OSError) -> ShardError:
-        return ShardError(f"the shard is missing: {error.strerror}", where=self.name(entry.file), hint=self.mend)
+        return ShardError(f"the shard is missing: {error.strerror}", where=self.name(entry.file), hint=self.repair_hint)
 
     def file(self, entry: ShardEntry) -> Path:
         """The shard's path."""
@@ -109,9 +109,9 @@ class RemoteStore:
     """
 
     remote = True
-    mend = mend_index = "upload the folder again, index.json last"
+    repair_hint = index_repair_hint = "upload the folder again, index.json last"
     """The hint of every error about a shard, and of those about the index."""
-    renew = "build these shards anew, and upload them, index.json last"
+    rebuild_hint = "build these shards anew, and upload them, index.json last"
     """The hint where they are of an older format."""
 
     def __init__(self, folder: RemoteFolder, cache: ShardCache, progress: Progress = SILENT) -> None:
@@ -237,7 +237,7 @@ def open_store(
         raise ConfigError("remote shards need a local folder to be kept in", where=folder.where, hint="--cache DIR")
     held = ShardCache(cache / "shards", cache_bytes)
     less = "" if held.limit == cache_bytes else f"; the disk has no room for {size_in_words(cache_bytes)}"
-    progress.say(f"shards of {folder.where} are kept in {held.folder}, at most {size_in_words(held.limit)}{less}")
+    progress.log(f"shards of {folder.where} are kept in {held.folder}, at most {size_in_words(held.limit)}{less}")
     return RemoteStore(folder, held, progress)
 
 

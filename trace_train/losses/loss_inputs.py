@@ -5,27 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from trace_train.body.layer import BodyLayer, BodyOutput
 from trace_train.geometry.camera import metres_through, project, translation_from_triple
-from trace_train.geometry.rotations import matrix_from_6d
 from trace_train.losses.prior import PosePrior
-from trace_train.network.outputs import Maps, People, TrackedPeople
+from trace_train.network.outputs import Maps, People, TrackedPeople, full_rotations
 from trace_train.targets import Targets, WorldTargets
 from trace_train.targets.world import feet_of
 
 
-def full_rotations(people: People) -> Tensor:
-    """(..., 24, 3, 3): root, 21 body joints, and hands that never turn."""
-    joints = matrix_from_6d(torch.cat([people.root_6d[..., None, :], people.pose_6d], dim=-2))
-    hands = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(*joints.shape[:-3], 2, 3, 3)
-    return torch.cat([joints, hands], dim=-3)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
+class LossInputs:
     """S = B P tracks of T frames. People are there where `seen`; elsewhere, their numbers mean nothing."""
 
     maps: Maps

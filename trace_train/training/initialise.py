@@ -1,0 +1,72 @@
+"""What a fresh network starts from: the constant predictor of some training batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from trace_train.geometry.rotations import IDENTITY_6D, sixd_from_matrix
+from trace_train.network.model import TraceNetwork
+from trace_train.targets import Targets
+
+CENTER_PRIOR = -4.0
+"""First logit of the front centre map: almost nowhere is a person, so the focal loss starts small."""
+
+
+@torch.no_grad()
+def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
+    """Let a fresh network begin at the constant predictor: mean camera, pose and shape of some training batches.
+
+    The weights of the last layers shrink, their biases become the means (contracts: from scratch, mean-pose biases).
+    Nobody moves, and the camera keeps its direction.
+    """
+
+    def mean(name: str, mask: str) -> Tensor:
+        found = torch.cat([getattr(t, name)[getattr(t, mask) & t.center_mask] for t in targets])
+        return found.mean(0) if len(found) else torch.zeros_like(getattr(targets[0], name)[0, 0, 0])
+
+    # a mean of rotations is kept as the mean of its six numbers; a trace of identity keeps it off zero length
+    identity = torch.tensor(IDENTITY_6D)
+    root = sixd_from_matrix(mean("root_rotation", "root_rotation_mask")).cpu() + 0.05 * identity
+    pose = sixd_from_matrix(mean("body_pose", "body_pose_mask")).cpu() + 0.05 * identity
+    shape = torch.zeros(21)
+    shape[:10] = mean("shape", "shape_mask").cpu()
+    for encoder, bias in (
+        (network.temp_trans_regressor, mean("camera", "camera_mask").cpu()),
+        (network.temp_globalrot_regressor, torch.cat([root, root])),
+        (network.temp_smplpose_regressor, pose.flatten()),
+        (network.temp_smplshape_regressor, shape),
+    ):
+        _begin_at(encoder.out_layers, bias)
+    final = network.det_head[-1]
+    assert isinstance(final, nn.Conv2d) and final.bias is not None
+    final.bias[0] = CENTER_PRIOR
+    last = network.center_map_refiner2[0].bn2
+    assert isinstance(last, nn.BatchNorm3d)
+    last.weight.fill_(0.1)  # the volume starts as composed; the refiner adds to it as it learns
+    heat = network.bv_out_layers[-1].bn2
+    assert isinstance(heat, nn.BatchNorm1d)
+    heat.weight[: network.depth_levels] = 0.25  # no level stands out before there is a reason
+    if network.temporal:
+        _begin_at_rest(network)
+
+
+def _begin_at_rest(network: TraceNetwork) -> None:
+    """No motion in the camera or the world, and a camera that keeps its direction."""
+    same = torch.tensor(IDENTITY_6D) if network.world_rotation == "composed" else torch.zeros(6)
+    _begin_at([network.motion_head[-1], network.cam_motion_head[-1]], torch.zeros(6))
+    _begin_at([network.cam_rot_head[-1]], same)
+    for norm in (network.bv_motion_out_layers[-1].bn2, network.motion_map_refiner[0].bn2):
+        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm3d)
+        norm.weight.fill_(0.01)  # people move by a few hundredths of a triple from frame to frame
+
+
+def _begin_at(layers: Iterable[nn.Module], bias: Tensor) -> None:
+    at = 0
+    for layer in layers:
+        assert isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None
+        layer.weight.mul_(0.1)
+        layer.bias.copy_(bias[at : at + len(layer.bias)])
+        at += len(layer.bias)
