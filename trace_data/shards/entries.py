@@ -121,6 +121,15 @@ class ShardIndex:
         return sum(len(entry.people) for entry in self.sequences)
 
 
+def usual_step(ids: npt.NDArray[np.int64]) -> int:
+    """The distance of consecutive frames of a sequence in frame ids: the most frequent one; 1 for a single frame.
+
+    Where two are equally frequent it is the smaller one: a gap of the release makes distances larger, never smaller.
+    """
+    steps, counts = np.unique(np.diff(ids), return_counts=True)
+    return int(steps[counts.argmax()]) if len(steps) else 1
+
+
 def sequence_from_json(values: Mapping[str, Any]) -> SequenceEntry:
     """A SequenceEntry from what json reads, lists made tuples again."""
     changed: dict[str, Any] = {

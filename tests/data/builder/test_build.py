@@ -22,10 +22,11 @@ from trace_data.progress import Progress, size_in_words
 from trace_data.schema.check import check_record
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.thinning import thinned
+from trace_data.shards.entries import usual_step
 from trace_data.shards.index import load_index
 from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling.sampler import clip_table, usual_step
+from trace_data.shards.sampling.sampler import clip_table
 
 COUNTS = {"train": 5, "val": 2, "test": 1}
 SMALL = 100_000  # bytes a shard: two of the tiny sequences
