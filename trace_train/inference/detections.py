@@ -14,8 +14,8 @@ from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, full_rotations
 
 DUPLICATE_DISTANCE = 0.05
-"""Detections of a frame nearer than this in (s, y, x) are one person; the best score stays. This is the value in force in
-the published system (docs/reference/inference.md#duplicate-filter)."""
+"""Detections of a frame nearer than this in (s, y, x) are one person; the best score stays. The published system uses
+this value (docs/reference/inference.md#duplicate-filter)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -20,10 +20,11 @@ from tiny_runs import same_weights, tiny
 
 from trace_cli.main import run as trace
 from trace_data.progress import Progress
-from trace_data.schema.clip import ClipRef
+from trace_data.schema.clip import GENDERS, ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_train.evaluate import load
+from trace_train.build import body_layers
 from trace_train.evaluation.clip import ClipResult, evaluate_clip
+from trace_train.evaluation.source import open_source
 from trace_train.geometry.camera import FOCAL, translation_from_triple
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.clips import plain_clip
@@ -38,7 +39,6 @@ from trace_train.targets import make_targets
 from trace_train.train import train
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import open_checkpoint
-from trace_train.weights.flow import build_flow
 
 TEMPORAL = ["network.temporal=true", "network.flow=dis", "network.motion_channels=2", "network.gru_layers=1"]
 SETTINGS = ["steps=5", "log_every=1", "checkpoint_every=5"]
@@ -59,12 +59,16 @@ def drawn(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def gallery(drawn: Path, shards: Path, packs: Path) -> Gallery:
-    checkpoint = open_checkpoint(drawn)
-    network, layers, device = load(checkpoint, packs)
-    flow = build_flow(checkpoint.config, drawn, device)
-    reader = ShardReader(shards)
+    source = open_source(drawn)
     return Gallery(
-        network=network, flow=flow, layers=layers, reader=reader, packs=packs, split="train", threshold=0.2, frames=2
+        network=source.network,
+        flow=source.flow,
+        layers=body_layers(packs, GENDERS, source.device),
+        reader=ShardReader(shards),
+        packs=packs,
+        split="train",
+        threshold=0.2,
+        frames=2,
     )
 
 
