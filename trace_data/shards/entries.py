@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.schema.clip import ClipRef
+
 Run = tuple[int, int]
 
 
@@ -76,6 +78,10 @@ class SequenceEntry:
         """(T,) the release's frame numbers."""
         runs = [first + step * np.arange(count, dtype=np.int64) for first, step, count in self.frame_id_runs]
         return np.concatenate(runs) if runs else np.zeros(0, np.int64)
+
+    def clip_ids(self, ref: ClipRef) -> npt.NDArray[np.int64]:
+        """(T,) those of a clip's frames."""
+        return self.frame_ids()[ref.start :: ref.stride][: ref.length]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ def clip_names(snapshot: RunSnapshot, batch: Batch) -> list[str]:
     names = []
     for ref in batch.refs:
         entry = snapshot.stream.reader.index.sequences[ref.sequence]
-        ids = entry.frame_ids()[ref.start :: ref.stride][: ref.length].tolist()
+        ids = entry.clip_ids(ref).tolist()
         every = f" in steps of {ref.stride}" if ref.stride > 1 else ""
         names.append(f"{entry.key}, frames {ids[0]} to {ids[-1]}{every}" if len(ids) > 1 else f"{entry.key} {ids[0]}")
     return names

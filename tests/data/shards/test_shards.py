@@ -114,6 +114,14 @@ def test_what_the_writer_takes_the_reader_gives(tmp_path: Path, root: Path) -> N
     assert reader.encoded(ref) == [record.frames[f].read_bytes() for f in frames]
 
 
+def test_a_clip_is_located_once_for_its_frames(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, ref = ShardReader(shards), ClipRef(sequence=0, start=0, stride=1, length=2)
+    locate, asked = reader._locate, list[ClipRef]()
+    monkeypatch.setattr(reader, "_locate", lambda ref: asked.append(ref) or locate(ref))
+    reader.frames(ref, [Window(left=0, top=0, side=64)] * 2, 32)
+    assert asked == [ref]
+
+
 def test_only_people_of_the_clip_and_numbers_unique_over_the_index(shards: Path) -> None:
     reader = ShardReader(shards)
     names = [entry.name for entry in reader.index.sequences]

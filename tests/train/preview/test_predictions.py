@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,11 @@ from report_pages import page_of
 from tiny_runs import same_weights, tiny
 
 from trace_cli.main import run as trace
+from trace_data.assets.pack_files import load_pack
 from trace_data.progress import Progress
 from trace_data.schema.clip import GENDERS, ClipRef
 from trace_data.shards.reader import ShardReader
+from trace_train import build
 from trace_train.build import body_layers
 from trace_train.evaluation.clip import ClipResult, evaluate_clip
 from trace_train.evaluation.source import open_source
@@ -86,6 +89,21 @@ def test_a_run_with_pictures_ends_in_the_same_bits_as_one_without(
     assert len({row.shape for row in rows.values()}) == 1 and len(rows["frame"]) > 100
     assert rows["heat"].mean() < 0.7 * rows["frame"].mean()  # dark where nobody's middle is
     assert np.abs(rows["annotated"] - rows["frame"]).mean() > 1
+
+
+def test_packs_are_not_read_again_for_every_sheet(
+    shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[str] = []
+
+    def counted(file: Path) -> dict[str, np.ndarray]:
+        files.append(file.name)
+        return load_pack(file)
+
+    monkeypatch.setattr(build, "load_pack", counted)
+    train(tiny("steps=5", "pictures_every=1"), shards=shards, packs=packs, run=tmp_path / "run")
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) >= 4
+    assert max(Counter(files).values()) <= 3  # training, its scores, and the annotated bodies
 
 
 def test_training_goes_on_whatever_becomes_of_its_pictures(shards: Path, packs: Path, tmp_path: Path) -> None:
