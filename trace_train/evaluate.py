@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trace_data.files import writable_folder
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.clip import GENDERS
+from trace_data.schema.body import GENDERS
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import socket
 import time
 from collections.abc import Mapping
@@ -118,12 +119,8 @@ def train(
         device = choose_device(config, processes.local_rank)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        if processes.first and not resume and holds_something(run):
-            raise OutputError(
-                "the run folder is not empty",
-                where=run,
-                hint=f"trace train --resume {run}  goes on with the run in it; --out names another folder",
-            )
+        if processes.first and not resume:
+            check_unused(run)
         begun = processes.share(bool(finished(run)))
         inputs = prepare(config, shards, packs, begun, processes, device)
         if processes.first:
@@ -270,10 +267,16 @@ def _go_on(state: RunState, latest: Path, progress: Progress) -> None:
     progress.log(f"goes on from step {state.step:,}" if state.step < state.config.steps else "all steps are done")
 
 
-def holds_something(run: Path) -> bool:
-    """Whether a folder holds more than what a run leaves that was stopped before its first checkpoint."""
+def check_unused(run: Path) -> None:
+    """Raise OutputError when a folder holds more than a run leaves that was stopped before its first checkpoint."""
     ours = {".lock", GROUPS_FILE, flow_folder(run).name, "checkpoints"}
-    return run.is_dir() and (bool(finished(run)) or any(item.name not in ours for item in run.iterdir()))
+    if run.is_dir() and (finished(run) or any(item.name not in ours for item in run.iterdir())):
+        resume = f"trace train --resume {shlex.quote(str(run))}"
+        raise OutputError(
+            "the run folder is not empty",
+            where=run,
+            hint=f"{resume}  goes on with the run in it; --out names another folder",
+        )
 
 
 def _report(state: RunState, first: int, seconds: float, inputs: RunInputs) -> TrainReport | None:

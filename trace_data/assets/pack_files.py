@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from trace_data.assets.raw_body import BETAS, FACES, JOINTS, POSE_FEATURES, VERTICES
 from trace_data.errors import AssetError, OutputError
+from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import SMPL_PARENTS
 
 LAYOUT: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]] = {
@@ -172,4 +173,4 @@ def _command(path: Path) -> str:
     if "smil" in path.name.lower():
         return "trace prepare-smil"
     gender = path.stem.rpartition("_")[2].lower()
-    return f"trace prepare-smpl --gender {gender if gender in ('male', 'female', 'neutral') else 'all'}"
+    return f"trace prepare-smpl --gender {gender if gender in GENDERS else 'all'}"

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from trace_data.errors import ConfigError
-from trace_data.schema.clip import GENDERS, ClipRef
+from trace_data.schema.body import GENDERS
+from trace_data.schema.clip import ClipRef
 from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.reader import ShardReader
 from trace_train.preview.choose import Wanted, wanted_sequences

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from trace_data.assets.pack_files import write_file
 from trace_data.assets.pack_picture import encoded
 from trace_data.drawing import contact_sheet
-from trace_data.schema.clip import GENDERS, ClipRef
+from trace_data.schema.body import GENDERS
+from trace_data.schema.clip import ClipRef
 from trace_data.shards.entries import ShardIndex
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers

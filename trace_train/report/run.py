@@ -12,7 +12,7 @@ import torch
 
 from trace_data.errors import ConfigError, TraceError
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.clip import GENDERS
+from trace_data.schema.body import GENDERS
 from trace_data.shards.entries import ShardIndex
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader

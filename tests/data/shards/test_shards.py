@@ -18,8 +18,8 @@ import tiny_3dpw
 from trace_data.adapters.threedpw import find, read
 from trace_data.builder.build import build_shards
 from trace_data.errors import OutputError, ShardError
-from trace_data.schema.body import Completed
-from trace_data.schema.clip import GENDERS, ClipRef, Window
+from trace_data.schema.body import GENDERS, Completed
+from trace_data.schema.clip import ClipRef, Window
 from trace_data.schema.keypoints import ALL_44, SMPL_24, Keypoints
 from trace_data.shards.entries import ShardIndex
 from trace_data.shards.index import check_index, load_index, save_index

@@ -22,7 +22,8 @@ from tiny_runs import same_weights, tiny
 from trace_cli.main import run as trace
 from trace_data.assets.pack_files import load_pack
 from trace_data.progress import Progress
-from trace_data.schema.clip import GENDERS, ClipRef
+from trace_data.schema.body import GENDERS
+from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train import build
 from trace_train.build import body_layers
