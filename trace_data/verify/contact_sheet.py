@@ -66,7 +66,7 @@ def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool
     dataset = next(dataset for dataset in report.datasets if dataset.name == name)
     try:
         spec = load_adapter(name).SPEC
-        refs = {ref.key: ref for split in spec.splits for ref in find_sequences(name, report.root, split)}
+        refs = {ref.key: ref for split in spec.splits for ref in find_sequences(name, report.roots, split)}
     except (TraceError, OSError):
         return  # the report says why
     by_worst = sorted(dataset.geometry, key=lambda a: -(a.reprojection_px.worst if a.reprojection_px else 0.0))

@@ -15,8 +15,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter, root_of
-from trace_data.adapters.base import SequenceRef
+from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter
+from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.folder import versions
 from trace_data.defects import Applied, known_defects
@@ -76,7 +76,7 @@ class VerifyReport:
     """What was found of all datasets."""
 
     depth: Depth
-    root: Path
+    roots: DatasetRoots
     datasets: tuple[DatasetReport, ...]
     seconds: float
 
@@ -96,7 +96,8 @@ class VerifyReport:
         content = dataclasses.asdict(self)
         for written, dataset in zip(content["datasets"], self.datasets):
             written["ok"] = dataset.ok
-        return {**content, "root": str(self.root), "seconds": round(self.seconds, 2), "ok": self.ok}
+        del content["roots"]
+        return {**content, "root": str(self.roots.root), "seconds": round(self.seconds, 2), "ok": self.ok}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ class VerifyOptions:
 
 def verify_datasets(
     names: Sequence[str],
-    root: Path,
+    root: Path | DatasetRoots,
     *,
     depth: Depth = "layout",
     packs: Path | None = None,
@@ -152,10 +153,10 @@ def verify_datasets(
     )  # fmt: skip
     if packs is not None and depth == "geometry":
         load_bodies(packs)
-    root = root.absolute()  # workers may stand elsewhere
+    roots = absolute_roots(root)  # workers may stand elsewhere
     memory = VerifyMemory(state) if state is not None and depth != "layout" else None
     known = canonical_names(names)
-    looked = {name: _find(name, root, manner.limit) for name in known}
+    looked = {name: _find(name, roots.of(name), manner.limit) for name in known}
     refs = [ref for _, refs in looked.values() for ref in refs]
     results: Iterator[Result] = iter(())
     if depth != "layout" and refs:
@@ -164,7 +165,7 @@ def verify_datasets(
     reports = [
         _report(name, found, refs, list(islice(results, len(refs))), manner) for name, (found, refs) in looked.items()
     ]
-    return VerifyReport(depth=depth, root=root, datasets=tuple(reports), seconds=monotonic() - began)
+    return VerifyReport(depth=depth, roots=roots, datasets=tuple(reports), seconds=monotonic() - began)
 
 
 def _report(
@@ -269,10 +270,8 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
 
     for split in adapter.SPEC.splits:
         attempt(lambda split=split: refs.extend(find_sequences(name, root, split)[:limit]))  # type: ignore[misc]
-    attempt(lambda: found.extend((name, finding) for finding in adapter.inspect(root_of(name, root))))
+    attempt(lambda: found.extend((name, finding) for finding in adapter.inspect(root)))
     if not refs and all(entry.severity != "error" for _, entry in found):
         hint = adapter.SPEC.expected
-        found.append(
-            (str(root_of(name, root)), Finding(severity="error", key="layout", what="no sequences", hint=hint))
-        )
+        found.append((str(root), Finding(severity="error", key="layout", what="no sequences", hint=hint)))
     return found, refs

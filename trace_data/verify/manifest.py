@@ -17,8 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record, root_of
-from trace_data.adapters.base import SequenceRef, folder_of
+from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record
+from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots, folder_of
 from trace_data.errors import DatasetLayoutError, OutputError
 from trace_data.os_errors import in_words, is_missing
 from trace_data.progress import SILENT, Progress
@@ -49,7 +49,7 @@ class Counts:
 
 def write_manifest(
     names: Sequence[str],
-    root: Path,
+    root: Path | DatasetRoots,
     file: Path,
     *,
     hash: Hash = "sha256",
@@ -65,7 +65,7 @@ def write_manifest(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", encoding="utf-8") as stream:
-            counts = _write(canonical_names(names), root.absolute(), stream, hash, jobs, progress)
+            counts = _write(canonical_names(names), absolute_roots(root), stream, hash, jobs, progress)
         unfinished.replace(file)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
@@ -156,7 +156,9 @@ def walk(folder: Path) -> Iterator[str]:
             raise DatasetLayoutError(what, where=error.filename or here, hint=hint or None) from error
 
 
-def _write(names: Sequence[str], root: Path, stream: IO[str], hash: Hash, jobs: int, progress: Progress) -> Counts:
+def _write(
+    names: Sequence[str], roots: DatasetRoots, stream: IO[str], hash: Hash, jobs: int, progress: Progress
+) -> Counts:
     def line(**entry: object) -> None:
         stream.write(json.dumps(entry) + "\n")
 
@@ -165,8 +167,8 @@ def _write(names: Sequence[str], root: Path, stream: IO[str], hash: Hash, jobs: 
     files = total = 0
     for dataset in names:
         spec = load_adapter(dataset).SPEC
-        refs = [ref for split in spec.splits for ref in find_sequences(dataset, root, split)]
-        folder = folder_of(spec, root_of(dataset, root), refs)
+        refs = [ref for split in spec.splits for ref in find_sequences(dataset, roots, split)]
+        folder = folder_of(spec, roots.of(dataset), refs)
         for name, (size, digest) in _hashes(dataset, folder, hash, jobs, progress):
             line(dataset=dataset, file=name, bytes=size, hash=digest)
             files, total = files + 1, total + size

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.adapters import canonical_names
+from trace_data.adapters.base import DatasetRoots
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import EXAMPLES, Problem
 from trace_data.verify.manifest import Line, ManifestFile, open_manifest, write_manifest
@@ -41,7 +42,7 @@ class Differences:
 def compare_with(
     manifest: Path,
     names: Sequence[str],
-    root: Path,
+    root: Path | DatasetRoots,
     *,
     examples: int | None = EXAMPLES,
     jobs: int = 1,

@@ -28,7 +28,7 @@ def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, d
     sheet, _ = make_sheet(report, packs=packs, defects=defects)
     broken = [dataset.name for dataset in report.datasets if not dataset.ok]
     parts = [
-        f"<h1>Datasets in <code>{escape(str(report.root))}</code></h1>",
+        f"<h1>Datasets in <code>{escape(str(report.roots.root))}</code></h1>",
         f"<p>Depth {report.depth}. <b>{'Not ready: ' + escape(', '.join(broken)) if broken else 'Ready.'}</b></p>",
         _table(
             ("dataset", "layout found", "sequences", "frames", "people", "problems"),
