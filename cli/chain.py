@@ -114,6 +114,7 @@ def _read(record: Path) -> dict[str, Any]:
 
 
 def _write(record: Path, values: Mapping[str, Any]) -> None:
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    partial.replace(record)
+    from trace_data.files import atomic_write
+
+    with atomic_write(record) as partial:
+        partial.write_text(json.dumps(values, indent=1), encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any
 from trace_data.adapters import adapter_of, canonical_name, find_sequences, load_adapter, read_record, root_of
 from trace_data.adapters.base import DatasetRoots, FrameFile, SequenceRef, absolute_roots, folder_of
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError, OutputError, TraceError
-from trace_data.files import writable_folder
+from trace_data.files import atomic_write, writable_folder
 from trace_data.frames.image import ORIGINAL_QUALITY, encode
 from trace_data.frames.video import Picture, contents
 from trace_data.progress import SILENT, Progress
@@ -169,13 +169,10 @@ def _target(ref: SequenceRef, frame: VideoFrame, out: Path) -> Path:
 
 def _save(data: bytes, target: Path) -> None:
     """Raises OutputError."""
-    unfinished = target.with_name(f"{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(data)
-        unfinished.replace(target)
+        with atomic_write(target, durable=False) as partial:
+            partial.write_bytes(data)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise OutputError(
             f"cannot be written: {error.strerror}",
             where=target,

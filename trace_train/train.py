@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.files import exclusive, sha256_of, writable_folder
+from trace_data.files import atomic_write, exclusive, sha256_of, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
@@ -221,7 +221,8 @@ def _train(
     if latest is not None:
         _go_on(state, latest, progress)
     if processes.first:
-        (run / GROUPS_FILE).write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
+        with atomic_write(run / GROUPS_FILE) as partial:
+            partial.write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
     if config.compile:
         inputs.network.compile(dynamic=False)  # shapes change from stage to stage, not within
     first = state.step

@@ -7,7 +7,6 @@ last one with the counts, without which a manifest is not whole. It is written a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -20,6 +19,7 @@ from typing import IO, Any, Literal
 from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record
 from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots, folder_of
 from trace_data.errors import DatasetLayoutError, OutputError
+from trace_data.files import atomic_write
 from trace_data.os_errors import in_words, is_missing
 from trace_data.progress import SILENT, Progress
 from trace_data.workers import spread
@@ -61,17 +61,11 @@ def write_manifest(
     `hash`: of all bytes, or `fast`: of the first and last MB. A sequence that cannot be read counts 0 frames. Raises
     DatasetLayoutError when a dataset is not there or a file cannot be read, OutputError.
     """
-    unfinished = file.with_name(f"{file.name}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8") as stream:
+        with atomic_write(file) as partial, partial.open("w", encoding="utf-8") as stream:
             counts = _write(canonical_names(names), absolute_roots(root), stream, hash, jobs, progress)
-        unfinished.replace(file)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
     return counts
 
 
