@@ -108,8 +108,8 @@ def _remove(output: Path | None) -> None:
 
 def _read(record: Path) -> dict[str, Any]:
     with contextlib.suppress(FileNotFoundError, ValueError):  # a record cut short counts as none
-        found = json.loads(record.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+        values = json.loads(record.read_text(encoding="utf-8"))
+        return values if isinstance(values, dict) else {}
     return {}
 
 

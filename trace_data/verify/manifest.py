@@ -90,12 +90,12 @@ class ManifestFile:
 
     def sequences(self) -> dict[str, tuple[int, int]]:
         """Key to (annotated frames, annotated people summed over them). Raises DatasetLayoutError."""
-        found = {}
+        sequences = {}
         entry = self._after
         while "sequence" in entry:
-            found[str(entry["sequence"])] = (int(entry["frames"]), int(entry["samples"]))
+            sequences[str(entry["sequence"])] = (int(entry["frames"]), int(entry["samples"]))
             entry = self._next("sequence", "frames", "samples")
-        return found
+        return sequences
 
     def _next(self, kind: str = "format", *others: str) -> dict[str, Any]:
         """The next line; one that has `kind` has the others too."""
@@ -157,7 +157,7 @@ def _write(
         stream.write(json.dumps(entry) + "\n")
 
     line(format=FORMAT, hash=hash, datasets=list(names))
-    found: dict[str, tuple[int, int]] = {}
+    sequences: dict[str, tuple[int, int]] = {}
     files = total = 0
     for dataset in names:
         spec = load_adapter(dataset).SPEC
@@ -168,11 +168,11 @@ def _write(
             files, total = files + 1, total + size
         progress.begin(f"count {dataset}", len(refs), "sequences")
         for number, sizes in spread(_samples, refs, jobs=jobs, progress=progress):
-            found[refs[number].key] = sizes
+            sequences[refs[number].key] = sizes
         progress.end(f"{len(refs):,} sequences")
-    for key, (frames, samples) in sorted(found.items()):
+    for key, (frames, samples) in sorted(sequences.items()):
         line(sequence=key, frames=frames, samples=samples)
-    counts = Counts(files=files, bytes=total, sequences=len(found))
+    counts = Counts(files=files, bytes=total, sequences=len(sequences))
     line(end={"files": counts.files, "bytes": counts.bytes, "sequences": counts.sequences})
     return counts
 

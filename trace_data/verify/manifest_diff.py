@@ -60,15 +60,15 @@ def compare_with(
         write_manifest(datasets, root, made, hash=expected.hash, jobs=jobs, progress=progress)
         with made.open(encoding="utf-8") as text:
             here = ManifestFile(text, made)
-            found = {kind: _Cases(every=examples is None) for kind in KINDS}
+            cases = {kind: _Cases(every=examples is None) for kind in KINDS}
             files = 0
             for kind, key, told in _compared(expected, here):
                 files += 1
                 if kind:
-                    found[kind].add(key, told)
+                    cases[kind].add(key, told)
             wanted = {key: counts for key, counts in expected.sequences().items() if key.split("/")[0] in datasets}
             held = here.sequences()
-    problems = [found[kind].problem(*words, examples) for kind, words in KINDS.items() if found[kind].count]
+    problems = [cases[kind].problem(*words, examples) for kind, words in KINDS.items() if cases[kind].count]
     return Differences(
         manifest=manifest,
         files=files,

@@ -80,9 +80,9 @@ class Checkpoint:
 
     def load_into(self, network: nn.Module, *, averaged: bool = True) -> None:
         """Fill a network, strictly. Raises CheckpointError naming the first keys that do not fit."""
-        found, wanted = self.weights(averaged=averaged), network.state_dict()
-        wrong = sorted(set(found) ^ set(wanted)) + [
-            k for k in found if k in wanted and found[k].shape != wanted[k].shape
+        state, wanted = self.weights(averaged=averaged), network.state_dict()
+        wrong = sorted(set(state) ^ set(wanted)) + [
+            k for k in state if k in wanted and state[k].shape != wanted[k].shape
         ]
         if wrong:
             raise CheckpointError(
@@ -90,7 +90,7 @@ class Checkpoint:
                 where=self.folder,
                 hint="build the network from the checkpoint's own configuration, or choose another checkpoint",
             )
-        network.load_state_dict(found)
+        network.load_state_dict(state)
 
 
 def refuse_changes(checkpoint: Checkpoint, config: Config, data: Mapping[str, Any]) -> None:
