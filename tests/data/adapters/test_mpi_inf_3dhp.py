@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.io
 import tiny_mpi
 
 from trace_data.adapters import canonical_name, load_adapter, read_record
-from trace_data.adapters.mpi_inf_3dhp import SPEC, find, inspect, read
+from trace_data.adapters.mpi_inf_3dhp import SPEC, find, inspect, matlab, read
 from trace_data.errors import DatasetLayoutError
 from trace_data.frames.image import decode
 from trace_data.frames.video import Picture, contents
@@ -230,8 +229,10 @@ def test_the_official_release_goes_before_packed_files(tmp_path: Path) -> None:
 def test_an_annotation_is_read_once_for_all_its_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_mpi.official(tmp_path, recordings=((1, 1), (1, 2)), cameras=(0, 1, 2, 4))
     read_files = []
-    load = scipy.io.loadmat
-    monkeypatch.setattr(scipy.io, "loadmat", lambda file, **words: read_files.append(file) or load(file, **words))
+    load = matlab.read_matlab
+    monkeypatch.setattr(
+        matlab, "read_matlab", lambda file, *more, **m: read_files.append(file) or load(file, *more, **m)
+    )
     for ref in find(tmp_path, "train"):
         read(ref)
     assert [file.parent.name for file in read_files] == ["Seq1", "Seq2"]
