@@ -7,17 +7,14 @@ gone, its images are read: `S1/Images/Directions 1.54138969/frame_000000.jpg`, w
 from __future__ import annotations
 
 import re
-import struct
-import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.files import frame_size, gap, readable
+from trace_data.adapters.files import frame_size, gap
 from trace_data.adapters.human36m.calibration import (
     CalibratedView,
     best_view,
@@ -25,6 +22,7 @@ from trace_data.adapters.human36m.calibration import (
     metadata_file,
     read_metadata,
 )
+from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.human36m.facts import (
     AGAIN,
     CAMERAS,
@@ -51,11 +49,6 @@ from trace_data.schema.record import SequenceRecord, Split
 LAYOUT = "official (videos, CDF)"
 VIDEO = ".mp4"
 _IMAGE = re.compile(r"(?:.*\D)?(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
-_HOSTILE = (
-    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, EOFError,
-    struct.error, zlib.error,
-)  # fmt: skip
-"""What cdflib raises on files that are cut short or are none."""
 
 
 def is_here(folder: Path) -> bool:
@@ -174,14 +167,8 @@ def _frames(place: Path, annotated: int) -> tuple[tuple[Frame, ...], npt.NDArray
 
 def positions(file: Path, width: int) -> npt.NDArray[np.float64]:
     """`Pose` of a CDF file as (T, 32, width), in the file's unit. Raises AnnotationError."""
-    import cdflib
-
-    readable(file)
-    try:
-        pose: Any = cdflib.CDF(file.absolute()).varget("Pose")
-    except _HOSTILE as error:
-        raise AnnotationError(f"holds no readable variable Pose: {error}", where=file, hint=AGAIN) from error
-    if isinstance(pose, np.ndarray) and pose.ndim == 3 and len(pose) == 1:
+    pose = read_cdf(file, "Pose", hint=AGAIN)
+    if pose.ndim == 3 and len(pose) == 1:
         pose = pose[0]
     return numbers(pose, (-1, 32 * width), "Pose", file).reshape(-1, 32, width)
 
