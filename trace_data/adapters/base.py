@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trace_data.adapters.listing import entry, is_folder, listing, near_name
-from trace_data.errors import DatasetLayoutError
+from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
@@ -65,11 +65,28 @@ class SequenceRef:
     verification reads none of them again as long as none has changed."""
     plugin: Plugin | None = None
     """Set by `adapters.find_sequences` for an adapter that does not come with the project."""
+    broken: AnnotationError | None = None
+    """Why an annotation file cannot be read that holds sequences nobody can name; reading the sequence raises it."""
 
     @property
     def key(self) -> str:
         """`dataset/split/name`."""
         return f"{self.dataset}/{self.split}/{self.name}"
+
+
+def broken_annotation(dataset: str, split: Split, file: Path, error: AnnotationError) -> SequenceRef:
+    """What stands for the sequences of a file that cannot be read, so that it costs these and no others."""
+    return SequenceRef(
+        dataset=dataset,
+        split=split,
+        name=file.name,
+        layout="unreadable",
+        annotation=file,
+        images=file.parent,
+        frames=0,
+        reads=(file,),
+        broken=error,
+    )
 
 
 class Adapter(Protocol):
