@@ -115,8 +115,8 @@ FILES: dict[str, tuple[str, Break, str, str]] = {
     ),
     "a shorter video": (
         "layout",
-        lambda f: tiny_mpi.video(f / "imageSequence/video_0.avi", 6),
-        "video_0.avi has 6 frames, annot.mat 8",
+        lambda f: tiny_mpi.video(f / "imageSequence/video_0.avi", 5),
+        "video_0.avi has 5 frames, annot.mat 8",
         FIRST,
     ),
     "half a video": ("content", lambda f: cut(f / "imageSequence/video_0.avi", 0.9), "the video ends after", "S1_Seq1"),
