@@ -143,9 +143,14 @@ def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> 
 
 
 def _is_dataset(folder: Path, marks: Sequence[str]) -> bool:
-    """Whether a folder holds one of the marks."""
-    held = listing(folder) if is_folder(folder) else None
-    return held is not None and any(mark in held.folders or mark in held.files for mark in marks)
+    """Whether a folder holds one of the marks, names in it or paths below it as `annotations/list.json`."""
+    return is_folder(folder) and any(_holds(folder, mark) for mark in marks)
+
+
+def _holds(folder: Path, mark: str) -> bool:
+    first, _, rest = mark.partition("/")
+    found = entry(folder, first)
+    return found is not None and (not rest or (is_folder(found) and _holds(found, rest)))
 
 
 def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequence[str]) -> Path | None:
@@ -153,7 +158,8 @@ def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequ
     try:
         for place in (root.parent, root.parent.parent, *(root / name for name in inside[:FOLDERS_SEARCHED])):
             found = entry(place, *spec.folders)
-            if (found is not None and is_folder(found)) or _is_dataset(place, marks):
+            named = found is not None and is_folder(found) and (not marks or _is_dataset(found, marks))
+            if named or _is_dataset(place, marks):
                 return place
     except DatasetLayoutError:
         pass  # who may not look there is told of the place that was given

@@ -33,8 +33,8 @@ def gap(numbers: Sequence[int]) -> int | None:
 def first_image(numbers: Sequence[int], annotated: int, place: Path) -> int:
     """Whether images (ascending numbers) are counted from 0 or from 1, beside an annotation of so many rows.
 
-    Without an image 0 they are counted from 1, if they begin with 1 and reach the last row then. Otherwise image 0 may be the one that
-    is missing, and every label would stand one frame off: raises AnnotationError.
+    Without an image 0 they are counted from 1, if they begin with 1 and reach the last row then. Otherwise image 0 may
+    be the one that is missing, and every label would stand one frame off: raises AnnotationError.
     """
     if numbers[0] == 0:
         return 0
