@@ -172,6 +172,9 @@ def _show(report: VerifyReport) -> None:
         if dataset.geometry:
             _show_geometry(dataset)
     broken = [dataset.name for dataset in report.datasets if not dataset.ok]
+    here = [dataset.name for dataset in report.datasets if dataset.layout]
+    if 0 < len(here) < len(report.datasets):
+        render.line(f"\nhere: {', '.join(here)}; these alone:  trace verify-datasets {' '.join(here)} …")
     render.line(f"\nnot ready: {', '.join(broken)}" if broken else f"\nready, at depth {report.depth}")
 
 

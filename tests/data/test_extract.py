@@ -103,7 +103,7 @@ def test_a_broken_video_does_not_stop_the_others(root: Path) -> None:
     assert "the video ends after 13 frames, frame 14 is asked for" in report.problems[0].what
     video.write_bytes(b"no video")
     report = extract_frames("clips", root)
-    assert report.problems[0].count == 2 and "no video that OpenCV can open" in report.problems[0].what
+    assert report.problems[0].count == 2 and "no video" in report.problems[0].what
     assert report.kept == 10 and report.written == 0, "the other video is done"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from trace_data.adapters.base import Adapter, DatasetRoots, SequenceRef
+from trace_data.adapters.base import Adapter, DatasetRoots, SequenceRef, broken_annotation
 from trace_data.adapters.plugins import import_plugin, plugin_of
 from trace_data.defects import known_defects, without_defects
 from trace_data.errors import AnnotationError, ConfigError, nearest
@@ -87,9 +87,16 @@ def load_adapter(name: str) -> Adapter:
 
 
 def find_sequences(name: str, root: Path | DatasetRoots, split: Split) -> list[SequenceRef]:
-    """The sequences of a split, in a deterministic order, in a form that any process can read. Raises TraceError."""
+    """The sequences of a split, in a deterministic order, in a form that any process can read.
+
+    A file that cannot be read stands there as one sequence that says so when it is read. Raises DatasetLayoutError when
+    the dataset is not there, ConfigError.
+    """
     adapter = load_adapter(name)
-    refs = adapter.find(root_of(name, root), split)
+    try:
+        refs = adapter.find(root_of(name, root), split)
+    except AnnotationError as error:
+        return [broken_annotation(adapter.SPEC.name, split, Path(error.where or root_of(name, root)), error)]
     if canonical_name(name) not in _registered:
         return refs
     for ref in refs:
@@ -108,6 +115,8 @@ def adapter_of(ref: SequenceRef) -> Adapter:
 
 def read_record(ref: SequenceRef, *, defects: bool = True) -> SequenceRecord:
     """One sequence, without what is known to be wrong in it unless `defects` is False. Raises TraceError."""
+    if ref.broken is not None:
+        raise ref.broken
     record = adapter_of(ref).read(ref)
     if (record.dataset, record.split, record.name) != (ref.dataset, ref.split, ref.name):
         raise AnnotationError(f"the adapter read {record.key}, asked for {ref.key}", where=ref.annotation)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trace_data.adapters.listing import entry, is_folder, listing, near_name
-from trace_data.errors import DatasetLayoutError
+from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
@@ -85,11 +85,28 @@ class SequenceRef:
     verification reads none of them again as long as none has changed."""
     plugin: Plugin | None = None
     """Set by `adapters.find_sequences` for an adapter that does not come with the project."""
+    broken: AnnotationError | None = None
+    """Why an annotation file cannot be read that holds sequences nobody can name; reading the sequence raises it."""
 
     @property
     def key(self) -> str:
         """`dataset/split/name`."""
         return f"{self.dataset}/{self.split}/{self.name}"
+
+
+def broken_annotation(dataset: str, split: Split, file: Path, error: AnnotationError) -> SequenceRef:
+    """What stands for the sequences of a file that cannot be read, so that it costs these and no others."""
+    return SequenceRef(
+        dataset=dataset,
+        split=split,
+        name=file.name,
+        layout="unreadable",
+        annotation=file,
+        images=file.parent,
+        frames=0,
+        reads=(file,),
+        broken=error,
+    )
 
 
 class Adapter(Protocol):
@@ -146,9 +163,14 @@ def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> 
 
 
 def _is_dataset(folder: Path, marks: Sequence[str]) -> bool:
-    """Whether a folder holds one of the marks."""
-    held = listing(folder) if is_folder(folder) else None
-    return held is not None and any(mark in held.folders or mark in held.files for mark in marks)
+    """Whether a folder holds one of the marks, names in it or paths below it as `annotations/list.json`."""
+    return is_folder(folder) and any(_holds(folder, mark) for mark in marks)
+
+
+def _holds(folder: Path, mark: str) -> bool:
+    first, _, rest = mark.partition("/")
+    found = entry(folder, first)
+    return found is not None and (not rest or (is_folder(found) and _holds(found, rest)))
 
 
 def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequence[str]) -> Path | None:
@@ -156,7 +178,8 @@ def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequ
     try:
         for place in (root.parent, root.parent.parent, *(root / name for name in inside[:FOLDERS_SEARCHED])):
             found = entry(place, *spec.folders)
-            if (found is not None and is_folder(found)) or _is_dataset(place, marks):
+            named = found is not None and is_folder(found) and (not marks or _is_dataset(found, marks))
+            if named or _is_dataset(place, marks):
                 return place
     except DatasetLayoutError:
         pass  # who may not look there is told of the place that was given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -112,12 +113,28 @@ def plan_shards(
 def _groups(names: Sequence[str], root: DatasetRoots, selection: Selection) -> list[list[SequenceRef]]:
     """The selected sequences of each dataset and split. Raises ConfigError."""
     groups: list[list[SequenceRef]] = []
+    here, absent = [], []
     for name in canonical_names(names):
         adapter = load_adapter(name)
         if not set(selection.splits) & set(adapter.SPEC.splits):
             wanted = " or ".join(repr(split) for split in selection.splits)
             raise ConfigError(f"{name} has no split {wanted}", hint=f"it has {', '.join(adapter.SPEC.splits)}")
-        groups += [find_sequences(name, root, split) for split in adapter.SPEC.splits if split in selection.splits]
+        try:
+            groups += [find_sequences(name, root, split) for split in adapter.SPEC.splits if split in selection.splits]
+            here.append(name)
+        except DatasetLayoutError:
+            if names:
+                raise
+            absent.append(name)
+    if absent:
+        raise DatasetLayoutError(
+            f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not here"
+            + (f"; {', '.join(here)} {'is' if len(here) == 1 else 'are'}" if here else ""),
+            where=root.root,
+            hint=f"trace build-shards {' '.join(here)} --root {shlex.quote(str(root.root))} …  builds what is here"
+            if here
+            else f"trace verify-datasets --root {shlex.quote(str(root.root))}  says what was looked for",
+        )
     everything = [ref for group in groups for ref in group]
     check_patterns(selection.sequences, everything, where=root.root)
     if selection.sequences:

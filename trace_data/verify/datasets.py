@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped
+from trace_data.schema.record import Split
 from trace_data.verify.consistency import Agreement
 from trace_data.verify.memory import VerifyMemory
 from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
@@ -269,8 +271,15 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
         if told not in findings:
             findings.append(told)
 
+    def look_for(split: Split) -> None:
+        for ref in find_sequences(name, root, split)[:limit]:
+            if ref.broken is None:
+                refs.append(ref)
+            elif (told := (ref.broken.where or name, finding("layout", ref.broken))) not in findings:
+                findings.append(told)
+
     for split in adapter.SPEC.splits:
-        attempt(lambda split=split: refs.extend(find_sequences(name, root, split)[:limit]))  # type: ignore[misc]
+        attempt(partial(look_for, split))
     attempt(lambda: findings.extend((name, finding) for finding in adapter.inspect(root)))
     if not refs and all(entry.severity != "error" for _, entry in findings):
         hint = adapter.SPEC.expected
