@@ -26,8 +26,9 @@ ORDER = {
         "extract",
     ),
     "trace_train": (
-        "geometry presets config",
+        "geometry presets",
         "body metrics network",
+        "config",
         "inference build streaming",
         "targets",
         "losses",
