@@ -1,7 +1,7 @@
 """HRNet: the image backbone. Four resolutions side by side, fused again and again (fact sheet network.md, 2).
 
-`HRNet()` is the published W32; widths and counts come from `NetworkSizes`, so the same code is the small network that a CPU
-trains.
+`HRNet()` is the published W32; all widths and counts come from `NetworkSizes`. The same code is the small network
+that a CPU trains.
 """
 
 from __future__ import annotations
