@@ -28,10 +28,10 @@ ORDER = {
     "trace_train": (
         "geometry presets",
         "body metrics network",
+        "losses",
         "config",
         "inference build streaming",
         "targets",
-        "losses",
         "weights",
         "doctor training",
         "evaluation health",

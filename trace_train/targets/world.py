@@ -14,28 +14,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trace_data.schema.keypoints import ALL_44
 from trace_train.geometry.camera import solve_translation, triple_from_translation
+from trace_train.losses.targets import STANDING, WorldTargets, feet_of
 from trace_train.streaming.batch import Batch
-from trace_train.targets.fields import WorldTargets
 from trace_train.targets.place import annotated_joints
 from trace_train.targets.view import CropView, at_frame
 
-FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
-"""Joints that stand on the ground now and then."""
-STANDING = 0.3
-"""A foot slower than this, m/s, stands: 1 cm from frame to frame at 30 frames a second (training.md 2.10)."""
 REACH = 2.0
 """How far from the fixed view's middle joints may be, in half widths: a place beyond the edge is still a place."""
 NEAREST = 0.2
 """Joints nearer to the fixed view's camera than this, m, are not in front of it."""
 SMALLEST_SCALE = 0.02
 """Least s of a world triple, 107 m away."""
-
-
-def feet_of(joints: Tensor) -> Tensor:
-    """(..., 44, D) to (..., 4, D)."""
-    return torch.stack([joints[..., joint, :] for joint in FEET], dim=-2)
 
 
 def world_targets(
