@@ -11,7 +11,10 @@ from trace_train.network.sizes import NetworkSizes
 
 
 class NetworkConfig(ConfigPart, NetworkSizes):
-    """Sizes of the network and how it is read. The defaults are the published ones (fact sheet network.md)."""
+    """Sizes of the network and its flow. The defaults are the published ones.
+
+    Source: docs/reference/network.md#live-configuration.
+    """
 
     flow: Literal["none", "dis", "raft"] = "raft"
     """Where optical flow comes from: RAFT, with weights from `init.weights`, OpenCV's DIS on the CPU, or

@@ -15,7 +15,7 @@ from trace_data.schema.keypoints import ALL_44
 FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
 """Joints that stand on the ground now and then."""
 STANDING = 0.3
-"""A foot slower than this, m/s, stands: 1 cm from frame to frame at 30 frames a second (training.md 2.10)."""
+"""A foot slower than this, m/s, stands: 1 cm per frame at 30 fps (docs/reference/training.md#foot-contact)."""
 
 
 def feet_of(joints: Tensor) -> Tensor:

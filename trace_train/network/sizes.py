@@ -15,7 +15,9 @@ RotationRule = Literal["composed", "additive"]
 
 
 class NetworkSizes(BaseModel):
-    """Sizes of the network, and how its outputs are read. The defaults are the published ones (fact sheet network.md).
+    """Sizes of the network, and how its outputs are read.
+
+    The defaults are the published ones (docs/reference/network.md#live-configuration).
 
     Raises pydantic's ValidationError for unknown names and values out of range.
     """
