@@ -14,8 +14,6 @@ from trace_data.schema.keypoints import ALL_44
 
 FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
 """Joints that stand on the ground now and then."""
-STANDING = 0.3
-"""A foot slower than this, m/s, stands: 1 cm per frame at 30 fps (docs/reference/training.md#foot-contact)."""
 
 
 def feet_of(joints: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trace_train.losses import body, keypoints, maps, prior, tracks
 from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.reduce import Term, distance
-from trace_train.losses.targets import STANDING
+from trace_train.metrics.world import STANDING
 
 
 def center_map(c: LossInputs) -> Term:

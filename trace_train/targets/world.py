@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from trace_train.geometry.camera import solve_translation, triple_from_translation
-from trace_train.losses.targets import STANDING, WorldTargets, feet_of
+from trace_train.losses.targets import WorldTargets, feet_of
+from trace_train.metrics.world import STANDING
 from trace_train.streaming.batch import Batch
 from trace_train.targets.place import annotated_joints
 from trace_train.targets.view import CropView, at_frame
