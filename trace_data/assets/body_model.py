@@ -1,4 +1,6 @@
-"""The SMPL body in NumPy, for adapters, verification and pictures (fact sheet assets.md, C1; joints.md, 1 and 2).
+"""The SMPL body in NumPy, for adapters, verification and pictures .
+
+Source: docs/reference/assets.md#linear-blend-skinning, docs/reference/joints.md#the-44-joints.
 
 Translation is SMPL's own: it is added to the posed vertices, so the pelvis stands at J0 + translation. Nothing is moved
 to the hips here. All results are float64 metres in the frame of the root rotation.
@@ -134,7 +136,8 @@ class BodyModel:
 def neutral_betas(gendered: BodyModel, neutral: BodyModel, betas: AnyArray) -> Array:
     """Betas (N, 10) of the neutral model whose T-pose is nearest to that of `gendered` with `betas`, up to an offset.
 
-    Linear least squares over the betas and one translation of all vertices (fact sheet datasets.md, section 8).
+    Linear least squares over the betas and one translation of all vertices
+    (docs/reference/datasets.md#3dpw-neutral-shape).
     """
     targets = gendered.rest_vertices(betas) - neutral.rest_vertices(np.zeros((1, 10)))
     directions = neutral._skin.shape[:, :, :10]

@@ -1,4 +1,4 @@
-"""Which body-model files are recognised, under which names, and where they come from (fact sheet assets.md, A1, A2)."""
+"""Names and sources of the body-model files that are recognised (docs/reference/assets.md#file-names-and-sources)."""
 
 from __future__ import annotations
 

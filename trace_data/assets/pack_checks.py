@@ -1,4 +1,7 @@
-"""Whether the arrays of a pack are a body: surface, weights, sides, and how it poses (fact sheet assets.md, B6)."""
+"""Check that the arrays of a pack form a body: surface, weights, sides, and how it poses.
+
+Source: docs/reference/assets.md#properties-of-a-valid-pack.
+"""
 
 from __future__ import annotations
 

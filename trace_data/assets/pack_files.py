@@ -1,4 +1,4 @@
-"""The pack file: its layout stated once, written whole or not at all, read back and checked (assets.md, B1, B2, B6)."""
+"""The pack file (docs/reference/assets.md#packed-files): layout, atomic writing, checked reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Body-model packs: made from the official files, and read back (fact sheet assets.md, section B).
+"""Body-model packs: made from the official files, and read back (docs/reference/assets.md#packed-files).
 
 Keys, their order, shapes, types and values are those of the published packer, quirks included, so that code written
 for its packs runs on these. Beside each pack a small JSON says what it was made from.
@@ -39,7 +39,8 @@ EXTRA_JOINTS = (
     332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787,
     2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133,
 )  # fmt: skip
-"""Vertices of nose, eyes, ears, feet (the 11 that are used) and finger tips (fact sheet assets.md, B4)."""
+"""Vertices of nose, eyes, ears, feet (these 11 are used) and finger tips
+(docs/reference/assets.md#extra-vertex-joints)."""
 
 H36M_TO_J17 = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
 """Row of the regressor file for each row of the pack: LSP order, then pelvis, spine, jaw."""
@@ -126,7 +127,7 @@ def prepare_smil(
 
 
 def smpl_arrays(body: RawBody, regressors: Mapping[str, npt.NDArray[np.float64]]) -> Arrays:
-    """The ten arrays of a pack in their order (fact sheet assets.md, B1)."""
+    """The ten arrays of a pack in their order (docs/reference/assets.md#smpl-pack)."""
     float32 = np.float32
     pose_blend = body.posedirs.reshape(-1, body.posedirs.shape[2]).T
     return {
@@ -145,7 +146,7 @@ def smpl_arrays(body: RawBody, regressors: Mapping[str, npt.NDArray[np.float64]]
 
 
 def with_kid(smpl: Arrays, kid: npt.NDArray[np.float64]) -> Arrays:
-    """The pack with an eleventh shape direction towards the kid template (fact sheet assets.md, B2).
+    """The pack with an eleventh shape direction towards the kid template (docs/reference/assets.md#smpla-pack).
 
     The kid is centred on its vertices and the adult is not, as in the published packs: the constant offset vanishes
     once bodies are placed by their hips, and released weights were trained with it.

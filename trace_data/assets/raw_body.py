@@ -1,4 +1,7 @@
-"""One body model as downloaded: read safely, checked to be what it is taken for (fact sheet assets.md, A3, B6, D4)."""
+"""A downloaded body model: read safely and checked against what it claims to be.
+
+Source: docs/reference/assets.md#contents-of-the-smpl-pickle, docs/reference/assets.md#version-of-the-neutral-model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding body-model files in folders, zips and by name, and reading them (fact sheet assets.md, A1, A2)."""
+"""Find body-model files in folders and zips, and read them (docs/reference/assets.md#file-names-and-sources)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Packs and the files they are made from, checked one by one and against each other (fact sheet assets.md, B6).
+"""Check packs and their source files, one by one and against each other.
+
+Source: docs/reference/assets.md#properties-of-a-valid-pack.
 
 Problems are reported, never raised. Nothing is known of the licensed models themselves: a wrong file shows by what it
 says of itself, by comparison with its neighbours, and by being no body.
@@ -37,7 +39,7 @@ PURPOSES = {
 }
 """Every pack, and what needs it."""
 README_LAYOUT = ("SMPL_NEUTRAL.pth", "SMPLA_NEUTRAL.pth", "smil_packed_info.pth", *GENDERS, KID, SMIL)
-"""Packs and sources of the published README's `parameters` folder (fact sheet assets.md, A2)."""
+"""Packs and sources of the published README's `parameters` folder (docs/reference/assets.md#folder-layouts)."""
 LAYOUTS = ("trace-readme",)
 _PARAMETERS = ("parameters", "model_data/parameters")
 _SAME = tuple(key for key in LAYOUT if key != "extra_joints_index")
@@ -152,7 +154,7 @@ class _Known:
 
 
 def _parameters(folder: Path) -> Path:
-    """The README's `parameters` folder at or below `folder`, which its configuration puts elsewhere (sheet, D3)."""
+    """The published README's `parameters` folder at or below `folder` (docs/reference/assets.md#folder-layouts)."""
     above = ("", "trace_data", "project_data/trace_data")
     places = [folder / top / below for top in above for below in _PARAMETERS]
     return next((place for place in places if place.is_dir()), folder)
@@ -200,7 +202,10 @@ def _keys(name: str, arrays: Arrays) -> Iterator[Finding]:
 
 
 def _note(pack: Path) -> tuple[Mapping[str, Any], list[Finding]]:
-    """What stands beside a pack, and what is wrong with it: the pack itself cannot tell its version (sheet, D4)."""
+    """The record beside a pack, and problems with it. The pack alone does not tell its model's version.
+
+    Source: docs/reference/assets.md#version-of-the-neutral-model.
+    """
 
     def warn(what: str, hint: str) -> Finding:
         return Finding(severity="warning", key=path.name, what=what, hint=hint)

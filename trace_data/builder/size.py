@@ -21,7 +21,7 @@ from trace_data.shards.rows import rows_of
 from trace_data.shards.writer import stored_levels
 
 BYTES_PER_PIXEL = 0.25
-"""Of a stored JPEG; measured 0.24 on 720p video at quality 90 (fact sheet performance.md, section 3)."""
+"""Of a stored JPEG; 0.24 measured on 720p at quality 90 (docs/build-shards.md#in-which-sizes-frames-are-stored)."""
 ROW_BYTES = 2048
 """Annotations of a frame: one or two people of 1.6 KB."""
 UNKNOWN_FRAME = 230_000

@@ -19,7 +19,7 @@ from trace_data.errors import AnnotationError
 from trace_data.os_errors import in_words, is_missing
 
 JPEG_QUALITY = 90
-"""Measured trade-off of size against fidelity (fact sheet performance.md, section 3e)."""
+"""JPEG quality; size against fidelity was measured (docs/build-shards.md#in-which-sizes-frames-are-stored)."""
 ORIGINAL_QUALITY = 95
 """Of a video's frame where original frames are asked for: it has no bytes of its own to keep."""
 HEAD, TAIL = 1 << 16, 64

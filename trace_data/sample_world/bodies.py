@@ -23,7 +23,7 @@ INFANT_COMPONENTS = 20
 
 
 def write_body_models(folder: Path) -> dict[str, Path]:
-    """Write the raw body-model files (fact sheet assets.md, sections A1 to A5) below `folder`.
+    """Write the raw body-model files (docs/reference/assets.md#raw-model-files) below `folder`.
 
     Returns their paths under the names male, female, neutral, infant, regressor_extra, regressor_h36m and
     kid_template. Files of the same names are replaced, each by a rename; about 310 MB. Raises OSError.

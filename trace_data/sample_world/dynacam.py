@@ -1,4 +1,4 @@
-"""Scenes of the sample world as files of DynaCam's release (fact sheet datasets.md, sections 2.4 and 10).
+"""Scenes of the sample world as files of DynaCam's release (docs/reference/datasets.md#dynacam).
 
 Frames before a turning camera make the panorama half, those before a moving one the translation half.
 """
@@ -30,7 +30,7 @@ OF_44 = {
     44: list(range(44)),
     17: [24, 26, 25, 28, 27, 16, 17, 18, 19, 20, 21, 36, 35, 4, 5, 7, 8],
 }
-"""Which of the 44 joints the 25 of OpenPose and the 17 of COCO are (fact sheet joints.md, section 2)."""
+"""OpenPose's 25 joints and COCO's 17 as indices of the 44 (docs/reference/joints.md#selections-from-the-44)."""
 HIPS = [35, 36]
 ON_THE_SKIN = range(24, 35)
 """Joints of the 44 that are points of the skin: they hide behind less of the own body."""

@@ -1,6 +1,6 @@
 """The sample world as Human3.6M: in the official layout, the widely used re-packaging, or TRACE's packed files.
 
-Facts: fact sheet datasets.md, sections 2.1, 8 and 10.
+Facts: docs/reference/datasets.md#human36m.
 """
 
 from __future__ import annotations

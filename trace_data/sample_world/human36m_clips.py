@@ -65,7 +65,7 @@ class Clip:
         return self.scene.performances[0]
 
     def joints(self) -> Array:
-        """(T, 44, 3) the joints of fact sheet joints.md, z-up world, metres."""
+        """(T, 44, 3) the 44 joints (docs/reference/joints.md#the-44-joints), z-up world, metres."""
         joints: Array = all_joints(self.performance)[0] @ TURN.T
         return joints
 

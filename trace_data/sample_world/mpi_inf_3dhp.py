@@ -1,7 +1,7 @@
 """Scenes of the sample world as MPI-INF-3DHP: one person before several cameras that stand still.
 
-Facts: fact sheet datasets.md, sections 2.2, 8 and 10; joints.md, section 2. Files are written in the form of the
-official release (videos, or images extracted from them, and its test set) and in that of the published packed files.
+Facts: docs/reference/datasets.md#mpi-inf-3dhp, docs/reference/joints.md#mpi-inf-3dhp-joints. Files are written in the
+form of the official release (videos, or images extracted from them, and its test set) or of the published packed files.
 """
 
 from __future__ import annotations

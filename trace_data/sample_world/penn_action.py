@@ -1,6 +1,6 @@
 """Scenes of the sample world as files of Penn Action: the release's labels, and TRACE's packed ones.
 
-Fact sheet datasets.md, sections 2.5 and 8. The first person of a scene is the annotated one, as in the release.
+Facts: docs/reference/datasets.md#penn-action. The first person of a scene is the annotated one, as in the release.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Layout = Literal["labels", "npz"]
 SYNTHETIC = "trace sample world"
 """Value of the variable `synthetic`, which no real label file has: readers take it as the origin of the data."""
 POINTS = (38, 16, 17, 18, 19, 20, 21, 36, 35, 4, 5, 7, 8)
-"""The release's 13 points as numbers of the 44 joints (fact sheet joints.md): head, then left before right."""
+"""The 13 points as indices of the 44, left first (docs/reference/joints.md#left-and-right-in-penn-action)."""
 _HEADER_TEXT = 116
 """Bytes of text that a MATLAB file begins with: scipy writes the date there."""
 

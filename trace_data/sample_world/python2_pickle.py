@@ -1,7 +1,7 @@
 """Write values as Python 2 with old numpy, scipy and chumpy pickled them (protocol 2), with none of those installed.
 
-The encodings are those of fact sheet assets.md, section A4: text and array buffers are Python-2 byte strings, and
-classes go by their names of that time. Only what a body-model file holds can be written.
+Encodings: docs/reference/assets.md#encoding-of-objects. Text and array buffers are Python-2 byte strings, and classes
+have their names of that time. Only the contents of a body-model file can be written.
 """
 
 from __future__ import annotations

@@ -29,11 +29,11 @@ JPEG_QUALITY = 88
 _SCENE, _VIEW = 3, 4
 
 FACE_VERTICES = {0: 332, 14: 6260, 15: 2800, 16: 4071, 17: 583}
-"""COCO_18 index to vertex id: nose, right eye, left eye, right ear, left ear (fact sheet joints.md, section 1)."""
+"""COCO_18 index to vertex id: nose, eyes, ears, right first (docs/reference/joints.md#source-joints-of-the-44)."""
 BODY_JOINTS = {1: 12, 2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 9: 5, 10: 8, 12: 4, 13: 7}
 """COCO_18 index to kinematic joint: neck, right arm, left arm, right knee and ankle, left knee and ankle."""
 PICKED_VERTICES = (332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787)
-"""Vertex ids of face and feet: joints 24 to 34 of the 44 (fact sheet assets.md, section B4)."""
+"""Vertex ids of face and feet: joints 24 to 34 of the 44 (docs/reference/assets.md#extra-vertex-joints)."""
 HIP_ROWS = {8: 0, 11: 1}
 """COCO_18 index to row of the extra regressor: right hip, left hip."""
 
@@ -161,8 +161,10 @@ def _before(scene: Scene, rng: np.random.Generator, camera: PinholeCamera, azimu
 
 
 def all_joints(performance: Performance) -> tuple[Array, Array]:
-    """World metres of a person's points in every frame: the 44 of fact sheet joints.md (T, 44, 3), in their order, and
-    the 17 of Human3.6M (T, 17, 3), in the row order of `J_regressor_h36m.npy`."""
+    """A person's joints in every frame, world, metres: the 44 (T, 44, 3) and Human3.6M's 17 (T, 17, 3).
+
+    Orders: docs/reference/joints.md#the-44-joints, and the rows of `J_regressor_h36m.npy`.
+    """
     body, motion = performance.figure.body, performance.motion
     vertices, joints = body.pose(motion.pose[::2], performance.person.betas[None], motion.translation[::2])
     extra = np.einsum("jv,tvc->tjc", body.regressor_extra, vertices, optimize=True)

@@ -1,4 +1,4 @@
-"""Scenes of the sample world as files of 3DPW's official release (fact sheet datasets.md, sections 8 and 10)."""
+"""Scenes of the sample world as files of 3DPW's official release (docs/reference/datasets.md#3dpw-official-release)."""
 
 from __future__ import annotations
 

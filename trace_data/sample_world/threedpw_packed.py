@@ -1,7 +1,7 @@
 """Scenes of the sample world as 3DPW in the forms that others packed: TRACE's `annots.npz`, and VIBE's databases.
 
-Fact sheet datasets.md, section 2.3. Each form leaves out what its makers left out: frames without a detection, or with
-fewer than seven joints.
+Facts: docs/reference/datasets.md#3dpw-packed-annotations, docs/reference/datasets.md#vibe-databases-of-3dpw. Each form
+omits what the original omits: frames without a detection, or with fewer than seven joints.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SPIN_OF_44 = (
     *LSP_OF_44,
     *(39, 40, 41, 42, 43, 24, 26, 25, 28, 27),
 )
-"""The 49 joints that the training database has (fact sheet joints.md, section 2)."""
+"""The 49 joints that the training database has (docs/reference/joints.md#spin-and-vibe-joints)."""
 VIBE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 FEATURES = 2048
 

@@ -61,7 +61,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipAnnotations:
-    """What is known of the T frames and P people of a clip, in the units and frames of the shard (see contracts)."""
+    """A clip's annotations: T frames, P people, in the units and frames of shards (docs/shard-format.md#a-shard)."""
 
     dataset: str
     """Canonical dataset name."""

@@ -1,4 +1,4 @@
-"""Joint sets by name, and the one mapping between them (fact sheet `joints.md`, sections 1 to 5)."""
+"""Joint sets by name, and the one mapping between them (docs/reference/joints.md)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ H36M_32 = (
 """The whole skeleton of Human3.6M; joints that repeat another one or have no counterpart bear their number.
 
 4 and 9 are the balls of the feet, as SMPL's joints of the toes are; 5 and 10 the ends of the toes, between big and
-small (fact sheet datasets.md, section 10, row 4). The published loader calls them big and small toes.
+small (docs/reference/joints.md#toes-of-the-human36m-skeleton). The published loader calls them big and small toes.
 """
 H36M_17_RIGHT_FIRST = (
     "Pelvis", "R_Hip", "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Spine_H36M", "Neck", "Jaw_H36M", "Head",

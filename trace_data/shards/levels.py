@@ -1,7 +1,8 @@
 """At which sizes frames are stored, and which of them a view of the clip needs.
 
-A stored size is named by its short side. The default is one size of 720 px (fact sheet performance.md, sections 3e and
-3f): people who fill half of a frame still have a network's 512 px then. Where they are smaller the size is raised.
+A stored size is named by its short side. The default is one size of 720 px: people who fill half of a
+frame then still cover a network's 512 px. Where people are smaller, the size is raised
+(docs/build-shards.md#in-which-sizes-frames-are-stored).
 """
 
 from __future__ import annotations

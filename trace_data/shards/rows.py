@@ -122,7 +122,7 @@ def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) ->
     """The columns `people/center`, `people/box` and `masks/center` of a person: where the picture shows it.
 
     A centre needs two torso joints, of which it is the mean, or three joints of any kind, inside the frame: annotated
-    in 2D, else projected from 3D by a known camera (fact sheet joints.md, section 4).
+    in 2D, else projected from 3D by a known camera (docs/reference/joints.md#centre-of-a-person).
     """
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
     in_camera = transform(extrinsics, block["people/kp3d"][..., :3])

@@ -23,7 +23,7 @@ SHIFT_PX = 0.05
 SHIFT_FITS = 0.25
 """To another frame they belong when they are so many times nearer to its joints."""
 _H36M_17 = (*LSP_14[:12], "Neck", "Head", "Pelvis", "Spine_H36M", "Jaw_H36M")
-"""Names of what the Human3.6M regressor gives (fact sheet joints.md, section 2)."""
+"""Joints of the Human3.6M regressor, by row (docs/reference/joints.md#rows-of-the-human36m-regressor)."""
 _REGRESSED = slice(len(ALL_44) - len(EXTRA_9), None)
 """Of the 44: points that a regressor makes, each its own."""
 _BONES = tuple((joint, SMPL_PARENTS[joint]) for joint in range(1, len(SMPL_24)))

@@ -10,7 +10,7 @@ from trace_train.config.part import ConfigPart
 
 
 class NetworkConfig(ConfigPart):
-    """Sizes of the network. The defaults are the published ones (fact sheet network.md)."""
+    """Sizes of the network. The defaults are the published ones (docs/reference/network.md#live-configuration)."""
 
     input_size: int = Field(512, ge=64, multiple_of=32)
     """Side of the square input, px."""

@@ -14,7 +14,7 @@ from trace_train.inference.detections import Detections
 from trace_train.streaming.batch import Batch
 
 LEAST_CONFIDENCE = 0.1
-"""Of a 2D joint that counts (joints.md 4)."""
+"""Of a 2D joint that counts (docs/reference/joints.md#visibility-of-raw-2d-joints)."""
 LEAST_JOINTS = 4
 """2D joints by which a person without a body can be told from others."""
 POINTS = LSP + len(ALL_44)

@@ -14,7 +14,10 @@ from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, full_rotations
 
 DUPLICATE_DISTANCE = 0.1
-"""Detections of a frame nearer than this in (s, y, x) are one person; the best score stays (evaluation.md 6.1)."""
+"""Detections of a frame nearer than this in (s, y, x) are one person; the best score stays.
+
+Source: docs/reference/inference.md#duplicate-filter; the value in force there is 0.05.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +47,8 @@ class Detections:
 def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64) -> tuple[Tensor, Tensor, Tensor]:
     """Peaks of (N, D, M, M): frame (K,), voxel z, y, x (K, 3) and score (K,), best first within a frame.
 
-    A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood (network.md 6).
+    A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood
+    (docs/reference/network.md#peaks-of-the-centre-volume).
     """
     # peaks are found before the sigmoid, which makes equals of large logits
     peak = F.max_pool3d(center_3d[:, None], 5, stride=1, padding=2).squeeze(1)

@@ -1,4 +1,6 @@
-"""Targets along tracks: how people move in their camera, and in the world (fact sheet training.md, 2.6 to 2.8).
+"""Targets along tracks: how people move in their camera, and in the world.
+
+Source: docs/reference/training.md#motion-offsets and the two sections after it.
 
 The world of a person is the view, camera and crop, of the first frame in which it has a centre, kept fixed: that is
 where the network's trajectories begin. One rule covers a camera that moves and whose extrinsics are known, and one that
@@ -24,7 +26,7 @@ from trace_train.targets.view import CropView, at_frame
 FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
 """Joints that stand on the ground now and then."""
 STANDING = 0.3
-"""A foot slower than this, m/s, stands: 1 cm from frame to frame at 30 frames a second (training.md 2.10)."""
+"""A foot slower than this, m/s, stands: 1 cm per frame at 30 fps (docs/reference/training.md#foot-contact)."""
 REACH = 2.0
 """How far from the fixed view's middle joints may be, in half widths: a place beyond the edge is still a place."""
 NEAREST = 0.2

@@ -1,4 +1,4 @@
-"""Packs: the values of the fact sheet recomputed here, every way to have the files, every way to have them wrong."""
+"""Packs: the published values recomputed here, every way to have the files, every way to have them wrong."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def prepare(*sources: Path, out: Path, gender: str = "male", **options: Any) -> 
     prepare_smpl(sources, out, genders=(gender,), **options)
 
 
-def test_pack_holds_what_the_fact_sheet_says(packs: Path, male: dict[str, Any], body_models: Path) -> None:
+def test_pack_holds_the_published_arrays(packs: Path, male: dict[str, Any], body_models: Path) -> None:
     import torch
 
     tensors = torch.load(packs / "SMPL_MALE.pth", weights_only=True)

@@ -23,7 +23,7 @@ H36M_17 = (
     "L_Shoulder", "L_Elbow", "L_Wrist", "R_Shoulder", "R_Elbow", "R_Wrist",
 )  # fmt: skip
 J17_FROM_RAW = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
-"""Rows of the raw regressor in the order in which a body model gives them (fact sheet joints.md, section 2)."""
+"""Rows of the raw regressor in the body model's order (docs/reference/joints.md#rows-of-the-human36m-regressor)."""
 
 
 @pytest.fixture(scope="module")
