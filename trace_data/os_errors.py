@@ -1,11 +1,11 @@
-"""What the operating system refuses, in words that tell a missing file from a permission and from a broken mount."""
+"""Errors of the operating system in words: missing file, permission, or a mount that does not respond."""
 
 from __future__ import annotations
 
 import errno
 
 MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
-"""The only codes that mean that something is not there."""
+"""The codes that mean that a file or folder does not exist."""
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _NO_ANSWER = frozenset(
     getattr(errno, name)
@@ -16,16 +16,16 @@ _NO_ANSWER = frozenset(
     if hasattr(errno, name)
 )  # fmt: skip
 MOUNT_AGAIN = "not a missing file: look at  mount  and  dmesg,  mount it again, then run the same command"
-"""What mends a disk or mount that does not answer."""
+"""Hint for a disk or mount that does not respond."""
 
 
 def is_missing(error: OSError) -> bool:
-    """Whether the file or folder is not there, as opposed to something that keeps us from it."""
+    """Whether the file or folder does not exist, as opposed to being inaccessible."""
     return error.errno in MISSING
 
 
 def in_words(error: OSError) -> tuple[str, str]:
-    """(what was refused, what mends it)."""
+    """The problem and the hint, in words."""
     told = (error.strerror or str(error)).lower()
     if is_missing(error):
         return "is missing", "copy it again"

@@ -1,4 +1,4 @@
-"""The SMPL body in NumPy, for adapters, verification and pictures .
+"""The SMPL body in NumPy, for adapters, verification and pictures.
 
 Source: docs/reference/assets.md#linear-blend-skinning, docs/reference/joints.md#the-44-joints.
 
