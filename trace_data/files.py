@@ -22,7 +22,7 @@ def writable_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()  # without a name that two processes could share
     except OSError as error:
         raise OutputError(
-            f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or mend its permissions"
+            f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or fix its permissions"
         ) from error
 
 
@@ -42,7 +42,9 @@ def exclusive(folder: Path) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise OutputError(
-                f"cannot be locked: {error.strerror}", where=folder, hint="choose a folder on a disk that knows locks"
+                f"cannot be locked: {error.strerror}",
+                where=folder,
+                hint="choose a folder on a file system that supports locks",
             ) from error
         yield
 

@@ -15,7 +15,7 @@ _NO_ANSWER = frozenset(
     )
     if hasattr(errno, name)
 )  # fmt: skip
-MOUNT_AGAIN = "not a missing file: look at  mount  and  dmesg,  mount it again, then run the same command"
+MOUNT_AGAIN = "the file is not missing: check  mount  and  dmesg,  mount it again, then run the same command"
 """Hint for a disk or mount that does not respond."""
 
 
@@ -26,15 +26,15 @@ def is_missing(error: OSError) -> bool:
 
 def in_words(error: OSError) -> tuple[str, str]:
     """The problem and the hint, in words."""
-    told = (error.strerror or str(error)).lower()
+    reason = (error.strerror or str(error)).lower()
     if is_missing(error):
         return "is missing", "copy it again"
     if error.errno in _DENIED:
-        return "permission denied", "it may well be there: check owner and mode with  ls -ld"
+        return "permission denied", "the file may exist: check owner and mode with  ls -ld"
     if error.errno in _NO_ANSWER:
-        return f"the disk or network mount does not answer ({told})", MOUNT_AGAIN
+        return f"the disk or network mount does not respond ({reason})", MOUNT_AGAIN
     if error.errno == errno.ELOOP:
         return "a symbolic link that leads back to itself", "remove the link and copy the file or folder itself"
     if error.errno == errno.EISDIR:
         return "is a folder, expected a file", "copy the file itself"
-    return f"cannot be read ({told})", ""
+    return f"cannot be read ({reason})", ""

@@ -231,9 +231,9 @@ def spread(
 def worker_died() -> OutputError:
     """The error for a worker process that died during a task."""
     return OutputError(
-        "a worker process died, most likely killed for want of memory",
-        hint="run the command again, it continues where it stopped; fewer --jobs need less memory.\n"
-        "  In a script of your own the call must stand under  if __name__ == '__main__':",
+        "a worker process died, most likely for lack of memory",
+        hint="run the command again, it resumes; fewer --jobs need less memory.\n"
+        "  In a script of your own the call must be under  if __name__ == '__main__':",
     )
 
 

@@ -148,7 +148,7 @@ def test_the_picture_shows_the_worst_frame_and_some_at_random(root: Path, tmp_pa
     assert verify("--picture", str(picture), "--json", depth="geometry") == 3
     report = json.loads(capsys.readouterr().out)
     assert report["picture"] == 8
-    assert "part in 1 frames: 5" in report["datasets"][0]["problems"][0]["what"]
+    assert "disagree in 1 frames: 5" in report["datasets"][0]["problems"][0]["what"]
     first = picture.read_bytes()
     image = cv2.imread(str(picture))
     assert image is not None and image.shape[1] > 4 * 300 and image.std() > 20
