@@ -92,7 +92,7 @@ def extract_frames(
     progress.begin(f"extract {name}", sum(-(-ref.frames // every) for ref in refs), "frames")
     results = [result for _, result in sorted(spread(_extract, tasks, jobs=jobs, progress=progress))]
     written, kept = sum(result.written for result in results), sum(result.kept for result in results)
-    progress.end(f"{written:,} frames written, {kept:,} were there")
+    progress.end(f"{written:,} frames written, {kept:,} existed")
     return ExtractReport(
         name=name,
         out=out,

@@ -61,7 +61,7 @@ class Settings:
         location = self.place(key, given)
         if isinstance(location, str):
             raise ConfigError(
-                f"the setting {key} is a URL, and a folder on this machine is needed here",
+                f"the setting {key} is a URL, but a local folder is needed here",
                 where=self.origin[key],
                 hint="name one on the command line",
             )

@@ -171,7 +171,7 @@ def _check_version(body: RawBody, allow_v1_0: bool) -> None:
         f"({COMPONENTS_1_1} components): with another one the bodies come out visibly wrong",
         where=body.source.where,
         hint='get "version 1.1.0 for Python 2.7 (female/male/neutral, 300 shape PCs)" from the SMPL site,\n'
-        "  or convert this one knowingly with --allow-v1-0",
+        "  or convert this one anyway with --allow-v1-0",
     )
 
 

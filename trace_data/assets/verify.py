@@ -229,7 +229,7 @@ def _note(pack: Path) -> tuple[Mapping[str, Any], list[Finding]]:
     if not smil and isinstance(components, int) and components < COMPONENTS_1_1:
         findings.append(
             warn(
-                f"says {components} shape components: SMPL {note.get('version')}, taken knowingly",
+                f"says {components} shape components: SMPL {note.get('version')}, accepted by --allow-v1-0",
                 f"get {ORIGIN['male']}",
             )
         )
