@@ -2,7 +2,7 @@
 
 `free_body.npz` was made once by `tools/make_free_body.py` from the CC0 MakeHuman/MPFB2 mesh (see
 `LICENSE-free-body.txt`). Frame: metres, Y up, facing +Z in a T-pose, the body's left at +X; the pelvis joint
-lies below the origin by 0.12 of the height, so that nobody takes it for the origin
+is 0.12 of the height below the origin, so that it cannot be mistaken for the origin
 (docs/reference/assets.md#contents-of-the-smpl-pickle).
 """
 
@@ -92,7 +92,7 @@ class FreeBody:
 
 
 def _chain(rotations: Floats, rest: Floats) -> tuple[Floats, Floats]:
-    """World rotations (T, 24, 3, 3) and positions (T, 24, 3) of the joints, each turned about its parent."""
+    """World rotations (T, 24, 3, 3) and positions (T, 24, 3) of the joints, along the kinematic tree."""
     turned, joints = rotations.copy(), rest.copy()
     for joint, parent in enumerate(SMPL_PARENTS[1:], start=1):
         turned[:, joint] = turned[:, parent] @ rotations[:, joint]
@@ -102,9 +102,9 @@ def _chain(rotations: Floats, rest: Floats) -> tuple[Floats, Floats]:
 
 
 def _fillers(template: Floats, first: int) -> Floats:
-    """Shape components `first`..299 (V, 3, n): smooth waves of at most half a millimetre, always the same.
+    """Shape components `first`..299 (V, 3, n): smooth waves of at most half a millimetre. Deterministic.
 
-    The real files have 300 components of which everybody uses ten; these stand in for the unused ones.
+    The real files have 300 components, of which ten are used; these stand in for the others.
     """
     draw = np.random.default_rng(300)
     count = COMPONENTS - first
@@ -121,7 +121,7 @@ def load_free_body(kind: Kind) -> FreeBody:
     """The body of one kind; all kinds share faces, vertex order, skinning weights and shape space."""
     with np.load(DATA) as data:
         template = data[f"template_{kind}"] * STEP
-        # an infant has the offsets of an adult, in proportion
+        # an infant's offsets are the adult's, scaled
         scale = np.ptp(template[:, 1]) / np.ptp(data["template_neutral"][:, 1] * STEP) if kind == "infant" else 1.0
         shapes = np.moveaxis(data["shapedirs"], 0, -1) * (STEP * scale)
         weights = data["weights"].astype(np.float64)
