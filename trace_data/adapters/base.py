@@ -103,10 +103,10 @@ def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> 
         raise DatasetLayoutError(
             f"{spec.name} is not here: the folder does not exist", where=root, hint="correct the path or  --root DIR"
         )
-    found = entry(root, *spec.folders)
-    if found is not None and is_folder(found):
-        inner = entry(found, *spec.folders)
-        return inner if inner is not None and not _is_dataset(found, marks) and _is_dataset(inner, marks) else found
+    folder = entry(root, *spec.folders)
+    if folder is not None and is_folder(folder):
+        inner = entry(folder, *spec.folders)
+        return inner if inner is not None and not _is_dataset(folder, marks) and _is_dataset(inner, marks) else folder
     if _is_dataset(root, marks):
         return root
     held = listing(root)

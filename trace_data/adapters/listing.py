@@ -57,11 +57,11 @@ class _Kept(Generic[Value]):
         state = folder.stat()
         stamp = (state.st_dev, state.st_ino, state.st_mtime_ns)
         name = (str(folder), key)
-        found = self._values.get(name)
-        if found is not None and found[0] == stamp:
+        cached = self._values.get(name)
+        if cached is not None and cached[0] == stamp:
             self._values.move_to_end(name)
-            return found[1]
-        if found is not None:
+            return cached[1]
+        if cached is not None:
             self._drop(name)
         value = make()
         if stamp[2] < time.time_ns() - SETTLED_NS:
@@ -153,8 +153,8 @@ def entry(folder: Path, *names: str) -> Path | None:
 
 def names_in(folder: Path) -> tuple[str, ...]:
     """All names in a folder, including broken links. Raises DatasetLayoutError."""
-    found = listing(folder)
-    return (*found.folders, *found.files, *found.broken)
+    entries = listing(folder)
+    return (*entries.folders, *entries.files, *entries.broken)
 
 
 def _is_there(path: Path) -> bool:
@@ -169,10 +169,10 @@ def _is_there(path: Path) -> bool:
 
 def lacking(folder: Path, name: str, *, hint: str) -> DatasetLayoutError:
     """The error for a missing subfolder `name`, with a similar name as a suggestion."""
-    found = listing(folder)
-    if name in found.broken:
-        return DatasetLayoutError(f"{name} is {found.broken[name]}", where=folder, hint=hint)
-    near = near_name(name, (*found.folders, *found.files))
+    entries = listing(folder)
+    if name in entries.broken:
+        return DatasetLayoutError(f"{name} is {entries.broken[name]}", where=folder, hint=hint)
+    near = near_name(name, (*entries.folders, *entries.files))
     if near is None:
         return DatasetLayoutError(f"there is no {name}/ in it", where=folder, hint=hint)
     return DatasetLayoutError(

@@ -28,7 +28,7 @@ def import_plugin(module: str, folder: str | None = None) -> Adapter:
         sys.path.append(place)
         importlib.invalidate_caches()
     try:
-        found = importlib.import_module(name)
+        imported = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigError(
@@ -37,8 +37,8 @@ def import_plugin(module: str, folder: str | None = None) -> Adapter:
         raise _broken(module, error) from error
     except Exception as error:  # any error of a user's module is reported in one paragraph
         raise _broken(module, error) from error
-    _check(found, module)
-    return cast(Adapter, found)
+    _check(imported, module)
+    return cast(Adapter, imported)
 
 
 def plugin_of(adapter: Adapter) -> Plugin:

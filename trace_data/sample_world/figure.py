@@ -34,7 +34,7 @@ class Figure:
     vertices: Ints
     """(n,) ids of the posed vertices."""
     seam: tuple[Ints, Ints, Array]
-    """The other N - n points are on edges between posed vertices: two index arrays (N - n), and interpolation weights."""
+    """The other N - n points are on edges between posed vertices: two index arrays (N - n) and the weights."""
     faces: Ints
     """(F, 3) into the points, counter-clockwise from outside."""
     clothes: Ints

@@ -131,11 +131,11 @@ def make_sample(
 def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
     """Summary of the sample world in `out`; None unless it is complete and was made with these parameters."""
     try:
-        found = json.loads((out / DONE).read_text(encoding="utf-8"))
-        if any(found[name] != value for name, value in asdict(parameters).items()):
+        content = json.loads((out / DONE).read_text(encoding="utf-8"))
+        if any(content[name] != value for name, value in asdict(parameters).items()):
             return None
         return SampleSummary(
-            out, found["sequences"], found["sequences_of"], found["frames_in_all"], found["people"], seconds=0.0
+            out, content["sequences"], content["sequences_of"], content["frames_in_all"], content["people"], seconds=0.0
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
