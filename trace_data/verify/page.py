@@ -69,7 +69,7 @@ def _dataset(dataset: DatasetReport) -> str:
     return (
         f"<h2>{escape(dataset.name)}</h2>"
         + ("".join(map(_problem, dataset.problems)) or "<p>Nothing is wrong.</p>")
-        + (f"<p>Known defects, taken out:</p><ul>{defects}</ul>" if defects else "")
+        + (f"<p>Known defects, removed:</p><ul>{defects}</ul>" if defects else "")
         + (_table(columns, map(_geometry, dataset.geometry[:WORST])) if dataset.geometry else "")
     )
 
