@@ -14,7 +14,7 @@ from trace_train.losses.table import LOSSES
 
 PAGE = ROOT / "docs" / "losses.md"
 DEFECTS = ["1", "2", "2b", *(str(number) for number in range(3, 30))]
-"""Fact sheet training.md, section 5."""
+"""Rows of docs/reference/training.md#defects-of-the-published-training."""
 
 
 def rows_of(title: str) -> list[list[str]]:
@@ -40,7 +40,7 @@ def test_every_term_stands_there_with_its_weight() -> None:
         assert len(row) == 7 and all(row), row[0]
 
 
-def test_every_defect_of_the_sheet_has_a_row_with_a_test() -> None:
+def test_every_published_defect_has_a_row_with_a_test() -> None:
     rows = rows_of("Defects of the published training")
     assert [row[0] for row in rows] == DEFECTS
     for row in rows:
