@@ -18,7 +18,7 @@ FOLDERS_SEARCHED = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
-    """A dataset as such, wherever it lies."""
+    """Static facts about a dataset, independent of where it is installed."""
 
     name: str
     """Canonical name, e.g. `3dpw`."""

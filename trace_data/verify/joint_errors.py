@@ -21,7 +21,7 @@ OWN_JOINTS = ("SMPL_24", "ALL_44")
 SHIFT_PX = 0.05
 """2D joints that are nearer to their 3D joints are in their own frame, or nobody moves."""
 SHIFT_FITS = 0.25
-"""To another frame they belong when they are so many times nearer to its joints."""
+"""A frame shift is reported when the error after shifting is below this fraction of the unshifted error."""
 _H36M_17 = (*LSP_14[:12], "Neck", "Head", "Pelvis", "Spine_H36M", "Jaw_H36M")
 """Names of what the Human3.6M regressor gives (fact sheet joints.md, section 2)."""
 _REGRESSED = slice(len(ALL_44) - len(EXTRA_9), None)
