@@ -49,3 +49,7 @@ def test_constraints_pin_every_direct_dependency() -> None:
     for requirement in [*PROJECT["project"]["dependencies"], *(line for lines in extras.values() for line in lines)]:
         name = re.split(r"[;>\[]", requirement)[0].strip().lower()
         assert name in pinned | {"tomli"}, f"{name} has no line in constraints.txt"
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {PROJECT['project']['version']}\n" in (ROOT / "CITATION.cff").read_text()
