@@ -8,7 +8,7 @@ import pytest
 from repository import ROOT
 
 from trace_train.config import LossConfig
-from trace_train.losses.terms import TERMS
+from trace_train.losses.table import LOSSES
 
 PAGE = ROOT / "docs" / "losses.md"
 
@@ -23,7 +23,7 @@ def rows_of(title: str) -> list[list[str]]:
 def test_every_term_stands_there_with_its_weight() -> None:
     rows = rows_of("The terms")
     defaults = LossConfig().model_dump()
-    assert {row[0].strip("`") for row in rows} == set(defaults) == set(TERMS) and len(rows) == len(defaults)
+    assert {row[0].strip("`") for row in rows} == set(defaults) == set(LOSSES) and len(rows) == len(defaults)
     for row in rows:
         numbers = [float(number) for number in row[5].split("/")]
         weight = numbers[0] / numbers[1] if len(numbers) == 2 else numbers[0]
