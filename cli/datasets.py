@@ -57,7 +57,7 @@ STATE_FILE = "verify-datasets.jsonl"
 @click.option(
     "--picture", type=options.AnyPath(dir_okay=False), help="Draw the worst and some random frames into this image."
 )
-@click.option("--report", "page", type=options.AnyPath(dir_okay=False), help="Write the results to this HTML page.")
+@options.page("Write the results to this HTML page.", former="--report")
 @options.jobs
 @options.json
 @click.pass_context
@@ -90,7 +90,7 @@ def verify_datasets(
     Examples:
       trace verify-datasets
       trace verify-datasets 3dpw --root /data/hmr --depth layout
-      trace verify-datasets 3dpw --depth geometry --packs packs --report 3dpw.html
+      trace verify-datasets 3dpw --depth geometry --packs packs --page 3dpw.html
       trace verify-datasets --adapter my_package.my_dataset --list
       trace verify-datasets 3dpw --depth layout --write-manifest 3dpw.jsonl
       trace verify-datasets 3dpw --depth layout --against 3dpw.jsonl

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 @options.packs
 @click.option("--split", type=click.Choice(options.SPLITS), default="test", show_default=True, help="Which split.")
 @click.option(
-    "--every",
+    "--one-in",
+    cls=options.Renamed,
+    former="--every",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Score every N-th window of 3.3 s (100 frames at 30 fps); 1 scores whole sequences.",
+    help="Score one in N windows of 3.3 s (100 frames at 30 fps); 1 scores whole sequences.",
 )
 @click.option(
     "--threshold",
@@ -39,7 +41,7 @@ def evaluate(
     cache_size: str | None,
     packs: Path | None,
     split: str,
-    every: int,
+    one_in: int,
     threshold: float | None,
     as_json: bool,
 ) -> None:
@@ -50,7 +52,7 @@ def evaluate(
     \b
     Examples:
       trace evaluate ~/.trace/runs/2026-11-22-debug
-      trace evaluate ~/.trace/runs/2026-11-22-debug --split val --every 4
+      trace evaluate ~/.trace/runs/2026-11-22-debug --split val --one-in 4
       trace evaluate RUN/checkpoints/step-00000200 --json
     """
     from trace_train.evaluate import evaluate as score
@@ -63,7 +65,7 @@ def evaluate(
             shards=options.store(shards, cache, cache_size, progress),
             packs=options.folder("packs", packs),
             split=split,
-            every=every,
+            every=one_in,
             threshold=threshold,
             progress=progress,
         )

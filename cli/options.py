@@ -41,6 +41,20 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     return wrap
 
 
+class Renamed(click.Option):
+    """An option that is still understood by its `former` name, which help does not show."""
+
+    def __init__(self, *arguments: Any, former: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.former = former
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        shown = self.opts
+        self.opts = [*shown, self.former]
+        super().add_to_parser(parser, ctx)
+        self.opts = shown
+
+
 class AnyPath(click.Path):
     """A path in which ~ is expanded even where the shell does not do so, as in `--out=~/.romp`."""
 
@@ -137,6 +151,27 @@ def shards(function: Function) -> Function:
 def out(text: str, *, default: str | None = None) -> Decorator[Any]:
     """`--out DIR`; `text` describes the output and the setting or word it defaults to."""
     return _folder("--out", text, default=default, show_default=default is not None)
+
+
+def count(default: int, *, least: int, text: str) -> Decorator[Any]:
+    """`--count N`: how many sequences the sample world gets."""
+    number = click.IntRange(min=least)
+    return click.option(
+        "--count", cls=Renamed, former="--sequences", type=number, default=default, show_default=True, help=text
+    )
+
+
+def clip_frames(*, least: int, text: str) -> Decorator[Any]:
+    """`--clip-frames N`: length of a clip."""
+    number = click.IntRange(min=least)
+    return click.option(
+        "--clip-frames", cls=Renamed, former="--frames", type=number, default=16, show_default=True, help=text
+    )
+
+
+def page(text: str, *, former: str) -> Decorator[Any]:
+    """`--page FILE.html`: one HTML file that opens from disk."""
+    return click.option("--page", cls=Renamed, former=former, type=AnyPath(dir_okay=False), help=text)
 
 
 def split(*default: str) -> Decorator[Any]:

@@ -21,7 +21,7 @@ PAGE = "preview.html"
 @options.local_shards
 @options.packs
 @click.option("--clips", type=click.IntRange(1, 1000), default=12, show_default=True, help="Maximum number of clips.")
-@click.option("--frames", type=click.IntRange(min=1), default=16, show_default=True, help="Frames of a clip.")
+@options.clip_frames(least=1, text="Frames of a clip.")
 @click.option("--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Show every N-th frame.")
 @options.split()
 @options.sequences
@@ -32,7 +32,7 @@ PAGE = "preview.html"
 )
 @click.option("--config", "preset", default="trace", show_default=True, help="With --augmented: preset or YAML file.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="With --augmented: as of trace train.")
-@click.option("--out", "page", type=options.AnyPath(dir_okay=False), help=f"The page, .html [default: {PAGE}].")
+@options.page(f"The page, .html [default: {PAGE}].", former="--out")
 @click.option(
     "--sheet", type=options.AnyPath(dir_okay=False), help="Draw the clips into this .jpg or .png, one row per clip."
 )
@@ -44,7 +44,7 @@ def preview(
     shards: Path | None,
     packs: Path | None,
     clips: int,
-    frames: int,
+    clip_frames: int,
     stride: int,
     splits: tuple[str, ...],
     sequences: tuple[str, ...],
@@ -64,8 +64,8 @@ def preview(
     Examples:
       trace preview
       trace preview /scratch/shards --split val --clips 20 --sheet val.jpg
-      trace preview --sequences outdoors_fencing_01 --clips 4 --frames 40
-      trace preview --augmented --config debug --out augmented.html
+      trace preview --sequences outdoors_fencing_01 --clips 4 --clip-frames 40
+      trace preview --augmented --config debug --page augmented.html
     """
     _check(context, augmented, page)
     from trace_train.config import load_config
@@ -78,7 +78,7 @@ def preview(
         report = show(
             options.one_folder("shards", directory, shards),
             packs=options.packs_if_any(packs),
-            wanted=Wanted(clips=clips, frames=frames, stride=stride, splits=splits, sequences=sequences),
+            wanted=Wanted(clips=clips, frames=clip_frames, stride=stride, splits=splits, sequences=sequences),
             page=page or (Path(PAGE) if sheet is None else None),
             sheet=sheet,
             augmented=load_config(preset, assignments) if augmented else None,
@@ -92,7 +92,7 @@ def preview(
 
 def _check(context: click.Context, augmented: bool, page: Path | None) -> None:
     """Reject options that would silently have no effect."""
-    only = {True: ("frames", "stride", "splits"), False: ("preset", "assignments")}[augmented]
+    only = {True: ("clip_frames", "stride", "splits"), False: ("preset", "assignments")}[augmented]
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
         if parameter.name in only and given:

@@ -30,13 +30,11 @@ HONEST = "a few CPU minutes are enough to learn positions and orientations; limb
 @options.command("quickstart")
 @options.out("Folder that everything is written to.", default="quickstart")
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS, show_default=True, help="Training steps.")
-@click.option(
-    "--sequences", type=click.IntRange(min=8), default=SEQUENCES, show_default=True, help="Size of the sample world."
-)
+@options.count(SEQUENCES, least=8, text="Number of sequences in the sample world.")
 @options.jobs
 @options.force
 @options.json
-def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as_json: bool) -> None:
+def quickstart(out: Path, steps: int, count: int, jobs: int, force: bool, as_json: bool) -> None:
     """Run the whole pipeline on synthetic data: bodies, datasets, shards, training, score, report.
 
     Finished steps are skipped and interrupted ones resumed; --force repeats everything. The data is synthetic and
@@ -55,7 +53,7 @@ def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as
     open_folder(out, force=force)
     done: list[Done] = []
     with render.Display(brief=True) as display, exclusive(out / RECORDS):
-        chain = Way(out, steps=steps, sequences=sequences, jobs=jobs, progress=display)
+        chain = Way(out, steps=steps, sequences=count, jobs=jobs, progress=display)
         for step in run_steps(chain.steps(done), out, force=force):
             done.append(step)
             text = f"{step.outcome.text}  (done before)" if step.skipped else step.outcome.text

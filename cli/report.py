@@ -11,7 +11,7 @@ from . import options
 
 @options.command("report")
 @click.argument("run", type=options.Folder(exists=True, file_okay=False))
-@click.option("--out", "page", type=options.AnyPath(dir_okay=False), help="The page, .html [default: RUN/report.html].")
+@options.page("The page, .html [default: RUN/report.html].", former="--out")
 @options.shards
 @options.packs
 @options.json
@@ -32,7 +32,7 @@ def report(
     \b
     Examples:
       trace report ~/.trace/runs/2026-11-22-debug
-      trace report RUN --out for-a-colleague.html
+      trace report RUN --page for-a-colleague.html
       trace report RUN --shards /elsewhere/shards --json
     """
     if page is not None and page.suffix.lower() not in (".html", ".htm"):

@@ -13,20 +13,16 @@ from . import options
 @options.command("make-sample")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--seed", default=0, show_default=True, help="Same seed, same world.")
+@options.count(320, least=3, text="Number of sequences; all five datasets are there from 8 on.")
+@options.clip_frames(least=2, text="Frames of each sequence.")
 @click.option(
-    "--sequences",
-    type=click.IntRange(min=3),
-    default=320,
-    show_default=True,
-    help="Number of sequences; 8 or more cover all datasets.",
+    "--height", type=click.IntRange(min=64), default=240, show_default=True, help="Short side of a frame, px."
 )
-@click.option("--frames", type=click.IntRange(min=2), default=16, show_default=True, help="Frames of each sequence.")
-@click.option("--height", type=click.IntRange(min=64), default=240, show_default=True, help="Frame height, px.")
 @options.jobs
 @options.force
 @options.json
 def make_sample(
-    out: Path, seed: int, sequences: int, frames: int, height: int, jobs: int, force: bool, as_json: bool
+    out: Path, seed: int, count: int, clip_frames: int, height: int, jobs: int, force: bool, as_json: bool
 ) -> None:
     """Write the synthetic sample world into the folder OUT.
 
@@ -41,7 +37,7 @@ def make_sample(
     \b
     Examples:
       trace make-sample world
-      trace make-sample tiny --sequences 8 --frames 6 --height 120
+      trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
     """
     from trace_data.sample_world.make import make_sample as write
@@ -50,7 +46,14 @@ def make_sample(
 
     with render.Display() as progress:
         summary = write(
-            out, seed=seed, sequences=sequences, frames=frames, height=height, jobs=jobs, force=force, progress=progress
+            out,
+            seed=seed,
+            sequences=count,
+            frames=clip_frames,
+            height=height,
+            jobs=jobs,
+            force=force,
+            progress=progress,
         )
     if as_json:
         places = {"body_models": summary.body_models, "datasets": summary.datasets, "synthetic": True}

@@ -6,6 +6,7 @@ Imports inside functions and below `if TYPE_CHECKING:` count too, except where a
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -155,3 +156,14 @@ def test_rooms_are_found_by_their_names() -> None:
     assert not [file for file in FILES if file.stem in ("utils", "common", "helpers", "misc")]
     for init in (file for file in FILES if file.name == "__init__.py" and file.parent.name not in ("cli", *ORDER)):
         assert ast.get_docstring(ast.parse(init.read_text())), f"{init.parent} does not say what it holds"
+
+
+def test_the_page_shows_the_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.split("from the bottom |\n")[1].split("\n\n")[0].splitlines()[1:]
+    rows = [line.strip("|").split("|") for line in table]
+    for column, top in enumerate(ORDER):
+        shown = [set(re.findall(r"`(\w+)`", row[column])) for row in rows if "`" in row[column]]
+        assert shown == [set(line.split()) for line in ORDER[top]], f"docs/architecture.md: the order of {top}"
+    allowed = next(line for line in page.splitlines() if line.startswith("| `trace_train/`"))
+    assert set(re.findall(r"`(\w+)`", allowed.split("of `trace_data`:")[1])) == FROM_DATA

@@ -163,7 +163,7 @@ def test_the_page_holds_everything_and_needs_nothing(root: Path, tmp_path: Path,
     with_a_known_defect(root)
     (root / "3DPW" / "imageFiles" / "train_walk_00").rename(root / "3DPW" / "imageFiles" / "<b>&")
     page = tmp_path / "new" / "report.html"
-    assert verify("--report", str(page), depth="geometry") == 3
+    assert verify("--page", str(page), depth="geometry") == 3
     text = page.read_text()
     assert "imageFiles/&lt;b&gt;&amp;" in text and "<b>&" not in text
     assert "Not ready: 3dpw" in text and "passers-by are not annotated" in text and "3dpw/val/val_walk_00" in text

@@ -28,7 +28,7 @@ FORMER = re.compile(
 
 def pages() -> list[Path]:
     """The pages whose links are followed."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def texts() -> list[Path]:

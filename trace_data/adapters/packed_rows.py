@@ -6,10 +6,13 @@ memory.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+import weakref
 from array import array
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +33,7 @@ class PackedRows:
             self._spool = tempfile.TemporaryFile(dir=self._folder, buffering=BUFFER)  # noqa: SIM115  lives as long as this
         except OSError as error:
             raise self._refused(error) from error
+        weakref.finalize(self, _close, self._spool)
         self._count = 0
         self._places: dict[str, tuple[array[int], array[int]]] = {}
         self._wrong: dict[str, AnnotationError] = {}
@@ -95,6 +99,11 @@ class PackedRows:
             where=self._folder,
             hint="make room, or name a folder with room:  export TMPDIR=/scratch",
         )
+
+
+def _close(spool: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # a full disk: nobody will read what it did not take
+        spool.close()
 
 
 def _spacious() -> Path:

@@ -21,7 +21,7 @@ LIMIT_BYTES = 1 << 31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorGroup:
-    """Tensors of one module that the same becomes of."""
+    """Tensors of one module that are imported in the same way."""
 
     module: str
     fate: TensorUse

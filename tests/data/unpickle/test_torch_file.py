@@ -127,6 +127,7 @@ def test_what_is_no_state_dict_is_refused(zipped: bool, value: object) -> None:
         read_state(saved(value, zipped=zipped), where="x.pth")
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the archive that nobody should write any more
 def test_other_archives_are_refused() -> None:
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), buffer)
