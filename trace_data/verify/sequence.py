@@ -55,6 +55,8 @@ class Result:
     findings: tuple[Finding, ...]
     people: int = 0
     synthetic: bool = False
+    sides_agree: bool | None = None
+    """See `SequenceRecord.sides_agree`."""
     agreement: Agreement | None = None
     applied: tuple[Applied, ...] = ()
     """Known defects taken out."""
@@ -124,6 +126,7 @@ def _unchanged(task: VerifyTask) -> Result | None:
             findings=tuple(Finding(**entry) for entry in kept["findings"]),
             people=kept["people"],
             synthetic=kept["synthetic"],
+            sides_agree=kept["sides_agree"],
             agreement=None if kept["agreement"] is None else Agreement.from_json(kept["agreement"]),
             applied=tuple(Applied(**entry) for entry in kept["applied"]),
             kept=True,
@@ -153,6 +156,7 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
         findings=tuple(findings),
         people=len(record.people),
         synthetic=record.provenance.get("synthetic") == "true",
+        sides_agree=record.sides_agree,
         agreement=agreement,
         applied=applied,
     )
@@ -162,7 +166,7 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
 def _with_memory(result: Result, task: VerifyTask, reads: int, looked: _Look, *, wrong: bool) -> Result:
     """The result, and what a later run may rely on."""
     content = asdict(result)
-    kept = {key: content[key] for key in ("findings", "people", "synthetic", "agreement", "applied")}
+    kept = {key: content[key] for key in ("findings", "people", "synthetic", "sides_agree", "agreement", "applied")}
     known = Remembered.of(task.context, reads, looked.good, None if wrong else {**kept, "size": looked.size})
     return Result(**{name: getattr(result, name) for name in kept}, known=known)
 

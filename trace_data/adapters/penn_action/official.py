@@ -13,7 +13,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from trace_data.adapters.annotation_file import AnnotationFile
+from trace_data.adapters.annotation_file import AnnotationFile, word
 from trace_data.adapters.files import Stamp, readable, stamp
 from trace_data.adapters.listing import listing
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
@@ -21,7 +21,7 @@ from trace_data.errors import AnnotationError
 from trace_data.schema.record import Split
 
 _LABELS = re.compile(r"(\d{4})\.mat", re.IGNORECASE)
-_VARIABLES = ("x", "y", "visibility", "train", "nframes", "dimensions", "synthetic")
+_VARIABLES = ("pose", "x", "y", "visibility", "train", "nframes", "dimensions", "synthetic")
 _LARGEST = 1 << 24
 """Bytes; a sequence of 663 frames takes 40 thousand."""
 _UNREADABLE = (
@@ -71,6 +71,7 @@ def load(file: Path, name: str) -> Labels:
         points=checked_points(source, "visibility", np.stack([x, y, visible], axis=2)),
         size=(width, height),
         synthetic="synthetic" in source.content,
+        view=word(source.content.get("pose", "")).strip().lower(),
     )
 
 
