@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.camera import Camera
-from trace_data.schema.findings import Finding
+from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.frame import file_of
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
@@ -21,8 +21,21 @@ EXACT_PX = 1.0
 """The same for the sample world, whose points are projections."""
 
 
+OFF_CENTRE = 0.1
+"""The principal point lies this share of a frame's side from its middle at most. In the published datasets it is 0.03;
+frames at three quarters or one and a half of their size make it 0.17."""
 FAR_OUTSIDE = 4.0
 """2D points may leave the frame by this many frame sizes before they count as broken."""
+EDGE = 0.02
+"""Points made in the picture itself may lie this share of a side beyond its edge."""
+OUTSIDE = 0.05
+"""Such a share of them may lie farther outside."""
+LEAST_INSIDE = 0.25
+"""Share of projected points below which the frames are others."""
+CORNER, SUSPICIOUS_CORNER = 0.5, 2 / 3
+"""Where all points of a sequence lie in this part of the frame, at its top left, it was enlarged, or may have been."""
+SCALED = "frames that were scaled or turned do not fit their annotation: unpack them again in their own size"
+"""What mends frames of another size than the annotation's."""
 LARGEST_DISTANCE = 1000.0
 """Metres; anything farther from the world's origin is a wrong unit."""
 LARGEST_BODY = 4.0
@@ -104,10 +117,25 @@ def _camera(camera: Camera, frames: int) -> Iterator[Finding]:
         if camera.distortion.ndim != 1 or not 5 <= len(camera.distortion) <= 12:
             yield _error("camera.distortion", f"shape {camera.distortion.shape}, expected (5,) to (12,)")
         yield from _finite("camera.distortion", camera.distortion)
+    if camera.known and not camera.cropped:
+        yield from _principal_point(camera)
     focal = camera.intrinsics[..., (0, 1), (0, 1)]
     longest = max(camera.width, camera.height)
     if not ((focal > 0.2 * longest) & (focal < 20 * longest)).all():
         yield _error("camera.intrinsics", f"focal length {focal.min():.1f} to {focal.max():.1f} px for {longest} px")
+
+
+def _principal_point(camera: Camera) -> Iterator[Finding]:
+    """Frames that were scaled or turned after their annotation no longer have it in the middle."""
+    size = np.array([camera.width, camera.height])
+    off = np.abs(camera.intrinsics[..., :2, 2] - (size - 1) / 2) / size
+    if (off > OFF_CENTRE).any():
+        x, y = camera.intrinsics.reshape(-1, 3, 3)[off.reshape(-1, 2).max(axis=1).argmax(), :2, 2]
+        what = (
+            f"the frames have {camera.width}x{camera.height} px, expected a size whose middle is near the principal "
+            f"point ({x:.0f}, {y:.0f})"
+        )
+        yield _error("camera.intrinsics", what, SCALED)
 
 
 def _rigid(key: str, matrices: npt.NDArray[np.float64]) -> Iterator[Finding]:
@@ -188,9 +216,23 @@ def _inside(key: str, keypoints: Keypoints, camera: Camera) -> Iterator[Finding]
     relative = keypoints.points[..., :2][seen] / size
     if relative.size and (relative.min() < -FAR_OUTSIDE or relative.max() > 1 + FAR_OUTSIDE):
         yield _error(key, f"points up to {np.abs(relative).max():.1f} frame sizes away", "coordinates of other images")
-    inside = ((relative >= 0) & (relative <= 1)).all(axis=-1)
-    if len(inside) and inside.mean() < 0.5:
-        yield Finding(severity="warning", key=key, what=f"only {inside.mean():.0%} of the points are inside the frame")
+    if not len(relative):
+        return
+    inside = float(((relative >= 0) & (relative <= 1)).all(axis=-1).mean())
+    if camera.known:  # they may be projections, also of what is outside
+        if inside < 0.5:
+            severity: Severity = "warning" if inside >= LEAST_INSIDE else "error"
+            what = f"only {inside:.0%} of the points are inside the frame"
+            yield Finding(severity=severity, key=key, what=what, hint=SCALED)
+        return
+    outside = float(((relative < -EDGE) | (relative > 1 + EDGE)).any(axis=-1).mean())
+    if outside > OUTSIDE:
+        frame = f"{camera.width}x{camera.height} px"
+        yield _error(key, f"{outside:.0%} of the points lie outside the frames of {frame}, expected none", SCALED)
+    elif (part := float(relative.max())) < SUSPICIOUS_CORNER:
+        what = f"all points lie in the first {part:.0%} of the frames' width and height"
+        severity = "error" if part < CORNER else "warning"
+        yield Finding(severity=severity, key=key, what=f"{what}: enlarged after annotation?", hint=SCALED)
 
 
 def _depth(key: str, joints: Keypoints, camera: Camera, frames: int) -> Iterator[Finding]:

@@ -17,10 +17,11 @@ import tiny_3dpw
 import tiny_3dpw_packed
 import tiny_human36m
 import tiny_mpi
-from broken_layouts import CLIP, LAYOUTS, VIDEO, said
+from broken_layouts import CLIP, LAYOUTS, VIDEO, said, scale
 from mpi_damage import exchanged
 from repository import find_test
 
+from trace_data.builder.build import build_shards
 from trace_data.schema.keypoints import MPI_INF_TEST_17
 from trace_data.verify.datasets import DEPTHS
 
@@ -98,6 +99,29 @@ def test_frames_are_broken(tmp_path: Path, how: str, name: str) -> None:
         found = said(layout.dataset, tmp_path, depth)
         wanted = "warning" if (how, name) in WARNINGS else "error"
         assert any(severity == wanted and words in what for severity, what in found), found
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.75, 1.5, 2])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_frames_scaled_after_their_annotation_are_found_and_not_built(tmp_path: Path, name: str, factor: float) -> None:
+    layout = LAYOUTS[name]
+    layout.redraw(layout.write(tmp_path), scale(factor))
+    assert errors(layout.dataset, tmp_path, "layout") == []
+    # packed labels without camera and size cannot tell more of a little enlargement than that all points lie aside
+    severity = "warning" if (name, factor) == ("penn-action, packed", 1.5) else "error"
+    found = said(layout.dataset, tmp_path, "content")
+    assert any(degree == severity and ("px" in what or "enlarged" in what) for degree, what in found), found
+    assert severity == "warning" or build_shards([layout.dataset], tmp_path, tmp_path / "shards").bad
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, layout in LAYOUTS.items() if layout.dataset in ("3dpw", "penn-action")]
+)
+def test_frames_turned_sideways_after_their_annotation_are_found(tmp_path: Path, name: str) -> None:
+    layout = LAYOUTS[name]
+    layout.redraw(layout.write(tmp_path), lambda frame: np.rot90(frame).copy())
+    found = errors(layout.dataset, tmp_path, "content")
+    assert any("px" in what for what in found), found
 
 
 def hurry(content: dict[str, Any]) -> None:

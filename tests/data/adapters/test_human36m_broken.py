@@ -275,6 +275,11 @@ REPACKAGED: dict[str, tuple[Depth, Change, str]] = {
     "metres for millimetres": ("content", text(JOINTS, scaled_json), "from the boxes of the data file"),
     "the left leg first": ("geometry", text(JOINTS, left_first), "left and right are exchanged for S1"),
     "cameras exchanged": ("content", text(CAMERA, stale_json), "from the boxes of the data file, expected"),
+    "images of another size than the data file says": (
+        "content",
+        text(CAMERA.replace("camera", "data"), lambda c: [i.update(width=1000, height=1002) for i in c["images"]]),
+        "the frames have 96x96 px, .* says 1000x1002",
+    ),
     "a camera is missing": ("content", text(CAMERA, lambda c: c.pop("1")), "camera 1 is missing"),
     "a camera lacks its focal length": ("content", text(CAMERA, lambda c: c["1"].pop("f")), "camera 1 lacks f"),
     "a body elsewhere": (

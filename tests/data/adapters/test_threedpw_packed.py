@@ -474,7 +474,18 @@ TRAIN = "vibe_db/3dpw_train_db.pt"
 WRONG: dict[str, tuple[Depth, str, Change, str]] = {
     "millimetres": ("content", "annots.npz", lambda c: [a.__imul__(1000) for a in c["kp3d"][KEY]], "m apart"),
     "left and right": ("geometry", "annots.npz", exchange, "left and right are exchanged for 0, 1"),
-    "stale": ("geometry", "camera_annots.npz", lambda c: c["intrinsics"][NAME].__imul__(1.6), "meet the 2D joints at"),
+    "stale": (
+        "geometry",
+        "camera_annots.npz",
+        lambda c: c["intrinsics"][NAME][:2, :2].__imul__(1.6),
+        "meet the 2D joints at",
+    ),
+    "of larger frames": (
+        "content",
+        "camera_annots.npz",
+        lambda c: c["intrinsics"][NAME].__imul__(1.6),
+        "near the principal point",
+    ),
     "transposed": ("content", "camera_annots.npz", transpose, "last row is not 0 0 0 1"),
     "a database in millimetres": ("content", TRAIN, lambda c: of_name(c, "joints3D", lambda v: v * 1000), "m apart"),
     "a database, left and right": (

@@ -166,6 +166,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
             intrinsics=intrinsics,
             camera_from_world=world.camera_from_world,
             moving=True,
+            cropped=view.cropped,
         ),
         people=_people(sequence, view, world, conventions.origin),
         everyone_annotated=np.full(count, half == HALVES[0]),

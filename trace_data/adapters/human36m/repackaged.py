@@ -21,6 +21,7 @@ from trace_data.adapters.human36m.subject_files import Rows, subject_file
 from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty
 from trace_data.errors import AnnotationError
 from trace_data.geometry import project, transform
+from trace_data.schema.check import SCALED
 from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import SequenceRecord, Split
@@ -99,7 +100,14 @@ def read(ref: SequenceRef) -> SequenceRecord:
     files = numbered_files(ref.images, _pattern(ref.images))
     frames = [files[number + 1] for number in frame_ids.tolist()]
     size = frame_size(frames)
-    view = _view(folder, ref, subject, camera, joints, frame_ids, size)
+    boxes = subject_file(folder, subject, "data")
+    listed = None if boxes is None else subject_files.listed_images(boxes).get(ref.name)
+    if listed is not None and listed.sizes - {size}:
+        stated = ", ".join(f"{width}x{height}" for width, height in sorted(listed.sizes))
+        raise AnnotationError(
+            f"the frames have {size[0]}x{size[1]} px, {boxes} says {stated}", where=ref.images, hint=SCALED
+        )
+    view = _view(folder, subject, camera, joints, frame_ids, size, None if listed is None else listed.centres)
     assert view.camera_from_world is not None
     pixels = project(view.intrinsics, transform(view.camera_from_world, joints))
     seen = np.isfinite(pixels).all(axis=2, keepdims=True)
@@ -161,12 +169,12 @@ def _frames(ref: SequenceRef, rows: Rows) -> npt.NDArray[np.int64]:
 
 def _view(
     folder: Path,
-    ref: SequenceRef,
     subject: int,
     camera: int,
     joints: npt.NDArray[np.float64],
     frame_ids: npt.NDArray[np.int64],
     size: tuple[int, int],
+    centres: Rows | None,
 ) -> CalibratedView:
     """The camera, by whichever meaning of `t` shows the joints where they are. Raises AnnotationError."""
     file = subject_file(folder, subject, "camera")
@@ -189,8 +197,6 @@ def _view(
     ]
     pixels = [_seen(view, joints) for view in views]
     outside = [1.0 - float(((seen >= 0) & (seen <= size)).all(axis=2).mean()) for seen in pixels]
-    boxes = subject_file(folder, subject, "data")
-    centres = None if boxes is None else subject_files.box_centres(boxes).get(ref.name)
     if centres is None:
         best = int(np.argmin(outside))
         if outside[best] > 0.5:

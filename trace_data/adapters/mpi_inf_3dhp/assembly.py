@@ -21,13 +21,10 @@ Array = npt.NDArray[np.float64]
 
 BODY_SIZE = (0.4, 3.0)
 """Metres between the farthest joints of one person along an axis, median over frames: a wrong unit is far outside."""
-OFF_CENTRE = 0.2
-"""The principal point lies this share of a frame's side from its middle at most."""
 CAMERAS_AGREE = 0.05
 """Metres. Where two cameras see the same joints farther apart, their calibration is not good enough for a world."""
 CAMERAS_OF_ONE_ROOM = 0.25
 """Metres. Beyond this the calibration belongs to another recording."""
-SCALED = "frames that were scaled do not fit their annotation: extract them again in their own size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,8 +55,7 @@ class CameraSequence:
 
 
 def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
-    """The record of a sequence. Raises AnnotationError when its numbers cannot be a person's before its camera."""
-    _check_size(ref, found)
+    """The record of a sequence."""
     frames = len(found.frames)
     extrinsics = found.camera_from_world
     world = found.joints if extrinsics is None else transform(np.linalg.inv(extrinsics), found.joints)
@@ -119,19 +115,6 @@ def check_unit(file: Path, joints: Array) -> None:
             f"of one person lie {size:.3g} m apart",
             f"{BODY_SIZE[0]} to {BODY_SIZE[1]}",
             "metres and millimetres were exchanged, or the joints are of another file",
-        )
-
-
-def _check_size(ref: SequenceRef, found: CameraSequence) -> None:
-    size = np.array(found.size)
-    centre = found.intrinsics[:2, 2]
-    if (np.abs(centre - size / 2) > OFF_CENTRE * size).any():
-        raise wrong(
-            ref.images,
-            "the frames",
-            f"have {size[0]}x{size[1]} px",
-            f"a size whose middle is near the principal point ({centre[0]:.0f}, {centre[1]:.0f})",
-            SCALED,
         )
 
 

@@ -21,6 +21,7 @@ from trace_data.adapters.penn_action.sides import sides_agree
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import nominal_camera
+from trace_data.schema.check import SCALED
 from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
@@ -32,6 +33,8 @@ SPEC = DatasetSpec(
     page=PAGE,
     expected="Penn_Action/frames/0001/000001.jpg and Penn_Action/labels/0001.mat (or annots_train.npz)",
 )
+LARGEST = 640
+"""Pixels of a frame's longer side in the release."""
 FPS = 30.0
 """Assumed: the release does not tell it, and nothing of it is supervised in time."""
 SIDES = "TRACE_PENN_SIDES"
@@ -113,6 +116,10 @@ def read(ref: SequenceRef) -> SequenceRecord:
             f"dimensions say {labels.size} px, the frames are {width}x{height}",
             where=labels.file,
             hint="the frames were scaled, or they belong to another sequence: unpack the frames of the release again",
+        )
+    if max(width, height) > LARGEST and not labels.synthetic:
+        raise AnnotationError(
+            f"the frames are {width}x{height} px, expected {LARGEST} at most", where=ref.images, hint=SCALED
         )
     count = len(files)
     eft = entry(ref.images.parent.parent, EFT)
