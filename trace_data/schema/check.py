@@ -40,6 +40,18 @@ LARGEST_DISTANCE = 1000.0
 """Metres; anything farther from the world's origin is a wrong unit."""
 LARGEST_BODY = 4.0
 """Metres between the joints of one person."""
+SMALLEST_BODY = 0.25
+"""The same, median over frames in which `ENOUGH_JOINTS` are known: a crouching infant is larger."""
+ENOUGH_JOINTS = 8
+STILL_FRAMES = 3
+"""In so many frames a camera that moves has different poses: no two measurements are equal to the last bit."""
+STILL = (
+    "the pose of one frame was written for all: get the extrinsics again; a camera that stands still is not `moving`"
+)
+FARTHEST = 200.0
+"""Metres from the camera; nobody is seen who stands farther away."""
+BEHIND = -0.3
+"""Metres along the camera's axis; a body's origin may lie so far from its joints."""
 
 
 def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]:
@@ -111,6 +123,8 @@ def _camera(camera: Camera, frames: int) -> Iterator[Finding]:
             yield _error(key, f"shape {array.shape}, expected (1 or {frames}, {side}, {side})")
             continue
         yield from _finite(key, array)
+        if side == 4 and camera.moving and frames >= STILL_FRAMES and (array == array[0]).all():
+            yield _error(key, f"the camera moves and has the same pose in all {frames} frames", STILL)
         if side == 4 and np.isfinite(array).all():
             yield from _rigid(key, array)
     if camera.distortion is not None:
@@ -169,6 +183,7 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
             yield from _finite(f"{who}.{name}", array)
         if person.body.translation is not None:
             yield from _far(f"{who}.translation", person.body.translation)
+            yield from _before_camera(f"{who}.translation", person, record.camera, frames)
         if float(np.abs(person.body.betas).max(initial=0)) > 20:
             yield _error(f"{who}.betas", f"a coefficient of {np.abs(person.body.betas).max():.1f}, expected below 20")
     elif person.body_valid.any():
@@ -190,6 +205,33 @@ def _far(key: str, metres: npt.NDArray[np.float64]) -> Iterator[Finding]:
         yield _error(key, f"{largest:,.0f} m from the origin", "millimetres taken for metres")
 
 
+def _before_camera(key: str, person: Person, camera: Camera, frames: int) -> Iterator[Finding]:
+    """Bodies that the camera cannot see: behind it, or too far away."""
+    body, valid = person.body, person.body_valid
+    if body is None or body.translation is None or "translation" not in body.known or not camera.known:
+        return
+    if body.translation.shape != (frames, 3) or not np.isfinite(body.translation).all() or not valid.any():
+        return  # reported already
+    extrinsics = camera.per_frame(frames)[1]
+    seen = np.einsum("tij,tj->ti", extrinsics[:, :3, :3], body.translation)[valid] + extrinsics[valid, :3, 3]
+    yield from _distance(key, seen)
+    behind = seen[:, 2] < BEHIND
+    if person.joints3d is None and behind.any():
+        yield Finding(
+            severity="warning" if behind.mean() < 0.5 else "error",
+            key=key,
+            what=f"the body is behind the camera in {behind.mean():.0%} of its frames",
+            hint="camera_from_world may be inverted, or the body stands in another world",
+        )
+
+
+def _distance(key: str, seen: npt.NDArray[np.float64]) -> Iterator[Finding]:
+    """`seen`: (N, 3) places in the camera's frame."""
+    if len(seen) and (most := float(np.linalg.norm(seen, axis=1).max())) > FARTHEST:
+        what = f"somebody stands {most:,.0f} m from the camera, expected {FARTHEST:.0f} at most"
+        yield _error(key, what, "millimetres taken for metres, or camera and body of different worlds")
+
+
 def _extent(key: str, joints: Keypoints) -> Iterator[Finding]:
     known = np.where(joints.points[..., 3:] > 0, joints.points[..., :3], np.nan)
     if np.isfinite(known).any():
@@ -197,6 +239,13 @@ def _extent(key: str, joints: Keypoints) -> Iterator[Finding]:
         extent = float((np.nanmax(known[counted], axis=1) - np.nanmin(known[counted], axis=1)).max())
         if not extent < LARGEST_BODY:
             yield _error(key, f"one body's joints lie {extent:,.1f} m apart", "millimetres taken for metres")
+        enough = known[np.isfinite(known).all(axis=2).sum(axis=1) >= ENOUGH_JOINTS]
+        if len(enough):
+            size = np.nanmax(enough, axis=1) - np.nanmin(enough, axis=1)
+            typical = float(np.median(size.max(axis=1)))
+            if typical < SMALLEST_BODY:
+                what = f"one body's joints lie only {typical:.2g} m apart"
+                yield _error(key, what, "metres divided as if they were millimetres")
 
 
 def _keypoints(key: str, keypoints: Keypoints, frames: int, width: int) -> Iterator[Finding]:
@@ -240,7 +289,11 @@ def _depth(key: str, joints: Keypoints, camera: Camera, frames: int) -> Iterator
         return  # reported already
     _, extrinsics = camera.per_frame(frames)
     depth = np.einsum("ti,tki->tk", extrinsics[:, 2, :3], joints.points[..., :3]) + extrinsics[:, None, 2, 3]
-    behind = (depth <= 0) & (joints.points[..., 3] > 0)
+    known = joints.points[..., 3] > 0
+    if camera.known:
+        world = np.einsum("tij,tkj->tki", extrinsics[:, :3, :3], joints.points[..., :3]) + extrinsics[:, None, :3, 3]
+        yield from _distance(key, world[known])
+    behind = (depth <= 0) & known
     if behind.any():
         yield Finding(
             severity="warning" if behind.mean() < 0.5 else "error",

@@ -125,6 +125,9 @@ class Keypoints:
     """Key into `LAYOUTS`."""
     points: npt.NDArray[np.float64]
     """(..., K, D) coordinates followed by a confidence in 0..1; confidence 0 means missing, its coordinates are 0."""
+    projected: bool = False
+    """Of 2D points: whether they are projections of the 3D joints through the camera, which meet them within a pixel or
+    two, and not detections or hand-made labels."""
 
     def to_44(self) -> npt.NDArray[np.float64]:
         """(..., 44, D): points moved to the joint of the same name, the others with confidence 0."""

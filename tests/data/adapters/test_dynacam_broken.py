@@ -55,7 +55,14 @@ ARRAYS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Any], str]] = {
     ),
     "millimetres": (
         "content", PANORAMA, lambda a: a.update(world_trans_aligned=a["world_trans_aligned"] * 1000),
-        "m from the origin",
+        "m from the hips (median), expected",
+    ),
+    "behind the camera": (
+        "content", PANORAMA, lambda a: a.update(world_trans_aligned=-a["world_trans_aligned"]), "is behind the camera in",
+    ),
+    "one pose for all frames": (
+        "content", TRANSLATION, lambda a: a.update(camera_extrinsics=a["camera_extrinsics"][[0, 0, 0, 0]]),
+        "has the same pose in all 4 frames",
     ),
     "19 joints": (
         "content", PANORAMA, lambda a: a.update(kp2ds=a["kp2ds"][:, :, :19]),

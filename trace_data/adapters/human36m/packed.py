@@ -22,6 +22,7 @@ from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certa
 from trace_data.adapters.human36m.packed_file import Entries, dictionary, read_entries
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.listing import entry, listing, numbered_groups, why_empty
+from trace_data.adapters.units import check_unit
 from trace_data.errors import AnnotationError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.schema.body import BodyParams
@@ -115,6 +116,8 @@ def read(ref: SequenceRef) -> SequenceRecord:
     frames = [images[number] for number in order]
     pixels, mono = found.get("kp2d"), found.get("kp3d_mono")
     assert pixels is not None
+    if mono is not None:
+        check_unit(file, mono)
     view = _view(folder, (subject, camera), mono, pixels, file)
     world_from_camera: Array = np.eye(4)
     if view.camera_from_world is not None:

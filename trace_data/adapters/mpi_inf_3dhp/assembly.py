@@ -19,8 +19,6 @@ from trace_data.schema.record import Person, SequenceRecord
 
 Array = npt.NDArray[np.float64]
 
-BODY_SIZE = (0.4, 3.0)
-"""Metres between the farthest joints of one person along an axis, median over frames: a wrong unit is far outside."""
 CAMERAS_AGREE = 0.05
 """Metres. Where two cameras see the same joints farther apart, their calibration is not good enough for a world."""
 CAMERAS_OF_ONE_ROOM = 0.25
@@ -81,7 +79,11 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
                 name=found.person,
                 gender="neutral",  # of the body model, and NeuralAnnot fitted the neutral one
                 present=np.ones(frames, bool),
-                keypoints2d=Keypoints(layout=found.layout, points=np.where(inside, _with_ones(found.points), 0.0)),
+                keypoints2d=Keypoints(
+                    layout=found.layout,
+                    points=np.where(inside, _with_ones(found.points), 0.0),
+                    projected=extrinsics is not None,  # else the camera was found from these points
+                ),
                 joints3d=Keypoints(layout=found.layout, points=_with_ones(world)),
                 body=body,
                 body_valid=body_valid,
@@ -103,19 +105,6 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
 
 def _with_ones(points: Array) -> Array:
     return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
-
-
-def check_unit(file: Path, joints: Array) -> None:
-    """Raises AnnotationError when joints (T, K, 3) cannot be metres of one person."""
-    size = float(np.median(np.ptp(joints, axis=1).max(axis=-1)))
-    if not BODY_SIZE[0] <= size <= BODY_SIZE[1]:
-        raise wrong(
-            file,
-            "the 3D joints",
-            f"of one person lie {size:.3g} m apart",
-            f"{BODY_SIZE[0]} to {BODY_SIZE[1]}",
-            "metres and millimetres were exchanged, or the joints are of another file",
-        )
 
 
 def compare_cameras(file: Path, cameras: tuple[int, int], worlds: tuple[Array, Array]) -> str:
