@@ -192,7 +192,7 @@ NUMBERS: dict[str, tuple[str, str, Callable[[Path], Any], str]] = {
     "2D of the frame before, 3dpw": ("3dpw", "geometry", late, "the 2D joints are those of the frame before"),
     "stale camera, vibe_db": ("3dpw", "geometry", stale, "3D joints meet the 2D joints at"),
     "2D of the frame after, h36m": ("h36m", "geometry", late_cdf, "the 2D joints are those of the frame after"),
-    "stale metadata, h36m packed": ("h36m", "geometry", other_room, "3D joints meet the 2D joints at"),
+    "stale metadata, h36m packed": ("h36m", "content", other_room, "3D joints meet the 2D joints at"),
     "millimetres, test set": (
         "mpi-inf-3dhp", "content", of_test(lambda c: c.update(annot3=1000 * c["annot3"])), "m apart, expected 0.4 to 3",
     ),

@@ -58,7 +58,8 @@ ARRAYS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Any], str]] = {
         "m from the hips (median), expected",
     ),
     "behind the camera": (
-        "content", PANORAMA, lambda a: a.update(world_trans_aligned=-a["world_trans_aligned"]), "is behind the camera in",
+        "content", PANORAMA, lambda a: a.update(world_trans_aligned=-a["world_trans_aligned"]),
+        "is behind the camera in",
     ),
     "one pose for all frames": (
         "content", TRANSLATION, lambda a: a.update(camera_extrinsics=a["camera_extrinsics"][[0, 0, 0, 0]]),
