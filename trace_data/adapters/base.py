@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +30,26 @@ class DatasetSpec:
     """Where its licence and download are."""
     expected: str
     """What the folder should look like, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRoots:
+    """Where datasets are looked for: below one folder, or in folders of their own."""
+
+    root: Path
+    """For those that have no folder of their own."""
+    own: Mapping[str, Path] = field(default_factory=dict)
+    """By canonical name."""
+
+    def of(self, name: str) -> Path:
+        """The folder that the dataset of a canonical name lies in or below."""
+        return self.own.get(name, self.root)
+
+
+def absolute_roots(root: Path | DatasetRoots) -> DatasetRoots:
+    """The same folders in a form that holds wherever a process works."""
+    given = root if isinstance(root, DatasetRoots) else DatasetRoots(root=root)
+    return DatasetRoots(root=given.root.absolute(), own={name: path.absolute() for name, path in given.own.items()})
 
 
 @dataclass(frozen=True, slots=True)
