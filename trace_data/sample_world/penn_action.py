@@ -26,8 +26,9 @@ Layout = Literal["labels", "npz"]
 
 SYNTHETIC = "trace sample world"
 """Value of the variable `synthetic`, which no real label file has: readers take it as the origin of the data."""
-POINTS = (38, 16, 17, 18, 19, 20, 21, 36, 35, 4, 5, 7, 8)
-"""The 13 points as indices of the 44, left first (docs/reference/joints.md#left-and-right-in-penn-action)."""
+POINTS = (38, 17, 16, 19, 18, 21, 20, 35, 36, 5, 4, 8, 7)
+"""The 13 points as indices of the 44: head, then right before left, as in the release's label files
+(docs/reference/joints.md#left-and-right-in-penn-action)."""
 _HEADER_TEXT = 116
 """Length of the text at the start of a MATLAB file, where scipy writes the date."""
 
@@ -94,7 +95,7 @@ def _labels(scene: Scene, points: Array) -> dict[str, Any]:
     box = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     return {
         "action": scene.name.split("_")[0],
-        "pose": "front",
+        "pose": _view(scene),
         "x": points[..., 0],
         "y": points[..., 1],
         "visibility": points[..., 2].astype(np.uint8),
@@ -104,6 +105,15 @@ def _labels(scene: Scene, points: Array) -> dict[str, Any]:
         "nframes": np.uint16(frames),
         "synthetic": SYNTHETIC,
     }
+
+
+def _view(scene: Scene) -> str:
+    """The side from which the person is seen, as the release calls it."""
+    roots = matrix_from_axis_angle(scene.performances[0].motion.pose[::2, 0])
+    ahead = (scene.camera.camera_from_world[:, :3, :3] @ roots)[..., 2].mean(axis=0)  # where the chest points
+    if abs(ahead[2]) > abs(ahead[0]):
+        return "front" if ahead[2] < 0 else "back"
+    return "left" if ahead[0] < 0 else "right"
 
 
 def _write_mat(labels: dict[str, Any], target: Path) -> None:
