@@ -1,4 +1,4 @@
-"""`trace evaluate`: what a run has learnt."""
+"""`trace evaluate`: score a run or checkpoint."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Score one in N windows of 3.3 s (100 frames at 30 a second); 1 scores whole sequences.",
+    help="Score one in N windows of 3.3 s (100 frames at 30 fps); 1 scores whole sequences.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0, max=1, max_open=True),
-    help="Least score of a detection  [default: the run's own evaluation.threshold].",
+    help="Lowest score of a detection  [default: the run's own evaluation.threshold].",
 )
 @options.json
 def evaluate(
@@ -45,7 +45,7 @@ def evaluate(
     threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Score RUN (its last checkpoint) or one checkpoint folder on a split, beside the best constant predictors.
+    """Score RUN (its last checkpoint) or a checkpoint folder on a split, beside the best constant predictors.
 
     RUN may also be a folder of imported released weights that holds a whole network.
 

@@ -1,4 +1,4 @@
-"""`trace make-sample`: the synthetic world that needs no licensed data."""
+"""`trace make-sample`: write the synthetic sample world, which needs no licensed data."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def make_sample(
     Action, in the layout of the official releases. About half of the sequences are 3DPW's; fewer than 8 are not enough
     for all five. Nothing in it is derived from SMPL or from recorded people.
 
-    An interrupted run is completed by the same command. Nobody who is in a training sequence is in one for validation
-    or test, whatever the dataset.
+    The same command resumes an interrupted run. No person appears in both training and validation or test sequences,
+    in any dataset.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What `index.json` says of shards and sequences."""
+"""Entries of `index.json`: shards and sequences."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ShardEntry:
     dataset: str
     split: str
     bytes: int
-    """Length of the file."""
+    """File size."""
     sha256: str
-    """Of the whole file, hexadecimal."""
+    """Hash of the whole file, hexadecimal."""
     sequences: int
     frames: int
     rows: int
@@ -35,7 +35,7 @@ class ShardEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceEntry:
-    """One sequence; enough to find every valid clip without opening its shard."""
+    """One sequence, with all that is needed to list its valid clips without opening the shard."""
 
     dataset: str
     split: str
@@ -44,13 +44,13 @@ class SequenceEntry:
     shard: int
     """Row in `ShardIndex.shards`."""
     first_frame: int
-    """Number of its first frame within the shard."""
+    """Index of its first frame within the shard."""
     frames: int
     """Number of frames T."""
     people: tuple[str, ...]
-    """Names of its people; a row's `people/person` counts in this list."""
+    """Names of its people; a row's `people/person` is an index into this list."""
     first_person: int
-    """Number of its first person over the whole index."""
+    """Number of its first person in the whole index."""
     fps: float
     width: int
     """Original frame width, px."""
@@ -65,7 +65,7 @@ class SequenceEntry:
     frame_id_runs: tuple[tuple[int, int, int], ...]
     """(first id, step, count) of consecutive frames with equally spaced ids."""
     usable: tuple[tuple[Run, ...], ...]
-    """For each person the ranges [first, end) of frames in which it is seen and can be learnt from."""
+    """For each person the ranges [first, end) of frames in which it is visible and supervised."""
     provenance: Mapping[str, str]
     """Release, layout, adapter and defects applied."""
 
@@ -86,7 +86,7 @@ class SequenceEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadSequence:
-    """A sequence that was left out of a build, and why."""
+    """A sequence that was left out of a build, with the reason."""
 
     key: str
     reason: str
@@ -94,26 +94,26 @@ class BadSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardIndex:
-    """Everything in `index.json`, and where it stands."""
+    """The content of `index.json` and its location."""
 
     folder: Path | str
-    """Its folder, or the URL of that as it may be shown."""
+    """The folder, or its URL without secrets."""
     shards: tuple[ShardEntry, ...]
     sequences: tuple[SequenceEntry, ...]
     bad: tuple[BadSequence, ...]
     """Sequences left out."""
     settings: Mapping[str, Any]
-    """What the build was asked for, and the SHA-256 of the body models it used."""
+    """Settings of the build, and the SHA-256 of its body models."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Versions of the tool, of the encoder and of HDF5."""
     datasets: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    """For each dataset what its sequences' provenance says: release, layout, adapter, defects applied."""
+    """Per dataset, the provenance of its sequences: release, layout, adapter, defects applied."""
     enlarged_crops: Mapping[str, int] = field(default_factory=dict)
-    """How many usual crops of the network's size need which enlargement, see `levels.ENLARGEMENT_BINS`."""
+    """Counts of typical crops by enlargement, see `levels.ENLARGEMENT_BINS`."""
 
     @property
     def synthetic(self) -> bool:
-        """Whether anything in it comes from the sample world."""
+        """Whether any sequence comes from the sample world."""
         return any(entry.synthetic for entry in self.sequences)
 
     @property
@@ -137,7 +137,7 @@ def usual_step(ids: npt.NDArray[np.int64]) -> int:
 
 
 def sequence_from_json(values: Mapping[str, Any]) -> SequenceEntry:
-    """A SequenceEntry from what json reads, lists made tuples again."""
+    """A SequenceEntry from parsed JSON, with lists converted to tuples."""
     changed: dict[str, Any] = {
         "people": tuple(values["people"]),
         "frame_id_runs": tuple((int(a), int(b), int(c)) for a, b, c in values["frame_id_runs"]),
