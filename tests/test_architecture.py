@@ -17,7 +17,7 @@ from repository import ROOT
 ORDER = {
     "trace_data": (
         "errors os_errors geometry progress",
-        "files settings workers schema unpickle",
+        "files text_files settings workers schema unpickle",
         "defects drawing frames",
         "adapters assets shards sample_world",
         "results",
@@ -42,7 +42,7 @@ ORDER = {
 """Rooms and single modules from the bottom up. A line imports from the lines above it and from itself."""
 FROM_DATA = {
     "assets", "drawing", "errors", "files", "frames", "geometry", "progress", "results", "schema", "settings", "shards",
-    "unpickle",
+    "text_files", "unpickle",
 }  # fmt: skip
 """What of `trace_data` the training side may use."""
 TENSORS_ONLY = ("network/", "losses/", "metrics/", "geometry/", "body/")

@@ -1,18 +1,53 @@
-"""Folders that results are written to: made, tried, held by one writer at a time, read by whom the user lets."""
+"""Files that are read only when they are files, and folders that results are written to: made, tried, held by one
+writer at a time, read by whom the user lets."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from trace_data.errors import OutputError
+from trace_data.errors import ConfigError, OutputError
+
+
+def open_regular(file: Path) -> IO[bytes]:
+    """Open a file for reading; links are followed.
+
+    Raises OSError for anything else than a regular file, too: a pipe is waited for without end, a device may be
+    endless.
+    """
+    if "\0" in str(file):
+        raise FileNotFoundError(errno.ENOENT, "no file has a NUL in its name", str(file))
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # non-blocking: no wait for a pipe's writer
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+    raise OSError(errno.ENOTSUP, "a pipe, socket or device, expected a regular file", str(file))
+
+
+def path_of(text: str, *, where: str | Path) -> Path:
+    """The path that a user wrote, `~` and `~name` filled in. Raises ConfigError where `where` holds no path."""
+    if "\0" in text:
+        raise ConfigError(f"{text!r} is no path: it holds a NUL", where=where)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{text!r} names the home folder of a user whom this machine does not know",
+            where=where,
+            hint="write the whole path",
+        ) from error
 
 
 def writable_folder(folder: Path) -> None:
