@@ -122,10 +122,16 @@ def _parsed(
             hint="end other programs, or use a machine with more memory",
         ) from reason
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, yaml.YAMLError) as reason:
-        # the part behind a semicolon tells a programmer how to lift Python's limit on digits
-        what = " ".join(str(reason).split(";")[0].split())[:300]
-        raise error(f"cannot be read as {kind}: {what}", where=where, hint=hint) from reason
+        raise error(f"cannot be read as {kind}: {_in_words(reason)}", where=where, hint=hint) from reason
     return value
+
+
+def _in_words(reason: Exception) -> str:
+    if isinstance(reason, yaml.MarkedYAMLError) and reason.problem_mark is not None:
+        mark = reason.problem_mark
+        return f"{str(reason.problem)[:300]} (line {mark.line + 1}, column {mark.column + 1})"
+    # what stands behind a semicolon tells programmers how to lift Python's limit on digits
+    return " ".join(str(reason).split(";")[0].split())[:300]
 
 
 def _decoded(content: bytes | str) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from trace_data.errors import ConfigError, ShardError
+from trace_data.adapters.files import load_json
+from trace_data.adapters.human36m import subject_files
+from trace_data.errors import AnnotationError, ConfigError, ShardError
 from trace_data.files import open_regular, path_of
 from trace_data.text_files import content_of, parse_json, parse_toml, parse_yaml
 
@@ -126,6 +128,21 @@ def test_only_regular_files_within_a_limit_are_read(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="regular file") as caught:
             content_of(special, error=ConfigError)
         assert caught.value.where == str(special)
+
+
+def test_annotations_with_a_byte_order_mark_are_read_and_broken_ones_named(tmp_path: Path) -> None:
+    file = tmp_path / "Human36M_subject1_joint_3d.json"
+    file.write_bytes(json.dumps({"2": {"1": {}}}).encode("utf-8-sig"))
+    assert subject_files.load(file) == load_json(file) == {"2": {"1": {}}}
+    for text, word in (("[" * 5000, "nests"), ('{"2": {}, "2": {}}', "twice"), ('{"2": ' + "1" * 5000 + "}", "digits")):
+        file.write_text(text)
+        with pytest.raises(AnnotationError, match=word) as caught:
+            subject_files.load(file)
+        assert caught.value.where == str(file)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(AnnotationError, match="regular file"):
+        subject_files.load(file)
 
 
 def test_paths_as_users_write_them(monkeypatch: pytest.MonkeyPatch) -> None:

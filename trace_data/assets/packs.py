@@ -32,6 +32,7 @@ from trace_data.assets.raw_body import (
 from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
+from trace_data.text_files import content_of, parse_json
 
 __all__ = ["EXTRA_JOINTS", "H36M_TO_J17", "PackReport", "load_pack", "prepare_smil", "prepare_smpl"]
 
@@ -279,8 +280,8 @@ def _note(pack: Path, gender: str, model: str, body: RawBody) -> dict[str, Any]:
 def _still_true(note: Path, told: Mapping[str, Any]) -> bool:
     """Whether the note there says the same; the same file may have moved since."""
     try:
-        there = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        there = parse_json(content_of(note, error=AssetError), where=note, error=AssetError)
+    except (FileNotFoundError, AssetError):
         return False
     same = set(told) - {"source", "tool", "date"}
     return isinstance(there, dict) and all(there.get(key) == told[key] for key in same)

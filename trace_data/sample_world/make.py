@@ -18,6 +18,7 @@ from trace_data.sample_world.allocation import allocate
 from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.people import cast
 from trace_data.sample_world.tasks import FOLDERS, draw, people_of, tasks_of, waiting
+from trace_data.text_files import content_of, parse_json
 from trace_data.workers import spread
 
 NOTE = "SYNTHETIC.txt"
@@ -131,13 +132,13 @@ def make_sample(
 def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
     """What the sample world in `out` holds; None unless it is complete and was made with these parameters."""
     try:
-        found = json.loads((out / DONE).read_text(encoding="utf-8"))
+        found = parse_json(content_of(out / DONE, error=OutputError), where=out / DONE, error=OutputError)
         if any(found[name] != value for name, value in asdict(parameters).items()):
             return None
         return SampleSummary(
             out, found["sequences"], found["sequences_of"], found["frames_in_all"], found["people"], seconds=0.0
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, OutputError, KeyError, TypeError):
         return None
 
 

@@ -8,6 +8,7 @@ last one with the counts, without which a manifest is not whole. It is written a
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import stat
@@ -20,8 +21,10 @@ from typing import IO, Any, Literal
 from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record, root_of
 from trace_data.adapters.base import SequenceRef, folder_of
 from trace_data.errors import DatasetLayoutError, OutputError
+from trace_data.files import open_regular
 from trace_data.os_errors import in_words, is_missing
 from trace_data.progress import SILENT, Progress
+from trace_data.text_files import parse_json
 from trace_data.workers import spread
 
 FORMAT = "trace dataset manifest 1"
@@ -106,11 +109,13 @@ class ManifestFile:
     def _next(self, kind: str = "format", *others: str) -> dict[str, Any]:
         """The next line; one that has `kind` has the others too."""
         try:
-            entry = json.loads(next(self._stream))
+            entry = parse_json(next(self._stream), where=self._where, error=DatasetLayoutError)
             if not isinstance(entry, dict) or (kind in entry and not set(others) <= entry.keys()):
                 raise TypeError(f"a line holds {entry!r}")
         except StopIteration:
             raise self._wrong("it ends too early") from None
+        except DatasetLayoutError as error:
+            raise self._wrong(error.message) from error
         except (ValueError, TypeError) as error:
             raise self._wrong(str(error)) from error
         return entry
@@ -123,7 +128,7 @@ class ManifestFile:
 def open_manifest(file: Path) -> IO[str]:
     """Its text. Raises DatasetLayoutError when it is missing or cannot be read."""
     try:
-        return file.open(encoding="utf-8")
+        return io.TextIOWrapper(open_regular(file), encoding="utf-8")
     except OSError as error:
         what, hint = in_words(error)
         raise DatasetLayoutError(f"the manifest {what}", where=file, hint=hint) from error
