@@ -36,6 +36,19 @@ def open_regular(file: Path) -> IO[bytes]:
     raise OSError(errno.ENOTSUP, "a pipe, socket or device, expected a regular file", str(file))
 
 
+def read_within(stream: IO[bytes], limit: int) -> bytes:
+    """All bytes of a stream, or `limit` and one more where it has more: never more memory than it has bytes."""
+    try:
+        left = os.fstat(stream.fileno()).st_size - stream.tell()
+    except (OSError, ValueError, AttributeError):  # no file of the system: a member of an archive, bytes in memory
+        pieces, missing = [], limit + 1
+        while missing and (piece := stream.read(min(missing, 1 << 20))):
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+    return stream.read(min(limit, left) + 1)
+
+
 def path_of(text: str, *, where: str | Path) -> Path:
     """The path that a user wrote, `~` and `~name` filled in. Raises ConfigError where `where` holds no path."""
     if "\0" in text:

@@ -19,6 +19,10 @@ MOUNT_AGAIN = "not a missing file: look at  mount  and  dmesg,  mount it again, 
 """What mends a disk or mount that does not answer."""
 
 
+TOO_LITTLE_MEMORY = "end other programs, give fewer --workers, or use a machine with more memory"
+"""What helps where memory does not suffice."""
+
+
 def is_missing(error: OSError) -> bool:
     """Whether the file or folder is not there, as opposed to something that keeps us from it."""
     return error.errno in MISSING

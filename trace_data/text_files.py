@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from trace_data.errors import TraceError
-from trace_data.files import open_regular
-from trace_data.os_errors import in_words
+from trace_data.files import open_regular, read_within
+from trace_data.os_errors import TOO_LITTLE_MEMORY, in_words
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,7 +46,7 @@ def content_of(file: Path, *, error: type[TraceError], limit_bytes: int = LIMIT_
     """
     try:
         with open_regular(file) as stream:
-            content = stream.read(limit_bytes + 1)
+            content = read_within(stream, limit_bytes)
     except FileNotFoundError:
         raise
     except OSError as reason:
@@ -119,7 +119,7 @@ def _parsed(
         raise error(
             f"there is too little memory to read {len(content):,} bytes of {kind}",
             where=where,
-            hint="end other programs, or use a machine with more memory",
+            hint=TOO_LITTLE_MEMORY,
         ) from reason
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, yaml.YAMLError) as reason:
         raise error(f"cannot be read as {kind}: {_in_words(reason)}", where=where, hint=hint) from reason
