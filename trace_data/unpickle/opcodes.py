@@ -109,6 +109,8 @@ def _reduce(machine: Machine) -> Any:
     function, arguments = _last(machine, 2)
     if not isinstance(function, Global) or function.call is None or not isinstance(arguments, tuple):
         raise Malformed(f"calls what cannot be called at byte {machine.opcode_at:,}")
+    for part in arguments:
+        machine.budget.charge_for_reading(part)
     made = function.call(*arguments)
     machine.budget.charge_for(made)
     return made
@@ -256,7 +258,7 @@ old-style instances, out-of-band buffers."""
 _SIZES = {
     32: b"FG",
     36: b"ILJ\x8a\x8b",
-    48: b"t\x85\x86\x87(",
+    48: b"t\x85\x86\x87",
     64: b"STUVX\x8c\x8dBC\x8e\x96",
     72: b"]l",
     80: b"}d",

@@ -66,6 +66,8 @@ class StateDict:
     """By name, in the file's order."""
     wrapper: str | None
     """Key of the outer dictionary that they were under."""
+    widened: tuple[str, ...] = ()
+    """Names of those that were bfloat16, which numpy does not know; they are float32 here."""
 
 
 def read_state(data: bytes, *, where: str) -> StateDict:
@@ -91,7 +93,8 @@ def read_state(data: bytes, *, where: str) -> StateDict:
         raise
     except _HOSTILE_OPERANDS as error:
         fail(error, where, f"a {KIND}", data)
-    return StateDict(tensors=tensors, wrapper=wrapper)
+    widened = tuple(name for name, node in state.items() if node.state["storage"].state["type"] == "BFloat16Storage")
+    return StateDict(tensors=tensors, wrapper=wrapper, widened=widened)
 
 
 def _other_kinds(data: bytes) -> list[str]:
@@ -252,7 +255,11 @@ def _unwrapped(found: Any) -> tuple[str | None, dict[str, Node]]:
 def _kind(value: Any) -> str:
     if isinstance(value, Node):
         return f"a {value.kind} alone" if value.kind == "tensor" else f"a {value.kind}"
-    return f"an empty {type(value).__name__}" if isinstance(value, (dict, list)) and not value else f"a {type(value).__name__}"
+    return (
+        f"an empty {type(value).__name__}"
+        if isinstance(value, (dict, list)) and not value
+        else f"a {type(value).__name__}"
+    )
 
 
 def _tensor(name: str, node: Node, storages: dict[str, bytes], room: int) -> Array:
