@@ -202,7 +202,7 @@ def _stand_in(kind: str) -> Global:
     return Global(kind, new=lambda: Node(kind))
 
 
-FACTORIES = ("object", "dict", "list", "tuple", "int", "float", "str", "bool")
+FACTORIES = ("object", "dict", "list", "tuple", "int", "float", "str", "bool", "long", "unicode")
 _JOBLIB = _stand_in(_INLINE)
 _NUMPY_CORE: dict[str, Callable[..., Any]] = {"_reconstruct": _blank_array, "scalar": _scalar}
 _BUILTINS: dict[str, Callable[..., Any]] = {

@@ -15,7 +15,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -133,7 +133,7 @@ def load_npz(
         OSError,
         RuntimeError,
     ) as error:
-        fail(error, name, "an .npz archive")
+        fail(error, name, "an .npz archive", _beginning(source if isinstance(source, (str, Path)) else data))
     return arrays
 
 
@@ -166,7 +166,7 @@ def to_array(
     wanted = np.dtype(dtype)
     if wanted.kind in "iu" and array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
         raise AssetError(f"{name} has fractions where whole numbers are expected", where=where, hint=AGAIN)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         out = np.ascontiguousarray(array, dtype=wanted)
     if array.size and not _held(array, out):
         raise AssetError(
@@ -372,6 +372,15 @@ def _parse_npy(stream: IO[bytes], length: int, name: str, budget: Budget, each: 
     if not isinstance(found, np.ndarray) or found.size != count:
         raise AssetError("announces an object array and holds something else", where=name, hint=AGAIN)
     return found.reshape(shape)
+
+
+def _beginning(source: Path | str | bytes) -> bytes:
+    """Enough of an archive to tell whether it was copied as text."""
+    if isinstance(source, bytes):
+        return source
+    with suppress(OSError), open_regular(Path(source)) as stream:
+        return stream.read(CHUNK)
+    return b""
 
 
 def _refused(error: OSError, name: str) -> AssetError:
