@@ -111,12 +111,13 @@ def _read(record: Path) -> dict[str, Any]:
     from trace_data.text_files import content_of, parse_json
 
     with contextlib.suppress(FileNotFoundError, OutputError):  # a record cut short counts as none
-        found = parse_json(content_of(record, error=OutputError), where=record, error=OutputError)
-        return found if isinstance(found, dict) else {}
+        values = parse_json(content_of(record, error=OutputError), where=record, error=OutputError)
+        return values if isinstance(values, dict) else {}
     return {}
 
 
 def _write(record: Path, values: Mapping[str, Any]) -> None:
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    partial.replace(record)
+    from trace_data.files import atomic_write
+
+    with atomic_write(record) as partial:
+        partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
