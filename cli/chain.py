@@ -107,8 +107,11 @@ def _remove(output: Path | None) -> None:
 
 
 def _read(record: Path) -> dict[str, Any]:
-    with contextlib.suppress(FileNotFoundError, ValueError):  # a record cut short counts as none
-        values = json.loads(record.read_text(encoding="utf-8"))
+    from trace_data.errors import OutputError
+    from trace_data.text_files import content_of, parse_json
+
+    with contextlib.suppress(FileNotFoundError, OutputError):  # a record cut short counts as none
+        values = parse_json(content_of(record, error=OutputError), where=record, error=OutputError)
         return values if isinstance(values, dict) else {}
     return {}
 

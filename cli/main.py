@@ -139,7 +139,8 @@ def _usage_message(error: click.UsageError) -> str:
 
 def _from_system(error: Exception) -> TraceError | None:
     """The TraceError for an error of the operating system; None for other exceptions."""
-    from trace_data.errors import OutputError
+    from trace_data.errors import OutputError, TraceError
+    from trace_data.os_errors import TOO_LITTLE_MEMORY
 
     code = error.errno if isinstance(error, OSError) else None
     file = error.filename if isinstance(error, OSError) else None
@@ -151,6 +152,8 @@ def _from_system(error: Exception) -> TraceError | None:
             where=file,
             hint="free some space or choose another folder with --out, then run the same command again",
         )
+    if _is_out_of_memory(error):
+        return TraceError(f"there is too little memory: {error or 'no more is to be had'}", hint=TOO_LITTLE_MEMORY)
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(
             f"{os.strerror(code).lower()}{told}",
@@ -158,6 +161,12 @@ def _from_system(error: Exception) -> TraceError | None:
             hint="check its owner and mode with  ls -ld  or choose another folder",
         )
     return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch is not imported here: its own classes and its allocator's message on the CPU are known by name
+    named = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return named or isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def _from_defect(error: Exception) -> TraceError:

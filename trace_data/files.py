@@ -1,18 +1,65 @@
-"""Output folders and files: writability, locks, permissions, atomic writing."""
+"""Files: opening only regular ones, output folders, locks, permissions, atomic writing."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from trace_data.errors import OutputError
+from trace_data.errors import ConfigError, OutputError
+
+
+def open_regular(file: Path) -> IO[bytes]:
+    """Open a file for reading; links are followed.
+
+    Raises OSError for anything else than a regular file, too: a pipe is waited for without end, a device may be
+    endless.
+    """
+    if "\0" in str(file):
+        raise FileNotFoundError(errno.ENOENT, "no file has a NUL in its name", str(file))
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # non-blocking: no wait for a pipe's writer
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+    raise OSError(errno.ENOTSUP, "a pipe, socket or device, expected a regular file", str(file))
+
+
+def read_within(stream: IO[bytes], limit: int) -> bytes:
+    """All bytes of a stream, or `limit` and one more where it has more: never more memory than it has bytes."""
+    try:
+        left = os.fstat(stream.fileno()).st_size - stream.tell()
+    except (OSError, ValueError, AttributeError):  # no file of the system: a member of an archive, bytes in memory
+        pieces, missing = [], limit + 1
+        while missing and (piece := stream.read(min(missing, 1 << 20))):
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+    return stream.read(min(limit, left) + 1)
+
+
+def path_of(text: str, *, where: str | Path) -> Path:
+    """The path that a user wrote, `~` and `~name` filled in. Raises ConfigError where `where` holds no path."""
+    if "\0" in text:
+        raise ConfigError(f"{text!r} is no path: it holds a NUL", where=where)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{text!r} names the home folder of a user whom this machine does not know",
+            where=where,
+            hint="write the whole path",
+        ) from error
 
 
 def writable_folder(folder: Path) -> None:

@@ -19,6 +19,10 @@ MOUNT_AGAIN = "the file is not missing: check  mount  and  dmesg,  mount it agai
 """Hint for a disk or mount that does not respond."""
 
 
+TOO_LITTLE_MEMORY = "end other programs, give fewer --workers, or use a machine with more memory"
+"""What helps where memory does not suffice."""
+
+
 def is_missing(error: OSError) -> bool:
     """Whether the file or folder does not exist, as opposed to being inaccessible."""
     return error.errno in MISSING

@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trace_data.errors import ConfigError, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from trace_data.files import path_of
+from trace_data.text_files import content_of, parse_toml
 
 FOLDERS = {
     "sources": "folder of body-model files as downloaded",
@@ -92,28 +87,26 @@ class Settings:
 def load_settings(environment: Mapping[str, str] | None = None, working_folder: Path | None = None) -> Settings:
     """Read the configuration files and environment. Raises ConfigError on an unknown key or a file that is no TOML."""
     env = os.environ if environment is None else environment
-    home = Path(env.get("TRACE_HOME", "~/.trace")).expanduser()
+    home = path_of(env.get("TRACE_HOME", "~/.trace"), where="TRACE_HOME")
     values: dict[str, Path | str] = {key: home / key for key in FOLDERS if not key.startswith("root")}
     values["cache_size"] = CACHE_SIZE
     origin = dict.fromkeys(values, "default")
     for file in (home / "config.toml", (working_folder or Path.cwd()) / "trace.toml"):
         for key, value in _read(file).items():
-            values[key] = _value(key, value, file.parent)
+            values[key] = _value(key, value, str(file), file.parent)
             origin[key] = str(file)
     for key in KEYS:
         if text := env.get(f"TRACE_{key.upper()}"):
-            values[key] = _value(key, text, None)
+            values[key] = _value(key, text, f"TRACE_{key.upper()}")
             origin[key] = f"TRACE_{key.upper()}"
     return Settings(home=home, values=values, origin=origin)
 
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        content: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = parse_toml(content_of(file, error=ConfigError), where=file, error=ConfigError)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot be read as TOML: {error}", where=file) from error
     for key, value in content.items():
         if key not in KEYS:
             near = nearest(key, KEYS)
@@ -128,19 +121,19 @@ def _read(file: Path) -> dict[str, str]:
     return content
 
 
-def _value(key: str, text: str, beside: Path | None) -> Path | str:
-    """Parse a setting; folders in a file are relative to that file."""
+def _value(key: str, text: str, where: str, beside: Path | None = None) -> Path | str:
+    """A setting from its text; a file's folders are relative to the file."""
     if key not in FOLDERS or (key == "shards" and "://" in text):
         return text
-    folder = Path(text).expanduser()
+    folder = path_of(text, where=where)
     return folder if beside is None else (beside / folder).resolve()
 
 
 def parse_bytes(text: str, *, where: str) -> int:
     """`200GB`, `1.5 TiB` or `5000000` as a number of bytes. Raises ConfigError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
-    unit = UNITS.get(match[2].upper() or "B") if match else None
-    size = int(float(match[1]) * unit) if match and unit else 0
-    if size < 1:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
+    unit = UNITS.get(found[2].upper() or "B") if found else None
+    size = float(found[1]) * unit if found and unit else 0
+    if not 1 <= size < 1 << 63:
         raise ConfigError(f"{text!r} is no size", where=where, hint="write it as in 200GB, 1.5TB or 500MiB")
-    return size
+    return int(size)

@@ -130,6 +130,9 @@ def test_a_word_like_nothing_is_refused_without_a_guess(capsys: Output) -> None:
         (OSError(errno.EROFS, "Read-only file system", "/data"), 3, ["/data: read-only"]),
         (OSError(errno.ENOSPC, "No space left on device", "/data/y.h5"), 3, ["/data/y.h5", "disk is full"]),
         (OSError("Can't write data (No space left on device)"), 3, ["disk is full"]),
+        (MemoryError(), 1, ["too little memory", "--workers"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, ["too little memory"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, ["too little memory"]),
         (RuntimeError("a bug"), 1, ["unexpected RuntimeError: a bug", "--debug"]),
     ],
 )

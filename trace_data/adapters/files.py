@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trace_data.errors import AnnotationError
 from trace_data.frames.image import file_size
 from trace_data.os_errors import in_words, is_missing
+from trace_data.text_files import Each, content_of, parse_json
 
 Stamp = tuple[int, int]
+MAX_JSON_BYTES = 1 << 32
+"""Of a JSON file of annotations: those of a subject have some hundred megabytes."""
 
 
 def gap(numbers: Sequence[int]) -> int | None:
@@ -86,6 +90,15 @@ def readable(file: Path) -> None:
             stream.read(1)
     except OSError as error:
         raise refused(error, file) from error
+
+
+def load_json(file: Path, *, each: Each | None = None, hint: str | None = None) -> Any:
+    """The value in a JSON file, every object in it as `each` makes it. Raises AnnotationError."""
+    try:
+        content = content_of(file, error=AnnotationError, limit_bytes=MAX_JSON_BYTES)
+    except FileNotFoundError as error:
+        raise refused(error, file) from error
+    return parse_json(content, where=file, error=AnnotationError, hint=hint, each=each)
 
 
 def refused(error: OSError, file: Path) -> AnnotationError:

@@ -11,6 +11,7 @@ from typing import cast
 
 from trace_data.adapters.base import Adapter, DatasetSpec, Plugin
 from trace_data.errors import ConfigError
+from trace_data.files import path_of
 
 PAGE = "docs/own-dataset.md shows one in 60 lines"
 
@@ -22,7 +23,7 @@ def import_plugin(module: str, folder: str | None = None) -> Adapter:
     """
     name, place = module, folder or str(Path.cwd())
     if module.endswith(".py"):
-        file = Path(module).expanduser().absolute()
+        file = path_of(module, where="--plugin").absolute()
         name, place = file.stem, str(file.parent)
     if place not in sys.path:
         sys.path.append(place)

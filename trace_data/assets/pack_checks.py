@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from trace_data.assets.body_model import BodyModel
 from trace_data.assets.example_poses import EXAMPLE_POSES
-from trace_data.assets.pack_files import KID_DIRECTIONS, Arrays, content_problems, layout_problems
-from trace_data.assets.packs import EXTRA_JOINTS
+from trace_data.assets.pack_files import EXTRA_JOINTS, KID_DIRECTIONS, Arrays, content_problems, layout_problems
 from trace_data.assets.raw_body import BETAS, INFANT_HEIGHT, KID_HEIGHTS, LONGEST_EDGE, ROW_SUM_TOLERANCE, VERTICES
 from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.keypoints import ALL_44, LSP_14

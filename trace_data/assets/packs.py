@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.assets.official_names import EXTRA9, H36M17, KID, SMIL
-from trace_data.assets.pack_files import load_pack, pack_bytes, same_pack, write_file
+from trace_data.assets.official_names import EXTRA9, H36M17, KID, ORIGIN, SMIL
+from trace_data.assets.pack_checks import check_arrays
+from trace_data.assets.pack_files import EXTRA_JOINTS, load_pack, pack_bytes, same_pack, write_file
 from trace_data.assets.raw_body import (
     COMPONENTS_1_1,
     RawBody,
@@ -33,15 +34,9 @@ from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
+from trace_data.text_files import content_of, parse_json
 
-__all__ = ["EXTRA_JOINTS", "H36M_TO_J17", "PackReport", "load_pack", "prepare_smil", "prepare_smpl"]
-
-EXTRA_JOINTS = (
-    332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787,
-    2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133,
-)  # fmt: skip
-"""Vertices of nose, eyes, ears, feet (these 11 are used) and finger tips
-(docs/reference/assets.md#extra-vertex-joints)."""
+__all__ = ["H36M_TO_J17", "PackReport", "load_pack", "prepare_smil", "prepare_smpl"]
 
 H36M_TO_J17 = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
 """Rows of the regressor file in the order of the pack: LSP order, then pelvis, spine, jaw."""
@@ -105,8 +100,9 @@ def prepare_smpl(
     jobs = []
     for gender, body in bodies.items():
         smpl = smpl_arrays(body, regressors)
-        name = gender.upper()
-        jobs.append((gender, body, {f"SMPL_{name}.pth": smpl, f"SMPLA_{name}.pth": with_kid(smpl, kid)}))
+        name, aged = gender.upper(), with_kid(smpl, kid)
+        _refuse_wrong(aged, body, files, infant=False)
+        jobs.append((gender, body, {f"SMPL_{name}.pth": smpl, f"SMPLA_{name}.pth": aged}))
     return _write(jobs, out, force=force, model="SMPL", progress=progress)
 
 
@@ -123,6 +119,7 @@ def prepare_smil(
     check_infant(body)
     progress.log(f"found {files[SMIL].name}: SMIL, {body.components} components")
     arrays = smpl_arrays(body, regressors)
+    _refuse_wrong(arrays, body, files, infant=True)
     job = ("infant", body, {"smil_packed_info.pth": arrays, "SMIL_NEUTRAL.pth": arrays})
     return _write([job], out, force=force, model="SMIL", progress=progress)
 
@@ -162,6 +159,19 @@ def _read_regressors(files: Mapping[str, SourceFile], progress: Progress) -> dic
         if rows := off_sum_rows(values):
             progress.log(f"warning: {rows} rows of {files[role].where} do not sum to one; is it the right file?")
     return regressors
+
+
+def _refuse_wrong(arrays: Arrays, body: RawBody, files: Mapping[str, SourceFile], *, infant: bool) -> None:
+    """Raise AssetError for a pack that `trace verify-assets` would call wrong, naming the file that makes it so."""
+    roles = {"J_regressor_extra9": EXTRA9, "J_regressor_h36m17": H36M17, "smpla_shapedirs": KID}
+    for finding in check_arrays(arrays, infant=infant):
+        if finding.severity == "error":
+            file = files[roles[finding.key]] if finding.key in roles else body.source
+            raise AssetError(
+                f"would give a wrong pack, and nothing was written: {finding.key} {finding.what}",
+                where=file.where,
+                hint=finding.hint or f"get {ORIGIN[file.role]}",
+            )
 
 
 def _check_version(body: RawBody, allow_v1_0: bool) -> None:
@@ -281,8 +291,8 @@ def _note(pack: Path, gender: str, model: str, body: RawBody) -> dict[str, Any]:
 def _still_true(note: Path, told: Mapping[str, Any]) -> bool:
     """Whether the existing record is still true; the source file may have moved since."""
     try:
-        there = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        there = parse_json(content_of(note, error=AssetError), where=note, error=AssetError)
+    except (FileNotFoundError, AssetError):
         return False
     same = set(told) - {"source", "tool", "date"}
     return isinstance(there, dict) and all(there.get(key) == told[key] for key in same)

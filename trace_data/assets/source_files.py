@@ -16,6 +16,7 @@ from pathlib import Path
 
 from trace_data.assets.official_names import ORIGIN, other_model, own_name, recognise, title
 from trace_data.errors import AssetError
+from trace_data.files import path_of
 from trace_data.schema.body import GENDERS
 
 MAX_FOLDERS, MAX_FILES, MAX_DEPTH, MAX_BYTES = 5_000, 50_000, 8, 1 << 30
@@ -118,7 +119,7 @@ def find_sources(sources: Sequence[Path]) -> SourceSet:
     files: list[SourceFile] = []
     passed_by: list[str] = []
     for number, place in enumerate(sources):
-        place = place.expanduser()
+        place = path_of(str(place), where="--source")
         try:
             mode = place.stat().st_mode
         except OSError as error:

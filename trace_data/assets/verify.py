@@ -9,7 +9,6 @@ its own metadata, by comparison with the other files, and by not being a valid b
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from trace_data.errors import AssetError, ConfigError
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
 from trace_data.schema.findings import Finding
+from trace_data.text_files import content_of, parse_json
 
 PURPOSES = {
     "SMPL_NEUTRAL.pth": "training",
@@ -215,12 +215,12 @@ def _note(pack: Path) -> tuple[Mapping[str, Any], list[Finding]]:
     again = "trace prepare-smpl --gender all --force  makes the packs anew, with their notes"
     smil = "smil" in pack.name.lower()
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = parse_json(content_of(path, error=AssetError), where=path, error=AssetError)
     except FileNotFoundError:
         what = "is missing: whether the pack was made from SMPL 1.1.0 or 1.0.0 is unknown"
         return {}, [] if smil else [warn(what, again)]
-    except (OSError, ValueError) as error:
-        return {}, [warn(f"cannot be read: {error}", again)]
+    except AssetError as error:
+        return {}, [warn(error.message, again)]
     if not isinstance(note, dict):
         return {}, [warn("holds no object", again)]
     gender, components = note.get("gender"), note.get("shape_components")

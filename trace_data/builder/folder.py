@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from trace_data.frames.image import encoder
 from trace_data.progress import size_in_words
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
+from trace_data.text_files import content_of, parse_json
 
 BUILD_FOLDER = ".build"
 """Folder beside the shards for files that only a build needs."""
@@ -122,8 +122,8 @@ class BuildFolder:
 
     def _compare(self, file: Path, settings: Mapping[str, Any]) -> None:
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = dict(parse_json(content_of(file, error=OutputError), where=file, error=OutputError))
+        except (FileNotFoundError, OutputError, ValueError, TypeError):
             content = {}
         # the user's own settings first: with --frames original the encoder differs too, but as a consequence
         keys = sorted(settings, key=lambda key: (key in MADE_WITH, key))
@@ -153,10 +153,11 @@ class BuildFolder:
                 record.unlink()
 
     def parts(self) -> int:
-        """Number of parts of the most recent partial build."""
+        """Into how many parts the build was divided last."""
+        file = self.state / "parts"
         try:
-            return int(json.loads((self.state / "parts").read_text(encoding="utf-8"))["of"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return int(parse_json(content_of(file, error=OutputError), where=file, error=OutputError)["of"])
+        except (FileNotFoundError, OutputError, ValueError, KeyError, TypeError):
             return 1
 
     def unwritten(self, plans: Sequence[ShardPlan]) -> list[ShardPlan]:

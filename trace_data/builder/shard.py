@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
 from trace_data.shards.rows import rows_of
 from trace_data.shards.writer import ShardWriter
+from trace_data.text_files import content_of, parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) 
 def finished_shard(work: Work, progress: Progress) -> ShardResult | None:
     """The result of an earlier run, if it had the same plan and the file's hash still matches; else None."""
     try:
-        values = json.loads(work.record.read_text(encoding="utf-8"))
+        values = parse_json(content_of(work.record, error=ShardError), where=work.record, error=ShardError)
         if values["identity"] != work.plan.identity():
             return None
         shard = None if values["shard"] is None else ShardEntry(**values["shard"])

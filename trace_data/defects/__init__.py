@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from trace_data.errors import ConfigError
 from trace_data.geometry import project, transform
@@ -22,6 +21,7 @@ from trace_data.schema.camera import Camera
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.schema.thinning import kept
+from trace_data.text_files import parse_yaml
 
 Effect = Literal["sequence", "frames", "body", "joints3d", "everyone", "shift"]
 """What is unusable: the sequence (not listed at all), some frames, the body, the 3D joints, or the flag that everyone
@@ -58,7 +58,8 @@ def known_defects(dataset: str) -> tuple[Defect, ...]:
     file = resources.files("trace_data.defects").joinpath(f"{dataset}.yaml")
     if not file.is_file():
         return ()
-    return tuple(_defect(entry, str(file)) for entry in yaml.safe_load(file.read_text(encoding="utf-8")))
+    entries = parse_yaml(file.read_bytes(), where=str(file), error=ConfigError)
+    return tuple(_defect(entry, str(file)) for entry in entries)
 
 
 def _defect(entry: Any, where: str) -> Defect:

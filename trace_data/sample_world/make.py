@@ -19,6 +19,7 @@ from trace_data.sample_world.allocation import allocate
 from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.people import cast
 from trace_data.sample_world.tasks import FOLDERS, draw, people_of, tasks_of, waiting
+from trace_data.text_files import content_of, parse_json
 from trace_data.workers import spread
 
 NOTE = "SYNTHETIC.txt"
@@ -132,13 +133,13 @@ def make_sample(
 def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
     """Summary of the sample world in `out`; None unless it is complete and was made with these parameters."""
     try:
-        content = json.loads((out / DONE).read_text(encoding="utf-8"))
+        content = parse_json(content_of(out / DONE, error=OutputError), where=out / DONE, error=OutputError)
         if any(content[name] != value for name, value in asdict(parameters).items()):
             return None
         return SampleSummary(
             out, content["sequences"], content["sequences_of"], content["frames_in_all"], content["people"], seconds=0.0
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, OutputError, KeyError, TypeError):
         return None
 
 

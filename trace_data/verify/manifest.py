@@ -6,6 +6,7 @@ counts, which marks a complete manifest. It may be long, so it is written and re
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -18,9 +19,10 @@ from typing import IO, Any, Literal
 from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record
 from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots, folder_of
 from trace_data.errors import DatasetLayoutError, OutputError
-from trace_data.files import atomic_write
+from trace_data.files import atomic_write, open_regular
 from trace_data.os_errors import in_words, is_missing
 from trace_data.progress import SILENT, Progress
+from trace_data.text_files import parse_json
 from trace_data.workers import spread
 
 FORMAT = "trace dataset manifest 1"
@@ -99,11 +101,13 @@ class ManifestFile:
     def _next(self, kind: str = "format", *others: str) -> dict[str, Any]:
         """The next line. If it has the key `kind`, it must have the others."""
         try:
-            entry = json.loads(next(self._stream))
+            entry = parse_json(next(self._stream), where=self._where, error=DatasetLayoutError)
             if not isinstance(entry, dict) or (kind in entry and not set(others) <= entry.keys()):
                 raise TypeError(f"a line holds {entry!r}")
         except StopIteration:
             raise self._wrong("it ends too early") from None
+        except DatasetLayoutError as error:
+            raise self._wrong(error.message) from error
         except (ValueError, TypeError) as error:
             raise self._wrong(str(error)) from error
         return entry
@@ -116,7 +120,7 @@ class ManifestFile:
 def open_manifest(file: Path) -> IO[str]:
     """Open the text of a manifest. Raises DatasetLayoutError when it is missing or cannot be read."""
     try:
-        return file.open(encoding="utf-8")
+        return io.TextIOWrapper(open_regular(file), encoding="utf-8")
     except OSError as error:
         what, hint = in_words(error)
         raise DatasetLayoutError(f"the manifest {what}", where=file, hint=hint) from error

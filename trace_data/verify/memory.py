@@ -20,9 +20,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from trace_data.errors import DatasetLayoutError
 from trace_data.files import atomic_write
 from trace_data.os_errors import in_words
 from trace_data.progress import Progress
+from trace_data.text_files import parse_json
 
 VERSION = 1
 SEPARATOR = "\0\0"
@@ -99,8 +101,9 @@ class VerifyMemory:
         with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 count += 1
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # half a line of a run that was killed
-                    entry = json.loads(line)
+                # half a line of a run that was killed
+                with contextlib.suppress(DatasetLayoutError, KeyError, TypeError):
+                    entry = parse_json(line, where=file, error=DatasetLayoutError)
                     if entry["version"] == VERSION:
                         self._lines[str(entry["key"])] = entry
         self._wasteful = count > 2 * len(self._lines) + 8

@@ -17,7 +17,7 @@ from trace_data.errors import AnnotationError, TraceError
 from trace_data.frames.image import decode, file_header, image_size, read_bytes
 from trace_data.frames.orientation import UPRIGHT, orientation
 from trace_data.frames.video import contents
-from trace_data.os_errors import MOUNT_AGAIN, in_words
+from trace_data.os_errors import MOUNT_AGAIN, TOO_LITTLE_MEMORY, in_words
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.findings import Finding
@@ -94,7 +94,9 @@ def finding(key: str, error: TraceError) -> Finding:
 
 
 def failure(error: Exception) -> Finding:
-    """The finding for an unexpected exception in an adapter."""
+    """What is said of an adapter that failed in a way that it does not know itself."""
+    if isinstance(error, MemoryError):
+        return Finding(severity="error", key="memory", what="there is too little memory for it", hint=TOO_LITTLE_MEMORY)
     last = traceback.extract_tb(error.__traceback__)[-1]
     what = f"the adapter failed: {type(error).__name__}: {error} ({last.filename}:{last.lineno})"
     return Finding(severity="error", key="adapter", what=what, hint="a defect of the adapter, or data it never met")

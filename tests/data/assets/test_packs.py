@@ -514,3 +514,37 @@ def test_load_pack_runs_nothing(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="cannot be read as a pack"):
         load_pack(tmp_path / "SMPL_MALE.pth")
     assert not (tmp_path / "canary").exists()
+
+
+def with_exchanged_legs(rows: np.ndarray) -> np.ndarray:
+    return rows[[0, 4, 5, 6, 1, 2, 3, *range(7, 17)]]
+
+
+def as_of_coco(rows: np.ndarray) -> np.ndarray:
+    """Nose, eyes, ears, then limbs in pairs: 17 rows of another meaning."""
+    return rows[[9, 9, 9, 9, 9, 11, 14, 12, 15, 13, 16, 4, 1, 5, 2, 6, 3]]
+
+
+@pytest.mark.parametrize("change", [with_exchanged_legs, as_of_coco])
+def test_a_regressor_that_verify_assets_would_call_wrong_is_not_written(
+    body_models: Path, side: Path, tmp_path: Path, change: Any
+) -> None:
+    file = side / "J_regressor_h36m.npy"
+    np.save(file, change(np.load(file)))
+    with pytest.raises(AssetError, match="J_regressor_h36m17") as caught:
+        prepare(next(body_models.rglob("*_m_lbs*.pkl")), side, out=tmp_path / "packs")
+    assert caught.value.where == str(file)
+    assert not list(tmp_path.glob("packs/*"))
+
+
+def test_other_side_files_and_infants_are_held_to_the_same(body_models: Path, side: Path, tmp_path: Path) -> None:
+    file = side / "J_regressor_extra.npy"
+    np.save(file, -np.load(file))
+    with pytest.raises(AssetError, match="nothing was written"):
+        prepare(next(body_models.rglob("*_m_lbs*.pkl")), side, out=tmp_path / "packs")
+    shutil.copy(body_models / "smpl_model_data/J_regressor_extra.npy", file)
+    h36m = side / "J_regressor_h36m.npy"
+    np.save(h36m, with_exchanged_legs(np.load(h36m)))
+    with pytest.raises(AssetError, match="J_regressor_h36m17"):
+        prepare_smil([next(body_models.rglob("smil_web.pkl")), side], tmp_path / "packs")
+    assert not list(tmp_path.glob("packs/*"))
