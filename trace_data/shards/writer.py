@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, OutputError, TraceError
 from trace_data.files import sha256_of
-from trace_data.frames.image import ORIGINAL_QUALITY, encode, image_size, read_bytes, scaled
+from trace_data.frames.image import ORIGINAL_QUALITY, check_decodes, encode, image_size, read_bytes, scaled
 from trace_data.frames.video import PaddedPicture, Picture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
@@ -213,7 +213,10 @@ def stored_levels(
         )
     if sides:
         return scaled(data, where, sides)
-    return [(data if isinstance(data, bytes) else encode(data, ORIGINAL_QUALITY), original)]
+    if not isinstance(data, bytes):
+        return [(encode(data, ORIGINAL_QUALITY), original)]
+    check_decodes(data, where, original)
+    return [(data, original)]
 
 
 def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:
