@@ -62,15 +62,15 @@ def _refuse_special(file: Path, found: os.stat_result) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
 
 
-def open_own(file: Path) -> FileIO:
-    """A file that we lock or go on writing: for reading and writing, made where it is missing, nothing cut off.
+def open_own(file: Path, *, make: bool = True) -> FileIO:
+    """A file that we lock or go on writing: for reading and writing, unbuffered, nothing cut off.
 
-    Where others may write, a link, pipe or second name of another file may stand in its place: refused, for what is
-    written would end up there. Raises OutputError, OSError.
+    `make`: it is made where it is missing. Where others may write, a link, pipe or second name of another file may
+    stand in its place: refused, for what is written would end up there. Raises OutputError, OSError.
     """
     with contextlib.suppress(FileNotFoundError):
         _refuse_foreign(file, file.lstat())  # before it is opened: a device may act on that
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | _WITHOUT_WAITING
+    flags = os.O_RDWR | (os.O_CREAT if make else 0) | os.O_NOFOLLOW | _WITHOUT_WAITING
     stream = open(file, "r+b", buffering=0, opener=lambda path, _: os.open(path, flags, 0o666))  # noqa: SIM115
     try:
         _refuse_foreign(file, os.fstat(stream.fileno()))
