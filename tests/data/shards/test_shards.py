@@ -21,7 +21,7 @@ from trace_data.errors import OutputError, ShardError
 from trace_data.schema.body import Completed
 from trace_data.schema.clip import GENDERS, ClipRef, Window
 from trace_data.schema.keypoints import ALL_44, SMPL_24, Keypoints
-from trace_data.shards.entries import ShardIndex
+from trace_data.shards.entries import ShardIndex, numbered
 from trace_data.shards.index import check_index, load_index, save_index
 from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
@@ -73,7 +73,8 @@ def test_what_the_writer_takes_the_reader_gives(tmp_path: Path, root: Path) -> N
         writer.add(records[1], rows_of(records[1], added))
         closed = writer.close("3dpw", "train")
     assert closed is not None
-    save_index(ShardIndex(folder=tmp_path, shards=(closed[0],), sequences=closed[1], bad=(), settings={}))
+    sequences = numbered([closed[1]])
+    save_index(ShardIndex(folder=tmp_path, shards=(closed[0],), sequences=sequences, bad=(), settings={}))
     reader = ShardReader(tmp_path)
     record, ref = records[1], ClipRef(sequence=1, start=1, stride=2, length=5)
     frames = [1, 3, 5, 7, 9]

@@ -362,9 +362,9 @@ def test_links_out_of_the_file_are_never_followed(own: Path, tmp_path: Path, nam
     command = [sys.executable, "-m", "trace_cli", "verify-shards", str(own), "--jobs", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3 and f"{name}: a link to '{tmp_path}/trap.h5'" in done.stdout
-    edit_index(own, lambda index: index["shards"][0].update(bytes=1))  # also when only its name is looked up
+    edit_index(own, lambda index: index["shards"][0].update(bytes=10**6))  # also when only its name is looked up
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 3 and "expected 1" in done.stdout
+    assert done.returncode == 3 and "expected 1,000,000" in done.stdout
 
 
 def test_strays_are_named_and_do_no_harm(own: Path) -> None:

@@ -21,7 +21,7 @@ from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import PERSON_MASKS, ClipRef
 from trace_data.schema.keypoints import ALL_44
-from trace_data.shards.entries import ShardIndex, sequence_from_json
+from trace_data.shards.entries import SequenceEntry, ShardIndex
 from trace_data.shards.reader import ShardReader
 from trace_train.config import Config, load_config
 from trace_train.preview.bodies import BodyPainter, blended
@@ -75,12 +75,12 @@ def clip(reader: ShardReader) -> PreviewClip:
 def index_of(sizes: dict[tuple[str, str], list[int]]) -> ShardIndex:
     """An index with sequences of so many frames."""
     common: dict[str, Any] = {
-        "shard": 0, "first_frame": 0, "people": ["0"], "first_person": 0, "fps": 30.0, "width": 64, "height": 64,
-        "moving": True, "world_valid": False, "world_reason": "", "synthetic": False, "usable": [[]], "provenance": {},
+        "shard": 0, "first_frame": 0, "people": ("0",), "first_person": 0, "fps": 30.0, "width": 64, "height": 64,
+        "moving": True, "world_valid": False, "world_reason": "", "synthetic": False, "usable": ((),), "provenance": {},
     }  # fmt: skip
     sequences = [
-        sequence_from_json(
-            {**common, "dataset": d, "split": s, "name": f"{d}{s}{i}", "frames": f, "frame_id_runs": [[0, 1, f]]}
+        SequenceEntry(
+            **{**common, "dataset": d, "split": s, "name": f"{d}{s}{i}", "frames": f, "frame_id_runs": ((0, 1, f),)}
         )
         for (d, s), frames in sizes.items()
         for i, f in enumerate(frames)

@@ -23,10 +23,9 @@ from trace_data.frames.image import decode, image_size, is_jpeg
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import Finding, Problem, grouped, wrong
 from trace_data.shards.checks.file import first_sequence, structure_findings, table_findings
-from trace_data.shards.checks.index import index_findings
 from trace_data.shards.checks.records import read_columns, record_findings, reprojection, reprojection_findings
 from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, ShardIndex
-from trace_data.shards.index import load_index
+from trace_data.shards.index import read_index
 from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, INDEX_FILE, SHARD_BYTES
 from trace_data.workers import spread
 
@@ -98,8 +97,7 @@ def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progr
     if depth not in DEPTHS:
         raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
     began = monotonic()
-    index = load_index(folder)
-    found = index_findings(index)
+    index, found = read_index(folder)
     tasks = [] if found else [_task(folder, index, number, depth) for number in range(len(index.shards))]
     frames = sum(task.entry.frames for task in tasks)
     progress.begin("verify shards", frames, "frames")

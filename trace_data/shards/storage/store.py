@@ -34,7 +34,7 @@ INDEX_ATTEMPTS = 3
 LARGEST_INDEX = 256 << 20
 """Bytes of an index: half a million sequences. A server or device that never ends is left."""
 POLL, LOOK = 0.1, 1.0
-"""Seconds between two attempts at a shard that another process is fetching, and between two looks whether it gets on."""
+"""Seconds between two attempts at a shard that another process fetches, and between two looks whether it gets on."""
 WAITING_WORD = 10.0
 """Seconds after which it is said that another process is waited for."""
 
