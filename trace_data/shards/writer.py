@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,20 +22,25 @@ from trace_data.frames.image import ORIGINAL_QUALITY, check_decodes, encode, ima
 from trace_data.frames.video import PaddedPicture, Picture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
+from trace_data.shards.checksums import of_annotations, of_values
 from trace_data.shards.entries import SequenceEntry, ShardEntry
 from trace_data.shards.layout import (
+    ANNOTATION_CHECKSUM,
     FORMAT,
     FORMAT_VERSION,
     FRAME_BYTES,
     FRAME_COLUMNS,
     FRAME_OFFSET,
     FRAME_SIZE,
+    IMAGE_CHECKSUM,
     LIBVER,
     PEOPLE_COLUMNS,
     PEOPLE_OFFSET,
     SEQUENCE_COLUMNS,
     SEQUENCE_NAME,
     SEQUENCE_OFFSET,
+    TABLE_CHECKSUM,
+    TABLES,
     Column,
 )
 from trace_data.shards.levels import Storage, enlargement
@@ -59,6 +65,7 @@ class ShardWriter:
         self._spools = [tempfile.TemporaryFile(dir=folder) for _ in range(levels)]  # noqa: SIM115  see __exit__
         self._lengths: list[list[int]] = []  # of each frame: encoded bytes of each level
         self._sizes: list[list[tuple[int, int]]] = []
+        self._checksums: list[list[int]] = []
         self._rows: list[SequenceRows] = []
         self._entries: list[SequenceEntry] = []
 
@@ -79,6 +86,7 @@ class ShardWriter:
         sides = self.storage.sides(camera.width, camera.height, boxes)
         lengths: list[list[int]] = []
         sizes: list[list[tuple[int, int]]] = []
+        checksums: list[list[int]] = []
         try:
             levels_of = partial(stored_levels, sides=sides, expected=(camera.width, camera.height))
             for levels in in_order(levels_of, contents(record.frames)):
@@ -86,6 +94,7 @@ class ShardWriter:
                     spool.write(data)
                 lengths.append([len(data) for data, _ in levels])
                 sizes.append([size for _, size in levels])
+                checksums.append([zlib.crc32(data) for data, _ in levels])
                 progress.wrote(sum(lengths[-1]))
                 progress.advance()
         except TraceError:
@@ -98,6 +107,7 @@ class ShardWriter:
         self._entries.append(_entry(record, rows, len(self._sizes)))
         self._lengths += lengths
         self._sizes += sizes
+        self._checksums += checksums
         self._rows.append(rows)
 
     def close(self, dataset: str, split: str) -> tuple[ShardEntry, tuple[SequenceEntry, ...]] | None:
@@ -106,7 +116,8 @@ class ShardWriter:
             return None
         unfinished = self.file.with_name(self.file.name + ".partial")
         try:
-            with unfinished.open("w+b", buffering=0) as stream:
+            unfinished.unlink(missing_ok=True)  # left by a killed build, or a link to a file of somebody's
+            with unfinished.open("x+b", buffering=0) as stream:
                 sink = _Sink(stream)
                 with h5py.File(sink, "w", libver=LIBVER) as content:
                     content.attrs["format"] = np.bytes_(FORMAT)
@@ -139,9 +150,14 @@ class ShardWriter:
         for name, column in SEQUENCE_COLUMNS.items():
             values = [getattr(entry, name.rpartition("/")[2]) for entry in self._entries]
             put(content, name, np.array(values, column.dtype))
-        _columns(content, FRAME_COLUMNS, {name: [r.frames[name] for r in self._rows] for name in FRAME_COLUMNS})
-        _columns(content, PEOPLE_COLUMNS, {name: [r.people[name] for r in self._rows] for name in PEOPLE_COLUMNS})
-        put(content, PEOPLE_OFFSET, offsets(np.concatenate([rows.people_a_frame for rows in self._rows])))
+        columns = _columns(FRAME_COLUMNS, {name: [r.frames[name] for r in self._rows] for name in FRAME_COLUMNS})
+        columns |= _columns(PEOPLE_COLUMNS, {name: [r.people[name] for r in self._rows] for name in PEOPLE_COLUMNS})
+        for name in columns:
+            put(content, name, columns[name])
+        people = offsets(np.concatenate([rows.people_a_frame for rows in self._rows]))
+        put(content, PEOPLE_OFFSET, people)
+        put(content, ANNOTATION_CHECKSUM, of_annotations(columns, people, range(len(people) - 1)).astype("<u4"))
+        put(content, IMAGE_CHECKSUM, np.array(self._checksums, "<u4").T)
         lengths = np.array(self._lengths, np.int64).T  # levels, frames
         edges = offsets(lengths.reshape(-1))
         put(content, FRAME_OFFSET, edges[np.arange(lengths.shape[1] + 1) + lengths.shape[1] * _column(len(lengths))])
@@ -220,8 +236,10 @@ def stored_levels(
 
 
 def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:
-    """One contiguous dataset without a time stamp."""
-    content.create_dataset(name, data=values, track_times=False)
+    """One contiguous dataset without a time stamp; with a checksum where it is one of the tables."""
+    written = content.create_dataset(name, data=values, track_times=False)
+    if name in TABLES:
+        written.attrs[TABLE_CHECKSUM] = np.uint32(of_values(values))
 
 
 def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -229,12 +247,14 @@ def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
 
 
-def _columns(content: Any, columns: Mapping[str, Column], blocks: Mapping[str, list[npt.NDArray[Any]]]) -> None:
+def _columns(
+    columns: Mapping[str, Column], blocks: Mapping[str, list[npt.NDArray[Any]]]
+) -> dict[str, npt.NDArray[Any]]:
+    found = {name: np.concatenate(blocks[name]).astype(column.dtype) for name, column in columns.items()}
     for name, column in columns.items():
-        values = np.concatenate(blocks[name]).astype(column.dtype)
-        if values.shape[1:] != column.shape:
-            raise ValueError(f"{name}: rows of shape {values.shape[1:]}, the format says {column.shape}")
-        put(content, name, values)
+        if found[name].shape[1:] != column.shape:
+            raise ValueError(f"{name}: rows of shape {found[name].shape[1:]}, the format says {column.shape}")
+    return found
 
 
 def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> SequenceEntry:

@@ -220,9 +220,9 @@ def test_damaged_shards_are_named_and_mended(root: Path, shards: Path, tmp_path:
     with pytest.raises(ShardError, match="missing"):
         check_index(out)
     (out / "index.json").write_text(
-        (out / "index.json").read_text().replace('"format_version":3', '"format_version":9')
+        (out / "index.json").read_text().replace('"format_version":4', '"format_version":9')
     )
-    with pytest.raises(ShardError, match="shard format 9, expected 3"):
+    with pytest.raises(ShardError, match="shard format 9, expected 4"):
         load_index(out)
     report = build(root, out)
     assert report.built == 1 and hashes(out) == hashes(shards)

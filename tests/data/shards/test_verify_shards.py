@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import tiny_3dpw
+from shard_damage import reseal
 
 from trace_cli.main import run
 from trace_data.builder.build import build_shards
@@ -213,7 +214,7 @@ def test_an_index_that_cannot_be_used(own: Path, capsys: Any) -> None:
     edit_index(own, lambda index: index.update(format_version=9))
     assert run(["verify-shards", str(own), "--json"]) == 3
     shown = capsys.readouterr()
-    assert shown.out == "" and "shard format 9, expected 3" in shown.err and "pip install" in shown.err
+    assert shown.out == "" and "shard format 9, expected 4" in shown.err and "pip install" in shown.err
     (own / "index.json").unlink()
     with pytest.raises(ShardError, match="no finished shards"):
         verify_shards(own)
@@ -223,6 +224,7 @@ def craft(folder: Path, change: Callable[[Any], object]) -> None:
     """Change a shard from within, then give it the right length and hash in the index and in the build's record."""
     with h5py.File(folder / FILE, "r+") as content:
         change(content)
+        reseal(content)
     values = {"bytes": (folder / FILE).stat().st_size, "sha256": sha256_of(folder / FILE)}
     edit_index(folder, lambda index: index["shards"][0].update(values))
     record = folder / ".build" / f"{Path(FILE).stem}.json"
@@ -281,7 +283,7 @@ CRAFTED: dict[str, tuple[Callable[[Any], object], str]] = {
     "twice": (put("people/person", 1, 0), "somebody twice in a frame, or people out of order"),
     "stranger": (put("people/person", 1, 2), "names person 2, the index has 2"),
     "name": (put("sequence/name", 0, b"3dpw/train/x"), "sequence 0 is 3dpw/train/x, the index has 3dpw/train/train_w"),
-    "version": (lambda c: c.attrs.modify("format_version", 4), "the shard says format_version 4, expected 3"),
+    "version": (lambda c: c.attrs.modify("format_version", 5), "the shard says format_version 5, expected 4"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shlex
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,25 +17,32 @@ from time import monotonic
 from typing import Any, Literal
 
 import h5py
+import numpy as np
 
 from trace_data.errors import AnnotationError, ConfigError
 from trace_data.files import sha256_of
-from trace_data.frames.image import decode, image_size, is_jpeg
+from trace_data.frames.image import check_decodes
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.findings import Finding, Problem, grouped, wrong
-from trace_data.shards.checks.file import first_sequence, structure_findings, table_findings
+from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped, wrong
+from trace_data.shards.checks.file import BROKEN, first_sequence, structure_findings, table_findings
 from trace_data.shards.checks.records import read_columns, record_findings, reprojection, reprojection_findings
+from trace_data.shards.checksums import of_annotations
 from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, ShardIndex
 from trace_data.shards.index import read_index
-from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, INDEX_FILE, SHARD_BYTES
+from trace_data.shards.layout import (
+    ANNOTATION_CHECKSUM,
+    FRAME_BYTES,
+    FRAME_OFFSET,
+    FRAME_SIZE,
+    IMAGE_CHECKSUM,
+    INDEX_FILE,
+    PEOPLE_OFFSET,
+    SHARD_BYTES,
+)
 from trace_data.workers import spread
 
 Depth = Literal["index", "hashes", "frames"]
 DEPTHS: tuple[Depth, ...] = ("index", "hashes", "frames")
-REDUCED = 8
-"""JPEGs are decoded at an eighth: all of their bytes are read, and most of the time is saved."""
-BROKEN = (OSError, KeyError, ValueError, RuntimeError, TypeError)
-"""All that h5py makes of a file that is broken inside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +218,7 @@ def _damage(file: Path, task: _Task) -> Finding | None:
 def _other(file: Path, task: _Task) -> str:
     """When a file of the wrong length is a whole shard, whose it is."""
     try:
-        with h5py.File(file) as content:
+        with h5py.File(file, locking=False) as content:
             name = first_sequence(content)
     except BROKEN:
         return ""  # cut or overwritten: there is nothing to tell
@@ -230,7 +238,7 @@ class _Inside:
 def _look_inside(file: Path, task: _Task, progress: Progress) -> _Inside:
     entry, inside = task.entry, _Inside()
     try:
-        with h5py.File(file) as content:
+        with h5py.File(file, locking=False) as content:
             broken = structure_findings(content, entry) or table_findings(content, entry, task.sequences)
             inside.found = [(entry.file, finding) for finding in broken]
             if task.depth == "frames" and not broken:
@@ -245,6 +253,11 @@ def _look_inside(file: Path, task: _Task, progress: Progress) -> _Inside:
 def _annotations(content: Any, sequence: SequenceEntry, inside: _Inside) -> None:
     columns = read_columns(content, sequence)
     found = record_findings(columns, sequence)
+    frames = slice(sequence.first_frame, sequence.first_frame + sequence.frames)
+    edges = content[PEOPLE_OFFSET][frames.start : frames.stop + 1]
+    checksums = of_annotations(columns.values, edges - edges[0], range(sequence.frames))
+    for frame in np.flatnonzero(checksums != content[ANNOTATION_CHECKSUM][frames])[:EXAMPLES].tolist():
+        found.append(wrong(f"frame {frame}", "the annotations are not those of their CRC-32"))
     if not found and (median := reprojection(columns)) is not None:
         inside.medians[sequence.key] = round(median, 3)
         found += reprojection_findings(median, sequence)
@@ -256,12 +269,16 @@ def _images(content: Any, sequence: SequenceEntry, inside: _Inside, progress: Pr
     frames = slice(sequence.first_frame, sequence.first_frame + sequence.frames)
     edges = content[FRAME_OFFSET][:, frames.start : frames.stop + 1].tolist()
     sizes = content[FRAME_SIZE][:, frames].tolist()
+    checksums = content[IMAGE_CHECKSUM][:, frames].tolist()
     for frame in range(sequence.frames):
         for level, offset in enumerate(edges):
             if offset[frame + 1] > offset[frame]:
                 data = content[FRAME_BYTES][offset[frame] : offset[frame + 1]].tobytes()
                 inside.images += 1
-                if what := _image(data, sizes[level][frame]):
+                what = _image(data, sizes[level][frame])
+                if what is None and zlib.crc32(data) != checksums[level][frame]:
+                    what = "the bytes are not those of their CRC-32"
+                if what:
                     inside.found.append((sequence.key, wrong(f"frame {frame}, level {level}", what)))
         progress.advance()
 
@@ -269,13 +286,7 @@ def _images(content: Any, sequence: SequenceEntry, inside: _Inside, progress: Pr
 def _image(data: bytes, size: Sequence[int]) -> str | None:
     """What is wrong with an encoded image of `size`; None when nothing is."""
     try:
-        found = image_size(data, Path("frame"))
-        if found != tuple(size):
-            return f"the image is {found[0]}x{found[1]} px, expected {size[0]}x{size[1]}"
-        reduce = REDUCED if is_jpeg(data) else 1
-        height, width = decode(data, "frame", reduce, strict=True).shape[:2]
-        if (width, height) != tuple(-(-side // reduce) for side in size):
-            return f"the image decodes to {width}x{height} px of {size[0]}x{size[1]} at 1/{reduce}"
+        check_decodes(data, "frame", (size[0], size[1]))
     except AnnotationError as error:
         return error.message
     return None
