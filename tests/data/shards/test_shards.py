@@ -192,6 +192,36 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     assert len(workers) >= 2 and not any(map(running, workers))
 
 
+STOPPED = """
+import time
+from pathlib import Path
+from trace_data.progress import SILENT
+from trace_data.workers import spread
+
+def pause(file, progress):
+    Path(file).touch()
+    time.sleep(120)
+
+if __name__ == "__main__":
+    import sys
+    list(spread(pause, sys.argv[1:3], jobs=2, progress=SILENT))
+"""
+
+
+def test_sigterm_ends_workers_and_leaves_no_semaphores(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(STOPPED)
+    begun = [tmp_path / "a", tmp_path / "b"]
+    command = [sys.executable, str(tmp_path / "parent.py"), *map(str, begun)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as parent:
+        deadline = time.monotonic() + 60
+        while not all(file.exists() for file in begun) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        parent.terminate()
+        _, said = parent.communicate(timeout=60)
+    assert all(file.exists() for file in begun)
+    assert "KeyboardInterrupt" in said and "leaked" not in said
+
+
 def test_damaged_shards_are_named_and_mended(root: Path, shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     build(root, out)
