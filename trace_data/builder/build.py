@@ -126,7 +126,7 @@ def build_shards(
     engine = engine or LocalEngine(jobs=jobs)
     folder = BuildFolder(out)
     with folder.held(None if part is None else numbers) as lock:
-        folder.claim(settings, lock, part=part, force=force)
+        folder.claim(settings, lock, part=part, force=force, say=progress.log)
         mine = [plans[number] for number in numbers]
         tasks = [
             Work(
