@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trace_data import files
-from trace_data.errors import AnnotationError, OutputError
+from trace_data.errors import AnnotationError, OutputError, printable
 from trace_data.files import exclusive, is_held, open_own, open_regular, read_regular, sha256_of, wait_for_lock
 from trace_data.frames.image import file_size, read_bytes
 from trace_data.os_errors import SpecialFile
@@ -125,3 +125,8 @@ def test_a_disk_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OutputError, match="knows no file locks") as caught, exclusive(tmp_path):
         pass
     assert caught.value.where == str(tmp_path) and "disk of this machine" in str(caught.value.hint)
+
+
+def test_text_from_elsewhere_gives_the_terminal_no_commands() -> None:
+    assert printable("a\x1b[31m\x07\u202eb\udcff\x9b\rc") == r"a\x1b[31m\x07\u202eb\udcff\x9b\rc"
+    assert printable("an umlaut ä, a dash –, a tab\tand\na line") == "an umlaut ä, a dash –, a tab\tand\na line"

@@ -258,6 +258,10 @@ def other_size(content: Any) -> None:
 CRAFTED: dict[str, tuple[Callable[[Any], object], str]] = {
     "nan": (put("people/pose", (3, 5, 1), np.nan), "people/pose: NaN or infinite values in 1 of 11 rows, first in fra"),
     "infinite": (put("camera/intrinsics", (4, 0, 0), np.inf), "camera/intrinsics: NaN or infinite values in 1 of 6 ro"),
+    "translation": (put("people/translation", (2, 1), 1e38), "people/translation: values beyond 1000 in 1 of 11 rows"),
+    "far joints": (put("people/kp3d", (2, 1, 0), -1e30), "people/kp3d: values beyond 1000"),
+    "far camera": (put("camera/camera_from_world", (2, 0, 3), 1e9), "camera/camera_from_world: values beyond 1000"),
+    "huge pose": (put("people/pose", (3, 5, 1), 1e30), "people/pose: values beyond 100"),
     "rotation": (scaled_rotation, "no rotation (R Rᵀ is off by 0.02) in 1 of 6 rows, first in frame 2"),
     "last row": (put("camera/camera_from_world", (0, 3, 3), 2), "the last row is not 0 0 0 1"),
     "focal": (put("camera/intrinsics", (1, 1, 1), -5), "no pinhole camera in 1 of 6 rows"),
@@ -367,6 +371,39 @@ def test_links_out_of_the_file_are_never_followed(own: Path, tmp_path: Path, nam
     edit_index(own, lambda index: index["shards"][0].update(bytes=10**6))  # also when only its name is looked up
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3 and "expected 1,000,000" in done.stdout
+
+
+def test_a_shard_whose_bytes_are_as_built_is_not_to_be_removed(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk or library that cannot open a whole shard says nothing against the shard."""
+
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError("unable to lock file, errno = 37, error message = 'No locks available'")
+
+    monkeypatch.setattr(h5py, "File", refuses)
+    report = verify_shards(own, depth="index")
+    assert not report.ok and "not readable as a shard" in str(report.shards[0].problems)
+    assert "rm " not in hints(report) and "keep it" in hints(report)
+
+
+def test_at_depth_index_a_suspect_is_hashed_for_the_hint(own: Path) -> None:
+    with (own / FILE).open("r+b") as stream:
+        stream.write(bytes(4000))
+    report = verify_shards(own, depth="index")
+    assert "the content changed" in str(report.shards[0].problems)
+    assert "rm " not in hints(report) and "run the same build again" in hints(report)
+
+
+def test_what_must_be_copied_is_quoted_and_what_is_shown_is_harmless(own: Path, capsys: Any) -> None:
+    nasty = "x; touch X # $(id) \x1b[2J"
+    settings = {"names": [nasty], "splits": [nasty], "sequences": [nasty], "limit": nasty, "every": nasty,
+                "raised": False, "heights": [nasty]}  # fmt: skip
+    edit_index(own, lambda index: index.update(settings=settings))
+    (own / FILE).unlink()
+    command = hints(verify_shards(own, depth="index")).partition("only what is damaged: ")[2]
+    assert shlex.split(command)[:3] == ["trace", "build-shards", nasty] and shlex.split(command).count(nasty) == 6
+    assert run(["verify-shards", str(own), "--jobs", "1", "--depth", "index"]) == 3
+    shown = capsys.readouterr()
+    assert "\\x1b[2J" in shown.out and "\x1b" not in shown.out + shown.err
 
 
 def test_strays_are_named_and_do_no_harm(own: Path) -> None:
