@@ -35,6 +35,15 @@ def choose_device(config: Config, local_rank: int = 0) -> torch.device:
     )
 
 
+def scoring_device(config: Config) -> torch.device:
+    """The device that a trained network is scored or shown on: the CPU where the configuration says so, else CUDA.
+
+    A run that was trained on a GPU can be scored on a machine without one, on its CPU.
+    """
+    wanted = config.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if wanted else "cpu")
+
+
 def build_network(config: NetworkConfig) -> TraceNetwork:
     """The network with fresh weights; seed torch first."""
     backbone = HRNet(

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
+from trace_data.schema.clip import ClipRef
+
 LARGEST = 1 << 62
 """Of any whole number in an index: sums and products of a few of them stay what they are."""
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -88,6 +90,10 @@ class SequenceEntry:
         runs = [first + step * np.arange(count, dtype=np.int64) for first, step, count in self.frame_id_runs]
         return np.concatenate(runs) if runs else np.zeros(0, np.int64)
 
+    def clip_ids(self, ref: ClipRef) -> npt.NDArray[np.int64]:
+        """(T,) those of a clip's frames."""
+        return self.frame_ids()[ref.start :: ref.stride][: ref.length]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadSequence:
@@ -143,3 +149,12 @@ def numbered(shards: Sequence[Sequence[SequenceEntry]]) -> tuple[SequenceEntry, 
             entries.append(replace(entry, shard=shard, first_person=people))
             people += len(entry.people)
     return tuple(entries)
+
+
+def usual_step(ids: npt.NDArray[np.int64]) -> int:
+    """The distance of consecutive frames of a sequence in frame ids: the most frequent one; 1 for a single frame.
+
+    Where two are equally frequent it is the smaller one: a gap of the release makes distances larger, never smaller.
+    """
+    steps, counts = np.unique(np.diff(ids), return_counts=True)
+    return int(steps[counts.argmax()]) if len(steps) else 1

@@ -188,18 +188,8 @@ class ShardReader:
 
         Of the smallest level that has the detail of a window of `side` frame px shown at `size` px. Raises ShardError.
         """
-        images, _, scales = self._stored(ref, side, size)
+        images, _, scales = self._stored(*self._locate(ref), side, size)
         return images, scales
-
-    def _stored(
-        self, ref: ClipRef, side: float, size: int
-    ) -> tuple[list[bytes], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """The same, with the (T, 2) width and height of each image between."""
-        entry, shard, frames = self._locate(ref)
-        sizes = shard.frame_size[:, frames]
-        scales = sizes / np.array([entry.width, entry.height])  # level, frame, axis
-        level = level_for(scales.min(axis=(1, 2)).tolist(), side, size)
-        return self._encoded(shard, level, frames), sizes[level], scales[level]
 
     def frames(
         self, ref: ClipRef, windows: Sequence[Window], size: int, out: npt.NDArray[np.uint8] | None = None
@@ -211,8 +201,8 @@ class ShardReader:
         """
         if len(windows) != ref.length:
             raise ValueError(f"{len(windows)} windows for {ref.length} frames")
-        entry, shard, _ = self._locate(ref)
-        images, sizes, scales = self._stored(ref, min(window.side for window in windows), size)
+        entry, shard, frames = self._locate(ref)
+        images, sizes, scales = self._stored(entry, shard, frames, min(window.side for window in windows), size)
         if out is None:
             out = np.empty((ref.length, size, size, 3), np.uint8)
         maps = np.empty((ref.length, 3, 3))
@@ -226,6 +216,15 @@ class ShardReader:
                     hint=self.store.repair_hint,
                 ) from error
         return out, maps
+
+    def _stored(
+        self, entry: SequenceEntry, shard: _Shard, frames: npt.NDArray[np.int64], side: float, size: int
+    ) -> tuple[list[bytes], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """As `stored`, with the (T, 2) width and height of each image between."""
+        sizes = shard.frame_size[:, frames]
+        scales = sizes / np.array([entry.width, entry.height])  # level, frame, axis
+        level = level_for(scales.min(axis=(1, 2)).tolist(), side, size)
+        return self._encoded(shard, level, frames), sizes[level], scales[level]
 
     def _locate(self, ref: ClipRef) -> tuple[SequenceEntry, _Shard, npt.NDArray[np.int64]]:
         """The sequence's entry, its shard, and the clip's frames counted within the shard."""

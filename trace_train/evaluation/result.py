@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_data.errors import OutputError
+from trace_data.files import atomic_write
 from trace_train.evaluation.sums import Scores
 
 MEASURES = (
@@ -117,10 +118,9 @@ class EvalReport:
         return cls(**{**values, **nested})
 
     def write(self, file: Path) -> None:
-        """Write it as JSON under a temporary name, then rename it. Raises OutputError."""
-        partial = file.with_suffix(".partial")
+        """Write it as JSON, whole or not at all. Raises OutputError."""
         try:
-            partial.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False), encoding="utf-8")
-            partial.replace(file)
+            with atomic_write(file) as partial:
+                partial.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False), encoding="utf-8")
         except OSError as error:
             raise OutputError(f"the result cannot be written: {error.strerror}", where=file) from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from trace_train.losses import body, keypoints, maps, prior, tracks
 from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.reduce import Term, distance
-from trace_train.targets.world import STANDING
+from trace_train.metrics.world import STANDING
 
 
 def _center_map(c: LossInputs) -> Term:

@@ -17,7 +17,7 @@ from small_network import SMALL, small
 from torch import Tensor
 
 from trace_data.errors import ConfigError
-from trace_data.schema.clip import GENDERS
+from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import ALL_44, MPI_INF_28
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
