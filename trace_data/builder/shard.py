@@ -15,7 +15,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.plan import ShardPlan
 from trace_data.builder.size import frames_of
-from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError
+from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError, printable
 from trace_data.files import read_regular, write_json
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
@@ -96,7 +96,7 @@ def _write(work: Work, progress: Progress) -> ShardResult:
                 where = f"{error.where}: " if error.where else ""
                 # without the root, which is another on another machine and nobody's business in an index
                 reason = f"{where}{error.message}".replace(f"{work.root}{os.sep}", "")
-                bad.append(BadSequence(key=ref.key, reason=reason))
+                bad.append(BadSequence(key=printable(ref.key), reason=printable(reason)))
                 progress.skip(frames_of(ref, work.plan.every) - counted.done)
         closed = writer.close(work.plan.dataset, work.plan.split)
         enlarged = tuple(int(count) for count in writer.enlarged)
@@ -123,6 +123,8 @@ class _Counted(Progress):
 
 def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> list[str]:
     """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
+    if printable(ref.key) != ref.key:  # no index and no shard can hold it, and no terminal should be shown it
+        raise AnnotationError("the sequence's name is no plain UTF-8 text", where=ref.annotation, hint="rename it")
     record = thinned(read_record(ref, defects=work.defects), work.plan.every)
     findings = check_record(record)
     for finding in findings:
