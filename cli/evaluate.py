@@ -1,4 +1,4 @@
-"""`trace evaluate`: what a run has learnt."""
+"""`trace evaluate`: score a run or checkpoint."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Score one of so many windows of 3.3 s (100 frames at 30 a second); 1 scores whole sequences.",
+    help="Score every N-th window of 3.3 s (100 frames at 30 fps); 1 scores whole sequences.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0, max=1, max_open=True),
-    help="Least score of a detection  [default: the run's own evaluation.threshold].",
+    help="Lowest score of a detection  [default: the run's own evaluation.threshold].",
 )
 @options.json
 def evaluate(
@@ -43,7 +43,7 @@ def evaluate(
     threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Score RUN (its last checkpoint) or one checkpoint folder on a split, beside the best constant predictors.
+    """Score RUN (its last checkpoint) or a checkpoint folder on a split, beside the best constant predictors.
 
     RUN may also be a folder of imported released weights that holds a whole network.
 
@@ -83,16 +83,16 @@ def evaluate(
 
 def _table(scores: Mapping[str, Scores]) -> None:
     """One row a measure, by group; measures that nobody has are left out."""
-    from trace_train.evaluate import GROUPS, MEASURES
+    from trace_train.evaluate import MEASURES
 
     from . import render
 
     rows = []
-    for group, keys in GROUPS.items():
+    for group in dict.fromkeys(measure.group for measure in MEASURES):
         title = group
-        for key, name, unit, digits, factor in MEASURES:
-            values = [getattr(row, key) for row in scores.values()]
-            if key in keys and any(value is not None for value in values):
-                rows.append((title, name, unit, *(render.number(value, digits, factor) for value in values)))
+        for m in MEASURES:
+            values = [getattr(row, m.key) for row in scores.values()]
+            if m.group == group and any(value is not None for value in values):
+                rows.append((title, m.name, m.unit, *(render.number(value, m.digits, m.factor) for value in values)))
                 title = ""
     render.table(("", "measure", "unit", *scores), rows, numeric=tuple(scores))

@@ -1,4 +1,4 @@
-"""`trace report`: a run as one page to look at and to send."""
+"""`trace report`: a run as one self-contained page."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def report(
     packs: Path | None,
     as_json: bool,
 ) -> None:
-    """Show RUN on one page that opens from disk: scores, curves, pictures, settings, and what to look at.
+    """Show RUN on a page that opens from disk: scores, curves, pictures, settings, and what to look at.
 
-    The run may be finished, interrupted or going on. Its worst and best clips are drawn from its own shards, or those
-    of --shards.
+    The run may be finished, interrupted or in progress. Its worst and best clips are drawn from its own shards, or from
+    --shards.
 
     \b
     Examples:
@@ -36,7 +36,7 @@ def report(
       trace report RUN --shards /elsewhere/shards --json
     """
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"{page} is no name of a page: name it .html")
+        raise click.UsageError(f"{page} is not the name of a page: name it .html")
     from trace_data.progress import size_in_words
     from trace_train.report.run import write_report
 

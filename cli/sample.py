@@ -1,4 +1,4 @@
-"""`trace make-sample`: the synthetic world that needs no licensed data."""
+"""`trace make-sample`: write the synthetic sample world, which needs no licensed data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import options
     type=click.IntRange(min=3),
     default=320,
     show_default=True,
-    help="Number of sequences; from 8 on all datasets are there.",
+    help="Number of sequences; 8 or more cover all datasets.",
 )
 @click.option("--frames", type=click.IntRange(min=2), default=16, show_default=True, help="Frames of each sequence.")
 @click.option("--height", type=click.IntRange(min=64), default=240, show_default=True, help="Frame height, px.")
@@ -35,8 +35,8 @@ def make_sample(
     Action, in the layout of the official releases. About half of the sequences are 3DPW's; fewer than 8 are not enough
     for all five. Nothing in it is derived from SMPL or from recorded people.
 
-    An interrupted run is completed by the same command. Nobody who is in a training sequence is in one for validation
-    or test, whatever the dataset.
+    The same command resumes an interrupted run. No person appears in both training and validation or test sequences,
+    in any dataset.
 
     \b
     Examples:

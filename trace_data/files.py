@@ -131,19 +131,19 @@ def cannot_lock(error: OSError, folder: Path) -> OutputError:
 
 
 def writable_folder(folder: Path) -> None:
-    """Make the folder and make sure that it can be written. Raises OutputError."""
+    """Create the folder and check that it is writable. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # without a name that two processes could share
     except OSError as error:
         raise OutputError(
-            f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or mend its permissions"
+            f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or fix its permissions"
         ) from error
 
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold `folder` (made when missing) for this process; the system lets go even when the process is killed.
+    """Lock `folder` (created when missing) for this process. A killed process releases its lock.
 
     Raises OutputError when another process holds it.
     """
@@ -161,7 +161,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether some process holds `folder` by `exclusive` at this moment."""
+    """Whether a process holds `folder` by `exclusive` at this moment."""
     try:
         with open_regular(folder / "lock") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -173,9 +173,9 @@ def is_held(folder: Path) -> bool:
 
 
 def as_any_new_file(file: Path) -> None:
-    """Give a file the mode of any new one beside it, by the user's umask or the folder's own rule.
+    """Give a file the mode of a new file in its folder: the user's umask, or the folder's default ACL.
 
-    safetensors makes its files for their owner alone, which nobody else of a shared folder could read. Raises OSError.
+    safetensors creates files that only their owner can read, which breaks shared folders. Raises OSError.
     """
     beside = file.with_name(f"{file.name}.mode")
     try:

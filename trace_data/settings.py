@@ -1,4 +1,4 @@
-"""Where things lie when nobody says otherwise. Only `cli` reads settings; libraries take arguments.
+"""Default locations. Only `cli` reads settings; libraries take arguments.
 
 Order: command-line option > environment `TRACE_*` > `./trace.toml` > `$TRACE_HOME/config.toml` > default.
 """
@@ -34,9 +34,9 @@ FOLDERS = {
     "runs": "folder of training runs",
     "cache": "folder for caches that may be deleted at any time",
 }
-"""Settings that name a folder, and which; `root` and those of single datasets have no default."""
+"""Settings that name a folder; `root` and those of single datasets have no default."""
 KEYS = {**FOLDERS, "cache_size": "bytes of a URL's shards that the cache may hold, as in 200GB"}
-"""Every setting and what it names."""
+"""Every setting and its meaning."""
 CACHE_SIZE = "200GB"
 """Default of `cache_size`."""
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -44,31 +44,31 @@ UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Resolved settings, and where each came from."""
+    """Resolved settings and their origins."""
 
     home: Path
     """`$TRACE_HOME`, default `~/.trace`."""
     values: Mapping[str, Path | str]
-    """Setting name to folder; to text for `cache_size` and for shards behind a URL."""
+    """Setting to folder; to text for `cache_size` and for shards at a URL."""
     origin: Mapping[str, str]
-    """Setting name to the file, variable or word `default` that set it."""
+    """Setting to the file or variable that set it, or `default`."""
 
     def folder(self, key: str, given: Path | None = None) -> Path:
         """The folder for `key`: the command-line option when given, else the setting.
 
         Raises ConfigError when neither exists (`root` has no default), or it is a URL.
         """
-        found = self.place(key, given)
-        if isinstance(found, str):
+        location = self.place(key, given)
+        if isinstance(location, str):
             raise ConfigError(
-                f"the setting {key} is a URL, and a folder on this machine is needed here",
+                f"the setting {key} is a URL, but a local folder is needed here",
                 where=self.origin[key],
                 hint="name one on the command line",
             )
-        return found
+        return location
 
     def place(self, key: str, given: Path | str | None = None) -> Path | str:
-        """The folder or URL for `key`, as `folder` finds it."""
+        """The folder or URL for `key`, resolved as by `folder`."""
         if given is not None:
             return given
         if key in self.values:
@@ -79,12 +79,12 @@ class Settings:
         )
 
     def dataset_folders(self, names: Iterable[str]) -> dict[str, Path]:
-        """The folders of those of the datasets named, by canonical name, that have one of their own."""
+        """Canonical name to folder, for those of the named datasets that have a folder setting of their own."""
         keys = {name: f"root_{name.replace('-', '_')}" for name in names}
         return {name: self.folder(key) for name, key in keys.items() if key in self.values}
 
     def cache_bytes(self, given: str | None = None) -> int:
-        """The bound of the cache: the command-line option when given, else the setting. Raises ConfigError."""
+        """The cache limit: the command-line option when given, else the setting. Raises ConfigError."""
         where = "--cache-size" if given is not None else f"cache_size from {self.origin['cache_size']}"
         return parse_bytes(given if given is not None else str(self.values["cache_size"]), where=where)
 
@@ -109,12 +109,12 @@ def load_settings(environment: Mapping[str, str] | None = None, working_folder: 
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        found: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot be read as TOML: {error}", where=file) from error
-    for key, value in found.items():
+    for key, value in content.items():
         if key not in KEYS:
             near = nearest(key, KEYS)
             raise ConfigError(
@@ -125,11 +125,11 @@ def _read(file: Path) -> dict[str, str]:
         if not isinstance(value, str):
             expected = "the name of a folder" if key in FOLDERS else "a size as in 200GB"
             raise ConfigError(f"{key} is {value!r}, expected {expected} in quotes", where=file)
-    return found
+    return content
 
 
 def _value(key: str, text: str, beside: Path | None) -> Path | str:
-    """A setting from its text; a file's folders are relative to the file."""
+    """Parse a setting; folders in a file are relative to that file."""
     if key not in FOLDERS or (key == "shards" and "://" in text):
         return text
     folder = Path(text).expanduser()
@@ -138,9 +138,9 @@ def _value(key: str, text: str, beside: Path | None) -> Path | str:
 
 def parse_bytes(text: str, *, where: str) -> int:
     """`200GB`, `1.5 TiB` or `5000000` as a number of bytes. Raises ConfigError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
-    unit = UNITS.get(found[2].upper() or "B") if found else None
-    size = int(float(found[1]) * unit) if found and unit else 0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
+    unit = UNITS.get(match[2].upper() or "B") if match else None
+    size = int(float(match[1]) * unit) if match and unit else 0
     if size < 1:
         raise ConfigError(f"{text!r} is no size", where=where, hint="write it as in 200GB, 1.5TB or 500MiB")
     return size

@@ -11,17 +11,17 @@ from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
-from trace_train.evaluation.result import GROUPS, HIGHER_IS_BETTER, MEASURES, EvalReport, SequenceScores
+from trace_train.evaluation.measures import MEASURES, Measure, Scores
+from trace_train.evaluation.result import EvalReport, SequenceScores
 from trace_train.evaluation.score import score
 from trace_train.evaluation.source import open_source
-from trace_train.evaluation.sums import MODEL, Scores
+from trace_train.evaluation.sums import MODEL
 
 __all__ = [
-    "GROUPS",
-    "HIGHER_IS_BETTER",
     "MEASURES",
     "MODEL",
     "EvalReport",
+    "Measure",
     "Scores",
     "SequenceScores",
     "evaluate",

@@ -1,4 +1,4 @@
-"""The page of pitfalls: every row of the fact sheets is on it, with a test that exists or a reason."""
+"""The page of pitfalls: every trap of docs/reference is on it, with a test that exists or a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ ROWS = {
     "Of the releases": [str(number) for number in range(1, 14)],
     "Of joint sets": [f"P{number}" for number in range(1, 10)],
 }
-"""Fact sheets datasets.md, sections 9 and 10, and joints.md, section 7."""
+"""Rows T, R and P of docs/reference/datasets.md#defects-of-the-published-training-code,
+docs/reference/datasets.md#traps-of-the-releases and docs/reference/joints.md#traps-of-joint-sets."""
 
 
 def test_every_row_has_a_test_that_exists_or_a_reason() -> None:

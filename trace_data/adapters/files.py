@@ -1,4 +1,4 @@
-"""What adapters ask of a dataset's files; `listing` answers what a folder holds."""
+"""Checks of dataset files for adapters. Folders are read by `listing`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Stamp = tuple[int, int]
 
 
 def gap(numbers: Sequence[int]) -> int | None:
-    """The first number that is missing of ascending ones that are otherwise equally spaced, None when none is.
+    """The first missing number in an ascending, equally spaced sequence; None when it has no gap.
 
-    They start with 0 or 1, unless only some of the frames were extracted.
+    Numbers start at 0 or 1, unless only some of the frames were extracted.
     """
     if len(numbers) < 2:
         return None if list(numbers) in ([], [0], [1]) else 1
@@ -58,9 +58,9 @@ def remark_on_length(rows: Sequence[int], annotated: int) -> tuple[str, ...]:
 
 
 def frame_size(frames: Sequence[Path]) -> tuple[int, int]:
-    """Width and height of the first whole image: broken ones are for whoever reads all, so that all are found at once.
+    """Width and height of the first intact image. Broken ones are reported by the checks that read all frames.
 
-    Raises AnnotationError when none is whole.
+    Raises AnnotationError when none is intact.
     """
     broken = AnnotationError("there are no frames")
     for file in frames:
@@ -72,7 +72,7 @@ def frame_size(frames: Sequence[Path]) -> tuple[int, int]:
 
 
 def stamp(file: Path) -> Stamp:
-    """Length and time of a file, by which a parsed copy knows that it is still the file's. Raises AnnotationError."""
+    """Size and time of a file, to invalidate a parsed copy of it. Raises AnnotationError."""
     try:
         state = file.stat()
     except OSError as error:
@@ -81,7 +81,7 @@ def stamp(file: Path) -> Stamp:
 
 
 def readable(file: Path) -> None:
-    """Raises AnnotationError when a file cannot be read: libraries call that a damaged file, or a missing one."""
+    """Raises AnnotationError when a file cannot be read, which libraries report as damaged or missing."""
     try:
         with open_regular(file) as stream:
             stream.read(1)
@@ -90,7 +90,7 @@ def readable(file: Path) -> None:
 
 
 def refused(error: OSError, file: Path) -> AnnotationError:
-    """The error that says what the system refused: a missing file, a permission, a mount that does not answer."""
+    """The AnnotationError for an OSError: missing file, permission, or a mount that does not respond."""
     what, hint = in_words(error)
     what = "is a symbolic link to nothing" if is_missing(error) and file.is_symlink() else what
     return AnnotationError(what, where=file, hint=hint or None)

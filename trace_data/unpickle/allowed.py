@@ -1,4 +1,6 @@
-"""What a pickle may name, and what each name means here: the allow-list of `safe_pickle` (fact sheet assets.md, A4).
+"""The allow-list: the globals that a pickle may name, and what each becomes.
+
+Source: docs/reference/assets.md#globals-that-a-model-file-names.
 
 Arrays are rebuilt from sizes and bytes that were compared first; objects of chumpy and scipy become inert `Node`s.
 """

@@ -2,7 +2,7 @@
 
 A pickle is a program for a small stack machine. Writing that machine out keeps every step in our hands: it can name
 only what its table of globals lists, it knows the byte at which it meets a name, and it checks every size before it
-takes memory. Python-2 text is decoded as latin1, which loses nothing (fact sheet assets.md, A4).
+takes memory. Python-2 text is decoded as latin1, which loses nothing (docs/reference/assets.md#encoding-of-the-pickle).
 """
 
 from __future__ import annotations

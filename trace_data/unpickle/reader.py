@@ -173,7 +173,7 @@ def _evaluate(value: Any, shape: tuple[int | None, ...] | None, depth: int) -> n
 
 
 def _chumpy_value(node: Node, depth: int) -> npt.NDArray[Any]:
-    """Values of the chumpy classes that only hold or rearrange numbers (fact sheet assets.md, A4)."""
+    """Values of chumpy classes that only hold or rearrange numbers (docs/reference/assets.md#encoding-of-objects)."""
     state = node.state
     if node.kind == "chumpy.ch.Ch":
         return _evaluate(state["x"], None, depth + 1)

@@ -10,42 +10,7 @@ from typing import Any
 
 from trace_data.errors import OutputError
 from trace_data.files import atomic_write
-from trace_train.evaluation.sums import Scores
-
-MEASURES = (
-    ("mpjpe", "MPJPE", "mm", 1, 1.0),
-    ("pa_mpjpe", "PA-MPJPE", "mm", 1, 1.0),
-    ("pve", "PVE", "mm", 1, 1.0),
-    ("acceleration", "acceleration error", "m/s²", 1, 1.0),
-    ("acceleration_per_frame", "acceleration error", "mm/frame²", 1, 1.0),
-    ("error_2d", "2D error", "px", 1, 1.0),
-    ("joints_mpjpe", "MPJPE, labelled joints", "mm", 1, 1.0),
-    ("joints_pa_mpjpe", "PA-MPJPE, labelled joints", "mm", 1, 1.0),
-    ("pck", "3DPCK at 150 mm", "%", 1, 100.0),
-    ("auc", "AUC, 0 to 150 mm", "%", 1, 100.0),
-    ("recall", "detection recall", "%", 1, 100.0),
-    ("precision", "detection precision", "%", 1, 100.0),
-    ("mpjpe_with_misses", "MPJPE, misses at 150 mm", "mm", 1, 1.0),
-    ("w_mpjpe", "W-MPJPE", "mm", 1, 1.0),
-    ("wa_mpjpe", "WA-MPJPE", "mm", 1, 1.0),
-    ("rte", "RTE", "%", 1, 100.0),
-    ("root_orientation", "root orientation error", "°", 1, 1.0),
-    ("ate", "ATE, Sim(3)", "m", 3, 1.0),
-    ("ate_rigid", "ATE, SE(3)", "m", 3, 1.0),
-    ("ate_start", "ATE, from the start", "m", 3, 1.0),
-    ("path_ratio", "path ratio (1 is best)", "", 2, 1.0),
-    ("jitter", "jitter", "10 m/s³", 1, 1.0),
-    ("foot_sliding", "foot sliding", "mm", 1, 1.0),
-    ("world_coverage", "coverage", "%", 1, 100.0),
-)
-"""Field of `Scores`, its name, unit, digits and factor, in the order in which people look for them."""
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "camera": tuple(key for key, *_ in MEASURES[:10]),
-    "detection": tuple(key for key, *_ in MEASURES[10:13]),
-    "world": tuple(key for key, *_ in MEASURES[13:]),
-}
-"""Fields of `Scores` by what they are about."""
-HIGHER_IS_BETTER = frozenset({"pck", "auc", "recall", "precision", "world_coverage"})
+from trace_train.evaluation.measures import Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

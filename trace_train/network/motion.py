@@ -1,12 +1,12 @@
-"""Motion: how people moved in the camera's view, and how they move in the world (network.md, 4 and 7).
+"""Motion: how people moved in the camera's view, and how they move in the world.
+
+Source: docs/reference/network.md#detection-and-motion-heads, docs/reference/network.md#world-heads.
 
 The camera-space motion is a volume like the camera volume: a front view and a bird's-eye view are added up. World
 motion and rotation are flat maps; summed along a track they give its trajectory in the first frame's camera.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,7 @@ from trace_train.geometry.rotations import matrix_from_6d
 from trace_train.network.blocks import HeadBlock
 from trace_train.network.heads import map_head
 from trace_train.network.outputs import WorldStart
-
-RotationRule = Literal["composed", "additive"]
-"""How a root rotation becomes one in the world: by a product of rotations, or by the released weights' sum in 6D."""
+from trace_train.network.sizes import RotationRule
 
 
 def motion_volume(front: Tensor, above: Tensor, refiner: nn.Module) -> Tensor:

@@ -1,7 +1,7 @@
 """From annotations in world and frame coordinates to what the network is asked for, in one batched pass on the device.
 
 Here, and nowhere else, bodies become relative to their hip midpoint and cameras become the 50-degree view of the crop
-(contracts: frames, units, numbers; fact sheet training.md, section 2).
+(docs/reference/training.md#units-and-coordinate-frames, docs/reference/training.md#targets).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_train.geometry.camera import depth_levels, level_of, solve_translation, triple_from_translation
 from trace_train.geometry.rotations import matrix_from_axis_angle
+from trace_train.losses.targets import Targets
 from trace_train.streaming.batch import Batch
-from trace_train.targets.fields import Targets
 from trace_train.targets.heat import center_heat, center_heat_3d
 from trace_train.targets.place import annotated_joints, center_joints, extent_of, person_center
 from trace_train.targets.view import CropView

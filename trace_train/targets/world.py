@@ -1,4 +1,6 @@
-"""Targets along tracks: how people move in their camera, and in the world (fact sheet training.md, 2.6 to 2.8).
+"""Targets along tracks: how people move in their camera, and in the world.
+
+Source: docs/reference/training.md#motion-offsets and the two sections after it.
 
 The world of a person is the view, camera and crop, of the first frame in which it has a centre, kept fixed: that is
 where the network's trajectories begin. One rule covers a camera that moves and whose extrinsics are known, and one that
@@ -14,25 +16,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trace_data.schema.keypoints import ALL_44
 from trace_train.geometry.camera import IN_FRONT, solve_translation, triple_from_translation
+from trace_train.losses.targets import WorldTargets, feet_of
 from trace_train.metrics.world import STANDING
 from trace_train.streaming.batch import Batch
-from trace_train.targets.fields import WorldTargets
 from trace_train.targets.place import annotated_joints
 from trace_train.targets.view import CropView, at_frame
 
-FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
-"""Joints that stand on the ground now and then."""
 REACH = 2.0
 """How far from the fixed view's middle joints may be, in half widths: a place beyond the edge is still a place."""
 SMALLEST_SCALE = 0.02
 """Least s of a world triple, 107 m away."""
-
-
-def feet_of(joints: Tensor) -> Tensor:
-    """(..., 44, D) to (..., 4, D)."""
-    return torch.stack([joints[..., joint, :] for joint in FEET], dim=-2)
 
 
 def world_targets(

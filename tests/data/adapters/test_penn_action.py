@@ -157,7 +157,10 @@ def test_shards_hold_body_poses_and_nothing_that_is_not_known(world: Path, packs
 
 
 def test_sides_can_be_swapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """joints.md P1: the published training has every pair the other way round; the ref carries the choice."""
+    """The published training swaps every pair; the ref carries the choice.
+
+    Source: docs/reference/joints.md#left-and-right-in-penn-action.
+    """
     assert [name.replace("L_", "R_") for name in PENN_13[1::2]] == list(PENN_13[2::2])
     assert list(PENN_13_SWAPPED[1::2]) == list(PENN_13[2::2]) and PENN_13_SWAPPED[0] == PENN_13[0]
     before = find(folder.parent, "train")[0]

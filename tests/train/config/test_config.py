@@ -44,7 +44,7 @@ def test_assignments_reach_nested_keys() -> None:
 
 
 def test_preset_trace_holds_the_published_table_and_one_entry_can_change() -> None:
-    """Fact sheet datasets.md, section 1."""
+    """docs/reference/datasets.md#registry."""
     data = load_config("trace", ["data.datasets.h36m.crop_scale=[1.2, 2.0]"]).data
     assert {name: own.share for name, own in data.datasets.items()} == {
         "h36m": 0.22, "mpi-inf-3dhp": 0.22, "3dpw": 0.18, "dynacam": 0.24, "penn-action": 0.14
@@ -97,7 +97,7 @@ def test_every_key_is_read_somewhere_and_described() -> None:
             if model is not LossConfig and model is not Config:
                 assert re.search(rf"\.{name}\b", source), f"{model.__name__}.{name} is read nowhere"
             if model is LossConfig:
-                assert f'"{name}": ' in source, f"loss.{name} is no term"
+                assert f'"{name}": Loss(' in source, f"loss.{name} is no loss"
             if not (isinstance(field.annotation, type) and issubclass(field.annotation, ConfigPart)):
                 assert field.description, f"{model.__name__}.{name} has no description"
 

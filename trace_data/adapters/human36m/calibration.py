@@ -1,8 +1,8 @@
 """The four cameras: from `metadata.xml` of the release, or found from points known in 3D and in 2D.
 
-Facts: fact sheet datasets.md, section 10, rows 1 and 5. What sources contradict each other in, the projections decide:
-whether a rotation is meant or its transpose, and whether the tangential term of the lens counts once, as in the
-release's own code, or twice, as in OpenCV's.
+Facts: docs/reference/datasets.md#human36m-calibration-file, docs/reference/datasets.md#human36m-camera-translation.
+Where sources contradict each other, the reprojection error decides: whether a rotation is meant or its transpose, and
+whether the tangential term of the lens counts once, as in the release's own code, or twice, as in OpenCV's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The JSON files that hold a whole subject: parsed once, kept as arrays a clip.
 
 `Human36M_subject{n}_{joint_3d,SMPL_NeuralAnnot}.json` are nested by action (2 to 16), subaction (1, 2) and 0-based
-frame; `_data.json` lists images and their boxes; `_camera.json` the cameras 1 to 4. Facts: fact sheet datasets.md,
-sections 8 and 10.
+frame; `_data.json` lists images and their boxes; `_camera.json` the cameras 1 to 4. Facts:
+docs/reference/datasets.md#human36m-re-packaged-files.
 """
 
 from __future__ import annotations
