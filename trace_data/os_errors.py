@@ -30,9 +30,9 @@ def is_missing(error: OSError) -> bool:
 
 def in_words(error: OSError) -> tuple[str, str]:
     """(what was refused, what mends it)."""
-    told = (error.strerror or str(error)).lower()
+    reason = (error.strerror or str(error)).lower()
     if isinstance(error, SpecialFile):
-        return f"is {told}, expected a file", "copy the file itself"
+        return f"is {reason}, expected a file", "copy the file itself"
     if is_missing(error):
         return "is missing", "copy it again"
     if error.errno in _DENIED:
