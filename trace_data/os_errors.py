@@ -23,14 +23,20 @@ TOO_LITTLE_MEMORY = "end other programs, give fewer --workers, or use a machine 
 """What helps where memory does not suffice."""
 
 
+class SpecialFile(OSError):
+    """A pipe, socket or device where a file was expected: it would be waited for, or read, for ever."""
+
+
 def is_missing(error: OSError) -> bool:
     """Whether the file or folder does not exist, as opposed to being inaccessible."""
     return error.errno in MISSING
 
 
 def in_words(error: OSError) -> tuple[str, str]:
-    """The problem and the hint, in words."""
+    """(what was refused, what mends it)."""
     reason = (error.strerror or str(error)).lower()
+    if isinstance(error, SpecialFile):
+        return f"is {reason}, expected a file", "copy the file itself"
     if is_missing(error):
         return "is missing", "copy it again"
     if error.errno in _DENIED:

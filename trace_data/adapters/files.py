@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular
 from trace_data.frames.image import file_size
 from trace_data.os_errors import in_words, is_missing
 from trace_data.text_files import Each, content_of, parse_json
@@ -86,7 +87,7 @@ def stamp(file: Path) -> Stamp:
 def readable(file: Path) -> None:
     """Raises AnnotationError when a file cannot be read, which libraries report as damaged or missing."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             stream.read(1)
     except OSError as error:
         raise refused(error, file) from error

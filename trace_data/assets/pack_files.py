@@ -22,7 +22,8 @@ EXTRA_JOINTS = (
     332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787,
     2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133,
 )  # fmt: skip
-"""Vertices of nose, eyes, ears, feet (the 11 that are used) and finger tips (fact sheet assets.md, B4)."""
+"""Vertices of nose, eyes, ears, feet (these 11 are used) and finger tips
+(docs/reference/assets.md#extra-vertex-joints)."""
 LAYOUT: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]] = {
     "kintree_table": (((JOINTS,),), ("int64",)),
     "J_regressor_extra9": (((9, VERTICES),), ("float32",)),

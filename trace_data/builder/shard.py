@@ -7,23 +7,26 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydantic_core
+from pydantic import TypeAdapter
+
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.plan import ShardPlan
 from trace_data.builder.size import frames_of
-from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError
-from trace_data.files import write_json
+from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError, printable
+from trace_data.files import read_regular, write_json
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.thinning import thinned
-from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, sequence_from_json
+from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry
 from trace_data.shards.index import check_shard
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
 from trace_data.shards.rows import rows_of
+from trace_data.shards.storage.store import LARGEST_INDEX
 from trace_data.shards.writer import ShardWriter
-from trace_data.text_files import content_of, parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,7 @@ def _write(work: Work, progress: Progress) -> ShardResult:
                 where = f"{error.where}: " if error.where else ""
                 # without the root, which differs between machines and does not belong into an index
                 reason = f"{where}{error.message}".replace(f"{work.root}{os.sep}", "")
-                bad.append(BadSequence(key=ref.key, reason=reason))
+                bad.append(BadSequence(key=printable(ref.key), reason=printable(reason)))
                 progress.skip(frames_of(ref, work.plan.every) - counted.done)
         closed = writer.close(work.plan.dataset, work.plan.split)
         enlarged = tuple(int(count) for count in writer.enlarged)
@@ -119,7 +122,9 @@ class _Counted(Progress):
 
 
 def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> list[str]:
-    """Read, check, complete and write one sequence. Returns its warnings. Raises AnnotationError."""
+    """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
+    if printable(ref.key) != ref.key:  # no index and no shard can hold it, and no terminal should be shown it
+        raise AnnotationError("the sequence's name is no plain UTF-8 text", where=ref.annotation, hint="rename it")
     record = thinned(read_record(ref, defects=work.defects), work.plan.every)
     findings = check_record(record)
     for finding in findings:
@@ -133,22 +138,14 @@ def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) 
 def finished_shard(work: Work, progress: Progress) -> ShardResult | None:
     """The result of an earlier run, if it had the same plan and the file's hash still matches; else None."""
     try:
-        values = parse_json(content_of(work.record, error=ShardError), where=work.record, error=ShardError)
-        if values["identity"] != work.plan.identity():
+        values = pydantic_core.from_json(read_regular(work.record, LARGEST_INDEX))
+        if values.pop("identity") != work.plan.identity():
             return None
-        shard = None if values["shard"] is None else ShardEntry(**values["shard"])
-        if shard is not None:
-            check_shard(work.out, shard, hashes=True)
-        result = ShardResult(
-            shard=shard,
-            sequences=tuple(sequence_from_json(entry) for entry in values["sequences"]),
-            bad=tuple(BadSequence(**entry) for entry in values["bad"]),
-            warnings=tuple(values["warnings"]),
-            kept=True,
-            enlarged=tuple(values["enlarged"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, ShardError):
-        return None  # no record, a truncated record, or a damaged shard: the shard is written again
+        result = TypeAdapter(ShardResult).validate_python({**values, "kept": True})
+        if result.shard is not None:
+            check_shard(work.out, result.shard, hashes=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ShardError):
+        return None  # no record, half a record, or a damaged shard: all are mended by writing the shard again
     if not result.bad:
         progress.skip(work.plan.frames)
     return result

@@ -16,13 +16,19 @@ import numpy.typing as npt
 import simplejpeg
 
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular, read_regular
 from trace_data.frames.orientation import orientation
 from trace_data.os_errors import in_words, is_missing
 
 JPEG_QUALITY = 90
 """JPEG quality; size against fidelity was measured (docs/build-shards.md#in-which-sizes-frames-are-stored)."""
 ORIGINAL_QUALITY = 95
-"""JPEG quality of video frames where original frames are asked for: they have no encoded bytes to copy."""
+"""Of a video's frame where original frames are asked for: it has no bytes of its own to keep."""
+LARGEST_FILE = 1 << 30
+"""Bytes of an image file."""
+LARGEST_PICTURE = 100_000_000
+"""Pixels that a header may announce: three times those of 8K video. More is a bomb, small as a file and too large for
+memory as a picture."""
 HEAD, TAIL = 1 << 16, 64
 """Bytes at the beginning and end of a file that suffice to tell size and completeness of an image."""
 _ENDS = {True: b"\xff\xd9", False: b"IEND"}
@@ -47,7 +53,7 @@ def encoder() -> str:
 def read_bytes(file: Path) -> bytes:
     """The whole file. Raises AnnotationError when it is missing or cannot be read."""
     try:
-        return file.read_bytes()
+        return read_regular(file, LARGEST_FILE)
     except OSError as error:
         raise _refused(error, file) from error
 
@@ -64,7 +70,7 @@ def file_header(file: Path) -> tuple[tuple[int, int], int]:
     is no JPEG or PNG, or ends too early.
     """
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             turned = orientation(stream)
             stream.seek(0)
             data = stream.read(HEAD)
@@ -94,11 +100,27 @@ def is_jpeg(data: bytes) -> bool:
 def image_size(data: bytes, where: str | Path, *, whole: bool = True) -> tuple[int, int]:
     """(width, height) in px from the header of a JPEG or PNG, without decoding it.
 
-    Raises AnnotationError when the bytes are neither or, unless `whole` is False, truncated: decoders silently fill
-    the missing part with grey.
+    Raises AnnotationError when the bytes are no such image or, unless `whole` is False, end before the picture does:
+    decoders fill what is missing with grey and say nothing. Also when it announces more px than `LARGEST_PICTURE`.
     """
-    if is_jpeg(data):
-        return _jpeg_size(data, where, whole=whole)
+    size = _jpeg_size(data, where, whole=whole) if is_jpeg(data) else _png_size(data, where, whole=whole)
+    _check_announced(size, where)
+    return size
+
+
+def _check_announced(size: tuple[int, int], where: str | Path, expected: tuple[int, int] | None = None) -> None:
+    """Before any memory is taken for the picture. Raises AnnotationError."""
+    if expected is not None and size != expected:
+        raise AnnotationError(f"the image is {size[0]}x{size[1]} px, expected {expected[0]}x{expected[1]}", where=where)
+    if size[0] * size[1] > LARGEST_PICTURE:
+        raise AnnotationError(
+            f"the header announces {size[0]:,}x{size[1]:,} px, expected at most {LARGEST_PICTURE:,} in all",
+            where=where,
+            hint="copy the file again",
+        )
+
+
+def _png_size(data: bytes, where: str | Path, *, whole: bool) -> tuple[int, int]:
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24:
         if whole and b"IEND" not in data[-16:]:
             raise AnnotationError(f"the PNG ends too early ({len(data):,} bytes)", where=where, hint="copy it again")
@@ -139,18 +161,21 @@ def decode(
     *,
     rgb: bool = False,
     strict: bool = False,
+    expected: tuple[int, int] | None = None,
     take: Callable[[int], npt.NDArray[np.uint8]] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3) uint8 at 1/`reduce` of the size (1, 2, 4, 8: scaled in the JPEG transform, cheap); BGR or `rgb`.
 
     As they are stored: EXIF's orientation turns none (`frames.orientation`).
 
-    `strict` refuses JPEGs whose damage a decoder would fill with grey. `take`: gives memory of at least so many bytes
-    for the pixels of a JPEG. Raises AnnotationError when the bytes cannot be decoded.
+    `strict` refuses JPEGs whose damage a decoder would fill with grey. `expected`: (width, height) px that the header
+    must announce. `take`: gives memory of at least so many bytes for the pixels of a JPEG. Raises AnnotationError when
+    the bytes cannot be decoded.
     """
     if is_jpeg(data):
         try:
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            _check_announced((width, height), where, expected)
             height, width = -(-height // reduce), -(-width // reduce)
             pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 data,
@@ -163,11 +188,26 @@ def decode(
         except ValueError as error:
             raise AnnotationError(f"the JPEG does not decode: {error}", where=where, hint="copy it again") from error
         return pixels
+    _check_announced(image_size(data, where, whole=False), where, expected)
     order = (cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR) | cv2.IMREAD_IGNORE_ORIENTATION
     image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), order | _REDUCED[reduce])
     if image is None:
         raise AnnotationError(f"{len(data):,} bytes do not decode as an image", where=where, hint="copy it again")
     return np.asarray(image)
+
+
+def check_decodes(data: bytes, where: str | Path, size: tuple[int, int]) -> None:
+    """Whether an image that is kept as it is decodes to `size`, (width, height) px. Raises AnnotationError.
+
+    A JPEG is decoded at an eighth: all of its bytes are read, and most of the time is saved.
+    """
+    image_size(data, where)
+    reduce = 8 if is_jpeg(data) else 1
+    height, width = decode(data, where, reduce, strict=True, expected=size).shape[:2]
+    if (width, height) != tuple(-(-side // reduce) for side in size):
+        raise AnnotationError(
+            f"the image decodes to {width}x{height} px of {size[0]}x{size[1]} at 1/{reduce}", where=where
+        )
 
 
 def scaled(
@@ -176,7 +216,8 @@ def scaled(
     """The image at each stored size: (JPEG bytes, (width, height) px); (b"", (0, 0)) where a side is None.
 
     `data`: an encoded image, or pixels (H, W, 3) BGR. `sides`: short side of each level, px, ascending. A JPEG that
-    needs no scaling is passed through unchanged. Raises AnnotationError on a broken image.
+    needs no scaling is passed through byte for byte, after a look at all of them. Raises AnnotationError on an image
+    that is broken.
     """
     if isinstance(data, np.ndarray):
         original, encoded = (data.shape[1], data.shape[0]), b""
@@ -197,6 +238,8 @@ def scaled(
         size = max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
         picture = _halved(picture, size)  # the next, smaller level continues from here
         levels.append((encode(_shrunk(picture, size), JPEG_QUALITY), size))
+    if picture is None:
+        check_decodes(encoded, where, original)
     return levels[::-1]
 
 
