@@ -25,7 +25,12 @@ PUBLISHED_FOCAL = 548 / 256
 
 
 def depth_levels(count: int) -> Tensor:
-    """(count,) scales s of the depth levels, near to far, piecewise linear in s (network.md 6; 64 levels published)."""
+    """`depth_scales` as a tensor (count,) on the CPU."""
+    return torch.tensor(depth_scales(count))
+
+
+def depth_scales(count: int) -> tuple[float, ...]:
+    """Scales s of so many depth levels, near to far, piecewise linear in s (network.md 6; 64 levels published)."""
     steps = [max(1, round(n * count / 64)) for n in LEVEL_COUNTS]
     steps[1] = count - steps[0] - steps[2] - steps[3]
     levels: list[float] = []
@@ -34,7 +39,7 @@ def depth_levels(count: int) -> Tensor:
         far = FOCAL / depth
         levels += [near - (i / n) * (near - far) for i in range(1, n + 1)]
         near = far
-    return torch.tensor(levels)
+    return tuple(levels)
 
 
 def level_of(scale: Tensor, levels: Tensor) -> Tensor:
