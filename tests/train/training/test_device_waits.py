@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo  # keeps a table of torch's functions, made when it is imported: before one is replaced
 from device_waits import DEVICE, Waits
 from tiny_runs import tiny
 
