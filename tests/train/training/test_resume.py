@@ -96,7 +96,7 @@ def test_the_folder_alone_is_enough(
 
 
 def scores_of(values: dict[int, tuple[float, float, float]], seen: list[int]) -> Hooks:
-    """An evaluation that gives these MPJPE with misses, recall and WA-MPJPE by step, and looks at the averaged network."""
+    """An evaluation that gives MPJPE with misses, recall and WA-MPJPE by step, and looks at the averaged network."""
 
     def evaluate(snapshot: RunSnapshot) -> dict[str, float | None]:
         seen.append(snapshot.step)
