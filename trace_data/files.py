@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from trace_data.errors import OutputError
+
+
+def read_regular(file: Path, limit: int) -> bytes:
+    """The whole of a file from elsewhere of at most `limit` bytes. Raises OSError, for a pipe or device too."""
+    with open(file, "rb", opener=lambda path, _: os.open(path, os.O_RDONLY | os.O_NONBLOCK)) as stream:
+        found = os.fstat(stream.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(file))
+        data = stream.read(limit + 1) if found.st_size <= limit else b""
+    if found.st_size > limit or len(data) > limit:
+        raise OSError(errno.EFBIG, f"{found.st_size:,} bytes, expected at most {limit:,}", str(file))
+    return data
 
 
 def writable_folder(folder: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import yaml
 
 from trace_data.errors import CheckpointError
-from trace_data.files import is_held
+from trace_data.files import is_held, read_regular
 from trace_train.training.run_log import read_metrics
-from trace_train.weights.checkpoint import DESCRIPTION, finished
+from trace_train.weights.checkpoint import DESCRIPTION, MOST_BYTES, finished
 
 ERRORS = "errors*.jsonl"
 """One of each process that met any."""
@@ -143,8 +143,8 @@ def _text(file: Path) -> str:
 def _object(file: Path) -> dict[str, Any]:
     """One JSON object; an empty one when the file is damaged or gone by now."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(read_regular(file, MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
