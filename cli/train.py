@@ -65,7 +65,7 @@ def train(
 
     A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
     configuration, shards and packs hold; --set steps=… may lengthen it, --shards and --packs name folders that were
-    moved. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: docs/training.md.
+    moved. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP save a checkpoint and exit 130. Several GPUs: docs/training.md.
 
     \b
     Examples:
@@ -83,9 +83,12 @@ def train(
     from trace_data.progress import SILENT
     from trace_train.config import changed, load_config
     from trace_train.training.distributed import from_environment
+    from trace_train.training.signals import one_interrupt
     from trace_train.weights.checkpoint import describe_run
 
     from . import render, train_aids
+
+    context.with_resource(one_interrupt())
 
     if replay is not None:
         context.exit(train_aids.replay(replay, packs, debugger=debugger, as_json=as_json))

@@ -37,7 +37,7 @@ from trace_train.weights.averaged import AveragedWeights
 
 FORMAT_VERSION = 2
 MOST_BYTES = 1 << 28
-"""A description is smaller: it grows by a few hundred bytes with each evaluation and each step since the last log line."""
+"""A description is smaller: it grows by some hundred bytes with each evaluation and each step since a log line."""
 REQUIRED = frozenset({"weights.safetensors", "training.pth"})
 """Files of every checkpoint."""
 DESCRIPTION = "checkpoint.json"
