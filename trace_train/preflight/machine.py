@@ -12,7 +12,7 @@ import torch
 
 from trace_data.assets.verify import check_packs
 from trace_data.errors import AssetError, ConfigError, OutputError, TraceError
-from trace_data.progress import size_in_words
+from trace_data.progress import counted, size_in_words
 from trace_train.build import build_network, choose_device
 from trace_train.config import Config, at_stage
 from trace_train.health.boards import missing_packages, wants_tensorboard
@@ -21,6 +21,7 @@ from trace_train.preflight.parts import PreflightItem
 from trace_train.train import holds_something
 from trace_train.training.parameter_groups import NetworkParameters
 from trace_train.training.precision import autocast_dtype
+from trace_train.weights.checkpoint import finished
 from trace_train.weights.pose_prior import read_pose_prior
 
 DISTRIBUTION = "trace-5d"
@@ -140,7 +141,8 @@ def checkpoint_bytes(config: Config, network: TraceNetwork) -> int:
 
 
 def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool) -> PreflightItem:
-    """The run folder can be written and has room for all checkpoints that are kept, one more, and the log."""
+    """The run folder can be written and has room for all checkpoints that are kept, one more, and the log; those that a
+    resumed run has already are there."""
     part = PreflightItem(name="disk")
     if not resume and holds_something(run):
         part.errors.append(
@@ -163,6 +165,8 @@ def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool
         )
         return part
     kept = config.keep_checkpoints + 1 + (BEST if config.evaluation.every else 0)
+    # a checkpoint is written before the oldest goes, so there is always one to come
+    kept = max(1, kept - (len(finished(run)) if resume else 0))
     size = checkpoint_bytes(config, network)
     log = config.steps // config.log_every * NUMBERS * EVENT_BYTES if wants_tensorboard(config) else 0
     free = shutil.disk_usage(standing).free
@@ -170,8 +174,8 @@ def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool
     if free < kept * size + log:
         part.errors.append(
             OutputError(
-                f"{size_in_words(free)} are free, {kept} checkpoints of {size_in_words(size)} and the log need "
-                f"{size_in_words(kept * size + log)}",
+                f"{size_in_words(free)} are free, {counted(kept, 'checkpoint')} of {size_in_words(size)} and the log"
+                f" need {size_in_words(kept * size + log)}",
                 where=standing,
                 hint="free some space, give an --out on another disk, or keep fewer: --set keep_checkpoints=1",
             )

@@ -60,7 +60,7 @@ def _begin_at_rest(network: TraceNetwork) -> None:
         _gain(norm).fill_(0.01)  # people move by a few hundredths of a triple from frame to frame
 
 
-def _gain(norm: nn.Module) -> Tensor:
+def _gain(norm: nn.Module | Tensor) -> Tensor:
     """The weight of a batch normalisation, plain or synchronised: a run on several GPUs has the second kind."""
     assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
     return norm.weight

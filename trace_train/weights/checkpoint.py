@@ -311,7 +311,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any])
     own, saved = optimizer.state_dict()["param_groups"], state["param_groups"]
     if len(own) != len(saved):
         raise ValueError(f"{len(saved)} groups of parameters, expected {len(own)}")
-    weights = {}
+    weights: dict[int, Tensor] = {}
     for ours, group, real in zip(own, saved, optimizer.param_groups):
         if ours.keys() != group.keys() or ours["params"] != group["params"]:
             raise ValueError("a group of parameters is not as this run would make it")

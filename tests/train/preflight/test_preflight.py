@@ -232,3 +232,26 @@ def test_a_resumed_run_is_looked_at_too(shards: Path, packs: Path, tmp_path: Pat
     config = load_config(run / "config.yaml")
     assert yaml.safe_load((run / "config.yaml").read_text())["steps"] == 7
     preflight(config, shards=shards, packs=packs, run=run, resume=True, memory=False).raise_if_wrong()
+
+
+def test_a_resumed_run_has_some_of_its_checkpoints_already(
+    shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = tmp_path / "run", tiny("steps=3", "checkpoint_every=1", "log.tensorboard=never")
+    train(config, shards=shards, packs=packs, run=run)
+    _, network = machine.check_network(config)
+    size = machine.checkpoint_bytes(config, network)
+    there, kept = len(finished(run)), config.keep_checkpoints + 1
+    assert there == config.keep_checkpoints
+
+    def errors(free: float, *, resume: bool, folder: Path = run) -> list[Any]:
+        usage = shutil._ntuple_diskusage(0, 0, int(free * size))  # type: ignore[attr-defined]
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+        return list(machine.check_disk(config, network, folder, resume=resume).errors)
+
+    assert not errors(1.1, resume=True) and errors(0.9, resume=True)
+    assert errors(kept - 0.1, resume=False, folder=tmp_path / "new")
+    assert not errors(kept + 0.1, resume=False, folder=tmp_path / "new")
+    for folder in finished(run)[1:]:
+        shutil.rmtree(folder)
+    assert errors(kept - 1.1, resume=True) and not errors(kept - 0.9, resume=True)

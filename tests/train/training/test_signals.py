@@ -54,9 +54,8 @@ def test_under_nohup_a_run_outlives_its_terminal(shards: Path, packs: Path, tmp_
 
 def test_handlers_are_put_back_when_nobody_stopped_anything() -> None:
     before = [signal.getsignal(number) for number in STOPPING]
-    with one_interrupt():
-        with stop_signals() as stopped:
-            assert not stopped()
+    with one_interrupt(), stop_signals() as stopped:
+        assert not stopped()
     assert [signal.getsignal(number) for number in STOPPING] == before
 
 
