@@ -28,6 +28,7 @@ from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import BatchPlan, load_clip, read_ahead
+from trace_train.training.precision import whole_float32
 
 PIECES_AHEAD = 64
 """Coming pieces whose shards are fetched, where shards have to be fetched."""
@@ -62,7 +63,7 @@ def score(
     accumulator = ScoreAccumulator(reader, windows, layers, constants, videos)
     device = next(network.parameters()).device
     progress.begin(f"evaluate {split}", sum(w.frames for w in windows), "frames")
-    with torch.no_grad(), untouched(network):
+    with torch.no_grad(), whole_float32(), untouched(network):
         for chunk, batch in _pieces(reader, windows, config):
             batch = batch.to(device)
             maps = videos.see(chunk, batch.images)

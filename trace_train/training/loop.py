@@ -40,7 +40,8 @@ def loop(state: RunState, hooks: Hooks, progress: Progress) -> None:
                 state.enter(number)
             batch = _next_batch(state, batches)
             rate = learning_rate(state.loss_module.config.optim, step, config.steps)
-            update = state.updater(batch, rate, partial(hooks.on_not_finite, state.snapshot()))
+            with processes.exchanging():
+                update = state.updater(batch, rate, partial(hooks.on_not_finite, state.snapshot()))
             state.take(update)
             done, last = state.step, state.step == config.steps
             # the first step has its own line: how a run began is what later lines are compared with
