@@ -77,6 +77,8 @@ def evaluate(
         f"{report.split}: step {report.step:,}, {report.sequences:,} sequences, {report.frames:,} frames,"
         f" {report.people:,} people, {report.matched:,} matched{'  (synthetic)' if report.synthetic else ''}"
     )
+    if report.advice:
+        render.line(report.advice)
     _table(report.rows)
     for dataset, scores in report.datasets.items():
         render.line(f"\n{dataset}")

@@ -59,4 +59,6 @@ class HeldOutScores:
         self._data = self._data or data_hashes(reader, snapshot.packs)
         report = report.of_data(*self._data)
         report.write(snapshot.run / report.file_name)
+        if report.advice:
+            self.progress.log(f"evaluation of step {snapshot.step:,}: {report.advice}")
         return asdict(report.rows[MODEL])

@@ -117,6 +117,10 @@ class EvalReport:
     """Of the index of the shards; empty in results of versions before this one, as is the next."""
     packs_sha256: str = ""
     """Of the body models that annotated bodies are made of."""
+    candidates: int | None = None
+    """Detections in all frames, whoever they are; None in results of versions before this one, as is the next."""
+    best_score: float | None = None
+    """Of anything that could have been a detection."""
 
     def of_data(self, shards_sha256: str, packs_sha256: str) -> EvalReport:
         """The same, which says what data it was computed on."""
@@ -131,6 +135,21 @@ class EvalReport:
     def file_name(self) -> str:
         """Results of one step on other data, or with another threshold, have another one."""
         return f"evaluation-{self.split}-{self.step:08d}-{self.basis}.json"
+
+    @property
+    def advice(self) -> str:
+        """What to know, and to do, where nobody annotated was found; empty where somebody was."""
+        if self.matched or not self.people or self.candidates is None or self.best_score is None:
+            return ""
+        threshold = self.settings["threshold"]
+        text = (
+            f"nobody annotated was found: {self.candidates:,} detections above the threshold of {threshold:g}, the best"
+            f" score is {self.best_score:.3g}"
+        )
+        if self.candidates:
+            return f"{text}; they are not where people are: train longer, and look at the heat maps of trace report"
+        lower = 0.8 * self.best_score
+        return f"{text}; --threshold {lower:.2g} would show the best of them, and longer training raises them"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -23,7 +23,7 @@ from trace_train.evaluation.sums import MODEL, Scores, Sums
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Chunk, VideoSpan, digest_of, refs_of, schedule, windows_of
-from trace_train.inference.detections import detect
+from trace_train.inference.detections import best_score, detect
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.streaming.batch import Batch
@@ -62,6 +62,7 @@ def score(
     videos = Videos(network, flow, [len(reader.index.sequences[w.sequence].people) for w in windows])
     accumulator = ScoreAccumulator(reader, windows, layers, constants, videos)
     device = next(network.parameters()).device
+    candidates, highest = 0, 0.0
     progress.begin(f"evaluate {split}", sum(w.frames for w in windows), "frames")
     with torch.no_grad(), whole_float32(), untouched(network):
         for chunk, batch in _pieces(reader, windows, config):
@@ -69,6 +70,8 @@ def score(
             maps = videos.see(chunk, batch.images)
             found = detect(network, maps, layers["neutral"], threshold=settings.threshold)
             accumulator.add(chunk, batch, maps, found)
+            candidates += len(found.frame)
+            highest = max(highest, best_score(maps.center_3d, logits=network.center_logits))
             progress.advance(len(chunk.windows) * chunk.frames)
     progress.end()
     return _report(
@@ -78,6 +81,8 @@ def score(
         checkpoint=checkpoint,
         weights_sha256=weights_sha256,
         step=step,
+        candidates=candidates,
+        best_score=highest,
         split=split,
         settings={**settings.model_dump(exclude={"every", "split", "frames"}), "every": every},
         configuration=config.model_dump(mode="json"),

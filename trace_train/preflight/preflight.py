@@ -47,6 +47,7 @@ def preflight(
     local_rank: int = 0,
     memory: bool = True,
     meter: Callable[[torch.device], Meter] = meter_of,
+    progress: Progress = SILENT,
 ) -> PreflightReport:
     """Look at shards, body models, weights, versions, device, disk and, when nothing is wrong yet, memory.
 
@@ -54,6 +55,7 @@ def preflight(
     done to measure it. `meter`: how memory is counted on a device.
     """
     parts: list[PreflightItem] = []
+    progress.log("shards, body models and weights are looked at")
     try:
         store = as_store(shards)
         parts += check_shards(store, config, world_size=world_size)
@@ -61,12 +63,16 @@ def preflight(
         parts.append(PreflightItem(name="shards", errors=[error]))
     parts.append(check_bodies(packs, config))
     weights, start, config = _check_weights(config, run)
+    progress.log("the network is made to count its parameters")
     network_part, network = check_network(config)
     device_part, device = check_device(config, local_rank)
     disk = check_disk(config, network, run, resume=resume)
     parts += [weights, network_part, check_versions(config), device_part, disk]
     if memory and device is not None and not any(part.errors for part in parts):
-        fitting = _fitting(config, store, packs, start, run, device, meter(device), world_size)
+        largest = max(config.stages, key=lambda stage: stage.clips * stage.frames)
+        size = f"{counted(largest.clips // world_size, 'clip')} of {counted(largest.frames, 'frame')}"
+        progress.log(f"one step of {size} is done to see how much memory it takes")
+        fitting = _fitting(config, store, packs, start, run, device, meter(device), world_size, progress)
         parts.append(_check_memory(config, fitting, meter(device), device, world_size))
     return PreflightReport(parts=tuple(parts))
 
@@ -88,7 +94,7 @@ def find_batch(
     _, start, config = _check_weights(config, run)
     _, device = check_device(config, local_rank)
     assert device is not None
-    fitting = _fitting(config, as_store(shards), packs, start, run, device, meter(device), world_size)
+    fitting = _fitting(config, as_store(shards), packs, start, run, device, meter(device), world_size, progress)
     clips = []
     for stage in config.stages:
         progress.log(f"how many clips of {counted(stage.frames, 'frame')} fit {_place(device)}?")
@@ -132,10 +138,15 @@ def _fitting(
     device: torch.device,
     meter: Meter,
     world_size: int,
+    progress: Progress,
 ) -> Fitting:
     stream = TrainStream(ShardReader(store), config, world_size=world_size)
     trial = Trial(config, stream, body_layers(packs)["neutral"], start, run, device)
-    return Fitting(trial, meter, dares=device.type == "cuda")
+
+    def tell(clips: int, frames: int, peak: int) -> None:
+        progress.log(f"  {counted(clips, 'clip')} of {counted(frames, 'frame')}: {size_in_words(peak)}")
+
+    return Fitting(trial, meter, dares=device.type == "cuda", on_result=tell)
 
 
 def _check_memory(

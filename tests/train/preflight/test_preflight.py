@@ -14,6 +14,7 @@ import yaml
 from tiny_runs import tiny
 
 from trace_data.errors import AssetError, ConfigError, OutputError, ShardError
+from trace_data.progress import Progress
 from trace_train.config import load_config
 from trace_train.preflight import machine
 from trace_train.preflight.memory import Fitting, RamMeter
@@ -65,6 +66,22 @@ def test_memory_that_would_end_the_process_is_not_tried() -> None:
     assert fitting.largest(4) == 17  # 100 + 17 x 50 are the last within 95 % of 1000
     assert max(meter.taken(clips) for clips, _ in meter.steps) <= 950 * MEGABYTE
     assert fitting.estimate(4) == 17
+
+
+@pytest.mark.parametrize("curve", ["steeper", "unseen at first"])
+def test_memory_that_grows_otherwise_than_on_a_line_does_not_end_the_process(curve: str) -> None:
+    class Curved(PretendedMeter):
+        def taken(self, clips: int) -> int:
+            if curve == "steeper":
+                return self.fixed + int(clips**1.3 * self.each)
+            return max(self.fixed + 2 * self.each, clips * self.each)  # an earlier peak hides the first sizes
+
+    told: list[tuple[int, int]] = []
+    meter = Curved(1000 * MEGABYTE)
+    fitting = Fitting(meter.step, meter, dares=False, on_result=lambda clips, frames, peak: told.append((clips, peak)))
+    assert fitting.largest(4) >= 8
+    assert max(meter.taken(clips) for clips, _ in meter.steps) <= meter.limit
+    assert told == [(clips, meter.taken(clips)) for clips, _ in meter.steps], "each is told when it is known"
 
 
 def test_errors_that_are_not_about_memory_come_through() -> None:
@@ -255,3 +272,19 @@ def test_a_resumed_run_has_some_of_its_checkpoints_already(
     for folder in finished(run)[1:]:
         shutil.rmtree(folder)
     assert errors(kept - 1.1, resume=True) and not errors(kept - 0.9, resume=True)
+
+
+def test_looking_says_what_it_does_while_it_does_it(shards: Path, packs: Path, tmp_path: Path) -> None:
+    class Told(Progress):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def log(self, line: str) -> None:
+            self.lines.append(line)
+
+    told = Told()
+    meter = PretendedMeter(10**12)
+    meter.steps.append((1, 1))
+    assert preflight(tiny(), shards=shards, packs=packs, run=tmp_path, meter=lambda device: meter, progress=told).ok
+    assert [any(word in line for line in told.lines) for word in ("looked at", "network", "one step of 4 clips")]
+    assert any("4 clips of 1 frame: " in line for line in told.lines)
