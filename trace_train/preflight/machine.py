@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import tempfile
@@ -95,6 +96,20 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
+def busy_with_others(load: float, cores: int, threads: int) -> list[str]:
+    """A line where others keep the cores busy, and threads that wait for each other would cost a multiple.
+
+    How many there are is not changed here: a run that is resumed has to compute as it did, to the last bit.
+    """
+    free = max(1, cores - round(load))
+    if load < 1 or threads <= free:
+        return []
+    return [
+        f"{load:.1f} of {cores} cores are busy with other work, and {threads} threads of this run would wait for each"
+        f" other: OMP_NUM_THREADS={free} trace train …  may be several times faster"
+    ]
+
+
 def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, torch.device | None]:
     """The device is there and computes in the precision that is asked for."""
     part = PreflightItem(name="device")
@@ -104,6 +119,8 @@ def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, to
         part.errors.append(error)
         return part, None
     part.found = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    if device.type == "cpu":
+        part.warnings += busy_with_others(os.getloadavg()[0], len(os.sched_getaffinity(0)), torch.get_num_threads())
     half = autocast_dtype(config, device)
     part.found += {torch.float16: ", fp16", torch.bfloat16: ", bf16", None: ", fp32"}[half]
     if half is torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):

@@ -16,6 +16,7 @@ from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
 from trace_train.config import Config
 from trace_train.preflight.data import check_shards
+from trace_train.preflight.entries import terms_without_entries
 from trace_train.preflight.machine import check_bodies, check_device, check_disk, check_network, check_versions
 from trace_train.preflight.memory import Fitting, Meter, meter_of
 from trace_train.preflight.parts import PreflightItem, PreflightReport
@@ -68,6 +69,10 @@ def preflight(
     device_part, device = check_device(config, local_rank)
     disk = check_disk(config, network, run, resume=resume)
     parts += [weights, network_part, check_versions(config), device_part, disk]
+    if not any(part.errors for part in parts) and not store.remote:
+        progress.log("a few clips are read to see which losses they have entries for")
+        clips = next(part for part in parts if part.name == "clips")
+        clips.warnings += terms_without_entries(config, store, packs, network)
     if memory and device is not None and not any(part.errors for part in parts):
         largest = max(config.stages, key=lambda stage: stage.clips * stage.frames)
         size = f"{counted(largest.clips // world_size, 'clip')} of {counted(largest.frames, 'frame')}"

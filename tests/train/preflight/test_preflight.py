@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -15,8 +16,9 @@ from tiny_runs import tiny
 
 from trace_data.errors import AssetError, ConfigError, OutputError, ShardError
 from trace_data.progress import Progress
+from trace_data.shards.storage.store import as_store
 from trace_train.config import load_config
-from trace_train.preflight import machine
+from trace_train.preflight import entries, machine
 from trace_train.preflight.memory import Fitting, RamMeter
 from trace_train.preflight.parts import PreflightError
 from trace_train.preflight.preflight import find_batch, preflight
@@ -288,3 +290,36 @@ def test_looking_says_what_it_does_while_it_does_it(shards: Path, packs: Path, t
     assert preflight(tiny(), shards=shards, packs=packs, run=tmp_path, meter=lambda device: meter, progress=told).ok
     assert [any(word in line for line in told.lines) for word in ("looked at", "network", "one step of 4 clips")]
     assert any("4 clips of 1 frame: " in line for line in told.lines)
+
+
+@pytest.mark.parametrize(
+    ("mask", "terms"), [("world", ["world_root", "world_rotation"]), ("shape", []), ("body_pose", ["body_pose"])]
+)
+def test_losses_that_the_shards_have_nothing_for_are_named(
+    mask: str, terms: list[str], shards: Path, packs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny("stages=[{clips: 2, frames: 2, name: only}]", "network.temporal=true", "network.motion_channels=2")
+    _, network = machine.check_network(config)
+    store = as_store(shards)
+    assert entries.terms_without_entries(config, store, packs, network) == []
+    real = entries.load_clip
+
+    def without(*args: Any) -> Any:
+        clip = real(*args)
+        clip.annotations.masks[mask] = np.zeros_like(clip.annotations.masks[mask])
+        return clip
+
+    monkeypatch.setattr(entries, "load_clip", without)
+    lines = entries.terms_without_entries(config, store, packs, network)
+    assert bool(lines) == bool(terms)
+    for line in lines:
+        assert line.startswith("stage only: ") and all(term in line for term in terms) and "3dpw" in line
+
+
+@pytest.mark.parametrize(
+    ("load", "cores", "threads", "offered"),
+    [(0.3, 2, 2, None), (8.0, 2, 2, 1), (8.0, 2, 1, None), (12.0, 16, 16, 4), (12.0, 16, 4, None)],
+)
+def test_a_busy_machine_is_said_with_what_helps(load: float, cores: int, threads: int, offered: int | None) -> None:
+    lines = machine.busy_with_others(load, cores, threads)
+    assert [f"OMP_NUM_THREADS={offered} " in line for line in lines] == ([] if offered is None else [True])
