@@ -13,7 +13,7 @@ from . import options
 if TYPE_CHECKING:
     from trace_data.assets.packs import PackReport
 
-GENDERS = ("male", "female", "neutral")
+GENDERS = ("neutral", "female", "male")
 
 
 @options.command("prepare-smpl")

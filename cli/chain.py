@@ -108,12 +108,13 @@ def _remove(output: Path | None) -> None:
 
 def _read(record: Path) -> dict[str, Any]:
     with contextlib.suppress(FileNotFoundError, ValueError):  # a record cut short counts as none
-        found = json.loads(record.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+        values = json.loads(record.read_text(encoding="utf-8"))
+        return values if isinstance(values, dict) else {}
     return {}
 
 
 def _write(record: Path, values: Mapping[str, Any]) -> None:
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    partial.replace(record)
+    from trace_data.files import atomic_write
+
+    with atomic_write(record) as partial:
+        partial.write_text(json.dumps(values, indent=1), encoding="utf-8")

@@ -12,6 +12,7 @@ from . import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trace_data.adapters.base import DatasetRoots
     from trace_data.verify.consistency import Agreement, Spread
     from trace_data.verify.datasets import DatasetReport, Depth, VerifyReport
     from trace_data.verify.manifest import Counts
@@ -137,13 +138,15 @@ def verify_datasets(
         context.exit(3)
 
 
-def _write(names: Sequence[str], root: Path, file: Path, fast: bool, work: dict[str, Any]) -> Counts:
+def _write(names: Sequence[str], root: DatasetRoots, file: Path, fast: bool, work: dict[str, Any]) -> Counts:
     from trace_data.verify.manifest import write_manifest
 
     return write_manifest(names, root, file, hash="fast" if fast else "sha256", **work)
 
 
-def _compare(names: Sequence[str], root: Path, file: Path, examples: int | None, work: dict[str, Any]) -> Differences:
+def _compare(
+    names: Sequence[str], root: DatasetRoots, file: Path, examples: int | None, work: dict[str, Any]
+) -> Differences:
     from trace_data.verify.manifest_diff import compare_with
 
     return compare_with(file, names, root, examples=examples, **work)
@@ -169,6 +172,9 @@ def _show(report: VerifyReport) -> None:
         if dataset.geometry:
             _show_geometry(dataset)
     broken = [dataset.name for dataset in report.datasets if not dataset.ok]
+    here = [dataset.name for dataset in report.datasets if dataset.layout]
+    if 0 < len(here) < len(report.datasets):
+        render.line(f"\nhere: {', '.join(here)}; these alone:  trace verify-datasets {' '.join(here)} …")
     render.line(f"\nnot ready: {', '.join(broken)}" if broken else f"\nready, at depth {report.depth}")
 
 

@@ -103,16 +103,16 @@ def _own_data(run: Path, shards: Path | str | None, packs: Path | None) -> tuple
 
 def _table(scores: Mapping[str, Scores]) -> None:
     """One row a measure, by group; measures that nobody has are left out."""
-    from trace_train.evaluate import GROUPS, MEASURES
+    from trace_train.evaluate import MEASURES
 
     from . import render
 
     rows = []
-    for group, keys in GROUPS.items():
+    for group in dict.fromkeys(measure.group for measure in MEASURES):
         title = group
-        for key, name, unit, digits, factor in MEASURES:
-            values = [getattr(row, key) for row in scores.values()]
-            if key in keys and any(value is not None for value in values):
-                rows.append((title, name, unit, *(render.number(value, digits, factor) for value in values)))
+        for m in MEASURES:
+            values = [getattr(row, m.key) for row in scores.values()]
+            if m.group == group and any(value is not None for value in values):
+                rows.append((title, m.name, m.unit, *(render.number(value, m.digits, m.factor) for value in values)))
                 title = ""
     render.table(("", "measure", "unit", *scores), rows, numeric=tuple(scores))

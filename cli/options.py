@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from trace_data.adapters.base import DatasetRoots
     from trace_data.progress import Progress
     from trace_data.shards.storage.store import Store
 
@@ -160,20 +161,20 @@ def datasets(names: Sequence[str], adapters: Sequence[str]) -> list[str]:
     return [*names, *map(register_adapter, adapters)]
 
 
-def datasets_root(names: Sequence[str], given: Path | None) -> Path:
-    """The root of the datasets named: the option, else the setting `root`, with the folders of single datasets.
+def datasets_root(names: Sequence[str], given: Path | None) -> DatasetRoots:
+    """Where the datasets named lie: below the option, else below the setting `root` or in folders of their own.
 
     Raises ConfigError when there is neither and some dataset has no folder of its own.
     """
-    from trace_data.adapters import canonical_names, place
+    from trace_data.adapters import canonical_names
+    from trace_data.adapters.base import DatasetRoots
     from trace_data.settings import load_settings
 
     settings, chosen = load_settings(), canonical_names(names)
     own = {} if given is not None else settings.dataset_folders(chosen)
-    place(own)
     if given is None and "root" not in settings.values and set(own) == set(chosen):
-        return next(iter(own.values())).parent
-    return settings.folder("root", given)
+        return DatasetRoots(root=next(iter(own.values())).parent, own=own)
+    return DatasetRoots(root=settings.folder("root", given), own=own)
 
 
 def folder(key: str, given: Path | None = None) -> Path:

@@ -25,6 +25,8 @@ PREDICTED: dict[str, Colour] = {"L": (235, 94, 40), "R": (0, 122, 204), "middle"
 ANNOTATED: dict[str, Colour] = {"L": (255, 214, 190), "R": (190, 226, 255), "middle": (245, 245, 245)}
 MESH: tuple[Colour, ...] = ((150, 185, 225), (235, 190, 140), (165, 205, 155), (205, 165, 215))
 """Surface colours, none of them skin; people take them in turn."""
+NEAR_PLANE = 0.05
+"""Triangles with a corner nearer to the camera's plane than this, m, are not drawn."""
 _SUBPIXEL = 4
 """Fractional bits of the coordinates given to OpenCV."""
 
@@ -67,7 +69,7 @@ def draw_mesh(
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True) + 1e-12
     centres = corners.mean(1)
-    shown = (corners[..., 2] > 0.05).all(1) & ((normals * centres).sum(-1) < 0)
+    shown = (corners[..., 2] > NEAR_PLANE).all(1) & ((normals * centres).sum(-1) < 0)
     order = np.flatnonzero(shown)[np.argsort(-centres[shown, 2])]
     pixels = np.round(project(intrinsics, corners[order]) * (1 << _SUBPIXEL)).astype(np.int32)
     light = np.array([-0.35, -0.6, -0.72])  # over the viewer's left shoulder

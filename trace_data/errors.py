@@ -78,6 +78,10 @@ class CheckpointError(TraceError):
     exit_code = 3
 
 
+class NoCheckpointError(CheckpointError):
+    """There is no finished checkpoint."""
+
+
 class OutputError(TraceError):
     """The output cannot be written: it exists already, permission is missing, or the disk is full."""
 

@@ -12,9 +12,9 @@ from time import monotonic
 from typing import Any
 
 from trace_data.adapters import adapter_of, canonical_name, find_sequences, load_adapter, read_record, root_of
-from trace_data.adapters.base import FrameFile, SequenceRef, folder_of
+from trace_data.adapters.base import DatasetRoots, FrameFile, SequenceRef, absolute_roots, folder_of
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError, OutputError, TraceError
-from trace_data.files import writable_folder
+from trace_data.files import atomic_write, writable_folder
 from trace_data.frames.image import ORIGINAL_QUALITY, encode
 from trace_data.frames.video import Picture, contents
 from trace_data.progress import SILENT, Progress
@@ -55,7 +55,7 @@ class ExtractReport:
 
 def extract_frames(
     name: str,
-    root: Path,
+    root: Path | DatasetRoots,
     *,
     out: Path | None = None,
     splits: Sequence[Split] = ("train", "val", "test"),
@@ -75,7 +75,7 @@ def extract_frames(
     """
     if every < 1 or not 1 <= quality <= 100:
         raise ConfigError(f"every {every} must be at least 1, quality {quality} from 1 to 100")
-    began, name, root = monotonic(), canonical_name(name), root.absolute()
+    began, name, root = monotonic(), canonical_name(name), absolute_roots(root)
     adapter = load_adapter(name)
     refs = [
         ref for split in adapter.SPEC.splits if split in splits for ref in find_sequences(name, root, split)[:limit]
@@ -169,13 +169,10 @@ def _target(ref: SequenceRef, frame: VideoFrame, out: Path) -> Path:
 
 def _save(data: bytes, target: Path) -> None:
     """Raises OutputError."""
-    unfinished = target.with_name(f"{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(data)
-        unfinished.replace(target)
+        with atomic_write(target, durable=False) as partial:
+            partial.write_bytes(data)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise OutputError(
             f"cannot be written: {error.strerror}",
             where=target,

@@ -86,16 +86,34 @@ def as_any_new_file(file: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with sorted keys under a temporary name, then rename it. Raises OutputError."""
-    partial = file.with_name(file.name + ".partial")
+@contextlib.contextmanager
+def atomic_write(file: Path, *, durable: bool = True) -> Iterator[Path]:
+    """The path beside `file` that is to be written in the block, as a whole file; after it, it is renamed to `file`.
+
+    Whoever reads `file`, after a crash too, finds what was there before or all of the new content; after an error in
+    the block, what was there before. Folders are made, and the mode is that of any new file. Not `durable`: the rename
+    does not wait for the disk, for many files that are made again when they are missing or damaged. Raises OSError.
+    """
+    partial = file.with_name(f"{file.name}.partial")
+    file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with partial.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, sort_keys=True, separators=(",", ":"))
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield partial
+        if not partial.stat().st_mode & 0o077:
+            as_any_new_file(partial)
+        if durable:
+            with partial.open("rb") as stream:
+                os.fsync(stream.fileno())  # a rename may reach the disk before the content does
         partial.replace(file)
+    finally:
+        with contextlib.suppress(OSError):  # a full disk needs its room
+            partial.unlink()
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with sorted keys, whole or not at all. Raises OutputError."""
+    try:
+        with atomic_write(file) as partial:
+            partial.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file) from error
 

@@ -23,12 +23,19 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+class Stopped(BaseException):
+    """Another task has failed: this one ends at its next step. Not an Exception, so that no task mistakes it for one of
+    its own errors."""
+
+
 class Steps(Progress):
     """The progress of a worker: counts go to the parent in batches, for a message costs more than a step."""
 
-    def __init__(self, send: Callable[[tuple[int, int, int]], object]) -> None:
-        """`send` takes (units done, units done before, bytes written)."""
-        self._send = send
+    def __init__(
+        self, send: Callable[[tuple[int, int, int]], object], stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`send` takes (units done, units done before, bytes written). `stopped`: whether to raise Stopped."""
+        self._send, self._stopped = send, stopped
         self._counts = [0, 0, 0]
 
     def advance(self, amount: int = 1, detail: str = "") -> None:
@@ -42,6 +49,8 @@ class Steps(Progress):
 
     def _add(self, which: int, amount: int) -> None:
         self._counts[which] += amount
+        if self._stopped():
+            raise Stopped
         if self._counts[which] >= 16:
             self.flush()
 
@@ -72,6 +81,8 @@ class _Cores:
     """Whether there are more of them than processes."""
     free: Any
     """Semaphore over the cores, of threads or of processes."""
+    stop: Any = None
+    """Event of processes: set once a task has failed, so that the others end too."""
 
 
 HELPERS = 4
@@ -85,7 +96,7 @@ _cores: _Cores | None = None
 
 def _begin(messages: Any, cores: _Cores) -> None:
     global _steps, _cores  # a queue reaches the workers of a pool only through their initialiser
-    _steps, _cores = Steps(messages.put), cores
+    _steps, _cores = Steps(messages.put, cores.stop.is_set), cores
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once, without a traceback of its own
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     keep_freed_memory()
@@ -191,7 +202,8 @@ def spread(
     """Yield (number of the task, result) as tasks finish, in this process when `jobs` is 1 and not all work is `apart`.
 
     `apart`: for work whose last bits depend on the threads of linear algebra. `function` and tasks must be picklable.
-    The first error of a task ends the work. Raises OutputError when a worker was killed.
+    The first error of a task ends the work, and the other tasks at their next step. Raises OutputError when a worker
+    was killed.
     """
     if not tasks:
         return
@@ -205,7 +217,7 @@ def spread(
     messages = context.Queue()
     processes = min(jobs, len(tasks))
     threads = max(min(jobs, HELPERS), -(-jobs // processes))
-    cores = _Cores(threads, jobs > processes, context.Semaphore(jobs))
+    cores = _Cores(threads, jobs > processes, context.Semaphore(jobs), context.Event())
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(messages, cores))
     try:
         with _one_thread_each(), _deaf_to_interrupts():
@@ -223,6 +235,7 @@ def spread(
     except BrokenProcessPool as error:
         raise worker_died() from error
     finally:
+        cores.stop.set()  # after an error, or when whoever takes the results needs no more of them
         pool.shutdown(wait=True, cancel_futures=True)
         _pass_on_all(messages, progress)
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from trace_data.assets.pack_files import load_pack
 from trace_data.errors import ConfigError
 from trace_train.body.layer import BodyLayer
-from trace_train.config import Config, NetworkConfig
-from trace_train.network.backbone import HRNet
+from trace_train.config import Config
 from trace_train.network.model import TraceNetwork
+from trace_train.network.sizes import NetworkSizes
 
 
 def choose_device(config: Config, local_rank: int = 0) -> torch.device:
@@ -35,40 +35,18 @@ def choose_device(config: Config, local_rank: int = 0) -> torch.device:
     )
 
 
-def build_network(config: NetworkConfig) -> TraceNetwork:
+def scoring_device(config: Config) -> torch.device:
+    """The device that a trained network is scored or shown on: the CPU where the configuration says so, else CUDA.
+
+    A run that was trained on a GPU can be scored on a machine without one, on its CPU.
+    """
+    wanted = config.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if wanted else "cpu")
+
+
+def build_network(sizes: NetworkSizes) -> TraceNetwork:
     """The network with fresh weights; seed torch first."""
-    backbone = HRNet(
-        width=config.width,
-        stem=config.stem,
-        bottleneck=config.bottleneck,
-        bottleneck_blocks=config.bottleneck_blocks,
-        stage_modules=config.stage_modules,
-        stage_blocks=config.stage_blocks,
-    )
-    network = TraceNetwork(
-        backbone,
-        input_size=config.input_size,
-        depth_levels=config.depth_levels,
-        head_channels=config.head_channels,
-        mesh_blocks=config.mesh_blocks,
-        motion_channels=config.motion_channels,
-        bird_eye_channels=config.bird_eye_channels,
-        bird_eye_hidden=config.bird_eye_hidden,
-        regressor_hidden=config.regressor_hidden,
-        temporal=config.temporal,
-        gru_layers=config.gru_layers,
-        offset_blocks=config.offset_blocks,
-        deform_groups=config.deform_groups,
-        motion_blocks=config.motion_blocks,
-        world_blocks=config.world_blocks,
-        world_rotation_blocks=config.world_rotation_blocks,
-        center_logits=config.center_maps == "logits",
-        world_rotation=config.world_rotation,
-        world_motion_gain=config.world_motion_gain,
-        count_first_motion=config.first_motion == "counted",
-        published_camera=config.camera_constants == "published",
-    )
-    return network.channels_last()
+    return TraceNetwork(sizes).channels_last()
 
 
 def read_pack(file: Path) -> dict[str, Tensor]:

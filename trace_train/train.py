@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import socket
 import time
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.files import exclusive, sha256_of, writable_folder
+from trace_data.files import atomic_write, exclusive, sha256_of, writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
@@ -120,12 +121,8 @@ def train(
         set_float32_kernels(config, device)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        if processes.first and not resume and holds_something(run):
-            raise OutputError(
-                "the run folder is not empty",
-                where=run,
-                hint=f"trace train --resume {run}  goes on with the run in it; --out names another folder",
-            )
+        if processes.first and not resume:
+            check_unused(run)
         begun = processes.share(bool(finished(run)))
         inputs = prepare(config, shards, packs, begun, processes, device)
         if processes.first:
@@ -226,7 +223,8 @@ def _train(
     if latest is not None:
         _go_on(state, latest, progress)
     if processes.first:
-        (run / GROUPS_FILE).write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
+        with atomic_write(run / GROUPS_FILE) as partial:
+            partial.write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
     if config.compile:
         inputs.network.compile(dynamic=False)  # shapes change from stage to stage, not within
     first = state.step
@@ -272,10 +270,16 @@ def _go_on(state: RunState, latest: Path, progress: Progress) -> None:
     progress.log(f"goes on from step {state.step:,}" if state.step < state.config.steps else "all steps are done")
 
 
-def holds_something(run: Path) -> bool:
-    """Whether a folder holds more than what a run leaves that was stopped before its first checkpoint."""
+def check_unused(run: Path) -> None:
+    """Raise OutputError when a folder holds more than a run leaves that was stopped before its first checkpoint."""
     ours = {".lock", GROUPS_FILE, flow_folder(run).name, "checkpoints"}
-    return run.is_dir() and (bool(finished(run)) or any(item.name not in ours for item in run.iterdir()))
+    if run.is_dir() and (finished(run) or any(item.name not in ours for item in run.iterdir())):
+        resume = f"trace train --resume {shlex.quote(str(run))}"
+        raise OutputError(
+            "the run folder is not empty",
+            where=run,
+            hint=f"{resume}  goes on with the run in it; --out names another folder",
+        )
 
 
 def _report(state: RunState, first: int, seconds: float, inputs: RunInputs) -> TrainReport | None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from trace_cli import assets
 from trace_cli.main import run
+from trace_data.schema.body import GENDERS
 
 Output = pytest.CaptureFixture[str]
-GENDERS = ("male", "female", "neutral")
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +126,7 @@ def test_verify_assets_knows_the_published_layout(home: Path, packs: Path, capsy
     assert Path(report["packs"]).resolve() == folder
     missing = [file["name"] for file in report["files"] if not file["ok"]]
     assert missing == ["SMPLA_NEUTRAL.pth", "smil_packed_info.pth", "smpl_kid_template.npy", *GENDERS, "smil_web.pkl"]
+
+
+def test_genders_are_offered_in_the_order_of_the_codes_in_shards() -> None:
+    assert GENDERS == ("neutral", "female", "male") == assets.GENDERS

@@ -14,7 +14,8 @@ import pytest
 import tiny_3dpw
 
 from trace_cli.main import run
-from trace_data.adapters import _registered, register_adapter
+from trace_data.adapters import _registered, find_sequences, register_adapter
+from trace_data.errors import DatasetLayoutError
 from trace_data.schema.record import SequenceRecord
 from trace_data.shards.index import load_index
 from trace_data.verify.contact_sheet import draw_sheet
@@ -60,6 +61,8 @@ def test_a_dataset_may_lie_in_a_folder_of_its_own(
     if way == "own root":
         monkeypatch.delenv("TRACE_ROOT")
     assert verify() == 0
+    with pytest.raises(DatasetLayoutError):  # what a command was told overrules no library's argument
+        find_sequences("3dpw", root, "train")
     assert run(["verify-datasets", "3dpw", "--depth", "layout", "--write-manifest", str(tmp_path / "m.jsonl")]) == 0
     assert "sequenceFiles" in (tmp_path / "m.jsonl").read_text()
     assert run(["build-shards", "3dpw", "--out", str(tmp_path / "shards"), "--jobs", "1"]) == 0

@@ -85,7 +85,7 @@ def test_what_is_there_stays(root: Path) -> None:
     kept, lost = out / "x-a" / "000002.jpg", out / "x-a" / "000004.jpg"
     kept.write_bytes(b"mine")
     lost.unlink()
-    (out / "x-a" / "000006.jpg.part").touch()
+    (out / "x-a" / "000006.jpg.partial").touch()
     told = Told()
     report = extract_frames("clips", root, progress=told)
     assert (report.written, report.kept) == (1, 19) == (told.done, told.skipped)
@@ -103,7 +103,7 @@ def test_a_broken_video_does_not_stop_the_others(root: Path) -> None:
     assert "the video ends after 13 frames, frame 14 is asked for" in report.problems[0].what
     video.write_bytes(b"no video")
     report = extract_frames("clips", root)
-    assert report.problems[0].count == 2 and "no video that OpenCV can open" in report.problems[0].what
+    assert report.problems[0].count == 2 and "no video" in report.problems[0].what
     assert report.kept == 10 and report.written == 0, "the other video is done"
 
 
@@ -118,7 +118,7 @@ def killing(data, target):
     global count
     count += 1
     if count == 8:
-        target.with_name(target.name + ".part").write_bytes(data[:50])
+        target.with_name(target.name + ".partial").write_bytes(data[:50])
         os.kill(os.getpid(), signal.SIGKILL)
     save(data, target)
 extract._save = killing
@@ -134,7 +134,7 @@ def test_a_killed_run_leaves_whole_images_and_goes_on(root: Path) -> None:
     assert len(left) == 7
     report = extract_frames("clips", root)
     assert (report.written, report.kept) == (13, 7)
-    assert not list(out.rglob("*.part")) and len(images(out)) == 20
+    assert not list(out.rglob("*.partial")) and len(images(out)) == 20
 
 
 def test_a_full_disk_is_said_and_leaves_no_half_image(root: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from trace_data.errors import OutputError
 from trace_data.progress import SILENT, Progress
 from trace_data.workers import in_order, spread
 
@@ -102,6 +103,7 @@ def test_items_are_taken_only_as_far_ahead_as_needed() -> None:
 
 STOPPED = """
 import sys, time
+from trace_data.errors import OutputError
 from trace_data.progress import SILENT
 from trace_data.workers import spread
 
@@ -142,3 +144,21 @@ def _workers(process: int) -> list[str]:
         with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
             found += [child] if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes() else []
     return found
+
+
+def stubborn(end: Path, progress: Progress) -> None:
+    """One task fails at once; the others would go on for a minute and then leave a file."""
+    if end.name == "fails":
+        raise OutputError("the disk is full", where="here")
+    for _ in range(6000):
+        time.sleep(0.01)
+        with contextlib.suppress(Exception):  # no task may take it for one of its own errors
+            progress.advance()
+    end.touch()
+
+
+def test_the_first_error_ends_the_other_tasks_and_is_the_one_that_is_told(tmp_path: Path) -> None:
+    tasks = [tmp_path / name for name in ("one", "fails", "another")]
+    with pytest.raises(OutputError, match="the disk is full"):
+        list(spread(stubborn, tasks, jobs=2, progress=Progress()))
+    assert not list(tmp_path.iterdir()), "the others went on to their end"

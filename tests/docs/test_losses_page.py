@@ -10,7 +10,7 @@ import pytest
 from repository import ROOT, find_test
 
 from trace_train.config import LossConfig
-from trace_train.losses.terms import TERMS
+from trace_train.losses.table import LOSSES
 
 PAGE = ROOT / "docs" / "losses.md"
 DEFECTS = ["1", "2", "2b", *(str(number) for number in range(3, 30))]
@@ -32,7 +32,7 @@ def functions_in(file: Path) -> set[str]:
 def test_every_term_stands_there_with_its_weight() -> None:
     rows = rows_of("The terms")
     defaults = LossConfig().model_dump()
-    assert {row[0].strip("`") for row in rows} == set(defaults) == set(TERMS) and len(rows) == len(defaults)
+    assert {row[0].strip("`") for row in rows} == set(defaults) == set(LOSSES) and len(rows) == len(defaults)
     for row in rows:
         numbers = [float(number) for number in row[5].split("/")]
         weight = numbers[0] / numbers[1] if len(numbers) == 2 else numbers[0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from trace_data.adapters.base import Adapter, SequenceRef
+from trace_data.adapters.base import Adapter, DatasetRoots, SequenceRef, broken_annotation
 from trace_data.adapters.plugins import import_plugin, plugin_of
 from trace_data.defects import known_defects, without_defects
 from trace_data.errors import AnnotationError, ConfigError, nearest
@@ -34,19 +34,11 @@ SPELLINGS = {
 """Other words for a dataset; case, `-`, `_` and blanks never matter."""
 _registered: dict[str, Adapter] = {}
 """Adapters of the user's own, by the name in their SPEC."""
-_placed: dict[str, Path] = {}
-"""Folders of datasets that do not lie below the root, by canonical name."""
 
 
-def place(folders: Mapping[str, Path]) -> None:
-    """From now on these datasets, by canonical name, are looked for in folders of their own, and no others are."""
-    _placed.clear()
-    _placed.update({name: folder.absolute() for name, folder in folders.items()})
-
-
-def root_of(name: str, root: Path) -> Path:
-    """Where a dataset is looked for: below `root`, or in the folder that it was placed in."""
-    return _placed.get(canonical_name(name), root)
+def root_of(name: str, root: Path | DatasetRoots) -> Path:
+    """Where a dataset is looked for: `root`, or what it says of this dataset. Raises ConfigError."""
+    return root.of(canonical_name(name)) if isinstance(root, DatasetRoots) else root
 
 
 def register_adapter(module: str) -> str:
@@ -94,10 +86,17 @@ def load_adapter(name: str) -> Adapter:
     return _registered[name] if name in _registered else cast(Adapter, importlib.import_module(ADAPTERS[name]))
 
 
-def find_sequences(name: str, root: Path, split: Split) -> list[SequenceRef]:
-    """The sequences of a split, in a deterministic order, in a form that any process can read. Raises TraceError."""
+def find_sequences(name: str, root: Path | DatasetRoots, split: Split) -> list[SequenceRef]:
+    """The sequences of a split, in a deterministic order, in a form that any process can read.
+
+    A file that cannot be read stands there as one sequence that says so when it is read. Raises DatasetLayoutError when
+    the dataset is not there, ConfigError.
+    """
     adapter = load_adapter(name)
-    refs = adapter.find(root_of(name, root), split)
+    try:
+        refs = adapter.find(root_of(name, root), split)
+    except AnnotationError as error:
+        return [broken_annotation(adapter.SPEC.name, split, Path(error.where or root_of(name, root)), error)]
     if canonical_name(name) not in _registered:
         return refs
     for ref in refs:
@@ -116,6 +115,8 @@ def adapter_of(ref: SequenceRef) -> Adapter:
 
 def read_record(ref: SequenceRef, *, defects: bool = True) -> SequenceRecord:
     """One sequence, without what is known to be wrong in it unless `defects` is False. Raises TraceError."""
+    if ref.broken is not None:
+        raise ref.broken
     record = adapter_of(ref).read(ref)
     if (record.dataset, record.split, record.name) != (ref.dataset, ref.split, ref.name):
         raise AnnotationError(f"the adapter read {record.key}, asked for {ref.key}", where=ref.annotation)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from trace_data.adapters.listing import entry, is_folder, listing, near_name
-from trace_data.errors import DatasetLayoutError
+from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
@@ -30,6 +30,26 @@ class DatasetSpec:
     """Where its licence and download are."""
     expected: str
     """What the folder should look like, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRoots:
+    """Where datasets are looked for: below one folder, or in folders of their own."""
+
+    root: Path
+    """For those that have no folder of their own."""
+    own: Mapping[str, Path] = field(default_factory=dict)
+    """By canonical name."""
+
+    def of(self, name: str) -> Path:
+        """The folder that the dataset of a canonical name lies in or below."""
+        return self.own.get(name, self.root)
+
+
+def absolute_roots(root: Path | DatasetRoots) -> DatasetRoots:
+    """The same folders in a form that holds wherever a process works."""
+    given = root if isinstance(root, DatasetRoots) else DatasetRoots(root=root)
+    return DatasetRoots(root=given.root.absolute(), own={name: path.absolute() for name, path in given.own.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +85,28 @@ class SequenceRef:
     verification reads none of them again as long as none has changed."""
     plugin: Plugin | None = None
     """Set by `adapters.find_sequences` for an adapter that does not come with the project."""
+    broken: AnnotationError | None = None
+    """Why an annotation file cannot be read that holds sequences nobody can name; reading the sequence raises it."""
 
     @property
     def key(self) -> str:
         """`dataset/split/name`."""
         return f"{self.dataset}/{self.split}/{self.name}"
+
+
+def broken_annotation(dataset: str, split: Split, file: Path, error: AnnotationError) -> SequenceRef:
+    """What stands for the sequences of a file that cannot be read, so that it costs these and no others."""
+    return SequenceRef(
+        dataset=dataset,
+        split=split,
+        name=file.name,
+        layout="unreadable",
+        annotation=file,
+        images=file.parent,
+        frames=0,
+        reads=(file,),
+        broken=error,
+    )
 
 
 class Adapter(Protocol):
@@ -126,9 +163,14 @@ def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> 
 
 
 def _is_dataset(folder: Path, marks: Sequence[str]) -> bool:
-    """Whether a folder holds one of the marks."""
-    held = listing(folder) if is_folder(folder) else None
-    return held is not None and any(mark in held.folders or mark in held.files for mark in marks)
+    """Whether a folder holds one of the marks, names in it or paths below it as `annotations/list.json`."""
+    return is_folder(folder) and any(_holds(folder, mark) for mark in marks)
+
+
+def _holds(folder: Path, mark: str) -> bool:
+    first, _, rest = mark.partition("/")
+    found = entry(folder, first)
+    return found is not None and (not rest or (is_folder(found) and _holds(found, rest)))
 
 
 def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequence[str]) -> Path | None:
@@ -136,7 +178,8 @@ def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequ
     try:
         for place in (root.parent, root.parent.parent, *(root / name for name in inside[:FOLDERS_SEARCHED])):
             found = entry(place, *spec.folders)
-            if (found is not None and is_folder(found)) or _is_dataset(place, marks):
+            named = found is not None and is_folder(found) and (not marks or _is_dataset(found, marks))
+            if named or _is_dataset(place, marks):
                 return place
     except DatasetLayoutError:
         pass  # who may not look there is told of the place that was given

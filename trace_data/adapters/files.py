@@ -30,6 +30,32 @@ def gap(numbers: Sequence[int]) -> int | None:
     return 1 if step == 1 and numbers[0] > 1 else None
 
 
+def first_image(numbers: Sequence[int], annotated: int, place: Path) -> int:
+    """Whether images (ascending numbers) are counted from 0 or from 1, beside an annotation of so many rows.
+
+    Without an image 0 they are counted from 1, if they begin with 1 and reach the last row then. Otherwise image 0 may
+    be the one that is missing, and every label would stand one frame off: raises AnnotationError.
+    """
+    if numbers[0] == 0:
+        return 0
+    step = int(np.diff(numbers).min()) if len(numbers) > 1 else 1
+    if numbers[0] != 1 or numbers[-1] + step <= annotated:
+        raise AnnotationError(
+            f"images {numbers[0]} to {numbers[-1]} for {annotated:,} annotated frames: either image 0 is missing or the"
+            " last ones",
+            where=place,
+            hint="extract the frames again; counted from 0, the first one must be there",
+        )
+    return 1
+
+
+def remark_on_length(rows: Sequence[int], annotated: int) -> tuple[str, ...]:
+    """What to say when the last annotated frames are not there; `rows`: those that are."""
+    missing = annotated - 1 - rows[-1] if rows else annotated
+    step = rows[1] - rows[0] if len(rows) > 1 else 1
+    return (f"the last {missing:,} of {annotated:,} annotated frames are not there",) if missing >= step else ()
+
+
 def frame_size(frames: Sequence[Path]) -> tuple[int, int]:
     """Width and height of the first whole image: broken ones are for whoever reads all, so that all are found at once.
 

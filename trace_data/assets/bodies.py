@@ -12,15 +12,11 @@ import numpy.typing as npt
 from trace_data.assets.body_model import BodyModel, hip_midpoint, neutral_betas
 from trace_data.errors import AssetError
 from trace_data.files import sha256_of
-from trace_data.schema.body import NOTHING_ADDED, BodyParams, Completed, Gender
+from trace_data.schema.body import GENDERS, NOTHING_ADDED, BodyParams, Completed, Gender
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
-PACK_FILES: dict[Gender, str] = {
-    "female": "SMPL_FEMALE.pth",
-    "male": "SMPL_MALE.pth",
-    "neutral": "SMPL_NEUTRAL.pth",
-}
+PACK_FILES: dict[Gender, str] = {gender: f"SMPL_{gender.upper()}.pth" for gender in GENDERS}
 
 
 class Bodies:

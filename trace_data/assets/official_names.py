@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-GENDERS = ("male", "female", "neutral")
+from trace_data.schema.body import GENDERS
+
 EXTRA9, H36M17, KID, SMIL = "J_regressor_extra.npy", "J_regressor_h36m.npy", "smpl_kid_template.npy", "smil_web.pkl"
 
-ORIGIN = {
+ORIGIN: dict[str, str] = {
     **dict.fromkeys(
         GENDERS,
         'SMPL_python_v.1.1.0.zip, "version 1.1.0 for Python 2.7 (female/male/neutral, 300 shape PCs)" on the SMPL site '

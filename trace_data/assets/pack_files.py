@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -16,6 +14,8 @@ import numpy.typing as npt
 
 from trace_data.assets.raw_body import BETAS, FACES, JOINTS, POSE_FEATURES, VERTICES
 from trace_data.errors import AssetError, OutputError
+from trace_data.files import atomic_write
+from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import SMPL_PARENTS
 
 LAYOUT: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]] = {
@@ -76,18 +76,14 @@ def pack_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def write_file(path: Path, content: bytes, *, option: str = "--out") -> None:
-    """Write under a temporary name, then rename. Raises OutputError when the folder or disk does not take it.
+    """Write a file, whole or not at all. Raises OutputError when the folder or disk does not take it.
 
     `option` is what the user gives to name another place.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with atomic_write(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise OutputError(
             f"cannot be written: {error.strerror or error}",
             where=path,
@@ -172,4 +168,4 @@ def _command(path: Path) -> str:
     if "smil" in path.name.lower():
         return "trace prepare-smil"
     gender = path.stem.rpartition("_")[2].lower()
-    return f"trace prepare-smpl --gender {gender if gender in ('male', 'female', 'neutral') else 'all'}"
+    return f"trace prepare-smpl --gender {gender if gender in GENDERS else 'all'}"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.assets.official_names import EXTRA9, GENDERS, H36M17, KID, SMIL
+from trace_data.assets.official_names import EXTRA9, H36M17, KID, SMIL
 from trace_data.assets.pack_files import load_pack, pack_bytes, same_pack, write_file
 from trace_data.assets.raw_body import (
     COMPONENTS_1_1,
@@ -32,6 +32,7 @@ from trace_data.assets.raw_body import (
 from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
+from trace_data.schema.body import GENDERS
 
 __all__ = ["EXTRA_JOINTS", "H36M_TO_J17", "PackReport", "load_pack", "prepare_smil", "prepare_smpl"]
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trace_data.assets.official_names import GENDERS, ORIGIN, other_model, own_name, recognise, title
+from trace_data.assets.official_names import ORIGIN, other_model, own_name, recognise, title
 from trace_data.errors import AssetError
+from trace_data.schema.body import GENDERS
 
 MAX_FOLDERS, MAX_FILES, MAX_DEPTH, MAX_BYTES = 5_000, 50_000, 8, 1 << 30
 MAX_NAMED = 5

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trace_data.assets.official_names import EXTRA9, GENDERS, H36M17, KID, ORIGIN, SMIL
+from trace_data.assets.official_names import EXTRA9, H36M17, KID, ORIGIN, SMIL
 from trace_data.assets.pack_checks import check_arrays
 from trace_data.assets.pack_files import KID_DIRECTIONS, LAYOUT, Arrays, read_arrays
 from trace_data.assets.packs import smpl_arrays, with_kid
@@ -23,6 +23,7 @@ from trace_data.assets.raw_body import COMPONENTS_1_1, off_sum_rows, read_body, 
 from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError
 from trace_data.progress import SILENT, Progress
+from trace_data.schema.body import GENDERS
 from trace_data.schema.findings import Finding
 
 PURPOSES = {

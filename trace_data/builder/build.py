@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trace_data.adapters import canonical_names, own_adapters
+from trace_data.adapters.base import DatasetRoots, absolute_roots
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.engines import Engine, LocalEngine
 from trace_data.builder.folder import BuildFolder, made_with
@@ -88,7 +89,7 @@ class BuildReport:
 
 def build_shards(
     names: Sequence[str],
-    root: Path,
+    root: Path | DatasetRoots,
     out: Path,
     *,
     packs: Path | None = None,
@@ -120,7 +121,7 @@ def build_shards(
     began = monotonic()
     selection = Selection(splits=tuple(splits), sequences=tuple(sequences), limit=limit, every=every)
     settings = _settings(names, selection, storage, shard_bytes, packs) | {"defects": defects}
-    root, out, packs = root.absolute(), out.absolute(), packs and packs.absolute()  # workers may stand elsewhere
+    root, out, packs = absolute_roots(root), out.absolute(), packs and packs.absolute()  # workers may stand elsewhere
     plans = plan_shards(names, root, selection, storage=storage, shard_bytes=shard_bytes)
     numbers = range(len(plans)) if part is None else part_of(plans, part)
     engine = engine or LocalEngine(jobs=jobs)
@@ -131,7 +132,7 @@ def build_shards(
         tasks = [
             Work(
                 plan=plan,
-                root=root,
+                root=root.of(plan.dataset),
                 out=out,
                 record=folder.record(plan.name),
                 packs=packs,
@@ -140,7 +141,7 @@ def build_shards(
             )
             for plan in mine
         ]
-        read = [root, *([] if packs is None else [packs])]
+        read = [*dict.fromkeys(task.root for task in tasks), *([] if packs is None else [packs])]
         if finish:
             found = _run(engine, finished_shard, tasks, "verify shards", progress, folder, read)
             results = _complete(out, plans, found, folder.parts())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from trace_data.adapters import canonical_names, find_sequences, load_adapter
-from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots
 from trace_data.builder.size import frames_of, guess
 from trace_data.errors import ConfigError, DatasetLayoutError
 from trace_data.schema.record import Split
@@ -80,12 +81,13 @@ class ShardPlan:
 
 
 def plan_shards(
-    names: Sequence[str], root: Path, selection: Selection, *, storage: Storage, shard_bytes: int
+    names: Sequence[str], root: Path | DatasetRoots, selection: Selection, *, storage: Storage, shard_bytes: int
 ) -> list[ShardPlan]:
     """The shards of the selected sequences. A shard holds whole sequences of one dataset and split.
 
     Raises ConfigError on an unknown dataset, split or sequence, DatasetLayoutError when there is nothing to build.
     """
+    root = absolute_roots(root)
     plans: list[ShardPlan] = []
     for refs in _groups(names, root, selection):
         numbered = 0
@@ -103,22 +105,38 @@ def plan_shards(
                 numbered, held, size = numbered + 1, [], 0
     if not plans:
         raise DatasetLayoutError(
-            f"no sequences of {', '.join(canonical_names(names))}", where=root, hint="trace verify-datasets"
+            f"no sequences of {', '.join(canonical_names(names))}", where=root.root, hint="trace verify-datasets"
         )
     return plans
 
 
-def _groups(names: Sequence[str], root: Path, selection: Selection) -> list[list[SequenceRef]]:
+def _groups(names: Sequence[str], root: DatasetRoots, selection: Selection) -> list[list[SequenceRef]]:
     """The selected sequences of each dataset and split. Raises ConfigError."""
     groups: list[list[SequenceRef]] = []
+    here, absent = [], []
     for name in canonical_names(names):
         adapter = load_adapter(name)
         if not set(selection.splits) & set(adapter.SPEC.splits):
             wanted = " or ".join(repr(split) for split in selection.splits)
             raise ConfigError(f"{name} has no split {wanted}", hint=f"it has {', '.join(adapter.SPEC.splits)}")
-        groups += [find_sequences(name, root, split) for split in adapter.SPEC.splits if split in selection.splits]
+        try:
+            groups += [find_sequences(name, root, split) for split in adapter.SPEC.splits if split in selection.splits]
+            here.append(name)
+        except DatasetLayoutError:
+            if names:
+                raise
+            absent.append(name)
+    if absent:
+        raise DatasetLayoutError(
+            f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not here"
+            + (f"; {', '.join(here)} {'is' if len(here) == 1 else 'are'}" if here else ""),
+            where=root.root,
+            hint=f"trace build-shards {' '.join(here)} --root {shlex.quote(str(root.root))} …  builds what is here"
+            if here
+            else f"trace verify-datasets --root {shlex.quote(str(root.root))}  says what was looked for",
+        )
     everything = [ref for group in groups for ref in group]
-    check_patterns(selection.sequences, everything, where=root)
+    check_patterns(selection.sequences, everything, where=root.root)
     if selection.sequences:
         groups = [[ref for ref in group if any(fits(ref, p) for p in selection.sequences)] for group in groups]
     return [group[: selection.limit] for group in groups]

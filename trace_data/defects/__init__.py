@@ -91,6 +91,16 @@ def lost(dataset: str, name: str) -> Defect | None:
     )
 
 
+def frames_there(dataset: str, name: str, frames: int) -> int:
+    """How many of a sequence's ids 0 to `frames` - 1 the release has: the last ones may be known to be missing."""
+    ranges = [
+        defect.frames
+        for defect in known_defects(dataset)
+        if defect.effect == "frames" and defect.frames and any(fnmatchcase(name, p) for p in defect.sequences)
+    ]
+    return min([first for first, last in ranges if first < frames <= last + 1], default=frames)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """A defect that was taken out of a record."""

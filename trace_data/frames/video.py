@@ -45,6 +45,19 @@ class PaddedPicture:
         return frame
 
 
+_BEGINNINGS = (
+    (0, b"RIFF"), (0, b"\x1aE\xdf\xa3"), (0, b"\x00\x00\x01\xba"), (0, b"\x00\x00\x01\xb3"), (0, b"\x30\x26\xb2\x75"),
+    (0, b"FLV"), (0, b"OggS"), (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"),
+    (4, b"skip"), (4, b"pnot"),
+)  # fmt: skip
+"""Place and bytes by which containers are known: AVI, Matroska, MPEG, ASF, FLV, Ogg, MP4 and QuickTime. FFmpeg
+would also open playlists and other texts that name files and addresses elsewhere."""
+_PACKET = 188
+"""Bytes of a packet of an MPEG transport stream; each begins with a G."""
+MOST_FRAMES = 1 << 31
+"""A day of video has a hundredth of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFacts:
     """What a video's header says; decoding may find fewer frames."""
@@ -56,17 +69,25 @@ class VideoFacts:
 
 
 def video_facts(video: Path) -> VideoFacts:
-    """Size, length and rate from the header. Raises AnnotationError when the file is missing or no video."""
+    """Size, length and rate from the header. Raises AnnotationError when the file is missing, is no video, or states
+    no usable size, length or rate."""
     capture = _open(video)
     try:
-        return VideoFacts(
-            width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-            frames=int(capture.get(cv2.CAP_PROP_FRAME_COUNT)),
-            fps=float(capture.get(cv2.CAP_PROP_FPS)),
-        )
+        width, height, frames, fps = (
+            float(capture.get(key))
+            for key in (
+                cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS
+            )
+        )  # fmt: skip
     finally:
         capture.release()
+    if not (width >= 1 and height >= 1 and 1 <= frames < MOST_FRAMES and 0 < fps < float("inf")):
+        raise AnnotationError(
+            f"the header states {width:g}x{height:g} px, {frames:g} frames at {fps:g} a second",
+            where=video,
+            hint="copy it again, or rewrite its header:  ffmpeg -i OLD -c copy NEW.mp4",
+        )
+    return VideoFacts(width=int(width), height=int(height), frames=int(frames), fps=fps)
 
 
 def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture]:
@@ -111,15 +132,22 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture
 def _open(video: Path) -> Any:
     try:
         with video.open("rb") as stream:
-            empty = not stream.read(1)
+            head = stream.read(_PACKET + 1)
     except OSError as error:
         what, hint = in_words(error)
         raise AnnotationError(
             f"the video {what}" if is_missing(error) else what, where=video, hint=hint or None
         ) from error
+    transport_stream = head[:1] == head[_PACKET:] == b"G"
+    if not transport_stream and not any(head.startswith(mark, place) for place, mark in _BEGINNINGS):
+        raise AnnotationError(
+            f"{video.stat().st_size:,} bytes that are no video: no container of video begins like this",
+            where=video,
+            hint="copy it again",
+        )
     # one thread: builds and checks run side by side already, and FFmpeg's own would multiply
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    if empty or not capture.isOpened():
+    if not capture.isOpened():
         capture.release()
         raise AnnotationError(
             f"{video.stat().st_size:,} bytes that are no video that OpenCV can open", where=video, hint="copy it again"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trace_data.files import atomic_write
 from trace_data.sample_world.free_body import FreeBody, load_free_body
 from trace_data.sample_world.python2_pickle import (
     chumpy_array,
@@ -46,13 +47,12 @@ def write_body_models(folder: Path) -> dict[str, Path]:
         "kid_template": neutral.kid_template,
     }
     for name, path in paths.items():
-        partial = path.with_name(path.name + ".partial")
-        if name in arrays:
-            with partial.open("wb") as file:
-                np.save(file, arrays[name])
-        else:
-            write_python2_pickle(model_content(load_free_body(name)), partial)
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            if name in arrays:
+                with partial.open("wb") as file:
+                    np.save(file, arrays[name])
+            else:
+                write_python2_pickle(model_content(load_free_body(name)), partial)
     return paths
 
 

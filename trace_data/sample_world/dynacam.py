@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role
@@ -90,10 +91,8 @@ def write_dynacam(
             **sequences,
         }
         target = folder / "annotations" / f"{half}_{split}.npz"
-        unfinished = target.with_suffix(".part")
-        with unfinished.open("wb") as stream:
+        with atomic_write(target) as partial, partial.open("wb") as stream:
             np.savez(stream, annots=np.array(content, dtype=object))
-        unfinished.replace(target)
 
 
 def draw_dynacam_scene(seed: int, index: int, role: Role, frames: int, height: int, half: Half) -> Scene:

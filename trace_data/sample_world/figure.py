@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from trace_data.sample_world.free_body import PARTS, FreeBody, load_free_body
+from trace_data.schema.body import Gender
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -51,7 +51,7 @@ class Figure:
 
 
 @lru_cache(maxsize=4)
-def load_figure(gender: Literal["male", "female", "neutral"]) -> Figure:
+def load_figure(gender: Gender) -> Figure:
     """The figure of a body."""
     body = load_free_body(gender)
     vertices, faces = np.unique(body.lod_faces, return_inverse=True)

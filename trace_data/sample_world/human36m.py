@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.human36m_clips import LENS, TITLES, Clip, clip_title, draw_clips
 from trace_data.sample_world.people import Role
@@ -89,9 +90,8 @@ def _write_official(folder: Path, subjects: list[list[Clip]], progress: Progress
             _write_video(place / "Videos" / f"{name}.mp4", clip)
             progress.advance()
         _write_json(_json_file(folder, clips[0].subject, "SMPL_NeuralAnnot"), _bodies(clips))
-    unfinished = folder / "metadata.part"
-    unfinished.write_text(metadata([clip for clips in subjects for clip in clips]), encoding="utf-8")
-    unfinished.replace(folder / "metadata.xml")
+    with atomic_write(folder / "metadata.xml") as partial:
+        partial.write_text(metadata([clip for clips in subjects for clip in clips]), encoding="utf-8")
 
 
 def metadata(clips: Sequence[Clip]) -> str:
@@ -238,9 +238,8 @@ def _write_images(folder: Path, clip: Clip, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, image in zip(names, clip.pictures()):
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        unfinished = folder / f"{name}.part"
-        unfinished.write_bytes(encoded.tobytes())
-        unfinished.replace(folder / name)
+        with atomic_write(folder / name, durable=False) as partial:
+            partial.write_bytes(encoded.tobytes())
 
 
 def _bodies(clips: Sequence[Clip]) -> dict[str, Any]:
@@ -260,7 +259,5 @@ def _json_file(folder: Path, subject: int, kind: str) -> Path:
 
 
 def _write_json(file: Path, content: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".part")
-    unfinished.write_text(json.dumps(content), encoding="utf-8")
-    unfinished.replace(file)
+    with atomic_write(file) as partial:
+        partial.write_text(json.dumps(content), encoding="utf-8")

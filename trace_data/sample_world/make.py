@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from trace_data.errors import ConfigError, OutputError
+from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.allocation import allocate
 from trace_data.sample_world.bodies import write_body_models
@@ -149,7 +150,7 @@ def _claim(out: Path, parameters: Parameters, force: bool) -> None:
         return
     ours = [out / "body_models", *(out / "datasets" / name for name in FOLDERS.values())]
     known = any((out / name).is_file() for name in (STARTED, DONE, NOTE))
-    if out.exists() and (not out.is_dir() or any(file != _unfinished(started) for file in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(file.name != f"{STARTED}.partial" for file in out.iterdir())):
         if not force:
             whole = " (a complete sample world)" if (out / DONE).is_file() else ""
             raise OutputError(
@@ -174,13 +175,9 @@ def _claim(out: Path, parameters: Parameters, force: bool) -> None:
     _write(out / NOTE, NOTE_TEXT)
 
 
-def _unfinished(file: Path) -> Path:
-    return file.with_name(file.name + ".part")
-
-
 def _write(file: Path, text: str) -> None:
-    _unfinished(file).write_text(text, encoding="utf-8")
-    _unfinished(file).replace(file)
+    with atomic_write(file) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 @contextmanager

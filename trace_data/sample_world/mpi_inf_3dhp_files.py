@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
+from trace_data.files import atomic_write
+
 Array = npt.NDArray[np.float64]
 
 SYNTHETIC = "trace sample world"
@@ -82,7 +84,6 @@ def write_annotation(file: Path, points: Sequence[Array], joints: Sequence[Array
 
 def write_test_annotation(file: Path, points: Array, joints: Array, valid: npt.NDArray[np.bool_]) -> None:
     """An `annot_data.mat` (v7.3): points (N, 17, 2) px, joints (N, 17, 3) metres of camera axes, valid (N,)."""
-    unfinished = file.with_name(file.name + ".part")
     frames = len(points)
     arrays = {
         "annot2": np.where(valid[:, None, None], points, 0.0)[:, None],
@@ -93,13 +94,13 @@ def write_test_annotation(file: Path, points: Array, joints: Array, valid: npt.N
         "bb_crop": np.zeros((34, frames)),
         "synthetic": np.frombuffer(SYNTHETIC.encode("utf-16-le"), np.uint16)[:, None],
     }
-    with h5py.File(unfinished, "w", userblock_size=512) as content:
-        for name, array in arrays.items():
-            dataset = content.create_dataset(name, data=array, track_times=False)
-            dataset.attrs["MATLAB_class"] = np.bytes_("char" if name == "synthetic" else "double")
-    with unfinished.open("r+b") as stream:
-        stream.write(_HEADER_73.ljust(124) + b"\x00\x02IM")
-    unfinished.replace(file)
+    with atomic_write(file) as partial:
+        with h5py.File(partial, "w", userblock_size=512) as content:
+            for name, array in arrays.items():
+                dataset = content.create_dataset(name, data=array, track_times=False)
+                dataset.attrs["MATLAB_class"] = np.bytes_("char" if name == "synthetic" else "double")
+        with partial.open("r+b") as stream:
+            stream.write(_HEADER_73.ljust(124) + b"\x00\x02IM")
 
 
 def write_dictionaries(file: Path, **dictionaries: Mapping[str, Any]) -> None:
@@ -116,7 +117,5 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def _write(file: Path, data: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(file.name + ".part")
-    unfinished.write_bytes(data)
-    unfinished.replace(file)
+    with atomic_write(file) as partial:
+        partial.write_bytes(data)

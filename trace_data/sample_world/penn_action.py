@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.io import savemat
 
+from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role
@@ -60,10 +61,8 @@ def write_penn_action(
         progress.advance()
     if layout == "npz":
         _write_npz(labels, folder / "annots_train.npz")
-    unfinished = folder / "eft_annots.part"
-    with unfinished.open("wb") as stream:
+    with atomic_write(folder / "eft_annots.npz") as partial, partial.open("wb") as stream:
         np.savez(stream, annots=np.array(fits, object))
-    unfinished.replace(folder / "eft_annots.npz")
 
 
 def _pictures(scene: Scene, folder: Path) -> Array:
@@ -109,12 +108,10 @@ def _labels(scene: Scene, points: Array) -> dict[str, Any]:
 
 
 def _write_mat(labels: dict[str, Any], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".part")
-    savemat(unfinished, labels, appendmat=False)
-    with unfinished.open("r+b") as stream:
-        stream.write(b"MATLAB 5.0 MAT-file, trace sample world".ljust(_HEADER_TEXT))
-    unfinished.replace(target)
+    with atomic_write(target) as partial:
+        savemat(partial, labels, appendmat=False)
+        with partial.open("r+b") as stream:
+            stream.write(b"MATLAB 5.0 MAT-file, trace sample world".ljust(_HEADER_TEXT))
 
 
 def _write_npz(labels: dict[str, dict[str, Any]], target: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.sample_world.figure import CLOTHES, LIMBS
+from trace_data.schema.body import Gender
 
 Array = npt.NDArray[np.float64]
 Split = Literal["train", "validation", "test"]
@@ -28,7 +29,7 @@ class CastMember:
     """Somebody who is the same in every sequence."""
 
     index: int
-    gender: Literal["male", "female", "neutral"]
+    gender: Gender
     betas: Array
     """(10,) of the gendered body."""
     colours: Array

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trace_data.files import atomic_write
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.python2_pickle import write_python2_pickle
 from trace_data.sample_world.scene import JPEG_QUALITY, Scene, detections, draw_scene, render_scene
@@ -24,10 +25,8 @@ def write_sequence(folder: Path, seed: int, index: int, role: Role, frames: int,
     scene = draw_scene(seed, index, role, frames, height)
     points = draw_pictures(scene, folder / "imageFiles" / scene.name)
     target = folder / "sequenceFiles" / role.split / f"{scene.name}.pkl"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".part")
-    write_python2_pickle(annotation(scene, points), unfinished)
-    unfinished.replace(target)
+    with atomic_write(target) as partial:
+        write_python2_pickle(annotation(scene, points), partial)
     return scene.name
 
 

@@ -8,7 +8,9 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-Gender = Literal["male", "female", "neutral"]
+Gender = Literal["neutral", "female", "male"]
+GENDERS: tuple[Gender, ...] = get_args(Gender)
+"""Of body models, in the order of the codes that shards store."""
 BodyPart = Literal["root_rotation", "body_pose", "shape", "translation"]
 """What a body's parameters say: where it faces, how its limbs stand, which shape it has, where it is."""
 Origin = Literal["model", "hips"]

@@ -82,7 +82,7 @@ class ClipAnnotations:
     identity: npt.NDArray[np.int64]
     """(P,) person numbers, unique over the whole index."""
     gender: npt.NDArray[np.uint8]
-    """(P,) 0 neutral, 1 female, 2 male."""
+    """(P,) codes: places in `schema.body.GENDERS`."""
     present: npt.NDArray[np.bool_]
     """(P, T) whether the person is annotated in the frame."""
     pose: npt.NDArray[np.float32]
@@ -103,7 +103,3 @@ class ClipAnnotations:
     """(P, T, 4) left, top, right, bottom px of the frame: bounds of the joints inside it, mask `center`."""
     masks: Mapping[str, npt.NDArray[np.bool_]]
     """`PERSON_MASKS` as (P, T), `FRAME_MASKS` as (T,)."""
-
-
-GENDERS = ("neutral", "female", "male")
-"""Names of the codes in `gender`."""

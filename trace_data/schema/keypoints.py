@@ -110,6 +110,9 @@ TORSO = tuple(
 )  # fmt: skip
 """Joints whose mean is a person's 2D centre when at least two of them are visible."""
 
+LEAST_CONFIDENCE = 0.1
+"""Of a 2D joint that counts as seen (docs/reference/joints.md#visibility-of-raw-2d-joints)."""
+
 SKELETON = (
     (0, 1), (0, 2), (0, 3), (1, 4), (4, 7), (7, 10), (2, 5), (5, 8), (8, 11), (3, 6), (6, 9), (9, 12), (12, 15),
     (12, 13), (13, 16), (16, 18), (18, 20), (12, 14), (14, 17), (17, 19), (19, 21),

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.schema.clip import ClipRef
+
 Run = tuple[int, int]
 
 
@@ -77,6 +79,10 @@ class SequenceEntry:
         runs = [first + step * np.arange(count, dtype=np.int64) for first, step, count in self.frame_id_runs]
         return np.concatenate(runs) if runs else np.zeros(0, np.int64)
 
+    def clip_ids(self, ref: ClipRef) -> npt.NDArray[np.int64]:
+        """(T,) those of a clip's frames."""
+        return self.frame_ids()[ref.start :: ref.stride][: ref.length]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadSequence:
@@ -119,6 +125,15 @@ class ShardIndex:
     def people(self) -> int:
         """Number of people over all sequences."""
         return sum(len(entry.people) for entry in self.sequences)
+
+
+def usual_step(ids: npt.NDArray[np.int64]) -> int:
+    """The distance of consecutive frames of a sequence in frame ids: the most frequent one; 1 for a single frame.
+
+    Where two are equally frequent it is the smaller one: a gap of the release makes distances larger, never smaller.
+    """
+    steps, counts = np.unique(np.diff(ids), return_counts=True)
+    return int(steps[counts.argmax()]) if len(steps) else 1
 
 
 def sequence_from_json(values: Mapping[str, Any]) -> SequenceEntry:

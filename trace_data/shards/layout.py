@@ -54,7 +54,7 @@ FRAME_COLUMNS: dict[str, Column] = {
 }
 PEOPLE_COLUMNS: dict[str, Column] = {
     "people/person": Column("<i4"),  # number within its sequence
-    "people/gender": Column("|u1"),  # index into schema.clip.GENDERS
+    "people/gender": Column("|u1"),  # index into schema.body.GENDERS
     "people/pose": Column("<f4", (24, 3)),
     "people/betas": Column("<f4", (10,)),
     "people/betas_neutral": Column("<f4", (10,)),

@@ -159,11 +159,7 @@ class ShardReader:
 
         Of the smallest level that has the detail of a window of `side` frame px shown at `size` px. Raises ShardError.
         """
-        entry, shard, frames = self._locate(ref)
-        scales = shard.frame_size[:, frames] / np.array([entry.width, entry.height])  # level, frame, axis
-        level = level_for(scales.min(axis=(1, 2)).tolist(), side, size)
-        with self.store.open(shard.entry) as stream:
-            return _encoded(shard, stream.fileno(), level, frames), scales[level]
+        return self._stored(*self._locate(ref), side, size)
 
     def frames(
         self, ref: ClipRef, windows: Sequence[Window], size: int, out: npt.NDArray[np.uint8] | None = None
@@ -175,8 +171,8 @@ class ShardReader:
         """
         if len(windows) != ref.length:
             raise ValueError(f"{len(windows)} windows for {ref.length} frames")
-        entry, shard, _ = self._locate(ref)
-        images, scales = self.stored(ref, min(window.side for window in windows), size)
+        entry, shard, frames = self._locate(ref)
+        images, scales = self._stored(entry, shard, frames, min(window.side for window in windows), size)
         if out is None:
             out = np.empty((ref.length, size, size, 3), np.uint8)
         maps = np.empty((ref.length, 3, 3))
@@ -190,6 +186,14 @@ class ShardReader:
                     hint=self.store.repair_hint,
                 ) from error
         return out, maps
+
+    def _stored(
+        self, entry: SequenceEntry, shard: _Shard, frames: npt.NDArray[np.int64], side: float, size: int
+    ) -> tuple[list[bytes], npt.NDArray[np.float64]]:
+        scales = shard.frame_size[:, frames] / np.array([entry.width, entry.height])  # level, frame, axis
+        level = level_for(scales.min(axis=(1, 2)).tolist(), side, size)
+        with self.store.open(shard.entry) as stream:
+            return _encoded(shard, stream.fileno(), level, frames), scales[level]
 
     def _locate(self, ref: ClipRef) -> tuple[SequenceEntry, _Shard, npt.NDArray[np.int64]]:
         """The sequence's entry, its shard, and the clip's frames counted within the shard."""

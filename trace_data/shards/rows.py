@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import project, transform
-from trace_data.schema.body import NOTHING_ADDED, Completed
-from trace_data.schema.clip import GENDERS
+from trace_data.schema.body import GENDERS, NOTHING_ADDED, Completed
 from trace_data.schema.keypoints import TORSO
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.shards.layout import PEOPLE_COLUMNS

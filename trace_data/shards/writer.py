@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, OutputError, TraceError
-from trace_data.files import sha256_of
+from trace_data.files import atomic_write, sha256_of
 from trace_data.frames.image import ORIGINAL_QUALITY, encode, image_size, read_bytes, scaled
 from trace_data.frames.video import PaddedPicture, Picture, contents
 from trace_data.progress import SILENT, Progress
@@ -104,8 +103,7 @@ class ShardWriter:
         """Write the shard under a temporary name and rename it; its entries, or None when no sequence was added."""
         if not self._rows:
             return None
-        unfinished = self.file.with_name(self.file.name + ".partial")
-        try:
+        with atomic_write(self.file) as unfinished:
             with unfinished.open("w+b", buffering=0) as stream:
                 sink = _Sink(stream)
                 with h5py.File(sink, "w", libver=LIBVER) as content:
@@ -116,7 +114,6 @@ class ShardWriter:
                     self._write(content)
                 if sink.error is not None:
                     raise sink.error
-                os.fsync(stream.fileno())
             entry = ShardEntry(
                 file=self.file.name,
                 dataset=dataset,
@@ -127,10 +124,6 @@ class ShardWriter:
                 frames=len(self._sizes),
                 rows=int(sum(rows.people_a_frame.sum() for rows in self._rows)),
             )
-            unfinished.replace(self.file)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)  # a full disk needs its room
-            raise
         return entry, tuple(self._entries)
 
     def _write(self, content: Any) -> None:

@@ -15,6 +15,7 @@ from trace_data.adapters import find_sequences, load_adapter, read_record
 from trace_data.assets.bodies import Bodies, load_bodies
 from trace_data.drawing import MESH, Picture, contact_sheet, draw_mesh, draw_skeleton
 from trace_data.errors import OutputError, TraceError
+from trace_data.files import atomic_write
 from trace_data.frames.image import decode, read_bytes
 from trace_data.frames.video import contents
 from trace_data.geometry import project, transform
@@ -44,8 +45,8 @@ def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, d
     suffix = file.suffix.lower() if file.suffix.lower() in (".jpg", ".jpeg", ".png") else ".jpg"
     encoded = cv2.imencode(suffix, sheet[..., ::-1])[1].tobytes()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(encoded)
+        with atomic_write(file) as partial:
+            partial.write_bytes(encoded)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
     return count
@@ -66,7 +67,7 @@ def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool
     dataset = next(dataset for dataset in report.datasets if dataset.name == name)
     try:
         spec = load_adapter(name).SPEC
-        refs = {ref.key: ref for split in spec.splits for ref in find_sequences(name, report.root, split)}
+        refs = {ref.key: ref for split in spec.splits for ref in find_sequences(name, report.roots, split)}
     except (TraceError, OSError):
         return  # the report says why
     by_worst = sorted(dataset.geometry, key=lambda a: -(a.reprojection_px.worst if a.reprojection_px else 0.0))

@@ -9,14 +9,15 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter, root_of
-from trace_data.adapters.base import SequenceRef
+from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter
+from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.folder import versions
 from trace_data.defects import Applied, known_defects
@@ -24,6 +25,7 @@ from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped
+from trace_data.schema.record import Split
 from trace_data.verify.consistency import Agreement
 from trace_data.verify.memory import VerifyMemory
 from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
@@ -76,7 +78,7 @@ class VerifyReport:
     """What was found of all datasets."""
 
     depth: Depth
-    root: Path
+    roots: DatasetRoots
     datasets: tuple[DatasetReport, ...]
     seconds: float
 
@@ -96,7 +98,8 @@ class VerifyReport:
         content = dataclasses.asdict(self)
         for written, dataset in zip(content["datasets"], self.datasets):
             written["ok"] = dataset.ok
-        return {**content, "root": str(self.root), "seconds": round(self.seconds, 2), "ok": self.ok}
+        del content["roots"]
+        return {**content, "root": str(self.roots.root), "seconds": round(self.seconds, 2), "ok": self.ok}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,7 @@ class VerifyOptions:
 
 def verify_datasets(
     names: Sequence[str],
-    root: Path,
+    root: Path | DatasetRoots,
     *,
     depth: Depth = "layout",
     packs: Path | None = None,
@@ -147,24 +150,25 @@ def verify_datasets(
     if depth not in DEPTHS:
         raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
     began = monotonic()
-    manner = VerifyOptions(
+    options = VerifyOptions(
         depth=depth, packs=packs, defects=defects, decode=decode, limit=limit, examples=examples, anew=anew
     )  # fmt: skip
     if packs is not None and depth == "geometry":
         load_bodies(packs)
-    root = root.absolute()  # workers may stand elsewhere
+    roots = absolute_roots(root)  # workers may stand elsewhere
     memory = VerifyMemory(state) if state is not None and depth != "layout" else None
     known = canonical_names(names)
-    looked = {name: _find(name, root, manner.limit) for name in known}
-    refs = [ref for _, refs in looked.values() for ref in refs]
+    datasets = {name: _find(name, roots.of(name), options.limit) for name in known}
+    refs = [ref for _, refs in datasets.values() for ref in refs]
     results: Iterator[Result] = iter(())
     if depth != "layout" and refs:
         with contextlib.nullcontext() if memory is None else memory.writing(progress):
-            results = iter(_results(known, refs, manner, memory, jobs, progress))
+            results = iter(_results(known, refs, options, memory, jobs, progress))
     reports = [
-        _report(name, found, refs, list(islice(results, len(refs))), manner) for name, (found, refs) in looked.items()
+        _report(name, findings, refs, list(islice(results, len(refs))), options)
+        for name, (findings, refs) in datasets.items()
     ]
-    return VerifyReport(depth=depth, root=root, datasets=tuple(reports), seconds=monotonic() - began)
+    return VerifyReport(depth=depth, roots=roots, datasets=tuple(reports), seconds=monotonic() - began)
 
 
 def _report(
@@ -172,12 +176,12 @@ def _report(
     layout: Sequence[tuple[str, Finding]],
     refs: Sequence[SequenceRef],
     results: Sequence[Result],
-    manner: VerifyOptions,
+    options: VerifyOptions,
 ) -> DatasetReport:
     """What the findings about the layout and the results of the sequences (none at depth layout) come to."""
-    found = list(layout)
+    findings = list(layout)
     for ref, result in zip(refs, results):
-        found += [(ref.key, finding) for finding in result.findings]
+        findings += [(ref.key, finding) for finding in result.findings]
     measured = [result.agreement for result in results if result.agreement is not None]
     measured.sort(key=lambda a: -(a.reprojection_px.median if a.reprojection_px else 0.0))
     return DatasetReport(
@@ -187,7 +191,7 @@ def _report(
         frames=sum(ref.frames for ref in refs),
         people=sum(result.people for result in results),
         synthetic=any(result.synthetic for result in results) if results else None,
-        problems=grouped(found, manner.examples),
+        problems=grouped(findings, options.examples),
         defects=_counted([entry for result in results for entry in result.applied]),
         kept=sum(result.kept for result in results),
         geometry=tuple(measured),
@@ -197,7 +201,7 @@ def _report(
 def _results(
     names: Sequence[str],
     refs: Sequence[SequenceRef],
-    manner: VerifyOptions,
+    options: VerifyOptions,
     memory: VerifyMemory | None,
     jobs: int,
     progress: Progress,
@@ -209,19 +213,19 @@ def _results(
     frames = sum(ref.frames for ref in refs)
     progress.begin(f"verify {names[0] if len(names) == 1 else f'{len(names)} datasets'}", frames, "frames")
     contexts = {
-        name: manner.context(f"{adapter_identity(name)} {sha256(repr(known_defects(name)).encode()).hexdigest()}")
+        name: options.context(f"{adapter_identity(name)} {sha256(repr(known_defects(name)).encode()).hexdigest()}")
         for name in names
     }
     keys = [f"{ref.key} {ref.images}" for ref in refs]
     tasks = [
         VerifyTask(
             ref=ref,
-            geometry=manner.depth == "geometry",
-            packs=manner.packs,
-            defects=manner.defects,
-            decode=manner.decode,
+            geometry=options.depth == "geometry",
+            packs=options.packs,
+            defects=options.defects,
+            decode=options.decode,
             context=f"{contexts[ref.dataset]} {ref.layout} {ref.options} {ref.frames}",
-            known=None if memory is None or manner.anew else memory.recall(key),
+            known=None if memory is None or options.anew else memory.recall(key),
         )
         for key, ref in zip(keys, refs)
     ]
@@ -250,7 +254,7 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
     """Findings about the layout, each with where, and the sequences."""
     adapter = load_adapter(name)
     refs: list[SequenceRef] = []
-    found: list[tuple[str, Finding]] = []
+    findings: list[tuple[str, Finding]] = []
 
     def attempt(look: Callable[[], None]) -> None:
         """What cannot be looked at is said once and hides nothing else."""
@@ -264,15 +268,20 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
             told = (str(error.filename), Finding(severity="error", key="layout", what=what, hint=hint))
         except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the check of everything else
             told = (name, failure(error))
-        if told not in found:
-            found.append(told)
+        if told not in findings:
+            findings.append(told)
+
+    def look_for(split: Split) -> None:
+        for ref in find_sequences(name, root, split)[:limit]:
+            if ref.broken is None:
+                refs.append(ref)
+            elif (told := (ref.broken.where or name, finding("layout", ref.broken))) not in findings:
+                findings.append(told)
 
     for split in adapter.SPEC.splits:
-        attempt(lambda split=split: refs.extend(find_sequences(name, root, split)[:limit]))  # type: ignore[misc]
-    attempt(lambda: found.extend((name, finding) for finding in adapter.inspect(root_of(name, root))))
-    if not refs and all(entry.severity != "error" for _, entry in found):
+        attempt(partial(look_for, split))
+    attempt(lambda: findings.extend((name, finding) for finding in adapter.inspect(root)))
+    if not refs and all(entry.severity != "error" for _, entry in findings):
         hint = adapter.SPEC.expected
-        found.append(
-            (str(root_of(name, root)), Finding(severity="error", key="layout", what="no sequences", hint=hint))
-        )
-    return found, refs
+        findings.append((str(root), Finding(severity="error", key="layout", what="no sequences", hint=hint)))
+    return findings, refs

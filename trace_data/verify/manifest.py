@@ -7,7 +7,6 @@ last one with the counts, without which a manifest is not whole. It is written a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -17,9 +16,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record, root_of
-from trace_data.adapters.base import SequenceRef, folder_of
+from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record
+from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots, folder_of
 from trace_data.errors import DatasetLayoutError, OutputError
+from trace_data.files import atomic_write
 from trace_data.os_errors import in_words, is_missing
 from trace_data.progress import SILENT, Progress
 from trace_data.workers import spread
@@ -49,7 +49,7 @@ class Counts:
 
 def write_manifest(
     names: Sequence[str],
-    root: Path,
+    root: Path | DatasetRoots,
     file: Path,
     *,
     hash: Hash = "sha256",
@@ -61,17 +61,11 @@ def write_manifest(
     `hash`: of all bytes, or `fast`: of the first and last MB. A sequence that cannot be read counts 0 frames. Raises
     DatasetLayoutError when a dataset is not there or a file cannot be read, OutputError.
     """
-    unfinished = file.with_name(f"{file.name}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8") as stream:
-            counts = _write(canonical_names(names), root.absolute(), stream, hash, jobs, progress)
-        unfinished.replace(file)
+        with atomic_write(file) as partial, partial.open("w", encoding="utf-8") as stream:
+            counts = _write(canonical_names(names), absolute_roots(root), stream, hash, jobs, progress)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
     return counts
 
 
@@ -96,12 +90,12 @@ class ManifestFile:
 
     def sequences(self) -> dict[str, tuple[int, int]]:
         """Key to (annotated frames, annotated people summed over them). Raises DatasetLayoutError."""
-        found = {}
+        sequences = {}
         entry = self._after
         while "sequence" in entry:
-            found[str(entry["sequence"])] = (int(entry["frames"]), int(entry["samples"]))
+            sequences[str(entry["sequence"])] = (int(entry["frames"]), int(entry["samples"]))
             entry = self._next("sequence", "frames", "samples")
-        return found
+        return sequences
 
     def _next(self, kind: str = "format", *others: str) -> dict[str, Any]:
         """The next line; one that has `kind` has the others too."""
@@ -156,27 +150,29 @@ def walk(folder: Path) -> Iterator[str]:
             raise DatasetLayoutError(what, where=error.filename or here, hint=hint or None) from error
 
 
-def _write(names: Sequence[str], root: Path, stream: IO[str], hash: Hash, jobs: int, progress: Progress) -> Counts:
+def _write(
+    names: Sequence[str], roots: DatasetRoots, stream: IO[str], hash: Hash, jobs: int, progress: Progress
+) -> Counts:
     def line(**entry: object) -> None:
         stream.write(json.dumps(entry) + "\n")
 
     line(format=FORMAT, hash=hash, datasets=list(names))
-    found: dict[str, tuple[int, int]] = {}
+    sequences: dict[str, tuple[int, int]] = {}
     files = total = 0
     for dataset in names:
         spec = load_adapter(dataset).SPEC
-        refs = [ref for split in spec.splits for ref in find_sequences(dataset, root, split)]
-        folder = folder_of(spec, root_of(dataset, root), refs)
+        refs = [ref for split in spec.splits for ref in find_sequences(dataset, roots, split)]
+        folder = folder_of(spec, roots.of(dataset), refs)
         for name, (size, digest) in _hashes(dataset, folder, hash, jobs, progress):
             line(dataset=dataset, file=name, bytes=size, hash=digest)
             files, total = files + 1, total + size
         progress.begin(f"count {dataset}", len(refs), "sequences")
         for number, sizes in spread(_samples, refs, jobs=jobs, progress=progress):
-            found[refs[number].key] = sizes
+            sequences[refs[number].key] = sizes
         progress.end(f"{len(refs):,} sequences")
-    for key, (frames, samples) in sorted(found.items()):
+    for key, (frames, samples) in sorted(sequences.items()):
         line(sequence=key, frames=frames, samples=samples)
-    counts = Counts(files=files, bytes=total, sequences=len(found))
+    counts = Counts(files=files, bytes=total, sequences=len(sequences))
     line(end={"files": counts.files, "bytes": counts.bytes, "sequences": counts.sequences})
     return counts
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.adapters import canonical_names
+from trace_data.adapters.base import DatasetRoots
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import EXAMPLES, Problem
 from trace_data.verify.manifest import Line, ManifestFile, open_manifest, write_manifest
@@ -41,7 +42,7 @@ class Differences:
 def compare_with(
     manifest: Path,
     names: Sequence[str],
-    root: Path,
+    root: Path | DatasetRoots,
     *,
     examples: int | None = EXAMPLES,
     jobs: int = 1,
@@ -59,15 +60,15 @@ def compare_with(
         write_manifest(datasets, root, made, hash=expected.hash, jobs=jobs, progress=progress)
         with made.open(encoding="utf-8") as text:
             here = ManifestFile(text, made)
-            found = {kind: _Cases(every=examples is None) for kind in KINDS}
+            cases = {kind: _Cases(every=examples is None) for kind in KINDS}
             files = 0
             for kind, key, told in _compared(expected, here):
                 files += 1
                 if kind:
-                    found[kind].add(key, told)
+                    cases[kind].add(key, told)
             wanted = {key: counts for key, counts in expected.sequences().items() if key.split("/")[0] in datasets}
             held = here.sequences()
-    problems = [found[kind].problem(*words, examples) for kind, words in KINDS.items() if found[kind].count]
+    problems = [cases[kind].problem(*words, examples) for kind, words in KINDS.items() if cases[kind].count]
     return Differences(
         manifest=manifest,
         files=files,

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from trace_data.files import atomic_write
 from trace_data.os_errors import in_words
 from trace_data.progress import Progress
 
@@ -110,9 +111,8 @@ class VerifyMemory:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             if self._wasteful:
-                shorter = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-                shorter.write_text("".join(map(_line, self._lines.values())), encoding="utf-8")
-                shorter.replace(self._file)
+                with atomic_write(self._file) as partial:
+                    partial.write_text("".join(map(_line, self._lines.values())), encoding="utf-8")
             self._stream = self._file.open("a", encoding="utf-8")
             self._stream.write("\n")  # the last line may be half of one
         except OSError as error:

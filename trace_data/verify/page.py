@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trace_data.drawing import data_uri
 from trace_data.errors import OutputError
+from trace_data.files import atomic_write
 from trace_data.schema.findings import Problem
 from trace_data.verify.consistency import Agreement, Spread
 from trace_data.verify.contact_sheet import make_sheet
@@ -28,7 +29,7 @@ def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, d
     sheet, _ = make_sheet(report, packs=packs, defects=defects)
     broken = [dataset.name for dataset in report.datasets if not dataset.ok]
     parts = [
-        f"<h1>Datasets in <code>{escape(str(report.root))}</code></h1>",
+        f"<h1>Datasets in <code>{escape(str(report.roots.root))}</code></h1>",
         f"<p>Depth {report.depth}. <b>{'Not ready: ' + escape(', '.join(broken)) if broken else 'Ready.'}</b></p>",
         _table(
             ("dataset", "layout found", "sequences", "frames", "people", "problems"),
@@ -42,8 +43,8 @@ def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, d
         f"<title>Datasets verified</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>"
     )
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(page, encoding="utf-8", errors="replace")
+        with atomic_write(file) as partial:
+            partial.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
 

@@ -1,70 +1,21 @@
-"""Sizes of the network and how its outputs are read."""
+"""The network of a run: its sizes, and where it gets optical flow from."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from trace_train.config.part import ConfigPart
+from trace_train.network.sizes import NetworkSizes
 
 
-class NetworkConfig(ConfigPart):
-    """Sizes of the network. The defaults are the published ones (fact sheet network.md)."""
+class NetworkConfig(ConfigPart, NetworkSizes):
+    """Sizes of the network and its flow. The defaults are the published ones.
 
-    input_size: int = Field(512, ge=64, multiple_of=32)
-    """Side of the square input, px."""
-    width: int = Field(32, ge=4)
-    """Channels of the finest HRNet branch; the others have 2, 4 and 8 times as many."""
-    stem: int = Field(64, ge=4)
-    """Channels of the two stem convolutions."""
-    bottleneck: int = Field(64, ge=4)
-    """Inner channels of the first stage's bottleneck blocks."""
-    bottleneck_blocks: int = Field(4, ge=1)
-    """Bottleneck blocks of the first stage."""
-    stage_modules: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 4, 3)
-    """Fusion modules in stages 2, 3 and 4."""
-    stage_blocks: int = Field(4, ge=1)
-    """Residual blocks per branch of a fusion module."""
-    depth_levels: int = Field(64, ge=8)
-    """Levels of the 3D centre map along depth."""
-    head_channels: int = Field(128, ge=8)
-    """Channels inside the map heads and of the mesh features."""
-    mesh_blocks: int = Field(2, ge=1)
-    """Residual blocks of the mesh-feature head."""
-    motion_channels: int = Field(2, ge=0)
-    """Input channels kept for optical flow: 2, or 0 where none is computed and none will be."""
-    bird_eye_channels: int = Field(16, ge=4)
-    """Channels of the features folded into the bird's-eye view."""
-    bird_eye_hidden: int = Field(512, ge=16)
-    """Channels inside the bird's-eye layers."""
-    regressor_hidden: int = Field(256, ge=16)
-    """Hidden units of the per-person regressors."""
-    temporal: bool = True
-    """Whether frames of a clip see each other: temporal features, motion and world heads. Without them every frame
-    stands for itself."""
-    gru_layers: int = Field(2, ge=1)
-    """Layers of the convolutional GRU."""
-    offset_blocks: int = Field(3, ge=0)
-    """Residual blocks between feature differences and the offsets of the deformable convolution."""
-    deform_groups: int = Field(8, ge=1)
-    """Groups of channels with offsets of their own; divides `width`."""
-    motion_blocks: int = Field(2, ge=1)
-    """Residual blocks of the motion head."""
-    world_blocks: int = Field(6, ge=2)
-    """Residual blocks of the world-motion head; the world-rotation head starts before the last one."""
-    world_rotation_blocks: int = Field(1, ge=1)
-    """Residual blocks of the world-rotation head: 1 in the released weights, 3 in the published training."""
-    center_maps: Literal["logits", "raw"] = "logits"
-    """What centre maps hold; `raw` belongs to released weights, and so do the values named in the next four lines."""
-    world_rotation: Literal["composed", "additive"] = "composed"
-    """How world-rotation offsets and root rotations combine: as rotations, or `additive`, a sum in 6D."""
-    world_motion_gain: float = Field(1.0, gt=0)
-    """Factor of world motion in y and x; 2 for released weights."""
-    first_motion: Literal["ignored", "counted"] = "ignored"
-    """Whether the motion read at a track's first frame moves its trajectory; `counted` for released weights."""
-    camera_constants: Literal["exact", "published"] = "exact"
-    """Focal length and guards of decoding and projection; `published` differs by 0.2 %."""
+    Source: docs/reference/network.md#live-configuration.
+    """
+
     flow: Literal["none", "dis", "raft"] = "raft"
     """Where optical flow comes from: RAFT, with weights from `init.weights`, OpenCV's DIS on the CPU, or
     nowhere (zeros)."""
@@ -72,12 +23,6 @@ class NetworkConfig(ConfigPart):
     """Refinement steps of RAFT."""
     flow_first_frame: Literal["zero", "self"] = "zero"
     """Flow of a clip's first frame: zero, or from that frame to `self`, which released weights are used to."""
-
-    @model_validator(mode="after")
-    def _groups_divide_width(self) -> NetworkConfig:
-        if self.temporal and self.width % self.deform_groups:
-            raise ValueError(f"deform_groups {self.deform_groups} does not divide width {self.width}")
-        return self
 
     @model_validator(mode="after")
     def _flow_has_its_place(self) -> NetworkConfig:

@@ -4,61 +4,28 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
 from trace_data.errors import nearest
 from trace_train.config.part import ConfigPart
+from trace_train.losses.table import LOSSES
 
+if TYPE_CHECKING:
 
-class LossConfig(ConfigPart):
-    """Weights of the loss terms (docs/losses.md); a term of weight 0 is not computed."""
+    class LossConfig(ConfigPart):
+        def __getattr__(self, name: str) -> float: ...
 
-    center_map: float = Field(200.0, ge=0)
-    """Focal loss of the front-view centre map."""
-    center_map_3d: float = Field(300.0 / 64, ge=0)
-    """Focal loss of the 3D centre map; published as 300 on a mean over 64 depths."""
-    joints2d: float = Field(600.0, ge=0)
-    """Projected joints, normalised crop coordinates."""
-    joints3d: float = Field(300.0, ge=0)
-    """Joints relative to the hip midpoint, metres."""
-    pa_joints3d: float = Field(260.0, ge=0)
-    """The same after similarity alignment, metres."""
-    root_rotation: float = Field(80.0, ge=0)
-    """Root rotation in the camera frame, Frobenius norm."""
-    body_pose: float = Field(80.0, ge=0)
-    """Body-joint rotations, Frobenius norm."""
-    shape: float = Field(60.0, ge=0)
-    """Shape coefficients, with a pull to the mean where they are unknown."""
-    camera: float = Field(100.0, ge=0)
-    """Camera triple."""
-    shape_consistency: float = Field(5.0, ge=0)
-    """Shape coefficients against their mean along a track."""
-    motion_offsets: float = Field(300.0, ge=0)
-    """Change of the camera triple from frame to frame."""
-    world_rotation: float = Field(40.0, ge=0)
-    """How the root turned in the world from each frame of a track to each other one, rad."""
-    world_root: float = Field(80.0, ge=0)
-    """Root rotation in the world, Frobenius norm."""
-    world_translation: float = Field(400.0, ge=0)
-    """How the hips moved in the world from each frame of a track to each other one, metres."""
-    world_scale: float = Field(0.0, ge=0)
-    """Logarithm of the ratio between a predicted and a true trajectory's spread; a weak pull where one is wanted."""
-    world_joints2d: float = Field(80.0, ge=0)
-    """Joints projected into the fixed view of a track's first frame, its normalised coordinates."""
-    world_velocity: float = Field(6.0, ge=0)
-    """Velocity of the hips in the world, m/s. Not in the published training."""
-    foot_velocity: float = Field(6.0, ge=0)
-    """Velocity of ankles and toes in the world, m/s. Not in the published training."""
-    foot_contact: float = Field(6.0, ge=0)
-    """Speed beyond 0.3 m/s of feet that stand, m/s. Not in the published training."""
-    camera_consistency: float = Field(0.0, ge=0)
-    """First and second differences of the camera triple along time."""
-    root_consistency: float = Field(0.0, ge=0)
-    """First and second differences of the root rotation along time."""
-    pose_prior: float = Field(0.0, ge=0)
-    """How unlikely a pose is by SMPLify's mixture (1.6 there); needs `supervision.pose_prior_file`."""
+else:
+    LossConfig = create_model(
+        "LossConfig",
+        __base__=ConfigPart,
+        __module__=__name__,
+        __doc__="Weights of the loss terms (docs/losses.md); a term of weight 0 is not computed.",
+        **{name: (float, Field(loss.weight, ge=0, description=loss.doc)) for name, loss in LOSSES.items()},
+    )
+"""A key for each of `LOSSES`: `trace_train/losses/table.py` is where one is added."""
 
 
 class Stage(ConfigPart):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trace_data.shards.entries import usual_step
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
@@ -18,7 +19,7 @@ from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import Clock, Track
 from trace_train.evaluation.videos import Videos
-from trace_train.evaluation.windows import Chunk, VideoSpan, id_step
+from trace_train.evaluation.windows import Chunk, VideoSpan
 from trace_train.inference.detections import Detections
 from trace_train.metrics import joints
 from trace_train.metrics.matching import match
@@ -166,7 +167,7 @@ class ScoreAccumulator:
                 frames = {name: value[rows] for name, value in values.items()}
                 frames["id"] = self.ids[number][chunk.at + time[rows]]
                 if one not in tracks:
-                    clock = Clock(fps=entry.fps, step=id_step(entry))
+                    clock = Clock(fps=entry.fps, step=usual_step(entry.frame_ids()))
                     tracks[one] = Track(clock, self.constants.body, world_is_first_camera=self.videos.network.temporal)
                 tracks[one].add(frames)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP
+from trace_data.schema.keypoints import ALL_44, L_HIP, LEAST_CONFIDENCE, R_HIP
 from trace_train.evaluation.bodies import LSP
-from trace_train.evaluation.ground_truth import GroundTruth, to_crop
+from trace_train.evaluation.ground_truth import GroundTruth, in_crop
+from trace_train.geometry.camera import NEAR_PLANE
 from trace_train.inference.detections import Detections
 from trace_train.streaming.batch import Batch
+from trace_train.targets.view import CropView
 
-LEAST_CONFIDENCE = 0.1
-"""Of a 2D joint that counts (joints.md 4)."""
 LEAST_JOINTS = 4
 """2D joints by which a person without a body can be told from others."""
 POINTS = LSP + len(ALL_44)
@@ -60,7 +60,7 @@ def candidates(batch: Batch, bodies: GroundTruth) -> Candidates:
     body = row[at]
     has_body = body >= 0
     places = points.new_zeros(len(clip), POINTS, 2)
-    places[:, LSP:] = to_crop(batch, clip, frame, points[at])
+    places[:, LSP:] = in_crop(batch, clip, frame, points[at])
     places[has_body, :LSP] = bodies.joints2d[body[has_body]]
     counts = torch.zeros(len(clip), POINTS, dtype=torch.bool, device=row.device)
     counts[:, LSP:] = labelled[at] & ~has_body[:, None]
@@ -80,12 +80,10 @@ def candidates(batch: Batch, bodies: GroundTruth) -> Candidates:
 def _joints2d(batch: Batch) -> tuple[Tensor, Tensor]:
     """2D joints (B, P, T, 44, 2), px of the frame, and which are known: annotated ones, else projected 3D ones."""
     known2d = (batch.kp2d[..., 2] > LEAST_CONFIDENCE) & batch.masks["pose2d"][..., None]
-    camera, intrinsics = batch.camera_from_world[:, None], batch.intrinsics[:, None]
-    inside = batch.kp3d[..., :3] @ camera[..., :3, :3].mT + camera[..., None, :3, 3]
-    image = inside @ intrinsics.mT
-    projected = image[..., :2] / image[..., 2:].clamp_min(0.05)
-    projectable = batch.masks["joints3d"] & batch.masks["intrinsics"][:, None]
-    known3d = (batch.kp3d[..., 3] > 0) & (inside[..., 2] > 0.05) & projectable[..., None]
+    view = CropView.of_frames(batch, batch.images.shape[2])
+    projected, depth = view.project(batch.kp3d[..., :3])
+    projectable = batch.masks["joints3d"] & view.intrinsics_known
+    known3d = (batch.kp3d[..., 3] > 0) & (depth > NEAR_PLANE) & projectable[..., None]
     annotated = known2d.sum(-1, keepdim=True) >= LEAST_JOINTS
     return (
         torch.where(annotated[..., None], batch.kp2d[..., :2], projected),

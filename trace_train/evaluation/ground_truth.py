@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
-from trace_data.schema.clip import GENDERS
+from trace_data.schema.body import GENDERS
 from trace_train.body.layer import JOINTS, BodyLayer
+from trace_train.geometry.camera import to_crop, to_pixels
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.streaming.batch import Batch
 
@@ -63,7 +64,7 @@ class GroundTruth:
 def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
     """Pose everyone of a batch whose body is annotated as a whole and whose hips are inside the crop.
 
-    `layers` by gender name, as in `trace_data.schema.clip.GENDERS`.
+    `layers` by gender name, as in `trace_data.schema.body.GENDERS`.
     """
     usable = batch.present & batch.masks["intrinsics"][:, None]
     for part in ("root_rotation", "body_pose", "translation"):
@@ -83,8 +84,7 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
     turn = camera[:, :3, :3]
     in_camera = joints @ turn.mT
     place = (turn @ hips[..., None]).squeeze(-1) + camera[:, :3, 3]
-    image = (in_camera + place[:, None]) @ batch.intrinsics[clip, frame].mT
-    joints2d = to_crop(batch, clip, frame, image[..., :2] / image[..., 2:].clamp_min(0.05))
+    joints2d = in_crop(batch, clip, frame, to_pixels(in_camera + place[:, None], batch.intrinsics[clip, frame]))
     everyone = GroundTruth(
         frame=clip * batch.images.shape[1] + frame,
         person=person,
@@ -103,9 +103,6 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
     return everyone.rows((joints2d[:, 2:4].mean(1).abs() < 1).all(-1) & (place[:, 2] > 0))
 
 
-def to_crop(batch: Batch, clip: Tensor, frame: Tensor, px: Tensor) -> Tensor:
+def in_crop(batch: Batch, clip: Tensor, frame: Tensor, px: Tensor) -> Tensor:
     """Points (K, J, 2), px of the frame, to x, y in the crop, edges at -1 and 1."""
-    crop = batch.crop_from_frame[clip, frame]
-    in_crop = px @ crop[:, :2, :2].mT + crop[:, None, :2, 2]
-    placed: Tensor = (2 * in_crop + 1) / batch.images.shape[2] - 1
-    return placed
+    return to_crop(px, batch.crop_from_frame[clip, frame], batch.images.shape[2])

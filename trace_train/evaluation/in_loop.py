@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.clip import GENDERS
+from trace_data.schema.body import GENDERS
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
 from trace_train.evaluation.baselines import ConstantPredictor

@@ -10,52 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from trace_data.errors import OutputError
-from trace_data.files import sha256_of
-from trace_data.schema.clip import GENDERS
+from trace_data.files import atomic_write, sha256_of
+from trace_data.schema.body import GENDERS
 from trace_data.shards.reader import ShardReader
-from trace_train.evaluation.sums import Scores
-
-MEASURES = (
-    ("mpjpe", "MPJPE", "mm", 1, 1.0),
-    ("pa_mpjpe", "PA-MPJPE", "mm", 1, 1.0),
-    ("pve", "PVE", "mm", 1, 1.0),
-    ("acceleration", "acceleration error", "m/s²", 1, 1.0),
-    ("acceleration_per_frame", "acceleration error", "mm/frame²", 1, 1.0),
-    ("error_2d", "2D error", "px", 1, 1.0),
-    ("joints_mpjpe", "MPJPE, labelled joints", "mm", 1, 1.0),
-    ("joints_pa_mpjpe", "PA-MPJPE, labelled joints", "mm", 1, 1.0),
-    ("pck", "3DPCK at 150 mm", "%", 1, 100.0),
-    ("auc", "AUC, 0 to 150 mm", "%", 1, 100.0),
-    ("recall", "detection recall", "%", 1, 100.0),
-    ("precision", "detection precision", "%", 1, 100.0),
-    ("mpjpe_with_misses", "MPJPE, misses at 150 mm", "mm", 1, 1.0),
-    ("w_mpjpe", "W-MPJPE", "mm", 1, 1.0),
-    ("wa_mpjpe", "WA-MPJPE", "mm", 1, 1.0),
-    ("rte", "RTE", "%", 1, 100.0),
-    ("root_orientation", "root orientation error", "°", 1, 1.0),
-    ("ate", "ATE, Sim(3)", "m", 3, 1.0),
-    ("ate_rigid", "ATE, SE(3)", "m", 3, 1.0),
-    ("ate_start", "ATE, from the start", "m", 3, 1.0),
-    ("path_ratio", "path ratio (1 is best)", "", 2, 1.0),
-    ("jitter", "jitter", "10 m/s³", 1, 1.0),
-    ("foot_sliding", "foot sliding", "mm", 1, 1.0),
-    ("world_coverage", "coverage", "%", 1, 100.0),
-)
-"""Field of `Scores`, its name, unit, digits and factor, in the order in which people look for them."""
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "camera": tuple(key for key, *_ in MEASURES[:10]),
-    "detection": tuple(key for key, *_ in MEASURES[10:13]),
-    "world": tuple(key for key, *_ in MEASURES[13:]),
-}
-"""Fields of `Scores` by what they are about."""
-HIGHER_IS_BETTER = frozenset({"pck", "auc", "recall", "precision", "world_coverage"})
+from trace_train.evaluation.measures import Scores
 
 
 def basis_of(values: Mapping[str, Any]) -> str:
     """`EvalReport.basis` of a result as it was written, by any version."""
     settings = values.get("settings") or {}
     facts = [values.get(name) for name in ("split", "sequences_sha256", "shards_sha256", "packs_sha256")]
-    facts += [settings.get(name) for name in ("every", "threshold")]
+    facts += [None if settings.get(name) is None else float(settings[name]) for name in ("every", "threshold")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
 
 
@@ -173,10 +138,9 @@ class EvalReport:
         return cls(**{**values, **nested})
 
     def write(self, file: Path) -> None:
-        """Write it as JSON under a temporary name, then rename it. Raises OutputError."""
-        partial = file.with_suffix(".partial")
+        """Write it as JSON, whole or not at all. Raises OutputError."""
         try:
-            partial.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False), encoding="utf-8")
-            partial.replace(file)
+            with atomic_write(file) as partial:
+                partial.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False), encoding="utf-8")
         except OSError as error:
             raise OutputError(f"the result cannot be written: {error.strerror}", where=file) from error

@@ -17,9 +17,10 @@ from trace_train.body.layer import BodyLayer
 from trace_train.config import Config
 from trace_train.evaluation.accumulator import ScoreAccumulator
 from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
+from trace_train.evaluation.measures import Scores
 from trace_train.evaluation.protocol import protocol
 from trace_train.evaluation.result import EvalReport, SequenceScores
-from trace_train.evaluation.sums import MODEL, Scores, Sums
+from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Chunk, VideoSpan, digest_of, refs_of, schedule, windows_of

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from trace_data.errors import CheckpointError
-from trace_train.build import build_network
+from trace_train.build import build_network, scoring_device
 from trace_train.config import Config, load_config
-from trace_train.network.flow import FlowProvider, NoFlow, RaftFlow
+from trace_train.network.flow import FlowProvider, NoFlow
 from trace_train.network.model import TraceNetwork
 from trace_train.weights.checkpoint import Checkpoint, open_checkpoint
-from trace_train.weights.flow import build_flow
+from trace_train.weights.flow import build_flow, raft_flow
 from trace_train.weights.folder import DESCRIPTION, open_weights
 from trace_train.weights.sources import open_start
 
@@ -33,17 +33,22 @@ class EvaluatedNetwork:
     sha256: str
     """Of the file with the weights; of several, those of each."""
 
+    @property
+    def device(self) -> torch.device:
+        """The device that it is on."""
+        return next(self.network.parameters()).device
+
 
 def open_source(path: Path) -> EvaluatedNetwork:
     """A run (its last checkpoint), a checkpoint, or a folder of imported weights that holds a whole network.
 
     Raises CheckpointError when it is none of these, or damaged.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return _imported(path, device) if (path / DESCRIPTION).is_file() else _of_run(open_checkpoint(path), device)
+    return _imported(path) if (path / DESCRIPTION).is_file() else _of_run(open_checkpoint(path))
 
 
-def _of_run(checkpoint: Checkpoint, device: torch.device) -> EvaluatedNetwork:
+def _of_run(checkpoint: Checkpoint) -> EvaluatedNetwork:
+    device = scoring_device(checkpoint.config)
     network = build_network(checkpoint.config.network)
     checkpoint.load_into(network)
     return EvaluatedNetwork(
@@ -57,7 +62,7 @@ def _of_run(checkpoint: Checkpoint, device: torch.device) -> EvaluatedNetwork:
     )
 
 
-def _imported(path: Path, device: torch.device) -> EvaluatedNetwork:
+def _imported(path: Path) -> EvaluatedNetwork:
     weights = open_weights(path)
     missing = [part for part in ("image", "head") if part not in weights.parts]
     if missing:
@@ -74,10 +79,10 @@ def _imported(path: Path, device: torch.device) -> EvaluatedNetwork:
     config, _ = start.follow(config)
     network = build_network(config.network)
     start.fill(network, config.network)
+    device = scoring_device(config)
     flow: FlowProvider = NoFlow(config.network.motion_channels)
     if with_flow:
-        raft = weights.raft(iterations=config.network.flow_iterations)
-        flow = RaftFlow(raft, first_frame=config.network.flow_first_frame).to(device)
+        flow = raft_flow(weights, config.network, device)
     hashes = start.facts["sha256"]
     return EvaluatedNetwork(
         network=network.to(device).eval(),

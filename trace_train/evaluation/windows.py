@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import SequenceEntry
+from trace_data.shards.entries import usual_step
 from trace_data.shards.reader import ShardReader
 
 CHUNK_SECONDS = 100 / 30
@@ -43,34 +43,27 @@ class Chunk:
     """Places of these videos in the piece before, whose state they go on with; empty where they begin."""
 
 
-def id_step(entry: SequenceEntry) -> int:
-    """The usual distance of a sequence's frame ids."""
-    counts: dict[int, int] = {}
-    for _, step, count in entry.frame_id_runs:
-        counts[step] = counts.get(step, 0) + count
-    return max(1, max(counts, key=lambda step: counts[step], default=1))
-
-
 def windows_of(reader: ShardReader, split: str, *, every: int = 1) -> list[VideoSpan]:
     """The whole sequences of a split; with `every` above one, every so many of the windows they are cut into.
 
     Raises ConfigError when there are none.
     """
-    found = []
+    windows = []
     for row, entry in enumerate(reader.index.sequences):
         if entry.split != split or not entry.frames:
             continue
-        length = entry.frames if every == 1 else max(2, round(CHUNK_SECONDS * entry.fps / id_step(entry)))
-        found += [
+        rate = entry.fps / usual_step(entry.frame_ids())
+        length = entry.frames if every == 1 else max(2, round(CHUNK_SECONDS * rate))
+        windows += [
             VideoSpan(sequence=row, start=start, frames=min(length, entry.frames - start))
             for start in range(0, entry.frames, length)
         ]
-    if not found:
+    if not windows:
         raise ConfigError(
             f"these shards have no split {split!r}, they have {', '.join(reader.index.splits)}",
             where=reader.store.where,
         )
-    return found[::every]
+    return windows[::every]
 
 
 def every_within(reader: ShardReader, split: str, frames: int) -> int:

@@ -15,6 +15,10 @@ from torch import Tensor
 
 FOCAL = 1.0 / math.tan(math.radians(25.0))
 """Focal length in half-widths of the crop."""
+NEAR_PLANE = 0.05
+"""Points nearer to the camera's plane than this, m, are projected as if they lay there."""
+IN_FRONT = 0.2
+"""What is nearer to the camera's plane than this, m, does not count as in front of it."""
 NEAREST_SCALE = 8.0
 LEVEL_DEPTHS = (1.0, 10.0, 20.0, 100.0)
 LEVEL_COUNTS = (4, 50, 6, 4)
@@ -77,7 +81,22 @@ def project(points: Tensor, *, published: bool = False) -> Tensor:
     """Camera-space points (..., 3) metres to the crop's normalised coordinates (..., 2) x, y; edges at -1 and 1."""
     if published:
         return PUBLISHED_FOCAL * points[..., :2] / (points[..., 2:] + 1e-4)
-    return FOCAL * points[..., :2] / points[..., 2:].clamp_min(0.05)
+    return FOCAL * points[..., :2] / points[..., 2:].clamp_min(NEAR_PLANE)
+
+
+def to_pixels(points: Tensor, intrinsics: Tensor) -> Tensor:
+    """Camera-space points (..., J, 3) metres to px of the frame (..., J, 2), through `intrinsics` (..., 3, 3)."""
+    image = points @ intrinsics.mT
+    return image[..., :2] / image[..., 2:].clamp_min(NEAR_PLANE)
+
+
+def to_crop(px: Tensor, crop_from_frame: Tensor, size: int) -> Tensor:
+    """Px of the frame (..., J, 2) to x, y in a crop of `size` px, whose edges are at -1 and 1.
+
+    `crop_from_frame` (..., 3, 3): px to px, pixel centres.
+    """
+    in_crop = px @ crop_from_frame[..., :2, :2].mT + crop_from_frame[..., None, :2, 2]
+    return (2 * in_crop + 1) / size - 1
 
 
 def solve_translation(points2d: Tensor, joints: Tensor, weights: Tensor, refinements: int = 4) -> tuple[Tensor, Tensor]:
@@ -109,7 +128,7 @@ def solve_translation(points2d: Tensor, joints: Tensor, weights: Tensor, refinem
     t = normal_step(rows, uv * body[..., 2:] - FOCAL * body[..., :2])
     for _ in range(refinements):
         p = body + t[..., None, :]
-        depth = p[..., 2].clamp_min(0.05)
+        depth = p[..., 2].clamp_min(NEAR_PLANE)
         rows = FOCAL * torch.stack(
             [
                 torch.stack([1 / depth, none, -p[..., 0] / depth**2], -1),
@@ -118,5 +137,5 @@ def solve_translation(points2d: Tensor, joints: Tensor, weights: Tensor, refinem
             dim=-2,
         )
         t = t + normal_step(rows, uv - FOCAL * p[..., :2] / depth[..., None])
-    good = seen & (t[..., 2] > 0.2) & (t[..., 2] < 100.0) & t.isfinite().all(-1)
+    good = seen & (t[..., 2] > IN_FRONT) & (t[..., 2] < 100.0) & t.isfinite().all(-1)
     return torch.where(good[..., None], t, torch.zeros_like(t)).float(), good

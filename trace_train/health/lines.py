@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trace_data.progress import duration
-from trace_train.health.ranges import normal_terms
+from trace_train.losses.table import LOSSES
 
 AGAIN = 25
 """Rows after which the heading comes again."""
@@ -47,12 +47,11 @@ class TableLines:
 
 def _parts(line: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, str]:
     """What each group of terms adds to the loss, with its smallest number of valid entries that is not zero."""
-    normal = normal_terms()
     parts: dict[str, tuple[float, list[float]]] = {}
     for name, value in line["loss"].items():
         if name == "total":
             continue
-        heading = normal[name].short if name in normal else name[:9]
+        heading = LOSSES[name].heading if name in LOSSES else name[:9]
         total, counts = parts.get(heading, (0.0, []))
         count = line["counts"].get(name, 0)
         parts[heading] = (total + weights.get(name, 1.0) * value, [*counts, *([count] if count else [])])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from trace_data.errors import CheckpointError
+from trace_data.files import atomic_write
 from trace_data.schema.clip import ClipRef
 from trace_train.config import Config, config_from
 from trace_train.losses.objective import LossReport
@@ -59,7 +60,7 @@ def clip_names(snapshot: RunSnapshot, batch: Batch) -> list[str]:
     names = []
     for ref in batch.refs:
         entry = snapshot.stream.reader.index.sequences[ref.sequence]
-        ids = entry.frame_ids()[ref.start :: ref.stride][: ref.length].tolist()
+        ids = entry.clip_ids(ref).tolist()
         every = f" in steps of {ref.stride}" if ref.stride > 1 else ""
         names.append(f"{entry.key}, frames {ids[0]} to {ids[-1]}{every}" if len(ids) > 1 else f"{entry.key} {ids[0]}")
     return names
@@ -87,26 +88,19 @@ def keep_batch(snapshot: RunSnapshot, batch: Batch, report: LossReport) -> str:
         "batch": _plain(batch),
     }
     try:
-        _write(file, lambda partial: torch.save(content, partial))
+        with atomic_write(file) as partial:
+            torch.save(content, partial)
     except (OSError, RuntimeError) as error:
         return f"clips: {shown}\n  the batch could not be kept: {str(error).splitlines()[0]}"
     network = snapshot.loss_module.network.state_dict()
     state = {name: value.detach().cpu().contiguous() for name, value in network.items()}
     note = ""
     try:
-        _write(file.with_suffix(".safetensors"), lambda partial: safetensors.torch.save_file(state, partial))
+        with atomic_write(file.with_suffix(".safetensors")) as partial:
+            safetensors.torch.save_file(state, partial)
     except (OSError, RuntimeError, safetensors.SafetensorError):
         note = "  (without the weights, for which there was no room: the last checkpoint's are taken)"
     return f"clips: {shown}\n  trace train --replay {file}  runs this batch again and says where it begins{note}"
-
-
-def _write(file: Path, write: Callable[[Path], object]) -> None:
-    partial = file.with_name(f"{file.name}.partial")
-    try:
-        write(partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _plain(batch: Batch) -> dict[str, Any]:

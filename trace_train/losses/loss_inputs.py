@@ -10,9 +10,8 @@ from torch import Tensor
 from trace_train.body.layer import BodyLayer, BodyOutput
 from trace_train.geometry.camera import metres_through, project, translation_from_triple
 from trace_train.losses.prior import PosePrior
+from trace_train.losses.targets import Targets, WorldTargets, feet_of
 from trace_train.network.outputs import Maps, People, TrackedPeople, full_rotations
-from trace_train.targets import Targets, WorldTargets
-from trace_train.targets.world import feet_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

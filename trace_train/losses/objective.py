@@ -11,9 +11,9 @@ from torch import Tensor
 from trace_train.body.layer import BodyLayer
 from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.prior import PosePrior
-from trace_train.losses.terms import terms_of
+from trace_train.losses.table import losses_of
+from trace_train.losses.targets import Targets
 from trace_train.network.outputs import Maps, People, TrackedPeople
-from trace_train.targets import Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ def objective(
     `tracked`; `pose_prior` needs a `prior`. The switches are the network's, see there: released weights are trained on
     as they were trained.
     """
-    terms = terms_of(targets.center_mask.shape[2], tracked is not None and targets.world is not None)
+    losses = losses_of(targets.center_mask.shape[2], tracked is not None and targets.world is not None)
     inputs = LossInputs(
         maps=maps,
         people=people,
@@ -61,7 +61,7 @@ def objective(
         published_camera=published_camera,
     )
     with torch.autocast(targets.center_mask.device.type, enabled=False):
-        found = {name: term(inputs) for name, term in terms.items() if weights[name] > 0}
+        found = {name: loss.formula(inputs) for name, loss in losses.items() if weights[name] > 0}
     values = {name: term.mean() for name, term in found.items()}
     return LossReport(
         total=torch.stack([weights[name] * value for name, value in values.items()]).sum(),

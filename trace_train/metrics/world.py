@@ -13,8 +13,8 @@ from trace_train.geometry.procrustes import similarity
 
 FOOT_VERTICES = (3216, 3387, 6617, 6787)
 """Left and right heel and sole of the SMPL mesh."""
-STILL = 0.01 * 30
-"""Metres a second: slower than 1 cm in a thirtieth of a second, a foot stands."""
+STANDING = 0.3
+"""A foot slower than this, m/s, stands: 1 cm in a thirtieth of a second (docs/reference/training.md#foot-contact)."""
 
 
 def moved(points: Tensor, alignment: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -85,7 +85,7 @@ def foot_sliding(predicted: Tensor, target: Tensor, fps: float) -> tuple[Tensor,
     Vertices (T, V, 3) in the world.
     """
     ours, theirs = (x.double().diff(dim=0).norm(dim=-1) * fps for x in (predicted, target))
-    return ours / 30, theirs < STILL
+    return ours / 30, theirs < STANDING
 
 
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:

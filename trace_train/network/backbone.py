@@ -1,7 +1,7 @@
 """HRNet: the image backbone. Four resolutions side by side, fused again and again (fact sheet network.md, 2).
 
-`HRNet()` is the published W32; every width and count is an argument, so the same code is the small network that a CPU
-trains.
+`HRNet()` is the published W32; all widths and counts come from `NetworkSizes`. The same code is the small network
+that a CPU trains.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trace_train.network.blocks import BasicBlock, Bottleneck, conv3x3
+from trace_train.network.sizes import PUBLISHED, NetworkSizes
 from trace_train.network.trace_tensors import TensorRecorder
 
 
@@ -67,23 +68,14 @@ def _conv_bn_relu(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 class HRNet(nn.Module):
     """Images (N, 3, S, S) in 0..255 RGB to features (N, width, S / 4, S / 4), never negative."""
 
-    def __init__(
-        self,
-        *,
-        width: int = 32,
-        stem: int = 64,
-        bottleneck: int = 64,
-        bottleneck_blocks: int = 4,
-        stage_modules: Sequence[int] = (1, 4, 3),
-        stage_blocks: int = 4,
-    ) -> None:
+    def __init__(self, sizes: NetworkSizes = PUBLISHED) -> None:
         super().__init__()
+        width, stem, wide = sizes.width, sizes.stem, 4 * sizes.bottleneck
         self.out_channels = width
         self.conv1, self.bn1 = conv3x3(3, stem, 2), nn.BatchNorm2d(stem)
         self.conv2, self.bn2 = conv3x3(stem, stem, 2), nn.BatchNorm2d(stem)
-        wide = 4 * bottleneck
         self.layer1 = nn.Sequential(
-            *(Bottleneck(stem if i == 0 else wide, bottleneck) for i in range(bottleneck_blocks))
+            *(Bottleneck(stem if i == 0 else wide, sizes.bottleneck) for i in range(sizes.bottleneck_blocks))
         )
         c = [width * 2**i for i in range(4)]
         self.transition1 = nn.ModuleList([_conv_bn_relu(wide, c[0], 1), nn.Sequential(_conv_bn_relu(wide, c[1], 2))])
@@ -91,9 +83,9 @@ class HRNet(nn.Module):
         self.transition3 = nn.ModuleList(
             [nn.Identity(), nn.Identity(), nn.Identity(), nn.Sequential(_conv_bn_relu(c[2], c[3], 2))]
         )
-        self.stage2 = self._stage(c[:2], stage_modules[0], stage_blocks, 2)
-        self.stage3 = self._stage(c[:3], stage_modules[1], stage_blocks, 3)
-        self.stage4 = self._stage(c, stage_modules[2], stage_blocks, 1)
+        self.stage2 = self._stage(c[:2], sizes.stage_modules[0], sizes.stage_blocks, 2)
+        self.stage3 = self._stage(c[:3], sizes.stage_modules[1], sizes.stage_blocks, 3)
+        self.stage4 = self._stage(c, sizes.stage_modules[2], sizes.stage_blocks, 1)
 
     @staticmethod
     def _stage(channels: Sequence[int], modules: int, blocks: int, last_outputs: int) -> nn.ModuleList:

@@ -28,7 +28,6 @@ from trace_train.network.heads import (
     refiner,
 )
 from trace_train.network.motion import (
-    RotationRule,
     WorldMotionHead,
     compose_world_camera,
     compose_world_rotation,
@@ -36,6 +35,7 @@ from trace_train.network.motion import (
     world_rotation_head,
 )
 from trace_train.network.outputs import Maps, People, TrackedPeople, Tracks, WorldStart
+from trace_train.network.sizes import PUBLISHED, NetworkSizes
 from trace_train.network.temporal import (
     ConvGRU,
     StreamState,
@@ -51,80 +51,50 @@ SHAPE = 21
 
 
 class TraceNetwork(nn.Module):
-    """Sizes are arguments; the defaults are the published ones."""
+    """Everything from frames to people that is learnt; its parts follow `sizes`."""
 
     coordmap_3d: Tensor
 
-    def __init__(
-        self,
-        backbone: HRNet | None = None,
-        *,
-        input_size: int = 512,
-        depth_levels: int = 64,
-        head_channels: int = 128,
-        detection_blocks: int = 1,
-        mesh_blocks: int = 2,
-        motion_channels: int = 2,
-        bird_eye_channels: int = 16,
-        bird_eye_hidden: int = 512,
-        regressor_hidden: int = 256,
-        temporal: bool = True,
-        gru_layers: int = 2,
-        offset_blocks: int = 3,
-        deform_groups: int = 8,
-        motion_blocks: int = 2,
-        world_blocks: int = 6,
-        world_rotation_blocks: int = 1,
-        center_logits: bool = True,
-        world_rotation: RotationRule = "composed",
-        world_motion_gain: float = 1.0,
-        count_first_motion: bool = False,
-        published_camera: bool = False,
-    ) -> None:
-        """`motion_channels` is room for optical flow beside the features; it holds zeros while there is no flow.
-
-        Without `temporal` each frame stands for itself. The last five arguments say how outputs are read; released
-        weights need other values than those trained from scratch: `center_logits`, whether centre maps are logits or
-        raw values; `world_rotation`, how offsets and root rotations combine; `world_motion_gain`, what multiplies world
-        motion in y and x; `count_first_motion`, whether the motion at a track's first frame counts; `published_camera`,
-        whether bodies are decoded with the released weights' camera constants.
-        """
+    def __init__(self, sizes: NetworkSizes = PUBLISHED) -> None:
         super().__init__()
-        self.backbone = backbone or HRNet()
-        features, size = self.backbone.out_channels, input_size // 4
-        moving = features + motion_channels
-        self.map_size, self.depth_levels, self.motion_channels = size, depth_levels, motion_channels
-        self.mesh_channels = head_channels
-        self.temporal, self.center_logits, self.world_rotation = temporal, center_logits, world_rotation
-        self.world_motion_gain, self.count_first_motion = world_motion_gain, count_first_motion
-        self.published_camera = published_camera
-        self.det_head = map_head(features, head_channels, detection_blocks, 1 + CAMERA + LOCAL)
-        self.param_head = map_head(moving, head_channels, mesh_blocks, None)
-        self.bv_pre_layers = bird_eye_features(features, bird_eye_channels)
+        self.backbone = HRNet(sizes)
+        features, size = self.backbone.out_channels, sizes.input_size // 4
+        moving = features + sizes.motion_channels
+        channels, depth, hidden = sizes.head_channels, sizes.depth_levels, sizes.bird_eye_hidden
+        self.map_size, self.depth_levels, self.motion_channels = size, depth, sizes.motion_channels
+        self.mesh_channels, self.temporal = channels, sizes.temporal
+        # how outputs are read: released weights need other values than those trained from scratch
+        self.center_logits = sizes.center_maps == "logits"
+        self.world_rotation, self.world_motion_gain = sizes.world_rotation, sizes.world_motion_gain
+        self.count_first_motion = sizes.first_motion == "counted"
+        self.published_camera = sizes.camera_constants == "published"
+        self.det_head = map_head(features, channels, sizes.detection_blocks, 1 + CAMERA + LOCAL)
+        self.param_head = map_head(moving, channels, sizes.mesh_blocks, None)
+        self.bv_pre_layers = bird_eye_features(features, sizes.bird_eye_channels)
         # the last third of the bird's-eye output is unused in the published network and kept for its weights
-        self.bv_out_layers = BirdEye(1 + CAMERA + LOCAL + bird_eye_channels, size, bird_eye_hidden, 3 * depth_levels)
+        self.bv_out_layers = BirdEye(1 + CAMERA + LOCAL + sizes.bird_eye_channels, size, hidden, 3 * depth)
         self.center_map_refiner2, self.cam_map_refiner = refiner(1), refiner(CAMERA)
-        self.compose = CenterHeads(depth=depth_levels, size=size)
-        self.temp_trans_regressor = TemporalEncoder(CAMERA + head_channels, regressor_hidden, [3])
+        self.compose = CenterHeads(depth=depth, size=size)
+        self.temp_trans_regressor = TemporalEncoder(CAMERA + channels, sizes.regressor_hidden, [3])
         # the first six outputs are unused in the published network
-        self.temp_globalrot_regressor = TemporalEncoder(head_channels, regressor_hidden, [6, 6])
-        self.temp_smplpose_regressor = TemporalEncoder(head_channels, regressor_hidden, [POSE_6D])
-        self.temp_smplshape_regressor = TemporalEncoder(head_channels, regressor_hidden, [SHAPE])
-        if not temporal:
+        self.temp_globalrot_regressor = TemporalEncoder(channels, sizes.regressor_hidden, [6, 6])
+        self.temp_smplpose_regressor = TemporalEncoder(channels, sizes.regressor_hidden, [POSE_6D])
+        self.temp_smplshape_regressor = TemporalEncoder(channels, sizes.regressor_hidden, [SHAPE])
+        if not sizes.temporal:
             return
-        self.temp_model = ConvGRU(features, gru_layers)
-        self.offset_feature_convert = offset_features(features, offset_blocks)
-        self.feature_offset_predictor = offset_predictor(features, deform_groups)
+        self.temp_model = ConvGRU(features, sizes.gru_layers)
+        self.offset_feature_convert = offset_features(features, sizes.offset_blocks)
+        self.feature_offset_predictor = offset_predictor(features, sizes.deform_groups)
         self.deform_warper = DeformWarper(features)
-        self.motion_head = map_head(moving, head_channels, motion_blocks, CAMERA)
-        self.bv_motion_pre_layers = bird_eye_features(moving, bird_eye_channels)
-        self.bv_motion_out_layers = BirdEye(CAMERA + bird_eye_channels, size, bird_eye_hidden, depth_levels)
+        self.motion_head = map_head(moving, channels, sizes.motion_blocks, CAMERA)
+        self.bv_motion_pre_layers = bird_eye_features(moving, sizes.bird_eye_channels)
+        self.bv_motion_out_layers = BirdEye(CAMERA + sizes.bird_eye_channels, size, hidden, depth)
         self.motion_map_refiner = refiner(CAMERA)
-        self.cam_motion_head = WorldMotionHead(moving, head_channels, world_blocks)
-        self.cam_rot_head = world_rotation_head(head_channels, world_rotation_blocks)
+        self.cam_motion_head = WorldMotionHead(moving, channels, sizes.world_blocks)
+        self.cam_rot_head = world_rotation_head(channels, sizes.world_rotation_blocks)
         # two tensors that the published network stores and never uses, or could compute: kept so that its
         # checkpoints and ours have the same keys
-        self.position_embeddings = nn.Embedding(size, head_channels).requires_grad_(False)
+        self.position_embeddings = nn.Embedding(size, channels).requires_grad_(False)
         self.register_buffer("coordmap_3d", self.compose.coordinates())
 
     def forward(

@@ -6,8 +6,6 @@ motion and rotation are flat maps; summed along a track they give its trajectory
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -15,9 +13,7 @@ from trace_train.geometry.rotations import matrix_from_6d
 from trace_train.network.blocks import HeadBlock
 from trace_train.network.heads import map_head
 from trace_train.network.outputs import WorldStart
-
-RotationRule = Literal["composed", "additive"]
-"""How a root rotation becomes one in the world: by a product of rotations, or by the released weights' sum in 6D."""
+from trace_train.network.sizes import RotationRule
 
 
 def motion_volume(front: Tensor, above: Tensor, refiner: nn.Module) -> Tensor:

@@ -19,7 +19,7 @@ from trace_train.config import Config, at_stage
 from trace_train.health.boards import missing_packages, wants_tensorboard
 from trace_train.network.model import TraceNetwork
 from trace_train.preflight.parts import PreflightItem
-from trace_train.train import holds_something
+from trace_train.train import check_unused
 from trace_train.training.parameter_groups import NetworkParameters
 from trace_train.training.precision import autocast_dtype
 from trace_train.weights.checkpoint import finished
@@ -161,14 +161,11 @@ def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool
     """The run folder can be written and has room for all checkpoints that are kept, one more, and the log; those that a
     resumed run has already are there."""
     part = PreflightItem(name="disk")
-    if not resume and holds_something(run):
-        part.errors.append(
-            OutputError(
-                "the run folder is not empty",
-                where=run,
-                hint=f"trace train --resume {run}  goes on with the run in it; --out names another folder",
-            )
-        )
+    if not resume:
+        try:
+            check_unused(run)
+        except OutputError as error:
+            part.errors.append(error)
     standing = next((folder for folder in (run, *run.absolute().parents) if folder.exists()), Path("/"))
     try:
         tempfile.TemporaryFile(dir=standing).close()

@@ -9,14 +9,14 @@ import torch
 from trace_train.body.layer import BodyLayer
 from trace_train.build import build_network
 from trace_train.config import Config, at_stage
-from trace_train.network.flow import FlowProvider, RaftFlow
+from trace_train.network.flow import FlowProvider
 from trace_train.streaming.batch import LoadedClip, collate
 from trace_train.streaming.stream import TrainStream, load_clip
 from trace_train.training.loss_module import LossModule
 from trace_train.training.optimizer import build_optimizer
 from trace_train.training.parameter_groups import NetworkParameters
 from trace_train.weights.averaged import AveragedWeights
-from trace_train.weights.flow import build_flow
+from trace_train.weights.flow import build_flow, raft_flow
 from trace_train.weights.folder import open_weights
 from trace_train.weights.starting import Start
 
@@ -76,6 +76,5 @@ class Trial:
 def _flow(config: Config, start: Start | None, run: Path, device: torch.device) -> FlowProvider:
     """The run's flow; that of a run that has not begun lies where it starts from."""
     if config.network.flow == "raft" and start is not None and start.flow is not None:
-        raft = open_weights(start.flow).raft(iterations=config.network.flow_iterations)
-        return RaftFlow(raft, first_frame=config.network.flow_first_frame).to(device)
+        return raft_flow(open_weights(start.flow), config.network, device)
     return build_flow(config, run, device)

@@ -56,7 +56,7 @@ class BodyPainter:
         known = clip.present & np.all([clip.mask(name) for name in NEEDED], axis=0)
         known = known & clip.batch.masks["intrinsics"][0].numpy()
         cameras = clip.batch.camera_from_world[0].numpy()
-        found: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        meshes: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
         for person, gender in enumerate(clip.genders):
             frames = np.flatnonzero(known[person])
             if not len(frames):
@@ -69,8 +69,8 @@ class BodyPainter:
             place = posed.root + clip.batch.translation[0, person, frames]
             world = (posed.vertices + place[:, None]).numpy()
             for frame, mesh in zip(frames.tolist(), world):
-                found[person, frame] = transform(cameras[frame], mesh)
-        return found
+                meshes[person, frame] = transform(cameras[frame], mesh)
+        return meshes
 
     def overlays(self, clip: PreviewClip) -> list[npt.NDArray[np.uint8] | None]:
         """For each frame (H, W, 4) RGBA of the size of its picture, or None where no body is known."""

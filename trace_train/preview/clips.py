@@ -13,7 +13,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from trace_data.errors import ConfigError
-from trace_data.schema.clip import GENDERS, ClipRef
+from trace_data.schema.body import GENDERS
+from trace_data.schema.clip import ClipRef
 from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.reader import ShardReader
 from trace_train.preview.choose import Wanted, wanted_sequences
@@ -112,11 +113,11 @@ def augmented_clips(stream: TrainStream, wanted: Wanted) -> Iterator[PreviewClip
         for row, ref in enumerate(batch.refs)
         if ref.sequence in rows
     )
-    found = False
+    any_shown = False
     for clip in islice(clips, wanted.clips):
-        found = True
+        any_shown = True
         yield clip
-    if not found:
+    if not any_shown:
         raise ConfigError(
             f"training steps {first} to {last} show none of the sequences that are named",
             where=reader.store.where,
@@ -140,7 +141,7 @@ def clip_of(reader: ShardReader, batch: Batch, row: int) -> PreviewClip:
     return PreviewClip(
         entry=entry,
         ref=ref,
-        frame_ids=reader.annotations(ref).frame_ids,
+        frame_ids=entry.clip_ids(ref),
         images=own.images[0].numpy(),
         image_from_frame=own.crop_from_frame[0].numpy().astype(np.float64),
         batch=own,

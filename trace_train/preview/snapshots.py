@@ -14,7 +14,8 @@ import numpy.typing as npt
 from trace_data.assets.pack_files import write_file
 from trace_data.assets.pack_picture import encoded
 from trace_data.drawing import contact_sheet
-from trace_data.schema.clip import GENDERS, ClipRef
+from trace_data.schema.body import GENDERS
+from trace_data.schema.clip import ClipRef
 from trace_data.shards.entries import ShardIndex
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
@@ -40,6 +41,7 @@ class Snapshots:
         """`log` is told in a line when a sheet cannot be drawn."""
         self._say = log
         self._layers: dict[str, BodyLayer] | None = None
+        self._artist: Artist | None = None
 
     def draw(self, snapshot: RunSnapshot) -> None:
         """Write the sheet of a moment, or say why there is none."""
@@ -53,16 +55,17 @@ class Snapshots:
         if self._layers is None:
             self._layers = body_layers(snapshot.packs, GENDERS, snapshot.loss_module.layer.weights.device)
         flow, threshold = snapshot.loss_module.flow, snapshot.config.evaluation.threshold
-        artist = Artist(reader, snapshot.packs, longest=TILE)
+        if self._artist is None:
+            self._artist = Artist(reader, snapshot.packs, longest=TILE)
         refs = fixed_clips(reader.index, snapshot.config.network.temporal)
         columns: list[tuple[str, Panels]] = []
         with snapshot.scored_network() as network:
             for ref in refs:
                 seen = evaluate_clip(network, flow, self._layers, reader, ref, threshold=threshold, vertices=True)
                 entry = reader.index.sequences[ref.sequence]
-                ids = entry.frame_ids()[ref.start : ref.start + ref.length * ref.stride : ref.stride].tolist()
+                ids = entry.clip_ids(ref).tolist()
                 names = [f"{entry.name}  {number}{'  synthetic' * reader.synthetic}" for number in ids]
-                columns += zip(names, artist.panels(seen))
+                columns += zip(names, self._artist.panels(seen))
         file = snapshot.run / FOLDER / f"step-{snapshot.step:08d}.jpg"
         file.parent.mkdir(exist_ok=True)
         write_file(file, encoded(sheet(columns), file))

@@ -121,7 +121,7 @@ def _drawn(gallery: Gallery, artist: Artist, seen: ClipResult) -> Html:
     frame = _largest(seen)
     (panels,) = artist.panels(seen, [frame])
     entry = gallery.reader.index.sequences[seen.ref.sequence]
-    number = int(entry.frame_ids()[seen.ref.start + frame * seen.ref.stride])
+    number = int(entry.clip_ids(seen.ref)[frame])
     side_by_side = np.concatenate([panels.annotated, panels.predicted], axis=1)
     people, found = len(seen.truth.frame), len(seen.found.frame)
     what = "people" if seen.ref.length == 1 else "person-frames"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from trace_train.health.ranges import normal_terms
+from trace_train.losses.table import LOSSES
 from trace_train.report.chart import Frame, legend, line_chart, share_chart, sparkline
 from trace_train.report.folder import RunFolder
 from trace_train.report.hover import Series
@@ -105,14 +105,14 @@ def _table(run: RunFolder) -> Html:
     weights = weights_at(run.settings, run.lines[-1]["step"])
     _, parts = shares(late, [weights_at(run.settings, line["step"]) for line in late])
     counts = run.lines[-1].get("counts") or {}
-    rows, units = [], normal_terms()
+    rows = []
     for term in terms_of(run.lines):
         _, values = values_of(run.lines, "loss", term)
         share = float(parts[term].mean()) if term in parts and len(parts[term]) else math.nan
         rows.append(
             (
                 joined([element("i", style=f"c{colour_of(term)}"), " ", term]),
-                element("small", units[term].unit if term in units else ""),
+                element("small", LOSSES[term].unit if term in LOSSES else ""),
                 Html(sparkline(values, colour_of(term))),
                 *(element("span", word, style="number") for word in _first_and_last(values)),
                 _bar(share, colour_of(term)),

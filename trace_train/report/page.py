@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from trace_data.errors import OutputError
+from trace_data.files import atomic_write
 from trace_train.report.html import Html, element, joined, text
 
 STYLE = "page.css"
@@ -40,11 +41,9 @@ class Page:
 def write_page(path: Path, page: Page) -> int:
     """Write the page to `path`, replacing an older one in a single move. Returns its bytes. Raises OutputError."""
     content = page_text(page).encode()
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise OutputError(
             f"the report cannot be written: {error.strerror}", where=path, hint="name another place with --out"

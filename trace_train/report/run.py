@@ -12,11 +12,13 @@ import torch
 
 from trace_data.errors import ConfigError, TraceError
 from trace_data.progress import SILENT, Progress
+from trace_data.schema.body import GENDERS
 from trace_data.shards.entries import ShardIndex
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
-from trace_train.evaluate import load
+from trace_train.build import body_layers
+from trace_train.evaluation.source import open_source
 from trace_train.report.clips import Gallery, clips_section, learning_section
 from trace_train.report.curves import loss_section, machine_section
 from trace_train.report.folder import RunFolder, State, read_run
@@ -26,8 +28,6 @@ from trace_train.report.page import Page, Section, write_page
 from trace_train.report.paths import paths_section
 from trace_train.report.scores import headline, scores_section
 from trace_train.report.settings import settings_section
-from trace_train.weights.checkpoint import open_checkpoint
-from trace_train.weights.flow import build_flow
 
 PAGE = "report.html"
 SYNTHETIC = (
@@ -147,18 +147,18 @@ def _packs(run: RunFolder, packs: Path | None) -> Path:
 
 
 def _clips(run: RunFolder, reader: ShardReader, packs: Path, progress: Progress) -> list[Section]:
-    checkpoint = open_checkpoint(run.path)
-    network, layers, device = load(checkpoint, packs)
+    source = open_source(run.path)
+    network, config = source.network, source.config
     splits = reader.index.splits
     gallery = Gallery(
         network=network,
-        flow=build_flow(checkpoint.config, run.path, device),
-        layers=layers,
+        flow=source.flow,
+        layers=body_layers(packs, GENDERS, source.device),
         reader=reader,
         packs=packs,
         split=next((split for split in ("val", "test", "train") if split in splits), splits[0]),
-        threshold=checkpoint.config.evaluation.threshold,
-        frames=max(stage.frames for stage in checkpoint.config.stages) if network.temporal else 1,
+        threshold=config.evaluation.threshold,
+        frames=max(stage.frames for stage in config.stages) if network.temporal else 1,
     )
     sections = [clips_section(gallery, progress=progress)]
     return [*sections, paths_section(gallery)] if network.temporal else sections

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from trace_train.evaluate import HIGHER_IS_BETTER, MEASURES, MODEL
+from trace_train.evaluate import MEASURES, MODEL, Measure
 from trace_train.report.chart import Frame, legend, line_chart
 from trace_train.report.curves import span_of, stage_marks
 from trace_train.report.folder import RunFolder
@@ -17,8 +17,6 @@ from trace_train.report.terms import number
 
 COMPARED = ("mpjpe", "pa_mpjpe", "pve", "w_mpjpe", "wa_mpjpe", "rte")
 """Errors whose charts show what the best constant predictor reaches."""
-RATIOS = ("path_ratio",)
-"""Measures that are best at one; their names say so."""
 HARDEST = 8
 """Sequences that are listed."""
 FOLLOWED = ("mpjpe", "pa_mpjpe", "pve", "recall", "precision", "wa_mpjpe", "w_mpjpe", "rte", "acceleration")
@@ -33,13 +31,12 @@ def headline(run: RunFolder) -> str:
         return ""
     last = run.scored(splits[0])[0][-1]
     parts = []
-    for key, name, unit, digits, factor in MEASURES:
-        ours, best = _score(last, MODEL, key), best_constant(last, key)
-        if key in ("mpjpe", "pa_mpjpe") and math.isfinite(ours):
-            beside = (
-                f", {_change(ours / best)} the best constant predictor ({factor * best:.{digits}f})" if best else ""
-            )
-            parts.append(f"{name} {factor * ours:.{digits}f} {unit}{beside}")
+    for m in MEASURES:
+        ours, best = _score(last, MODEL, m.key), best_constant(last, m.key)
+        if m.key in ("mpjpe", "pa_mpjpe") and math.isfinite(ours):
+            constant = f"{m.factor * best:.{m.digits}f}" if best else ""
+            beside = f", {_change(ours / best)} the best constant predictor ({constant})" if best else ""
+            parts.append(f"{m.name} {m.factor * ours:.{m.digits}f} {m.unit}{beside}")
     return f"Scored on {splits[0]} at step {last['step']:,}: {'; '.join(parts)}." if parts else ""
 
 
@@ -71,10 +68,10 @@ def scores_section(run: RunFolder) -> Section:
 def _scored(one: Evaluation) -> Html:
     names = [MODEL, *(name for name in one["rows"] if name != MODEL)]
     rows = []
-    for key, measure, unit, digits, factor in MEASURES:
-        values = [_score(one, name, key) for name in names]
+    for measure in MEASURES:
+        values = [_score(one, name, measure.key) for name in names]
         if any(map(math.isfinite, values)):
-            rows.append((_measure(key, measure, unit), *_cells(key, values, digits, factor)))
+            rows.append((_title(measure), *_cells(measure, values)))
     about = ", ".join(f"{one[key]:,} {key}" for key in ("sequences", "frames", "people", "matched") if key in one)
     return joined(
         [
@@ -92,29 +89,31 @@ def _hardest(one: Evaluation) -> Html:
     if not known:
         return Html()
     known = sorted(known, key=lambda sequence: -number(sequence["scores"]["mpjpe"]))[:HARDEST]
-    measured = [m for m in MEASURES if any(math.isfinite(number(s["scores"].get(m[0]))) for s in known)]
-    measures = [m for m in measured if m[0] in FOLLOWED]
+    measured = [m for m in MEASURES if any(math.isfinite(number(s["scores"].get(m.key))) for s in known)]
+    measures = [m for m in measured if m.key in FOLLOWED]
     rows = []
     for s in known:
-        values = [(factor * number(s["scores"].get(key)), digits) for key, _, _, digits, factor in measures]
+        values = [(m.factor * number(s["scores"].get(m.key)), m.digits) for m in measures]
         cells = [f"{value:,.{digits}f}" if math.isfinite(value) else "–" for value, digits in values]
         rows.append((f"{s['dataset']}/{s['name']} from frame {s['start']}", f"{s['people']:,}", *cells))
-    head = ("", "people, frame by frame", *(f"{name} {unit}" for _, name, unit, _, _ in measures))
+    head = ("", "people, frame by frame", *(f"{m.name} {m.unit}" for m in measures))
     return folded("the sequences with the largest MPJPE", table(head, rows, style="scores"))
 
 
-def _measure(key: str, name: str, unit: str) -> Html:
-    better = "higher is better" if key in HIGHER_IS_BETTER else "" if key in RATIOS else "lower is better"
-    return joined([name, " ", element("small", ", ".join(word for word in (unit, better) if word))])
+def _title(measure: Measure) -> Html:
+    # the name of a ratio says that one is best
+    better = {"highest": "higher is better", "lowest": "lower is better", "one": ""}[measure.best]
+    return joined([measure.name, " ", element("small", ", ".join(word for word in (measure.unit, better) if word))])
 
 
-def _cells(key: str, values: Sequence[float], digits: int, factor: float) -> Iterable[Html]:
+def _cells(measure: Measure, values: Sequence[float]) -> Iterable[Html]:
     known = [value for value in values if math.isfinite(value)]
-    best = max(known) if key in HIGHER_IS_BETTER else min(known, key=lambda v: abs(v - 1) if key in RATIOS else v)
+    distance = {"highest": lambda v: -v, "lowest": lambda v: v, "one": lambda v: abs(v - 1)}[measure.best]
+    best = min(known, key=distance)
     for value in values:
         if math.isfinite(value):
             style = "best" if value == best and len(known) > 1 else ""
-            yield element("span", f"{factor * value:,.{digits}f}", style=style)
+            yield element("span", f"{measure.factor * value:,.{measure.digits}f}", style=style)
         else:
             yield Html("–")
 
@@ -123,20 +122,20 @@ def _followed(run: RunFolder) -> Html:
     """Measures over steps, where something was scored more than once; scores on other data are another line."""
     series_of = {name: series for name, series in _named(run) if len(series) > 1}
     charts = []
-    for key, name, unit, _, factor in MEASURES:
-        if key not in FOLLOWED:
+    for m in MEASURES:
+        if m.key not in FOLLOWED:
             continue
-        series = [_way(name, one, key, factor, _colour(i)) for i, (name, one) in enumerate(series_of.items())]
+        series = [_way(name, one, m, _colour(i)) for i, (name, one) in enumerate(series_of.items())]
         if not any(math.isfinite(value) for one in series for value in one.values):
             continue
-        best = best_constant(next(iter(series_of.values()))[-1], key)
+        best = best_constant(next(iter(series_of.values()))[-1], m.key)
         frame = Frame(
-            label=f"{name} over training steps",
+            label=f"{m.name} over training steps",
             span=span_of(run),
             marks=stage_marks(run.settings),
-            levels=[(factor * best, "best constant")] if best and key in COMPARED else (),
+            levels=[(m.factor * best, "best constant")] if best and m.key in COMPARED else (),
         )
-        charts.append(figure(joined([element("b", name), " ", unit]), Html(line_chart(series, frame))))
+        charts.append(figure(joined([element("b", m.name), " ", m.unit]), Html(line_chart(series, frame))))
     if not charts:
         return Html()
     names = Html(legend([(name, _colour(i)) for i, name in enumerate(series_of)]))
@@ -156,11 +155,11 @@ def _named(run: RunFolder) -> Iterator[tuple[str, list[Evaluation]]]:
             yield split if alone else f"{split}, {one[-1].get('frames', 0):,} frames ({one[-1]['basis']})", one
 
 
-def _way(name: str, scored: list[Evaluation], key: str, factor: float, colour: int) -> Series:
+def _way(name: str, scored: list[Evaluation], measure: Measure, colour: int) -> Series:
     return Series(
         name=name,
         steps=[one["step"] for one in scored],
-        values=[factor * _score(one, MODEL, key) for one in scored],
+        values=[measure.factor * _score(one, MODEL, measure.key) for one in scored],
         colour=colour,
         dots=True,
     )

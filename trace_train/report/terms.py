@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from trace_train.losses.table import LOSSES, Group
+
 TOTAL = "total"
-GROUPS = ("detection", "location", "pose", "shape", "motion", "world", "other")
+OTHER = "other"
+"""Group of losses of other versions."""
+GROUPS = (*get_args(Group), OTHER)
 """In the order in which a body is found, placed, posed and followed; a group's place is its colour."""
-MEMBERS: Mapping[str, tuple[str, ...]] = {
-    "detection": ("center",),
-    "location": ("camera", "joints2d"),
-    "pose": ("joints3d", "pa_joints3d", "root", "body_pose", "pose_prior"),
-    "shape": ("shape", "vertices"),
-    "motion": ("motion", "velocity", "acceleration"),
-    "world": ("world", "foot"),
-}
-"""Beginnings of the names of a group's terms."""
 
 
 def group_of(term: str) -> str:
     """The group a term is shown in."""
-    return next((group for group, begins in MEMBERS.items() if term.startswith(begins)), "other")
+    return LOSSES[term].group if term in LOSSES else OTHER
 
 
 def colour_of(term: str) -> int:

@@ -66,7 +66,7 @@ class Batch:
     identity: Tensor
     """(B, P) person numbers of the index; -1 is padding."""
     gender: Tensor
-    """(B, P) uint8, codes of `trace_data.schema.clip.GENDERS`."""
+    """(B, P) uint8, codes of `trace_data.schema.body.GENDERS`."""
     present: Tensor
     """(B, P, T) bool."""
     pose: Tensor

@@ -1,6 +1,6 @@
 """What the network is asked for, made of annotations in one batched pass on the device."""
 
-from trace_train.targets.fields import Targets, WorldTargets
+from trace_train.losses.targets import Targets, WorldTargets
 from trace_train.targets.make import make_targets
 
 __all__ = ["Targets", "WorldTargets", "make_targets"]

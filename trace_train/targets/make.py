@@ -12,8 +12,8 @@ from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_train.geometry.camera import depth_scales, level_of, solve_translation, triple_from_translation
 from trace_train.geometry.constants import constant
 from trace_train.geometry.rotations import matrix_from_axis_angle
+from trace_train.losses.targets import Targets
 from trace_train.streaming.batch import Batch
-from trace_train.targets.fields import Targets
 from trace_train.targets.heat import center_heat, center_heat_3d
 from trace_train.targets.place import annotated_joints, center_joints, extent_of, person_center
 from trace_train.targets.view import CropView

@@ -5,17 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trace_data.schema.keypoints import TORSO
+from trace_data.schema.keypoints import LEAST_CONFIDENCE, TORSO
+from trace_train.geometry.camera import NEAR_PLANE
 from trace_train.streaming.batch import Batch
-from trace_train.targets.view import NEAREST, CropView
-
-VISIBLE = 0.1
-"""Least confidence of a 2D joint that supervises anything (joints.md 4)."""
+from trace_train.targets.view import CropView
 
 
 def annotated_joints(batch: Batch) -> Tensor:
     """(B, P, T, 44) bool: annotated in 2D, inside the frame."""
-    return in_frame(batch, batch.kp2d[..., :2]) & (batch.kp2d[..., 2] > VISIBLE) & batch.masks["pose2d"][..., None]
+    confident = (batch.kp2d[..., 2] > LEAST_CONFIDENCE) & batch.masks["pose2d"][..., None]
+    return in_frame(batch, batch.kp2d[..., :2]) & confident
 
 
 def center_joints(batch: Batch, view: CropView, joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,7 +26,7 @@ def center_joints(batch: Batch, view: CropView, joints2d: Tensor, seen: Tensor) 
     """
     px, depth = view.project(batch.kp3d[..., :3])
     projected = view.normalised(px)
-    front = (batch.kp3d[..., 3] > 0) & (depth > NEAREST) & (projected.abs() < 1).all(-1) & in_frame(batch, px)
+    front = (batch.kp3d[..., 3] > 0) & (depth > NEAR_PLANE) & (projected.abs() < 1).all(-1) & in_frame(batch, px)
     annotated = batch.masks["pose2d"][..., None]
     projectable = batch.present & batch.masks["joints3d"] & view.intrinsics_known
     usable = front & projectable[..., None]

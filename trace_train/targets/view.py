@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trace_train.geometry.camera import to_crop, to_pixels
 from trace_train.streaming.batch import Batch
-
-NEAREST = 0.05
-"""Points nearer to the camera's plane than this, m, are projected as if they lay there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,13 +59,11 @@ class CropView:
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """World points (B, P, T, J, 3) m to px of the frame (B, P, T, J, 2) and depth (B, P, T, J) m."""
         seen = self.in_axes(points) + self.camera_from_world[..., None, :3, 3]
-        image = seen @ self.intrinsics.mT
-        return image[..., :2] / image[..., 2:].clamp_min(NEAREST), seen[..., 2]
+        return to_pixels(seen, self.intrinsics), seen[..., 2]
 
     def normalised(self, px: Tensor) -> Tensor:
         """Px of the frame (B, P, T, J, 2) to the crop's coordinates x, y, whose edges are at -1 and 1."""
-        in_crop = px @ self.crop_from_frame[..., :2, :2].mT + self.crop_from_frame[..., None, :2, 2]
-        return (2 * in_crop + 1) / self.size - 1
+        return to_crop(px, self.crop_from_frame, self.size)
 
     def lens(self) -> Tensor:
         """(..., 3) focal length and principal point y, x of the crop, in its normalised coordinates."""

@@ -14,28 +14,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trace_data.schema.keypoints import ALL_44
-from trace_train.geometry.camera import solve_translation, triple_from_translation
+from trace_train.geometry.camera import IN_FRONT, solve_translation, triple_from_translation
+from trace_train.losses.targets import WorldTargets, feet_of
+from trace_train.metrics.world import STANDING
 from trace_train.streaming.batch import Batch
-from trace_train.targets.fields import WorldTargets
 from trace_train.targets.place import annotated_joints
 from trace_train.targets.view import CropView, at_frame
 
-FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
-"""Joints that stand on the ground now and then."""
-STANDING = 0.3
-"""A foot slower than this, m/s, stands: 1 cm from frame to frame at 30 frames a second (training.md 2.10)."""
 REACH = 2.0
 """How far from the fixed view's middle joints may be, in half widths: a place beyond the edge is still a place."""
-NEAREST = 0.2
-"""Joints nearer to the fixed view's camera than this, m, are not in front of it."""
 SMALLEST_SCALE = 0.02
 """Least s of a world triple, 107 m away."""
-
-
-def feet_of(joints: Tensor) -> Tensor:
-    """(..., 44, D) to (..., 4, D)."""
-    return torch.stack([joints[..., joint, :] for joint in FEET], dim=-2)
 
 
 def world_targets(
@@ -101,7 +90,7 @@ def _in_fixed_view(batch: Batch, fixed: CropView, placed: Tensor, body_mask: Ten
     else 3D joints through the first frame's camera.
     """
     px, depth = fixed.project(batch.kp3d[..., :3])
-    projectable = body_mask & (depth > NEAREST) & fixed.intrinsics_known[..., None]
+    projectable = body_mask & (depth > IN_FRONT) & fixed.intrinsics_known[..., None]
     use_2d = (batch.masks["pose2d"] & ~batch.moving[:, None, None])[..., None]
     joints2d = fixed.normalised(torch.where(use_2d[..., None], batch.kp2d[..., :2], px))
     known = torch.where(use_2d, annotated_joints(batch), projectable)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 
+from trace_data.files import atomic_write
 from trace_train.config import Config
 from trace_train.training.update import Update
 
@@ -29,9 +30,8 @@ class RunLog:
         self, run: Path, config: Config, *, next_step: int, log: Callable[[str], None] = lambda line: None
     ) -> None:
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        partial = run / "config.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(run / "config.yaml")
+        with atomic_write(run / "config.yaml") as partial:
+            partial.write_text(text, encoding="utf-8")
         self._lines = MetricsFile(run / METRICS, next_step=next_step, log=log)
 
     def write(self, values: Mapping[str, Any]) -> None:
@@ -49,9 +49,8 @@ class MetricsFile:
         self._waiting: list[bytes] = []
         kept = [line for line in read_lines(file) if line["step"] <= next_step]
         if file.exists():
-            partial = file.with_name(f"{file.name}.partial")
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            partial.replace(file)
+            with atomic_write(file) as partial:
+                partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Append one line, after those that wait; when the disk does not take them they wait for the next one."""

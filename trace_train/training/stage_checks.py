@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trace_data.errors import ConfigError
 from trace_train.config import Config
 from trace_train.config.run import at_stage
-from trace_train.losses.terms import terms_of
+from trace_train.losses.table import losses_of
 
 
 def processes_able(config: Config) -> list[int]:
@@ -39,11 +39,11 @@ def stage_errors(config: Config, world_size: int) -> Iterator[ConfigError]:
                 else "give stages.clips a multiple of it",
             )
         weights = at_stage(config, number).loss.model_dump()
-        terms = terms_of(stage.frames, config.network.temporal)
-        if not any(weights[name] > 0 for name in terms):
+        losses = losses_of(stage.frames, config.network.temporal)
+        if not any(weights[name] > 0 for name in losses):
             yield ConfigError(
                 f"no loss has a weight here: clips of {stage.frames} frame{'s' * (stage.frames > 1)} have "
-                f"{', '.join(terms)}",
+                f"{', '.join(losses)}",
                 where=where,
                 hint="give one of these a weight in loss, or in the loss of the stage",
             )

@@ -30,7 +30,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
-from trace_data.errors import CheckpointError, ConfigError
+from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError
 from trace_data.files import read_regular, sha256_of
 from trace_train.config import Config, config_from
 from trace_train.weights.averaged import AveragedWeights
@@ -94,9 +94,9 @@ class Checkpoint:
 
     def load_into(self, network: nn.Module, *, averaged: bool = True) -> None:
         """Fill a network, strictly. Raises CheckpointError naming the first keys that do not fit."""
-        found, wanted = self.weights(averaged=averaged), network.state_dict()
-        wrong = sorted(set(found) ^ set(wanted)) + [
-            k for k in found if k in wanted and found[k].shape != wanted[k].shape
+        state, wanted = self.weights(averaged=averaged), network.state_dict()
+        wrong = sorted(set(state) ^ set(wanted)) + [
+            k for k in state if k in wanted and state[k].shape != wanted[k].shape
         ]
         if wrong:
             raise CheckpointError(
@@ -104,7 +104,7 @@ class Checkpoint:
                 where=self.folder,
                 hint="build the network from the checkpoint's own configuration, or choose another checkpoint",
             )
-        network.load_state_dict(found)
+        network.load_state_dict(state)
 
 
 class _Written(BaseModel):
@@ -187,9 +187,9 @@ class RunDescription:
 
 
 def describe_run(run: Path) -> RunDescription:
-    """What a run was started with. Raises CheckpointError when it has no checkpoint."""
+    """What a run was started with. Raises NoCheckpointError."""
     if not finished(run):
-        raise CheckpointError(
+        raise NoCheckpointError(
             "holds no run, or one that was stopped before its first checkpoint",
             where=run,
             hint=f"trace train --out {run}  begins one there",
@@ -207,15 +207,18 @@ def describe_run(run: Path) -> RunDescription:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint folder, or the latest of a run's. Raises CheckpointError when there is none or it is damaged."""
+    """A checkpoint folder, or the latest of a run's.
+
+    Raises NoCheckpointError when there is none, CheckpointError when it is damaged.
+    """
     folder = path
     if not (path / DESCRIPTION).exists():
-        found = finished(path)
-        if not found:
-            raise CheckpointError(
+        checkpoints = finished(path)
+        if not checkpoints:
+            raise NoCheckpointError(
                 "holds no finished checkpoint", where=path, hint="give a run folder or a step-… folder of one"
             )
-        folder = found[-1]
+        folder = checkpoints[-1]
     facts = _description(folder)
     for name, digest in facts["sha256"].items():
         part = folder / name

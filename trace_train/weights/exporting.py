@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trace_data.errors import CheckpointError, OutputError
-from trace_data.files import writable_folder
+from trace_data.files import atomic_write, writable_folder
 from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.checks import some
 from trace_train.weights.flow import flow_folder
@@ -96,12 +96,10 @@ def _write(part: ModelPart, state: Mapping[str, Tensor], file: Path) -> Exported
     # saved to memory, because torch writes a file's own name into it
     buffer = io.BytesIO()
     torch.save(OrderedDict((prefix + name, state[name].contiguous()) for name in names), buffer)
-    partial = file.with_name(file.name + ".partial")
     try:
-        partial.write_bytes(buffer.getvalue())
-        partial.replace(file)
+        with atomic_write(file) as partial:
+            partial.write_bytes(buffer.getvalue())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(
             f"cannot be written: {error.strerror}", where=file, hint="free some space or choose another --out"
         ) from error

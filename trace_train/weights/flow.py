@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from trace_data.errors import CheckpointError
-from trace_train.config import Config
+from trace_train.config import Config, NetworkConfig
 from trace_train.network.flow import DisFlow, FlowProvider, NoFlow, RaftFlow
-from trace_train.weights.folder import DESCRIPTION, open_weights
+from trace_train.weights.folder import DESCRIPTION, Weights, open_weights
 
 
 def flow_folder(run: Path) -> Path:
@@ -37,5 +37,10 @@ def build_flow(config: Config, run: Path, device: torch.device) -> FlowProvider:
             where=run,
             hint="give the run's own folder or a checkpoint inside it: one that was moved out of its run has lost them",
         )
-    raft = open_weights(folder).raft(iterations=network.flow_iterations)
+    return raft_flow(open_weights(folder), network, device)
+
+
+def raft_flow(weights: Weights, network: NetworkConfig, device: torch.device) -> RaftFlow:
+    """Flow by the RAFT among imported weights, set up as the configuration says. Raises CheckpointError without one."""
+    raft = weights.raft(iterations=network.flow_iterations)
     return RaftFlow(raft, first_frame=network.flow_first_frame).to(device)

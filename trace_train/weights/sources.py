@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 
-from trace_data.errors import CheckpointError, ConfigError
+from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError
 from trace_train.config import Config, NetworkConfig
 from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.flow import flow_folder
@@ -76,9 +76,7 @@ def _imported(where: Path, taken: Set[str]) -> Start:
 def _of_run(where: Path, taken: Set[str]) -> Start:
     try:
         checkpoint = open_checkpoint(where)
-    except CheckpointError as error:
-        if "holds no finished checkpoint" not in error.message:
-            raise
+    except NoCheckpointError as error:
         raise CheckpointError(
             "holds neither imported weights nor a finished checkpoint",
             where=where,

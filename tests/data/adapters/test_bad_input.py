@@ -43,7 +43,7 @@ FRAMES: dict[str, dict[str, tuple[str, str]]] = {
     },
     "truncate": dict.fromkeys(LAYOUTS, ("content", "too early"))
     | {
-        "mpi-inf-3dhp, videos": ("layout", "no video that OpenCV can open"),
+        "mpi-inf-3dhp, videos": ("layout", "no video"),
         "h36m, release": ("content", "Discussion.54138969.mp4"),
     },
     "shift": {

@@ -168,12 +168,12 @@ OFFICIAL: dict[str, tuple[Depth, Change, str]] = {
         lambda f: (f / VIDEO).write_text("<html>log in</html>"),
         "19 bytes that are no video",
     ),
-    "joints that are cut": ("content", cut(f"{WORLD}/Discussion.cdf"), "holds no readable variable Pose"),
-    "an empty file of joints": ("content", cut(f"{WORLD}/Discussion.cdf", 0), "holds no readable variable Pose"),
+    "joints that are cut": ("content", cut(f"{WORLD}/Discussion.cdf"), "not readable as a CDF file"),
+    "an empty file of joints": ("content", cut(f"{WORLD}/Discussion.cdf", 0), "not readable as a CDF file"),
     "a web page for joints": (
         "content",
         lambda f: (f / WORLD / "Discussion.cdf").write_text("<html>log in</html>"),
-        "holds no readable variable Pose",
+        "not readable as a CDF file",
     ),
     "joints of 17": (
         "content",

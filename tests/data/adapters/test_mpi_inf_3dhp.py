@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.io
 import tiny_mpi
 
 from trace_data.adapters import canonical_name, load_adapter, read_record
-from trace_data.adapters.mpi_inf_3dhp import SPEC, find, inspect, read
-from trace_data.errors import DatasetLayoutError
+from trace_data.adapters.mpi_inf_3dhp import SPEC, find, inspect, matlab, official, read
+from trace_data.defects import frames_there
+from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.frames.image import decode
 from trace_data.frames.video import Picture, contents
 from trace_data.geometry import project, transform
@@ -88,7 +88,7 @@ def test_videos(tmp_path: Path) -> None:
         ("imageSequence/video_2", "frame_{:06d}.png", range(1, 13), range(8)),
         ("video_2", "frame_{}.jpg", range(1, 9, 3), range(0, 8, 3)),
         ("imageSequence", "img_2_{:06d}.jpg", range(0, 8, 5), range(0, 8, 5)),
-        ("IMAGEFRAMES/Video_2", "S1_Seq1_V2_{:06d}.JPG", range(1, 7), range(6)),
+        ("IMAGEFRAMES/Video_2", "S1_Seq1_V2_{:06d}.JPG", range(1, 9), range(8)),
     ],
 )
 def test_extracted_images(tmp_path: Path, place: str, name: str, numbers: range, rows: range) -> None:
@@ -99,6 +99,26 @@ def test_extracted_images(tmp_path: Path, place: str, name: str, numbers: range,
     assert (ref.name, ref.layout) == ("S1_Seq1_video_2", "official (annot.mat, extracted images)")
     assert ref.frames == min(len(numbers), 8)
     assert_holds(read(ref), tiny_mpi.recording(1, 1), 2, list(rows), 1e-9)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_images_whose_first_one_is_missing_are_not_taken_for_those_counted_from_1(step: int, tmp_path: Path) -> None:
+    folder = tiny_mpi.official(tmp_path, recordings=((1, 1),), cameras=()) / "S1" / "Seq1"
+    tiny_mpi.images(folder / "imageFrames/video_2", "frame_{:06d}.jpg", range(0, 8, step), first=0)
+    ref = find(tmp_path, "train")[0]
+    assert read(ref).frame_ids.tolist() == list(range(0, 8, step))
+    (folder / "imageFrames/video_2/frame_000000.jpg").unlink()
+    with pytest.raises(AnnotationError, match="image 0 is missing") as caught:
+        read(ref)
+    assert caught.value.where == str(folder / "imageFrames/video_2")
+
+
+def test_images_that_end_early_are_said(tmp_path: Path) -> None:
+    folder = tiny_mpi.official(tmp_path, recordings=((1, 1),), cameras=()) / "S1" / "Seq1"
+    tiny_mpi.images(folder / "imageFrames/video_2", "frame_{:06d}.jpg", range(5), first=0)
+    record = read(find(tmp_path, "train")[0])
+    assert record.frame_ids.tolist() == list(range(5))
+    assert record.remarks == ("the last 3 of 8 annotated frames are not there",)
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -230,8 +250,10 @@ def test_the_official_release_goes_before_packed_files(tmp_path: Path) -> None:
 def test_an_annotation_is_read_once_for_all_its_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_mpi.official(tmp_path, recordings=((1, 1), (1, 2)), cameras=(0, 1, 2, 4))
     read_files = []
-    load = scipy.io.loadmat
-    monkeypatch.setattr(scipy.io, "loadmat", lambda file, **words: read_files.append(file) or load(file, **words))
+    load = matlab.read_matlab
+    monkeypatch.setattr(
+        matlab, "read_matlab", lambda file, *more, **m: read_files.append(file) or load(file, *more, **m)
+    )
     for ref in find(tmp_path, "train"):
         read(ref)
     assert [file.parent.name for file in read_files] == ["Seq1", "Seq2"]
@@ -246,13 +268,36 @@ def test_an_annotation_is_read_once_for_all_its_cameras(tmp_path: Path, monkeypa
     )  # a changed file is read anew
 
 
-def test_a_video_that_is_longer_is_cut_and_the_one_that_is_known_to_be_shorter_too(tmp_path: Path) -> None:
+def test_a_video_that_is_longer_is_cut_and_the_one_that_is_known_to_be_shorter_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"S6_Seq2_video_2": 5}
+    monkeypatch.setattr(official, "frames_there", lambda dataset, name, frames: known.get(name, frames))
     folder = tiny_mpi.official(tmp_path, recordings=((6, 2),), cameras=(1, 4))
     tiny_mpi.video(folder / "S6/Seq2/imageSequence/video_1.avi", 11)
     tiny_mpi.video(folder / "S6/Seq2/imageSequence/video_2.avi", 5)
     assert inspect(tmp_path) == []
     assert [ref.frames for ref in find(tmp_path, "train")] == [8, 5, 8]
     assert [len(read(ref).frames) for ref in find(tmp_path, "train")] == [8, 5, 8]
+
+
+@pytest.mark.parametrize("recording", [(3, 1), (5, 2)])
+def test_a_video_that_lacks_its_last_frame_is_read_to_its_end(recording: tuple[int, int], tmp_path: Path) -> None:
+    """As all of S3/Seq1, and as the README of the release says of some."""
+    folder = tiny_mpi.official(tmp_path, recordings=(recording,), cameras=(1, 4))
+    tiny_mpi.video(folder / "S{}/Seq{}/imageSequence/video_1.avi".format(*recording), 7)
+    assert inspect(tmp_path) == []
+    short, whole = (read(ref) for ref in find(tmp_path, "train"))
+    assert short.frame_ids.tolist() == list(range(7)) and whole.frame_ids.tolist() == list(range(8))
+    assert short.remarks == ("the last 1 of 8 annotated frames are not there",) and not whole.remarks
+
+
+def test_what_the_release_is_known_to_lack() -> None:
+    assert frames_there("mpi-inf-3dhp", "S3_Seq1_video_4", 12489) == 12488
+    assert frames_there("mpi-inf-3dhp", "S3_Seq1_video_4", 12488) == 12488
+    assert frames_there("mpi-inf-3dhp", "S6_Seq2_video_2", 6145) == 3911
+    assert frames_there("mpi-inf-3dhp", "S6_Seq2_video_3", 6145) == 6145
+    assert frames_there("h36m", "S1_Directions", 100) == 100
 
 
 def test_known_defects_are_taken_out(tmp_path: Path) -> None:
@@ -270,7 +315,7 @@ def test_known_defects_are_taken_out(tmp_path: Path) -> None:
     whole, record = read_record(ref, defects=False), read_record(ref)
     assert whole.frame_ids.tolist() == [6, 12488] and [entry.key for entry in check_record(whole)] == ["frames"]
     assert record.frame_ids.tolist() == [6] and check_record(record) == []
-    assert "packed annotations name a frame that the video does not have" in record.provenance["defects"]
+    assert "the annotation has one row more than the videos have frames" in record.provenance["defects"]
 
 
 def test_joints_are_those_of_the_fact_sheet() -> None:

@@ -23,8 +23,8 @@ from trace_data.geometry import matrix_from_axis_angle, transform
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.threedpw import write_sequence
 from trace_data.sample_world.threedpw_packed import Form, write_packed
+from trace_data.schema.body import GENDERS
 from trace_data.schema.check import check_record
-from trace_data.schema.clip import GENDERS
 from trace_data.schema.keypoints import LSP_14
 from trace_data.schema.record import SequenceRecord, Split
 from trace_data.shards.reader import ShardReader

@@ -259,7 +259,7 @@ def test_sources(body_models: Path, packs: Path, small: dict[str, Any], tmp_path
     assert set(wrong) == {"smpl_kid_template.npy", "male", "female"}
     assert "belongs to SMPL-X" in wrong["smpl_kid_template.npy"][0]
     assert any("SMPL 1.0.0 (10 shape components), but TRACE needs 1.1.0" in what for what in wrong["male"])
-    assert "holds the same body as male" in wrong["female"]
+    assert "holds the same body as female" in wrong["male"]
     assert any("would give another SMPL_FEMALE.pth" in what for what in wrong["female"])
     assert about(report, "neutral").where is None
 

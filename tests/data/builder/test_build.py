@@ -14,18 +14,20 @@ import pytest
 import tiny_3dpw
 
 from trace_cli.main import run
+from trace_data.adapters.base import DatasetRoots
 from trace_data.adapters.threedpw import find, read
 from trace_data.builder.build import build_shards
 from trace_data.builder.plan import BuildPart, Selection, part_of, plan_shards
-from trace_data.errors import ConfigError, OutputError, ShardError
+from trace_data.errors import ConfigError, DatasetLayoutError, OutputError, ShardError
 from trace_data.progress import Progress, size_in_words
 from trace_data.schema.check import check_record
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.thinning import thinned
+from trace_data.shards.entries import usual_step
 from trace_data.shards.index import load_index
 from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling.sampler import clip_table, usual_step
+from trace_data.shards.sampling.sampler import clip_table
 
 COUNTS = {"train": 5, "val": 2, "test": 1}
 SMALL = 100_000  # bytes a shard: two of the tiny sequences
@@ -224,6 +226,20 @@ class Told(Progress):
 
     def log(self, line: str) -> None:
         self.lines.append(line)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_datasets_in_folders_of_their_own_leave_no_local_path_in_the_index(tmp_path: Path, jobs: int) -> None:
+    folder = tiny_3dpw.write(tmp_path / "away", {"train": 2}, frames=6)
+    (folder / "imageFiles" / "train_walk_01" / "image_00004.jpg").write_bytes(b"\xff\xd8\xff cut")
+    (tmp_path / "root").mkdir()
+    roots = DatasetRoots(root=tmp_path / "root", own={"3dpw": folder})
+    report = build_shards(["3dpw"], roots, tmp_path / "out", splits=["train"], jobs=jobs)
+    assert report.built == 1 and [bad.key for bad in report.bad] == ["3dpw/train/train_walk_01"]
+    assert "image_00004.jpg" in report.bad[0].reason and str(tmp_path) not in (tmp_path / "out/index.json").read_text()
+    with pytest.raises(DatasetLayoutError) as caught:
+        build_shards(["3dpw"], tmp_path / "root", tmp_path / "other", splits=["train"])
+    assert caught.value.where == str(tmp_path / "root")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

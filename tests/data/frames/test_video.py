@@ -95,3 +95,43 @@ def test_shards_take_videos_as_they_take_images(tmp_path: Path, heights: tuple[i
     assert {picture.shape for picture in pictures} == {(height, height * 3 // 2, 3)}
     lost = dataclasses.replace(record, frames=tuple(VideoFrame(tmp_path / "none.avi", i) for i in range(12)))
     assert [f"{f.key}: {f.what.partition(',')[0]}" for f in check_record(lost)] == ["frames: 1 of 1 files are missing"]
+
+
+PLAYLISTS = {
+    "a playlist": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{other}\n#EXT-X-ENDLIST\n",
+    "a list of files": "ffconcat version 1.0\nfile {other}\n",
+    "a description": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    "a text that begins like a packet": "Go to {other} instead" + " " * 200,
+}
+
+
+@pytest.mark.parametrize("case", PLAYLISTS)
+def test_a_text_that_names_other_files_is_no_video(case: str, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.avi", 5)
+    video = tmp_path / "a.mp4"
+    video.write_text(PLAYLISTS[case].format(other=other))
+    with pytest.raises(AnnotationError, match="no container of video") as caught:
+        video_facts(video)
+    assert caught.value.where == str(video)
+    with pytest.raises(AnnotationError, match="no container of video"):
+        list(contents([VideoFrame(video, 0)]))
+
+
+@pytest.mark.parametrize("field", ["frames", "fps", "width"])
+def test_a_header_without_usable_numbers_is_named(field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a video of unknown length, of which FFmpeg makes -36,028,797,018,963,472 frames."""
+    video = write(tmp_path / "a.avi", 5)
+    key = {"frames": cv2.CAP_PROP_FRAME_COUNT, "fps": cv2.CAP_PROP_FPS, "width": cv2.CAP_PROP_FRAME_WIDTH}[field]
+
+    class Capture:
+        def __init__(self, plain: cv2.VideoCapture) -> None:
+            self.plain, self.release, self.isOpened = plain, plain.release, plain.isOpened
+
+        def get(self, wanted: int) -> float:
+            return -3.6028797018963472e16 if wanted == key else self.plain.get(wanted)
+
+    plain = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *given: Capture(plain(*given)))
+    with pytest.raises(AnnotationError, match="header") as caught:
+        video_facts(video)
+    assert caught.value.where == str(video)

@@ -18,8 +18,8 @@ import tiny_3dpw
 from trace_data.adapters.threedpw import find, read
 from trace_data.builder.build import build_shards
 from trace_data.errors import OutputError, ShardError
-from trace_data.schema.body import Completed
-from trace_data.schema.clip import GENDERS, ClipRef, Window
+from trace_data.schema.body import GENDERS, Completed
+from trace_data.schema.clip import ClipRef, Window
 from trace_data.schema.keypoints import ALL_44, SMPL_24, Keypoints
 from trace_data.shards.entries import ShardIndex
 from trace_data.shards.index import check_index, load_index, save_index
@@ -112,6 +112,14 @@ def test_what_the_writer_takes_the_reader_gives(tmp_path: Path, root: Path) -> N
         np.testing.assert_array_equal(clip.masks["pose2d"][p], (person.keypoints2d.points[frames, :, 2] > 0).any(1))
     assert list(clip.present[0]) == [True, True, False, True, True]
     assert reader.encoded(ref) == [record.frames[f].read_bytes() for f in frames]
+
+
+def test_a_clip_is_located_once_for_its_frames(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, ref = ShardReader(shards), ClipRef(sequence=0, start=0, stride=1, length=2)
+    locate, asked = reader._locate, list[ClipRef]()
+    monkeypatch.setattr(reader, "_locate", lambda ref: asked.append(ref) or locate(ref))
+    reader.frames(ref, [Window(left=0, top=0, side=64)] * 2, 32)
+    assert asked == [ref]
 
 
 def test_only_people_of_the_clip_and_numbers_unique_over_the_index(shards: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_pickle_with_a_forbidden_class_is_reported_not_run(folder: Path, tmp_p
 def test_wrong_arguments(folder: Path) -> None:
     with pytest.raises(ConfigError, match="unknown depth"):
         verify(folder, "deep")
-    with pytest.raises(AssetError, match=r"SMPL_FEMALE\.pth, SMPL_MALE\.pth, SMPL_NEUTRAL\.pth missing"):
+    with pytest.raises(AssetError, match=r"SMPL_NEUTRAL\.pth, SMPL_FEMALE\.pth, SMPL_MALE\.pth missing"):
         verify(folder, packs=folder)
 
 

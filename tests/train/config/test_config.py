@@ -97,7 +97,7 @@ def test_every_key_is_read_somewhere_and_described() -> None:
             if model is not LossConfig and model is not Config:
                 assert re.search(rf"\.{name}\b", source), f"{model.__name__}.{name} is read nowhere"
             if model is LossConfig:
-                assert f'"{name}": ' in source, f"loss.{name} is no term"
+                assert f'"{name}": Loss(' in source, f"loss.{name} is no loss"
             if not (isinstance(field.annotation, type) and issubclass(field.annotation, ConfigPart)):
                 assert field.description, f"{model.__name__}.{name} has no description"
 

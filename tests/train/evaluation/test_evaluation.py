@@ -17,15 +17,16 @@ from small_network import SMALL, small
 from torch import Tensor
 
 from trace_data.errors import ConfigError
-from trace_data.schema.clip import GENDERS
+from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import ALL_44, MPI_INF_28
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
 from trace_train.config import Config, load_config
+from trace_train.evaluation.measures import Scores
 from trace_train.evaluation.result import EvalReport
 from trace_train.evaluation.score import score
-from trace_train.evaluation.sums import MODEL, Scores
+from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.network.flow import DisFlow
 from trace_train.network.temporal import StreamState

@@ -11,9 +11,11 @@ from small_network import small
 from tiny_runs import same_weights, tiny
 
 from trace_data.progress import Progress
+from trace_train.build import scoring_device
 from trace_train.evaluate import evaluate
 from trace_train.evaluation.result import EvalReport
 from trace_train.evaluation.score import untouched
+from trace_train.evaluation.source import open_source
 from trace_train.evaluation.sums import MODEL
 from trace_train.train import train
 from trace_train.training.run_log import read_metrics
@@ -53,6 +55,28 @@ def test_a_run_that_is_evaluated_ends_in_the_same_bits(plain: Path, shards: Path
     assert later.rows == report.rows and later.sequences_sha256 == report.sequences_sha256
     assert (run / later.file_name).name == found[-1]  # what is the same is written in the same place
     assert later.weights_sha256 == open_checkpoint(run).facts["sha256"]["averaged.safetensors"]
+
+
+def test_a_run_on_the_cpu_is_scored_on_the_cpu_though_there_is_a_gpu(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert open_source(plain).device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu", "expected"),
+    [
+        ("cpu", True, "cpu"),
+        ("auto", True, "cuda"),
+        ("cuda", True, "cuda"),
+        ("auto", False, "cpu"),
+        ("cuda", False, "cpu"),
+    ],
+)
+def test_what_a_network_is_scored_on(device: str, gpu: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert scoring_device(tiny(f"device={device}")).type == expected
 
 
 def test_a_split_that_is_not_there_is_said_once(plain: Path, shards: Path, packs: Path, tmp_path: Path) -> None:

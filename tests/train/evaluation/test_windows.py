@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,23 @@ def test_a_budget_takes_windows_spread_over_the_split(shards: Path) -> None:
     every = every_within(reader, "train", there // 3)
     some = windows_of(reader, "train", every=every)
     assert every == 3 and some == whole[::3]
+
+
+@pytest.mark.parametrize(
+    ("runs", "step"),
+    [
+        (((0, 3, 20),), 3),
+        (((0, 10, 3), (21, 1, 2)), 1),  # as often 10 as 1
+        (((0, 10, 2), (30, 1, 1), (60, 1, 1), (100, 1, 1)), 10),  # frames that stand alone have no step
+    ],
+)
+def test_windows_last_so_many_seconds_by_the_usual_step(
+    shards: Path, runs: tuple[tuple[int, int, int], ...], step: int
+) -> None:
+    reader = ShardReader(shards)
+    entry = next(entry for entry in reader.index.sequences if entry.split == "train")
+    frames = sum(count for _, _, count in runs)
+    entry = replace(entry, frame_id_runs=runs, frames=frames, fps=0.9 * step)  # 3 frames in 3.33 s
+    reader.index = replace(reader.index, sequences=(entry,))
+    windows = windows_of(reader, "train", every=2)
+    assert [w.frames for w in windows] == [min(3, frames - start) for start in range(0, frames, 6)]

@@ -28,7 +28,8 @@ from trace_data.shards.reader import ShardReader
 from trace_train.config import Config, LossConfig
 from trace_train.health.boards import FOLDER, flat
 from trace_train.health.lines import TableLines
-from trace_train.health.ranges import LOOKED_AT, normal_terms, oddities
+from trace_train.health.ranges import LOOKED_AT, oddities
+from trace_train.losses.table import LOSSES
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
 from trace_train.train import train
@@ -89,10 +90,11 @@ def lines_to(step: int, **changed: float) -> list[dict[str, Any]]:
 
 
 def test_every_term_is_known_with_a_reason() -> None:
-    terms = normal_terms()
-    assert set(LossConfig.model_fields) <= set(terms)
-    for name, term in terms.items():
+    assert set(LossConfig.model_fields) == set(LOSSES)
+    for name, loss in LOSSES.items():
+        term = loss.normal
         assert term.why and term.above and term.below and 0 <= term.range[0] < term.range[1] and term.rise > 1, name
+        assert loss.doc and loss.unit and loss.heading and loss.weight >= 0, name
 
 
 def test_a_sound_run_of_preset_debug_is_not_unusual() -> None:

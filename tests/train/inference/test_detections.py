@@ -59,6 +59,14 @@ def test_two_peaks_on_one_person_count_once(packs: Path) -> None:
     assert found.score.tolist() == pytest.approx([torch.tensor(5.0).sigmoid().item()])
 
 
+@pytest.mark.parametrize(("apart", "people"), [(0.045, 1), (0.055, 2), (0.095, 2)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_people_who_stand_close_are_told_apart_as_published(apart: float, people: int, axis: int) -> None:
+    camera = torch.tensor([[0.5, 0.1, -0.2]]).repeat(2, 1)
+    camera[1, axis] += apart
+    assert int(_without_duplicates(torch.zeros(2, dtype=torch.long), camera).sum()) == people
+
+
 def test_only_who_stays_sends_others_away() -> None:
     # a row of people, each near the next: the second goes because of the first, so the third may stay
     row = torch.arange(7)[:, None] * torch.tensor([0.0, 0.6 * DUPLICATE_DISTANCE, 0.0])

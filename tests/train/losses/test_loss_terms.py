@@ -23,11 +23,11 @@ from trace_train.build import body_layers
 from trace_train.config import LossConfig
 from trace_train.geometry.procrustes import similarity
 from trace_train.geometry.rotations import IDENTITY_6D, matrix_from_axis_angle
-from trace_train.losses import body, keypoints, maps, prior, terms, tracks
+from trace_train.losses import body, keypoints, maps, prior, table, tracks
 from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.objective import LossReport, objective
 from trace_train.losses.reduce import Term, distance, norm
-from trace_train.losses.terms import FRAME_TERMS, TERMS
+from trace_train.losses.table import LOSSES
 from trace_train.network.outputs import Maps, People, TrackedPeople
 from trace_train.targets import Targets, WorldTargets
 
@@ -177,7 +177,7 @@ BY_HAND: Mapping[str, Callable[[], tuple[Term, float]]] = {
 
 
 def test_every_term_has_a_weight_and_a_value_by_hand() -> None:
-    assert set(TERMS) == set(LossConfig.model_fields) == set(BY_HAND)
+    assert set(LOSSES) == set(LossConfig.model_fields) == set(BY_HAND)
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -228,7 +228,7 @@ class Case:
 
     def report(self, *names: str, leaves: Mapping[str, Tensor] | None = None) -> LossReport:
         maps, people, tracked = self.predictions(leaves or self.leaves)
-        weights = dict.fromkeys(TERMS, 0.0) | dict.fromkeys(names, 1.0)
+        weights = dict.fromkeys(LOSSES, 0.0) | dict.fromkeys(names, 1.0)
         return objective(maps, people, self.targets, self.layer, weights, tracked=tracked, prior=self.prior)
 
     def gradients(self, name: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -306,7 +306,7 @@ def every_mask_applied(targets: Targets, fill: float) -> Targets:
     )
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_people_may_come_in_any_order(case: Case, name: str) -> None:
     expected = case.report(name).values[name]
     clips = len(case.targets.center_mask)
@@ -328,7 +328,7 @@ def test_people_may_come_in_any_order(case: Case, name: str) -> None:
     assert torch.allclose(case.report(name).values[name], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_what_is_masked_is_absent_even_nan(case: Case, name: str) -> None:
     seen = case.targets.center_mask.clone()
     seen[0, 1, 1] = False
@@ -375,7 +375,7 @@ def held_constant(case: Case, name: str) -> Callable[[Mapping[str, Tensor]], Ten
     return lambda leaves: case.report(name, leaves=leaves).total
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_gradients_are_those_of_finite_differences(layer: BodyLayer, name: str) -> None:
     case = Case(layer)
     case.layer, case.prior = copy.deepcopy(layer).double(), doubled(PRIOR)
@@ -455,7 +455,7 @@ def behind(case: Case) -> None:
 
 
 @pytest.mark.parametrize("edge", [resting, half_turned, nobody, behind])
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_gradients_are_finite_at_the_edges(case: Case, name: str, edge: Callable[[Case], None]) -> None:
     edge(case)
     value, gradients = case.gradients(name)
@@ -466,15 +466,15 @@ def test_gradients_are_finite_at_the_edges(case: Case, name: str, edge: Callable
         assert value.item() == 0 and not any(bool(gradient.any()) for gradient in gradients.values())
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_of_one_frame_only_terms_of_frames_are_there(layer: BodyLayer, name: str) -> None:
     case = Case(layer, frames=1)
     everything = case.report("shape", name)
-    assert (name in everything.values) == (name in FRAME_TERMS)
+    assert (name in everything.values) == (LOSSES[name].scope == "frame")
     assert all(bool(value.isfinite()) for value in everything.values.values())
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_counts_are_a_matter_of_the_targets_alone(case: Case, name: str) -> None:
     """So they can be added up over processes and parts of a batch before anything is predicted."""
     before = case.report(name).counts[name]
@@ -482,21 +482,19 @@ def test_counts_are_a_matter_of_the_targets_alone(case: Case, name: str) -> None
     assert torch.equal(case.report(name).counts[name], before) and int(before) > 0
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_term_of_weight_zero_is_not_computed(case: Case, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: LossInputs) -> Term:
         raise AssertionError("computed")
 
-    for table in ("FRAME_TERMS", "TRACK_TERMS", "WORLD_TERMS"):
-        changed = {key: fails if key == name else term for key, term in getattr(terms, table).items()}
-        monkeypatch.setattr(terms, table, changed)
+    monkeypatch.setattr(table, "LOSSES", {**LOSSES, name: replace(LOSSES[name], formula=fails)})
     other = "shape" if name != "shape" else "camera"
     assert set(case.report(other).values) == {other}
     with pytest.raises(AssertionError, match="computed"):
         case.report(name)
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_two_halves_of_a_batch_give_the_gradient_of_the_whole(case: Case, name: str) -> None:
     """A sum over the counts of both, as processes and parts of a step make it."""
     value, whole = case.gradients(name)
@@ -539,9 +537,9 @@ def _clip_of(targets: Targets, clip: int, frames: int) -> Targets:
 
 
 def test_half_precision_around_them_changes_no_term(case: Case) -> None:
-    expected = case.report(*TERMS).values
+    expected = case.report(*LOSSES).values
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = case.report(*TERMS).values
+        found = case.report(*LOSSES).values
     for name, value in found.items():
         assert value.dtype == torch.float32 and torch.equal(value, expected[name]), name
 

@@ -21,7 +21,7 @@ from trace_train.config import Config, load_config
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.losses import body, keypoints, maps
 from trace_train.losses.reduce import distance, masked, norm
-from trace_train.losses.terms import TERMS
+from trace_train.losses.table import LOSSES
 from trace_train.network.flow import NoFlow
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import TrainStream
@@ -194,8 +194,8 @@ def setup(shards: Path, packs: Path) -> tuple[Config, dict[str, dict[str, float]
     with torch.no_grad():  # a fresh network rests, and feet that rest have nothing to learn
         network.cam_motion_head[-1].weight.mul_(30)  # type: ignore[operator, union-attr]
     table: dict[str, dict[str, float]] = {}
-    for name in TERMS:
-        alone = config.model_copy(update={"loss": config.loss.model_copy(update={k: float(k == name) for k in TERMS})})
+    for name in LOSSES:
+        alone = config.model_copy(update={"loss": config.loss.model_copy(update={k: float(k == name) for k in LOSSES})})
         network.zero_grad(set_to_none=True)
         loss_module = LossModule(network, layer, alone, NoFlow(network.motion_channels)).train()
         loss_module.prior = PRIOR

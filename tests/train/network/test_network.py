@@ -13,6 +13,7 @@ from trace_train.config import NetworkConfig, load_config
 from trace_train.network.backbone import HRNet
 from trace_train.network.blocks import VolumeConv
 from trace_train.network.model import TraceNetwork
+from trace_train.network.sizes import NetworkSizes
 from trace_train.weights.published import table
 
 
@@ -49,6 +50,39 @@ def test_shapes_follow_the_configuration() -> None:
         16,
     )
     assert people.camera.shape == (2, 3) and people.pose_6d.shape == (2, 21, 6) and people.shape.shape == (2, 21)
+
+
+OTHER = {
+    "input_size": 96,
+    "width": 16,
+    "stage_modules": (1, 1, 2),
+    "temporal": False,
+    "deform_groups": 4,
+    "center_maps": "raw",
+    "world_rotation": "additive",
+    "first_motion": "counted",
+    "camera_constants": "published",
+}
+"""Another value of the sizes that are no plain count."""
+
+
+@pytest.mark.parametrize("name", NetworkSizes.model_fields)
+def test_every_size_changes_the_network(name: str) -> None:
+    def form(sizes: NetworkSizes) -> tuple[object, object]:
+        with torch.device("meta"):
+            network = TraceNetwork(sizes)
+        plain = {key: value for key, value in vars(network).items() if isinstance(value, str | int | float)}
+        return {key: tuple(value.shape) for key, value in network.state_dict().items()}, plain
+
+    sizes = NetworkSizes(input_size=64, width=8, stem=8, bottleneck=8, stage_blocks=1, bird_eye_hidden=16)
+    value = OTHER[name] if name in OTHER else getattr(sizes, name) + 1
+    assert form(NetworkSizes(**{**sizes.model_dump(), name: value})) != form(sizes)
+
+
+def test_a_checkpoint_from_before_a_size_was_a_key_is_the_same_network() -> None:
+    stored = NetworkConfig().model_dump(mode="json")
+    del stored["detection_blocks"]
+    assert NetworkConfig.model_validate(stored) == NetworkConfig()
 
 
 def test_frames_do_not_see_each_other() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,15 @@ from report_pages import page_of
 from tiny_runs import same_weights, tiny
 
 from trace_cli.main import run as trace
+from trace_data.assets.pack_files import load_pack
 from trace_data.progress import Progress
+from trace_data.schema.body import GENDERS
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
-from trace_train.evaluate import load
+from trace_train import build
+from trace_train.build import body_layers
 from trace_train.evaluation.clip import ClipResult, evaluate_clip
+from trace_train.evaluation.source import open_source
 from trace_train.geometry.camera import FOCAL, translation_from_triple
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.clips import plain_clip
@@ -38,7 +43,6 @@ from trace_train.targets import make_targets
 from trace_train.train import train
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import open_checkpoint
-from trace_train.weights.flow import build_flow
 
 TEMPORAL = ["network.temporal=true", "network.flow=dis", "network.motion_channels=2", "network.gru_layers=1"]
 SETTINGS = ["steps=5", "log_every=1", "checkpoint_every=5"]
@@ -59,12 +63,16 @@ def drawn(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def gallery(drawn: Path, shards: Path, packs: Path) -> Gallery:
-    checkpoint = open_checkpoint(drawn)
-    network, layers, device = load(checkpoint, packs)
-    flow = build_flow(checkpoint.config, drawn, device)
-    reader = ShardReader(shards)
+    source = open_source(drawn)
     return Gallery(
-        network=network, flow=flow, layers=layers, reader=reader, packs=packs, split="train", threshold=0.2, frames=2
+        network=source.network,
+        flow=source.flow,
+        layers=body_layers(packs, GENDERS, source.device),
+        reader=ShardReader(shards),
+        packs=packs,
+        split="train",
+        threshold=0.2,
+        frames=2,
     )
 
 
@@ -82,6 +90,21 @@ def test_a_run_with_pictures_ends_in_the_same_bits_as_one_without(
     assert len({row.shape for row in rows.values()}) == 1 and len(rows["frame"]) > 100
     assert rows["heat"].mean() < 0.7 * rows["frame"].mean()  # dark where nobody's middle is
     assert np.abs(rows["annotated"] - rows["frame"]).mean() > 1
+
+
+def test_packs_are_not_read_again_for_every_sheet(
+    shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[str] = []
+
+    def counted(file: Path) -> dict[str, np.ndarray]:
+        files.append(file.name)
+        return load_pack(file)
+
+    monkeypatch.setattr(build, "load_pack", counted)
+    train(tiny("steps=5", "pictures_every=1"), shards=shards, packs=packs, run=tmp_path / "run")
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) >= 4
+    assert max(Counter(files).values()) <= 3  # training, its scores, and the annotated bodies
 
 
 def test_training_goes_on_whatever_becomes_of_its_pictures(shards: Path, packs: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import tiny_3dpw
 from trace_cli.main import run
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError
-from trace_data.schema.clip import PERSON_MASKS, ClipRef
+from trace_data.schema.clip import PERSON_MASKS, ClipAnnotations, ClipRef
 from trace_data.schema.keypoints import ALL_44
 from trace_data.shards.entries import ShardIndex, sequence_from_json
 from trace_data.shards.reader import ShardReader
@@ -154,6 +154,21 @@ def test_frames_that_are_not_square_lose_their_bars_and_nothing_else(tmp_path: P
     np.testing.assert_allclose(smaller.joints()[seen][:, 0], (known.kp2d[seen][:, 0] + 0.5) * factor - 0.5, atol=0.4)
     assert fitted(clip, 1e9) is clip
     assert page_clip(clip, [None] * 3)["plan"] is None, "3DPW's moving camera gives no world"
+
+
+def test_annotations_of_a_clip_are_read_once(reader: ShardReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = ClipRef(sequence=0, start=1, stride=2, length=3)
+    expected = reader.annotations(ref).frame_ids
+    asked: list[ClipRef] = []
+
+    def annotations(self: ShardReader, ref: ClipRef) -> ClipAnnotations:
+        asked.append(ref)
+        return read(self, ref)
+
+    read = ShardReader.annotations
+    monkeypatch.setattr(ShardReader, "annotations", annotations)
+    assert plain_clip(reader, ref, 96).frame_ids.tolist() == expected.tolist()
+    assert asked == [ref]
 
 
 def test_bodies_cover_their_joints(reader: ShardReader, clip: PreviewClip, packs: Path) -> None:

@@ -21,11 +21,11 @@ from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_data.shards.reader import ShardReader
 from trace_train.geometry.camera import FOCAL, metres_through, translation_from_triple, triple_from_translation
 from trace_train.losses.objective import LossReport, objective
-from trace_train.losses.terms import TERMS
+from trace_train.losses.table import LOSSES
+from trace_train.losses.targets import FEET
 from trace_train.streaming.batch import Batch, LoadedClip, collate
 from trace_train.streaming.stream import load_clip
 from trace_train.targets import Targets, WorldTargets, make_targets
-from trace_train.targets.world import FEET
 
 SIZE = 128
 TRACKS = {
@@ -113,7 +113,7 @@ def true_places(batch: Batch, first: Tensor) -> Tensor:
 def judge(targets: Targets) -> LossReport:
     """A perfect prediction under every term."""
     people, tracked = perfect(targets)
-    weights = dict.fromkeys(TERMS, 1.0) | {"pose_prior": 0.0}
+    weights = dict.fromkeys(LOSSES, 1.0) | {"pose_prior": 0.0}
     return objective(perfect_maps(targets), people, targets, ExactBody(targets.joints3d), weights, tracked=tracked)
 
 

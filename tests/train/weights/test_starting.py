@@ -13,7 +13,7 @@ from published_files import random_state, save
 from tiny_runs import StopAt, tiny
 from torch import Tensor
 
-from trace_data.errors import CheckpointError, ConfigError, InterruptedRun
+from trace_data.errors import CheckpointError, ConfigError, InterruptedRun, NoCheckpointError
 from trace_data.progress import Progress
 from trace_train.build import build_network
 from trace_train.config import Config, NetworkConfig, load_config
@@ -190,6 +190,15 @@ def test_what_is_no_start_is_named(raft: Path, tmp_path: Path, weights: str, par
     where = raft if weights == "raft" else tmp_path / weights
     with pytest.raises(CheckpointError, match=f"(?s){finding}"):
         open_start(tiny(f"init.weights={where}", f"init.parts={parts}"))
+
+
+def test_no_checkpoint_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    with pytest.raises(NoCheckpointError):
+        open_checkpoint(tmp_path)
+    (tmp_path / "checkpoint.json").write_text("{")
+    with pytest.raises(CheckpointError) as caught:
+        open_start(tiny(f"init.weights={tmp_path}"))
+    assert not isinstance(caught.value, NoCheckpointError) and caught.value.where == str(tmp_path / "checkpoint.json")
 
 
 def test_damaged_weights_are_no_start(raft: Path, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.base import DatasetSpec, SequenceRef
+from trace_data.adapters.base import DatasetSpec, SequenceRef, broken_annotation
 from trace_data.adapters.dynacam.annotations import AnnotatedSequence, open_annotations
 from trace_data.adapters.dynacam.folders import HALVES, Subset, dataset_parts, images_in
 from trace_data.adapters.dynacam.frames import FrameView, annotated_frames, shifted_by, view_of
 from trace_data.adapters.dynacam.world import ROOTS_AGREE, Conventions, World, choose_world, conventions_of
+from trace_data.errors import AnnotationError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.schema.body import BodyParams, Origin
 from trace_data.schema.camera import Camera
@@ -39,13 +40,18 @@ FAR_FROM_HIPS = 0.5
 def find(root: Path, split: Split) -> list[SequenceRef]:
     """The sequences of a split that have annotations and images, panorama first, each half by name.
 
-    Raises DatasetLayoutError when the dataset is not there, AnnotationError when an annotation file is broken.
+    A broken annotation file stands there as a sequence. Raises DatasetLayoutError when the dataset is not there.
     """
     refs = []
     for part in dataset_parts(SPEC, root):
         if part.split != split or part.annotation is None:
             continue
-        for name in sorted(open_annotations(part.annotation).sequences):
+        try:
+            sequences = open_annotations(part.annotation).sequences
+        except AnnotationError as error:
+            refs.append(broken_annotation(SPEC.name, split, part.annotation, error))
+            continue
+        for name in sorted(sequences):
             folder = part.folder_of(name)
             if folder is not None and (images := images_in(folder)):
                 refs.append(

@@ -15,14 +15,12 @@ import numpy.typing as npt
 
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.errors import AnnotationError, AssetError, nearest
-from trace_data.schema.keypoints import LAYOUTS, Keypoints
+from trace_data.schema.keypoints import LAYOUTS, LEAST_CONFIDENCE, Keypoints
 from trace_data.unpickle.machine import DROPPED
 from trace_data.unpickle.reader import load_npz
 
 Array = npt.NDArray[np.float64]
 
-LEAST_CONFIDENCE = 0.1
-"""A 2D joint below it counts as missing, as in the published loader of the panorama half."""
 NOT_READ = "kp3ds"
 """A third of a file, and of unknown meaning."""
 JOINT_SETS = {25: "OpenPose_25", 44: "ALL_44", 17: "COCO_17"}
@@ -157,6 +155,7 @@ class AnnotatedSequence:
             raise self.wrong(key, found, f"{joints} of 3")
         if points.shape[3] == 2:  # without confidence, what lies at or beyond the left edge is missing
             points = np.concatenate([points, points[..., :1] > 0], axis=3)
+        # as in the published loader of the panorama half
         seen = points[..., 2:] >= LEAST_CONFIDENCE
         points = np.where(seen, np.minimum(points, (np.inf, np.inf, 1.0)), 0.0)
         return Keypoints(layout=JOINT_SETS[points.shape[2]], points=points)

@@ -17,6 +17,9 @@ Half = Literal["panorama", "translation"]
 HALVES: tuple[Half, ...] = ("panorama", "translation")
 ANNOTATIONS = ("annotations", "annotation", "annots")
 FRAMES = ("video_frames", "videoframes", "frames", "images")
+MARKS = [f"{place}/{half}_train.npz" for place in ANNOTATIONS for half in HALVES]
+MARKS += [f"{place}/{half}_{split}" for place in FRAMES for half in HALVES for split in ("train", "val", "test")]
+"""By what the dataset is known: other datasets have folders of these names too, but not with these in them."""
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("val", "validation"),
@@ -57,7 +60,7 @@ def images_in(folder: Path | None) -> dict[int, Path]:
 
 def dataset_parts(spec: DatasetSpec, root: Path) -> list[Subset]:
     """The six parts, of which some may be empty. Raises DatasetLayoutError."""
-    folder = dataset_folder(spec, root, (*ANNOTATIONS, *FRAMES))
+    folder = dataset_folder(spec, root, MARKS)
     inside = _entries(folder)
     annotations, frames = (_part_of(folder, inside, names, spec) for names in (ANNOTATIONS, FRAMES))
     files, folders = _entries(annotations), _entries(frames)

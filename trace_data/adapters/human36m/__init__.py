@@ -82,7 +82,8 @@ def _incomplete(refs: list[SequenceRef]) -> list[Finding]:
 
 
 def _folder(root: Path) -> Path:
-    marks = [f"S{subject}" for subject in CLIPS] + list(packed.ANNOTATIONS[:1])
+    inside = ("Videos", "Images", "MyPoseFeatures", "Poses_D3_Positions")  # MPI-INF-3DHP has an S1 too
+    marks = [f"S{subject}/{name}" for subject in CLIPS for name in inside] + list(packed.ANNOTATIONS[:1])
     marks += [f"{place}Human36M_subject{subject}_camera.json" for subject in CLIPS for place in ("", "annotations/")]
     return dataset_folder(SPEC, root, marks)
 

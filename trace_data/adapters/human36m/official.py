@@ -7,17 +7,14 @@ gone, its images are read: `S1/Images/Directions 1.54138969/frame_000000.jpg`, w
 from __future__ import annotations
 
 import re
-import struct
-import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.files import frame_size, gap, readable
+from trace_data.adapters.files import first_image, frame_size, gap, remark_on_length
 from trace_data.adapters.human36m.calibration import (
     CalibratedView,
     best_view,
@@ -25,6 +22,7 @@ from trace_data.adapters.human36m.calibration import (
     metadata_file,
     read_metadata,
 )
+from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.human36m.facts import (
     AGAIN,
     CAMERAS,
@@ -51,11 +49,6 @@ from trace_data.schema.record import SequenceRecord, Split
 LAYOUT = "official (videos, CDF)"
 VIDEO = ".mp4"
 _IMAGE = re.compile(r"(?:.*\D)?(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
-_HOSTILE = (
-    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, EOFError,
-    struct.error, zlib.error,
-)  # fmt: skip
-"""What cdflib raises on files that are cut short or are none."""
 
 
 def is_here(folder: Path) -> bool:
@@ -125,6 +118,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
             hint=AGAIN,
         )
     frames, frame_ids, size = _frames(ref.images, len(joints))
+    remarks = remark_on_length(frame_ids.tolist(), len(joints))
     joints, pixels = joints[frame_ids], None if pixels is None else pixels[frame_ids]
     view, joints = _view(folder, ref, (subject, CAMERAS.index(serial)), joints, pixels)
     metadata = read_metadata(folder)
@@ -145,6 +139,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         joints3d=certain("H36M_32", joints),
         body=body,
         body_valid=body_valid,
+        remarks=remarks,
     )
 
 
@@ -156,17 +151,18 @@ def frame_file(ref: SequenceRef, number: int) -> Path:
 def _frames(place: Path, annotated: int) -> tuple[tuple[Frame, ...], npt.NDArray[np.int64], tuple[int, int]]:
     """The annotated frames of a video or of a folder of images, their numbers, and width and height, px.
 
-    Images are numbered from 0 where there is an image 0, else from 1. Raises AnnotationError when some are missing.
+    Raises AnnotationError when images are missing, see also `first_image`.
     """
     if not is_folder(place):
-        facts = video_facts(place)  # whether it really has all frames, decoding will say: headers are often wrong
+        facts = video_facts(place)
+        # whether it really has all frames, decoding will say: headers are often wrong
         numbers = np.arange(annotated, dtype=np.int64)
         return tuple(VideoFrame(place, number) for number in range(annotated)), numbers, (facts.width, facts.height)
     images = numbered_files(place, _IMAGE)
     if not images or (lost := gap(list(images))) is not None:
         what = f"image {lost} is missing, there are {len(images)}" if images else "there are no images"
         raise AnnotationError(what, where=place, hint="extract the video again, or put it back into Videos/")
-    first = 0 if 0 in images else 1
+    first = first_image(list(images), annotated, place)
     chosen = {number - first: file for number, file in images.items() if number - first < annotated}
     files = tuple(chosen.values())
     return files, np.array(list(chosen), np.int64), frame_size(files)
@@ -174,14 +170,8 @@ def _frames(place: Path, annotated: int) -> tuple[tuple[Frame, ...], npt.NDArray
 
 def positions(file: Path, width: int) -> npt.NDArray[np.float64]:
     """`Pose` of a CDF file as (T, 32, width), in the file's unit. Raises AnnotationError."""
-    import cdflib
-
-    readable(file)
-    try:
-        pose: Any = cdflib.CDF(file.absolute()).varget("Pose")
-    except _HOSTILE as error:
-        raise AnnotationError(f"holds no readable variable Pose: {error}", where=file, hint=AGAIN) from error
-    if isinstance(pose, np.ndarray) and pose.ndim == 3 and len(pose) == 1:
+    pose = read_cdf(file, "Pose", hint=AGAIN)
+    if pose.ndim == 3 and len(pose) == 1:
         pose = pose[0]
     return numbers(pose, (-1, 32 * width), "Pose", file).reshape(-1, 32, width)
 

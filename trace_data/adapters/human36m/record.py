@@ -33,6 +33,7 @@ def record_of(
     joints3d: Keypoints | None,
     body: BodyParams | None,
     body_valid: npt.NDArray[np.bool_],
+    remarks: tuple[str, ...] = (),
 ) -> SequenceRecord:
     """The record of T frames; `size` is width and height, px, joints are (T, J), those in 3D in metres of the world."""
     everyone = np.ones(len(frame_ids), bool)
@@ -65,5 +66,6 @@ def record_of(
         everyone_annotated=everyone,
         world_valid=True,
         world_reason="the camera stands still",
+        remarks=remarks,
         provenance=provenance(folder, layout, view.how),
     )

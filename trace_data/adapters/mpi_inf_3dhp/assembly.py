@@ -55,6 +55,8 @@ class CameraSequence:
     body: tuple[BodyParams, npt.NDArray[np.bool_]] | None
     """World body and (T,) where it is known."""
     synthetic: bool
+    remarks: tuple[str, ...] = ()
+    """What the record says for somebody to know."""
 
 
 def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
@@ -94,6 +96,7 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
         everyone_annotated=np.ones(frames, bool),
         world_valid=not found.world_reason,
         world_reason=found.world_reason or "the camera stands still",
+        remarks=found.remarks,
         provenance={
             "release": "synthetic sample world" if found.synthetic else "MPI-INF-3DHP",
             "layout": ref.layout,

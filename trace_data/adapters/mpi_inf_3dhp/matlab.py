@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,21 +14,22 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
 from trace_data.adapters.files import refused
+from trace_data.adapters.matlab5 import matlab_shapes, read_matlab
 from trace_data.adapters.mpi_inf_3dhp.facts import RECORDED, wrong
 from trace_data.errors import AnnotationError
 
 Array = npt.NDArray[np.float64]
 
+_AGAIN = "copy the file from the release again"
 MOST_NUMBERS = 50_000_000
 """A compressed file of a few bytes can hold more than memory; the release's arrays are of a few million."""
 _MALFORMED = (
     ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, MemoryError, OverflowError,
     struct.error, zlib.error, AttributeError,
 )  # fmt: skip
-"""What scipy and h5py raise on files that are not what they claim."""
+"""What h5py raises on files that are not what they claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,13 +63,10 @@ def read_annotations(file: Path) -> Annotations:
 def annotated_frames(file: Path) -> int:
     """The number of frames an `annot.mat` is about, from its headers alone. Raises AnnotationError."""
     _state(file)
-    try:
-        shapes = {name: shape for name, shape, _ in scipy.io.whosmat(file)}
-    except _MALFORMED as error:
-        raise _no_matlab(file, error) from error
+    shapes = matlab_shapes(file, hint=_AGAIN)
     if "frames" not in shapes:
         raise wrong(file, "frames", "is missing", f"the keys of the release, found {', '.join(shapes)}")
-    return int(np.prod(shapes["frames"]))
+    return math.prod(shapes["frames"])
 
 
 def _state(file: Path) -> tuple[int, int]:
@@ -85,17 +84,14 @@ def _no_matlab(file: Path, error: BaseException) -> AnnotationError:
     return AnnotationError(
         f"{file.stat().st_size:,} bytes that are no whole MATLAB file of the release: {str(error)[:80]}",
         where=file,
-        hint="copy the file from the release again",
+        hint=_AGAIN,
     )
 
 
 @lru_cache(maxsize=1)
 def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
     names = ["annot2", "annot3", "cameras", "frames", "synthetic"]
-    try:
-        content = scipy.io.loadmat(file, variable_names=names)
-    except _MALFORMED as error:
-        raise _no_matlab(file, error) from error
+    content = read_matlab(file, names, hint=_AGAIN)
     if lost := [name for name in names[:4] if name not in content]:
         raise wrong(file, ", ".join(lost), "missing", f"{', '.join(names[:4])} as in the release")
     frames = numbers(file, "frames", content["frames"], None).reshape(-1)

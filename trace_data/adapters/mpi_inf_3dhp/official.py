@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.adapters.base import SequenceRef
-from trace_data.adapters.files import gap
+from trace_data.adapters.files import gap, remark_on_length
 from trace_data.adapters.listing import entry
 from trace_data.adapters.mpi_inf_3dhp.assembly import SCALED, CameraSequence, assemble, check_unit, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.calibration import Calibrated, read_calibration
-from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SHORT_VIDEOS, SPEC, fps_of, split_of, wrong
+from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SHORT, SPEC, fps_of, split_of, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import recordings
 from trace_data.adapters.mpi_inf_3dhp.matlab import Annotations, annotated_frames, read_annotations
 from trace_data.adapters.mpi_inf_3dhp.neural_annot import bodies_of, find_bodies
@@ -27,6 +27,7 @@ from trace_data.adapters.mpi_inf_3dhp.pictures import (
     frames_of,
     image_numbers,
 )
+from trace_data.defects import frames_there
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
 from trace_data.schema.findings import Finding
@@ -104,8 +105,9 @@ def read(ref: SequenceRef) -> SequenceRecord:
     pictures = camera_pictures(folder, camera)
     if pictures is None:
         raise AnnotationError("the frames are gone", where=ref.images, hint="copy them again")
-    frames, rows = frames_of(pictures, annotations.frames)
-    if not pictures.place.is_dir() and len(rows) < annotations.frames and ref.name not in SHORT_VIDEOS:
+    there = frames_there(SPEC.name, ref.name, annotations.frames)
+    frames, rows = frames_of(pictures, there)
+    if not pictures.place.is_dir() and len(rows) < there - SHORT:
         expected = f"the {annotations.frames} of {ref.annotation.name}"
         hint = "it was cut short or belongs to another sequence: copy it again"
         raise wrong(pictures.place, "the video", f"has {len(rows)} frames", expected, hint)
@@ -132,6 +134,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
             world_reason=_compared(calibration, annotations, cameras, camera),
             body=bodies_of([base, base.parent], subject, sequence, rows),
             synthetic=annotations.synthetic,
+            remarks=remark_on_length(rows, annotations.frames),
         ),
     )
 
@@ -191,7 +194,7 @@ def _counted(name: str, pictures: Pictures, annotated: int) -> tuple[str, str] |
         frames = facts_of(pictures.place).frames
     except AnnotationError as error:
         return error.message, error.hint or "copy it again"
-    if frames >= annotated or name in SHORT_VIDEOS:
+    if frames >= frames_there(SPEC.name, name, annotated) - SHORT:
         return None
     return (
         f"{pictures.place.name} has {frames} frames, annot.mat {annotated}",

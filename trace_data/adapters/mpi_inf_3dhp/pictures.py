@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from trace_data.adapters.files import gap
+from trace_data.adapters.files import first_image, gap
 from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
 from trace_data.errors import AnnotationError
 from trace_data.frames.image import file_size
@@ -90,7 +90,7 @@ def _pattern(prefix: str) -> re.Pattern[str]:
 def frames_of(pictures: Pictures, annotated: int) -> tuple[tuple[Frame, ...], list[int]]:
     """The frames that have a row among `annotated` ones, and their rows.
 
-    Images are numbered from 0 where there is an image 0, else from 1. Raises AnnotationError when images are missing.
+    Raises AnnotationError when images are missing, see also `first_image`.
     """
     if not pictures.place.is_dir():
         rows = list(range(min(annotated, facts_of(pictures.place).frames)))
@@ -104,7 +104,7 @@ def frames_of(pictures: Pictures, annotated: int) -> tuple[tuple[Frame, ...], li
             where=pictures.place,
             hint="extract the video again, or read it without extraction from imageSequence/",
         )
-    first = 0 if 0 in images else 1
+    first = first_image(list(images), annotated, pictures.place)
     chosen = {number - first: file for number, file in images.items() if number - first < annotated}
     return tuple(chosen.values()), list(chosen)
 

@@ -165,7 +165,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 def _folders(root: Path) -> tuple[Path, Path]:
     """The dataset's folder and that of its frames."""
-    folder = dataset_folder(SPEC, root, ("frames", "labels", *PACKED))
+    folder = dataset_folder(SPEC, root, ("labels", "frames/0001", "annots_train.npz"))
     frames = entry(folder, "frames")
     if frames is None or not is_folder(frames):
         raise lacking(folder, "frames", hint=f"unpack the release of {PAGE} there")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import struct
-import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from trace_data.adapters.annotation_file import AnnotationFile
-from trace_data.adapters.files import Stamp, readable, stamp
+from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.listing import listing
+from trace_data.adapters.matlab5 import read_matlab
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
 from trace_data.errors import AnnotationError
 from trace_data.schema.record import Split
@@ -24,10 +21,6 @@ _LABELS = re.compile(r"(\d{4})\.mat", re.IGNORECASE)
 _VARIABLES = ("x", "y", "visibility", "train", "nframes", "dimensions", "synthetic")
 _LARGEST = 1 << 24
 """Bytes; a sequence of 663 frames takes 40 thousand."""
-_UNREADABLE = (
-    MatReadError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, OSError, EOFError,
-    MemoryError, OverflowError, struct.error, zlib.error,
-)  # fmt: skip
 
 
 def label_files(folder: Path) -> dict[str, Path]:
@@ -77,12 +70,5 @@ def load(file: Path, name: str) -> Labels:
 def _variables(file: Path, names: Sequence[str]) -> AnnotationFile:
     if stamp(file)[0] > _LARGEST:
         raise AnnotationError(f"is larger than {_LARGEST:,} bytes, more than any label file", where=file)
-    readable(file)
-    try:
-        return AnnotationFile(file, loadmat(file, variable_names=list(names)), PAGE)
-    except _UNREADABLE as error:
-        raise AnnotationError(
-            f"is not readable as a MATLAB file of version 5: {error}",
-            where=file,
-            hint=f"copy the labels of the release again ({PAGE})",
-        ) from error
+    again = f"copy the labels of the release again ({PAGE})"
+    return AnnotationFile(file, read_matlab(file, names, hint=again), PAGE)

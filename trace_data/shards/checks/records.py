@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import project, transform
+from trace_data.schema.body import GENDERS
 from trace_data.schema.check import DETECTED_SHARE, EXACT_PX
-from trace_data.schema.clip import GENDERS
 from trace_data.schema.findings import Finding, wrong
 from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.layout import FRAME_COLUMNS, PEOPLE_COLUMNS, PEOPLE_OFFSET

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import SequenceEntry, ShardIndex
+from trace_data.shards.entries import SequenceEntry, ShardIndex, usual_step
 from trace_data.shards.sampling.permutation import permuted
 from trace_data.shards.sampling.windowed_order import WindowedOrder
 
@@ -118,12 +118,6 @@ def _throughout(flags: npt.NDArray[np.bool_], length: int, stride: int) -> npt.N
         held = held[..., : held.shape[-1] - more * stride] & held[..., more * stride :]
         known += more
     return held
-
-
-def usual_step(ids: npt.NDArray[np.int64]) -> int:
-    """The most frequent distance of consecutive frame ids (the smallest of equals); 1 for a single frame."""
-    steps, counts = np.unique(np.diff(ids), return_counts=True)
-    return int(steps[counts.argmax()]) if len(steps) else 1
 
 
 def runs_of(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -1,10 +1,24 @@
-"""Targets by name. B clips, P people, T frames; a value is meaningless where its mask is False."""
+"""What losses compare predictions with; `trace_train/targets/` makes it of a batch.
+
+B clips, P people, T frames; a value is meaningless where its mask is False.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from trace_data.schema.keypoints import ALL_44
+
+FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
+"""Joints that stand on the ground now and then."""
+
+
+def feet_of(joints: Tensor) -> Tensor:
+    """(..., 44, D) to (..., 4, D)."""
+    return torch.stack([joints[..., joint, :] for joint in FEET], dim=-2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
