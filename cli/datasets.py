@@ -216,7 +216,7 @@ def _geometry_row(agreement: Agreement) -> tuple[str, ...]:
 
     speed = "–" if agreement.fastest is None else f"{agreement.fastest:.1f} m/s"
     bones = "–" if agreement.bone_change is None else f"{100 * agreement.bone_change:.2f} %"
-    swapped = {*agreement.swapped, *agreement.swapped_body}
+    swapped = {*agreement.swapped, *agreement.swapped_body, *agreement.backwards}
     compared = agreement.reprojection_px is not None or agreement.body_mm is not None
     sides = f"exchanged for {', '.join(sorted(swapped))}" if swapped else "✓" if compared else "–"
     return agreement.key, words(agreement.reprojection_px), words(agreement.body_mm), bones, speed, sides

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from trace_data.errors import AnnotationError
+from trace_data.frames.orientation import orientation
 from trace_data.os_errors import in_words, is_missing
 
 JPEG_QUALITY = 90
@@ -52,24 +53,32 @@ def read_bytes(file: Path) -> bytes:
 
 
 def file_size(file: Path) -> tuple[int, int]:
-    """(width, height) in px of an image file of which only the beginning and the end are read.
+    """(width, height) in px of an image file, as `file_header` finds it."""
+    return file_header(file)[0]
 
-    Raises AnnotationError when it is missing, cannot be read, is no JPEG or PNG, or ends too early.
+
+def file_header(file: Path) -> tuple[tuple[int, int], int]:
+    """((width, height) in px, EXIF's orientation) of an image file of which only the beginning and the end are read.
+
+    The size is that of the pixels as they are stored. Raises AnnotationError when the file is missing, cannot be read,
+    is no JPEG or PNG, or ends too early.
     """
     try:
         with file.open("rb") as stream:
+            turned = orientation(stream)
+            stream.seek(0)
             data = stream.read(HEAD)
             if len(data) == HEAD:
                 length = stream.seek(0, os.SEEK_END)
                 stream.seek(max(HEAD, length - TAIL))
                 if _ENDS[is_jpeg(data)] in stream.read():
                     with contextlib.suppress(AnnotationError):  # its header may be longer than what was read
-                        return image_size(data, file, whole=False)
+                        return image_size(data, file, whole=False), turned
                 stream.seek(HEAD)
                 data += stream.read()
     except OSError as error:
         raise _refused(error, file) from error
-    return image_size(data, file)
+    return image_size(data, file), turned
 
 
 def _refused(error: OSError, file: Path) -> AnnotationError:
@@ -134,6 +143,8 @@ def decode(
 ) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3) uint8 at 1/`reduce` of the size (1, 2, 4, 8: scaled in the JPEG transform, cheap); BGR or `rgb`.
 
+    As they are stored: EXIF's orientation turns none (`frames.orientation`).
+
     `strict` refuses JPEGs whose damage a decoder would fill with grey. `take`: gives memory of at least so many bytes
     for the pixels of a JPEG. Raises AnnotationError when the bytes cannot be decoded.
     """
@@ -152,7 +163,7 @@ def decode(
         except ValueError as error:
             raise AnnotationError(f"the JPEG does not decode: {error}", where=where, hint="copy it again") from error
         return pixels
-    order = cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR
+    order = (cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR) | cv2.IMREAD_IGNORE_ORIENTATION
     image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), order | _REDUCED[reduce])
     if image is None:
         raise AnnotationError(f"{len(data):,} bytes do not decode as an image", where=where, hint="copy it again")

@@ -26,8 +26,9 @@ Layout = Literal["labels", "npz"]
 
 SYNTHETIC = "trace sample world"
 """Value of the variable `synthetic`, which no real label file has: readers take it as the origin of the data."""
-POINTS = (38, 16, 17, 18, 19, 20, 21, 36, 35, 4, 5, 7, 8)
-"""The release's 13 points as numbers of the 44 joints (fact sheet joints.md): head, then left before right."""
+POINTS = (38, 17, 16, 19, 18, 21, 20, 35, 36, 5, 4, 8, 7)
+"""The release's 13 points as numbers of the 44 joints: head, then right before left, as its label files are
+(docs/reference/joints.md#left-and-right-in-penn-action)."""
 _HEADER_TEXT = 116
 """Bytes of text that a MATLAB file begins with: scipy writes the date there."""
 
@@ -95,7 +96,7 @@ def _labels(scene: Scene, points: Array) -> dict[str, Any]:
     box = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     return {
         "action": scene.name.split("_")[0],
-        "pose": "front",
+        "pose": _view(scene),
         "x": points[..., 0],
         "y": points[..., 1],
         "visibility": points[..., 2].astype(np.uint8),
@@ -105,6 +106,15 @@ def _labels(scene: Scene, points: Array) -> dict[str, Any]:
         "nframes": np.uint16(frames),
         "synthetic": SYNTHETIC,
     }
+
+
+def _view(scene: Scene) -> str:
+    """The side from which the person is seen, as the release calls it."""
+    roots = matrix_from_axis_angle(scene.performances[0].motion.pose[::2, 0])
+    ahead = (scene.camera.camera_from_world[:, :3, :3] @ roots)[..., 2].mean(axis=0)  # where the chest points
+    if abs(ahead[2]) > abs(ahead[0]):
+        return "front" if ahead[2] < 0 else "back"
+    return "left" if ahead[0] < 0 else "right"
 
 
 def _write_mat(labels: dict[str, Any], target: Path) -> None:

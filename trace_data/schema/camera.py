@@ -28,6 +28,8 @@ class Camera:
     known: bool = True
     """Whether `intrinsics` are those of the camera; else they stand in for unknown ones, and nothing in metres may be
     projected with them."""
+    cropped: bool = False
+    """Whether frames are cut out of larger pictures: then their principal point lies anywhere, else near the middle."""
     distortion: npt.NDArray[np.float64] | None = None
     """(5,) to (12,) coefficients of the lens in OpenCV's order: k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4; None
     for a pinhole. Used where 2D and 3D are compared; shards and training keep the pinhole part."""

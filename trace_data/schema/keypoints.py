@@ -65,12 +65,12 @@ MPI_INF_TEST_17 = (
 )  # fmt: skip
 """The test set's head top and head are other points than those of the 44, so they must not match by name."""
 PENN_13 = (
-    "Head_top", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist", "L_Hip", "R_Hip", "L_Knee",
-    "R_Knee", "L_Ankle", "R_Ankle",
+    "Head_top", "R_Shoulder", "L_Shoulder", "R_Elbow", "L_Elbow", "R_Wrist", "L_Wrist", "R_Hip", "L_Hip", "R_Knee",
+    "L_Knee", "R_Ankle", "L_Ankle",
 )  # fmt: skip
-"""Penn Action by its own list."""
-PENN_13_SWAPPED = ("Head_top", *(name for pair in zip(PENN_13[2::2], PENN_13[1::2]) for name in pair))
-"""Penn Action as the published training reads it: every pair the other way round."""
+"""Penn Action as its label files are: right before left (docs/reference/joints.md#left-and-right-in-penn-action)."""
+PENN_13_OFFICIAL = ("Head_top", *(name for pair in zip(PENN_13[2::2], PENN_13[1::2]) for name in pair))
+"""Penn Action by the list in its readme, left before right, which the files contradict; for comparison only."""
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "SMPL_24": SMPL_24,
@@ -84,7 +84,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "MPI_INF_TEST_17": MPI_INF_TEST_17,
     "OpenPose_25": OPENPOSE_25,
     "PENN_13": PENN_13,
-    "PENN_13_SWAPPED": PENN_13_SWAPPED,
+    "PENN_13_OFFICIAL": PENN_13_OFFICIAL,
 }
 """Every joint set a record may use. An adapter's own set is added here, by name."""
 
@@ -128,6 +128,9 @@ class Keypoints:
     """Key into `LAYOUTS`."""
     points: npt.NDArray[np.float64]
     """(..., K, D) coordinates followed by a confidence in 0..1; confidence 0 means missing, its coordinates are 0."""
+    projected: bool = False
+    """Of 2D points: whether they are projections of the 3D joints through the camera, which meet them within a pixel or
+    two, and not detections or hand-made labels."""
 
     def to_44(self) -> npt.NDArray[np.float64]:
         """(..., 44, D): points moved to the joint of the same name, the others with confidence 0."""

@@ -65,6 +65,9 @@ class SequenceRecord:
     """Why world supervision holds or not, in words."""
     remarks: tuple[str, ...] = ()
     """What the adapter found strange: the sequence can be used, but somebody should know."""
+    sides_agree: bool | None = None
+    """Whether left and right fit what the release itself says of the side from which the person is seen; None where it
+    says nothing. One sequence proves little: verification lets the majority of a dataset decide."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Release, layout, adapter version and defects applied; `synthetic` = "true" for the sample world."""
 

@@ -22,6 +22,24 @@ SHIFT_PX = 0.05
 """2D joints that are nearer to their 3D joints are in their own frame, or nobody moves."""
 SHIFT_FITS = 0.25
 """To another frame they belong when they are so many times nearer to its joints."""
+SHAPE_FITS = 0.03
+"""Metres (median) within which a body fits its joints once it was moved to them."""
+ORIGINS_APART = 0.15
+"""Metres by which the origins of bodies of two genders never differ."""
+BENT = 0.34
+"""Sine of the angle from which a knee is bent, or a foot stands off its shank: 20 degrees."""
+MOST = 0.9
+"""Share of legs that must bend backwards."""
+MOST_LEGS = 3
+"""So many bent knees and feet must be seen."""
+_LEGS = tuple(
+    tuple(
+        tuple(ALL_44.index(f"{side}_{name}") for name in names)
+        for names in (("Hip", "Hip_SMPL"), ("Knee",), ("Ankle",), ("Toe_SMPL", "BigToe", "SmallToe"))
+    )
+    for side in "LR"
+)
+"""Hip, knee, ankle and toes of the left and the right leg, each as choices."""
 _H36M_17 = (*LSP_14[:12], "Neck", "Head", "Pelvis", "Spine_H36M", "Jaw_H36M")
 """Names of what the Human3.6M regressor gives (fact sheet joints.md, section 2)."""
 _REGRESSED = slice(len(ALL_44) - len(EXTRA_9), None)
@@ -171,9 +189,70 @@ def bone_change(person: Person) -> float | None:
     return max(changes, default=None)
 
 
+def displaced(person: Person, posed: Posed | None) -> bool:
+    """Whether a body stands elsewhere than its annotated joints, and would fit them if it were moved there.
+
+    A body model of another gender has its origin elsewhere too: then the shift is short and the same in all frames.
+    """
+    if posed is None or not posed.placed or person.joints3d is None:
+        return False
+    annotated = person.joints3d.to_44()
+    moved = _moved_to(annotated, posed.joints)
+    known = (posed.joints[..., 3] > 0) & (annotated[..., 3] > 0)
+    if not known.any():
+        return False
+    remaining = np.linalg.norm(moved - annotated[..., :3], axis=-1)[known]
+    shifts = (moved - posed.joints[..., :3])[known.any(axis=1), 0]
+    length, change = (
+        np.median(np.linalg.norm(shifts, axis=1)),
+        np.linalg.norm(shifts - shifts.mean(axis=0), axis=1).max(),
+    )
+    return bool(np.median(remaining) < SHAPE_FITS and (length > ORIGINS_APART or change > SHAPE_FITS))
+
+
+def backwards(person: Person) -> bool:
+    """Whether knees bend and toes point backwards: left and right are exchanged, however well the joints project.
+
+    Seen along the line from the right hip to the left one, thigh and shank turn one way, shank and foot the other.
+    """
+    if person.joints3d is None:
+        return False
+    joints = person.joints3d.to_44()
+
+    def first(choices: tuple[int, ...]) -> Floats:
+        """(T, 4) of these joints the one that is known in most frames."""
+        return joints[:, max(choices, key=lambda joint: float((joints[:, joint, 3] > 0).mean()))]
+
+    legs = [[first(choices) for choices in leg] for leg in _LEGS]
+    hips = legs[0][0], legs[1][0]
+    knees = np.concatenate([_turns(*hips, hip, knee, ankle) for hip, knee, ankle, _ in legs])
+    toes = np.concatenate([-_turns(*hips, knee, ankle, toe) for _, knee, ankle, toe in legs])
+    told = [kind for kind in (knees, toes) if len(kind)]
+    return len(knees) + len(toes) >= MOST_LEGS and all((kind < 0).mean() > MOST for kind in told)
+
+
+def _turns(left: Floats, right: Floats, start: Floats, middle: Floats, end: Floats) -> Floats:
+    """(N,) cosines between the line of the hips, to the left, and the axis about which a limb turns in its middle.
+
+    From (T, 4) joints; of frames in which all are known, the limb is bent and its axis is not across that line.
+    """
+    known = np.all([joint[:, 3] > 0 for joint in (left, right, start, middle, end)], axis=0)
+    left, right, start, middle, end = (joint[known, :3] for joint in (left, right, start, middle, end))
+    across, one, two = left - right, middle - start, end - middle
+    axis = np.cross(one, two)
+    sine = np.linalg.norm(axis, axis=1) / np.maximum(np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1), 1e-9)
+    scale = np.linalg.norm(axis, axis=1) * np.linalg.norm(across, axis=1)
+    along = (axis * across).sum(axis=1) / np.maximum(scale, 1e-9)
+    found: Floats = along[(sine > BENT) & (np.abs(along) > 0.5)]
+    return found
+
+
 def speeds_of(person: Person, posed: Posed | None, record: SequenceRecord) -> Floats:
     """(T - 1) m/s of the middle of a person's joints between consecutive frames; NaN where it is not known in both."""
     joints = world_joints(person, posed)
+    body = person.body
+    if joints is None and body is not None and body.translation is not None and "translation" in body.known:
+        joints = np.concatenate([body.translation, person.body_valid[:, None]], axis=1)[:, None]
     if joints is None or len(joints) < 2:
         return np.full(max(len(record.frames) - 1, 0), np.nan)
     both = ((joints[1:, :, 3] > 0) & (joints[:-1, :, 3] > 0))[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,8 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
 from trace_data.defects import Applied, known_defects, take_out
 from trace_data.errors import AnnotationError, TraceError
-from trace_data.frames.image import decode, file_size, image_size, read_bytes
+from trace_data.frames.image import decode, file_header, image_size, read_bytes
+from trace_data.frames.orientation import UPRIGHT, orientation
 from trace_data.frames.video import contents
 from trace_data.os_errors import MOUNT_AGAIN, in_words
 from trace_data.progress import Progress
@@ -55,6 +57,8 @@ class Result:
     findings: tuple[Finding, ...]
     people: int = 0
     synthetic: bool = False
+    sides_agree: bool | None = None
+    """See `SequenceRecord.sides_agree`."""
     agreement: Agreement | None = None
     applied: tuple[Applied, ...] = ()
     """Known defects taken out."""
@@ -124,6 +128,7 @@ def _unchanged(task: VerifyTask) -> Result | None:
             findings=tuple(Finding(**entry) for entry in kept["findings"]),
             people=kept["people"],
             synthetic=kept["synthetic"],
+            sides_agree=kept["sides_agree"],
             agreement=None if kept["agreement"] is None else Agreement.from_json(kept["agreement"]),
             applied=tuple(Applied(**entry) for entry in kept["applied"]),
             kept=True,
@@ -153,6 +158,7 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
         findings=tuple(findings),
         people=len(record.people),
         synthetic=record.provenance.get("synthetic") == "true",
+        sides_agree=record.sides_agree,
         agreement=agreement,
         applied=applied,
     )
@@ -162,7 +168,7 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
 def _with_memory(result: Result, task: VerifyTask, reads: int, looked: _Look, *, wrong: bool) -> Result:
     """The result, and what a later run may rely on."""
     content = asdict(result)
-    kept = {key: content[key] for key in ("findings", "people", "synthetic", "agreement", "applied")}
+    kept = {key: content[key] for key in ("findings", "people", "synthetic", "sides_agree", "agreement", "applied")}
     known = Remembered.of(task.context, reads, looked.good, None if wrong else {**kept, "size": looked.size})
     return Result(**{name: getattr(result, name) for name in kept}, known=known)
 
@@ -178,6 +184,8 @@ class _Look:
         self._frames = record.frames
         self._expected = (record.camera.width, record.camera.height)
         self._decode = task.decode
+        self._turned: list[tuple[str, int]] = []
+        """Images that EXIF says to turn, and how."""
         self._before = {} if task.known is None else task.known.good()
 
     def check(self, progress: Progress) -> list[Finding]:
@@ -189,6 +197,11 @@ class _Look:
             else:
                 names = [f"{file_of(frame)}{PADDED if isinstance(frame, PaddedFrame) else ''}" for frame in frames]
                 findings += self._images(names, progress)
+        if self._turned:
+            file, how = min(self._turned)
+            what = f"{len(self._turned)} of {len(self._frames)} images have an EXIF orientation, first {how} ({file})"
+            hint = "pixels are taken as they are stored: look with  trace preview  whether the labels are about these"
+            findings.append(Finding(severity="warning", key="orientation", what=what, hint=hint))
         return findings
 
     def _images(self, names: list[str], progress: Progress) -> Iterator[Finding]:
@@ -212,8 +225,11 @@ class _Look:
             mark = stamp(*_split(name, self.size, self._decode))
             if self._before.get(name) == mark:
                 return mark, None
-            size = _decoded_size(Path(file)) if self._decode else file_size(Path(file))
+            size, turned = _decoded_header(Path(file)) if self._decode else file_header(Path(file))
             self._compare(size, file, padded=file != name)
+            if turned != UPRIGHT:
+                self._turned.append((file, turned))
+                return 0, None  # not remembered, so that it is counted each time
         except AnnotationError as error:
             return 0, finding("image", error)
         except OSError as error:
@@ -257,8 +273,9 @@ def _split(name: str, size: str, decode: bool) -> tuple[str, str]:
     return file, f"{size} {kind} {decode}"
 
 
-def _decoded_size(file: Path) -> tuple[int, int]:
+def _decoded_header(file: Path) -> tuple[tuple[int, int], int]:
+    """As `file_header`, of an image that decodes."""
     data = read_bytes(file)
     size = image_size(data, file)
     decode(data, file, reduce=8, strict=True)
-    return size
+    return size, orientation(io.BytesIO(data))

@@ -17,10 +17,11 @@ import tiny_3dpw
 import tiny_3dpw_packed
 import tiny_human36m
 import tiny_mpi
-from broken_layouts import CLIP, LAYOUTS, VIDEO, said
+from broken_layouts import CLIP, LAYOUTS, VIDEO, said, scale
 from mpi_damage import exchanged
 from repository import find_test
 
+from trace_data.builder.build import build_shards
 from trace_data.schema.keypoints import MPI_INF_TEST_17
 from trace_data.verify.datasets import DEPTHS
 
@@ -100,6 +101,29 @@ def test_frames_are_broken(tmp_path: Path, how: str, name: str) -> None:
         assert any(severity == wanted and words in what for severity, what in found), found
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.75, 1.5, 2])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_frames_scaled_after_their_annotation_are_found_and_not_built(tmp_path: Path, name: str, factor: float) -> None:
+    layout = LAYOUTS[name]
+    layout.redraw(layout.write(tmp_path), scale(factor))
+    assert errors(layout.dataset, tmp_path, "layout") == []
+    # packed labels without camera and size cannot tell more of a little enlargement than that all points lie aside
+    severity = "warning" if (name, factor) == ("penn-action, packed", 1.5) else "error"
+    found = said(layout.dataset, tmp_path, "content")
+    assert any(degree == severity and ("px" in what or "enlarged" in what) for degree, what in found), found
+    assert severity == "warning" or build_shards([layout.dataset], tmp_path, tmp_path / "shards").bad
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, layout in LAYOUTS.items() if layout.dataset in ("3dpw", "penn-action")]
+)
+def test_frames_turned_sideways_after_their_annotation_are_found(tmp_path: Path, name: str) -> None:
+    layout = LAYOUTS[name]
+    layout.redraw(layout.write(tmp_path), lambda frame: np.rot90(frame).copy())
+    found = errors(layout.dataset, tmp_path, "content")
+    assert any("px" in what for what in found), found
+
+
 def hurry(content: dict[str, Any]) -> None:
     """Everybody's 2D points come one frame late."""
     content["poses2d"] = [np.concatenate([points[:1], points[:-1]]) for points in content["poses2d"]]
@@ -168,7 +192,7 @@ NUMBERS: dict[str, tuple[str, str, Callable[[Path], Any], str]] = {
     "2D of the frame before, 3dpw": ("3dpw", "geometry", late, "the 2D joints are those of the frame before"),
     "stale camera, vibe_db": ("3dpw", "geometry", stale, "3D joints meet the 2D joints at"),
     "2D of the frame after, h36m": ("h36m", "geometry", late_cdf, "the 2D joints are those of the frame after"),
-    "stale metadata, h36m packed": ("h36m", "geometry", other_room, "3D joints meet the 2D joints at"),
+    "stale metadata, h36m packed": ("h36m", "content", other_room, "3D joints meet the 2D joints at"),
     "millimetres, test set": (
         "mpi-inf-3dhp", "content", of_test(lambda c: c.update(annot3=1000 * c["annot3"])), "m apart, expected 0.4 to 3",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,21 @@ def test_worlds_agree_below_a_pixel(worlds: dict[str, Path], packs: Path, form: 
     assert report.largest_reprojection_px is not None and report.largest_reprojection_px < 1e-3
     bodies = [agreement.body_mm for agreement in report.datasets[0].geometry]
     assert all(b is not None and b.worst < 0.1 for b in bodies) if form == "annots" else bodies == [None] * 3
+
+
+def test_stale_cameras_are_not_called_bodies_of_another_gender(
+    worlds: dict[str, Path], packs: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(worlds["annots"], tmp_path / "3DPW")
+
+    def drift(content: dict[str, Any]) -> None:
+        for poses in content["extrinsics"].values():
+            poses[:, :3, 3] += np.linspace((0.2, 0, 0), (0.5, 0.1, 0.2), len(poses))
+
+    tiny.change_npz(folder / "camera_annots.npz", drift)
+    problems = verify_datasets(["3dpw"], tmp_path, depth="geometry", packs=packs).datasets[0].problems
+    errors = [f"{p.what} {p.hint}" for p in problems if p.severity == "error"]
+    assert errors and all("stale camera poses" in what and "gender" not in what for what in errors), errors
 
 
 def test_shards_of_a_database_hold_what_it_knows(worlds: dict[str, Path], packs: Path, tmp_path: Path) -> None:
@@ -474,7 +490,18 @@ TRAIN = "vibe_db/3dpw_train_db.pt"
 WRONG: dict[str, tuple[Depth, str, Change, str]] = {
     "millimetres": ("content", "annots.npz", lambda c: [a.__imul__(1000) for a in c["kp3d"][KEY]], "m apart"),
     "left and right": ("geometry", "annots.npz", exchange, "left and right are exchanged for 0, 1"),
-    "stale": ("geometry", "camera_annots.npz", lambda c: c["intrinsics"][NAME].__imul__(1.6), "meet the 2D joints at"),
+    "stale": (
+        "geometry",
+        "camera_annots.npz",
+        lambda c: c["intrinsics"][NAME][:2, :2].__imul__(1.6),
+        "meet the 2D joints at",
+    ),
+    "of larger frames": (
+        "content",
+        "camera_annots.npz",
+        lambda c: c["intrinsics"][NAME].__imul__(1.6),
+        "near the principal point",
+    ),
     "transposed": ("content", "camera_annots.npz", transpose, "last row is not 0 0 0 1"),
     "a database in millimetres": ("content", TRAIN, lambda c: of_name(c, "joints3D", lambda v: v * 1000), "m apart"),
     "a database, left and right": (

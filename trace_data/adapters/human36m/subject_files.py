@@ -102,17 +102,32 @@ def body_over(file: Path | None, clip: Clip, frame_ids: npt.NDArray[np.int64]) -
     return body, known
 
 
-def box_centres(file: Path) -> dict[str, Rows]:
-    """Clip (folder name in lower case) to the middles (N, 2) of the boxes around its projected joints, px."""
-    return _box_centres(file_state(file))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Listed:
+    """What a data file says of the images of a clip."""
+
+    centres: Rows
+    """Middles (N, 2) of the boxes around its projected joints, px."""
+    sizes: frozenset[tuple[int, int]]
+    """Width and height of its images, px; empty where the file does not say."""
+
+
+def listed_images(file: Path) -> dict[str, Listed]:
+    """Clip (folder name in lower case) to what the file says of it. Raises AnnotationError."""
+    return _listed_images(file_state(file))
 
 
 @lru_cache(maxsize=1)
-def _box_centres(state: tuple[str, int, int]) -> dict[str, Rows]:
+def _listed_images(state: tuple[str, int, int]) -> dict[str, Listed]:
     file = Path(state[0])
     content = load(file, _smaller)
     found: dict[str, dict[int, list[float]]] = {}
+    sizes: dict[str, set[tuple[int, int]]] = {}
     try:
+        for image in content["images"]:
+            match = IMAGE.fullmatch(str(image["file_name"]).replace("\\", "/").split("/")[-1])
+            if match is not None and "width" in image and "height" in image:
+                sizes.setdefault(match[1].lower(), set()).add((int(image["width"]), int(image["height"])))
         names = {image["id"]: str(image["file_name"]).replace("\\", "/").split("/")[-1] for image in content["images"]}
         for entry in content["annotations"]:
             if (match := IMAGE.fullmatch(names[entry["image_id"]])) is not None:
@@ -121,12 +136,15 @@ def _box_centres(state: tuple[str, int, int]) -> dict[str, Rows]:
                 found.setdefault(match[1].lower(), {})[int(match["number"]) - 1] = middle
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(f"images or annotations are malformed: {error!r}", where=file, hint=AGAIN) from error
-    return {clip: _rows(frames, (2,), f"bbox of {clip}", file) for clip, frames in found.items()}
+    return {
+        clip: Listed(centres=_rows(frames, (2,), f"bbox of {clip}", file), sizes=frozenset(sizes.get(clip, ())))
+        for clip, frames in found.items()
+    }
 
 
 def _smaller(entry: dict[str, Any]) -> dict[str, Any]:
-    """Of an image its name, of an annotation its box: a subject has nearly half a million of each."""
-    for wanted in (("id", "file_name"), ("image_id", "bbox")):
+    """Of an image its name and size, of an annotation its box: a subject has nearly half a million of each."""
+    for wanted in (("id", "file_name", "width", "height"), ("image_id", "bbox")):
         if wanted[1] in entry:
             return {key: entry[key] for key in wanted if key in entry}
     return entry
