@@ -58,8 +58,10 @@ class AnnotationFile:
         except (TypeError, LookupError) as error:
             raise self.wrong(key, f"is a {type(value).__name__} without [{number}]", "one entry a person") from error
 
-    def array(self, key: str, value: Any, shape: tuple[int, ...] | None) -> npt.NDArray[np.float64]:
-        """`value` as float64 of `shape` (-1 = any length, None = any shape), finite."""
+    def array(
+        self, key: str, value: Any, shape: tuple[int, ...] | None, *, finite: npt.NDArray[np.bool_] | bool = True
+    ) -> npt.NDArray[np.float64]:
+        """`value` as float64 of `shape` (-1 = any length, None = any shape); `finite`: where it must be finite."""
         try:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -68,19 +70,21 @@ class AnnotationFile:
             shape = (-1,) * array.ndim
         if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape)):
             raise self.wrong(key, f"has shape {array.shape}", "x".join("n" if n < 0 else str(n) for n in shape))
-        if not np.isfinite(array).all():
-            first = np.argwhere(~np.isfinite(array))[0].tolist()
-            raise self.wrong(key, f"has {int((~np.isfinite(array)).sum())} NaN or infinite values, first at {first}",
-                             "finite numbers")  # fmt: skip
+        if (wrong := ~np.isfinite(array) & finite).any():
+            first = np.argwhere(wrong)[0].tolist()
+            found = f"has {int(wrong.sum())} NaN or infinite values, first at {first}"
+            raise self.wrong(key, found, "finite numbers")
         return array
 
-    def people(self, key: str, shape: tuple[int, ...], count: int | None = None) -> list[npt.NDArray[np.float64]]:
+    def people(
+        self, key: str, shape: tuple[int, ...], count: int | None = None, *, finite: bool = True
+    ) -> list[npt.NDArray[np.float64]]:
         """A list with one array a person."""
         value = self.value(key)
         if not isinstance(value, (list, tuple)) or (count is not None and len(value) != count) or not len(value):
             found = f"is a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (list, tuple)) else "")
             raise self.wrong(key, found, f"a list of {count or 'one or more'} people")
-        return [self.array(f"{key}[{i}]", item, shape) for i, item in enumerate(value)]
+        return [self.array(f"{key}[{i}]", item, shape, finite=finite) for i, item in enumerate(value)]
 
 
 def npz_source(file: Path, page: str, only: Collection[str]) -> AnnotationFile:

@@ -75,7 +75,17 @@ def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]
     findings += _camera(record.camera, frames)
     for person in record.people:
         findings += _person(person, record, frames)
+    findings += _nobody(record, frames)
     return findings + [Finding(severity="warning", key="annotation", what=remark) for remark in record.remarks]
+
+
+def _nobody(record: SequenceRecord, frames: int) -> Iterator[Finding]:
+    """Frames in which nobody is annotated: labels that were lost, or never made."""
+    present = [person.present for person in record.people if person.present.shape == (frames,)]
+    alone = frames - int(np.any(present, axis=0).sum()) if present else frames
+    if alone > OUTSIDE * frames:
+        what = f"nobody is annotated in {alone} of {frames} frames"
+        yield Finding(severity="warning", key="people", what=what, hint="nothing is learnt from these frames")
 
 
 def _files(record: SequenceRecord) -> Iterator[Finding]:

@@ -119,6 +119,11 @@ def person_of(
     )
 
 
+def everyone_present(people: Sequence[Person]) -> npt.NDArray[np.bool_]:
+    """(T,) where all people of a sequence are annotated: who is left out of a frame may stand in it all the same."""
+    return np.asarray(np.all([person.present for person in people], axis=0))
+
+
 def provenance(layout: str, synthetic: bool) -> dict[str, str]:
     """Of a record."""
     return {
