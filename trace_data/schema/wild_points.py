@@ -18,7 +18,8 @@ def wild_points(points: npt.NDArray[np.float64], size: tuple[int, int]) -> Flags
     `FAR_OUTSIDE` frames of `size` (width, height, px) away."""
     relative = points[..., :2] / np.array(size)
     near: Flags = ((relative >= -FAR_OUTSIDE) & (relative <= 1 + FAR_OUTSIDE)).all(axis=-1)
-    return (points[..., 2] != 0) & ~(near & np.isfinite(points[..., 2]))
+    wild: Flags = (points[..., 2] != 0) & ~(near & np.isfinite(points[..., 2]))
+    return wild
 
 
 def without_wild_points(record: SequenceRecord) -> SequenceRecord:
