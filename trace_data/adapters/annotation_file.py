@@ -16,9 +16,13 @@ from trace_data.unpickle.reader import load_npz
 class AnnotationFile:
     """What a file holds by key. Every error is an AnnotationError with file, key, found and expected."""
 
-    def __init__(self, file: Path, content: Any, page: str) -> None:
-        """`page`: where the release can be got again. Raises AnnotationError when `content` is no dict."""
+    def __init__(self, file: Path, content: Any, page: str, *, inside: str = "") -> None:
+        """`page`: where the release can be got again; `inside`: under which keys of the file `content` stands.
+
+        Raises AnnotationError when `content` is no dict.
+        """
         self.file = file
+        self._inside = inside
         self.page = page
         self._again = f"copy the file from the release again ({page})"
         if isinstance(content, np.ndarray) and content.dtype.hasobject and content.shape == ():
@@ -29,8 +33,9 @@ class AnnotationFile:
 
     def wrong(self, key: str, found: str, expected: str, hint: str | None = None) -> AnnotationError:
         """The error that says so."""
+        named = key if key.startswith(self._inside) else f"{self._inside}: {key}"
         return AnnotationError(
-            f"{key} {found}, expected {expected}",
+            f"{named} {found}, expected {expected}",
             where=self.file,
             hint=hint or self._again,
         )
@@ -46,7 +51,8 @@ class AnnotationFile:
         """The dict under `key` as a source of its own."""
         value = self.value(key)
         try:
-            return AnnotationFile(self.file, value, self.page)
+            inside = f"{self._inside}[{key!r}]" if self._inside else key
+            return AnnotationFile(self.file, value, self.page, inside=inside)
         except AnnotationError as error:
             raise AnnotationError(f"{key} {error.message}", where=self.file, hint=error.hint) from error
 

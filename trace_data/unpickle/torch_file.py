@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AssetError
+from trace_data.progress import counted
 from trace_data.unpickle.allowed import find as find_any
 from trace_data.unpickle.machine import Global, Machine, Node
 from trace_data.unpickle.opcodes import run
@@ -149,7 +150,9 @@ def _read_row(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
         dtype, expected = sizes[name]
         end = at + count * dtype.itemsize
         if count != expected or end > len(data):
-            raise Malformed(f"ends in the middle: {expected:,} numbers are announced at byte {at:,} of {len(data):,}")
+            raise Malformed(
+                f"ends in the middle: {counted(expected, 'number')} announced at byte {at:,} of {len(data):,}"
+            )
         storages[name], at = data[at:end], end
     return value, storages
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
@@ -144,7 +146,8 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
     findings = check_record(record, files=False)
     if task.ref.frames > len(whole.frames):
         what = f"{task.ref.frames} images, {len(whole.frames)} annotated frames"
-        hint = "the images after the last annotated frame are not used"
+        gaps = len(set(np.diff(whole.frame_ids).tolist())) > 1
+        hint = f"images {'without annotation' if gaps else 'after the last annotated frame'} are not used"
         findings.append(Finding(severity="warning", key="frames", what=what, hint=hint))
     looked = _Look(record, task)
     findings += looked.check(progress)
