@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.os_errors import in_words, is_missing
+from trace_data.schema.body import GENDERS
 from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.frame import file_of
@@ -181,6 +182,9 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
         yield from _shape(f"{who}.{key}", flags, (frames,))
         if flags.shape != (frames,):
             return
+    for key, gender in (("gender", person.gender), ("body.gender", person.body and person.body.gender)):
+        if gender is not None and gender not in GENDERS:
+            yield _error(f"{who}.{key}", f"is {gender!r}, expected {', '.join(GENDERS)}")
     if (person.body_valid & ~person.present).any():
         yield _error(f"{who}.body_valid", "true in frames in which the person is not present")
     if person.body is not None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import SequenceEntry, ShardIndex, usual_step
+from trace_data.shards.entries import SequenceEntry, ShardIndex, build_split, usual_step
 from trace_data.shards.sampling.permutation import permuted
 from trace_data.shards.sampling.windowed_order import WindowedOrder
 
@@ -67,7 +67,7 @@ def clip_table(
         raise ConfigError(
             f"these shards have no split {split!r}, they have {', '.join(index.splits) or 'none'}",
             where=index.folder,
-            hint=f"trace build-shards --split {split}",
+            hint=build_split(index, split),
         )
     if length < 1 or not strides or min(strides) < 1 or (hop is not None and hop < 1):
         raise ConfigError(f"length {length}, strides {list(strides)} and hop {hop} must all be at least 1")
