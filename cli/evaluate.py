@@ -1,7 +1,8 @@
-"""`trace evaluate`: what a run has learnt."""
+"""`trace evaluate`: score a run or checkpoint."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,16 +21,18 @@ if TYPE_CHECKING:
 @options.packs
 @click.option("--split", type=click.Choice(options.SPLITS), default="test", show_default=True, help="Which split.")
 @click.option(
-    "--every",
+    "--one-in",
+    cls=options.Renamed,
+    former="--every",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Score one of so many windows of 3.3 s (100 frames at 30 a second); 1 scores whole sequences.",
+    help="Score one in N windows of 3.3 s (100 frames at 30 fps); 1 scores whole sequences.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0, max=1, max_open=True),
-    help="Least score of a detection  [default: the run's own evaluation.threshold].",
+    help="Lowest score of a detection  [default: the run's own evaluation.threshold].",
 )
 @options.json
 def evaluate(
@@ -39,31 +42,33 @@ def evaluate(
     cache_size: str | None,
     packs: Path | None,
     split: str,
-    every: int,
+    one_in: int,
     threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Score RUN (its last checkpoint) or one checkpoint folder on a split, beside the best constant predictors.
+    """Score RUN (its last checkpoint) or a checkpoint folder on a split, beside the best constant predictors.
 
-    RUN may also be a folder of imported released weights that holds a whole network.
+    Shards and packs are the run's own where none are named. RUN may also be a folder of imported released weights that
+    holds a whole network.
 
     \b
     Examples:
       trace evaluate ~/.trace/runs/2026-11-22-debug
-      trace evaluate ~/.trace/runs/2026-11-22-debug --split val --every 4
+      trace evaluate ~/.trace/runs/2026-11-22-debug --split val --one-in 4
       trace evaluate RUN/checkpoints/step-00000200 --json
     """
     from trace_train.evaluate import evaluate as score
 
     from . import render
 
+    shards, packs = _own_data(run, shards, packs)
     with render.Display() as progress:
         report = score(
             run,
             shards=options.store(shards, cache, cache_size, progress),
             packs=options.folder("packs", packs),
             split=split,
-            every=every,
+            every=one_in,
             threshold=threshold,
             progress=progress,
         )
@@ -74,11 +79,28 @@ def evaluate(
         f"{report.split}: step {report.step:,}, {report.sequences:,} sequences, {report.frames:,} frames,"
         f" {report.people:,} people, {report.matched:,} matched{'  (synthetic)' if report.synthetic else ''}"
     )
+    if report.advice:
+        render.line(report.advice)
     _table(report.rows)
     for dataset, scores in report.datasets.items():
         render.line(f"\n{dataset}")
         _table(scores)
     render.line(f"\n{report.protocol}")
+
+
+def _own_data(run: Path, shards: Path | str | None, packs: Path | None) -> tuple[Path | str | None, Path | None]:
+    """Shards and packs as given, else those that the run was trained on; imported weights have none."""
+    from trace_train.weights.checkpoint import DESCRIPTION, describe_run
+    from trace_train.weights.folder import DESCRIPTION as IMPORTED
+
+    if (run / IMPORTED).is_file() or (shards is not None and packs is not None):
+        return shards, packs
+    own = describe_run(run.resolve().parent.parent if (run / DESCRIPTION).exists() else run)
+    command = f"trace evaluate {shlex.quote(str(run))}"
+    return (
+        shards if shards is not None else options.still_there(own.shards, "shards", command),
+        packs if packs is not None else Path(options.still_there(str(own.packs), "packs", command)),
+    )
 
 
 def _table(scores: Mapping[str, Scores]) -> None:

@@ -1,7 +1,8 @@
-"""`trace train`: the network on shards."""
+"""`trace train`: train the network on shards."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from . import options
 
 if TYPE_CHECKING:
     from trace_data.progress import Progress
+    from trace_train.config import Config
     from trace_train.train import TrainReport
 
     from .train_aids import Aids
@@ -32,17 +34,18 @@ if TYPE_CHECKING:
 @options.packs
 @options.out("Run folder [setting runs, then DATE-PRESET].")
 @click.option(
-    "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Go on with the run in this folder."
+    "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Resume the run in this folder."
 )
-@click.option("--check", is_flag=True, help="Only look at all that the run needs; exits 3 when something is wrong.")
-@click.option("--find-batch", is_flag=True, help="Only try how many clips fit the memory.")
+@click.option("--check", is_flag=True, help="Only check everything the run needs; exits 3 when something is wrong.")
+@click.option("--find-batch", is_flag=True, help="Only find out how many clips fit into memory.")
 @click.option(
     "--replay",
     type=options.AnyPath(dir_okay=False, exists=True),
     metavar="FILE",
-    help="Only run a saved batch again (not-finite-step-….pth) and say where its numbers stop being finite.",
+    help="Only rerun a saved batch (not-finite-step-….pth) and say where its numbers stop being finite.",
 )
-@click.option("--pdb", "debugger", is_flag=True, help="With --replay: stop there in Python's debugger.")
+@click.option("--pdb", "debugger", is_flag=True, help="With --replay: stop there in pdb.")
+@click.option("--print-config", is_flag=True, help="Only print the resulting configuration, as YAML.")
 @options.json
 @click.pass_context
 def train(
@@ -59,13 +62,14 @@ def train(
     find_batch: bool,
     replay: Path | None,
     debugger: bool,
+    print_config: bool,
     as_json: bool,
 ) -> None:
-    """Train the network on shards; stop it at any time, it goes on exactly where it was.
+    """Train the network on shards. It can be stopped at any time and resumes exactly where it was.
 
     A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
-    configuration, shards and packs hold; --set steps=… may lengthen it, --shards and --packs name folders that were
-    moved. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: docs/training.md.
+    configuration, shards and packs are used; --set steps=… may lengthen it, --shards and --packs give the new location
+    of moved folders. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP save a checkpoint and exit 130. Several GPUs: docs/cluster.md.
 
     \b
     Examples:
@@ -75,7 +79,8 @@ def train(
       trace train --config debug --set steps=2400 --set optim.lr=0.001
       trace train --resume ~/.trace/runs/2026-11-22-debug
       torchrun --nproc-per-node 4 -m trace_cli train --shards /scratch/shards
-      trace train --check                          look, and do not train
+      trace train --check                          check, without training
+      trace train --set stages.0.clips=4 --print-config
       trace train --replay RUN/not-finite-step-00000123.pth
     """
     from datetime import date
@@ -83,9 +88,12 @@ def train(
     from trace_data.progress import SILENT
     from trace_train.config import changed, load_config
     from trace_train.training.distributed import from_environment
+    from trace_train.training.signals import one_interrupt
     from trace_train.weights.checkpoint import describe_run
 
     from . import render, train_aids
+
+    context.with_resource(one_interrupt())
 
     if replay is not None:
         context.exit(train_aids.replay(replay, packs, debugger=debugger, as_json=as_json))
@@ -93,11 +101,16 @@ def train(
         _check_resume(context)
         memory = describe_run(resume)
         config, run = changed(memory.config, assignments), resume
-        shards = shards or _still_there(memory.shards, "shards", resume)
-        packs = packs or Path(_still_there(str(memory.packs), "packs", resume))
     else:
         config = load_config(preset, assignments)
         run = out or options.folder("runs") / f"{date.today()}-{Path(preset).stem}"
+    if print_config:
+        _print(config, as_json)
+        return
+    if resume is not None:
+        command = f"trace train --resume {shlex.quote(str(resume))}"
+        shards = shards or options.still_there(memory.shards, "shards", command)
+        packs = packs or Path(options.still_there(str(memory.packs), "packs", command))
     with render.Display() as display:
         progress = display if from_environment().first else SILENT
         store = options.store(shards, cache, cache_size, progress)
@@ -114,7 +127,7 @@ def train(
 
 
 def _train(aids: Aids, progress: Progress) -> tuple[TrainReport, str]:
-    """What the run did, and where its page is; only the first of several processes writes one."""
+    """Result of the run, and the path of its page, which only the first of several processes writes."""
     from trace_train.report.run import report_or_why_not
     from trace_train.train import train
     from trace_train.training.distributed import from_environment
@@ -148,23 +161,23 @@ def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
     render.line(f"next: trace evaluate {report.run}")
 
 
-def _still_there(place: str, kind: str, run: Path) -> str:
-    """What the run was started with, where it has not been moved away. Raises ConfigError."""
-    from trace_data.errors import ConfigError
+def _print(config: Config, as_json: bool) -> None:
+    """The whole configuration, as `--config FILE` takes it."""
+    import yaml
 
-    if "://" not in place and not Path(place).is_dir():
-        raise ConfigError(
-            f"the {kind} that this run is trained on are no longer there",
-            where=place,
-            hint=f"trace train --resume {run} --{kind} DIR  says where they are now",
-        )
-    return place
+    from . import render
+
+    values = config.model_dump(mode="json")
+    if as_json:
+        render.json_object(values)
+    else:
+        render.line(yaml.safe_dump(values, sort_keys=False).rstrip())
 
 
 def _check_resume(context: click.Context) -> None:
-    """Refuse options that a resumed run would silently ignore."""
+    """Reject options that a resumed run would silently ignore."""
     for parameter, flag in (("preset", "--config"), ("out", "--out")):
         if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
             raise click.UsageError(
-                f"{flag} and --resume exclude each other: a run goes on in its folder, as it began", context
+                f"{flag} and --resume exclude each other: a run resumes in its folder, as it began", context
             )

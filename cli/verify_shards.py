@@ -1,4 +1,4 @@
-"""`trace verify-shards`: whether finished shards are whole and hold what they should."""
+"""`trace verify-shards`: check finished shards for completeness and valid content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trace_data.shards.checks.shards import Depth, ShardReport, ShardsReport
 
 OF_THE_FILE = ("file", "length", "content")
-"""Keys of problems that a file has as a whole: they say nothing beside the problem itself."""
+"""Keys of problems of a whole file, which add nothing to the message."""
 
 
 @options.command("verify-shards")
@@ -37,8 +37,8 @@ def verify_shards(
 ) -> None:
     """Check the finished shards in the folder DIR [setting shards].
 
-    Each depth includes the one before. Everything that is wrong is listed at once, with the command that mends it; the
-    exit code is then 3.
+    Each depth includes the previous one. All problems are listed at once, with the command that fixes them; the exit
+    code is then 3.
 
     \b
     Examples:
@@ -81,7 +81,8 @@ def _show(report: ShardsReport) -> None:
         render.line(f"\n{count} left out by the build, first {report.left_out[0].key}")
     broken = [shard.file for shard in report.shards if not shard.ok]
     broken += ["the index"] if any(problem.severity == "error" for problem in report.index) else []
-    depth = "" if report.depth == "frames" else f", at depth {report.depth}"
+    unseen = {"index": "no byte of frames and annotations was looked at", "hashes": "no picture and no value"}
+    depth = "" if report.depth == "frames" else f", at depth {report.depth}: {unseen[report.depth]}"
     render.line(f"\nnot well: {', '.join(broken)}" if broken else f"\nyes, all well{depth}")
 
 

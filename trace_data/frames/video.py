@@ -1,4 +1,4 @@
-"""Frames straight from videos, read from front to back: no hours of extraction before the first shard."""
+"""Sequential reading of video frames, so that no frames need to be extracted before a build."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular
 from trace_data.frames.image import decode, image_size, read_bytes
 from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
@@ -28,7 +29,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PaddedPicture:
-    """A frame with an image in its corner, decoded by whoever asks for the pixels: as an image file is."""
+    """A frame with an image in its corner, decoded lazily."""
 
     frame: PaddedFrame
 
@@ -60,7 +61,7 @@ MOST_FRAMES = 1 << 31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFacts:
-    """What a video's header says; decoding may find fewer frames."""
+    """A video's header; decoding may yield fewer frames."""
 
     width: int
     height: int
@@ -91,10 +92,10 @@ def video_facts(video: Path) -> VideoFacts:
 
 
 def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture]:
-    """The frames in their order: image files as they are, to be read by whoever takes them; video frames decoded.
+    """The frames in order: paths of image files, and decoded video frames.
 
-    Frames of one video that follow each other are decoded in one pass, which must not go back. Raises AnnotationError
-    when a video is missing, ends before a frame, or is to be read backwards.
+    Consecutive frames of one video are decoded in one forward pass. Raises AnnotationError when a video is missing,
+    ends too early, or frames are not in ascending order.
     """
     capture: Any = None
     open_video: Path | None = None
@@ -131,7 +132,7 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture
 
 def _open(video: Path) -> Any:
     try:
-        with video.open("rb") as stream:
+        with open_regular(video) as stream:
             head = stream.read(_PACKET + 1)
     except OSError as error:
         what, hint = in_words(error)

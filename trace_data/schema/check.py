@@ -1,4 +1,4 @@
-"""Invariants of a `SequenceRecord`: what must hold before anything is learnt from it."""
+"""Invariants of a `SequenceRecord`, checked before it is used."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
 DETECTED_SHARE = 0.02
-"""2D points that were detected, not projected, may lie this share of the frame's long side from the joints (median)."""
+"""Tolerance for detected 2D points: median distance from the projected joints, as a share of the frame's long side."""
 EXACT_PX = 1.0
-"""The same for the sample world, whose points are projections."""
+"""Tolerance, px, for the sample world, whose 2D points are exact projections."""
 
 
 OFF_CENTRE = 0.1
@@ -38,7 +38,7 @@ CORNER, SUSPICIOUS_CORNER = 0.5, 2 / 3
 SCALED = "frames that were scaled or turned do not fit their annotation: unpack them again in their own size"
 """What mends frames of another size than the annotation's."""
 LARGEST_DISTANCE = 1000.0
-"""Metres; anything farther from the world's origin is a wrong unit."""
+"""Metres from the world's origin; anything farther is in a wrong unit."""
 LARGEST_BODY = 4.0
 """Metres between the joints of one person."""
 SMALLEST_BODY = 0.25
@@ -56,9 +56,9 @@ BEHIND = -0.3
 
 
 def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]:
-    """Check shapes, finiteness, rotations, units, depth and frame files of one record; an empty list is a clean one.
+    """Check shapes, finiteness, rotations, units, depth and frame files of a record. Returns [] for a valid one.
 
-    `files` False: for who opens the frames anyway.
+    `files`: whether to check that the frame files exist; False for callers that open them anyway.
     """
     frames = len(record.frames)
     findings = [*_shape("frame_ids", record.frame_ids, (frames,))]
@@ -90,7 +90,7 @@ def _nobody(record: SequenceRecord, frames: int) -> Iterator[Finding]:
 
 
 def _files(record: SequenceRecord) -> Iterator[Finding]:
-    """Frames that are not there; a permission or a broken mount is said as such, once."""
+    """Missing frame files. A permission error or a broken mount is reported as such, once."""
     files = dict.fromkeys(map(file_of, record.frames))
     missing = []
     for file in files:

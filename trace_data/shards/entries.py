@@ -1,60 +1,71 @@
-"""What `index.json` says of shards and sequences."""
+"""What `index.json` says of shards and sequences. The types are its schema: `index.py` reads it by them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field
 
 from trace_data.schema.clip import ClipRef
 
-Run = tuple[int, int]
+LARGEST = 1 << 62
+"""Of any whole number in an index: sums and products of a few of them stay what they are."""
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Run = tuple[Count, Count]
+NOTHING_ELSE = ConfigDict(extra="forbid")
+"""Keys that an entry does not know are errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardEntry:
     """One shard file."""
 
+    __pydantic_config__ = NOTHING_ELSE
+
     file: str
     """Name within the folder."""
     dataset: str
     split: str
-    bytes: int
+    bytes: Count
     """Length of the file."""
     sha256: str
     """Of the whole file, hexadecimal."""
-    sequences: int
-    frames: int
-    rows: int
+    sequences: Count
+    frames: Count
+    rows: Count
     """Person-frame rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceEntry:
-    """One sequence; enough to find every valid clip without opening its shard."""
+    """One sequence, with all that is needed to list its valid clips without opening the shard."""
+
+    __pydantic_config__ = NOTHING_ELSE
 
     dataset: str
     split: str
     name: str
     """Sequence name within dataset and split."""
-    shard: int
+    shard: Count
     """Row in `ShardIndex.shards`."""
-    first_frame: int
+    first_frame: Count
     """Number of its first frame within the shard."""
-    frames: int
+    frames: Count
     """Number of frames T."""
     people: tuple[str, ...]
     """Names of its people; a row's `people/person` counts in this list."""
-    first_person: int
+    first_person: Count
     """Number of its first person over the whole index."""
     fps: float
-    width: int
+    width: Count
     """Original frame width, px."""
-    height: int
+    height: Count
     """Original frame height, px."""
     moving: bool
     """Whether the camera moves."""
@@ -62,10 +73,10 @@ class SequenceEntry:
     world_reason: str
     synthetic: bool
     """Whether the sequence comes from the sample world."""
-    frame_id_runs: tuple[tuple[int, int, int], ...]
+    frame_id_runs: tuple[tuple[Whole, Whole, Count], ...]
     """(first id, step, count) of consecutive frames with equally spaced ids."""
     usable: tuple[tuple[Run, ...], ...]
-    """For each person the ranges [first, end) of frames in which it is seen and can be learnt from."""
+    """For each person the ranges [first, end) of frames in which it is visible and supervised."""
     provenance: Mapping[str, str]
     """Release, layout, adapter and defects applied."""
 
@@ -86,7 +97,9 @@ class SequenceEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadSequence:
-    """A sequence that was left out of a build, and why."""
+    """A sequence that was left out of a build, with the reason."""
+
+    __pydantic_config__ = NOTHING_ELSE
 
     key: str
     reason: str
@@ -94,26 +107,26 @@ class BadSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardIndex:
-    """Everything in `index.json`, and where it stands."""
+    """The content of `index.json` and its location."""
 
     folder: Path | str
-    """Its folder, or the URL of that as it may be shown."""
+    """The folder, or its URL without secrets."""
     shards: tuple[ShardEntry, ...]
     sequences: tuple[SequenceEntry, ...]
     bad: tuple[BadSequence, ...]
     """Sequences left out."""
     settings: Mapping[str, Any]
-    """What the build was asked for, and the SHA-256 of the body models it used."""
+    """Settings of the build, and the SHA-256 of its body models."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Versions of the tool, of the encoder and of HDF5."""
     datasets: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    """For each dataset what its sequences' provenance says: release, layout, adapter, defects applied."""
+    """Per dataset, the provenance of its sequences: release, layout, adapter, defects applied."""
     enlarged_crops: Mapping[str, int] = field(default_factory=dict)
-    """How many usual crops of the network's size need which enlargement, see `levels.ENLARGEMENT_BINS`."""
+    """Counts of typical crops by enlargement, see `levels.ENLARGEMENT_BINS`."""
 
     @property
     def synthetic(self) -> bool:
-        """Whether anything in it comes from the sample world."""
+        """Whether any sequence comes from the sample world."""
         return any(entry.synthetic for entry in self.sequences)
 
     @property
@@ -147,6 +160,17 @@ def build_split(index: ShardIndex, split: str) -> str:
     return " ".join(["trace build-shards", *able, f"--split {split}"])
 
 
+def numbered(shards: Sequence[Sequence[SequenceEntry]]) -> tuple[SequenceEntry, ...]:
+    """The sequences of these shards, with shard and people numbered over the whole index."""
+    entries: list[SequenceEntry] = []
+    people = 0
+    for shard, own in enumerate(shards):
+        for entry in own:
+            entries.append(replace(entry, shard=shard, first_person=people))
+            people += len(entry.people)
+    return tuple(entries)
+
+
 def usual_step(ids: npt.NDArray[np.int64]) -> int:
     """The distance of consecutive frames of a sequence in frame ids: the most frequent one; 1 for a single frame.
 
@@ -154,13 +178,3 @@ def usual_step(ids: npt.NDArray[np.int64]) -> int:
     """
     steps, counts = np.unique(np.diff(ids), return_counts=True)
     return int(steps[counts.argmax()]) if len(steps) else 1
-
-
-def sequence_from_json(values: Mapping[str, Any]) -> SequenceEntry:
-    """A SequenceEntry from what json reads, lists made tuples again."""
-    changed: dict[str, Any] = {
-        "people": tuple(values["people"]),
-        "frame_id_runs": tuple((int(a), int(b), int(c)) for a, b, c in values["frame_id_runs"]),
-        "usable": tuple(tuple((int(a), int(b)) for a, b in runs) for runs in values["usable"]),
-    }
-    return SequenceEntry(**{**values, **changed})

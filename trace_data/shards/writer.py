@@ -1,9 +1,10 @@
-"""Sequence rows and images to one shard file: spooled, then written in one go and renamed."""
+"""Write a shard file: rows and images are spooled, then written at once and renamed."""
 
 from __future__ import annotations
 
 import io
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,24 +17,29 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, OutputError, TraceError
 from trace_data.files import atomic_write, sha256_of
-from trace_data.frames.image import ORIGINAL_QUALITY, encode, image_size, read_bytes, scaled
+from trace_data.frames.image import ORIGINAL_QUALITY, check_decodes, encode, image_size, read_bytes, scaled
 from trace_data.frames.video import PaddedPicture, Picture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
+from trace_data.shards.checksums import of_annotations, of_values
 from trace_data.shards.entries import SequenceEntry, ShardEntry
 from trace_data.shards.layout import (
+    ANNOTATION_CHECKSUM,
     FORMAT,
     FORMAT_VERSION,
     FRAME_BYTES,
     FRAME_COLUMNS,
     FRAME_OFFSET,
     FRAME_SIZE,
+    IMAGE_CHECKSUM,
     LIBVER,
     PEOPLE_COLUMNS,
     PEOPLE_OFFSET,
     SEQUENCE_COLUMNS,
     SEQUENCE_NAME,
     SEQUENCE_OFFSET,
+    TABLE_CHECKSUM,
+    TABLES,
     Column,
 )
 from trace_data.shards.levels import Storage, enlargement
@@ -44,8 +50,8 @@ from trace_data.workers import in_order
 class ShardWriter:
     """Collects whole sequences and writes them as one shard. Use it as a context manager.
 
-    A contiguous dataset must know its length when it is made, so images wait in unnamed temporary files beside the
-    shard, one a level: memory stays flat, and a process killed at any moment leaves at most one `.partial` behind.
+    A contiguous dataset needs its length at creation, so images are spooled to unnamed temporary files beside the
+    shard, one per level: memory use is constant, and a killed process leaves at most one `.partial` file.
     """
 
     def __init__(self, folder: Path, name: str, *, storage: Storage) -> None:
@@ -53,11 +59,12 @@ class ShardWriter:
         self.file = folder / f"{name}.h5"
         self.storage = storage
         self.enlarged = enlargement(np.zeros((0, 4)), 1.0)
-        """Counts of crops by how much they must be enlarged, see `levels.ENLARGEMENT_BINS`."""
+        """Counts of crops by enlargement, see `levels.ENLARGEMENT_BINS`."""
         levels = max(1, len(storage.heights))
         self._spools = [tempfile.TemporaryFile(dir=folder) for _ in range(levels)]  # noqa: SIM115  see __exit__
-        self._lengths: list[list[int]] = []  # of each frame: encoded bytes of each level
+        self._lengths: list[list[int]] = []  # encoded bytes of each level, for each frame
         self._sizes: list[list[tuple[int, int]]] = []
+        self._checksums: list[list[int]] = []
         self._rows: list[SequenceRows] = []
         self._entries: list[SequenceEntry] = []
 
@@ -71,13 +78,14 @@ class ShardWriter:
             spool.close()
 
     def add(self, record: SequenceRecord, rows: SequenceRows, progress: Progress = SILENT) -> None:
-        """Append one sequence. When a frame is broken nothing of the sequence stays. Raises AnnotationError."""
+        """Append one sequence, or nothing of it when a frame is broken. Raises AnnotationError."""
         begins = [spool.tell() for spool in self._spools]
         boxes = rows.people["people/box"][rows.people["masks/center"] > 0]
         camera = record.camera
         sides = self.storage.sides(camera.width, camera.height, boxes)
         lengths: list[list[int]] = []
         sizes: list[list[tuple[int, int]]] = []
+        checksums: list[list[int]] = []
         try:
             levels_of = partial(stored_levels, sides=sides, expected=(camera.width, camera.height))
             for levels in in_order(levels_of, contents(record.frames)):
@@ -85,6 +93,7 @@ class ShardWriter:
                     spool.write(data)
                 lengths.append([len(data) for data, _ in levels])
                 sizes.append([size for _, size in levels])
+                checksums.append([zlib.crc32(data) for data, _ in levels])
                 progress.wrote(sum(lengths[-1]))
                 progress.advance()
         except TraceError:
@@ -97,14 +106,15 @@ class ShardWriter:
         self._entries.append(_entry(record, rows, len(self._sizes)))
         self._lengths += lengths
         self._sizes += sizes
+        self._checksums += checksums
         self._rows.append(rows)
 
     def close(self, dataset: str, split: str) -> tuple[ShardEntry, tuple[SequenceEntry, ...]] | None:
-        """Write the shard under a temporary name and rename it; its entries, or None when no sequence was added."""
+        """Write the shard under a temporary name and rename it. Returns its entries; None if no sequence was added."""
         if not self._rows:
             return None
         with atomic_write(self.file) as unfinished:
-            with unfinished.open("w+b", buffering=0) as stream:
+            with unfinished.open("x+b", buffering=0) as stream:
                 sink = _Sink(stream)
                 with h5py.File(sink, "w", libver=LIBVER) as content:
                     content.attrs["format"] = np.bytes_(FORMAT)
@@ -132,9 +142,14 @@ class ShardWriter:
         for name, column in SEQUENCE_COLUMNS.items():
             values = [getattr(entry, name.rpartition("/")[2]) for entry in self._entries]
             put(content, name, np.array(values, column.dtype))
-        _columns(content, FRAME_COLUMNS, {name: [r.frames[name] for r in self._rows] for name in FRAME_COLUMNS})
-        _columns(content, PEOPLE_COLUMNS, {name: [r.people[name] for r in self._rows] for name in PEOPLE_COLUMNS})
-        put(content, PEOPLE_OFFSET, offsets(np.concatenate([rows.people_a_frame for rows in self._rows])))
+        columns = _columns(FRAME_COLUMNS, {name: [r.frames[name] for r in self._rows] for name in FRAME_COLUMNS})
+        columns |= _columns(PEOPLE_COLUMNS, {name: [r.people[name] for r in self._rows] for name in PEOPLE_COLUMNS})
+        for name in columns:
+            put(content, name, columns[name])
+        people = offsets(np.concatenate([rows.people_a_frame for rows in self._rows]))
+        put(content, PEOPLE_OFFSET, people)
+        put(content, ANNOTATION_CHECKSUM, of_annotations(columns, people, range(len(people) - 1)).astype("<u4"))
+        put(content, IMAGE_CHECKSUM, np.array(self._checksums, "<u4").T)
         lengths = np.array(self._lengths, np.int64).T  # levels, frames
         edges = offsets(lengths.reshape(-1))
         put(content, FRAME_OFFSET, edges[np.arange(lengths.shape[1] + 1) + lengths.shape[1] * _column(len(lengths))])
@@ -153,9 +168,9 @@ class ShardWriter:
 
 
 class _Sink:
-    """A file for HDF5 that never fails: told of a full disk, the library crashes while it cleans up.
+    """A file for HDF5 that never reports an error, because the library crashes while cleaning up on a full disk.
 
-    After the first error, which is kept, whatever is written goes nowhere.
+    The first error is kept; later writes are discarded.
     """
 
     def __init__(self, stream: io.FileIO) -> None:
@@ -164,7 +179,7 @@ class _Sink:
         self.seek, self.tell, self.read, self.readinto = stream.seek, stream.tell, stream.read, stream.readinto
 
     def write(self, data: Any) -> int:
-        """All of `data`, at the present place."""
+        """Write all of `data` at the current position."""
         view = memoryview(data)
         rest = view
         while rest and self.error is None:
@@ -175,11 +190,11 @@ class _Sink:
         return len(view)
 
     def truncate(self, size: int) -> int:
-        """The last thing that HDF5 does, or nothing when something is missing already."""
+        """HDF5's last call; a no-op after an error."""
         return size if self.error is not None else self._stream.truncate(size)
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """A no-op: writes are not buffered."""
 
 
 def _column(count: int) -> npt.NDArray[np.int64]:
@@ -189,9 +204,9 @@ def _column(count: int) -> npt.NDArray[np.int64]:
 def stored_levels(
     content: Path | Picture | PaddedPicture, *, sides: Sequence[int | None], expected: tuple[int, int]
 ) -> list[tuple[bytes, tuple[int, int]]]:
-    """(bytes, size) of a frame for each level; an image file's own bytes when no sides are asked for.
+    """(bytes, size) of a frame at each level; an image file's own bytes when `sides` is empty.
 
-    `expected`: width and height that the sequence's frames have. Raises AnnotationError.
+    `expected`: width and height of the sequence's frames. Raises AnnotationError.
     """
     data: bytes | npt.NDArray[np.uint8]
     if isinstance(content, Path):
@@ -206,29 +221,36 @@ def stored_levels(
         )
     if sides:
         return scaled(data, where, sides)
-    return [(data if isinstance(data, bytes) else encode(data, ORIGINAL_QUALITY), original)]
+    if not isinstance(data, bytes):
+        return [(encode(data, ORIGINAL_QUALITY), original)]
+    check_decodes(data, where, original)
+    return [(data, original)]
 
 
 def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:
-    """One contiguous dataset without a time stamp."""
-    content.create_dataset(name, data=values, track_times=False)
+    """One contiguous dataset without a time stamp; with a checksum where it is one of the tables."""
+    written = content.create_dataset(name, data=values, track_times=False)
+    if name in TABLES:
+        written.attrs[TABLE_CHECKSUM] = np.uint32(of_values(values))
 
 
 def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """(n + 1,) where each of n lengths begins, and where the last ends."""
+    """(n + 1,) cumulative offsets of n lengths."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
 
 
-def _columns(content: Any, columns: Mapping[str, Column], blocks: Mapping[str, list[npt.NDArray[Any]]]) -> None:
+def _columns(
+    columns: Mapping[str, Column], blocks: Mapping[str, list[npt.NDArray[Any]]]
+) -> dict[str, npt.NDArray[Any]]:
+    found = {name: np.concatenate(blocks[name]).astype(column.dtype) for name, column in columns.items()}
     for name, column in columns.items():
-        values = np.concatenate(blocks[name]).astype(column.dtype)
-        if values.shape[1:] != column.shape:
-            raise ValueError(f"{name}: rows of shape {values.shape[1:]}, the format says {column.shape}")
-        put(content, name, values)
+        if found[name].shape[1:] != column.shape:
+            raise ValueError(f"{name}: rows of shape {found[name].shape[1:]}, the format says {column.shape}")
+    return found
 
 
 def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> SequenceEntry:
-    """The sequence's entry; `shard` and `first_person` are given when the index is put together."""
+    """The sequence's entry; `shard` and `first_person` are set when the index is assembled."""
     return SequenceEntry(
         dataset=record.dataset,
         split=record.split,
@@ -252,7 +274,7 @@ def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> Sequ
 
 
 def id_runs(ids: npt.NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:
-    """(first id, step, count) of stretches with equally spaced ids; together they give back `ids` exactly."""
+    """(first id, step, count) of runs of equally spaced ids, a lossless encoding of `ids`."""
     runs, begin = [], 0
     breaks = np.flatnonzero(np.diff(ids, n=2)) + 2 if len(ids) > 2 else np.zeros(0, np.int64)
     for end in (*breaks.tolist(), len(ids)):

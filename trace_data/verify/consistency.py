@@ -1,6 +1,6 @@
-"""How well the annotations of one record agree: 2D with 3D, bodies with joints, bones and motion with themselves.
+"""Consistency of one record's annotations: 2D with 3D, bodies with joints, bone lengths and speeds over time.
 
-Joints of any set are compared by name through the table of the 44, those of Human3.6M also through its own regressor.
+Joints of any set are compared by name among the 44; those of Human3.6M also through its own regressor.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from trace_data.verify.joint_errors import (
 )
 
 OFF_FACTOR = 5.0
-"""A frame is off when its median is so many times that of the sequence, and beyond the limit."""
+"""A frame is an outlier when its median error exceeds this multiple of the sequence's median, and the limit."""
 MANY_OFF = 0.1
-"""Share of frames that are off from which a sequence cannot be used."""
+"""Share of outlier frames above which a sequence is unusable."""
 RIGID = (*OWN_JOINTS, "H36M_32", "H36M_17_RIGHT_FIRST", "MPI_INF_28")
-"""Joint sets of skeletons whose bones keep their length."""
+"""Joint sets of skeletons with constant bone lengths."""
 PROJECTED_PX = 2.0
 """Largest median distance of 2D points that are projections from their 3D joints; the 95th percentile may be twice as
 large. In MPI-INF-3DHP it is 0.007 px, at hips and spine 2.1."""
 BODY_MM = 30.0
-"""Largest median distance of the body model's joints from annotated ones of its own, mm."""
+"""Limit, mm, of the median distance between the body model's joints and annotated joints of the same definition."""
 OTHER_BODY_MM = 100.0
-"""The same from joints of another definition: those of a motion capture lie elsewhere in the body."""
+"""The same for joints of another definition: those of motion capture lie elsewhere in the body."""
 BONE_CHANGE = 0.02
 """Largest standard deviation of a bone's length over a sequence, as a share of its mean, in rigid skeletons."""
 OTHER_BONE_CHANGE = 0.1
 """The same where joints are regressed from the skin or triangulated."""
 FASTEST = 20.0
-"""m/s; nobody moves so fast, so the world or the camera jumps."""
+"""m/s; nobody moves faster, so the world motion or the camera jumps."""
 IMPOSSIBLE = 100.0
-"""m/s; no jump of a camera is so large, so the unit or the world is another one."""
+"""m/s; no jump of a camera is so large, so the unit or the world is wrong."""
 WORST = 5
-"""Frames that are named."""
+"""Number of frames listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,26 +62,26 @@ class Spread:
     p95: float
     worst: float
     worst_frame: int
-    """Frame (counted in the sequence) with the largest error."""
+    """Index in the sequence of the frame with the largest error."""
     worst_frames: tuple[int, ...]
-    """The frames with the largest errors, at most `WORST`, the worst first."""
+    """The frames with the largest errors, worst first, at most `WORST`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What `measure` found in one sequence; None where there is nothing to compare."""
+    """Measurements of one sequence; None where there is nothing to compare."""
 
     key: str
-    """Of the sequence."""
+    """Key of the sequence."""
     reprojection_px: Spread | None
-    """3D joints (those of the body where none are annotated) through the camera against 2D joints of the same name."""
+    """Projected 3D joints (of the body where none are annotated) against 2D joints of the same name."""
     body_mm: Spread | None
     """Joints of the posed body model against the annotated 3D joints."""
     bone_change: float | None
     """Largest relative change of a bone's length."""
     swapped: tuple[str, ...]
     """People whose 2D joints fit their 3D joints much better with left and right exchanged, or whose hips and shoulders
-    disagree about where left is."""
+    disagree about left and right."""
     swapped_body: tuple[str, ...]
     """People whose 3D joints fit their body much better with left and right exchanged."""
     backwards: tuple[str, ...]
@@ -89,13 +89,13 @@ class Agreement:
     displaced: tuple[str, ...]
     """People whose body stands elsewhere than their 3D joints, and would fit them there."""
     shifts: tuple[int, ...]
-    """Of each person 1 or -1 when its 2D joints are those of the next frame or of the one before, else 0."""
+    """For each person 1 or -1 when its 2D joints belong to the next or the previous frame, else 0."""
     off_frames: tuple[int, ...]
-    """Frames in which 2D and 3D are far apart although they agree in most: the camera or the annotation jumps."""
+    """Outlier frames, in which 2D and 3D disagree although they agree in most: the camera or the annotation jumps."""
     fastest: float | None
-    """Largest speed of a person in the world, m/s."""
+    """Highest speed of a person in the world, m/s."""
     fastest_frame: int | None
-    """Frame that is reached at this speed."""
+    """The frame after the fastest step."""
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Agreement:
@@ -136,28 +136,28 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
 
 
 def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
-    """Findings where an agreement is worse than its threshold."""
+    """Findings for measurements beyond their thresholds."""
     synthetic, limit = _synthetic(record), _limit(record)
-    found: list[tuple[Severity, str, str, str]] = []
+    problems: list[tuple[Severity, str, str, str]] = []
     reprojection, body = agreement.reprojection_px, agreement.body_mm
     if agreement.swapped:
-        found.append(("error", "joints", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
+        problems.append(("error", "joints", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
     elif any(agreement.shifts):
         shift = next(shift for shift in agreement.shifts if shift)
         what = f"the 2D joints are those of the frame {'after' if shift > 0 else 'before'}"
         hint = "frame numbers of 2D and 3D joints differ by one: copy the annotations again"
-        found.append(("error", "reprojection", what, hint))
+        problems.append(("error", "reprojection", what, hint))
     elif reprojection is not None and reprojection.median > limit:
         what = (
             f"3D joints meet the 2D joints at {reprojection.median:.1f} px (median), expected {limit:.1f}; "
             f"worst frame {reprojection.worst_frame} with {reprojection.worst:.1f} px"
         )
         hint = "a stale calibration, points of another camera or person, or frames shifted against their annotation"
-        found.append(("error", "reprojection", what, hint))
+        problems.append(("error", "reprojection", what, hint))
     elif off := agreement.off_frames:
-        what = f"2D and 3D joints part in {len(off)} frames: {_some(off)}"
-        hint = "the camera or an annotation jumps there, or the 2D points are somebody else's"
-        found.append(
+        what = f"2D and 3D joints disagree in {len(off)} frames: {_some(off)}"
+        hint = "the camera or an annotation jumps there, or the 2D points belong to another person"
+        problems.append(
             ("error" if synthetic or len(off) > MANY_OFF * len(record.frames) else "warning", "jump", what, hint)
         )
     elif _projected(record) and reprojection is not None and reprojection.p95 > 2 * limit:
@@ -165,14 +165,14 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
             f"the worst 3D joints meet the 2D joints at {reprojection.p95:.1f} px (95th percentile), "
             f"expected {2 * limit:.1f}"
         )
-        found.append(("error", "reprojection", what, "a calibration that is not quite that of these points"))
+        problems.append(("error", "reprojection", what, "a calibration that is not quite that of these points"))
     if agreement.backwards and not agreement.swapped:
         people = ", ".join(agreement.backwards)
         what = f"knees bend and toes point backwards: left and right are exchanged in 3D for {people}"
-        found.append(("error", "joints3d", what, "where the 2D joints fit, theirs are exchanged too"))
+        problems.append(("error", "joints3d", what, "where the 2D joints fit, theirs are exchanged too"))
     if agreement.swapped_body:
         people = ", ".join(agreement.swapped_body)
-        found.append(("error", "joints3d", f"left and right of the 3D joints are exchanged for {people}", ""))
+        problems.append(("error", "joints3d", f"left and right of the 3D joints are exchanged for {people}", ""))
     elif body is not None and body.median > (expected := _body_limit(record)):
         what = (
             f"the body model's joints are {body.median:.0f} mm from the annotated ones (median), "
@@ -182,16 +182,16 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
         if agreement.displaced:
             what += f"; moved there, that of {', '.join(agreement.displaced)} fits"
             hint = "stale camera poses, or joints and bodies of different worlds: get cameras and annotations together"
-        found.append(("error", "body", what, hint))
+        problems.append(("error", "body", what, hint))
     if agreement.bone_change is not None and agreement.bone_change > _bone_limit(record):
         what = f"a bone's length changes by {agreement.bone_change:.1%}"
-        found.append(("error", "bones", what, "joints of different people"))
+        problems.append(("error", "bones", what, "joints of different people"))
     if agreement.fastest is not None and agreement.fastest > FASTEST:
-        what = f"somebody moves at {agreement.fastest:.0f} m/s through the world, into frame {agreement.fastest_frame}"
+        what = f"a person moves at {agreement.fastest:.0f} m/s through the world, up to frame {agreement.fastest_frame}"
         hint = "the camera path or the world motion jumps there, or two people share a name"
         severe = synthetic or agreement.fastest > IMPOSSIBLE
-        found.append(("error" if severe else "warning", "speed", what, hint))
-    return [Finding(severity=severity, key=key, what=what, hint=hint) for severity, key, what, hint in found]
+        problems.append(("error" if severe else "warning", "speed", what, hint))
+    return [Finding(severity=severity, key=key, what=what, hint=hint) for severity, key, what, hint in problems]
 
 
 def _synthetic(record: SequenceRecord) -> bool:
@@ -241,7 +241,7 @@ def _exchanged(
 
 
 def _off(errors: list[Floats], over_all: Spread | None, limit: float) -> tuple[int, ...]:
-    """Frames in which some person's median is far beyond that of the sequence."""
+    """Frames in which some person's median error is far above the sequence's."""
     if over_all is None:
         return ()
     bound = max(limit, OFF_FACTOR * over_all.median)
@@ -253,7 +253,7 @@ def _off(errors: list[Floats], over_all: Spread | None, limit: float) -> tuple[i
 
 
 def _spread(errors: list[Floats]) -> Spread | None:
-    """Percentiles over people, frames and joints of (T, K) arrays with NaN for missing."""
+    """Percentiles over people, frames and joints of (T, K) arrays; NaN is missing."""
     known = [error for error in errors if np.isfinite(error).any()]
     if not known:
         return None

@@ -34,7 +34,7 @@ class DatasetConfig(ConfigPart):
 
 
 class DataConfig(ConfigPart):
-    """How clips are drawn and seen (docs/training.md, "What is drawn")."""
+    """How clips are drawn and seen (docs/training.md#what-is-drawn)."""
 
     strides: tuple[PositiveInt, ...] = (1, 2, 3, 4)
     """Frame distances a clip may have."""
@@ -66,7 +66,8 @@ class DataConfig(ConfigPart):
     occluders: Path | None = None
     """Folder of RGBA cut-outs to take objects from; None draws textured shapes."""
     decode: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where frames are decoded and cropped; `auto` is `gpu` where CUDA and nvJPEG (through torchvision) are there."""
+    """Where frames are decoded and cropped; `gpu` asks for nvJPEG through torchvision, which was never run: `auto` is
+    `cpu` until it was."""
     shuffle_window: int | None = Field(None, ge=0)
     """Shards of each dataset whose clips are mixed at a time; 0 mixes all clips. None chooses: 0 for a folder, for a
     URL as many as fit half of its cache, at most 32 in all. A run keeps what it began with."""
@@ -77,6 +78,9 @@ class DataConfig(ConfigPart):
     on_error: Literal["stop", "skip"] = "stop"
     """What happens when a clip cannot be read: the run stops, its checkpoint saved, or the clip is replaced by another,
     always the same one, and listed in `errors.jsonl`."""
+    verify: Literal["first", "always", "off"] = "first"
+    """When frames and annotations are compared with the checksums in their shard: the first time that a process reads
+    them, each time, or never. A shard's tables are checked whenever it is opened."""
     skip_limit: float = Field(0.01, gt=0, le=1)
     """Share of the clips (of at least 1,000) that may be replaced before the run stops all the same."""
 

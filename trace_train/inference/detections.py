@@ -45,7 +45,8 @@ class Detections:
 def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64) -> tuple[Tensor, Tensor, Tensor]:
     """Peaks of (N, D, M, M): frame (K,), voxel z, y, x (K, 3) and score (K,), best first within a frame.
 
-    A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood (network.md 6).
+    A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood
+    (docs/reference/network.md#peaks-of-the-centre-volume).
     """
     # peaks are found before the sigmoid, which makes equals of large logits
     peak = F.max_pool3d(center_3d[:, None], 5, stride=1, padding=2).squeeze(1)
@@ -57,6 +58,12 @@ def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64
     _, _, rows, columns = center_3d.shape
     zyx = torch.stack([flat // (rows * columns), flat // columns % rows, flat % columns], dim=1)
     return frame, zyx, score[frame, rank]
+
+
+def best_score(center_3d: Tensor, *, logits: bool) -> float:
+    """The highest score in (N, D, M, M) maps: why nobody is detected, and which threshold would find somebody."""
+    highest = center_3d.max()
+    return float(highest.sigmoid() if logits else highest)
 
 
 def detect(

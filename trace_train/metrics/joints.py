@@ -1,4 +1,6 @@
-"""Errors of bodies in the camera, each on tensors of fixed layout and in float64 (fact sheet evaluation.md, 1, 4, 7).
+"""Errors of bodies in the camera, each on tensors of fixed layout and in float64.
+
+Protocols: docs/reference/evaluation.md#3dpw and docs/reference/evaluation.md#mupots-3d-and-mpi-inf-3dhp.
 
 Nothing here guesses which dimension holds the joints: the published evaluation did, and aligned frames of two or three
 people wrongly.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trace_train.geometry.constants import constant
 from trace_train.geometry.procrustes import aligned
 
 LSP_HIPS = (2, 3)
@@ -72,7 +75,7 @@ def correct(errors: Tensor, labelled: Tensor, threshold: float = PCK_METRES) -> 
 
 def area_under_curve(errors: Tensor, labelled: Tensor) -> Tensor:
     """Number (N,) of labelled joints below a threshold, averaged over the thresholds `AUC_METRES`."""
-    thresholds = errors.new_tensor(AUC_METRES)
+    thresholds = constant(AUC_METRES, like=errors)
     count: Tensor = ((errors[..., None] < thresholds) & labelled[..., None]).double().mean(-1).sum(-1)
     return count
 

@@ -44,12 +44,14 @@ def match(
     """Pairs (detection, person) with the least total 2D joint distance in each frame, boxes overlapping.
 
     Joints (A, J, 2) and (B, J, 2) in the same coordinates, of which `labelled` (B, J) count; frame numbers (A,) and
-    (B,), both ascending. Optimal assignment, not the published greedy one (evaluation.md 1.3). All costs are computed
-    at once where the tensors are; one transfer.
+    (B,), both ascending. Optimal assignment, not the published greedy one
+    (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). All costs are computed at once where the tensors are;
+    one transfer.
     """
     i, j = same_frame(found_frame, target_frame, frames)
     known, count = labelled[j], labelled.sum(-1).clamp_min(1)
-    distance = ((found[i] - target[j]).norm(dim=-1) * known).sum(-1) / count[j]
+    apart = (found[i] - target[j]).norm(dim=-1)
+    distance = torch.where(known, apart, torch.zeros_like(apart)).sum(-1) / count[j]
     overlap = box_iou(box(found[i], known), box(target[j], known)) >= LEAST_IOU
     values = torch.stack([found_frame[i].double(), i.double(), j.double(), distance.double(), overlap.double()]).cpu()
     frame, i, j, cost, possible = values.numpy()

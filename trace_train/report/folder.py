@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from trace_data.errors import CheckpointError
 from trace_data.files import is_held
+from trace_data.text_files import content_of, parse_json, parse_yaml
+from trace_train.evaluation.result import basis_of
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import DESCRIPTION, finished
 
@@ -33,7 +33,8 @@ class RunFolder:
     lines: Sequence[Mapping[str, Any]]
     """`metrics.jsonl`, those that log losses."""
     evaluations: Sequence[Mapping[str, Any]]
-    """`evaluation-SPLIT-STEP.json`, by split and step, and of those the checkpoint remembers the network's scores."""
+    """`evaluation-SPLIT-STEP-BASIS.json`, by split and step, each with its `basis`: what it was computed on. Of those
+    that the checkpoint remembers, the network's scores."""
     checkpoint: Mapping[str, Any]
     """`checkpoint.json` of the newest checkpoint; empty when there is none."""
     errors: Sequence[Mapping[str, Any]]
@@ -76,9 +77,13 @@ class RunFolder:
         found: Mapping[str, Any] = self.checkpoint.get("data") or {}
         return found
 
-    def scored(self, split: str) -> list[Mapping[str, Any]]:
-        """The evaluations on a split, by step."""
-        return [one for one in self.evaluations if one.get("split") == split]
+    def scored(self, split: str) -> list[list[Mapping[str, Any]]]:
+        """The evaluations on a split that can be compared, by step: a list for each basis, most frames first."""
+        series: dict[str, list[Mapping[str, Any]]] = {}
+        for one in self.evaluations:
+            if one["split"] == split:
+                series.setdefault(one["basis"], []).append(one)
+        return sorted(series.values(), key=lambda one: -max(int(e.get("frames") or 0) for e in one))
 
     @property
     def splits(self) -> list[str]:
@@ -111,19 +116,28 @@ def read_run(path: Path) -> RunFolder:
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=file) from error
+        values = parse_yaml(content_of(file, error=CheckpointError), where=file, error=CheckpointError)
+    except FileNotFoundError as error:
+        raise CheckpointError("is missing", where=file) from error
     return values if isinstance(values, dict) else {}
 
 
 def _evaluations(path: Path, checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = [_object(file) for file in path.glob("evaluation-*.json")]
     whole = [one for one in found if {"split", "step", "rows"} <= one.keys() and isinstance(one["rows"], dict)]
-    there = {(one["split"], one["step"]) for one in whole}
+    whole = [{**one, "basis": basis_of(one)} for one in whole]
     split = ((checkpoint.get("config") or {}).get("evaluation") or {}).get("split", "val")
-    remembered = [scores for scores in checkpoint.get("history") or [] if (split, scores["step"]) not in there]
-    whole += [{"split": split, "step": scores["step"], "rows": {"model": scores}} for scores in remembered]
+    history = checkpoint.get("history") or []
+    steps = {scores["step"] for scores in history}
+    # the run's own: those of the basis that most of the remembered steps have
+    bases = Counter(one["basis"] for one in whole if one["split"] == split and one["step"] in steps)
+    own = bases.most_common(1)[0][0] if bases else ""
+    there = {one["step"] for one in whole if one["split"] == split and one["basis"] == own}
+    whole += [
+        {"split": split, "step": scores["step"], "rows": {"model": scores}, "basis": own}
+        for scores in history
+        if scores["step"] not in there
+    ]
     order = {"val": 0, "test": 1, "train": 2}
     return sorted(whole, key=lambda one: (order.get(one["split"], 3), one["split"], one["step"]))
 
@@ -143,8 +157,8 @@ def _text(file: Path) -> str:
 def _object(file: Path) -> dict[str, Any]:
     """One JSON object; an empty one when the file is damaged or gone by now."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = parse_json(content_of(file, error=CheckpointError), where=file, error=CheckpointError)
+    except (FileNotFoundError, CheckpointError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -154,8 +168,8 @@ def _objects(file: Path) -> list[dict[str, Any]]:
     out = []
     for text in _text(file).splitlines():
         try:
-            value = json.loads(text)
-        except ValueError:
+            value = parse_json(text, where=file, error=CheckpointError)
+        except CheckpointError:
             continue
         if isinstance(value, dict):
             out.append(value)

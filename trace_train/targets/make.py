@@ -1,7 +1,7 @@
 """From annotations in world and frame coordinates to what the network is asked for, in one batched pass on the device.
 
 Here, and nowhere else, bodies become relative to their hip midpoint and cameras become the 50-degree view of the crop
-(contracts: frames, units, numbers; fact sheet training.md, section 2).
+(docs/reference/training.md#units-and-coordinate-frames, docs/reference/training.md#targets).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 
 from trace_data.schema.keypoints import L_HIP, R_HIP
-from trace_train.geometry.camera import depth_levels, level_of, solve_translation, triple_from_translation
+from trace_train.geometry.camera import depth_scales, level_of, solve_translation, triple_from_translation
+from trace_train.geometry.constants import constant
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.losses.targets import Targets
 from trace_train.streaming.batch import Batch
@@ -38,7 +39,7 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int, t
     camera = triple_from_translation(torch.where(solved[..., None], translation, torch.ones_like(translation)))
     cell = ((center + 1) / 2 * map_size).long().clamp(0, map_size - 1)
     cell = torch.where(has_center[..., None], cell, torch.zeros_like(cell))
-    level = level_of(camera[..., 0], depth_levels(levels).to(camera))
+    level = level_of(camera[..., 0], constant(depth_scales(levels), like=camera))
     world = None
     if tracks and has_center.shape[2] > 1:
         world = world_targets(

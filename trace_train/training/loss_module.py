@@ -15,7 +15,7 @@ from trace_train.losses.objective import LossReport, objective
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, Tracks
-from trace_train.streaming.batch import Batch
+from trace_train.streaming.batch import Batch, to_device
 from trace_train.targets import Targets, make_targets
 from trace_train.training.precision import autocast_dtype
 from trace_train.weights.pose_prior import read_pose_prior
@@ -41,7 +41,10 @@ class LossModule(nn.Module):
         return self.compare(maps, batch)
 
     def compare(self, maps: Maps, batch: Batch) -> LossReport:
-        """Losses of maps; people are read at their annotated centres (training.md 0.1). float32 throughout."""
+        """Losses of maps; people are read at their annotated centres. float32 throughout.
+
+        Source: docs/reference/training.md#reading-people-at-annotated-centres.
+        """
         network = self.network
         targets = batch_targets(network, batch)
         most = self.config.supervision.center_jitter
@@ -97,4 +100,4 @@ def jitter(refs: Sequence[ClipRef], cell: Tensor, most: int) -> Tensor:
     for ref in refs:
         generator = torch.Generator().manual_seed(crc32(repr(ref).encode()))
         drawn.append(torch.randint(-most, most + 1, cell.shape[1:], generator=generator))
-    return torch.stack(drawn).to(cell.device, non_blocking=True)
+    return to_device(torch.stack(drawn), cell.device)

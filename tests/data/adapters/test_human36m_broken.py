@@ -258,7 +258,7 @@ REPACKAGED: dict[str, tuple[Depth, Change, str]] = {
         "subject1_joint_3d.json: missing: there are no annotations",
     ),
     "no cameras": ("layout", lambda f: (f / CAMERA).unlink(), "subject1_camera.json: missing: its cameras are unknown"),
-    "joints that are cut": ("content", cut(JOINTS), "is no readable JSON"),
+    "joints that are cut": ("content", cut(JOINTS), "as JSON"),
     "a list for an object": ("content", lambda f: (f / JOINTS).write_text("[]"), "holds a list, expected an object"),
     "an action is missing": ("content", text(JOINTS, lambda c: c.pop("3")), r"has no frames under \[3\]\[1\]"),
     "a frame of 16 joints": (

@@ -208,7 +208,7 @@ def test_broken_images(tmp_path: Path, case: str) -> None:
 
 
 FITS = {
-    "no JSON": ("<html>", "is no JSON"),
+    "no JSON": ("<html>", "as JSON"),
     "a list": ("[1, 2]", "holds a list, expected an object"),
     "a short fit": ('{"1": {"1": {"3": {"pose": [1], "shape": [1], "trans": [1]}}}}', "[1][1][3] is not a fit"),
     "text": ('{"1": {"1": {"3": {"pose": "a", "shape": [1], "trans": [1]}}}}', "[1][1][3] is not a fit"),

@@ -186,7 +186,10 @@ def some_missing(name: str, content: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_frames_are_in_order_of_time_and_gaps_stay(tmp_path: Path, form: Form) -> None:
-    """Fact sheet section 9, rows 2, 4, 5: nobody's shape depends on who else is there, no frame moves to the end."""
+    """Nobody's shape depends on who else is there, and no frame moves to the end.
+
+    Rows T2, T4 and T5 of docs/reference/datasets.md#defects-of-the-published-training-code.
+    """
     folder = tiny.pack(tmp_path, {"train": 1}, form, change=some_missing)
     (ref,) = find(folder, "train")
     assert inspect(folder) == [] or form == "vibe"
@@ -215,7 +218,7 @@ def test_frames_are_in_order_of_time_and_gaps_stay(tmp_path: Path, form: Form) -
 
 
 def test_neck_and_head_top_are_never_the_nose(tmp_path: Path) -> None:
-    """joints.md, P2: whatever confidence a file gives them."""
+    """Whatever confidence a file gives them (docs/reference/joints.md#neck-and-head-top-in-databases-of-3dpw)."""
 
     def seen(name: str, content: dict[str, Any]) -> None:
         content["poses2d"][0][:, :, 0] = (50, 20, 0.9)

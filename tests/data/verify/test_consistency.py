@@ -24,7 +24,7 @@ H36M_17 = (
     "L_Shoulder", "L_Elbow", "L_Wrist", "R_Shoulder", "R_Elbow", "R_Wrist",
 )  # fmt: skip
 J17_FROM_RAW = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
-"""Rows of the raw regressor in the order in which a body model gives them (fact sheet joints.md, section 2)."""
+"""Rows of the raw regressor in the body model's order (docs/reference/joints.md#rows-of-the-human36m-regressor)."""
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +146,10 @@ def test_a_camera_that_jumps_for_a_moment_is_found(record: SequenceRecord) -> No
     agreement = measure(dataclasses.replace(record, camera=camera), None)
     assert agreement.off_frames == (7, 8) and agreement.reprojection_px is not None
     assert set(agreement.reprojection_px.worst_frames[:2]) == {7, 8}
-    assert words(dataclasses.replace(record, camera=camera)) == ["warning: 2D and 3D joints part in 2 frames: 7, 8"]
+    assert words(dataclasses.replace(record, camera=camera)) == ["warning: 2D and 3D joints disagree in 2 frames: 7, 8"]
     jumping[[1, 2], 0, 3] += 1.0
     assert words(dataclasses.replace(record, camera=dataclasses.replace(camera, camera_from_world=jumping))) == [
-        "error: 2D and 3D joints part in 4 frames: 1, 2, 7, 8"
+        "error: 2D and 3D joints disagree in 4 frames: 1, 2, 7, 8"
     ]
 
 
@@ -171,7 +171,7 @@ def test_a_jump_of_the_whole_world_shows_in_the_speed(record: SequenceRecord) ->
     agreement = measure(moved, None)
     assert agreement.fastest_frame == 12 and agreement.fastest == pytest.approx(90, abs=1)
     assert agreement.reprojection_px is not None and agreement.reprojection_px.worst < 1e-6
-    assert words(moved) == ["warning: somebody moves at 90 m/s through the world, into frame 12"]
+    assert words(moved) == ["warning: a person moves at 90 m/s through the world, up to frame 12"]
 
 
 def test_a_gap_in_the_frame_ids_is_no_jump(record: SequenceRecord) -> None:

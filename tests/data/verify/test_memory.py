@@ -207,4 +207,4 @@ def test_a_state_that_cannot_be_written_is_said_and_does_not_matter(root: Path, 
             self.lines.append(line)
 
     assert verify(root, state=tmp_path / "file" / "state.jsonl", progress=Told()).problems == ()
-    assert len(Told.lines) == 1 and "will not be remembered" in Told.lines[0]
+    assert len(Told.lines) == 1 and "will not be recorded" in Told.lines[0]

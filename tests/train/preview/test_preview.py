@@ -18,10 +18,10 @@ import tiny_3dpw
 
 from trace_cli.main import run
 from trace_data.builder.build import build_shards
-from trace_data.errors import ConfigError
+from trace_data.errors import ConfigError, OutputError
 from trace_data.schema.clip import PERSON_MASKS, ClipAnnotations, ClipRef
 from trace_data.schema.keypoints import ALL_44
-from trace_data.shards.entries import ShardIndex, sequence_from_json
+from trace_data.shards.entries import SequenceEntry, ShardIndex
 from trace_data.shards.reader import ShardReader
 from trace_train.config import Config, load_config
 from trace_train.preview.bodies import BodyPainter, blended
@@ -75,12 +75,12 @@ def clip(reader: ShardReader) -> PreviewClip:
 def index_of(sizes: dict[tuple[str, str], list[int]]) -> ShardIndex:
     """An index with sequences of so many frames."""
     common: dict[str, Any] = {
-        "shard": 0, "first_frame": 0, "people": ["0"], "first_person": 0, "fps": 30.0, "width": 64, "height": 64,
-        "moving": True, "world_valid": False, "world_reason": "", "synthetic": False, "usable": [[]], "provenance": {},
+        "shard": 0, "first_frame": 0, "people": ("0",), "first_person": 0, "fps": 30.0, "width": 64, "height": 64,
+        "moving": True, "world_valid": False, "world_reason": "", "synthetic": False, "usable": ((),), "provenance": {},
     }  # fmt: skip
     sequences = [
-        sequence_from_json(
-            {**common, "dataset": d, "split": s, "name": f"{d}{s}{i}", "frames": f, "frame_id_runs": [[0, 1, f]]}
+        SequenceEntry(
+            **{**common, "dataset": d, "split": s, "name": f"{d}{s}{i}", "frames": f, "frame_id_runs": ((0, 1, f),)}
         )
         for (d, s), frames in sizes.items()
         for i, f in enumerate(frames)
@@ -264,12 +264,20 @@ def test_the_page_stands_alone_and_survives_awkward_names(clip: PreviewClip) -> 
     assert "synthetic data" not in page_text(title="t", notes=[], clips=[shown | {"synthetic": False}])
 
 
+@pytest.mark.parametrize("what", ["page", "sheet"])
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path: Path, what: str) -> None:
+    (tmp_path / "file").write_text("")
+    place = {what: tmp_path / "file" / f"out.{'html' if what == 'page' else 'jpg'}"}
+    with pytest.raises(OutputError, match="cannot be written"):
+        preview(tmp_path / "no shards", packs=None, wanted=Wanted(clips=1, frames=1), **place)  # type: ignore[arg-type]
+
+
 def test_the_command_writes_page_and_sheet(
     shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRACE_HOME", str(tmp_path / "home"))
-    assert run(["preview", str(shards), "--clips", "3", "--frames", "4", "--stride", "2", "--json"]) == 0
+    assert run(["preview", str(shards), "--clips", "3", "--clip-frames", "4", "--stride", "2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     content = payload(tmp_path / "preview.html")
     assert [clip["frame_ids"] for clip in report["clips"]] == [clip["ids"] for clip in content["clips"]]
@@ -277,7 +285,7 @@ def test_the_command_writes_page_and_sheet(
     assert report["bodies"] is False and content["clips"][0]["bodies"] == [None] * 4
     assert "There are no body models, so only joints are drawn" in (tmp_path / "preview.html").read_text()
     (tmp_path / "preview.html").unlink()
-    words = ["preview", "--shards", str(shards), "--packs", str(packs), "--clips", "2", "--frames", "8"]
+    words = ["preview", "--shards", str(shards), "--packs", str(packs), "--clips", "2", "--clip-frames", "8"]
     assert run([*words, "--sheet", "sheet.jpg"]) == 0
     shown = capsys.readouterr().out
     assert "2 clips  (synthetic)" in shown and "sheet  sheet.jpg" in shown
@@ -291,7 +299,7 @@ def test_the_command_writes_page_and_sheet(
     [
         (["--config", "debug"], "--config has no effect here: it needs --augmented"),
         (["--augmented", "--split", "val"], "--split has no effect here: with --augmented"),
-        (["--out", "page.jpg"], "page.jpg is no name of a page"),
+        (["--page", "page.jpg"], "page.jpg is not the name of a page"),
     ],
 )
 def test_options_without_effect_are_refused(words: list[str], expected: str, capsys: Any) -> None:
@@ -300,15 +308,15 @@ def test_options_without_effect_are_refused(words: list[str], expected: str, cap
 
 
 def test_bad_wishes_leave_nothing_behind(shards: Path, tmp_path: Path, capsys: Any) -> None:
-    words = ["preview", str(shards), "--out", str(tmp_path / "p.html")]
+    words = ["preview", str(shards), "--page", str(tmp_path / "p.html")]
     assert run([*words, "--sequences", "nobody"]) == 2
     assert run([*words, "--sheet", str(tmp_path / "s.gif")]) == 2
-    assert run(["preview", str(tmp_path), "--out", str(tmp_path / "p.html")]) == 3
+    assert run(["preview", str(tmp_path), "--page", str(tmp_path / "p.html")]) == 3
     assert "no finished shards" in capsys.readouterr().err
-    assert run(["preview", str(tmp_path / "typo"), "--out", str(tmp_path / "p.html")]) == 3
+    assert run(["preview", str(tmp_path / "typo"), "--page", str(tmp_path / "p.html")]) == 3
     assert "there is no such folder" in capsys.readouterr().err
-    assert run(["preview", "https://me:secret@host/shards?key=1", "--out", str(tmp_path / "p.html")]) == 2
-    assert "https://host/shards is a URL, and a folder on this machine is needed" in capsys.readouterr().err
+    assert run(["preview", "https://me:secret@host/shards?key=1", "--page", str(tmp_path / "p.html")]) == 2
+    assert "https://host/shards is a URL" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

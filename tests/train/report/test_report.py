@@ -147,7 +147,7 @@ def test_what_checkpoints_remember_of_evaluations_is_shown_too(tmp_path: Path) -
     file = run / "checkpoints" / "step-00000040" / "checkpoint.json"
     history = [{"step": step, "pa_mpjpe": 150.0 - step, "recall": 0.5} for step in (10, 20, 40)]
     file.write_text(json.dumps(json.loads(file.read_text()) | {"history": history}))
-    scored = read_run(run).scored("val")
+    (scored,) = read_run(run).scored("val")
     assert [(one["step"], one["rows"]["model"]["pa_mpjpe"]) for one in scored] == [(10, 140), (20, 130), (40, 99.42)]
     assert "step 10 · val 140" in page_of(run)[0]
 
@@ -209,9 +209,12 @@ def test_what_deserves_a_look_is_said(tmp_path: Path) -> None:
     assert "replaced: 3." in words and re.search(r"3\s+cut short", words)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(tmp_path / "run", LINES)
     (tmp_path / "file").write_text("")
+    monkeypatch.delattr("trace_train.report.run._drawn")
     with pytest.raises(OutputError, match="cannot be written"):
         write_report(run, out=tmp_path / "file" / "report.html")
 
@@ -219,11 +222,11 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path / "run", LINES)
     page = tmp_path / "elsewhere" / "page.html"
-    assert trace(["report", str(run), "--out", str(page), "--packs", str(tmp_path), "--json"]) == 0
+    assert trace(["report", str(run), "--page", str(page), "--packs", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["report"] == str(page) and page.stat().st_size == told["bytes"] and told["state"] == "finished"
     assert told["synthetic"] is True and told["clips"] is False
-    assert trace(["report", str(run), "--out", str(tmp_path / "page.txt")]) == 2
+    assert trace(["report", str(run), "--page", str(tmp_path / "page.txt")]) == 2
     assert trace(["report", str(tmp_path)]) == CheckpointError("").exit_code
 
 
@@ -345,3 +348,31 @@ def test_stacked_shares_reach_the_top() -> None:
 def test_numbers_are_written_with_three_digits() -> None:
     words = [short(v) for v in (0, 0.00212, 12.34, 1240, 15_000, 999_999, 2_500_000, -3.0)]
     assert words == ["0", "0.00212", "12.3", "1,240", "15k", "1M", "2.5M", "-3"]
+
+
+def test_curves_join_only_what_was_computed_on_the_same(tmp_path: Path) -> None:
+    whole = [evaluation(step) | {"shards_sha256": "a", "frames": 900} for step in (20, 40)]
+    quick = [evaluation(step) | {"shards_sha256": "a", "frames": 90, "settings": {"every": 20}} for step in (20, 40)]
+    other = [evaluation(40) | {"shards_sha256": "b", "frames": 400}]
+    run = make_run(tmp_path / "run", LINES)
+    for number, one in enumerate([*whole, *quick, *other]):
+        (run / f"evaluation-val-{one['step']:08d}-{number:08d}.json").write_text(json.dumps(one))
+    series = read_run(run).scored("val")
+    assert [[(one["step"], one["frames"]) for one in part] for part in series] == [
+        [(20, 900), (40, 900)],
+        [(40, 400)],
+        [(20, 90), (40, 90)],
+    ]
+    text, _ = page_of(run)
+    assert "val, 900 frames" in text and "val, 90 frames" in text and "val, 400 frames" not in text
+
+
+def test_remembered_scores_join_those_of_their_own_basis(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", LINES)
+    for one in (evaluation(20), evaluation(20) | {"shards_sha256": "b"}, evaluation(40)):
+        (run / f"evaluation-val-{one['step']}-{one.get('shards_sha256')}.json").write_text(json.dumps(one))
+    file = run / "checkpoints" / "step-00000040" / "checkpoint.json"
+    facts = json.loads(file.read_text()) | {"history": [{"step": step, "mpjpe": 9.0} for step in (10, 20, 40)]}
+    file.write_text(json.dumps(facts))
+    series = read_run(run).scored("val")
+    assert sorted([one["step"] for one in part] for part in series) == [[10, 20, 40], [20]]

@@ -1,7 +1,7 @@
 """DynaCam: people before cameras that turn on their place (`panorama`) or move (`translation`).
 
 `annotations/{panorama,translation}_{train,val,test}.npz` and `video_frames/{panorama,translation}_{split}/<seq>/`
-(fact sheet datasets.md, sections 2.4, 4, 9 and 10). A sequence is called `panorama/<seq>` or `translation/<seq>`.
+(docs/reference/datasets.md#dynacam). A sequence is called `panorama/<seq>` or `translation/<seq>`.
 Bodies are of the neutral model; `poses` has the root as the camera sees it, the `world_*` arrays place it in the world.
 """
 

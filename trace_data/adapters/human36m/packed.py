@@ -1,6 +1,7 @@
 """The packed annotations of the TRACE training code: one folder of images and one `annots_smplkps.npz`.
 
-Every fifth frame of the videos; the number in a file's name counts those. Facts: fact sheet datasets.md, section 2.1.
+Every fifth frame of the videos; the number in a file's name counts those frames.
+Facts: docs/reference/datasets.md#human36m-packed-files.
 """
 
 from __future__ import annotations

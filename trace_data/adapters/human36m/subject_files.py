@@ -1,13 +1,12 @@
 """The JSON files that hold a whole subject: parsed once, kept as arrays a clip.
 
 `Human36M_subject{n}_{joint_3d,SMPL_NeuralAnnot}.json` are nested by action (2 to 16), subaction (1, 2) and 0-based
-frame; `_data.json` lists images and their boxes; `_camera.json` the cameras 1 to 4. Facts: fact sheet datasets.md,
-sections 8 and 10.
+frame; `_data.json` lists images and their boxes; `_camera.json` the cameras 1 to 4. Facts:
+docs/reference/datasets.md#human36m-re-packaged-files.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.files import refused
+from trace_data.adapters.files import load_json
 from trace_data.adapters.human36m.facts import AGAIN, file_state, numbers
 from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams
+from trace_data.text_files import Each
 
 Array = npt.NDArray[np.float64]
 Clip = tuple[int, int]
@@ -150,14 +150,9 @@ def _smaller(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def load(file: Path, each: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> dict[str, Any]:
+def load(file: Path, each: Each | None = None) -> dict[str, Any]:
     """The object in a JSON file, every object in it as `each` makes it. Raises AnnotationError."""
-    try:
-        content = json.loads(file.read_bytes(), object_hook=each)
-    except OSError as error:
-        raise refused(error, file) from error
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"is no readable JSON: {error}", where=file, hint=AGAIN) from error
+    content = load_json(file, each=each, hint=AGAIN)
     if not isinstance(content, dict):
         raise AnnotationError(f"holds a {type(content).__name__}, expected an object", where=file, hint=AGAIN)
     return content

@@ -101,7 +101,10 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
         everyone_annotated=np.ones(frames, bool),
         world_valid=not found.world_reason,
         world_reason=found.world_reason or "the camera stands still",
-        remarks=found.remarks + ((f"{found.world_reason}: the world is not supervised",) if found.world_reason else ()),
+        remarks=(
+            *found.remarks,
+            *((f"{found.world_reason}: the world is not supervised",) if found.world_reason else ()),
+        ),
         provenance={
             "release": "synthetic sample world" if found.synthetic else "MPI-INF-3DHP",
             "layout": ref.layout,

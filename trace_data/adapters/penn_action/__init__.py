@@ -1,7 +1,7 @@
 """Penn Action: `frames/<seq>/<frame>.jpg` with the release's `labels/<seq>.mat`, or with them packed into one .npz.
 
-Facts: fact sheet datasets.md, sections 2.5, 8, 9 (rows 20 and 27) and 10 (row 10); joints.md, section 7 (P1). One
-person of each video is annotated, in 2D only. `eft_annots.npz`, where it is there, adds body poses of some frames.
+Facts: docs/reference/datasets.md#penn-action, docs/reference/joints.md#left-and-right-in-penn-action. One person of
+each video is annotated, in 2D only. An optional `eft_annots.npz` adds body poses of some frames.
 """
 
 from __future__ import annotations
