@@ -20,13 +20,13 @@ from trace_data.adapters import adapter_identity, canonical_names, find_sequence
 from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.folder import versions
+from trace_data.consistency.agreement import Agreement
 from trace_data.defects import Applied, known_defects
 from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped
 from trace_data.schema.record import Split
-from trace_data.verify.consistency import Agreement
 from trace_data.verify.memory import VerifyMemory
 from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
 from trace_data.workers import spread

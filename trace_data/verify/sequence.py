@@ -14,6 +14,7 @@ import numpy as np
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
+from trace_data.consistency.agreement import Agreement, judge, measure
 from trace_data.defects import Applied, known_defects, take_out
 from trace_data.errors import AnnotationError, TraceError
 from trace_data.frames.image import decode, file_header, image_size, read_bytes
@@ -25,7 +26,6 @@ from trace_data.schema.check import check_record
 from trace_data.schema.findings import Finding
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame, file_of
 from trace_data.schema.record import SequenceRecord
-from trace_data.verify.consistency import Agreement, judge, measure
 from trace_data.verify.memory import Remembered, stamp, stamp_of_all
 from trace_data.workers import in_order
 

@@ -12,10 +12,7 @@ from typing import Any
 import numpy as np
 
 from trace_data.assets.bodies import Bodies
-from trace_data.schema.check import DETECTED_SHARE, EXACT_PX
-from trace_data.schema.findings import Finding, Severity
-from trace_data.schema.record import Person, SequenceRecord
-from trace_data.verify.joint_errors import (
+from trace_data.consistency.joint_errors import (
     OWN_JOINTS,
     Floats,
     backwards,
@@ -28,6 +25,9 @@ from trace_data.verify.joint_errors import (
     speeds_of,
     twisted,
 )
+from trace_data.schema.check import DETECTED_SHARE, EXACT_PX
+from trace_data.schema.findings import Finding, Severity
+from trace_data.schema.record import Person, SequenceRecord
 
 OFF_FACTOR = 5.0
 """A frame is an outlier when its median error exceeds this multiple of the sequence's median, and the limit."""

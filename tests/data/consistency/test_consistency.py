@@ -13,10 +13,10 @@ from standing_figure import standing
 
 from trace_data.adapters import read_record
 from trace_data.adapters.threedpw import find
+from trace_data.consistency.agreement import Agreement, judge, measure
 from trace_data.geometry import project, transform
 from trace_data.schema.keypoints import ALL_44, LAYOUTS, LSP_14, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
-from trace_data.verify.consistency import Agreement, judge, measure
 
 FRAMES = 24
 H36M_17 = (
