@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import tiny_3dpw_packed
 import tiny_mpi
 
 from trace_cli.main import run
+from trace_data.adapters import find_sequences, read_record
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError
+from trace_data.schema.check import check_record
 from trace_data.shards.index import load_index
 from trace_data.verify.datasets import verify_datasets
 
@@ -79,6 +82,19 @@ def test_what_costs_little_is_always_checked(tmp_path: Path) -> None:
     assert "joints3d" in bad.reason
     with pytest.raises(ConfigError, match="unknown check"):
         build_shards(["3dpw"], tmp_path, tmp_path / "other", check="pixels")  # type: ignore[arg-type]
+
+
+def test_a_gender_that_is_none_is_an_error_in_any_record(tmp_path: Path) -> None:
+    tiny_3dpw.write(tmp_path, COUNTS, frames=6)
+    record = read_record(find_sequences("3dpw", tmp_path, "train")[0])
+    person = record.people[0]
+    assert person.body is not None
+    for changed, key in (
+        (replace(person, gender="nan"), "people[0].gender"),  # type: ignore[arg-type]
+        (replace(person, body=replace(person.body, gender="n")), "people[0].body.gender"),  # type: ignore[arg-type]
+    ):
+        found = check_record(replace(record, people=(changed, *record.people[1:])))
+        assert [finding.key for finding in found if finding.severity == "error"] == [key]
 
 
 def test_sound_annotations_give_the_same_bytes_and_another_check_is_another_build(
