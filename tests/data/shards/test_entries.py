@@ -29,7 +29,7 @@ def test_the_usual_step_is_the_most_frequent_distance(ids: list[int], step: int)
 
 
 def test_splits_are_those_of_the_adapters() -> None:
-    assert SPLITS == {name: load_adapter(name).SPEC.splits for name in ADAPTERS}
+    assert {name: load_adapter(name).SPEC.splits for name in ADAPTERS} == SPLITS
 
 
 @pytest.mark.parametrize(
