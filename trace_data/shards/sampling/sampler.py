@@ -156,7 +156,8 @@ class ClipSampler:
                 raise ConfigError(f"dataset {name!r} cannot have weight {share}: {held}")
         if sum(shares.values()) <= 0:
             raise ConfigError(
-                "no sequence is long enough for a single clip", hint="choose fewer frames a clip or a smaller stride"
+                "no sequence is long enough for a single clip, or nobody is annotated for so long in any",
+                hint="choose fewer frames a clip or a smaller stride, or another split",
             )
         self._length = total if clips_per_epoch is None else clips_per_epoch
         self._quota = _apportion({name: shares.get(name, 0.0) for name in sorted(self.tables)}, self._length)
