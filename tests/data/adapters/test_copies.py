@@ -54,6 +54,13 @@ def test_a_subject_without_any_images_is_an_error(layout: tiny_human36m.Layout, 
     )
 
 
+def test_a_packed_test_subject_without_a_folder_is_an_error(tmp_path: Path) -> None:
+    folder = LAYOUTS["mpi-inf-3dhp, packed test set"].write(tmp_path)
+    shutil.rmtree(folder / "mpi_inf_3dhp_test_set/TS5")
+    told = said("mpi-inf-3dhp", tmp_path, "layout")
+    assert any(severity == "error" and "TS5, of whom there are no images" in what for severity, what in told)
+
+
 def test_images_in_gaps_of_the_annotation_are_not_said_to_come_last(tmp_path: Path) -> None:
     layout = LAYOUTS["penn-action, packed"]
     folder = layout.write(tmp_path)

@@ -118,13 +118,17 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 
 def _packed(ref: SequenceRef) -> tuple[npt.NDArray[np.int64], Array, Array, bool]:
-    state = ref.annotation.stat()
-    tables = _packed_tables(ref.annotation, state.st_mtime_ns, state.st_size)
+    tables = _tables_of(ref.annotation)
     number = int(ref.name.removeprefix("TS"))
     if number not in tables:
         raise wrong(ref.annotation, "annots", f"is about TS{sorted(tables)}", f"images of {ref.name}/imageSequence/")
     rows, points, joints, synthetic = tables[number]
     return rows - 1, points, joints, synthetic
+
+
+def _tables_of(file: Path) -> dict[int, tuple[npt.NDArray[np.int64], Array, Array, bool]]:
+    state = file.stat()
+    return _packed_tables(file, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=1)
@@ -176,4 +180,24 @@ def inspect(test: Path) -> list[Finding]:
         else:
             continue
         findings.append(Finding(severity="error", key=folder.name, what=what, hint=hint))
+    packed = next((ref.annotation for ref in refs.values() if ref.layout == PACKED), None)
+    if packed is not None:
+        held = {number for number, _ in test_recordings(test)}
+        findings += [
+            Finding(
+                severity="error",
+                key=f"TS{number}",
+                what=f"{packed.name} is about TS{number}, of whom there are no images",
+                hint="unpack this test subject again",
+            )
+            for number in sorted(_subjects(packed) - held)
+        ]
     return findings
+
+
+def _subjects(packed: Path) -> set[int]:
+    """The test subjects that a packed annotation is about; none of one that cannot be read, which `read` will say."""
+    try:
+        return set(_tables_of(packed))
+    except (AnnotationError, OSError):
+        return set()
