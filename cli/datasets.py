@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trace_data.adapters.base import DatasetRoots
-    from trace_data.verify.consistency import Agreement, Spread
+    from trace_data.consistency.agreement import Agreement, Spread
     from trace_data.verify.datasets import DatasetReport, Depth, VerifyReport
     from trace_data.verify.manifest import Counts
     from trace_data.verify.manifest_diff import Differences

@@ -21,7 +21,7 @@ ORDER = {
         "files text_files settings workers schema unpickle",
         "defects drawing frames",
         "adapters assets shards sample_world",
-        "results",
+        "results consistency",
         "builder export",
         "verify",
         "extract",

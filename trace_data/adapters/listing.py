@@ -31,6 +31,8 @@ KEPT_NAMES = 1_000_000
 """Limit of cached names, about 100 MB."""
 KEPT_NUMBERS = 16_000_000
 """128 MB."""
+APPLE_DOUBLE = "._"
+"""Begins the names of files that macOS puts beside each file it copies; they count as not there."""
 COMPARED_NAMES = 5_000
 """Largest folder in which a similar name is suggested, since comparing names is slow."""
 
@@ -203,6 +205,8 @@ def _list(folder: Path) -> Listing:
     broken: dict[str, str] = {}
     with os.scandir(folder) as entries:
         for held in entries:
+            if held.name.startswith(APPLE_DOUBLE):
+                continue
             if held.is_symlink() and (why := _broken(held)):
                 broken[held.name] = why
             else:
@@ -211,15 +215,22 @@ def _list(folder: Path) -> Listing:
 
 
 def _number(folder: Path, pattern: re.Pattern[str]) -> dict[str, Numbers]:
-    """Sorted numbers of each group ("" if the pattern has none). Broken links are skipped."""
+    """Sorted numbers of each group ("" if the pattern has none), each once. Broken links are skipped.
+
+    Groups whose names differ in letter case alone are one, under the name that sorts first.
+    """
     groups: dict[str, list[int]] = {}
     fits, whose = pattern.fullmatch, pattern.groups > 1
     with os.scandir(folder) as entries:
         for held in entries:
-            match = fits(held.name)
+            match = None if held.name.startswith(APPLE_DOUBLE) else fits(held.name)
             if match is not None and not (held.is_symlink() and _broken(held)):
                 groups.setdefault(match[1] if whose else "", []).append(int(match[pattern.groups]))
-    return {key: np.sort(np.array(found, np.int64)) for key, found in groups.items()}
+    names: dict[str, str] = {}
+    together: dict[str, list[int]] = {}
+    for key in sorted(groups):
+        together.setdefault(names.setdefault(key.lower(), key), []).extend(groups[key])
+    return {key: np.unique(np.array(found, np.int64)) for key, found in together.items()}
 
 
 def _broken(link: os.DirEntry[str]) -> str:

@@ -37,6 +37,7 @@ OPTIONS = {
     "heights": "--height",
     "body_models": "--packs",
     "defects": "--defects",
+    "check": "--check",
     "adapters": "--adapter",
 }
 """Settings that a command-line option sets, with that option."""

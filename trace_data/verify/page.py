@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from trace_data.consistency.agreement import Agreement, Spread
 from trace_data.drawing import data_uri
 from trace_data.errors import OutputError
 from trace_data.files import atomic_write
 from trace_data.schema.findings import Problem
-from trace_data.verify.consistency import Agreement, Spread
 from trace_data.verify.contact_sheet import make_sheet
 from trace_data.verify.datasets import DatasetReport, VerifyReport
 
