@@ -86,7 +86,7 @@ def prepare(work: Path, variants: list[str]) -> None:
     """Render the frames, and store them as every variant needs them."""
     import loader_others
 
-    from trace_data.shards.entries import ShardIndex
+    from trace_data.shards.entries import ShardIndex, numbered
     from trace_data.shards.index import save_index
     from trace_data.shards.levels import Storage
     from trace_data.shards.reader import ShardReader
@@ -108,7 +108,8 @@ def prepare(work: Path, variants: list[str]) -> None:
         assert closed is not None
         rate = SEQUENCES * FRAMES / (time.process_time() - began)
         (folder / "rate.json").write_text(json.dumps(rate))
-        save_index(ShardIndex(folder=folder, shards=(closed[0],), sequences=closed[1], bad=(), settings={}))
+        sequences = numbered([closed[1]])
+        save_index(ShardIndex(folder=folder, shards=(closed[0],), sequences=sequences, bad=(), settings={}))
     for name in OTHERS:
         folder = work / name
         if name in variants and not folder.exists():

@@ -85,7 +85,7 @@ def write(folder: Path, sequences: int) -> None:
                 first_frame=number % SEQUENCES_A_SHARD * LENGTH, frames=LENGTH, people=("0", "1"),
                 first_person=2 * number, fps=25.0, width=1920, height=1080, moving=False, world_valid=True,
                 world_reason="", synthetic=True, frame_id_runs=((0, 1, 500), (499 + gap, 1, 500)),
-                usable=(((0, LENGTH),), present), provenance={},
+                usable=(((0, LENGTH),), present), provenance={"synthetic": "true"},
             )
         )  # fmt: skip
     save_index(ShardIndex(folder=folder, shards=tuple(shards), sequences=tuple(entries), bad=(), settings={}))

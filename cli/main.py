@@ -114,7 +114,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _complain(message: str) -> None:
-    click.echo(click.style("error:", fg="red", bold=True) + " " + message, err=True)
+    from trace_data.errors import printable
+
+    click.echo(click.style("error:", fg="red", bold=True) + " " + printable(message), err=True)
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from trace_data.errors import printable
 from trace_data.progress import Progress, size_in_words
 from trace_data.progress import duration as duration
 
@@ -147,7 +148,7 @@ class Display(Progress):
         self._line(f"{title:<{TITLE_WIDTH}}  {text}{took}")
 
     def _line(self, text: str) -> None:
-        self._console.print(f"  {text}".rstrip(), soft_wrap=True)
+        self._console.print(f"  {printable(text)}".rstrip(), soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:
@@ -156,7 +157,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Seq
     for name in columns:
         drawn.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(printable, row))
     console = _console(sys.stdout)
     with console.capture() as capture:
         console.print(drawn)
@@ -184,7 +185,7 @@ def number(value: float | None, digits: int, factor: float = 1.0) -> str:
 
 def line(text: str = "") -> None:
     """One line of result on stdout."""
-    _console(sys.stdout).print(text, soft_wrap=True)
+    _console(sys.stdout).print(printable(text), soft_wrap=True)
 
 
 def json_object(value: Any) -> None:

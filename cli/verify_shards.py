@@ -81,7 +81,8 @@ def _show(report: ShardsReport) -> None:
         render.line(f"\n{count} left out by the build, first {report.left_out[0].key}")
     broken = [shard.file for shard in report.shards if not shard.ok]
     broken += ["the index"] if any(problem.severity == "error" for problem in report.index) else []
-    depth = "" if report.depth == "frames" else f", at depth {report.depth}"
+    unseen = {"index": "no byte of frames and annotations was looked at", "hashes": "no picture and no value"}
+    depth = "" if report.depth == "frames" else f", at depth {report.depth}: {unseen[report.depth]}"
     render.line(f"\nnot well: {', '.join(broken)}" if broken else f"\nyes, all well{depth}")
 
 

@@ -6,6 +6,7 @@ They are caught in one place (`cli/main.py`), which prints them as one paragraph
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -104,6 +105,18 @@ class InterruptedRun(TraceError):
     """Stopped by the user or the scheduler; the work so far is kept."""
 
     exit_code = 130
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` as a terminal may show it: names from elsewhere may hold its commands, or bytes that are no UTF-8.
+
+    Control characters, marks that turn the direction of writing, and halves of surrogate pairs become escapes such as
+    `\\x1b`; line breaks and tabs stay.
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -1,18 +1,133 @@
-"""Folders that results are written to: made, tried, held by one writer at a time, read by whom the user lets."""
+"""Files and folders of others and of ours: opened without traps, made, tried, held by one writer at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import shlex
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 from trace_data.errors import OutputError
+from trace_data.os_errors import SpecialFile
+
+LOCK_WORD, LOCK_END = 5.0, 120.0
+"""Seconds after which somebody else's lock is mentioned, and after which it is no longer waited for."""
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+"""What a disk answers that knows no file locks."""
+_KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+_WITHOUT_WAITING = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def open_regular(file: Path) -> BinaryIO:
+    """A file from elsewhere, or a link to one, open for reading; its `name` is the path.
+
+    Raises OSError; SpecialFile for a pipe or device, which would be waited for, or read, for ever.
+    """
+    if "\0" in str(file):
+        raise FileNotFoundError(errno.ENOENT, "no file has a NUL in its name", str(file))
+    _refuse_special(file, file.stat())  # before it is opened: some devices act on that
+    stream = open(file, "rb", opener=lambda path, _: os.open(path, os.O_RDONLY | _WITHOUT_WAITING))  # noqa: SIM115
+    try:
+        _refuse_special(file, os.fstat(stream.fileno()))  # it may have been exchanged
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def read_regular(file: Path, limit: int) -> bytes:
+    """The whole of a file from elsewhere of at most `limit` bytes. Raises OSError as `open_regular` does."""
+    with open_regular(file) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        data = stream.read(limit + 1) if size <= limit else b""
+    if size > limit or len(data) > limit:
+        raise OSError(errno.EFBIG, f"{size:,} bytes, expected at most {limit:,}", str(file))
+    return data
+
+
+def _refuse_special(file: Path, found: os.stat_result) -> None:
+    if kind := _KINDS.get(stat.S_IFMT(found.st_mode)):
+        raise SpecialFile(errno.EINVAL, kind, str(file))
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+
+
+def open_own(file: Path, *, make: bool = True) -> FileIO:
+    """A file that we lock or go on writing: for reading and writing, unbuffered, nothing cut off.
+
+    `make`: it is made where it is missing. Where others may write, a link, pipe or second name of another file may
+    stand in its place: refused, for what is written would end up there. Raises OutputError, OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _refuse_foreign(file, file.lstat())  # before it is opened: a device may act on that
+    flags = os.O_RDWR | (os.O_CREAT if make else 0) | os.O_NOFOLLOW | _WITHOUT_WAITING
+    stream = open(file, "r+b", buffering=0, opener=lambda path, _: os.open(path, flags, 0o666))  # noqa: SIM115
+    try:
+        _refuse_foreign(file, os.fstat(stream.fileno()))
+    except OutputError:
+        stream.close()
+        raise
+    return stream
+
+
+def _refuse_foreign(file: Path, found: os.stat_result) -> None:
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+        return
+    kind = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFREG: "another name of some file"} | _KINDS
+    raise OutputError(
+        f"is {kind.get(stat.S_IFMT(found.st_mode), 'no file')}, expected a file of our own; nothing was written",
+        where=file,
+        hint=f"find out who put it there, then  rm {shlex.quote(str(file))}",
+    )
+
+
+def wait_for_lock(lock: Callable[[], object], file: Path, say: Callable[[str], object]) -> None:
+    """Call `lock`, which must raise BlockingIOError rather than wait, until it succeeds.
+
+    `say` is told after `LOCK_WORD` seconds who is waited for. Raises OutputError after `LOCK_END` seconds, and where
+    the disk knows no locks.
+    """
+    began, told, pause = time.monotonic(), False, 0.001
+    while True:
+        try:
+            lock()
+            return
+        except BlockingIOError as error:
+            waited = time.monotonic() - began
+            if waited >= LOCK_END:
+                raise OutputError(
+                    f"another process has held this lock for {waited:.0f} s",
+                    where=file,
+                    hint=f"fuser -v {shlex.quote(str(file))}  names it; it may be stopped or hang",
+                ) from error
+            if waited >= LOCK_WORD and not told:
+                say(f"{file}: waiting for another process that holds this lock, at most {LOCK_END:.0f} s")
+                told = True
+        except OSError as error:
+            raise cannot_lock(error, file.parent) from error
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
+
+
+def cannot_lock(error: OSError, folder: Path) -> OutputError:
+    """The error where the system refuses a lock for another reason than that somebody holds it."""
+    if error.errno in NO_LOCKS:
+        return OutputError(
+            f"this disk knows no file locks ({error.strerror}), which keep several processes apart",
+            where=folder,
+            hint="choose a folder on a disk of this machine",
+        )
+    return OutputError(f"cannot be locked: {error.strerror}", where=folder)
 
 
 def writable_folder(folder: Path) -> None:
@@ -33,7 +148,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises OutputError when another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as stream:
+    with open_own(folder / "lock") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -41,16 +156,14 @@ def exclusive(folder: Path) -> Iterator[None]:
                 "another process is writing here", where=folder.parent, hint="wait until it ends"
             ) from error
         except OSError as error:
-            raise OutputError(
-                f"cannot be locked: {error.strerror}", where=folder, hint="choose a folder on a disk that knows locks"
-            ) from error
+            raise cannot_lock(error, folder) from error
         yield
 
 
 def is_held(folder: Path) -> bool:
     """Whether some process holds `folder` by `exclusive` at this moment."""
     try:
-        with (folder / "lock").open() as stream:
+        with open_regular(folder / "lock") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -82,6 +195,7 @@ def atomic_write(file: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     partial = file.with_name(f"{file.name}.partial")
     file.parent.mkdir(parents=True, exist_ok=True)
+    partial.unlink(missing_ok=True)  # left by a killed process, or a link to a file of somebody's
     try:
         yield partial
         if not partial.stat().st_mode & 0o077:
@@ -106,8 +220,14 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 def sha256_of(file: Path) -> str:
     """SHA-256 of a file, hexadecimal, read in blocks."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
+    with open_regular(file) as stream:
+        return sha256_of_open(stream)
+
+
+def sha256_of_open(stream: IO[bytes]) -> str:
+    """SHA-256 of an open file from its beginning, hexadecimal; the place of the stream does not matter."""
+    digest, at = hashlib.sha256(), 0
+    while block := os.pread(stream.fileno(), 1 << 22, at):
+        digest.update(block)
+        at += len(block)
     return digest.hexdigest()

@@ -19,6 +19,10 @@ MOUNT_AGAIN = "not a missing file: look at  mount  and  dmesg,  mount it again, 
 """What mends a disk or mount that does not answer."""
 
 
+class SpecialFile(OSError):
+    """A pipe, socket or device where a file was expected: it would be waited for, or read, for ever."""
+
+
 def is_missing(error: OSError) -> bool:
     """Whether the file or folder is not there, as opposed to something that keeps us from it."""
     return error.errno in MISSING
@@ -27,6 +31,8 @@ def is_missing(error: OSError) -> bool:
 def in_words(error: OSError) -> tuple[str, str]:
     """(what was refused, what mends it)."""
     told = (error.strerror or str(error)).lower()
+    if isinstance(error, SpecialFile):
+        return f"is {told}, expected a file", "copy the file itself"
     if is_missing(error):
         return "is missing", "copy it again"
     if error.errno in _DENIED:

@@ -161,6 +161,26 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what came meanwhile arrives now
 
 
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the workers and then this process as Ctrl-C does: killed in the middle of a wait it would leave
+    workers at work and semaphores behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
 def in_order(function: Callable[[Task], Result], items: Iterable[Task], *, light: bool = False) -> Iterator[Result]:
     """`map`, for small steps of a task that let go of the interpreter lock, such as decoding a frame.
 
@@ -227,11 +247,12 @@ def spread(
         done: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
         for future in waiting:
             future.add_done_callback(done.put)  # `wait` would look at every future each time
-        while waiting:
-            with contextlib.suppress(queue.Empty):
-                future = done.get(timeout=0.2)
-                yield waiting.pop(future), future.result()
-            _pass_on_all(messages, progress)
+        with _ended_by_sigterm():
+            while waiting:
+                with contextlib.suppress(queue.Empty):
+                    future = done.get(timeout=0.2)
+                    yield waiting.pop(future), future.result()
+                _pass_on_all(messages, progress)
     except BrokenProcessPool as error:
         raise worker_died() from error
     finally:

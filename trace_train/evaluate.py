@@ -47,7 +47,7 @@ def evaluate(
     source = open_source(path)
     store = as_store(shards)
     check_index(store)
-    reader = ShardReader(store)
+    reader = ShardReader(store, verify=source.config.data.verify)
     result = source.folder / f"evaluation-{split}-{source.step:08d}.json"
     writable_folder(result.parent)  # found out now rather than after the work
     config = source.config

@@ -135,7 +135,7 @@ def prepare(
     """Find and check all that a run needs. Raises ConfigError, ShardError, AssetError, CheckpointError."""
     store = as_store(shards)
     index = check_index(store)
-    reader = ShardReader(store)
+    reader = ShardReader(store, verify=config.data.verify)
     config = with_shuffle_window(config, reader)
     start = None if begun else open_start(config)
     notes: list[str] = []

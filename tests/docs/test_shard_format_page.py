@@ -27,6 +27,8 @@ def test_the_table_is_that_of_the_layout() -> None:
         layout.PEOPLE_OFFSET: "int64 (F + 1)",
         layout.SEQUENCE_OFFSET: "int64 (S + 1)",
         layout.SEQUENCE_NAME: "bytes (S)",
+        layout.IMAGE_CHECKSUM: "uint32 (L, F)",
+        layout.ANNOTATION_CHECKSUM: "uint32 (F)",
     }
     for rows, columns in (
         ("F", layout.FRAME_COLUMNS),

@@ -29,7 +29,11 @@ class Fault:
     flip: int | None = None
     """Change a bit of the byte at this place of the file, when it is in the answer."""
     pause: float = 0.0
-    """Seconds before each 16 KiB."""
+    """Seconds before each piece."""
+    piece: int = PIECE
+    """Bytes sent at a time."""
+    endless: bool = False
+    """Send zeros for ever, whatever was asked."""
     no_ranges: bool = False
     """Send the whole file whatever was asked."""
 
@@ -86,7 +90,9 @@ class ShardServer:
                 with outer.lock:
                     outer.requests[f"{self.command} {name}"] += 1
                 fault = outer.fault(name) if self.command in ("GET", "HEAD") else Fault()
-                if fault.status:
+                if fault.endless:
+                    self.go_on_for_ever(name)
+                elif fault.status:
                     self.reply(fault.status, {"Content-Type": "text/plain"}, b"no", name, Fault())
                 elif outer.upstream:
                     self.pass_on(name, fault)
@@ -111,6 +117,18 @@ class ShardServer:
                     first, last = int(span[1]), min(int(span[2]), len(content) - 1)
                     where = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
                     self.reply(206, where, bytes(content[first : last + 1]), name, fault)
+
+            def go_on_for_ever(self, name: str) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.close_connection = True
+                try:
+                    while True:
+                        self.wfile.write(bytes(PIECE))
+                        with outer.lock:
+                            outer.sent[name] += PIECE
+                except OSError:  # the other side has seen enough
+                    pass
 
             def pass_on(self, name: str, fault: Fault) -> None:
                 assert outer.upstream is not None
@@ -140,15 +158,15 @@ class ShardServer:
                 if self.command == "HEAD":
                     return
                 try:
-                    for at in range(0, len(content), PIECE):
+                    for at in range(0, len(content), fault.piece):
                         time.sleep(fault.pause)
                         piece = content[
-                            at : min(at + PIECE, len(content) if fault.drop_after is None else fault.drop_after)
+                            at : min(at + fault.piece, len(content) if fault.drop_after is None else fault.drop_after)
                         ]
                         self.wfile.write(piece)
                         with outer.lock:
                             outer.sent[name] += len(piece)
-                        if fault.drop_after is not None and at + PIECE >= fault.drop_after:
+                        if fault.drop_after is not None and at + fault.piece >= fault.drop_after:
                             self.close_connection = True
                             return
                 except OSError:  # the other side was killed

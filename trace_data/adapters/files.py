@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular
 from trace_data.frames.image import file_size
 from trace_data.os_errors import in_words, is_missing
 
@@ -82,7 +83,7 @@ def stamp(file: Path) -> Stamp:
 def readable(file: Path) -> None:
     """Raises AnnotationError when a file cannot be read: libraries call that a damaged file, or a missing one."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             stream.read(1)
     except OSError as error:
         raise refused(error, file) from error

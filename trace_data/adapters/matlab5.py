@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from trace_data.adapters.files import refused
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular
 
 Order = Literal["<", ">"]
 Value = npt.NDArray[Any]
@@ -104,7 +105,7 @@ class _named:  # noqa: N801  used like a function
 
 def _variables(file: Path, hint: str, whole: Collection[str]) -> Iterator[tuple[str, memoryview, Order]]:
     """Name, content and byte order of each variable; only those in `whole` are read to their end."""
-    with _named(file, hint), file.open("rb") as stream:
+    with _named(file, hint), open_regular(file) as stream:
         length = stream.seek(0, 2)
         stream.seek(0)
         order = _byte_order(stream.read(_HEADER))

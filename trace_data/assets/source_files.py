@@ -16,6 +16,7 @@ from pathlib import Path
 
 from trace_data.assets.official_names import ORIGIN, other_model, own_name, recognise, title
 from trace_data.errors import AssetError
+from trace_data.files import open_regular
 from trace_data.schema.body import GENDERS
 
 MAX_FOLDERS, MAX_FILES, MAX_DEPTH, MAX_BYTES = 5_000, 50_000, 8, 1 << 30
@@ -55,7 +56,7 @@ class SourceFile:
             raise AssetError(f"is larger than {MAX_BYTES:,} bytes, more than any body model", where=self.where)
         with _named_errors(self.where):
             if self.member is None:
-                with self.path.open("rb") as file:
+                with open_regular(self.path) as file:
                     return file.read(MAX_BYTES)
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as packed:
                 return packed.read(MAX_BYTES)

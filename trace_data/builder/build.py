@@ -26,7 +26,7 @@ from trace_data.builder.size import correction
 from trace_data.errors import ConfigError, ShardError
 from trace_data.frames.image import JPEG_QUALITY
 from trace_data.progress import SILENT, Progress, counted, size_in_words
-from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.entries import BadSequence, SequenceEntry, ShardIndex, numbered
 from trace_data.shards.index import save_index
 from trace_data.shards.layout import FORMAT_VERSION, SHARD_BYTES
 from trace_data.shards.levels import ENLARGEMENT_BINS, Storage
@@ -127,7 +127,7 @@ def build_shards(
     engine = engine or LocalEngine(jobs=jobs)
     folder = BuildFolder(out)
     with folder.held(None if part is None else numbers) as lock:
-        folder.claim(settings, lock, part=part, force=force)
+        folder.claim(settings, lock, part=part, force=force, say=progress.log)
         mine = [plans[number] for number in numbers]
         tasks = [
             Work(
@@ -258,26 +258,18 @@ def _complete(
 
 
 def _assemble(out: Path, results: Sequence[ShardResult], settings: dict[str, Any]) -> ShardIndex:
-    """Number shards and people over the whole folder."""
+    """The index of all results."""
     import cv2
     import h5py
 
-    shards: list[ShardEntry] = []
-    sequences: list[SequenceEntry] = []
-    people = 0
-    for result in results:
-        if result.shard is None:
-            continue
-        for entry in result.sequences:
-            sequences.append(dataclasses.replace(entry, shard=len(shards), first_person=people))
-            people += len(entry.people)
-        shards.append(result.shard)
+    shards = tuple(result.shard for result in results if result.shard is not None)
+    sequences = numbered([result.sequences for result in results if result.shard is not None])
     bins = ("1", *(f"{low:g}+" for low in ENLARGEMENT_BINS))
     enlarged = [sum(counts) for counts in zip(*(result.enlarged for result in results))]
     return ShardIndex(
         folder=out,
-        shards=tuple(shards),
-        sequences=tuple(sequences),
+        shards=shards,
+        sequences=sequences,
         bad=tuple(bad for result in results for bad in result.bad),
         settings=settings,
         provenance={

@@ -10,16 +10,17 @@ import fcntl
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from trace_data.builder.plan import BuildPart, ShardPlan
 from trace_data.errors import OutputError
-from trace_data.files import writable_folder, write_json
+from trace_data.files import cannot_lock, open_own, wait_for_lock, writable_folder, write_json
 from trace_data.frames.image import encoder
-from trace_data.progress import size_in_words
+from trace_data.progress import SILENT, size_in_words
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
 
@@ -65,14 +66,14 @@ class BuildFolder:
         return self.state / f"{shard}.json"
 
     @contextlib.contextmanager
-    def held(self, numbers: Sequence[int] | None) -> Iterator[IO[str]]:
+    def held(self, numbers: Sequence[int] | None) -> Iterator[FileIO]:
         """Hold the shards of these numbers, or the whole folder, for this process; the system lets go even when it is
         killed. Raises OutputError when another process holds one of them.
 
         A byte of the lock file stands for each shard; byte 0 for the settings. Locks of bytes, unlike those of files,
         are known to all common network file systems.
         """
-        with (self.state / "lock").open("w") as stream:
+        with open_own(self.state / "lock") as stream:
             ranges = [(0, 0)] if numbers is None else [(1, number + 1) for number in numbers]  # 0 bytes: to the end
             try:
                 for length, start in ranges:
@@ -84,19 +85,23 @@ class BuildFolder:
                     hint="wait until it ends, or give another --out",
                 ) from error
             except OSError as error:
-                raise OutputError(
-                    f"cannot be locked: {error.strerror}",
-                    where=self.out,
-                    hint="choose a folder on a disk that knows locks",
-                ) from error
+                raise cannot_lock(error, self.out) from error
             yield stream
 
-    def claim(self, settings: Mapping[str, Any], lock: IO[str], *, part: BuildPart | None, force: bool) -> None:
+    def claim(
+        self,
+        settings: Mapping[str, Any],
+        lock: FileIO,
+        *,
+        part: BuildPart | None,
+        force: bool,
+        say: Callable[[str], object] = SILENT.log,
+    ) -> None:
         """Make the folder ours: empty, or begun with the same settings, or cleared by `force`. Raises OutputError.
 
-        `lock`: what `held` gave. Parts that start together take turns here.
+        `lock`: what `held` gave. Parts that start together take turns here; `say` is told when that takes long.
         """
-        fcntl.lockf(lock, fcntl.LOCK_EX, 1, 0)
+        wait_for_lock(lambda: fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0), self.state / "lock", say)
         try:
             self._claim(settings, force=force)
             if part is not None:  # so that whoever finishes the build can name the part that is missing

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+import pydantic_core
+from pydantic import TypeAdapter
 
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
@@ -14,15 +16,16 @@ from trace_data.assets.bodies import load_bodies
 from trace_data.builder.plan import ShardPlan
 from trace_data.builder.size import frames_of
 from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError
-from trace_data.files import write_json
+from trace_data.files import read_regular, write_json
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.thinning import thinned
-from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, sequence_from_json
+from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry
 from trace_data.shards.index import check_shard
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
 from trace_data.shards.rows import rows_of
+from trace_data.shards.storage.store import LARGEST_INDEX
 from trace_data.shards.writer import ShardWriter
 
 
@@ -133,21 +136,13 @@ def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) 
 def finished_shard(work: Work, progress: Progress) -> ShardResult | None:
     """The result of an earlier run when its plan is this one and the file still has its hash, else None."""
     try:
-        values = json.loads(work.record.read_text(encoding="utf-8"))
-        if values["identity"] != work.plan.identity():
+        values = pydantic_core.from_json(read_regular(work.record, LARGEST_INDEX))
+        if values.pop("identity") != work.plan.identity():
             return None
-        shard = None if values["shard"] is None else ShardEntry(**values["shard"])
-        if shard is not None:
-            check_shard(work.out, shard, hashes=True)
-        result = ShardResult(
-            shard=shard,
-            sequences=tuple(sequence_from_json(entry) for entry in values["sequences"]),
-            bad=tuple(BadSequence(**entry) for entry in values["bad"]),
-            warnings=tuple(values["warnings"]),
-            kept=True,
-            enlarged=tuple(values["enlarged"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, ShardError):
+        result = TypeAdapter(ShardResult).validate_python({**values, "kept": True})
+        if result.shard is not None:
+            check_shard(work.out, result.shard, hashes=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ShardError):
         return None  # no record, half a record, or a damaged shard: all are mended by writing the shard again
     if not result.bad:
         progress.skip(work.plan.frames)

@@ -11,6 +11,7 @@ import numpy as np
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.errors import AnnotationError, DatasetLayoutError
+from trace_data.files import open_regular
 from trace_data.frames.image import image_size
 from trace_data.frames.video import contents, video_facts
 from trace_data.schema.check import check_record
@@ -58,7 +59,7 @@ def _first_frame(images: Path) -> tuple[int, int, int]:
     first = _first_image(images)
     if first is None:
         raise AnnotationError("there is no image", where=images)
-    with first.open("rb") as stream:
+    with open_regular(first) as stream:
         width, height = image_size(stream.read(HEADER), first, whole=False)
     return width, height, first.stat().st_size
 

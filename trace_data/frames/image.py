@@ -16,12 +16,18 @@ import numpy.typing as npt
 import simplejpeg
 
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular, read_regular
 from trace_data.os_errors import in_words, is_missing
 
 JPEG_QUALITY = 90
 """Measured trade-off of size against fidelity (fact sheet performance.md, section 3e)."""
 ORIGINAL_QUALITY = 95
 """Of a video's frame where original frames are asked for: it has no bytes of its own to keep."""
+LARGEST_FILE = 1 << 30
+"""Bytes of an image file."""
+LARGEST_PICTURE = 100_000_000
+"""Pixels that a header may announce: three times those of 8K video. More is a bomb, small as a file and too large for
+memory as a picture."""
 HEAD, TAIL = 1 << 16, 64
 """Bytes at the beginning and the end of a file that say whether an image is whole and how large its picture is."""
 _ENDS = {True: b"\xff\xd9", False: b"IEND"}
@@ -46,7 +52,7 @@ def encoder() -> str:
 def read_bytes(file: Path) -> bytes:
     """The whole file. Raises AnnotationError when it is missing or cannot be read."""
     try:
-        return file.read_bytes()
+        return read_regular(file, LARGEST_FILE)
     except OSError as error:
         raise _refused(error, file) from error
 
@@ -57,7 +63,7 @@ def file_size(file: Path) -> tuple[int, int]:
     Raises AnnotationError when it is missing, cannot be read, is no JPEG or PNG, or ends too early.
     """
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             data = stream.read(HEAD)
             if len(data) == HEAD:
                 length = stream.seek(0, os.SEEK_END)
@@ -86,10 +92,26 @@ def image_size(data: bytes, where: str | Path, *, whole: bool = True) -> tuple[i
     """(width, height) in px from the header of a JPEG or PNG, without decoding it.
 
     Raises AnnotationError when the bytes are no such image or, unless `whole` is False, end before the picture does:
-    decoders fill what is missing with grey and say nothing.
+    decoders fill what is missing with grey and say nothing. Also when it announces more px than `LARGEST_PICTURE`.
     """
-    if is_jpeg(data):
-        return _jpeg_size(data, where, whole=whole)
+    size = _jpeg_size(data, where, whole=whole) if is_jpeg(data) else _png_size(data, where, whole=whole)
+    _check_announced(size, where)
+    return size
+
+
+def _check_announced(size: tuple[int, int], where: str | Path, expected: tuple[int, int] | None = None) -> None:
+    """Before any memory is taken for the picture. Raises AnnotationError."""
+    if expected is not None and size != expected:
+        raise AnnotationError(f"the image is {size[0]}x{size[1]} px, expected {expected[0]}x{expected[1]}", where=where)
+    if size[0] * size[1] > LARGEST_PICTURE:
+        raise AnnotationError(
+            f"the header announces {size[0]:,}x{size[1]:,} px, expected at most {LARGEST_PICTURE:,} in all",
+            where=where,
+            hint="copy the file again",
+        )
+
+
+def _png_size(data: bytes, where: str | Path, *, whole: bool) -> tuple[int, int]:
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24:
         if whole and b"IEND" not in data[-16:]:
             raise AnnotationError(f"the PNG ends too early ({len(data):,} bytes)", where=where, hint="copy it again")
@@ -130,16 +152,19 @@ def decode(
     *,
     rgb: bool = False,
     strict: bool = False,
+    expected: tuple[int, int] | None = None,
     take: Callable[[int], npt.NDArray[np.uint8]] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3) uint8 at 1/`reduce` of the size (1, 2, 4, 8: scaled in the JPEG transform, cheap); BGR or `rgb`.
 
-    `strict` refuses JPEGs whose damage a decoder would fill with grey. `take`: gives memory of at least so many bytes
-    for the pixels of a JPEG. Raises AnnotationError when the bytes cannot be decoded.
+    `strict` refuses JPEGs whose damage a decoder would fill with grey. `expected`: (width, height) px that the header
+    must announce. `take`: gives memory of at least so many bytes for the pixels of a JPEG. Raises AnnotationError when
+    the bytes cannot be decoded.
     """
     if is_jpeg(data):
         try:
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            _check_announced((width, height), where, expected)
             height, width = -(-height // reduce), -(-width // reduce)
             pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 data,
@@ -152,11 +177,26 @@ def decode(
         except ValueError as error:
             raise AnnotationError(f"the JPEG does not decode: {error}", where=where, hint="copy it again") from error
         return pixels
+    _check_announced(image_size(data, where, whole=False), where, expected)
     order = cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR
     image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), order | _REDUCED[reduce])
     if image is None:
         raise AnnotationError(f"{len(data):,} bytes do not decode as an image", where=where, hint="copy it again")
     return np.asarray(image)
+
+
+def check_decodes(data: bytes, where: str | Path, size: tuple[int, int]) -> None:
+    """Whether an image that is kept as it is decodes to `size`, (width, height) px. Raises AnnotationError.
+
+    A JPEG is decoded at an eighth: all of its bytes are read, and most of the time is saved.
+    """
+    image_size(data, where)
+    reduce = 8 if is_jpeg(data) else 1
+    height, width = decode(data, where, reduce, strict=True, expected=size).shape[:2]
+    if (width, height) != tuple(-(-side // reduce) for side in size):
+        raise AnnotationError(
+            f"the image decodes to {width}x{height} px of {size[0]}x{size[1]} at 1/{reduce}", where=where
+        )
 
 
 def scaled(
@@ -165,7 +205,8 @@ def scaled(
     """The image in each stored size: (JPEG bytes, (width, height) px), nothing and (0, 0) where a side is None.
 
     `data`: an encoded image, or pixels (H, W, 3) BGR. `sides`: short side of each level, px, ascending. A JPEG that
-    needs no scaling is passed through byte for byte. Raises AnnotationError on an image that is broken.
+    needs no scaling is passed through byte for byte, after a look at all of them. Raises AnnotationError on an image
+    that is broken.
     """
     if isinstance(data, np.ndarray):
         original, encoded = (data.shape[1], data.shape[0]), b""
@@ -186,6 +227,8 @@ def scaled(
         size = max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
         picture = _halved(picture, size)  # the next level, which is smaller still, goes on from here
         levels.append((encode(_shrunk(picture, size), JPEG_QUALITY), size))
+    if picture is None:
+        check_decodes(encoded, where, original)
     return levels[::-1]
 
 

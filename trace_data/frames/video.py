@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular
 from trace_data.frames.image import decode, image_size, read_bytes
 from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
@@ -131,7 +132,7 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture
 
 def _open(video: Path) -> Any:
     try:
-        with video.open("rb") as stream:
+        with open_regular(video) as stream:
             head = stream.read(_PACKET + 1)
     except OSError as error:
         what, hint = in_words(error)

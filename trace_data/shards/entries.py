@@ -1,35 +1,44 @@
-"""What `index.json` says of shards and sequences."""
+"""What `index.json` says of shards and sequences. The types are its schema: `index.py` reads it by them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field
 
 from trace_data.schema.clip import ClipRef
 
-Run = tuple[int, int]
+LARGEST = 1 << 62
+"""Of any whole number in an index: sums and products of a few of them stay what they are."""
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Run = tuple[Count, Count]
+NOTHING_ELSE = ConfigDict(extra="forbid")
+"""Keys that an entry does not know are errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardEntry:
     """One shard file."""
 
+    __pydantic_config__ = NOTHING_ELSE
+
     file: str
     """Name within the folder."""
     dataset: str
     split: str
-    bytes: int
+    bytes: Count
     """Length of the file."""
     sha256: str
     """Of the whole file, hexadecimal."""
-    sequences: int
-    frames: int
-    rows: int
+    sequences: Count
+    frames: Count
+    rows: Count
     """Person-frame rows."""
 
 
@@ -37,24 +46,26 @@ class ShardEntry:
 class SequenceEntry:
     """One sequence; enough to find every valid clip without opening its shard."""
 
+    __pydantic_config__ = NOTHING_ELSE
+
     dataset: str
     split: str
     name: str
     """Sequence name within dataset and split."""
-    shard: int
+    shard: Count
     """Row in `ShardIndex.shards`."""
-    first_frame: int
+    first_frame: Count
     """Number of its first frame within the shard."""
-    frames: int
+    frames: Count
     """Number of frames T."""
     people: tuple[str, ...]
     """Names of its people; a row's `people/person` counts in this list."""
-    first_person: int
+    first_person: Count
     """Number of its first person over the whole index."""
     fps: float
-    width: int
+    width: Count
     """Original frame width, px."""
-    height: int
+    height: Count
     """Original frame height, px."""
     moving: bool
     """Whether the camera moves."""
@@ -62,7 +73,7 @@ class SequenceEntry:
     world_reason: str
     synthetic: bool
     """Whether the sequence comes from the sample world."""
-    frame_id_runs: tuple[tuple[int, int, int], ...]
+    frame_id_runs: tuple[tuple[Whole, Whole, Count], ...]
     """(first id, step, count) of consecutive frames with equally spaced ids."""
     usable: tuple[tuple[Run, ...], ...]
     """For each person the ranges [first, end) of frames in which it is seen and can be learnt from."""
@@ -87,6 +98,8 @@ class SequenceEntry:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadSequence:
     """A sequence that was left out of a build, and why."""
+
+    __pydantic_config__ = NOTHING_ELSE
 
     key: str
     reason: str
@@ -127,6 +140,17 @@ class ShardIndex:
         return sum(len(entry.people) for entry in self.sequences)
 
 
+def numbered(shards: Sequence[Sequence[SequenceEntry]]) -> tuple[SequenceEntry, ...]:
+    """The sequences of these shards, with shard and people numbered over the whole index."""
+    entries: list[SequenceEntry] = []
+    people = 0
+    for shard, own in enumerate(shards):
+        for entry in own:
+            entries.append(replace(entry, shard=shard, first_person=people))
+            people += len(entry.people)
+    return tuple(entries)
+
+
 def usual_step(ids: npt.NDArray[np.int64]) -> int:
     """The distance of consecutive frames of a sequence in frame ids: the most frequent one; 1 for a single frame.
 
@@ -134,13 +158,3 @@ def usual_step(ids: npt.NDArray[np.int64]) -> int:
     """
     steps, counts = np.unique(np.diff(ids), return_counts=True)
     return int(steps[counts.argmax()]) if len(steps) else 1
-
-
-def sequence_from_json(values: Mapping[str, Any]) -> SequenceEntry:
-    """A SequenceEntry from what json reads, lists made tuples again."""
-    changed: dict[str, Any] = {
-        "people": tuple(values["people"]),
-        "frame_id_runs": tuple((int(a), int(b), int(c)) for a, b, c in values["frame_id_runs"]),
-        "usable": tuple(tuple((int(a), int(b)) for a, b in runs) for runs in values["usable"]),
-    }
-    return SequenceEntry(**{**values, **changed})

@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic_core
+from pydantic import FailFast, TypeAdapter, ValidationError
 
 from trace_data.errors import ShardError
 from trace_data.files import sha256_of, write_json
 from trace_data.progress import SILENT, Progress
-from trace_data.shards.entries import BadSequence, ShardEntry, ShardIndex, sequence_from_json
+from trace_data.schema.findings import Finding, wrong
+from trace_data.shards.checks.index import index_findings
+from trace_data.shards.entries import BadSequence, Count, SequenceEntry, ShardEntry, ShardIndex
 from trace_data.shards.layout import FORMAT_VERSION, INDEX_FILE
 from trace_data.shards.storage.store import LocalStore, Store, as_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What stands in the file, by types. The first entry that is none ends a list: a hostile file has a million."""
+
+    format_version: int
+    shards: Annotated[tuple[ShardEntry, ...], FailFast()]
+    sequences: Annotated[tuple[SequenceEntry, ...], FailFast()]
+    bad: Annotated[tuple[BadSequence, ...], FailFast()]
+    settings: dict[str, Any]
+    provenance: dict[str, str]
+    datasets: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    enlarged_crops: dict[str, Count] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=1)
+def _schema() -> TypeAdapter[_Content]:
+    return TypeAdapter(_Content)
 
 
 def save_index(index: ShardIndex) -> None:
@@ -24,12 +51,31 @@ def save_index(index: ShardIndex) -> None:
 
 
 def load_index(location: Path | str | Store) -> ShardIndex:
-    """Read `index.json` of a folder, URL or store. Raises ShardError when it is missing, malformed, or of another
-    format version."""
+    """Read `index.json` of a folder, URL or store. Raises ShardError when it is missing, malformed, contradicts itself
+    or is of another format version."""
+    store = as_store(location)
+    index, found = read_index(store)
+    if found:
+        where, finding = found[0]
+        more = f", and {len(found) - 1:,} more: trace verify-shards lists them" if len(found) > 1 else ""
+        raise ShardError(
+            f"malformed index: {where}: {finding.key}: {finding.what}{more}",
+            where=store.name(INDEX_FILE),
+            hint=store.index_repair_hint,
+        )
+    return index
+
+
+def read_index(location: Path | str | Store) -> tuple[ShardIndex, list[tuple[str, Finding]]]:
+    """The index, and (where, what) is wrong with it; without entries where they do not have the types that they should.
+
+    Raises ShardError when it is missing, no JSON, or of another format version.
+    """
     store = as_store(location)
     file = store.name(INDEX_FILE)
+    data = store.read_index()
     try:
-        values = json.loads(store.read_index().decode("utf-8"))
+        values = pydantic_core.from_json(data)  # bounds nesting and numbers, and knows only UTF-8
     except ValueError as error:
         raise ShardError(f"cannot be read: {error}", where=file, hint=store.index_repair_hint) from error
     version = values.get("format_version") if isinstance(values, dict) else None
@@ -42,21 +88,37 @@ def load_index(location: Path | str | Store) -> ShardIndex:
             else store.rebuild_hint,
         )
     try:
-        return ShardIndex(
-            folder=store.where,
-            shards=tuple(ShardEntry(**entry) for entry in values["shards"]),
-            sequences=tuple(sequence_from_json(entry) for entry in values["sequences"]),
-            bad=tuple(BadSequence(**entry) for entry in values["bad"]),
-            settings=dict(values["settings"]),
-            provenance=dict(values["provenance"]),
-            datasets={
-                name: {key: tuple(found) for key, found in facts.items()}
-                for name, facts in values.get("datasets", {}).items()
-            },
-            enlarged_crops=dict(values.get("enlarged_crops", {})),
+        content = _schema().validate_json(data, strict=True)
+    except ValidationError as error:
+        settings = values.get("settings")
+        empty = ShardIndex(
+            folder=store.where, shards=(), sequences=(), bad=(), settings=settings if isinstance(settings, dict) else {}
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ShardError(f"malformed index: {error!r}", where=file, hint=store.index_repair_hint) from error
+        return empty, _type_findings(error)
+    fields = {entry.name: getattr(content, entry.name) for entry in dataclasses.fields(content)}
+    del fields["format_version"]
+    index = ShardIndex(folder=store.where, **fields)
+    return index, index_findings(index)
+
+
+_KINDS = {"string": "str", "dict": "object", "dataclass": "object", "tuple": "list"}
+"""What Pydantic calls differently from JSON or Python."""
+
+
+def _type_findings(error: ValidationError) -> list[tuple[str, Finding]]:
+    return [_type_finding(detail) for detail in error.errors(include_url=False, include_context=False)]
+
+
+def _type_finding(detail: Mapping[str, Any]) -> tuple[str, Finding]:
+    where, *rest = map(str, detail["loc"] or ("index",))
+    if rest and rest[0].isdecimal():
+        where += f"[{rest.pop(0)}]"
+    key = ".".join(rest) or "entry"
+    kind, _, is_type = detail["type"].rpartition("_")
+    value = detail["input"]
+    if is_type == "type":
+        return where, wrong(key, f"{value!r:.80} is of type {type(value).__name__}, expected {_KINDS.get(kind, kind)}")
+    return where, wrong(key, f"{detail['msg']}, found {value!r:.80}")
 
 
 def check_index(location: Path | str | Store, *, hashes: bool = False, progress: Progress = SILENT) -> ShardIndex:

@@ -10,8 +10,11 @@ the build was asked for more), N person-frame rows and S sequences it holds
     people/offset    int64 (F + 1)     the people of frame f are the rows offset[f] : offset[f + 1]
     sequence/offset  int64 (S + 1)     the frames of sequence s are offset[s] : offset[s + 1]
     sequence/name    bytes (S)         `dataset/split/name`
+    crc32/images     uint32 (L, F)     CRC-32 of each image
+    crc32/annotations  uint32 (F)      CRC-32 of what is known of each frame, see `checksums.of_annotations`
 
-and the columns below. Units and frames of reference are those of `schema.clip.ClipAnnotations`.
+and the columns below. The `TABLES`, by which everything else is found and checked, each have an attribute `crc32` of
+their own bytes. Units and frames of reference are those of `schema.clip.ClipAnnotations`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS
 
 FORMAT = "trace-shard"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 INDEX_FILE = "index.json"
 SHARD_BYTES = 512 << 20
 """A shard is closed when it has grown beyond this, unless the build was asked for another size."""
@@ -34,6 +37,11 @@ FRAME_SIZE = "frames/size"
 PEOPLE_OFFSET = "people/offset"
 SEQUENCE_OFFSET = "sequence/offset"
 SEQUENCE_NAME = "sequence/name"
+IMAGE_CHECKSUM = "crc32/images"
+ANNOTATION_CHECKSUM = "crc32/annotations"
+TABLES = (FRAME_OFFSET, FRAME_SIZE, PEOPLE_OFFSET, IMAGE_CHECKSUM, ANNOTATION_CHECKSUM)
+TABLE_CHECKSUM = "crc32"
+"""Attribute of each of the `TABLES`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import AnnotationError, ShardError
+from trace_data.errors import AnnotationError, ConfigError, ShardError
+from trace_data.frames.image import image_size
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
-from trace_data.shards.checks.file import structure_findings
+from trace_data.shards.checks.file import BROKEN, structure_findings, table_findings
+from trace_data.shards.checksums import of_annotations
 from trace_data.shards.entries import SequenceEntry, ShardEntry
 from trace_data.shards.index import load_index
 from trace_data.shards.layout import (
+    ANNOTATION_CHECKSUM,
     FRAME_BYTES,
     FRAME_COLUMNS,
     FRAME_OFFSET,
     FRAME_SIZE,
+    IMAGE_CHECKSUM,
     PEOPLE_COLUMNS,
     PEOPLE_OFFSET,
 )
 from trace_data.shards.levels import level_for
 from trace_data.shards.storage.store import CACHE_BYTES, Store, open_store
 from trace_data.shards.view import view
+
+Verify = Literal["first", "always", "off"]
+"""When what was read is compared with its checksums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,6 +62,12 @@ class _Shard:
     frame_size: npt.NDArray[np.int32]
     """(L, F, 2) stored width and height, px."""
     people_offset: npt.NDArray[np.int64]
+    image_checksum: npt.NDArray[np.uint32]
+    """(L, F)"""
+    annotation_checksum: npt.NDArray[np.uint32]
+    """(F,)"""
+    seen: npt.NDArray[np.bool_]
+    """(L + 1, F) which images, and in the last row which annotations, were found right before."""
 
 
 class ShardReader:
@@ -63,17 +77,30 @@ class ShardReader:
     """
 
     def __init__(
-        self, location: Path | str | Store, *, cache: Path | None = None, cache_bytes: int = CACHE_BYTES
+        self,
+        location: Path | str | Store,
+        *,
+        cache: Path | None = None,
+        cache_bytes: int = CACHE_BYTES,
+        verify: Verify = "first",
     ) -> None:
         """`cache`, `cache_bytes`: local folder for the shards of a URL and its bound, see `store.open_store`.
 
-        Raises ShardError when there are no finished shards, ConfigError for a URL without cache.
+        `verify`: what is read is compared with its checksums the `first` time in this process, `always`, or never
+        (`off`). A shard's tables are checked whenever it is opened. Raises ShardError when there are no finished
+        shards, ConfigError for a URL without cache.
         """
+        if verify not in get_args(Verify):
+            raise ConfigError(f"verify is {verify!r}, expected one of {', '.join(get_args(Verify))}")
+        self.verify = verify
         if isinstance(location, Path | str):
             location = open_store(location, cache=cache, cache_bytes=cache_bytes)
         self.store = location
         self.index = load_index(self.store)
         self._shards: dict[int, _Shard] = {}
+        self._sequences: list[list[SequenceEntry]] = [[] for _ in self.index.shards]
+        for entry in self.index.sequences:
+            self._sequences[entry.shard].append(entry)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_shards": {}}
@@ -94,11 +121,14 @@ class ShardReader:
         entry, shard, frames = self._locate(ref)
         first, last = int(frames[0]), int(frames[-1])
         with self.store.open(shard.entry) as stream:
-            per_frame = {
-                name: _read(shard, stream.fileno(), name, first, last + 1)[frames - first] for name in FRAME_COLUMNS
-            }
+            every = {name: _read(shard, stream.fileno(), name, first, last + 1) for name in FRAME_COLUMNS}
             low, high = int(shard.people_offset[first]), int(shard.people_offset[last + 1])
             rows = {name: _read(shard, stream.fileno(), name, low, high) for name in PEOPLE_COLUMNS}
+        if (new := self._unseen(shard, -1, frames)) is not None:
+            edges = shard.people_offset[first : last + 2] - low
+            found = of_annotations(every | rows, edges, (new - first).tolist())
+            self._compare(shard, -1, new, found, shard.annotation_checksum)
+        per_frame = {name: values[frames - first] for name, values in every.items()}
         for name, values in (per_frame | rows).items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise ShardError(
@@ -151,15 +181,15 @@ class ShardReader:
         One read of the file where frames are adjacent. Raises ShardError.
         """
         _, shard, frames = self._locate(ref)
-        with self.store.open(shard.entry) as stream:
-            return _encoded(shard, stream.fileno(), level, frames)
+        return self._encoded(shard, level, frames)
 
     def stored(self, ref: ClipRef, side: float, size: int) -> tuple[list[bytes], npt.NDArray[np.float64]]:
         """The encoded image of each frame and (T, 2) its px per px of the frame across and down.
 
         Of the smallest level that has the detail of a window of `side` frame px shown at `size` px. Raises ShardError.
         """
-        return self._stored(*self._locate(ref), side, size)
+        images, _, scales = self._stored(*self._locate(ref), side, size)
+        return images, scales
 
     def frames(
         self, ref: ClipRef, windows: Sequence[Window], size: int, out: npt.NDArray[np.uint8] | None = None
@@ -172,13 +202,13 @@ class ShardReader:
         if len(windows) != ref.length:
             raise ValueError(f"{len(windows)} windows for {ref.length} frames")
         entry, shard, frames = self._locate(ref)
-        images, scales = self._stored(entry, shard, frames, min(window.side for window in windows), size)
+        images, sizes, scales = self._stored(entry, shard, frames, min(window.side for window in windows), size)
         if out is None:
             out = np.empty((ref.length, size, size, 3), np.uint8)
         maps = np.empty((ref.length, 3, 3))
         for t, (data, window) in enumerate(zip(images, windows)):
             try:
-                maps[t] = view(data, scales[t], window, out[t])
+                maps[t] = view(data, scales[t], window, out[t], (int(sizes[t, 0]), int(sizes[t, 1])))
             except AnnotationError as error:
                 raise ShardError(
                     f"frame {ref.start + t * ref.stride} of {entry.key} does not decode: {error.message}",
@@ -189,11 +219,12 @@ class ShardReader:
 
     def _stored(
         self, entry: SequenceEntry, shard: _Shard, frames: npt.NDArray[np.int64], side: float, size: int
-    ) -> tuple[list[bytes], npt.NDArray[np.float64]]:
-        scales = shard.frame_size[:, frames] / np.array([entry.width, entry.height])  # level, frame, axis
+    ) -> tuple[list[bytes], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """As `stored`, with the (T, 2) width and height of each image between."""
+        sizes = shard.frame_size[:, frames]
+        scales = sizes / np.array([entry.width, entry.height])  # level, frame, axis
         level = level_for(scales.min(axis=(1, 2)).tolist(), side, size)
-        with self.store.open(shard.entry) as stream:
-            return _encoded(shard, stream.fileno(), level, frames), scales[level]
+        return self._encoded(shard, level, frames), sizes[level], scales[level]
 
     def _locate(self, ref: ClipRef) -> tuple[SequenceEntry, _Shard, npt.NDArray[np.int64]]:
         """The sequence's entry, its shard, and the clip's frames counted within the shard."""
@@ -202,9 +233,64 @@ class ShardReader:
         if ref.start < 0 or ref.length < 1 or ref.stride < 1 or end >= entry.frames:
             raise IndexError(f"{ref} leaves {entry.key}, which has {entry.frames} frames")
         if entry.shard not in self._shards:
-            self._shards[entry.shard] = _open(self.store, self.index.shards[entry.shard])
+            self._shards[entry.shard] = _open(self.store, self.index.shards[entry.shard], self._sequences[entry.shard])
         frames = entry.first_frame + ref.start + ref.stride * np.arange(ref.length, dtype=np.int64)
         return entry, self._shards[entry.shard], frames
+
+    def _encoded(self, shard: _Shard, level: int, frames: npt.NDArray[np.int64]) -> list[bytes]:
+        with self.store.open(shard.entry) as stream:
+            images = _encoded(shard, stream.fileno(), level, frames)
+        level %= len(shard.frame_size)
+        if (new := self._unseen(shard, level, frames)) is not None:
+            by_frame = dict(zip(frames.tolist(), images))
+            found = np.array([zlib.crc32(by_frame[frame]) for frame in new.tolist()], np.uint32)
+            self._compare(shard, level, new, found, shard.image_checksum[level])
+            for frame in new.tolist():
+                self._check_size(shard, level, frame, by_frame[frame])
+        return images
+
+    def _unseen(self, shard: _Shard, row: int, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+        """Those of the frames that have to be compared with their checksums; None where none has to."""
+        if self.verify == "off":
+            return None
+        new = frames if self.verify == "always" else frames[~shard.seen[row, frames]]
+        return new if len(new) else None
+
+    def _compare(
+        self,
+        shard: _Shard,
+        row: int,
+        frames: npt.NDArray[np.int64],
+        found: npt.NDArray[np.uint32],
+        expected: npt.NDArray[np.uint32],
+    ) -> None:
+        """Raises ShardError at the first frame whose bytes are not those that were written."""
+        if (bad := found != expected[frames]).any():
+            frame = int(frames[bad.argmax()])
+            dataset = "the annotations" if row < 0 else f"{FRAME_BYTES}: level {row}"
+            raise ShardError(
+                f"{dataset} of frame {frame} of the shard changed since they were written (their CRC-32 tells)",
+                where=self.store.name(shard.entry.file),
+                hint=self.store.repair_hint,
+            )
+        shard.seen[row, frames] = True
+
+    def _check_size(self, shard: _Shard, level: int, frame: int, image: bytes) -> None:
+        """Raises ShardError when an image announces another size than the table: no memory is taken for it then."""
+        expected = tuple(shard.frame_size[level, frame].tolist())
+        try:
+            found = image_size(image, "frame", whole=False) if image else (0, 0)
+        except AnnotationError as error:
+            what = error.message
+        else:
+            if found == expected:
+                return
+            what = f"the image is {found[0]}x{found[1]} px, expected {expected[0]}x{expected[1]}"
+        raise ShardError(
+            f"{FRAME_SIZE}: frame {frame} of the shard, level {level}: {what}",
+            where=self.store.name(shard.entry.file),
+            hint=self.store.repair_hint,
+        )
 
 
 def _encoded(shard: _Shard, descriptor: int, level: int, frames: npt.NDArray[np.int64]) -> list[bytes]:
@@ -236,7 +322,7 @@ def _pread(shard: _Shard, descriptor: int, count: int, at: int) -> bytes:
     return data
 
 
-def _open(store: Store, entry: ShardEntry) -> _Shard:
+def _open(store: Store, entry: ShardEntry, sequences: Sequence[SequenceEntry]) -> _Shard:
     """Read a shard's table of contents. Raises ShardError when the file is not the one the index describes."""
     where = store.name(entry.file)
     with store.open(entry) as stream:
@@ -246,11 +332,12 @@ def _open(store: Store, entry: ShardEntry) -> _Shard:
                 f"the shard has {found:,} bytes, expected {entry.bytes:,}", where=where, hint=store.repair_hint
             )
         try:
-            with h5py.File(str(stream.name), "r") as content:
-                if wrong := structure_findings(content, entry):
+            # without locks: many network disks know none, and nobody changes a finished shard
+            with h5py.File(str(stream.name), "r", locking=False) as content:
+                if wrong := structure_findings(content, entry) or table_findings(content, entry, sequences):
                     raise ShardError(f"{wrong[0].key}: {wrong[0].what}", where=where, hint=store.repair_hint)
                 return _contents(store, entry, content)
-        except (OSError, KeyError, ValueError) as error:
+        except BROKEN as error:
             raise ShardError(f"not readable as a shard: {error}", where=where, hint=store.repair_hint) from error
 
 
@@ -266,4 +353,7 @@ def _contents(store: Store, entry: ShardEntry, content: h5py.File) -> _Shard:
         frame_offset=content[FRAME_OFFSET][:],
         frame_size=content[FRAME_SIZE][:],
         people_offset=content[PEOPLE_OFFSET][:],
+        image_checksum=content[IMAGE_CHECKSUM][:],
+        annotation_checksum=content[ANNOTATION_CHECKSUM][:],
+        seen=np.zeros((len(content[FRAME_SIZE]) + 1, entry.frames), bool),
     )

@@ -30,20 +30,25 @@ _pictures, _squares = _Scratch(), _Scratch()
 
 
 def view(
-    data: bytes, scale: npt.NDArray[np.float64], window: Window, out: npt.NDArray[np.uint8]
+    data: bytes,
+    scale: npt.NDArray[np.float64],
+    window: Window,
+    out: npt.NDArray[np.uint8],
+    expected: tuple[int, int] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Write what the window shows into `out` (S, S, 3) RGB; return the map (3, 3) from px of the frame to those of it.
 
     `scale`: (2,) px of the encoded picture per px of the frame. A pixel centre x of the frame lies at
     (x + 0.5) * scale / reduce - 0.5 in the picture decoded at 1 / reduce. A window with at least as many px there as
     the crop is moved and resized by at most half a picture px each, to whole ones, which makes cutting it out three
-    times as fast; the returned map says where it really is. Raises AnnotationError when the picture is broken.
+    times as fast; the returned map says where it really is. `expected`: (width, height) of the encoded picture. Raises
+    AnnotationError when the picture is broken or of another size.
     """
     size = len(out)
     shrink = float(scale.min()) * window.side / size
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
     # strict: of a file damaged on the way the decoder would fill the rest with grey, and a run would learn from that
-    picture = decode(data, "frame", reduce, rgb=True, strict=True, take=_pictures.take)
+    picture = decode(data, "frame", reduce, rgb=True, strict=True, expected=expected, take=_pictures.take)
     step = scale / reduce
     picture_from_frame = np.diag([step[0], step[1], 1.0])
     picture_from_frame[:2, 2] = 0.5 * step - 0.5

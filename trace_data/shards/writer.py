@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,24 +17,29 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, OutputError, TraceError
 from trace_data.files import atomic_write, sha256_of
-from trace_data.frames.image import ORIGINAL_QUALITY, encode, image_size, read_bytes, scaled
+from trace_data.frames.image import ORIGINAL_QUALITY, check_decodes, encode, image_size, read_bytes, scaled
 from trace_data.frames.video import PaddedPicture, Picture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
+from trace_data.shards.checksums import of_annotations, of_values
 from trace_data.shards.entries import SequenceEntry, ShardEntry
 from trace_data.shards.layout import (
+    ANNOTATION_CHECKSUM,
     FORMAT,
     FORMAT_VERSION,
     FRAME_BYTES,
     FRAME_COLUMNS,
     FRAME_OFFSET,
     FRAME_SIZE,
+    IMAGE_CHECKSUM,
     LIBVER,
     PEOPLE_COLUMNS,
     PEOPLE_OFFSET,
     SEQUENCE_COLUMNS,
     SEQUENCE_NAME,
     SEQUENCE_OFFSET,
+    TABLE_CHECKSUM,
+    TABLES,
     Column,
 )
 from trace_data.shards.levels import Storage, enlargement
@@ -58,6 +64,7 @@ class ShardWriter:
         self._spools = [tempfile.TemporaryFile(dir=folder) for _ in range(levels)]  # noqa: SIM115  see __exit__
         self._lengths: list[list[int]] = []  # of each frame: encoded bytes of each level
         self._sizes: list[list[tuple[int, int]]] = []
+        self._checksums: list[list[int]] = []
         self._rows: list[SequenceRows] = []
         self._entries: list[SequenceEntry] = []
 
@@ -78,6 +85,7 @@ class ShardWriter:
         sides = self.storage.sides(camera.width, camera.height, boxes)
         lengths: list[list[int]] = []
         sizes: list[list[tuple[int, int]]] = []
+        checksums: list[list[int]] = []
         try:
             levels_of = partial(stored_levels, sides=sides, expected=(camera.width, camera.height))
             for levels in in_order(levels_of, contents(record.frames)):
@@ -85,6 +93,7 @@ class ShardWriter:
                     spool.write(data)
                 lengths.append([len(data) for data, _ in levels])
                 sizes.append([size for _, size in levels])
+                checksums.append([zlib.crc32(data) for data, _ in levels])
                 progress.wrote(sum(lengths[-1]))
                 progress.advance()
         except TraceError:
@@ -97,6 +106,7 @@ class ShardWriter:
         self._entries.append(_entry(record, rows, len(self._sizes)))
         self._lengths += lengths
         self._sizes += sizes
+        self._checksums += checksums
         self._rows.append(rows)
 
     def close(self, dataset: str, split: str) -> tuple[ShardEntry, tuple[SequenceEntry, ...]] | None:
@@ -104,7 +114,7 @@ class ShardWriter:
         if not self._rows:
             return None
         with atomic_write(self.file) as unfinished:
-            with unfinished.open("w+b", buffering=0) as stream:
+            with unfinished.open("x+b", buffering=0) as stream:
                 sink = _Sink(stream)
                 with h5py.File(sink, "w", libver=LIBVER) as content:
                     content.attrs["format"] = np.bytes_(FORMAT)
@@ -132,9 +142,14 @@ class ShardWriter:
         for name, column in SEQUENCE_COLUMNS.items():
             values = [getattr(entry, name.rpartition("/")[2]) for entry in self._entries]
             put(content, name, np.array(values, column.dtype))
-        _columns(content, FRAME_COLUMNS, {name: [r.frames[name] for r in self._rows] for name in FRAME_COLUMNS})
-        _columns(content, PEOPLE_COLUMNS, {name: [r.people[name] for r in self._rows] for name in PEOPLE_COLUMNS})
-        put(content, PEOPLE_OFFSET, offsets(np.concatenate([rows.people_a_frame for rows in self._rows])))
+        columns = _columns(FRAME_COLUMNS, {name: [r.frames[name] for r in self._rows] for name in FRAME_COLUMNS})
+        columns |= _columns(PEOPLE_COLUMNS, {name: [r.people[name] for r in self._rows] for name in PEOPLE_COLUMNS})
+        for name in columns:
+            put(content, name, columns[name])
+        people = offsets(np.concatenate([rows.people_a_frame for rows in self._rows]))
+        put(content, PEOPLE_OFFSET, people)
+        put(content, ANNOTATION_CHECKSUM, of_annotations(columns, people, range(len(people) - 1)).astype("<u4"))
+        put(content, IMAGE_CHECKSUM, np.array(self._checksums, "<u4").T)
         lengths = np.array(self._lengths, np.int64).T  # levels, frames
         edges = offsets(lengths.reshape(-1))
         put(content, FRAME_OFFSET, edges[np.arange(lengths.shape[1] + 1) + lengths.shape[1] * _column(len(lengths))])
@@ -206,12 +221,17 @@ def stored_levels(
         )
     if sides:
         return scaled(data, where, sides)
-    return [(data if isinstance(data, bytes) else encode(data, ORIGINAL_QUALITY), original)]
+    if not isinstance(data, bytes):
+        return [(encode(data, ORIGINAL_QUALITY), original)]
+    check_decodes(data, where, original)
+    return [(data, original)]
 
 
 def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:
-    """One contiguous dataset without a time stamp."""
-    content.create_dataset(name, data=values, track_times=False)
+    """One contiguous dataset without a time stamp; with a checksum where it is one of the tables."""
+    written = content.create_dataset(name, data=values, track_times=False)
+    if name in TABLES:
+        written.attrs[TABLE_CHECKSUM] = np.uint32(of_values(values))
 
 
 def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -219,12 +239,14 @@ def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
 
 
-def _columns(content: Any, columns: Mapping[str, Column], blocks: Mapping[str, list[npt.NDArray[Any]]]) -> None:
+def _columns(
+    columns: Mapping[str, Column], blocks: Mapping[str, list[npt.NDArray[Any]]]
+) -> dict[str, npt.NDArray[Any]]:
+    found = {name: np.concatenate(blocks[name]).astype(column.dtype) for name, column in columns.items()}
     for name, column in columns.items():
-        values = np.concatenate(blocks[name]).astype(column.dtype)
-        if values.shape[1:] != column.shape:
-            raise ValueError(f"{name}: rows of shape {values.shape[1:]}, the format says {column.shape}")
-        put(content, name, values)
+        if found[name].shape[1:] != column.shape:
+            raise ValueError(f"{name}: rows of shape {found[name].shape[1:]}, the format says {column.shape}")
+    return found
 
 
 def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> SequenceEntry:

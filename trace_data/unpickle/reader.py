@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AssetError
+from trace_data.files import open_regular
 from trace_data.os_errors import in_words
 from trace_data.unpickle.allowed import CSC, array_of, build, find
 from trace_data.unpickle.machine import Each, Machine, Node
@@ -228,7 +229,7 @@ def _integers(value: Any) -> tuple[int, ...]:
 
 def _opened(file: Path, name: str) -> IO[bytes]:
     try:
-        return file.open("rb")
+        return open_regular(file)
     except FileNotFoundError as error:
         raise AssetError("does not exist", where=name, hint="check the path") from error
     except OSError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,8 +18,8 @@ from typing import IO, Any, Literal
 from trace_data.adapters import canonical_names, find_sequences, load_adapter, read_record
 from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots, folder_of
 from trace_data.errors import DatasetLayoutError, OutputError
-from trace_data.files import atomic_write
-from trace_data.os_errors import in_words, is_missing
+from trace_data.files import atomic_write, open_regular
+from trace_data.os_errors import SpecialFile, in_words, is_missing
 from trace_data.progress import SILENT, Progress
 from trace_data.workers import spread
 
@@ -212,8 +211,10 @@ def _hashed(part: _Part, progress: Progress) -> list[tuple[int, str]]:
     for name in part.names:
         file = part.folder / name
         try:
-            with file.open("rb") as stream:
+            with open_regular(file) as stream:
                 facts.append(_digest(stream, part.hash))
+        except (SpecialFile, IsADirectoryError):
+            facts.append((0, "no regular file"))
         except OSError as error:
             if not is_missing(error):
                 what, hint = in_words(error)
@@ -225,8 +226,6 @@ def _hashed(part: _Part, progress: Progress) -> list[tuple[int, str]]:
 
 def _digest(stream: IO[bytes], hash: Hash) -> tuple[int, str]:
     state = os.fstat(stream.fileno())
-    if not stat.S_ISREG(state.st_mode):
-        return 0, "no regular file"
     digest = sha256()
     if hash == "fast" and state.st_size > 2 * EDGE:
         digest.update(stream.read(EDGE))

@@ -77,6 +77,9 @@ class DataConfig(ConfigPart):
     on_error: Literal["stop", "skip"] = "stop"
     """What happens when a clip cannot be read: the run stops, its checkpoint saved, or the clip is replaced by another,
     always the same one, and listed in `errors.jsonl`."""
+    verify: Literal["first", "always", "off"] = "first"
+    """When frames and annotations are compared with the checksums in their shard: the first time that a process reads
+    them, each time, or never. A shard's tables are checked whenever it is opened."""
     skip_limit: float = Field(0.01, gt=0, le=1)
     """Share of the clips (of at least 1,000) that may be replaced before the run stops all the same."""
 

@@ -133,7 +133,7 @@ def _fitting(
     meter: Meter,
     world_size: int,
 ) -> Fitting:
-    stream = TrainStream(ShardReader(store), config, world_size=world_size)
+    stream = TrainStream(ShardReader(store, verify=config.data.verify), config, world_size=world_size)
     trial = Trial(config, stream, body_layers(packs)["neutral"], start, run, device)
     return Fitting(trial, meter, dares=device.type == "cuda")
 

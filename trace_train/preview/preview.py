@@ -12,6 +12,7 @@ import cv2
 
 from trace_data.assets.pack_files import write_file
 from trace_data.assets.pack_picture import check_picture_name, encoded
+from trace_data.files import writable_folder
 from trace_data.progress import SILENT, Progress, counted
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
@@ -64,6 +65,9 @@ def preview(
     """
     if sheet is not None:
         check_picture_name(sheet)
+    for place in (page, sheet):
+        if place is not None:
+            writable_folder(place.parent)  # found out now rather than after the clips are drawn
     index = check_index(shards)
     reader = ShardReader(shards)
     stream = None if augmented is None else TrainStream(reader, augmented)

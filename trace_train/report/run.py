@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from trace_data.errors import ConfigError, TraceError
+from trace_data.files import writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
 from trace_data.shards.entries import ShardIndex
@@ -71,6 +72,8 @@ def write_report(
     when there is no run, OutputError.
     """
     folder = read_run(run)
+    target = out or run / PAGE
+    writable_folder(target.parent)  # found out now rather than after the clips are drawn
     index, drawn, missing = _drawn(folder, shards, packs, progress)
     synthetic = bool(folder.data.get("synthetic")) or (index is not None and index.synthetic)
     lead = [*notes, *([SYNTHETIC] if synthetic else []), *([headline(folder)] if folder.evaluations else [])]
@@ -90,7 +93,6 @@ def write_report(
             settings_section(folder),
         ],
     )
-    target = out or run / PAGE
     return ReportResult(
         report=target,
         run=run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -24,6 +25,8 @@ from trace_data.errors import OutputError
 from trace_train.weights.averaged import AveragedWeights
 from trace_train.weights.checkpoint import DESCRIPTION, FORMAT_VERSION, finished
 
+NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+"""What a disk answers that knows no symbolic links."""
 RECALL_MARGIN = 0.01
 """How much less of the people than the best so far a better pose may find: otherwise it would win by leaving out the
 difficult ones."""
@@ -82,13 +85,26 @@ def keep(run: Path, latest: int, history: Sequence[Mapping[str, Any]]) -> None:
     best = {name: _folder(run, step) for name, step in best_steps(history).items()}
     for name, folder in best.items():
         if folder in there:
-            partial = folder.with_name(f"{name}.partial")
-            partial.unlink(missing_ok=True)
-            partial.symlink_to(folder.name)
-            partial.replace(folder.with_name(name))
+            _link(folder, name)
     for old in there[:-latest]:
         if old not in best.values():
             shutil.rmtree(old)
+
+
+def _link(folder: Path, name: str) -> None:
+    """Let the link `name` point at the checkpoint; where the disk knows no links, a text beside it says so."""
+    link, partial = folder.with_name(name), folder.with_name(f"{name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.symlink_to(folder.name)
+    except OSError as error:  # exFAT and some mounts: not worth a run, the scores say which step was best
+        if error.errno not in NO_LINKS:
+            raise
+        link.with_name(f"{name}.txt").write_text(
+            f"{folder.name}\nThis disk knows no symbolic links, so the checkpoint is named here.\n", encoding="utf-8"
+        )
+        return
+    partial.replace(link)
 
 
 def clear_partial(run: Path) -> None:

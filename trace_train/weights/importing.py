@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.errors import CheckpointError, ConfigError
+from trace_data.files import read_regular
 from trace_data.progress import SILENT, Progress
 from trace_data.unpickle.torch_file import read_state
 from trace_train.weights.checks import Array, Checked, check, count, some
@@ -104,7 +105,7 @@ def _read(name: str, path: Path, option: str, allow_unexpected: bool) -> tuple[C
     try:
         if path.stat().st_size > LIMIT_BYTES:
             raise CheckpointError(f"is larger than {LIMIT_BYTES:,} bytes, more than any published file", where=path)
-        data = path.read_bytes()
+        data = read_regular(path, LIMIT_BYTES)
     except OSError as error:
         raise CheckpointError(
             f"cannot be read: {error.strerror}", where=path, hint=f"{option} takes {part.file}; see docs/weights.md"

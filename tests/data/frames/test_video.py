@@ -18,7 +18,7 @@ from trace_data.frames.video import Picture, contents, video_facts
 from trace_data.schema.check import check_record
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.frame import Frame, VideoFrame
-from trace_data.shards.entries import ShardIndex
+from trace_data.shards.entries import ShardIndex, numbered
 from trace_data.shards.index import save_index
 from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
@@ -87,7 +87,7 @@ def test_shards_take_videos_as_they_take_images(tmp_path: Path, heights: tuple[i
         writer.add(record, rows_of(record, {}))
         closed = writer.close("3dpw", "train")
     assert closed is not None
-    save_index(ShardIndex(folder=tmp_path, shards=(closed[0],), sequences=closed[1], bad=(), settings={}))
+    save_index(ShardIndex(folder=tmp_path, shards=(closed[0],), sequences=numbered([closed[1]]), bad=(), settings={}))
     ref = ClipRef(sequence=0, start=1, stride=3, length=4)
     pictures = [cv2.imdecode(np.frombuffer(data, np.uint8), 1) for data in ShardReader(tmp_path).encoded(ref)]
     assert [number_of(picture) for picture in pictures] == [2, 8, 14, 20]

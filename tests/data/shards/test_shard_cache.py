@@ -24,8 +24,10 @@ from shard_server import Fault, ShardServer
 
 from trace_data.errors import ConfigError, OutputError, ShardError
 from trace_data.shards.entries import ShardEntry
-from trace_data.shards.storage import download
+from trace_data.shards.storage import cache, download
+from trace_data.shards.storage import store as store_module
 from trace_data.shards.storage.cache import ShardCache
+from trace_data.shards.storage.remote import Patience
 from trace_data.shards.storage.store import RemoteStore
 
 pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
@@ -231,6 +233,111 @@ def test_a_damaged_file_in_the_cache_comes_anew(
     path.write_bytes(path.read_bytes()[:1000])
     with store.open(entries[0]) as stream:
         assert stream.read() == (folder / entries[0].file).read_bytes()
+
+
+def test_a_cached_file_of_the_right_length_is_hashed_once_a_process(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store_at(server.url, tmp_path).file(entries[0])
+    changed = bytearray(path.read_bytes())
+    changed[1234] ^= 1
+    path.write_bytes(changed)
+    told = Told()
+    store = store_at(server.url, tmp_path, told=told)  # what another process would make
+    assert store.file(entries[0]).read_bytes() == (folder / entries[0].file).read_bytes()
+    assert any("was changed" in line for line in told.lines)
+    server.sent.clear()
+    hashed: list[int] = []
+    monkeypatch.setattr(cache, "sha256_of_open", lambda stream: hashed.append(1) or entries[0].sha256)
+    for _ in range(3):
+        store.file(entries[0])
+    other = store_at(server.url, tmp_path)
+    for _ in range(3):
+        other.file(entries[0])
+    assert len(hashed) == 1 and not server.sent, "by the other one; what was downloaded here was hashed on the way"
+
+
+def test_files_of_other_users_are_not_read(entries: list[ShardEntry], server: ShardServer, tmp_path: Path) -> None:
+    store = store_at(server.url, tmp_path)
+    path = store.file(entries[0])
+    store.cache._owners = {os.geteuid() + 1}
+    with pytest.raises(OutputError, match="another user") as caught:
+        store.open(entries[0])
+    assert caught.value.where == str(path)
+    with pytest.raises(OutputError, match="another user"):
+        store.open(entries[1])
+
+
+def test_the_cache_touches_only_files_of_its_own_names(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    shards = tmp_path / "shards"
+    shutil.copytree(folder, shards)
+    (shards / "index.json").unlink()  # a build that is not finished
+    (shards / "thesis.h5").write_bytes(bytes(BYTES))
+    before = {file.name: file.read_bytes() for file in shards.iterdir()}
+    store = store_at(server.url, tmp_path, limit=int(1.5 * BYTES))
+    for entry in entries:
+        store.file(entry)
+    assert {name: (shards / name).read_bytes() for name in before} == before
+    assert len(list(shards.iterdir())) == len(before) + 2, "one shard and the lock"
+
+
+@pytest.mark.parametrize("protocol", ["http", "file"])
+def test_built_shards_are_no_cache(folder: Path, server: ShardServer, tmp_path: Path, protocol: str) -> None:
+    shutil.copytree(folder, tmp_path / "shards")
+    before = sorted(file.name for file in (tmp_path / "shards").iterdir())
+    url = server.url if protocol == "http" else f"file://{tmp_path}/shards"
+    with pytest.raises(ConfigError, match="built shards") as caught:
+        store_at(url, tmp_path)
+    assert caught.value.where == str(tmp_path / "shards") and "--cache" in str(caught.value.hint)
+    assert sorted(file.name for file in (tmp_path / "shards").iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["lock", "partial", "whole"])
+def test_links_in_the_cache_are_not_written_through(
+    entries: list[ShardEntry], server: ShardServer, tmp_path: Path, name: str
+) -> None:
+    precious = tmp_path / "thesis"
+    precious.write_text("three years")
+    store = store_at(server.url, tmp_path)
+    names = {
+        "lock": "lock", "partial": f"{entries[0].sha256}-{BYTES}.partial", "whole": f"{entries[0].sha256}.h5"
+    }  # fmt: skip
+    (tmp_path / "shards" / names[name]).symlink_to(precious)
+    with pytest.raises(OutputError, match="a link") as caught:
+        store.open(entries[0])
+    assert str(caught.value.where).endswith(names[name]) and precious.read_text() == "three years"
+
+
+def test_who_does_not_get_on_is_waited_for_with_a_word_and_an_end(
+    entries: list[ShardEntry], server: ShardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "WAITING_WORD", 0.05)
+    monkeypatch.setattr(store_module, "LOOK", 0.05)
+    monkeypatch.setattr(Patience, "longest_trouble", 0.4)
+    told = Told()
+    store = store_at(server.url, tmp_path, told=told)
+    held = ShardCache(tmp_path / "shards", 10 * BYTES).claim(entries[0])
+    assert held is not None
+    with held, pytest.raises(OutputError, match="while nothing changed") as caught:
+        store.open(entries[0])
+    assert caught.value.where == str(tmp_path / "shards")
+    assert sum("waiting for another process" in line for line in told.lines) == 1
+    store.open(entries[0]).close()
+
+
+def test_a_cache_on_a_disk_without_locks_says_what_it_needs(
+    entries: list[ShardEntry], server: ShardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    store = store_at(server.url, tmp_path)
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OutputError, match="knows no file locks") as caught:
+        store.open(entries[0])
+    assert caught.value.where == str(tmp_path / "shards")
 
 
 def _read_in_child(store: RemoteStore, entry: ShardEntry) -> None:

@@ -1,8 +1,10 @@
 """Shards: what goes in comes out, whatever happens on the way."""
 
 import hashlib
+import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 import tiny_3dpw
+from shard_damage import reseal
 
 from trace_data.adapters.threedpw import find, read
 from trace_data.builder.build import build_shards
@@ -21,7 +24,8 @@ from trace_data.errors import OutputError, ShardError
 from trace_data.schema.body import GENDERS, Completed
 from trace_data.schema.clip import ClipRef, Window
 from trace_data.schema.keypoints import ALL_44, SMPL_24, Keypoints
-from trace_data.shards.entries import ShardIndex
+from trace_data.shards.checks.shards import verify_shards
+from trace_data.shards.entries import ShardIndex, numbered
 from trace_data.shards.index import check_index, load_index, save_index
 from trace_data.shards.levels import Storage
 from trace_data.shards.reader import ShardReader
@@ -73,7 +77,8 @@ def test_what_the_writer_takes_the_reader_gives(tmp_path: Path, root: Path) -> N
         writer.add(records[1], rows_of(records[1], added))
         closed = writer.close("3dpw", "train")
     assert closed is not None
-    save_index(ShardIndex(folder=tmp_path, shards=(closed[0],), sequences=closed[1], bad=(), settings={}))
+    sequences = numbered([closed[1]])
+    save_index(ShardIndex(folder=tmp_path, shards=(closed[0],), sequences=sequences, bad=(), settings={}))
     reader = ShardReader(tmp_path)
     record, ref = records[1], ClipRef(sequence=1, start=1, stride=2, length=5)
     frames = [1, 3, 5, 7, 9]
@@ -199,6 +204,36 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     assert len(workers) >= 2 and not any(map(running, workers))
 
 
+STOPPED = """
+import time
+from pathlib import Path
+from trace_data.progress import SILENT
+from trace_data.workers import spread
+
+def pause(file, progress):
+    Path(file).touch()
+    time.sleep(120)
+
+if __name__ == "__main__":
+    import sys
+    list(spread(pause, sys.argv[1:3], jobs=2, progress=SILENT))
+"""
+
+
+def test_sigterm_ends_workers_and_leaves_no_semaphores(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(STOPPED)
+    begun = [tmp_path / "a", tmp_path / "b"]
+    command = [sys.executable, str(tmp_path / "parent.py"), *map(str, begun)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as parent:
+        deadline = time.monotonic() + 60
+        while not all(file.exists() for file in begun) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        parent.terminate()
+        _, said = parent.communicate(timeout=60)
+    assert all(file.exists() for file in begun)
+    assert "KeyboardInterrupt" in said and "leaked" not in said
+
+
 def test_damaged_shards_are_named_and_mended(root: Path, shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     build(root, out)
@@ -227,9 +262,9 @@ def test_damaged_shards_are_named_and_mended(root: Path, shards: Path, tmp_path:
     with pytest.raises(ShardError, match="missing"):
         check_index(out)
     (out / "index.json").write_text(
-        (out / "index.json").read_text().replace('"format_version":3', '"format_version":9')
+        (out / "index.json").read_text().replace('"format_version":4', '"format_version":9')
     )
-    with pytest.raises(ShardError, match="shard format 9, expected 3"):
+    with pytest.raises(ShardError, match="shard format 9, expected 4"):
         load_index(out)
     report = build(root, out)
     assert report.built == 1 and hashes(out) == hashes(shards)
@@ -264,6 +299,55 @@ def test_a_bad_sequence_is_left_out_with_its_reason(tmp_path: Path) -> None:
         source = folder / "imageFiles" / entry.name
         clip = reader.encoded(ClipRef(sequence=row, start=0, stride=1, length=8))
         assert clip == [(source / f"image_{i:05d}.jpg").read_bytes() for i in range(8)]
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(heights=(), raised=False), Storage(heights=(32, 64))])
+def test_a_frame_with_noise_in_its_middle_is_left_out_and_the_rest_is_sound(tmp_path: Path, storage: Storage) -> None:
+    folder = tiny_3dpw.write(tmp_path, {"train": 2, "val": 1, "test": 1}, frames=4)
+    image = folder / "imageFiles" / "train_walk_01" / "image_00002.jpg"
+    data = bytearray(image.read_bytes())
+    at = data.index(b"\xff\xda") + 40
+    data[at : at + 200] = np.random.default_rng(0).integers(1, 250, 200, dtype=np.uint8).tobytes()
+    image.write_bytes(data)
+    report = build(tmp_path, tmp_path / "out", storage=storage)
+    assert [bad.key for bad in report.bad] == ["3dpw/train/train_walk_01"]
+    assert "image_00002.jpg: the JPEG does not decode" in report.bad[0].reason
+    assert verify_shards(tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("kind", ["pipe", "bomb of a JPEG", "bomb of a PNG"])
+def test_traps_in_place_of_a_frame_cost_their_sequence(tmp_path: Path, kind: str) -> None:
+    folder = tiny_3dpw.write(tmp_path, {"train": 2, "val": 1, "test": 1}, frames=4)
+    image = folder / "imageFiles" / "train_walk_01" / "image_00000.jpg"
+    data = bytearray(image.read_bytes())
+    image.unlink()
+    if kind == "pipe":
+        os.mkfifo(image)
+    elif kind == "bomb of a JPEG":
+        at = data.index(b"\xff\xc0")
+        data[at + 5 : at + 9] = b"\xff" * 4
+        image.write_bytes(data)
+    else:
+        picture = bytearray(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+        picture[16:24] = struct.pack(">II", 65_535, 65_535)
+        image.write_bytes(picture)
+    report = build(tmp_path, tmp_path / "out")
+    assert [bad.key for bad in report.bad] == ["3dpw/train/train_walk_01"]
+    assert ("pipe" if kind == "pipe" else "announces") in report.bad[0].reason or "missing" in report.bad[0].reason
+
+
+def test_a_link_in_place_of_an_unfinished_shard_is_not_written_through(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("three years")
+    build(root, tmp_path / "out", splits=["val"])
+    (tmp_path / "out" / "3dpw-val-00000.h5").unlink()
+    (tmp_path / "out" / "3dpw-val-00000.h5.partial").symlink_to(tmp_path / "thesis")
+    assert build(root, tmp_path / "out", splits=["val"]).built == 1
+    assert (tmp_path / "thesis").read_text() == "three years"
+    (tmp_path / "out" / ".build" / "lock").unlink()
+    (tmp_path / "out" / ".build" / "lock").symlink_to(tmp_path / "thesis")
+    with pytest.raises(OutputError, match="a link"):
+        build(root, tmp_path / "out", splits=["val"])
+    assert (tmp_path / "thesis").read_text() == "three years"
 
 
 def test_a_mended_frame_brings_its_sequence_back(tmp_path: Path) -> None:
@@ -384,6 +468,7 @@ def test_nothing_that_is_no_number_and_no_link_passes_the_reader(root: Path, tmp
     file = tmp_path / "out" / index.shards[0].file
     with h5py.File(file, "r+") as content:
         content["people/kp3d"][7, 3, 1] = np.nan
+        reseal(content)
     ShardReader(tmp_path / "out").annotations(ClipRef(sequence=0, start=0, stride=1, length=2))
     with pytest.raises(ShardError, match=r"people/kp3d has NaN or infinite values in 3dpw/train/train_walk_00"):
         ShardReader(tmp_path / "out").annotations(ClipRef(sequence=0, start=0, stride=1, length=12))

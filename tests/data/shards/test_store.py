@@ -17,6 +17,7 @@ from shard_server import Fault, ShardServer
 from trace_data.errors import ConfigError, ShardError
 from trace_data.shards.entries import ShardEntry
 from trace_data.shards.storage import download
+from trace_data.shards.storage import store as store_module
 from trace_data.shards.storage.store import open_store
 
 pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
@@ -188,6 +189,68 @@ def test_a_server_without_ranges_will_do(
     found = store_at(server.url, tmp_path).file(entries[0]).read_bytes()
     assert found == (folder / entries[0].file).read_bytes()
     assert server.requests[f"GET {entries[0].file}"] == 2
+
+
+@pytest.mark.parametrize("what", ["index", "shard"])
+def test_a_server_that_never_ends_is_left_at_the_bytes_asked_for(
+    folder: Path,
+    entries: list[ShardEntry],
+    server: ShardServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    monkeypatch.setattr(store_module, "LARGEST_INDEX", 1 << 20)
+    name = "index.json" if what == "index" else entries[0].file
+    server.always[name] = Fault(endless=True)
+    store = store_at(server.url, tmp_path)
+    with pytest.raises(ShardError, match="more than any index" if what == "index" else "damaged twice") as caught:
+        store.read_index() if what == "index" else store.open(entries[0])
+    assert str(caught.value.where).endswith(name)
+    assert server.sent[name] < 16 << 20, "what the sockets hold and a few attempts"
+
+
+@pytest.mark.parametrize("what", ["index", "shard"])
+def test_a_server_that_drips_is_given_up(folder: Path, entries: list[ShardEntry], tmp_path: Path, what: str) -> None:
+    shutil.copytree(folder, tmp_path / "set")
+    (tmp_path / "set" / "index.json").write_text("{}" + " " * 5000)
+    name = "index.json" if what == "index" else entries[0].file
+    with ShardServer(tmp_path / "set") as server:
+        server.always[name] = Fault(piece=1, pause=0.1)
+        store = store_at(server.url, tmp_path)
+        with pytest.raises(ShardError, match="bytes a second") as caught:
+            store.read_index() if what == "index" else store.open(entries[0])
+    assert str(caught.value.where).endswith(name)
+
+
+def test_a_slow_server_that_gets_on_is_waited_for(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, tmp_path: Path
+) -> None:
+    server.always[entries[0].file] = Fault(piece=4096, pause=0.02)  # 200 KB a second, longer than `silence` a range
+    assert store_at(server.url, tmp_path).file(entries[0]).read_bytes() == (folder / entries[0].file).read_bytes()
+
+
+@pytest.mark.parametrize("host", ["", "localhost"])
+def test_file_urls_are_decoded_like_any_url(folder: Path, entries: list[ShardEntry], tmp_path: Path, host: str) -> None:
+    shutil.copytree(folder, tmp_path / "my shards 100%")
+    quoted = f"file://{host}{tmp_path}/my%20shards%20100%25"
+    store = store_at(quoted, tmp_path)
+    assert store.read_index() == b"{}" and store.sizes(entries[:1]) == [BYTES]
+    assert store.file(entries[0]).read_bytes() == (folder / entries[0].file).read_bytes()
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_pipes_in_place_of_index_and_shard_are_not_waited_for(
+    entries: list[ShardEntry], tmp_path: Path, remote: bool
+) -> None:
+    place = tmp_path / "set"
+    place.mkdir()
+    os.mkfifo(place / "index.json")
+    os.mkfifo(place / entries[0].file)
+    store = store_at(f"file://{place}", tmp_path) if remote else open_store(place)
+    for ask in (store.read_index, lambda: store.open(entries[0])):
+        with pytest.raises(ShardError, match="is a pipe"):
+            ask()
 
 
 def test_no_message_shows_a_password_or_a_signature(

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import tiny_3dpw
+from shard_damage import reseal
 
 from trace_cli.main import run
 from trace_data.builder.build import build_shards
@@ -213,7 +214,7 @@ def test_an_index_that_cannot_be_used(own: Path, capsys: Any) -> None:
     edit_index(own, lambda index: index.update(format_version=9))
     assert run(["verify-shards", str(own), "--json"]) == 3
     shown = capsys.readouterr()
-    assert shown.out == "" and "shard format 9, expected 3" in shown.err and "pip install" in shown.err
+    assert shown.out == "" and "shard format 9, expected 4" in shown.err and "pip install" in shown.err
     (own / "index.json").unlink()
     with pytest.raises(ShardError, match="no finished shards"):
         verify_shards(own)
@@ -223,6 +224,7 @@ def craft(folder: Path, change: Callable[[Any], object]) -> None:
     """Change a shard from within, then give it the right length and hash in the index and in the build's record."""
     with h5py.File(folder / FILE, "r+") as content:
         change(content)
+        reseal(content)
     values = {"bytes": (folder / FILE).stat().st_size, "sha256": sha256_of(folder / FILE)}
     edit_index(folder, lambda index: index["shards"][0].update(values))
     record = folder / ".build" / f"{Path(FILE).stem}.json"
@@ -256,6 +258,10 @@ def other_size(content: Any) -> None:
 CRAFTED: dict[str, tuple[Callable[[Any], object], str]] = {
     "nan": (put("people/pose", (3, 5, 1), np.nan), "people/pose: NaN or infinite values in 1 of 11 rows, first in fra"),
     "infinite": (put("camera/intrinsics", (4, 0, 0), np.inf), "camera/intrinsics: NaN or infinite values in 1 of 6 ro"),
+    "translation": (put("people/translation", (2, 1), 1e38), "people/translation: values beyond 1000 in 1 of 11 rows"),
+    "far joints": (put("people/kp3d", (2, 1, 0), -1e30), "people/kp3d: values beyond 1000"),
+    "far camera": (put("camera/camera_from_world", (2, 0, 3), 1e9), "camera/camera_from_world: values beyond 1000"),
+    "huge pose": (put("people/pose", (3, 5, 1), 1e30), "people/pose: values beyond 100"),
     "rotation": (scaled_rotation, "no rotation (R Rᵀ is off by 0.02) in 1 of 6 rows, first in frame 2"),
     "last row": (put("camera/camera_from_world", (0, 3, 3), 2), "the last row is not 0 0 0 1"),
     "focal": (put("camera/intrinsics", (1, 1, 1), -5), "no pinhole camera in 1 of 6 rows"),
@@ -281,7 +287,7 @@ CRAFTED: dict[str, tuple[Callable[[Any], object], str]] = {
     "twice": (put("people/person", 1, 0), "somebody twice in a frame, or people out of order"),
     "stranger": (put("people/person", 1, 2), "names person 2, the index has 2"),
     "name": (put("sequence/name", 0, b"3dpw/train/x"), "sequence 0 is 3dpw/train/x, the index has 3dpw/train/train_w"),
-    "version": (lambda c: c.attrs.modify("format_version", 4), "the shard says format_version 4, expected 3"),
+    "version": (lambda c: c.attrs.modify("format_version", 5), "the shard says format_version 5, expected 4"),
 }
 
 
@@ -362,9 +368,42 @@ def test_links_out_of_the_file_are_never_followed(own: Path, tmp_path: Path, nam
     command = [sys.executable, "-m", "trace_cli", "verify-shards", str(own), "--jobs", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3 and f"{name}: a link to '{tmp_path}/trap.h5'" in done.stdout
-    edit_index(own, lambda index: index["shards"][0].update(bytes=1))  # also when only its name is looked up
+    edit_index(own, lambda index: index["shards"][0].update(bytes=10**6))  # also when only its name is looked up
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 3 and "expected 1" in done.stdout
+    assert done.returncode == 3 and "expected 1,000,000" in done.stdout
+
+
+def test_a_shard_whose_bytes_are_as_built_is_not_to_be_removed(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk or library that cannot open a whole shard says nothing against the shard."""
+
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError("unable to lock file, errno = 37, error message = 'No locks available'")
+
+    monkeypatch.setattr(h5py, "File", refuses)
+    report = verify_shards(own, depth="index")
+    assert not report.ok and "not readable as a shard" in str(report.shards[0].problems)
+    assert "rm " not in hints(report) and "keep it" in hints(report)
+
+
+def test_at_depth_index_a_suspect_is_hashed_for_the_hint(own: Path) -> None:
+    with (own / FILE).open("r+b") as stream:
+        stream.write(bytes(4000))
+    report = verify_shards(own, depth="index")
+    assert "the content changed" in str(report.shards[0].problems)
+    assert "rm " not in hints(report) and "run the same build again" in hints(report)
+
+
+def test_what_must_be_copied_is_quoted_and_what_is_shown_is_harmless(own: Path, capsys: Any) -> None:
+    nasty = "x; touch X # $(id) \x1b[2J"
+    settings = {"names": [nasty], "splits": [nasty], "sequences": [nasty], "limit": nasty, "every": nasty,
+                "raised": False, "heights": [nasty]}  # fmt: skip
+    edit_index(own, lambda index: index.update(settings=settings))
+    (own / FILE).unlink()
+    command = hints(verify_shards(own, depth="index")).partition("only what is damaged: ")[2]
+    assert shlex.split(command)[:3] == ["trace", "build-shards", nasty] and shlex.split(command).count(nasty) == 6
+    assert run(["verify-shards", str(own), "--jobs", "1", "--depth", "index"]) == 3
+    shown = capsys.readouterr()
+    assert "\\x1b[2J" in shown.out and "\x1b" not in shown.out + shown.err
 
 
 def test_strays_are_named_and_do_no_harm(own: Path) -> None:
@@ -389,7 +428,7 @@ def test_what_the_build_left_out_is_told(root: Path, own: Path, capsys: Any) -> 
     assert run(["verify-shards", "--shards", str(own), "--depth", "index"]) == 0
     shown = capsys.readouterr().out
     assert "1 sequence left out by the build, first 3dpw/train/x" in shown
-    assert shown.endswith("\nyes, all well, at depth index\n")
+    assert "\nyes, all well, at depth index: no byte" in shown
 
 
 def test_the_command_says_in_which_dataset_a_problem_is(own: Path, capsys: Any) -> None:

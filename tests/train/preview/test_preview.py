@@ -18,10 +18,10 @@ import tiny_3dpw
 
 from trace_cli.main import run
 from trace_data.builder.build import build_shards
-from trace_data.errors import ConfigError
+from trace_data.errors import ConfigError, OutputError
 from trace_data.schema.clip import PERSON_MASKS, ClipAnnotations, ClipRef
 from trace_data.schema.keypoints import ALL_44
-from trace_data.shards.entries import ShardIndex, sequence_from_json
+from trace_data.shards.entries import SequenceEntry, ShardIndex
 from trace_data.shards.reader import ShardReader
 from trace_train.config import Config, load_config
 from trace_train.preview.bodies import BodyPainter, blended
@@ -75,12 +75,12 @@ def clip(reader: ShardReader) -> PreviewClip:
 def index_of(sizes: dict[tuple[str, str], list[int]]) -> ShardIndex:
     """An index with sequences of so many frames."""
     common: dict[str, Any] = {
-        "shard": 0, "first_frame": 0, "people": ["0"], "first_person": 0, "fps": 30.0, "width": 64, "height": 64,
-        "moving": True, "world_valid": False, "world_reason": "", "synthetic": False, "usable": [[]], "provenance": {},
+        "shard": 0, "first_frame": 0, "people": ("0",), "first_person": 0, "fps": 30.0, "width": 64, "height": 64,
+        "moving": True, "world_valid": False, "world_reason": "", "synthetic": False, "usable": ((),), "provenance": {},
     }  # fmt: skip
     sequences = [
-        sequence_from_json(
-            {**common, "dataset": d, "split": s, "name": f"{d}{s}{i}", "frames": f, "frame_id_runs": [[0, 1, f]]}
+        SequenceEntry(
+            **{**common, "dataset": d, "split": s, "name": f"{d}{s}{i}", "frames": f, "frame_id_runs": ((0, 1, f),)}
         )
         for (d, s), frames in sizes.items()
         for i, f in enumerate(frames)
@@ -262,6 +262,14 @@ def test_the_page_stands_alone_and_survives_awkward_names(clip: PreviewClip) -> 
     outside = re.sub(r"data:image/\w+;base64,[\w+/=]+", "", text)
     assert not re.search(r"https?://|@import|src=|<link|url\(", outside)
     assert "synthetic data" not in page_text(title="t", notes=[], clips=[shown | {"synthetic": False}])
+
+
+@pytest.mark.parametrize("what", ["page", "sheet"])
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path: Path, what: str) -> None:
+    (tmp_path / "file").write_text("")
+    place = {what: tmp_path / "file" / f"out.{'html' if what == 'page' else 'jpg'}"}
+    with pytest.raises(OutputError, match="cannot be written"):
+        preview(tmp_path / "no shards", packs=None, wanted=Wanted(clips=1, frames=1), **place)  # type: ignore[arg-type]
 
 
 def test_the_command_writes_page_and_sheet(

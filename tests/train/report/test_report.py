@@ -209,9 +209,12 @@ def test_what_deserves_a_look_is_said(tmp_path: Path) -> None:
     assert "replaced: 3." in words and re.search(r"3\s+cut short", words)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(tmp_path / "run", LINES)
     (tmp_path / "file").write_text("")
+    monkeypatch.delattr("trace_train.report.run._drawn")
     with pytest.raises(OutputError, match="cannot be written"):
         write_report(run, out=tmp_path / "file" / "report.html")
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from trace_data.adapters.dynacam.annotations import AnnotatedSequence
 from trace_data.adapters.dynacam.folders import images_in
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular
 from trace_data.frames.image import image_size
 from trace_data.schema.frame import Frame, PaddedFrame
 from trace_data.schema.keypoints import Keypoints
@@ -148,7 +149,7 @@ def _clipped(boxes: npt.NDArray[np.float64], sequence: AnnotatedSequence) -> npt
 def _size(image: Path) -> tuple[int, int]:
     """From the header; (0, 0) of a broken image, which whoever reads all images will report with the others."""
     try:
-        with image.open("rb") as stream:
+        with open_regular(image) as stream:
             return image_size(stream.read(HEADER), image, whole=False)
     except (AnnotationError, OSError):
         return 0, 0

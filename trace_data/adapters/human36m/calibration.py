@@ -21,6 +21,7 @@ from trace_data.adapters.files import refused
 from trace_data.adapters.human36m.facts import AGAIN, CAMERAS, entries, file_state, numbers
 from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
+from trace_data.files import read_regular
 from trace_data.geometry import project, transform
 
 Array = npt.NDArray[np.float64]
@@ -29,6 +30,8 @@ PEOPLE = 11
 EXTRINSIC, INTRINSIC = 6, 9
 FIT_PX = 2.0
 """A camera found from points must show them this well (median)."""
+LARGEST_METADATA = 1 << 24
+"""Bytes of `metadata.xml`, which has some hundred thousand in the release."""
 FIT_POINTS = 4000
 """So many points, evenly spread over a sequence, are enough to find a camera."""
 
@@ -95,7 +98,7 @@ def read_metadata(folder: Path) -> Metadata | None:
 def _read(state: tuple[str, int, int]) -> Metadata:
     file = Path(state[0])
     try:
-        root = ElementTree.fromstring(file.read_bytes())
+        root = ElementTree.fromstring(read_regular(file, LARGEST_METADATA))
     except OSError as error:
         raise refused(error, file) from error
     except ElementTree.ParseError as error:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from trace_data.adapters.files import refused
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular
 
 Array = npt.NDArray[np.float64]
 _MAGIC = {0xCDF30001: 3, 0xCDF26002: 2}
@@ -50,7 +51,7 @@ class _Malformed(Exception):
 def read_cdf(file: Path, name: str, *, hint: str) -> Array:
     """(records, *dimensions) a variable's numbers. `hint`: where the file can be got again. Raises AnnotationError."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             data = stream.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise _Malformed(f"is larger than {_LARGEST:,} bytes")

@@ -19,6 +19,7 @@ from trace_data.adapters.files import refused
 from trace_data.adapters.matlab5 import matlab_shapes, read_matlab
 from trace_data.adapters.mpi_inf_3dhp.facts import RECORDED, wrong
 from trace_data.errors import AnnotationError
+from trace_data.files import open_regular
 
 Array = npt.NDArray[np.float64]
 
@@ -72,7 +73,7 @@ def annotated_frames(file: Path) -> int:
 def _state(file: Path) -> tuple[int, int]:
     try:
         state = file.stat()
-        with file.open("rb"):
+        with open_regular(file):
             return state.st_mtime_ns, state.st_size
     except FileNotFoundError as error:
         raise AnnotationError("the annotation is missing", where=file, hint="get it again from the release") from error
@@ -118,7 +119,7 @@ def _test_arrays(file: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]
     """Arrays of numbers of an HDF5 file, and `synthetic` as an empty one where it has that."""
     _state(file)
     try:
-        with h5py.File(file, "r") as content:
+        with h5py.File(file, "r", locking=False) as content:
             found = {key: _dataset(file, content, key) for key in keys}
             if "synthetic" in content:
                 found["synthetic"] = np.zeros(0)

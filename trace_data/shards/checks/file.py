@@ -5,7 +5,7 @@ A file may come from anywhere: links are looked at and never followed, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,29 @@ import h5py
 import numpy as np
 
 from trace_data.schema.findings import Finding, wrong
+from trace_data.shards.checksums import of_values
 from trace_data.shards.entries import SequenceEntry, ShardEntry
 from trace_data.shards.layout import (
+    ANNOTATION_CHECKSUM,
     FORMAT,
     FORMAT_VERSION,
     FRAME_BYTES,
     FRAME_COLUMNS,
     FRAME_OFFSET,
     FRAME_SIZE,
+    IMAGE_CHECKSUM,
     PEOPLE_COLUMNS,
     PEOPLE_OFFSET,
     SEQUENCE_COLUMNS,
     SEQUENCE_NAME,
     SEQUENCE_OFFSET,
+    TABLE_CHECKSUM,
+    TABLES,
 )
 
 Shape = tuple[int | None, ...]
+BROKEN = (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError, MemoryError)
+"""All that h5py makes of a file that is broken inside."""
 
 
 def expected_datasets(entry: ShardEntry) -> dict[str, tuple[str, Shape]]:
@@ -38,6 +45,8 @@ def expected_datasets(entry: ShardEntry) -> dict[str, tuple[str, Shape]]:
         FRAME_BYTES: ("|u1", (None,)),
         FRAME_OFFSET: ("<i8", (None, frames + 1)),
         FRAME_SIZE: ("<i4", (None, frames, 2)),
+        IMAGE_CHECKSUM: ("<u4", (None, frames)),
+        ANNOTATION_CHECKSUM: ("<u4", (frames,)),
         PEOPLE_OFFSET: ("<i8", (frames + 1,)),
         SEQUENCE_OFFSET: ("<i8", (sequences + 1,)),
         SEQUENCE_NAME: ("|S", (sequences,)),
@@ -74,11 +83,18 @@ def structure_findings(content: Any, entry: ShardEntry) -> list[Finding]:
 def _attributes(content: Any, entry: ShardEntry) -> Iterator[Finding]:
     expected = {"format": FORMAT, "format_version": FORMAT_VERSION, "dataset": entry.dataset, "split": entry.split}
     for name, value in expected.items():
-        plain = name in content.attrs and content.attrs.get_id(name).dtype.kind in "iS"
-        found = content.attrs[name] if plain else "nothing"
+        found = _attribute(content, name)
         found = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
         if found != value:
             yield wrong(name, f"the shard says {name} {found}, expected {value}")
+
+
+def _attribute(item: Any, name: str) -> Any:
+    """The single number or text of an attribute, `nothing` where it is none: objects are never read."""
+    if name not in item.attrs:
+        return "nothing"
+    facts = item.attrs.get_id(name)
+    return item.attrs[name] if facts.dtype.kind in "iuS" and facts.shape == () else "nothing"
 
 
 def _members(content: Any, groups: set[str]) -> Iterator[tuple[str, Any, Any]]:
@@ -99,6 +115,8 @@ def _dataset(name: str, item: Any, dtype: str, shape: Shape, file_bytes: int) ->
     found = "|S" if item.dtype.kind == "S" else item.dtype.str  # names are as wide as the longest of them
     if found != dtype:
         yield wrong(name, f"type {found}, expected {dtype}" + _danger(item.dtype))
+    elif item.shape is None:
+        yield wrong(name, "has no values at all")
     elif len(item.shape) != len(shape) or any(e not in (None, f) for f, e in zip(item.shape, shape)):
         yield wrong(name, f"shape {item.shape}, expected ({', '.join('any' if n is None else str(n) for n in shape)})")
     elif properties.get_layout() != h5py.h5d.CONTIGUOUS:
@@ -124,51 +142,64 @@ def first_sequence(content: Any) -> str | None:
     return None
 
 
+IN_SEQUENCES = (SEQUENCE_OFFSET, SEQUENCE_NAME, "frame_id", "people/person")
+"""What is compared with the index, besides columns and `TABLES`."""
+
+
 def table_findings(content: Any, entry: ShardEntry, sequences: Sequence[SequenceEntry]) -> list[Finding]:
     """What is wrong with the tables of a file of sound structure, among themselves and beside the index."""
-    found = list(_offsets(SEQUENCE_OFFSET, content[SEQUENCE_OFFSET][:], entry.frames))
-    found += _offsets(PEOPLE_OFFSET, content[PEOPLE_OFFSET][:], entry.rows)
-    found += _levels(content, sequences)
-    names = [name.decode("utf-8", "replace") for name in content[SEQUENCE_NAME][:].tolist()]
+    tables = {name: content[name][:] for name in (*TABLES, *SEQUENCE_COLUMNS, *IN_SEQUENCES)}
+    found = [
+        wrong(name, f"the values changed: their CRC-32 is another than {_attribute(content[name], TABLE_CHECKSUM)}")
+        for name in TABLES
+        if of_values(tables[name]) != _attribute(content[name], TABLE_CHECKSUM)
+    ]
+    found += _offsets(SEQUENCE_OFFSET, tables[SEQUENCE_OFFSET], entry.frames)
+    found += _offsets(PEOPLE_OFFSET, tables[PEOPLE_OFFSET], entry.rows)
+    found += _levels(tables, content[FRAME_BYTES].shape[0], sequences)
+    names = [name.decode("utf-8", "replace") for name in tables[SEQUENCE_NAME].tolist()]
     if names != (listed := [sequence.key for sequence in sequences]):
         at = next((i for i, pair in enumerate(zip(names, listed)) if pair[0] != pair[1]), 0)
         found.append(wrong(SEQUENCE_NAME, f"sequence {at} is {names[at]}, the index has {listed[at]}"))
     if found:
         return found
-    edges = content[SEQUENCE_OFFSET][:].tolist()
+    edges = tables[SEQUENCE_OFFSET].tolist()
     for row, sequence in enumerate(sequences):
-        found += _sequence(content, sequence, row, (edges[row], edges[row + 1]))
+        found += _sequence(tables, sequence, row, (edges[row], edges[row + 1]))
     return found
 
 
 def _offsets(name: str, offset: Any, end: int) -> Iterator[Finding]:
-    if offset[0] != 0 or offset[-1] != end or (np.diff(offset) < 0).any():
+    if offset[0] != 0 or offset[-1] != end or (offset[1:] < offset[:-1]).any():  # differences could wrap
         yield wrong(name, f"runs from {offset[0]} to {offset[-1]}, falling on the way or not from 0 to {end}")
 
 
-def _levels(content: Any, sequences: Sequence[SequenceEntry]) -> Iterator[Finding]:
+def _levels(tables: Mapping[str, Any], image_bytes: int, sequences: Sequence[SequenceEntry]) -> Iterator[Finding]:
     """Whether the images of all levels lie back to back, and have the sizes that their sequence allows."""
-    offset, size = content[FRAME_OFFSET][:], content[FRAME_SIZE][:]
-    if not 0 < len(offset) == len(size):
+    offset, size = tables[FRAME_OFFSET], tables[FRAME_SIZE]
+    if not 0 < len(offset) == len(size) == len(tables[IMAGE_CHECKSUM]):
         yield wrong(
-            FRAME_OFFSET, f"{len(offset)} levels, {FRAME_SIZE} has {len(size)}, expected the same, at least one"
+            FRAME_OFFSET,
+            f"{len(offset)} levels, {FRAME_SIZE} has {len(size)} and {IMAGE_CHECKSUM} {len(tables[IMAGE_CHECKSUM])},"
+            " expected the same, at least one",
         )
         return
     lengths = np.diff(offset, axis=1)
-    if (lengths < 0).any() or offset[0, 0] != 0 or (offset[1:, 0] != offset[:-1, -1]).any():
+    if (offset[:, 1:] < offset[:, :-1]).any() or offset[0, 0] != 0 or (offset[1:, 0] != offset[:-1, -1]).any():
         yield wrong(FRAME_OFFSET, "images do not lie back to back, level after level")
-    elif offset[-1, -1] != content[FRAME_BYTES].shape[0]:
-        yield wrong(FRAME_OFFSET, f"ends at {offset[-1, -1]}, {content[FRAME_BYTES].shape[0]} bytes are stored")
+    elif offset[-1, -1] != image_bytes:
+        yield wrong(FRAME_OFFSET, f"ends at {offset[-1, -1]}, {image_bytes} bytes are stored")
     elif ((lengths > 0) != (size > 0).all(axis=2)).any() or not (lengths[0] > 0).all():
         yield wrong(FRAME_SIZE, "a frame without bytes has a size, or one with bytes has none")
     original = np.concatenate([np.tile((s.width, s.height), (s.frames, 1)) for s in sequences])
     # a scaled side is rounded to whole px, so the two scales of a frame may differ by a px
+    size = size.astype(np.int64)
     skew = np.abs(size[..., 0] * original[:, 1] - size[..., 1] * original[:, 0]) > original.sum(axis=1)
     if ((size < 0) | (size > original)).any() or skew.any():
         yield wrong(FRAME_SIZE, "stored frames are larger than the original, or of another shape")
 
 
-def _sequence(content: Any, entry: SequenceEntry, row: int, frames: tuple[int, int]) -> Iterator[Finding]:
+def _sequence(tables: Mapping[str, Any], entry: SequenceEntry, row: int, frames: tuple[int, int]) -> Iterator[Finding]:
     """One row of the index beside the same row of the shard."""
     if frames != (entry.first_frame, entry.first_frame + entry.frames):
         yield wrong(
@@ -177,16 +208,16 @@ def _sequence(content: Any, entry: SequenceEntry, row: int, frames: tuple[int, i
         )
         return
     for name in SEQUENCE_COLUMNS:
-        found, listed = content[name][row], getattr(entry, name.rpartition("/")[2])
+        found, listed = tables[name][row], getattr(entry, name.rpartition("/")[2])
         if found != listed:
             yield wrong(name, f"{entry.key} has {found}, the index {listed}")
-    ids = content["frame_id"][slice(*frames)]
+    ids = tables["frame_id"][slice(*frames)]
     if not np.array_equal(ids, entry.frame_ids()):
         yield wrong("frame_id", f"the ids of {entry.key} are others than in the index")
     if (np.diff(ids) <= 0).any():
         yield wrong("frame_id", f"the ids of {entry.key} do not rise")
-    offset = content[PEOPLE_OFFSET][frames[0] : frames[1] + 1]
-    person = content["people/person"][offset[0] : offset[-1]].astype(np.int64)
+    offset = tables[PEOPLE_OFFSET][frames[0] : frames[1] + 1]
+    person = tables["people/person"][offset[0] : offset[-1]].astype(np.int64)
     if len(person) and not (person.min() >= 0 and person.max() < len(entry.people)):
         yield wrong("people/person", f"{entry.key} names person {person.max()}, the index has {len(entry.people)}")
     place = np.repeat(np.arange(entry.frames), np.diff(offset)) * (len(entry.people) + 1) + person

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
+
+import numpy as np
 
 from trace_data.schema.findings import Finding, wrong
 from trace_data.schema.record import Split
-from trace_data.shards.entries import SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.entries import LARGEST, SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.layout import FRAME_COLUMNS, PEOPLE_COLUMNS
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "str": (str,),
-    "float": (int, float),
-    "bool": (bool,),
-    "Mapping[str, str]": (dict,),
+LARGEST_SIDE = 65_535
+"""Of a frame, px: JPEG knows no larger ones."""
+ROW_BYTES = {
+    name: sum(math.prod((np.dtype(column.dtype).itemsize, *column.shape)) for column in columns.values())
+    for name, columns in (("frames", FRAME_COLUMNS), ("rows", PEOPLE_COLUMNS))
 }
-"""What a field of an entry may hold, by its annotation; JSON writes a whole float as an integer in other hands."""
+"""What a frame and a person-frame row take at least."""
 
 
 def index_findings(index: ShardIndex) -> list[tuple[str, Finding]]:
@@ -28,56 +31,61 @@ def index_findings(index: ShardIndex) -> list[tuple[str, Finding]]:
     found = [(f"shards[{i}]", finding) for i, entry in enumerate(index.shards) for finding in _shard(entry)]
     found += [(f"sequences[{i}]", finding) for i, e in enumerate(index.sequences) for finding in _sequence(e, index)]
     if found:
-        return found  # with entries of the wrong type nothing can be added up
+        return found  # with such entries nothing can be added up
     for kind, names in (("shard", [e.file for e in index.shards]), ("sequence", [e.key for e in index.sequences])):
         repeated = [name for name, count in Counter(names).items() if count > 1]
         found += [(name, wrong(kind, f"the {kind} is listed twice")) for name in repeated]
-    for number, entry in enumerate(index.shards):
-        own = [sequence for sequence in index.sequences if sequence.shard == number]
-        found += [(entry.file, finding) for finding in _sums(entry, own)]
+    own: list[list[SequenceEntry]] = [[] for _ in index.shards]
+    for sequence in index.sequences:
+        own[sequence.shard].append(sequence)
+    for entry, sequences in zip(index.shards, own):
+        found += [(entry.file, finding) for finding in _sums(entry, sequences)]
     firsts = accumulate((len(entry.people) for entry in index.sequences), initial=0)
     if [entry.first_person for entry in index.sequences] != list(firsts)[:-1]:
         found.append(("sequences", wrong("first_person", "people are not numbered one after the other")))
     return found
 
 
-def _typed(entry: Any) -> Iterator[Finding]:
-    for field in dataclasses.fields(entry):
-        value, allowed = getattr(entry, field.name), _TYPES.get(str(field.type))
-        if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
-            yield wrong(field.name, f"{value!r} is of type {type(value).__name__}, expected {field.type}")
-        elif allowed == (int,) and value < 0:
-            yield wrong(field.name, f"{value}, expected 0 or more")
-
-
 def _shard(entry: ShardEntry) -> Iterator[Finding]:
-    yield from (broken := list(_typed(entry)))
     # an index from elsewhere must not send the reader out of its folder
-    if not broken and (Path(entry.file).name != entry.file or not entry.file.endswith(".h5")):
+    if Path(entry.file).name != entry.file or not entry.file.endswith(".h5") or not entry.file.isprintable():
         yield wrong("file", f"{entry.file!r} is no name of a shard in this folder")
+    if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
+        yield wrong("sha256", f"{entry.sha256[:80]!r} is no SHA-256")
+    least = entry.frames * ROW_BYTES["frames"] + entry.rows * ROW_BYTES["rows"]
+    if least > entry.bytes:
+        yield wrong("bytes", f"{entry.frames:,} frames and {entry.rows:,} rows in {entry.bytes:,} bytes")
 
 
 def _sequence(entry: SequenceEntry, index: ShardIndex) -> Iterator[Finding]:
-    yield from (broken := list(_typed(entry)))
-    if broken or not all(isinstance(name, str) for name in entry.people):
-        yield from [] if broken else [wrong("people", f"{list(entry.people)}, expected names")]
-        return
     if not entry.shard < len(index.shards):
         yield wrong("shard", f"{entry.key} lies in shard {entry.shard}, there are {len(index.shards)}")
     if entry.split not in get_args(Split):
         yield wrong("split", f"{entry.split!r}, expected one of {', '.join(get_args(Split))}")
-    if not (1.0 <= entry.fps <= 1000.0 and min(entry.width, entry.height, entry.frames) > 0):
+    sides = entry.width, entry.height
+    if not (1.0 <= entry.fps <= 1000.0 and min(*sides, entry.frames) > 0 and max(sides) <= LARGEST_SIDE):
         yield wrong("size", f"{entry.frames} frames of {entry.width}x{entry.height} px at {entry.fps} fps")
     if (listed := sum(count for _, _, count in entry.frame_id_runs)) != entry.frames:
         yield wrong("frame_id_runs", f"ids of {listed} frames, expected {entry.frames}")
+    elif not _rising(entry):
+        yield wrong("frame_id_runs", f"the ids of {entry.key} do not rise, or leave 64 bits")
     if len(set(entry.people)) != len(entry.people) or len(entry.usable) != len(entry.people):
-        yield wrong("people", f"{list(entry.people)} with usable ranges of {len(entry.usable)}")
+        yield wrong("people", f"{list(entry.people)!s:.200} with usable ranges of {len(entry.usable)}")
     for runs in entry.usable:
         edges = [edge for run in runs for edge in run]
-        if edges and (edges != sorted(set(edges)) or edges[0] < 0 or edges[-1] > entry.frames):
-            yield wrong("usable", f"ranges {runs} of {entry.frames} frames")
+        if edges and (edges != sorted(set(edges)) or edges[-1] > entry.frames):
+            yield wrong("usable", f"ranges {runs!s:.200} of {entry.frames} frames")
     if entry.synthetic != (entry.provenance.get("synthetic") == "true"):
         yield wrong("synthetic", f"{entry.key} is marked {entry.synthetic}, its provenance says otherwise")
+
+
+def _rising(entry: SequenceEntry) -> bool:
+    last = None
+    for first, step, count in entry.frame_id_runs:
+        if count < 1 or (last is not None and first <= last) or (count > 1 and step < 1):
+            return False
+        last = first + step * (count - 1)
+    return last is None or last <= LARGEST
 
 
 def _sums(entry: ShardEntry, sequences: list[SequenceEntry]) -> Iterator[Finding]:

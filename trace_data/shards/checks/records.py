@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trace_data.geometry import project, transform
 from trace_data.schema.body import GENDERS
-from trace_data.schema.check import DETECTED_SHARE, EXACT_PX
+from trace_data.schema.check import DETECTED_SHARE, EXACT_PX, LARGEST_DISTANCE
 from trace_data.schema.findings import Finding, wrong
 from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.layout import FRAME_COLUMNS, PEOPLE_COLUMNS, PEOPLE_OFFSET
@@ -26,6 +26,17 @@ MASK_OF = {
     "people/box": "center",
 }
 """Column -> the mask without which its values are zero; `people/pose` has two, see `_zeros`."""
+LARGEST = {
+    "people/translation": LARGEST_DISTANCE,
+    "people/kp3d": LARGEST_DISTANCE,
+    "camera/camera_from_world": LARGEST_DISTANCE,
+    "people/pose": 100.0,
+    "people/betas": 100.0,
+    "people/betas_neutral": 100.0,
+    "people/kp2d": 1e6,
+    "camera/intrinsics": 1e6,
+}
+"""Largest absolute value: metres, radians (fits that turn on and on included), coefficients, px."""
 TOLERANCE_PX = 0.01
 """Float32 keeps a place in a frame to a thousandth of a pixel."""
 LARGEST_DRIFT = 1e-3
@@ -53,7 +64,7 @@ def read_columns(content: Any, entry: SequenceEntry) -> SequenceColumns:
 
 def record_findings(columns: SequenceColumns, entry: SequenceEntry) -> list[Finding]:
     """What is wrong with the annotations of a sequence; an empty list is a clean one."""
-    found = [*_finite(columns), *_flags(columns)]
+    found = [*_finite(columns), *_flags(columns), *_sizes(columns)]
     if found:
         return found  # with such values nothing can be computed
     return [
@@ -94,6 +105,12 @@ def _finite(columns: SequenceColumns) -> Iterator[Finding]:
     for name, values in columns.values.items():
         if values.dtype.kind == "f" and (bad := ~np.isfinite(values)).any():
             yield wrong(name, f"NaN or infinite values {_at(columns, bad)}")
+
+
+def _sizes(columns: SequenceColumns) -> Iterator[Finding]:
+    for name, limit in LARGEST.items():
+        if (bad := np.abs(columns.values[name]) > limit).any():
+            yield wrong(name, f"values beyond {limit:g} {_at(columns, bad)}")
 
 
 def _flags(columns: SequenceColumns) -> Iterator[Finding]:

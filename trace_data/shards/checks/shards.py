@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shlex
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,26 +18,33 @@ from time import monotonic
 from typing import Any, Literal
 
 import h5py
+import numpy as np
 
 from trace_data.errors import AnnotationError, ConfigError
-from trace_data.files import sha256_of
-from trace_data.frames.image import decode, image_size, is_jpeg
+from trace_data.files import open_regular, sha256_of
+from trace_data.frames.image import check_decodes
+from trace_data.os_errors import SpecialFile, in_words, is_missing
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.findings import Finding, Problem, grouped, wrong
-from trace_data.shards.checks.file import first_sequence, structure_findings, table_findings
-from trace_data.shards.checks.index import index_findings
+from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped, wrong
+from trace_data.shards.checks.file import BROKEN, first_sequence, structure_findings, table_findings
 from trace_data.shards.checks.records import read_columns, record_findings, reprojection, reprojection_findings
+from trace_data.shards.checksums import of_annotations
 from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, ShardIndex
-from trace_data.shards.index import load_index
-from trace_data.shards.layout import FRAME_BYTES, FRAME_OFFSET, FRAME_SIZE, INDEX_FILE, SHARD_BYTES
+from trace_data.shards.index import read_index
+from trace_data.shards.layout import (
+    ANNOTATION_CHECKSUM,
+    FRAME_BYTES,
+    FRAME_OFFSET,
+    FRAME_SIZE,
+    IMAGE_CHECKSUM,
+    INDEX_FILE,
+    PEOPLE_OFFSET,
+    SHARD_BYTES,
+)
 from trace_data.workers import spread
 
 Depth = Literal["index", "hashes", "frames"]
 DEPTHS: tuple[Depth, ...] = ("index", "hashes", "frames")
-REDUCED = 8
-"""JPEGs are decoded at an eighth: all of their bytes are read, and most of the time is saved."""
-BROKEN = (OSError, KeyError, ValueError, RuntimeError, TypeError)
-"""All that h5py makes of a file that is broken inside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +107,7 @@ def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progr
     if depth not in DEPTHS:
         raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
     began = monotonic()
-    index = load_index(folder)
-    found = index_findings(index)
+    index, found = read_index(folder)
     tasks = [] if found else [_task(folder, index, number, depth) for number in range(len(index.shards))]
     frames = sum(task.entry.frames for task in tasks)
     progress.begin("verify shards", frames, "frames")
@@ -121,29 +129,31 @@ def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progr
 def build_command(index: ShardIndex) -> str:
     """The command that built these shards, as far as the index tells; DIR and MODULE stand where it does not."""
     own = index.settings.get("adapters") or ()  # datasets of modules that the index does not name
-    words = ["trace build-shards", *(str(name) for name in index.settings.get("names", []) if name not in own)]
-    words += ["--adapter MODULE" for _ in own]
-    words += ["--root DIR"]
-    words += ["--packs DIR"] if index.settings.get("body_models") else []
-    words += [f"--out {shlex.quote(str(index.folder))}"]
+    words = ["trace", "build-shards"]
     with contextlib.suppress(TypeError):  # an index from other hands may hold anything
+        words += [str(name) for name in index.settings.get("names", []) if name not in own]
+        words += [word for _ in own for word in ("--adapter", "MODULE")]
+    words += ["--root", "DIR"]
+    words += ["--packs", "DIR"] if index.settings.get("body_models") else []
+    words += ["--out", str(index.folder)]
+    with contextlib.suppress(TypeError):
         words += _options(index.settings)
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def _options(settings: Mapping[str, Any]) -> list[str]:
     """The options of a build that are not its defaults. Raises TypeError on settings that no build has written."""
     splits, shard_bytes = settings.get("splits", []), settings.get("shard_bytes", SHARD_BYTES)
-    words = [f"--split {split}" for split in splits] if len(splits) < 3 else []
-    words += [f"--sequences {shlex.quote(name)}" for name in settings.get("sequences", [])]
-    words += [f"--limit {settings['limit']}"] if settings.get("limit") else []
-    words += [f"--every {settings['every']}"] if settings.get("every", 1) != 1 else []
-    words += ["--no-defects"] if settings.get("defects") is False else []
+    given = [("--split", split) for split in splits] if len(splits) < 3 else []
+    given += [("--sequences", name) for name in settings.get("sequences", [])]
+    given += [("--limit", settings["limit"])] if settings.get("limit") else []
+    given += [("--every", settings["every"])] if settings.get("every", 1) != 1 else []
     if not settings.get("raised", True):
-        words += [f"--height {height}" for height in settings.get("heights", [])] or ["--frames original"]
+        given += [("--height", height) for height in settings.get("heights", [])] or [("--frames", "original")]
     if shard_bytes != SHARD_BYTES and shard_bytes % (1 << 20) == 0:  # others only a script can have asked for
-        words.append(f"--shard-size {shard_bytes >> 20}")
-    return words
+        given.append(("--shard-size", shard_bytes >> 20))
+    words = [str(word) for option in given for word in option]
+    return words + (["--no-defects"] if settings.get("defects") is False else [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,13 +192,17 @@ def _verify_shard(task: _Task, progress: Progress) -> ShardReport:
     inside = _Inside()
     if damage is None or damage.key == "content":  # then the tables may tell what changed
         inside = _look_inside(file, task, progress)
+        if inside.found and damage is None:  # at depth index nobody has looked at the bytes yet
+            damage = _changed(file, task)
     if not inside.images:
         progress.advance(entry.frames)
-    if damage is None:
-        hint = f"remove it and run the same build again: rm {shlex.quote(str(file))}; {task.command}"
-    else:
-        hint = f"run the same build again, it redoes only what is damaged: {task.command}"
+    if damage is not None:
+        hint = damage.hint or f"run the same build again, it redoes only what is damaged: {task.command}"
         inside.found.insert(0, (entry.file, damage))
+    elif inside.unreadable:
+        hint = "its bytes are as they were built: keep it, and try with more free memory, on another disk or machine"
+    else:
+        hint = f"remove it and run the same build again: rm {shlex.quote(str(file))}; {task.command}"
     return ShardReport(
         **{name: getattr(entry, name) for name in ("file", "dataset", "split", "sequences", "frames", "rows", "bytes")},
         images=inside.images,
@@ -199,20 +213,36 @@ def _verify_shard(task: _Task, progress: Progress) -> ShardReport:
 
 def _damage(file: Path, task: _Task) -> Finding | None:
     """What is wrong when the file is not there with its length, and with its hash where that is asked for."""
-    if not file.is_file():
-        return wrong("file", "the shard is missing" if not file.exists() else "not a plain file")
-    found = file.stat().st_size
+    try:
+        with open_regular(file) as stream:
+            found = os.fstat(stream.fileno()).st_size
+    except SpecialFile:
+        return wrong("file", "not a plain file")
+    except OSError as error:
+        what, hint = in_words(error)
+        if is_missing(error):
+            return wrong("file", "the shard is missing")
+        return Finding(severity="error", key="file", what=what, hint=hint or f"ls -l {shlex.quote(str(file))}")
     if found != task.entry.bytes:
         return wrong("length", f"the shard has {found:,} bytes, expected {task.entry.bytes:,}{_other(file, task)}")
-    if task.depth != "index" and (digest := sha256_of(file)) != task.entry.sha256:
-        return wrong("content", f"the content changed: SHA-256 {digest[:16]}…, expected {task.entry.sha256[:16]}…")
-    return None
+    return None if task.depth == "index" else _changed(file, task)
+
+
+def _changed(file: Path, task: _Task) -> Finding | None:
+    try:
+        digest = sha256_of(file)
+    except OSError as error:  # a broken disk or mount: what was read so far says nothing of the file
+        what, hint = in_words(error)
+        return Finding(severity="error", key="file", what=what, hint=hint or "look at the disk, then run this again")
+    if digest == task.entry.sha256:
+        return None
+    return wrong("content", f"the content changed: SHA-256 {digest[:16]}…, expected {task.entry.sha256[:16]}…")
 
 
 def _other(file: Path, task: _Task) -> str:
     """When a file of the wrong length is a whole shard, whose it is."""
     try:
-        with h5py.File(file) as content:
+        with h5py.File(file, locking=False) as content:
             name = first_sequence(content)
     except BROKEN:
         return ""  # cut or overwritten: there is nothing to tell
@@ -226,13 +256,15 @@ class _Inside:
 
     found: list[tuple[str, Finding]] = field(default_factory=list)
     images: int = 0
+    unreadable: bool = False
+    """HDF5 could not read it."""
     medians: dict[str, float] = field(default_factory=dict)
 
 
 def _look_inside(file: Path, task: _Task, progress: Progress) -> _Inside:
     entry, inside = task.entry, _Inside()
     try:
-        with h5py.File(file) as content:
+        with h5py.File(file, locking=False) as content:
             broken = structure_findings(content, entry) or table_findings(content, entry, task.sequences)
             inside.found = [(entry.file, finding) for finding in broken]
             if task.depth == "frames" and not broken:
@@ -240,6 +272,7 @@ def _look_inside(file: Path, task: _Task, progress: Progress) -> _Inside:
                     _annotations(content, sequence, inside)
                     _images(content, sequence, inside, progress)
     except BROKEN as error:
+        inside.unreadable = True
         inside.found.append((entry.file, wrong("file", f"not readable as a shard: {error}")))
     return inside
 
@@ -247,6 +280,11 @@ def _look_inside(file: Path, task: _Task, progress: Progress) -> _Inside:
 def _annotations(content: Any, sequence: SequenceEntry, inside: _Inside) -> None:
     columns = read_columns(content, sequence)
     found = record_findings(columns, sequence)
+    frames = slice(sequence.first_frame, sequence.first_frame + sequence.frames)
+    edges = content[PEOPLE_OFFSET][frames.start : frames.stop + 1]
+    checksums = of_annotations(columns.values, edges - edges[0], range(sequence.frames))
+    for frame in np.flatnonzero(checksums != content[ANNOTATION_CHECKSUM][frames])[:EXAMPLES].tolist():
+        found.append(wrong(f"frame {frame}", "the annotations are not those of their CRC-32"))
     if not found and (median := reprojection(columns)) is not None:
         inside.medians[sequence.key] = round(median, 3)
         found += reprojection_findings(median, sequence)
@@ -258,12 +296,16 @@ def _images(content: Any, sequence: SequenceEntry, inside: _Inside, progress: Pr
     frames = slice(sequence.first_frame, sequence.first_frame + sequence.frames)
     edges = content[FRAME_OFFSET][:, frames.start : frames.stop + 1].tolist()
     sizes = content[FRAME_SIZE][:, frames].tolist()
+    checksums = content[IMAGE_CHECKSUM][:, frames].tolist()
     for frame in range(sequence.frames):
         for level, offset in enumerate(edges):
             if offset[frame + 1] > offset[frame]:
                 data = content[FRAME_BYTES][offset[frame] : offset[frame + 1]].tobytes()
                 inside.images += 1
-                if what := _image(data, sizes[level][frame]):
+                what = _image(data, sizes[level][frame])
+                if what is None and zlib.crc32(data) != checksums[level][frame]:
+                    what = "the bytes are not those of their CRC-32"
+                if what:
                     inside.found.append((sequence.key, wrong(f"frame {frame}, level {level}", what)))
         progress.advance()
 
@@ -271,13 +313,7 @@ def _images(content: Any, sequence: SequenceEntry, inside: _Inside, progress: Pr
 def _image(data: bytes, size: Sequence[int]) -> str | None:
     """What is wrong with an encoded image of `size`; None when nothing is."""
     try:
-        found = image_size(data, Path("frame"))
-        if found != tuple(size):
-            return f"the image is {found[0]}x{found[1]} px, expected {size[0]}x{size[1]}"
-        reduce = REDUCED if is_jpeg(data) else 1
-        height, width = decode(data, "frame", reduce, strict=True).shape[:2]
-        if (width, height) != tuple(-(-side // reduce) for side in size):
-            return f"the image decodes to {width}x{height} px of {size[0]}x{size[1]} at 1/{reduce}"
+        check_decodes(data, "frame", (size[0], size[1]))
     except AnnotationError as error:
         return error.message
     return None

@@ -6,6 +6,9 @@ Files are named by their SHA-256, so two datasets, or one that was built anew, n
     <sha256>-<bytes>.partial  one on its way; counted with the bytes it will have
     lock                      held while names in the folder change
 
+Files of other names are neither counted nor touched, and a folder of built shards is refused. A file is believed once
+its hash was found right in this process, and only while nobody else but the system's administrator could change it.
+
 A file is in use while somebody holds a lock on it: readers a shared one, the process that downloads an exclusive one.
 The system drops both when a process dies, however it dies. Only files that nobody holds are evicted, the one that was
 used longest ago first; a partial one that nobody holds was left by a process that died, and counts like the others.
@@ -18,17 +21,24 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 import shutil
+import stat
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from trace_data.errors import ConfigError, OutputError, ShardError
-from trace_data.files import writable_folder
+from trace_data.files import cannot_lock, open_own, sha256_of_open, wait_for_lock, writable_folder
+from trace_data.progress import SILENT, Progress
 from trace_data.shards.entries import ShardEntry
+from trace_data.shards.layout import INDEX_FILE
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_WHOLE = re.compile(r"[0-9a-f]{64}\.h5")
 _PARTIAL = re.compile(r"[0-9a-f]{64}-(\d+)\.partial")
 DISK_SHARE = 0.9
 """Share of what the disk can give that the folder takes when its bound is beyond that."""
@@ -37,13 +47,27 @@ DISK_SHARE = 0.9
 class ShardCache:
     """At most `limit` bytes of shards in `folder`. Picklable, safe between threads and processes."""
 
-    def __init__(self, folder: Path, limit: int) -> None:
-        """Raises OutputError when the folder cannot be made or written."""
+    def __init__(self, folder: Path, limit: int, progress: Progress = SILENT) -> None:
+        """Raises OutputError when the folder cannot be made or written, ConfigError when it holds built shards."""
+        if (folder / INDEX_FILE).exists():
+            raise ConfigError(
+                f"there are built shards here ({INDEX_FILE}); a cache deletes what was used longest ago",
+                where=folder,
+                hint="name another folder with --cache DIR: shards are kept in DIR/shards",
+            )
         writable_folder(folder)
         self.folder = folder
-        on_disk = int(DISK_SHARE * (shutil.disk_usage(folder).free + sum(size for _, size, _ in self._held())))
+        self._progress = progress
+        with tempfile.TemporaryFile(dir=folder) as own:
+            self._owners = {0, os.geteuid(), os.fstat(own.fileno()).st_uid}  # some mounts give files another owner
+        self._sound: set[tuple[str, int, int]] = set()  # SHA-256, device and number of files found right
+        held = sum(length for _, length, _, _ in self._held())
+        on_disk = int(DISK_SHARE * (shutil.disk_usage(folder).free + held))
         self.limit = min(limit, on_disk)
         """Bytes; less than asked for when the disk has less."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_progress": SILENT, "_sound": set()}
 
     def path(self, entry: ShardEntry) -> Path:
         """Where the whole shard stands or will stand. Raises ShardError when the index gives it no proper hash."""
@@ -61,20 +85,45 @@ class ShardCache:
             )
 
     def open(self, entry: ShardEntry) -> FileIO | None:
-        """The whole shard, in use until it is closed; None when it is not here."""
+        """The whole shard, in use until it is closed; None when it is not here. Its hash is compared once a process.
+
+        Raises OutputError when something else stands in its place, or a file that somebody else could change.
+        """
         path = self.path(entry)
         while True:
             try:
-                stream = path.open("rb", buffering=0)
+                stream = open_own(path, make=False)
             except FileNotFoundError:
                 return None
-            fcntl.flock(stream, fcntl.LOCK_SH)
-            if _stands(stream, path):
-                if os.fstat(stream.fileno()).st_size == entry.bytes:
-                    _use_now(stream.fileno())
-                    return stream
-                path.unlink(missing_ok=True)  # damaged since it was verified: as if it had never come
+            try:
+                wait_for_lock(lambda: fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB), path, self._progress.log)  # noqa: B023
+                if _stands(stream, path):
+                    self._check_owner(stream, path)
+                    if self._is_whole(entry, stream):
+                        _use_now(stream.fileno())
+                        return stream
+                    path.unlink(missing_ok=True)  # damaged since it was verified: as if it had never come
+                    self._progress.log(f"{path}: was changed or cut since it came, fetched once more")
+            except BaseException:
+                stream.close()
+                raise
             stream.close()  # evicted between the two calls
+
+    def _check_owner(self, stream: FileIO, path: Path) -> None:
+        owner = os.fstat(stream.fileno()).st_uid
+        if owner not in self._owners:
+            raise OutputError(
+                f"belongs to another user (uid {owner}), who could change it while it is read",
+                where=path,
+                hint=f"name a folder of your own with --cache DIR, or  rm {shlex.quote(str(path))}",
+            )
+
+    def _is_whole(self, entry: ShardEntry, stream: FileIO) -> bool:
+        state = os.fstat(stream.fileno())
+        key = (entry.sha256, state.st_dev, state.st_ino)
+        if state.st_size == entry.bytes and key not in self._sound and sha256_of_open(stream) == entry.sha256:
+            self._sound.add(key)
+        return state.st_size == entry.bytes and key in self._sound
 
     def touch(self, entries: Sequence[ShardEntry]) -> list[ShardEntry]:
         """Mark the shards as needed soon, the first ones soonest; returns those that are not here."""
@@ -82,7 +131,7 @@ class ShardCache:
         for entry in reversed(entries):
             try:
                 _use_now(self.path(entry))
-            except FileNotFoundError:
+            except OSError:  # whatever it is, `open` will say
                 missing.append(entry)
         return missing[::-1]
 
@@ -99,19 +148,32 @@ class ShardCache:
                 return None
             if not partial.exists() and not self._make_room(entry.bytes):
                 return None
-            stream = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+            stream = open_own(partial)
             try:
+                self._check_owner(stream, partial)
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 stream.close()
                 return None
+            except OSError as error:
+                stream.close()
+                raise cannot_lock(error, self.folder) from error
+            except OutputError:
+                stream.close()
+                raise
             return stream
+
+    def state(self) -> dict[str, int]:
+        """Name and present length of every file of ours: while another process gets on, this changes."""
+        return {file.name: length for _, length, _, file in self._held()}
 
     def finish(self, entry: ShardEntry, partial: FileIO) -> None:
         """Give the verified partial file its name. It stays in use, now like a reader's, until `partial` is closed."""
         os.fsync(partial.fileno())
         with self._changing():
             (self.folder / f"{entry.sha256}-{entry.bytes}.partial").rename(self.path(entry))
+        state = os.fstat(partial.fileno())
+        self._sound.add((entry.sha256, state.st_dev, state.st_ino))
         fcntl.flock(partial, fcntl.LOCK_SH)
 
     def discard(self, entry: ShardEntry) -> None:
@@ -140,41 +202,47 @@ class ShardCache:
 
     def _make_room(self, needed: int) -> bool:
         """Evict until `needed` bytes more keep the bound; False when what is in use leaves too little."""
-        while sum(size for _, size, _ in self._held()) + needed > self.limit:
+        while sum(size for _, _, size, _ in self._held()) + needed > self.limit:
             if not self._evict_one():
                 return False
         return True
 
     def _evict_one(self) -> bool:
         """Delete the file that was used longest ago of those that nobody uses now; False when there is none."""
-        for _, _, file in sorted(self._held()):
-            with contextlib.suppress(FileNotFoundError, BlockingIOError), file.open("rb", buffering=0) as stream:
+        for _, _, _, file in sorted(self._held()):
+            with (
+                contextlib.suppress(FileNotFoundError, BlockingIOError, OutputError),
+                open_own(file, make=False) as stream,
+            ):
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.unlink()
                 return True
         return False
 
-    def _held(self) -> list[tuple[int, int, Path]]:
-        """Time of last use, bytes (those it will have) and path of every file."""
+    def _held(self) -> list[tuple[int, int, int, Path]]:
+        """Time of last use, present bytes, bytes it will have, and path of every file of ours."""
         held = []
         for file in self.folder.iterdir():
             partial = _PARTIAL.fullmatch(file.name)
-            if partial or file.suffix == ".h5":
+            if partial or _WHOLE.fullmatch(file.name):
                 with contextlib.suppress(FileNotFoundError):
-                    status = file.stat()
-                    held.append((status.st_mtime_ns, int(partial[1]) if partial else status.st_size, file))
+                    found = file.lstat()
+                    if stat.S_ISREG(found.st_mode):
+                        size = int(partial[1]) if partial else found.st_size
+                        held.append((found.st_mtime_ns, found.st_size, size, file))
         return held
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        with (self.folder / "lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        file = self.folder / "lock"
+        with open_own(file) as stream:
+            wait_for_lock(lambda: fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB), file, self._progress.log)
             yield
 
 
 def _use_now(file: int | Path) -> None:
     now = time.time_ns()  # the system's own idea of now moves in steps of milliseconds
-    os.utime(file, ns=(now, now))
+    os.utime(file, ns=(now, now), follow_symlinks=isinstance(file, int))
 
 
 def _stands(stream: FileIO, path: Path) -> bool:

@@ -64,7 +64,7 @@ def _complete(entry: ShardEntry, remote: RemoteFolder, cache: ShardCache, partia
 
 def _range(entry: ShardEntry, remote: RemoteFolder, start: int, end: int) -> bytes:
     """The bytes start:end of a shard, or more. Raises as `RemoteFolder.read` does, ShardError when it is too short."""
-    data = remote.read(entry.file, start, end)
+    data = remote.read(entry.file, start, end, most=entry.bytes)
     if len(data) > end - start:  # a server that knows no ranges sends the whole file, so take it
         data = data[start : entry.bytes]
     if len(data) < end - start:

@@ -5,15 +5,20 @@ No message and no chained exception carries the user, password or query of a URL
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from trace_data.errors import ConfigError, ShardError
+from trace_data.files import open_regular
+from trace_data.os_errors import SpecialFile, in_words
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.storage.url import joined, shown
 
@@ -42,6 +47,17 @@ class Patience:
     """Seconds a connection may take to come about."""
     silence: float = 60.0
     """Seconds a connection may stand without a byte."""
+    slowest: float = 2048.0
+    """Bytes a second, over each `silence` seconds, below which a connection counts as broken."""
+
+    @property
+    def longest_trouble(self) -> float:
+        """Seconds after which whoever downloads has given up, or has got a byte on."""
+        return self.attempts * (self.connecting + self.silence + self.longest_delay)
+
+    def for_bytes(self, count: int) -> float:
+        """Seconds in which so many bytes must come."""
+        return self.connecting + self.silence + count / self.slowest
 
     def wait(self, failures: int) -> float:
         """Seconds before the next attempt; random, so that many readers do not come back all at once."""
@@ -74,21 +90,41 @@ class RemoteFolder:
         """The URL of a file, without secrets."""
         return shown(joined(self._url, file))
 
-    def read(self, file: str, start: int | None = None, end: int | None = None) -> bytes:
-        """The bytes start:end of a file, in one attempt; fewer where the file ends, all where the server has no ranges.
+    def read(self, file: str, start: int | None = None, end: int | None = None, *, most: int) -> bytes:
+        """The bytes start:end of a file, in one attempt; fewer where the file ends, and where the server has no ranges
+        the whole file. Never more than its first `most` bytes: nothing more is read, whatever the server goes on to
+        send.
 
         Raises PassingError where another attempt may help, ShardError where none will.
         """
         place = joined(self._url, file)
+        patience = self.patience
+
+        def question(system: Any) -> bytes:
+            if start is not None and start == end:
+                return b""
+            if _is_http(self._url):
+                import fsspec.asyn
+
+                return bytes(fsspec.asyn.sync(system.loop, _streamed, system, place, start, end, most, patience))
+            low, high = start or 0, most if end is None else end
+            limit = {"timeout": patience.for_bytes(high - low)} if getattr(system, "async_impl", False) else {}
+            return bytes(system.cat_file(place, start=low, end=high, **limit))
+
         try:
-            return bytes(self._asked(file, lambda fs: fs.cat_file(place, start=start, end=end)))
+            return self._asked(file, question)
         except _BeyondEnd:
             return b""
 
     def size(self, file: str) -> int | None:
         """Length of a file, None when the server does not tell; in one attempt. Raises as `read` does."""
         place = joined(self._url, file)
-        size = self._asked(file, lambda fs: fs.info(place).get("size"))
+
+        def question(system: Any) -> Any:
+            limit = {"timeout": self.patience.for_bytes(0)} if getattr(system, "async_impl", False) else {}
+            return system.info(place, **limit).get("size")
+
+        size = self._asked(file, question)
         return None if size is None else int(size)
 
     def patiently(self, attempt: Callable[[], Answer], attempts: int | None = None) -> Answer:
@@ -128,11 +164,66 @@ class RemoteFolder:
         return self._systems[process]
 
 
+class _Mounted:
+    """`file://`: a folder of this machine. fsspec would take `%20` for three letters, and wait for a pipe."""
+
+    def cat_file(self, place: str, start: int, end: int) -> bytes:
+        with open_regular(_path_of(place)) as stream:
+            stream.seek(start)
+            return stream.read(end - start)
+
+    def info(self, place: str) -> dict[str, int]:
+        return {"size": _path_of(place).stat().st_size}
+
+
+def _path_of(place: str) -> Path:
+    """The path that a `file://` URL names; what `joined` put behind the folder is no part of the URL."""
+    folder, _, name = place.replace("://localhost/", ":///", 1).partition("://")[2].rpartition("/")
+    return Path(unquote(folder) + "/") / name
+
+
+def _is_http(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
+async def _streamed(
+    system: Any, place: str, start: int | None, end: int | None, most: int, patience: Patience
+) -> bytes:
+    """What a web server sends, piece by piece, so that one that sends more or slower than it should is left.
+
+    A server that knows the range sends no more than that; another sends the file from its beginning.
+    """
+    given = dict(system.kwargs)
+    if start is not None and end is not None:
+        given["headers"] = {**given.get("headers", {}), "Range": f"bytes={start}-{end - 1}"}
+    session = await system.set_session()
+    answer = await asyncio.wait_for(session.get(system.encode_url(place), **given), patience.for_bytes(0))
+    async with answer:
+        if answer.status == 404:
+            raise FileNotFoundError(place)
+        answer.raise_for_status()
+        limit = end - start if answer.status == 206 and start is not None and end is not None else most
+        data, began, before = bytearray(), time.monotonic(), 0
+        async for piece in answer.content.iter_any():
+            data += piece
+            if len(data) >= limit and answer.content_length != limit:
+                answer.close()  # or the rest would be waited for before the connection is used again
+                break
+            seconds = time.monotonic() - began
+            if seconds > patience.silence:
+                if len(data) - before < patience.slowest * seconds:
+                    raise ConnectionError(f"{(len(data) - before) / seconds:,.0f} bytes a second")
+                began, before = time.monotonic(), len(data)
+        return bytes(data[:limit])
+
+
 def _filesystem(url: str, patience: Patience) -> Any:
+    protocol = url.partition("://")[0]
+    if protocol == "file":
+        return _Mounted()
     import fsspec
     from fsspec.config import conf
 
-    protocol = url.partition("://")[0]
     given = conf.get(protocol, {})  # what the user has set through FSSPEC_… or a file of fsspec's
     options: dict[str, Any] = {}
     try:
@@ -169,6 +260,8 @@ def _explained(error: Exception, where: str) -> ShardError:
     again = "the same command goes on with what has been fetched"
     if names & NO_CREDENTIALS:
         return ShardError(f"there are no credentials: {words}", where=where, hint=CREDENTIALS)
+    if isinstance(error, SpecialFile | IsADirectoryError):
+        return ShardError(in_words(error)[0], where=where, hint="check the address")
     if isinstance(error, PermissionError) or status in (401, 403):
         return ShardError(
             f"access is refused ({status or 'no permission'})",

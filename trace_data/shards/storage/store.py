@@ -9,11 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from trace_data.errors import ConfigError, ShardError, TraceError
+from trace_data.errors import ConfigError, OutputError, ShardError, TraceError
+from trace_data.files import open_regular, read_regular
+from trace_data.os_errors import in_words, is_missing
 from trace_data.progress import SILENT, Progress, size_in_words
 from trace_data.shards.entries import ShardEntry
 from trace_data.shards.layout import INDEX_FILE
@@ -30,8 +31,12 @@ QUESTIONS = 16
 """Files a server is asked about at the same time."""
 INDEX_ATTEMPTS = 3
 """A wrong address should be told soon, so the first file is not waited for as long as later ones."""
-POLL = 0.1
-"""Seconds between two looks at a shard that another process is fetching."""
+LARGEST_INDEX = 256 << 20
+"""Bytes of an index: half a million sequences. A server or device that never ends is left."""
+POLL, LOOK = 0.1, 1.0
+"""Seconds between two attempts at a shard that another process fetches, and between two looks whether it gets on."""
+WAITING_WORD = 10.0
+"""Seconds after which it is said that another process is waited for."""
 
 
 class LocalStore:
@@ -57,7 +62,7 @@ class LocalStore:
     def read_index(self) -> bytes:
         """The content of `index.json`. Raises ShardError."""
         try:
-            return (self.folder / INDEX_FILE).read_bytes()
+            return read_regular(self.folder / INDEX_FILE, LARGEST_INDEX)
         except FileNotFoundError as error:
             begun = self.folder.is_dir()
             raise ShardError(
@@ -70,19 +75,21 @@ class LocalStore:
                 else "name a folder of built shards, or build them: trace build-shards",
             ) from error
         except OSError as error:
-            raise ShardError(
-                f"cannot be read: {error}", where=self.name(INDEX_FILE), hint=self.index_repair_hint
-            ) from error
+            what, hint = in_words(error)
+            raise ShardError(what, where=self.name(INDEX_FILE), hint=hint or self.index_repair_hint) from error
 
-    def open(self, entry: ShardEntry) -> FileIO:
-        """The shard's file, unbuffered; its `name` is a path as long as it is open. Raises ShardError."""
+    def open(self, entry: ShardEntry) -> BinaryIO:
+        """The shard's file; its `name` is a path as long as it is open. Raises ShardError."""
         try:
-            return self.file(entry).open("rb", buffering=0)
+            return open_regular(self.file(entry))
         except OSError as error:
-            raise self._missing(entry, error) from error
+            raise self._refused(entry, error) from error
 
-    def _missing(self, entry: ShardEntry, error: OSError) -> ShardError:
-        return ShardError(f"the shard is missing: {error.strerror}", where=self.name(entry.file), hint=self.repair_hint)
+    def _refused(self, entry: ShardEntry, error: OSError) -> ShardError:
+        what, hint = in_words(error)
+        if is_missing(error):
+            what, hint = f"the shard is missing: {error.strerror}", self.repair_hint
+        return ShardError(what, where=self.name(entry.file), hint=hint or self.repair_hint)
 
     def file(self, entry: ShardEntry) -> Path:
         """The shard's path."""
@@ -95,7 +102,7 @@ class LocalStore:
             try:
                 sizes.append(self.file(entry).stat().st_size)
             except OSError as error:
-                raise self._missing(entry, error) from error
+                raise self._refused(entry, error) from error
         return sizes
 
     def prefetch(self, entries: Sequence[ShardEntry]) -> None:
@@ -129,16 +136,25 @@ class RemoteStore:
 
     def read_index(self) -> bytes:
         """The content of `index.json`, fetched now. Raises ShardError."""
-        return self._folder.patiently(lambda: self._folder.read(INDEX_FILE), INDEX_ATTEMPTS)
+        found = self._folder.patiently(lambda: self._folder.read(INDEX_FILE, most=LARGEST_INDEX + 1), INDEX_ATTEMPTS)
+        if len(found) > LARGEST_INDEX:
+            raise ShardError(
+                f"has more than {LARGEST_INDEX:,} bytes, more than any index", where=self.name(INDEX_FILE),
+                hint=self.index_repair_hint,
+            )  # fmt: skip
+        return found
 
-    def open(self, entry: ShardEntry) -> FileIO:
-        """The shard's file, unbuffered, fetched when it is not here; its `name` is a path as long as it is open.
+    def open(self, entry: ShardEntry) -> BinaryIO:
+        """The shard's file, fetched when it is not here; its `name` is a path as long as it is open.
 
-        Nobody evicts it before it is closed. Raises ShardError, ConfigError, OutputError as `download` does.
+        Nobody evicts it before it is closed. Raises ShardError, ConfigError, OutputError as `download` does, and
+        OutputError when another process that fetches it does not get on.
         """
+        turn = _Turn(entry, self.cache, self._folder.patience, self._progress)
         while (stream := self.cache.open(entry)) is None:
             partial = self.cache.claim(entry)
             if partial is None:
+                turn.look()
                 time.sleep(POLL)
                 continue
             with partial:
@@ -184,6 +200,36 @@ class RemoteStore:
 Store = LocalStore | RemoteStore
 
 
+class _Turn:
+    """Waits for a shard that another process is fetching, or for room that others take, as long as anything happens."""
+
+    def __init__(self, entry: ShardEntry, cache: ShardCache, patience: Patience, progress: Progress) -> None:
+        self._entry, self._cache, self._progress = entry, cache, progress
+        self._limit = patience.longest_trouble
+        self._began = self._looked = self._changed = time.monotonic()
+        self._state: dict[str, int] = {}
+        self._told = False
+
+    def look(self) -> None:
+        """Say that we wait when it takes long. Raises OutputError when nothing happens any more."""
+        now = time.monotonic()
+        if now - self._looked < LOOK:
+            return
+        self._looked = now
+        if (state := self._cache.state()) != self._state:
+            self._state, self._changed = state, now
+        if now - self._changed > self._limit:
+            raise OutputError(
+                f"{self._entry.file} was waited for {now - self._changed:.0f} s while nothing changed here: another"
+                " process holds it, or everything that would have to make room",
+                where=self._cache.folder,
+                hint=f"fuser -v {shlex.quote(str(self._cache.folder))}/*  names who; or allow more with --cache-size",
+            )
+        if now - self._began > WAITING_WORD and not self._told:
+            self._told = True
+            self._progress.log(f"{self._entry.file}: waiting for another process that fetches it, or for room")
+
+
 class _Ahead:
     """A few background threads that fetch what is wanted next. They end with the program, however it ends."""
 
@@ -226,8 +272,8 @@ def open_store(
     """The store at a folder or URL (`s3://`, `https://`, `gs://`, `file://`, … whatever fsspec knows).
 
     `cache`: folder whose part `shards` holds at most `cache_bytes` of a URL's shards. `progress` is told so, and when a
-    server is in trouble. Raises ConfigError when a URL comes without cache or with a protocol that is not installed,
-    OutputError when the cache cannot be written. Nothing is fetched yet.
+    server is in trouble. Raises ConfigError when a URL comes without cache, with a protocol that is not installed, or
+    with a cache in which shards were built; OutputError when the cache cannot be written. Nothing is fetched yet.
     """
     if not is_url(location):
         return LocalStore(Path(location))
@@ -235,7 +281,7 @@ def open_store(
     folder = RemoteFolder(location, patience=patience, progress=progress)
     if cache is None:
         raise ConfigError("remote shards need a local folder to be kept in", where=folder.where, hint="--cache DIR")
-    held = ShardCache(cache / "shards", cache_bytes)
+    held = ShardCache(cache / "shards", cache_bytes, progress)
     less = "" if held.limit == cache_bytes else f"; the disk has no room for {size_in_words(cache_bytes)}"
     progress.log(f"shards of {folder.where} are kept in {held.folder}, at most {size_in_words(held.limit)}{less}")
     return RemoteStore(folder, held, progress)

@@ -1,0 +1,50 @@
+"""Checksums inside a shard, by which a reader knows that what it has just read is what was written.
+
+CRC-32 as of zlib: it finds every changed bit or byte, at several GB a second. It is no proof against intent; the
+SHA-256 of the whole file in the index is.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.shards.layout import FRAME_COLUMNS, PEOPLE_COLUMNS
+
+
+def of_values(values: npt.NDArray[Any]) -> int:
+    """Of an array's bytes as they lie in the file."""
+    return zlib.crc32(values.tobytes())
+
+
+def of_annotations(
+    columns: Mapping[str, npt.NDArray[Any]], offset: npt.NDArray[np.int64], frames: Sequence[int]
+) -> npt.NDArray[np.uint32]:
+    """(T,) of what is known of each frame: its row of every frame column, then its rows of every people column, in the
+    order of the layout.
+
+    `columns`: all of them, from some first frame and person row on. `offset`: (F + 1,) the people of frame f are the
+    rows `offset[f] : offset[f + 1]` of those. `frames`: the T frames, counted from that first one.
+    """
+    parts = [
+        (
+            memoryview(values.tobytes()),
+            values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64)),
+            per_frame,
+        )
+        for names, per_frame in ((FRAME_COLUMNS, True), (PEOPLE_COLUMNS, False))
+        for values in (columns[name] for name in names)
+    ]
+    edges = offset.tolist()
+    found = np.zeros(len(frames), np.uint32)
+    for t, frame in enumerate(frames):
+        checksum = 0
+        for data, row, per_frame in parts:
+            low, high = (frame, frame + 1) if per_frame else (edges[frame], edges[frame + 1])
+            checksum = zlib.crc32(data[low * row : high * row], checksum)
+        found[t] = checksum
+    return found
