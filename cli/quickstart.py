@@ -76,7 +76,7 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
 
     scores = evaluated["test"]["rows"]
     loss = f"{trained['first_loss']:.0f} → {trained['last_loss']:.0f}"
-    rows = [("  train loss, start → end", "", loss, *("–" for _ in list(scores)[1:]))]
+    rows = [("  train loss, last stage", "", loss, *("–" for _ in list(scores)[1:]))]
     for m in MEASURES:
         values = [row[m.key] for row in scores.values()]
         if any(value is not None for value in values):
@@ -138,7 +138,7 @@ class Way:
 
     def verify(self) -> Outcome:
         """The datasets as a user would have them verified."""
-        from trace_data.errors import AnnotationError
+        from trace_data.errors import AnnotationError, quoted
         from trace_data.verify.datasets import verify_datasets
 
         world = self._summary()
@@ -147,8 +147,8 @@ class Way:
             names, root, depth="geometry", packs=self.packs, jobs=self.jobs, progress=self.progress
         )
         if not report.ok:
-            words = " ".join(names)
-            command = f"trace verify-datasets {words} --root {root} --packs {self.packs} --depth geometry"
+            where = f"--root {quoted(root)} --packs {quoted(self.packs)}"
+            command = f"trace verify-datasets {' '.join(names)} {where} --depth geometry"
             raise AnnotationError("the sample world does not verify", where=self.world, hint=f"{command}  lists why")
         worst = report.largest_reprojection_px
         error = "nothing to compare" if worst is None else f"largest reprojection error {worst:.2g} px"
@@ -190,7 +190,8 @@ class Way:
         )
         facts = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(report).items()}
         text = (
-            f"preset {config.preset}, {report.steps:,} steps   loss {report.first_loss:.1f} → {report.last_loss:.1f}"
+            f"preset {config.preset}, {report.steps:,} steps   loss in stage {report.stage}"
+            f" {report.first_loss:.1f} → {report.last_loss:.1f}"
             f"   data wait {100 * report.data_wait:.1f} %"
         )
         return Outcome(text=text, facts=facts)

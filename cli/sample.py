@@ -44,6 +44,7 @@ def make_sample(
       trace make-sample tiny --sequences 8 --frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
     """
+    from trace_data.errors import quoted
     from trace_data.sample_world.make import make_sample as write
 
     from . import render
@@ -63,4 +64,4 @@ def make_sample(
     render.line(f"  body models   {summary.body_models}")
     held = ", ".join(f"{name} {count:,}" for name, count in summary.sequences_of.items())
     render.line(f"  datasets      {summary.datasets}  ({held})")
-    render.line(f"next: trace prepare-smpl --gender all --source {summary.body_models}")
+    render.line(f"next: trace prepare-smpl --gender all --source {quoted(summary.body_models)}")

@@ -128,6 +128,8 @@ def _train(aids: Aids, progress: Progress) -> tuple[TrainReport, str]:
 
 
 def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
+    from trace_data.errors import quoted
+
     from . import render
 
     if as_json:
@@ -140,23 +142,23 @@ def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
     else:
         render.line(
             f"train  {preset}{synthetic}, {report.steps:,} steps, {report.parameters / 1e6:.1f} M parameters,"
-            f" loss {report.first_loss:.1f} → {report.last_loss:.1f}, data wait {100 * report.data_wait:.1f} %,"
-            f" {render.duration(report.seconds)}"
+            f" loss in stage {report.stage} {report.first_loss:.1f} → {report.last_loss:.1f},"
+            f" data wait {100 * report.data_wait:.1f} %, {render.duration(report.seconds)}"
         )
     render.line(f"  checkpoint  {report.checkpoint}")
     render.line(f"  {page}")
-    render.line(f"next: trace evaluate {report.run}")
+    render.line(f"next: trace evaluate {quoted(report.run)}")
 
 
 def _still_there(place: str, kind: str, run: Path) -> str:
     """What the run was started with, where it has not been moved away. Raises ConfigError."""
-    from trace_data.errors import ConfigError
+    from trace_data.errors import ConfigError, quoted
 
     if "://" not in place and not Path(place).is_dir():
         raise ConfigError(
             f"the {kind} that this run is trained on are no longer there",
             where=place,
-            hint=f"trace train --resume {run} --{kind} DIR  says where they are now",
+            hint=f"trace train --resume {quoted(run)} --{kind} DIR  says where they are now",
         )
     return place
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +67,7 @@ class Aids:
 
     def find_batch(self, preset: str, assignments: Sequence[str], *, as_json: bool) -> None:
         """Look for the most clips that fit, and show the command that takes them."""
+        from trace_data.errors import quoted
         from trace_train.preflight.preflight import find_batch
         from trace_train.training.distributed import from_environment
 
@@ -89,8 +89,8 @@ class Aids:
             return
         for stage, clips in zip(self.config.stages, found.clips):
             render.line(f"{clips} clips of {stage.frames} frames fit one process")
-        given = " ".join(f"--set {shlex.quote(text)}" for text in (*assignments, found.assignment))
-        render.line(f"next: trace train --config {preset} {given}")
+        given = " ".join(f"--set {quoted(text)}" for text in (*assignments, found.assignment))
+        render.line(f"next: trace train --config {quoted(preset)} {given}")
 
     def _report(self) -> PreflightReport:
         from trace_train.preflight.preflight import preflight
@@ -159,6 +159,8 @@ def replay(file: Path, packs: Path | None, *, debugger: bool, as_json: bool) -> 
 
 
 def _show(found: Replay) -> None:
+    from trace_data.errors import quoted
+
     from . import render
 
     render.line(f"{found.file.name}: step {found.step + 1:,}, weights {found.weights_from}, loss {found.total:.4g}")
@@ -171,4 +173,4 @@ def _show(found: Replay) -> None:
     rows = [(f"  {e.term}", f"{e.value:.4g}", f"{found.terms[e.term]:.4g}", str(e.count), e.clip) for e in found.worst]
     render.table(columns, rows, numeric=columns[1:4])
     if found.found:
-        render.line(f"next: trace train --replay {found.file} --pdb  stops there in a debugger")
+        render.line(f"next: trace train --replay {quoted(found.file)} --pdb  stops there in a debugger")

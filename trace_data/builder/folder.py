@@ -18,7 +18,7 @@ from typing import Any
 
 from trace_data.builder.plan import BuildPart, ShardPlan
 from trace_data.errors import OutputError
-from trace_data.files import cannot_lock, open_own, wait_for_lock, writable_folder, write_json
+from trace_data.files import as_json, cannot_lock, open_own, wait_for_lock, writable_folder, write_json
 from trace_data.frames.image import encoder
 from trace_data.progress import SILENT, size_in_words
 from trace_data.shards.layout import INDEX_FILE
@@ -131,6 +131,7 @@ class BuildFolder:
             found = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             found = {}
+        settings = json.loads(as_json(settings))
         # what was chosen first: with --frames original the encoder differs too, and is not the point
         keys = sorted(settings, key=lambda key: (key in MADE_WITH, key))
         key = next((key for key in keys if found.get(key) != settings[key]), None)

@@ -44,7 +44,7 @@ def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, d
     )
     try:
         with atomic_write(file) as partial:
-            partial.write_text(page, encoding="utf-8", errors="replace")
+            partial.write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
 

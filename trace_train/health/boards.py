@@ -56,7 +56,7 @@ class WeightsAndBiases:
     def __init__(self, run: Path, config: Config) -> None:
         import wandb
 
-        place = hashlib.sha256(str(run.absolute()).encode()).hexdigest()[:8]  # other runs may have the same name
+        place = hashlib.sha256(bytes(run.absolute())).hexdigest()[:8]  # other runs may have the same name
         self._run: Any = wandb.init(
             project=config.log.wandb,
             id=f"{run.name}-{place}",

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError
+from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError, quoted
 from trace_data.files import sha256_of
 from trace_train.config import Config, config_from
 from trace_train.weights.averaged import AveragedWeights
@@ -143,7 +143,7 @@ def describe_run(run: Path) -> RunDescription:
         raise NoCheckpointError(
             "holds no run, or one that was stopped before its first checkpoint",
             where=run,
-            hint=f"trace train --out {run}  begins one there",
+            hint=f"trace train --out {quoted(run)}  begins one there",
         )
     folder = finished(run)[-1]
     facts = _description(folder)

@@ -191,6 +191,18 @@ def test_lines_are_a_table_that_fits_a_terminal() -> None:
     assert again[1].split() == heading.split() and "5 h 12 min" in again[0] and again[-1].startswith("99,999")
 
 
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_lines_of_a_narrow_terminal_hold_the_same_in_more_lines(width: int) -> None:
+    counts = {**dict.fromkeys(DEBUG[1], 20), "joints2d": 1204}
+    rest = {"gradient_norm": 12.345, "clips_per_s": 61.4, "data_wait": 0.003, "seconds_left": 18720.0}
+    line = line_of(99_950, {**DEBUG[1], "total": 773.2}, **rest, memory_gb=61.04) | {"counts": counts}
+    wide, narrow = TableLines().row(line, {}), TableLines(width).row(line, {})
+    assert max(map(len, narrow[1:])) <= width < max(map(len, wide))
+    assert [word for text in narrow for word in text.split()] == [word for text in wide for word in text.split()]
+    heading, values = narrow[1 : 1 + len(narrow) // 2], narrow[1 + len(narrow) // 2 :]
+    assert len(heading) == len(values) and all(text.startswith(" " * 9) for text in values[1:])
+
+
 def events(run: Path) -> dict[str, dict[int, float]]:
     """What TensorBoard shows of a run: number by step, by name."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
