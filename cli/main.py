@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
+    "docs": ("docs", "docs", "Show the pages of the documentation."),
     "config": ("config", "config", "Show the settings in force and where each comes from."),
 }
 """Command -> (module, attribute, one line of help). Literal, so that help imports none of the modules."""

@@ -65,8 +65,8 @@ def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as
         render.json_object({"folder": out, "report": out / "report.html", "synthetic": True, "steps": facts})
         return
     _show(facts["train"], facts["evaluate"])
-    render.line(f"  {HONEST}: docs/quickstart.md")
-    render.line(f"\n  Report: {out / 'report.html'}     What next: docs/quickstart.md")
+    render.line(f"  {HONEST}: trace docs quickstart")
+    render.line(f"\n  Report: {out / 'report.html'}     What next: trace docs quickstart")
 
 
 def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:

@@ -65,7 +65,7 @@ def train(
 
     A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
     configuration, shards and packs hold; --set steps=… may lengthen it, --shards and --packs name folders that were
-    moved. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: docs/training.md.
+    moved. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: trace docs training.
 
     \b
     Examples:

@@ -40,7 +40,7 @@ def import_weights(
 
     Files are read by a reader that runs nothing in them. A tensor that is missing, has another shape or an unknown name
     is an error, and then nothing is written. Without a file option, those of the published names that lie in the folder
-    of the setting `sources` are taken. Where they are published: docs/weights.md.
+    of the setting `sources` are taken. Where they are published: trace docs weights.
 
     \b
     Examples:

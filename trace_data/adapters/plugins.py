@@ -12,7 +12,7 @@ from typing import cast
 from trace_data.adapters.base import Adapter, DatasetSpec, Plugin
 from trace_data.errors import ConfigError
 
-PAGE = "docs/own-dataset.md shows one in 60 lines"
+PAGE = "trace docs own-dataset  shows one in 60 lines"
 
 
 def import_plugin(module: str, folder: str | None = None) -> Adapter:

@@ -14,8 +14,8 @@ from trace_train.config import Config
 
 FOLDER = "tensorboard"
 """Within the run folder: `tensorboard --logdir RUN`, or the folder of all runs, finds it."""
-WANDB = "pip install 'trace-5d[wandb]', or --set log.wandb=null"
-TENSORBOARD = "pip install 'trace-5d[tensorboard]', or --set log.tensorboard=never"
+WANDB = "pip install wandb, or --set log.wandb=null"
+TENSORBOARD = "pip install tensorboard, or --set log.tensorboard=never"
 
 
 class Board(Protocol):

@@ -108,7 +108,7 @@ def _read(name: str, path: Path, option: str, allow_unexpected: bool) -> tuple[C
         data = read_regular(path, LIMIT_BYTES)
     except OSError as error:
         raise CheckpointError(
-            f"cannot be read: {error.strerror}", where=path, hint=f"{option} takes {part.file}; see docs/weights.md"
+            f"cannot be read: {error.strerror}", where=path, hint=f"{option} takes {part.file}; see  trace docs weights"
         ) from error
     state = read_state(data, where=str(path))
     checked = check(part, state.tensors, where=str(path), option=option, allow_unexpected=allow_unexpected)
