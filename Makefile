@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: quickstart test clean
+.PHONY: quickstart test api clean
 .DELETE_ON_ERROR:
 
 quickstart: $(VENV)/.installed
@@ -20,6 +20,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
+# one page for each module, from its docstrings; open api/index.html
+api: $(VENV)/.installed-docs
+	$(BIN)/pdoc --output-directory api trace_data trace_train
+
 $(VENV)/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(SETUP) -e .
@@ -29,5 +33,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(SETUP) -e '.[test]'
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(SETUP) -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) quickstart build dist *.egg-info
+	rm -rf $(VENV) quickstart api build dist *.egg-info

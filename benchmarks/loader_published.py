@@ -1,7 +1,7 @@
 """A clip as the published training code makes it, from full-size JPEGs: the baseline of the loader's benchmark.
 
-Written anew from what fact sheet performance.md, section 0, says that code does for each clip, so that nobody needs
-that code to repeat the comparison:
+A new implementation of what that code does for each clip (docs/reference/training.md#loading-a-clip), so that the
+comparison can be repeated without it:
 
 * a frame is decoded at full size each time something asks for it: once to look whether the camera stands still, once
   (synthetic pan) or for every frame (tracking) to plan the augmentation, and once more for every frame: 12 or 21 times;

@@ -1,1 +1,1 @@
-"""The command `trace`: parses words, calls the libraries, shows what they found."""
+"""The command `trace`: parses arguments, calls the libraries, shows their results."""

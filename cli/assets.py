@@ -1,4 +1,4 @@
-"""`trace prepare-smpl` and `trace prepare-smil`: body models as downloaded, into packs."""
+"""`trace prepare-smpl` and `trace prepare-smil`: make packs from downloaded body models."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ GENDERS = ("neutral", "female", "male")
     type=click.Choice((*GENDERS, "all")),
     default="all",
     show_default=True,
-    help="Which model; all prepares the three.",
+    help="Which model; all prepares all three.",
 )
 @options.source
 @options.out("Folder the packs are written to [setting packs].")
-@click.option("--allow-v1-0", is_flag=True, help="Take an SMPL 1.0.0 model (10 shape components) knowingly.")
+@click.option("--allow-v1-0", is_flag=True, help="Accept an SMPL 1.0.0 model (10 shape components).")
 @options.force
 @options.json
 def prepare_smpl(
     gender: str, sources: tuple[Path, ...], out: Path | None, allow_v1_0: bool, force: bool, as_json: bool
 ) -> None:
-    """Turn SMPL pickles into packs (.pth), the form everything else reads.
+    """Convert SMPL pickles to packs (.pth), the form that everything else reads.
 
-    Sources are files, zips or folders as downloaded from the SMPL site and the TRACE release; they are searched in
-    the order given, then the folder of the setting `sources`. Pickles are read by a reader that runs nothing in them.
+    Sources are files, zips or folders as downloaded from the SMPL site and the TRACE release. They are searched in the
+    given order, then the folder of the setting `sources`. Pickles are read without executing anything in them.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def prepare_smpl(
 @options.force
 @options.json
 def prepare_smil(sources: tuple[Path, ...], out: Path | None, force: bool, as_json: bool) -> None:
-    """Turn the SMIL infant model into its pack (.pth).
+    """Convert the SMIL infant model to its pack (.pth).
 
     \b
     Examples:

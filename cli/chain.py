@@ -1,4 +1,4 @@
-"""Steps in a row under one folder. Each leaves a record when it is done, so that a second call goes on from there."""
+"""A resumable chain of steps in one folder. Each finished step leaves a record."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ RECORDS = ".steps"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a step says of itself."""
+    """Result of a step."""
 
     text: str
-    """One line for people."""
+    """One line for the terminal."""
     facts: dict[str, Any]
-    """The same for `--json` and for later steps; plain values only."""
+    """The same for `--json` and later steps; plain values only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of the way."""
+    """One step of a chain."""
 
     name: str
     settings: Mapping[str, Any]
-    """All that decides its output, besides the settings of the steps before it."""
+    """Everything that determines its output, besides the settings of earlier steps."""
     output: Path | None
-    """What it leaves, which must still be there for the step to count as done; None for a step that only tells."""
+    """Its output, which must exist for the step to count as done; None for a step that only reports."""
     work: Callable[[], Outcome]
-    """Does it, or goes on with what an interrupted call with the same settings has left in `output`."""
+    """Performs the step, resuming from what an interrupted call with the same settings left in `output`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +43,16 @@ class Done:
 
     name: str
     seconds: float
-    """Time it took when it was done."""
+    """Duration when it was performed."""
     outcome: Outcome
     skipped: bool
-    """Whether it had been done before."""
+    """Whether an earlier call had done it."""
 
 
 def open_folder(folder: Path, *, force: bool) -> None:
-    """Take `folder` for a chain of steps: it is empty, or an earlier chain's, or `force` says to take it as it is.
+    """Use `folder` for a chain of steps: it must be empty or hold an earlier chain, unless `force` is given.
 
-    Raises OutputError when it holds something else or cannot be written.
+    Raises OutputError when it holds other content or cannot be written.
     """
     from trace_data.errors import OutputError
     from trace_data.files import writable_folder
@@ -67,11 +67,11 @@ def open_folder(folder: Path, *, force: bool) -> None:
 
 
 def run_steps(steps: Sequence[Step], folder: Path, *, force: bool = False) -> Iterator[Done]:
-    """Do the steps in order, skipping those that are recorded with the same settings and whose output is still there.
+    """Perform the steps in order, skipping those recorded with the same settings whose output still exists.
 
-    A step that was interrupted is called again with the same settings and goes on by its own means. Before a step is
-    done with other settings, or anew with `force`, what it left is removed: its record first, so that a kill in between
-    leaves nothing that passes for finished work or for work to go on with.
+    An interrupted step is called again with the same settings and resumes by itself. Before a step is repeated with
+    other settings or with `force`, its record and then its output are removed, so that a kill in between leaves nothing
+    that looks finished or resumable.
     """
     from importlib.metadata import version
 
@@ -82,11 +82,11 @@ def run_steps(steps: Sequence[Step], folder: Path, *, force: bool = False) -> It
     for step in steps:
         settings = {**settings, step.name: dict(step.settings)}
         record = folder / RECORDS / f"{step.name}.json"
-        found = _read(record)
-        known = found.get("settings") == settings
-        if known and found.get("done") and (step.output is None or step.output.exists()):
-            outcome = Outcome(text=found["text"], facts=found["facts"])
-            yield Done(name=step.name, seconds=found["seconds"], outcome=outcome, skipped=True)
+        entry = _read(record)
+        known = entry.get("settings") == settings
+        if known and entry.get("done") and (step.output is None or step.output.exists()):
+            outcome = Outcome(text=entry["text"], facts=entry["facts"])
+            yield Done(name=step.name, seconds=entry["seconds"], outcome=outcome, skipped=True)
             continue
         if not known:
             record.unlink(missing_ok=True)
@@ -107,8 +107,11 @@ def _remove(output: Path | None) -> None:
 
 
 def _read(record: Path) -> dict[str, Any]:
-    with contextlib.suppress(FileNotFoundError, ValueError):  # a record cut short counts as none
-        values = json.loads(record.read_text(encoding="utf-8"))
+    from trace_data.errors import OutputError
+    from trace_data.text_files import content_of, parse_json
+
+    with contextlib.suppress(FileNotFoundError, OutputError):  # a record cut short counts as none
+        values = parse_json(content_of(record, error=OutputError), where=record, error=OutputError)
         return values if isinstance(values, dict) else {}
     return {}
 

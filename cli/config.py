@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 @options.command("config")
 @options.json
 def config(as_json: bool) -> None:
-    """Show every setting, the folder it names and where that came from.
+    """Show every setting, its value and its origin.
 
-    An option wins over the environment (TRACE_PACKS, ...), that over trace.toml in the working folder, that over
-    config.toml in TRACE_HOME (default ~/.trace).
+    Precedence: command-line option, environment (TRACE_PACKS, ...), trace.toml in the working folder, config.toml in
+    TRACE_HOME (default ~/.trace).
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def config(as_json: bool) -> None:
 
 
 def _value(settings: Settings, key: str) -> Path | str | None:
-    """What a setting says; a URL without its secrets."""
+    """The value of a setting; a URL without its secrets."""
     from trace_data.shards.storage.url import shown
 
     value = settings.values.get(key)

@@ -1,4 +1,4 @@
-"""`trace verify-datasets`: what is wrong with a dataset folder, before hours are spent on it."""
+"""`trace verify-datasets`: check dataset folders before a build."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from trace_data.verify.manifest_diff import Differences
 
 WORST = 5
-"""Sequences of a dataset that the table of geometry shows; `--json` has them all."""
+"""Number of sequences in the table of geometry; `--json` has all."""
 MORE = "… (--list for all)"
 STATE_FILE = "verify-datasets.jsonl"
-"""In the folder of caches."""
+"""Name of the record of earlier results, in the cache folder."""
 
 
 @options.command("verify-datasets")
@@ -37,16 +37,16 @@ STATE_FILE = "verify-datasets.jsonl"
     show_default=True,
     help="layout: folders and names; content: every image and annotation; geometry: annotations against each other.",
 )
-@click.option("--decode", is_flag=True, help="Decode every image too, which finds damage in its middle; slower.")
+@click.option("--decode", is_flag=True, help="Decode every image fully, which also finds damage in its middle; slower.")
 @options.defects
 @options.limit
-@click.option("--list", "every_case", is_flag=True, help="Name all cases of each problem, not only the first five.")
+@click.option("--list", "every_case", is_flag=True, help="List all cases of each problem, not only the first five.")
 @click.option(
     "--state",
     type=options.AnyPath(dir_okay=False),
-    help="File that remembers what was found good  [verify-datasets.jsonl in the setting cache].",
+    help="File that records valid sequences  [verify-datasets.jsonl in the setting cache].",
 )
-@click.option("--anew", is_flag=True, help="Read everything, also what has not changed since it was found good.")
+@click.option("--anew", is_flag=True, help="Read everything, even files unchanged since an earlier check.")
 @click.option(
     "--write-manifest",
     type=options.AnyPath(dir_okay=False),
@@ -57,9 +57,7 @@ STATE_FILE = "verify-datasets.jsonl"
 @click.option(
     "--picture", type=options.AnyPath(dir_okay=False), help="Draw the worst and some random frames into this image."
 )
-@click.option(
-    "--report", "page", type=options.AnyPath(dir_okay=False), help="Write all that was found to this HTML page."
-)
+@options.page("Write the results to this HTML page.", former="--report")
 @options.jobs
 @options.json
 @click.pass_context
@@ -82,17 +80,17 @@ def verify_datasets(
     jobs: int,
     **manner: Any,
 ) -> None:
-    """Check the datasets NAME (all that are known when none is named) below the root folder.
+    """Check the datasets NAME (default: all known ones) below the root folder.
 
-    Each depth includes the one before. With body-model packs, geometry also compares bodies with joints. What was
-    found good is not read again until it changes. The exit code is 3 when something must be mended before shards are
+    Each depth includes the previous one. With body-model packs, geometry also compares bodies with joints. Valid
+    sequences are not read again until they change. The exit code is 3 when something must be fixed before shards can be
     built, or differs from the manifest.
 
     \b
     Examples:
       trace verify-datasets
       trace verify-datasets 3dpw --root /data/hmr --depth layout
-      trace verify-datasets 3dpw --depth geometry --packs packs --report 3dpw.html
+      trace verify-datasets 3dpw --depth geometry --packs packs --page 3dpw.html
       trace verify-datasets --adapter my_package.my_dataset --list
       trace verify-datasets 3dpw --depth layout --write-manifest 3dpw.jsonl
       trace verify-datasets 3dpw --depth layout --against 3dpw.jsonl
@@ -103,7 +101,7 @@ def verify_datasets(
     from . import render
 
     if fast and write_manifest is None:
-        raise click.UsageError("--fast belongs to --write-manifest; --against hashes as its manifest was made")
+        raise click.UsageError("--fast belongs to --write-manifest; --against hashes as its manifest does")
     chosen = options.datasets(names, adapters)
     folder = options.datasets_root(chosen, root)
     examples = None if every_case else EXAMPLES
@@ -168,7 +166,7 @@ def _show(report: VerifyReport) -> None:
         for defect in dataset.defects:
             where = f"{defect.frames:,} frames in {defect.sequences:,} sequence{'s' * (defect.sequences != 1)}"
             render.line(f"\n{dataset.name}  known defect: {defect.reason}")
-            render.line(f"    {defect.effect} taken out of {where}; --no-defects leaves it in")
+            render.line(f"    {defect.effect} removed from {where}; --no-defects keeps it")
         if dataset.geometry:
             _show_geometry(dataset)
     broken = [dataset.name for dataset in report.datasets if not dataset.ok]
@@ -216,7 +214,7 @@ def _geometry_row(agreement: Agreement) -> tuple[str, ...]:
 
     speed = "–" if agreement.fastest is None else f"{agreement.fastest:.1f} m/s"
     bones = "–" if agreement.bone_change is None else f"{100 * agreement.bone_change:.2f} %"
-    swapped = {*agreement.swapped, *agreement.swapped_body}
+    swapped = {*agreement.swapped, *agreement.swapped_body, *agreement.backwards}
     compared = agreement.reprojection_px is not None or agreement.body_mm is not None
     sides = f"exchanged for {', '.join(sorted(swapped))}" if swapped else "✓" if compared else "–"
     return agreement.key, words(agreement.reprojection_px), words(agreement.body_mm), bones, speed, sides

@@ -1,4 +1,4 @@
-"""`trace doctor`: what this machine can do, what is missing, and how to get it."""
+"""`trace doctor`: capabilities of this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ TITLES = {
     "data": "data",
     "command": "commands",
 }
-"""Groups of findings, in the order in which they are shown."""
+"""Groups of findings, in the order shown."""
 
 
 @options.command("doctor")
 @options.json
 def doctor(as_json: bool) -> None:
-    """Show what this machine can do: hardware, libraries, settings, data, and which commands can be run.
+    """Show what this machine can do: hardware, libraries, settings, data, and which commands can run.
 
-    Nothing is changed and no data is verified. The exit code is 0 whatever is found.
+    Nothing is changed and no data is verified. The exit code is always 0.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def doctor(as_json: bool) -> None:
 
 
 def _settings() -> tuple[Path, dict[str, Path | str | None], list[DoctorFinding]]:
-    """The home folder, the places of the settings, and what there is to say of them."""
+    """The home folder, the values of the settings, and findings about them."""
     from trace_data.errors import ConfigError
     from trace_data.settings import KEYS, load_settings
     from trace_data.shards.storage.url import shown

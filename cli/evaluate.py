@@ -1,4 +1,4 @@
-"""`trace evaluate`: what a run has learnt."""
+"""`trace evaluate`: score a run or checkpoint."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 @options.packs
 @click.option("--split", type=click.Choice(options.SPLITS), default="test", show_default=True, help="Which split.")
 @click.option(
-    "--every",
+    "--one-in",
+    cls=options.Renamed,
+    former="--every",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Score one of so many windows of 3.3 s (100 frames at 30 a second); 1 scores whole sequences.",
+    help="Score one in N windows of 3.3 s (100 frames at 30 fps); 1 scores whole sequences.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0, max=1, max_open=True),
-    help="Least score of a detection  [default: the run's own evaluation.threshold].",
+    help="Lowest score of a detection  [default: the run's own evaluation.threshold].",
 )
 @options.json
 def evaluate(
@@ -39,18 +41,18 @@ def evaluate(
     cache_size: str | None,
     packs: Path | None,
     split: str,
-    every: int,
+    one_in: int,
     threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Score RUN (its last checkpoint) or one checkpoint folder on a split, beside the best constant predictors.
+    """Score RUN (its last checkpoint) or a checkpoint folder on a split, beside the best constant predictors.
 
     RUN may also be a folder of imported released weights that holds a whole network.
 
     \b
     Examples:
       trace evaluate ~/.trace/runs/2026-11-22-debug
-      trace evaluate ~/.trace/runs/2026-11-22-debug --split val --every 4
+      trace evaluate ~/.trace/runs/2026-11-22-debug --split val --one-in 4
       trace evaluate RUN/checkpoints/step-00000200 --json
     """
     from trace_train.evaluate import evaluate as score
@@ -63,7 +65,7 @@ def evaluate(
             shards=options.store(shards, cache, cache_size, progress),
             packs=options.folder("packs", packs),
             split=split,
-            every=every,
+            every=one_in,
             threshold=threshold,
             progress=progress,
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.Choice(["missing", "all"]),
     default="missing",
     show_default=True,
-    help="Only the frames that are not there yet, or all of them anew.",
+    help="Only missing frames, or all of them again.",
 )
 @click.option(
     "--every", type=click.IntRange(min=1), default=1, show_default=True, help="Only every N-th annotated frame."
@@ -55,8 +55,8 @@ def extract_frames(
 ) -> None:
     """Write the annotated frames of the videos of the dataset NAME as image files.
 
-    Shards are built from videos as they are; this is for tools that want images. Stopped, it goes on where it was when
-    the same command is given again. The exit code is 3 when a video could not be read.
+    Shards are built directly from videos; this is for tools that need images. The same command resumes an interrupted
+    extraction. The exit code is 3 when a video cannot be read.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def extract_frames(
 def _show(report: ExtractReport) -> None:
     from . import render
 
-    facts = [f"{report.written:,} frames of {report.videos:,} videos written", f"{report.kept:,} were there"]
+    facts = [f"{report.written:,} frames of {report.videos:,} videos written", f"{report.kept:,} existed"]
     if report.without_video:
         facts.append(f"{report.without_video:,} sequences have no video")
     render.line(f"{', '.join(facts)} → {report.out}")

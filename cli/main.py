@@ -1,4 +1,4 @@
-"""The command `trace`: the table of its commands, and the one place where errors become messages and exit codes."""
+"""The command `trace`: the table of commands, and the conversion of errors to messages and exit codes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
     from trace_data.errors import TraceError
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "quickstart": ("quickstart", "quickstart", "The whole way on a synthetic world: bodies, shards, training, score."),
+    "quickstart": (
+        "quickstart",
+        "quickstart",
+        "The whole pipeline on synthetic data: bodies, shards, training, score.",
+    ),
     "make-sample": ("sample", "make_sample", "Write the synthetic sample world: body models and datasets."),
-    "prepare-smpl": ("assets", "prepare_smpl", "Turn SMPL pickles into the packs that everything else reads."),
-    "prepare-smil": ("assets", "prepare_smil", "Turn the SMIL infant pickle into its pack."),
+    "prepare-smpl": ("assets", "prepare_smpl", "Convert SMPL pickles to the packs that everything else reads."),
+    "prepare-smil": ("assets", "prepare_smil", "Convert the SMIL infant model to its pack."),
     "verify-assets": ("verify_assets", "verify_assets", "Check packs and body-model files, and draw them."),
     "import-weights": ("weights", "import_weights", "Read the released checkpoints into a folder of weights."),
-    "export-weights": ("weights", "export_weights", "Write weights as the released checkpoints are written."),
+    "export-weights": ("weights", "export_weights", "Write weights in the form of the released checkpoints."),
     "verify-datasets": ("datasets", "verify_datasets", "Check dataset folders: layout, content, geometry."),
     "extract-frames": ("extract", "extract_frames", "Write the frames of a dataset's videos as image files."),
-    "build-shards": ("shards", "build_shards", "Turn datasets into HDF5 shards for training."),
+    "build-shards": ("shards", "build_shards", "Build HDF5 shards for training from datasets."),
     "verify-shards": ("verify_shards", "verify_shards", "Check shards: index, hashes, every image and annotation."),
-    "preview": ("preview", "preview", "Show clips of the shards on one page, whole or as the network sees them."),
+    "preview": ("preview", "preview", "Show clips of the shards on one page, as stored or as the network sees them."),
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
@@ -40,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "docs": ("docs", "docs", "Show the pages of the documentation."),
     "config": ("config", "config", "Show the settings in force and where each comes from."),
 }
-"""Command -> (module, attribute, one line of help). Literal, so that help imports none of the modules."""
+"""Command -> (module, attribute, one line of help). Literal, so that help imports no command's module."""
 
 GOES_ON = frozenset({"quickstart", "make-sample", "build-shards", "extract-frames"})
 """Commands that, stopped and called again, go on with what is finished. `train` says itself what it has saved."""
@@ -51,23 +55,23 @@ COMPLETION = "_TRACE_COMPLETE"
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports a module only when its command is asked for."""
+    """A group that imports a command's module only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which the work is done."""
+        """All commands, in the order of the workflow."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now; an unknown name is an error that names its nearest neighbour."""
+        """Import the command; the error for an unknown name suggests the closest one."""
         if cmd_name not in COMMANDS:
             raise click.UsageError(f"there is no command {cmd_name!r}{_did_you_mean(cmd_name, COMMANDS)}", ctx)
         module, attribute, _ = COMMANDS[cmd_name]
-        found = getattr(importlib.import_module(f".{module}", __package__), attribute)
-        assert isinstance(found, click.Command)
-        return found
+        command = getattr(importlib.import_module(f".{module}", __package__), attribute)
+        assert isinstance(command, click.Command)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """From the table: importing every command for its first line would take seconds."""
+        """List the commands from the table, since importing them all would take seconds."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
 
@@ -81,21 +85,21 @@ def trace(context: click.Context) -> None:
 
     \b
     Examples:
-      trace quickstart                     the whole way on synthetic data, about 5 minutes
+      trace quickstart                     the whole pipeline on synthetic data, about 5 minutes
       trace build-shards 3dpw --root DATA  shards from a dataset you have
-      trace COMMAND --help                 what a command takes, with examples
+      trace COMMAND --help                 options and examples of a command
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command line and leave the process with its exit code."""
+    """Run one command line and exit the process with its code."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line. Returns 0, the exit code of the error, or 130 when stopped.
+    """Run one command line. Returns 0, the exit code of the error, or 130 when interrupted.
 
     With `--json` an error is an object on stdout too.
     """
@@ -118,10 +122,10 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         kept = context is not None and context.invoked_subcommand in GOES_ON and ANEW.isdisjoint(arguments)
         known = InterruptedRun(f"stopped{'; what is finished is kept, the same command goes on from there' * kept}")
-    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+    except BrokenPipeError:  # the reader, e.g. `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001  the last stop: nobody should have to read a traceback
+    except Exception as error:  # noqa: BLE001  users should not have to read a traceback
         if shared.get("debug"):
             traceback.print_exc()
         known = error if isinstance(error, TraceError) else _from_system(error) or _from_defect(error)
@@ -161,12 +165,13 @@ def _asked(error: click.UsageError) -> str:
 
 
 def _from_system(error: Exception) -> TraceError | None:
-    """What the operating system refused, in words; None when it is no such refusal."""
-    from trace_data.errors import OutputError
+    """The TraceError for an error of the operating system; None for other exceptions."""
+    from trace_data.errors import OutputError, TraceError
+    from trace_data.os_errors import TOO_LITTLE_MEMORY
 
     code = error.errno if isinstance(error, OSError) else None
     file = error.filename if isinstance(error, OSError) else None
-    # HDF5 and torch wrap the system's message into their own, without the name of the file
+    # HDF5 and torch wrap the system's message, without the file name
     told = "" if file else f" ({error})"
     if code in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
         return OutputError(
@@ -174,6 +179,8 @@ def _from_system(error: Exception) -> TraceError | None:
             where=file,
             hint="free some space or choose another folder with --out, then run the same command again",
         )
+    if _is_out_of_memory(error):
+        return TraceError(f"there is too little memory: {error or 'no more is to be had'}", hint=TOO_LITTLE_MEMORY)
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(
             f"{os.strerror(code).lower()}{told}",
@@ -183,6 +190,12 @@ def _from_system(error: Exception) -> TraceError | None:
     return None
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch is not imported here: its own classes and its allocator's message on the CPU are known by name
+    named = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return named or isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+
+
 def _from_defect(error: Exception) -> TraceError:
     from trace_data.errors import TraceError
 
@@ -190,5 +203,5 @@ def _from_defect(error: Exception) -> TraceError:
     return TraceError(
         f"unexpected {type(error).__name__}: {error}",
         where=f"{last.filename}:{last.lineno}",
-        hint="this is a defect of the program; the same command with --debug shows the traceback to report",
+        hint="this is a bug; run the same command with --debug and report the traceback",
     )

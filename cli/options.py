@@ -1,4 +1,4 @@
-"""Options that mean the same in every command. Folders that nobody names come from the settings."""
+"""Options shared by the commands. Folders that are not given come from the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trace_data.shards.storage.store import Store
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-"""Click settings of every command."""
+"""Click settings of all commands."""
 SPLITS = ("train", "val", "test")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -33,7 +33,7 @@ debug: Decorator[Any] = click.option(
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """A command of `trace`: its docstring is its help, and `--debug` works after its name too."""
+    """Decorator for a command of `trace`: the docstring is its help, and `--debug` works after its name too."""
 
     def wrap(function: Callable[..., Any]) -> click.Command:
         return click.command(name, context_settings=CONTEXT)(debug(function))
@@ -41,30 +41,44 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     return wrap
 
 
+class Renamed(click.Option):
+    """An option that is still understood by its `former` name, which help does not show."""
+
+    def __init__(self, *arguments: Any, former: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.former = former
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        shown = self.opts
+        self.opts = [*shown, self.former]
+        super().add_to_parser(parser, ctx)
+        self.opts = shown
+
+
 class AnyPath(click.Path):
-    """A path in which ~ is the home folder, also where no shell has seen to it, as in `--out=~/.romp`."""
+    """A path in which ~ is expanded even where the shell does not do so, as in `--out=~/.romp`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(path_type=Path, **settings)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        # unlike pathlib's, this leaves the ~name of nobody as it is
+        # unlike pathlib's, this leaves the ~name of an unknown user unchanged
         return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
 
 
 class Folder(AnyPath):
-    """A folder of this machine."""
+    """A local folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "://" in str(value):
             from trace_data.shards.storage.url import shown
 
-            self.fail(f"{shown(str(value))} is a URL, and a folder on this machine is needed here.", param, ctx)
+            self.fail(f"{shown(str(value))} is a URL, but a local folder is needed here.", param, ctx)
         return super().convert(value, param, ctx)
 
 
 class Place(AnyPath):
-    """A folder, or a URL as it stands."""
+    """A folder, or an unchanged URL."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if "://" in str(value) else super().convert(value, param, ctx)
@@ -85,7 +99,7 @@ adapters: Decorator[Any] = click.option(
 defects: Decorator[Any] = click.option(
     "--defects/--no-defects",
     default=True,
-    help="Take out what is known to be wrong in a dataset, or leave it in  [default: take out].",
+    help="Remove known defects of a dataset, or keep them  [default: remove].",
 )
 root: Decorator[Any] = _folder("--root", "Folder that holds the datasets [settings root, root_h36m, …].")
 source: Decorator[Any] = click.option(
@@ -101,13 +115,13 @@ shards_folder: Decorator[Any] = click.argument(
 )
 local_shards: Decorator[Any] = _folder("--shards", "Folder of built shards [setting shards].")
 limit: Decorator[Any] = click.option(
-    "--limit", type=click.IntRange(min=1), help="Only the first so many sequences of each split, for a quick look."
+    "--limit", type=click.IntRange(min=1), help="Only the first N sequences of each split, for a quick look."
 )
 sequences: Decorator[Any] = click.option(
     "--sequences",
     multiple=True,
     metavar="NAME",
-    help="Only this sequence, or those that fit a pattern such as 'downtown_*'; repeatable.",
+    help="Only this sequence, or those that match a pattern such as 'downtown_*'; repeatable.",
 )
 jobs: Decorator[Any] = click.option(
     "--jobs",
@@ -116,12 +130,12 @@ jobs: Decorator[Any] = click.option(
     show_default="cores of this machine",
     help="Worker processes.",
 )
-force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace what the output folder holds.")
+force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the content of the output folder.")
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
 def shards(function: Function) -> Function:
-    """`--shards`, and for those behind a URL `--cache` and `--cache-size`: what `store` takes."""
+    """`--shards`, and for URLs `--cache` and `--cache-size`: the arguments of `store`."""
     place = click.option(
         "--shards",
         metavar="DIR|URL",
@@ -129,20 +143,39 @@ def shards(function: Function) -> Function:
         help="Folder or URL of built shards [setting shards].",
     )
     cache = _folder("--cache", "Folder that keeps the shards of a URL [setting cache].")
-    size = click.option(
-        "--cache-size", metavar="SIZE", help="How much of them it may keep, as in 200GB [setting cache_size]."
-    )
+    size = click.option("--cache-size", metavar="SIZE", help="Limit of that cache, as in 200GB [setting cache_size].")
     wrapped: Function = place(cache(size(function)))
     return wrapped
 
 
 def out(text: str, *, default: str | None = None) -> Decorator[Any]:
-    """`--out DIR`; `text` says what is written there and which setting or word it falls back to."""
+    """`--out DIR`; `text` describes the output and the setting or word it defaults to."""
     return _folder("--out", text, default=default, show_default=default is not None)
 
 
+def count(default: int, *, least: int, text: str) -> Decorator[Any]:
+    """`--count N`: how many sequences the sample world gets."""
+    number = click.IntRange(min=least)
+    return click.option(
+        "--count", cls=Renamed, former="--sequences", type=number, default=default, show_default=True, help=text
+    )
+
+
+def clip_frames(*, least: int, text: str) -> Decorator[Any]:
+    """`--clip-frames N`: length of a clip."""
+    number = click.IntRange(min=least)
+    return click.option(
+        "--clip-frames", cls=Renamed, former="--frames", type=number, default=16, show_default=True, help=text
+    )
+
+
+def page(text: str, *, former: str) -> Decorator[Any]:
+    """`--page FILE.html`: one HTML file that opens from disk."""
+    return click.option("--page", cls=Renamed, former=former, type=AnyPath(dir_okay=False), help=text)
+
+
 def split(*default: str) -> Decorator[Any]:
-    """`--split`, repeatable, as `splits`; all three when no default is named."""
+    """`--split`, repeatable, as `splits`; all three by default."""
     return click.option(
         "--split",
         "splits",
@@ -155,7 +188,7 @@ def split(*default: str) -> Decorator[Any]:
 
 
 def datasets(names: Sequence[str], adapters: Sequence[str]) -> list[str]:
-    """The datasets named, and those of the modules that `--adapter` names. Raises ConfigError."""
+    """The named datasets and those of the modules in `--adapter`. Raises ConfigError."""
     from trace_data.adapters import register_adapter
 
     return [*names, *map(register_adapter, adapters)]
@@ -164,7 +197,7 @@ def datasets(names: Sequence[str], adapters: Sequence[str]) -> list[str]:
 def datasets_root(names: Sequence[str], given: Path | None) -> DatasetRoots:
     """Where the datasets named lie: below the option, else below the setting `root` or in folders of their own.
 
-    Raises ConfigError when there is neither and some dataset has no folder of its own.
+    Raises ConfigError when there is neither and a dataset has no folder of its own.
     """
     from trace_data.adapters import canonical_names
     from trace_data.adapters.base import DatasetRoots
@@ -178,14 +211,14 @@ def datasets_root(names: Sequence[str], given: Path | None) -> DatasetRoots:
 
 
 def folder(key: str, given: Path | None = None) -> Path:
-    """The folder an option names, else the one of the setting `key`. Raises ConfigError when there is neither."""
+    """The option's folder, else that of the setting `key`. Raises ConfigError when there is neither."""
     from trace_data.settings import load_settings
 
     return load_settings().folder(key, given)
 
 
 def store(shards: Path | str | None, cache: Path | None, cache_size: str | None, progress: Progress) -> Store:
-    """The shards that the options of `shards` name. Raises ConfigError, OutputError."""
+    """The shards selected by the options of `shards`. Raises ConfigError, OutputError."""
     from trace_data.settings import load_settings
     from trace_data.shards.storage.store import open_store
 
@@ -199,16 +232,16 @@ def store(shards: Path | str | None, cache: Path | None, cache_size: str | None,
 
 
 def one_folder(key: str, argument: Path | None, option: Path | None) -> Path:
-    """The folder that is given as an argument or as the option `--KEY`, else the one of the setting `key`."""
+    """The folder given as an argument or as the option `--KEY`, else that of the setting `key`."""
     if argument is not None and option is not None and argument != option:
         raise click.UsageError(f"two folders are named: {argument} and --{key} {option}")
     return folder(key, argument or option)
 
 
 def body_sources(given: Sequence[Path]) -> list[Path]:
-    """Where body models are looked for: the named places first, then the setting `sources` where it exists.
+    """Locations to search for body models: the given ones, then the setting `sources` if that folder exists.
 
-    When no place is named and nobody has set one, the default folder is made, so that there is a place to put them.
+    When none is given or set, the default folder is created, as a place to put them.
     """
     from trace_data.settings import load_settings
 
@@ -220,6 +253,6 @@ def body_sources(given: Sequence[Path]) -> list[Path]:
 
 
 def packs_if_any(given: Path | None) -> Path | None:
-    """The packs an option names, else those of the setting where somebody has prepared any, else None."""
+    """The option's packs, else those of the setting if any have been prepared, else None."""
     standing = folder("packs", given)
     return standing if given is not None or any(standing.glob("*.pth")) else None

@@ -1,4 +1,4 @@
-"""`trace preview`: see what shards hold, and what the network will see of them."""
+"""`trace preview`: show the content of shards, as stored or as the network sees it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ PAGE = "preview.html"
 @options.shards_folder
 @options.local_shards
 @options.packs
-@click.option("--clips", type=click.IntRange(1, 1000), default=12, show_default=True, help="At most so many clips.")
-@click.option("--frames", type=click.IntRange(min=1), default=16, show_default=True, help="Frames of a clip.")
-@click.option("--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Show every so many frames.")
+@click.option("--clips", type=click.IntRange(1, 1000), default=12, show_default=True, help="Maximum number of clips.")
+@options.clip_frames(least=1, text="Frames of a clip.")
+@click.option("--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Show every N-th frame.")
 @options.split()
 @options.sequences
 @click.option(
-    "--augmented", is_flag=True, help="Show training batches instead: cut, coloured and sized as the network gets them."
+    "--augmented",
+    is_flag=True,
+    help="Show training batches instead: cropped, jittered and resized as the network gets them.",
 )
 @click.option("--config", "preset", default="trace", show_default=True, help="With --augmented: preset or YAML file.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="With --augmented: as of trace train.")
-@click.option("--out", "page", type=options.AnyPath(dir_okay=False), help=f"The page, .html [default: {PAGE}].")
+@options.page(f"The page, .html [default: {PAGE}].", former="--out")
 @click.option(
-    "--sheet", type=options.AnyPath(dir_okay=False), help="Draw the clips into this .jpg or .png, a row for each."
+    "--sheet", type=options.AnyPath(dir_okay=False), help="Draw the clips into this .jpg or .png, one row per clip."
 )
 @options.json
 @click.pass_context
@@ -42,7 +44,7 @@ def preview(
     shards: Path | None,
     packs: Path | None,
     clips: int,
-    frames: int,
+    clip_frames: int,
     stride: int,
     splits: tuple[str, ...],
     sequences: tuple[str, ...],
@@ -53,7 +55,7 @@ def preview(
     sheet: Path | None,
     as_json: bool,
 ) -> None:
-    """Show clips of the shards in DIR [setting shards] on one page that opens from disk and plays them.
+    """Show clips of the shards in DIR [setting shards] on a page that opens from disk and plays them.
 
     Joints, bodies and paths seen from above are drawn over the frames and can be switched off. Clips are chosen evenly
     over datasets, splits and sequences. With --sheet alone, only the contact sheet is drawn.
@@ -62,8 +64,8 @@ def preview(
     Examples:
       trace preview
       trace preview /scratch/shards --split val --clips 20 --sheet val.jpg
-      trace preview --sequences outdoors_fencing_01 --clips 4 --frames 40
-      trace preview --augmented --config debug --out augmented.html
+      trace preview --sequences outdoors_fencing_01 --clips 4 --clip-frames 40
+      trace preview --augmented --config debug --page augmented.html
     """
     _check(context, augmented, page)
     from trace_train.config import load_config
@@ -76,7 +78,7 @@ def preview(
         report = show(
             options.one_folder("shards", directory, shards),
             packs=options.packs_if_any(packs),
-            wanted=Wanted(clips=clips, frames=frames, stride=stride, splits=splits, sequences=sequences),
+            wanted=Wanted(clips=clips, frames=clip_frames, stride=stride, splits=splits, sequences=sequences),
             page=page or (Path(PAGE) if sheet is None else None),
             sheet=sheet,
             augmented=load_config(preset, assignments) if augmented else None,
@@ -89,15 +91,17 @@ def preview(
 
 
 def _check(context: click.Context, augmented: bool, page: Path | None) -> None:
-    """Refuse options that would silently have no effect."""
-    only = {True: ("frames", "stride", "splits"), False: ("preset", "assignments")}[augmented]
+    """Reject options that would silently have no effect."""
+    only = {True: ("clip_frames", "stride", "splits"), False: ("preset", "assignments")}[augmented]
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
         if parameter.name in only and given:
-            why = "with --augmented the configuration decides that" if augmented else "it needs --augmented"
+            why = "with --augmented the configuration determines it" if augmented else "it needs --augmented"
             raise click.UsageError(f"{parameter.opts[0]} has no effect here: {why}", context)
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"{page} is no name of a page: name it .html, or give --sheet for a picture", context)
+        raise click.UsageError(
+            f"{page} is not the name of a page: name it .html, or give --sheet for a picture", context
+        )
 
 
 def _tell(report: PreviewReport) -> None:

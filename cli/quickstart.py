@@ -1,4 +1,4 @@
-"""`trace quickstart`: the whole way on a synthetic world, in one folder."""
+"""`trace quickstart`: the whole pipeline on synthetic data, in one folder."""
 
 from __future__ import annotations
 
@@ -16,31 +16,29 @@ if TYPE_CHECKING:
     from trace_data.sample_world.make import SampleSummary
 
 STEPS = 640
-"""Training steps: a fixed number and never a time budget, so that everybody gets the same result."""
+"""Training steps. A fixed number, not a time budget, so that results are reproducible."""
 SEQUENCES = 320
 SHARD_BYTES = 4 << 20
-"""Far below the usual size of a shard: this little data must still make enough shards to keep all workers busy."""
+"""Far below the usual size, so that this little data makes enough shards to keep all workers busy."""
 PICTURES = 8
-"""Times that predictions are drawn while it trains."""
+"""Number of times that predictions are drawn during training."""
 SCORES = 2
-"""How often it scores itself on the way, on some held-out frames."""
-HONEST = "a few CPU minutes teach where people are and how they are turned; limbs need more steps"
+"""Number of evaluations on held-out frames during training."""
+HONEST = "a few CPU minutes are enough to learn positions and orientations; limbs need more steps"
 
 
 @options.command("quickstart")
 @options.out("Folder that everything is written to.", default="quickstart")
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS, show_default=True, help="Training steps.")
-@click.option(
-    "--sequences", type=click.IntRange(min=8), default=SEQUENCES, show_default=True, help="Size of the sample world."
-)
+@options.count(SEQUENCES, least=8, text="Number of sequences in the sample world.")
 @options.jobs
 @options.force
 @options.json
-def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as_json: bool) -> None:
-    """Go the whole way on a synthetic world: bodies, data, shards, training, score, report.
+def quickstart(out: Path, steps: int, count: int, jobs: int, force: bool, as_json: bool) -> None:
+    """Run the whole pipeline on synthetic data: bodies, datasets, shards, training, score, report.
 
-    What is done is skipped, what was interrupted goes on; --force does everything anew. Everything is synthetic and
-    small: it shows that the system works and what a few minutes on a CPU can and cannot teach.
+    Finished steps are skipped and interrupted ones resumed; --force repeats everything. The data is synthetic and
+    small: it shows that the system works, and what can and cannot be learnt in a few minutes on a CPU.
 
     \b
     Examples:
@@ -55,7 +53,7 @@ def quickstart(out: Path, steps: int, sequences: int, jobs: int, force: bool, as
     open_folder(out, force=force)
     done: list[Done] = []
     with render.Display(brief=True) as display, exclusive(out / RECORDS):
-        chain = Way(out, steps=steps, sequences=sequences, jobs=jobs, progress=display)
+        chain = Way(out, steps=steps, sequences=count, jobs=jobs, progress=display)
         for step in run_steps(chain.steps(done), out, force=force):
             done.append(step)
             text = f"{step.outcome.text}  (done before)" if step.skipped else step.outcome.text
@@ -85,7 +83,7 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
 
 
 class Way:
-    """The steps of the quickstart and the folders between them."""
+    """The steps of the quickstart and their folders."""
 
     def __init__(self, out: Path, *, steps: int, sequences: int, jobs: int, progress: Progress) -> None:
         self.out, self.training_steps, self.sequences, self.jobs, self.progress = out, steps, sequences, jobs, progress
@@ -93,7 +91,7 @@ class Way:
         self.report = out / "report.html"
 
     def steps(self, done: Sequence[Done]) -> list[Step]:
-        """All of them, in order. The last one tells of those in `done`."""
+        """All steps, in order. The last one reports those in `done`."""
         from trace_data.adapters import ADAPTERS
 
         size = {"sequences": self.sequences, "datasets": list(ADAPTERS)}
@@ -108,7 +106,7 @@ class Way:
         ]
 
     def make_world(self) -> Outcome:
-        """Bodies and datasets."""
+        """Make bodies and datasets."""
         summary = self._summary()
         facts = {name: getattr(summary, name) for name in ("sequences", "sequences_of", "frames", "people")}
         names = ", ".join(summary.sequences_of)
@@ -116,14 +114,14 @@ class Way:
         return Outcome(text=f"{text}  (synthetic)", facts=facts)
 
     def _summary(self) -> SampleSummary:
-        """What the world holds; it is made unless it is there."""
+        """Summary of the sample world, which is made unless it exists."""
         from trace_data.sample_world.make import Parameters, make_sample, read_summary
 
-        found = read_summary(self.world, Parameters(sequences=self.sequences))
-        return found or make_sample(self.world, sequences=self.sequences, jobs=self.jobs, progress=self.progress)
+        summary = read_summary(self.world, Parameters(sequences=self.sequences))
+        return summary or make_sample(self.world, sequences=self.sequences, jobs=self.jobs, progress=self.progress)
 
     def prepare(self) -> Outcome:
-        """Packs of all body models."""
+        """Make packs of all body models."""
         from trace_data.assets.packs import prepare_smil, prepare_smpl
 
         source = [self.world / "body_models"]
@@ -137,7 +135,7 @@ class Way:
         return Outcome(text=f"{kinds}  ({len(names)} packs)", facts={"packs": names})
 
     def verify(self) -> Outcome:
-        """The datasets as a user would have them verified."""
+        """Verify the datasets."""
         from trace_data.errors import AnnotationError, quoted
         from trace_data.verify.datasets import verify_datasets
 
@@ -149,7 +147,9 @@ class Way:
         if not report.ok:
             where = f"--root {quoted(root)} --packs {quoted(self.packs)}"
             command = f"trace verify-datasets {' '.join(names)} {where} --depth geometry"
-            raise AnnotationError("the sample world does not verify", where=self.world, hint=f"{command}  lists why")
+            raise AnnotationError(
+                "the sample world is not valid", where=self.world, hint=f"{command}  lists the problems"
+            )
         worst = report.largest_reprojection_px
         error = "nothing to compare" if worst is None else f"largest reprojection error {worst:.2g} px"
         text = f"{len(names)} datasets: layout ✓  content ✓  geometry ✓  ({error})"
@@ -157,7 +157,7 @@ class Way:
         return Outcome(text=text, facts=facts)
 
     def build(self) -> Outcome:
-        """Shards of everything."""
+        """Build shards of all datasets."""
         from trace_data.builder.build import build_shards
 
         world = self._summary()
@@ -176,7 +176,7 @@ class Way:
         return Outcome(text=text, facts=facts)
 
     def train(self) -> Outcome:
-        """The small network, from its last checkpoint where there is one."""
+        """Train the small network, from its last checkpoint if there is one."""
         from dataclasses import asdict
 
         from trace_train.config import load_config
@@ -197,7 +197,7 @@ class Way:
         return Outcome(text=text, facts=facts)
 
     def evaluate(self) -> Outcome:
-        """The score on people and sequences that training never saw."""
+        """Score it on people and sequences that are not in the training split."""
         from trace_train.evaluate import MODEL, evaluate
         from trace_train.report.scores import best_constant
 
@@ -215,7 +215,7 @@ class Way:
         return Outcome(text=text, facts={split: report.to_json() for split, report in reports.items()})
 
     def write_report(self, done: Sequence[Done]) -> Outcome:
-        """The run's report, with what each step took."""
+        """Write the run's report, with the duration of each step."""
         from trace_train.report.overview import StepTook, steps_section
         from trace_train.report.run import write_report
 

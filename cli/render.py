@@ -1,6 +1,6 @@
-"""Everything the command shows, and the only user of rich: progress on stderr, results on stdout.
+"""Terminal output, and the only user of rich: progress on stderr, results on stdout.
 
-Imported inside command bodies. On a terminal rich draws; in a pipe the same lines come plain.
+Imported inside command functions. In a pipe the same lines are plain text.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from trace_data.schema.findings import Problem
 
 PIPE_WIDTH = 10_000
-"""Characters a line may have where no terminal limits it: rows of a table stay lines that `grep` finds."""
+"""Line width without a terminal, so that table rows stay single lines for `grep`."""
 PLAIN_INTERVAL = 20.0
-"""Seconds between two lines about the same work in a pipe or log."""
+"""Seconds between two progress lines of a task in a pipe or log."""
 TITLE_WIDTH = 15
 INDENT = 2
 """Of all lines about work in progress."""
@@ -48,14 +48,14 @@ class _Work:
     started: float
     done: int = 0
     skipped: int = 0
-    """Of those done: by an earlier run."""
+    """Units done by an earlier run."""
     written: int = 0
     """Bytes."""
     told: float = 0.0
     bar: TaskID | None = None
 
     def facts(self, now: float) -> str:
-        """`748 frames/s   318 GB   left 22 min 05 s`, each as soon as it is known; the last is the time left."""
+        """Such as `748 frames/s   318 GB   left 22 min 05 s`, as far as known; the last is the remaining time."""
         new, passed = self.done - self.skipped, now - self.started
         facts = [size_in_words(self.written)] if self.written else []
         if new > 0 and passed > 1:
@@ -66,14 +66,14 @@ class _Work:
 
 
 class Display(Progress):
-    """Draws the progress of long work on stderr: a bar with the time left on a terminal, rare lines elsewhere.
+    """Shows progress on stderr: a bar with the remaining time on a terminal, occasional lines elsewhere.
 
-    Works may nest. Use it as a context manager, so that an error finds a terminal without bars.
+    Tasks may nest. Use it as a context manager, so that bars are removed before an error is printed.
     """
 
     def __init__(self, *, brief: bool = False) -> None:
         self._brief = brief
-        """Only bars and the caller's own `step` lines; what libraries say of their work is left out."""
+        """`brief`: only bars and `step` lines, without the libraries' own messages."""
         self._console = _console(sys.stderr)
         self.width = self._console.width - INDENT if self._console.is_terminal else None
         self._works: list[_Work] = []
@@ -103,7 +103,7 @@ class Display(Progress):
         self._works.append(_Work(title, total, unit, started=now, told=now, bar=bar))
 
     def advance(self, amount: int = 1, detail: str = "") -> None:
-        """Move the bar of the work begun last; in a pipe a line every `PLAIN_INTERVAL` seconds."""
+        """Advance the current bar; in a pipe, print a line every `PLAIN_INTERVAL` seconds."""
         if not self._works:
             return
         work = self._works[-1]
@@ -119,18 +119,18 @@ class Display(Progress):
         self._line(f"{work.title:<{TITLE_WIDTH}}  {work.done:,} / {work.total:,} {work.unit}   {text}")
 
     def skip(self, amount: int) -> None:
-        """Move the bar, without a word on the speed."""
+        """Advance the bar without counting towards the speed."""
         if self._works:
             self._works[-1].skipped += amount
             self.advance(amount)
 
     def wrote(self, amount: int) -> None:
-        """Shown at the next step."""
+        """Add to the bytes written, shown at the next step."""
         if self._works:
             self._works[-1].written += amount
 
     def end(self, summary: str = "") -> None:
-        """Replace the bar by one line with the summary and the time it took."""
+        """Replace the bar by one line with summary and duration."""
         if not self._works:
             return
         work = self._works.pop()
@@ -140,14 +140,14 @@ class Display(Progress):
             self.step(work.title, summary or f"{work.done:,} {work.unit}", time.monotonic() - work.started)
 
     def log(self, line: str) -> None:
-        """One line that stays; in a pipe it counts as a sign of life of all that goes on."""
+        """Print a permanent line; in a pipe it also resets the interval of progress lines."""
         if not self._brief:
             self._line(line)
             for work in self._works:
                 work.told = time.monotonic()
 
     def step(self, title: str, text: str, seconds: float | None = None) -> None:
-        """One line that stays: what was done, what came out, how long it took."""
+        """Print a permanent line with title, result and duration of a step."""
         took = "" if seconds is None else f"  {duration(seconds)}"
         self._line(f"{title:<{TITLE_WIDTH}}  {text}{took}")
 
@@ -156,7 +156,7 @@ class Display(Progress):
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:
-    """A table on stdout. Columns named in `numeric` are set flush right."""
+    """Print a table on stdout. Columns named in `numeric` are right-aligned."""
     drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for name in columns:
         drawn.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
@@ -168,9 +168,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Seq
     sys.stdout.write("".join(f"{row.rstrip()}\n" for row in capture.get().splitlines()))
 
 
-def problems(name: str, found: Sequence[Problem], *, more: str = "…") -> None:
-    """Each problem of a dataset with where it occurs and what mends it. `more`: said where cases are left out."""
-    for problem in found:
+def problems(name: str, problems: Sequence[Problem], *, more: str = "…") -> None:
+    """Print each problem of a dataset with cases and hint. `more`: shown where cases are left out."""
+    for problem in problems:
         times = "once" if problem.count == 1 else f"{problem.count:,} times"
         line(f"\n{name}  {problem.severity}: {problem.what}  ({times})")
         for example in problem.examples:
@@ -183,7 +183,7 @@ def problems(name: str, found: Sequence[Problem], *, more: str = "…") -> None:
 
 
 def number(value: float | None, digits: int, factor: float = 1.0) -> str:
-    """`factor * value` with so many digits; a dash when there is none."""
+    """`factor * value` with this many digits; a dash for None."""
     return "–" if value is None or value != value else f"{factor * value:.{digits}f}"
 
 
@@ -193,7 +193,7 @@ def line(text: str = "") -> None:
 
 
 def json_object(value: Any) -> None:
-    """One JSON object on stdout; dataclasses become objects, paths and other types their text.
+    """Print a JSON object on stdout; dataclasses become objects, paths and other types strings.
 
     Readable where the stream takes every character of it and a terminal may see it, else ASCII with JSON's escapes.
     """

@@ -1,4 +1,4 @@
-"""`trace report`: a run as one page to look at and to send."""
+"""`trace report`: a run as one self-contained page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import options
 
 @options.command("report")
 @click.argument("run", type=options.Folder(exists=True, file_okay=False))
-@click.option("--out", "page", type=options.AnyPath(dir_okay=False), help="The page, .html [default: RUN/report.html].")
+@options.page("The page, .html [default: RUN/report.html].", former="--out")
 @options.shards
 @options.packs
 @options.json
@@ -24,19 +24,19 @@ def report(
     packs: Path | None,
     as_json: bool,
 ) -> None:
-    """Show RUN on one page that opens from disk: scores, curves, pictures, settings, and what to look at.
+    """Show RUN on a page that opens from disk: scores, curves, pictures, settings, and what to look at.
 
-    The run may be finished, interrupted or going on. Its worst and best clips are drawn from its own shards, or those
-    of --shards.
+    The run may be finished, interrupted or in progress. Its worst and best clips are drawn from its own shards, or from
+    --shards.
 
     \b
     Examples:
       trace report ~/.trace/runs/2026-11-22-debug
-      trace report RUN --out for-a-colleague.html
+      trace report RUN --page for-a-colleague.html
       trace report RUN --shards /elsewhere/shards --json
     """
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"{page} is no name of a page: name it .html")
+        raise click.UsageError(f"{page} is not the name of a page: name it .html")
     from trace_data.progress import size_in_words
     from trace_train.report.run import write_report
 

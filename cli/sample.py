@@ -1,4 +1,4 @@
-"""`trace make-sample`: the synthetic world that needs no licensed data."""
+"""`trace make-sample`: write the synthetic sample world, which needs no licensed data."""
 
 from __future__ import annotations
 
@@ -13,20 +13,16 @@ from . import options
 @options.command("make-sample")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--seed", default=0, show_default=True, help="Same seed, same world.")
+@options.count(320, least=3, text="Number of sequences; all five datasets are there from 8 on.")
+@options.clip_frames(least=2, text="Frames of each sequence.")
 @click.option(
-    "--sequences",
-    type=click.IntRange(min=3),
-    default=320,
-    show_default=True,
-    help="Number of sequences; from 8 on all datasets are there.",
+    "--height", type=click.IntRange(min=64), default=240, show_default=True, help="Short side of a frame, px."
 )
-@click.option("--frames", type=click.IntRange(min=2), default=16, show_default=True, help="Frames of each sequence.")
-@click.option("--height", type=click.IntRange(min=64), default=240, show_default=True, help="Frame height, px.")
 @options.jobs
 @options.force
 @options.json
 def make_sample(
-    out: Path, seed: int, sequences: int, frames: int, height: int, jobs: int, force: bool, as_json: bool
+    out: Path, seed: int, count: int, clip_frames: int, height: int, jobs: int, force: bool, as_json: bool
 ) -> None:
     """Write the synthetic sample world into the folder OUT.
 
@@ -35,13 +31,13 @@ def make_sample(
     Action, in the layout of the official releases. About half of the sequences are 3DPW's; fewer than 8 are not enough
     for all five. Nothing in it is derived from SMPL or from recorded people.
 
-    An interrupted run is completed by the same command. Nobody who is in a training sequence is in one for validation
-    or test, whatever the dataset.
+    The same command resumes an interrupted run. No person appears in both training and validation or test sequences,
+    in any dataset.
 
     \b
     Examples:
       trace make-sample world
-      trace make-sample tiny --sequences 8 --frames 6 --height 120
+      trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
     """
     from trace_data.errors import quoted
@@ -51,7 +47,14 @@ def make_sample(
 
     with render.Display() as progress:
         summary = write(
-            out, seed=seed, sequences=sequences, frames=frames, height=height, jobs=jobs, force=force, progress=progress
+            out,
+            seed=seed,
+            sequences=count,
+            frames=clip_frames,
+            height=height,
+            jobs=jobs,
+            force=force,
+            progress=progress,
         )
     if as_json:
         places = {"body_models": summary.body_models, "datasets": summary.datasets, "synthetic": True}

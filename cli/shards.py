@@ -1,4 +1,4 @@
-"""`trace build-shards`: datasets into shards for training."""
+"""`trace build-shards`: build shards for training from datasets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def _part(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """`2/8` as a BuildPart."""
+    """Parse `2/8` as a BuildPart."""
     if value is None:
         return None
     from trace_data.builder.plan import BuildPart
 
     number, _, of = value.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise click.BadParameter(f"{value!r} is no part, expected I/N with I from 1 to N, such as 2/8")
+        raise click.BadParameter(f"{value!r} is not a part, expected I/N with I from 1 to N, such as 2/8")
     return BuildPart(number=int(number), of=int(of))
 
 
@@ -39,7 +39,7 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Only every N-th frame; frame ids and frames a second stay those of the release.",
+    help="Only every N-th frame; frame ids and fps stay those of the release.",
 )
 @click.option(
     "--height",
@@ -47,7 +47,7 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
     multiple=True,
     type=click.IntRange(min=16),
     help="Short side of a stored frame, px; larger frames are scaled down [720, more where people are small]. Repeat it"
-    " to store several sizes: 288, 512 and 720 take 76 % more room and are read faster.",
+    " to store several sizes: 288, 512 and 720 take 76 % more space and are read faster.",
 )
 @click.option(
     "--frames",
@@ -62,20 +62,20 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
     default=512,
     show_default=True,
     metavar="MIB",
-    help="Close a shard when it has grown beyond this.",
+    help="Close a shard once it exceeds this size.",
 )
 @options.defects
 @options.jobs
 @click.option(
     "--part", metavar="I/N", callback=_part, help="Build the I-th of N parts, for several machines; then --finish."
 )
-@click.option("--finish", is_flag=True, help="Build nothing: check that all parts are there and write the index.")
+@click.option("--finish", is_flag=True, help="Build nothing: check that all parts exist and write the index.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Processes of this machine, or a Ray cluster (needs the extra [ray]).",
+    help="Local processes, or a Ray cluster (needs the extra [ray]).",
 )
 @click.option("--ray-address", metavar="HOST:PORT", help="Ray cluster to use [one of --jobs processes is started].")
 @options.force
@@ -99,10 +99,10 @@ def build_shards(
     as_json: bool,
     **selection: Any,
 ) -> None:
-    """Turn the datasets NAME (all that are known when none is named) into HDF5 shards.
+    """Build HDF5 shards from the datasets NAME (default: all known ones).
 
-    A build that was stopped goes on where it was when the same command is given again. A sequence that cannot be
-    used is left out and listed with its reason; the exit code is then 3.
+    The same command resumes an interrupted build. A sequence that cannot be used is left out and listed with the
+    reason; the exit code is then 3.
 
     \b
     Examples:
@@ -160,31 +160,31 @@ def _show(report: BuildReport) -> None:
     if facts["with_known_defects"]:
         count = facts["with_known_defects"]
         of = f"{count:,} sequence{'s' * (count != 1)}"
-        render.line(f"  known defects taken out of {of} (--no-defects leaves them in)")
+        render.line(f"  known defects removed from {of} (--no-defects keeps them)")
     if report.part is not None:
-        render.line(f"  part {report.part}: when all are there, the same command with --finish writes the index")
+        render.line(f"  part {report.part}: when all parts are built, the same command with --finish writes the index")
     if report.bad:
         render.line()
         render.table(("left out", "reason"), [(bad.key, bad.reason) for bad in report.bad])
-        render.line("  mend them and run the same command again: only their shards are built anew")
+        render.line("  fix them and run the same command again: only their shards are rebuilt")
 
 
 def _check_part(part: Any, *, finish: bool, force: bool) -> None:
     if part is not None and finish:
         raise click.UsageError("--part and --finish exclude each other: parts first, then --finish once")
     if (part is not None or finish) and force:
-        raise click.UsageError("--force would remove what other parts have built: empty the folder first, then start")
+        raise click.UsageError("--force would remove shards of other parts: empty the folder first, then start")
 
 
 def _engine(name: str, jobs: int, address: str | None) -> Any:
-    """Where the work is done."""
+    """The engine for the options."""
     from trace_data.builder.engines import LocalEngine, RayEngine
 
     return RayEngine(address=address, jobs=jobs) if name == "ray" else LocalEngine(jobs=jobs)
 
 
 def _storage(heights: tuple[int, ...], frames: str) -> Any:
-    """The sizes that the options ask for."""
+    """Sizes of stored frames, by the options."""
     from trace_data.shards.levels import Storage
 
     if frames == "original":

@@ -1,4 +1,4 @@
-"""`trace train`: the network on shards."""
+"""`trace train`: train the network on shards."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 @options.packs
 @options.out("Run folder [setting runs, then DATE-PRESET].")
 @click.option(
-    "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Go on with the run in this folder."
+    "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Resume the run in this folder."
 )
-@click.option("--check", is_flag=True, help="Only look at all that the run needs; exits 3 when something is wrong.")
-@click.option("--find-batch", is_flag=True, help="Only try how many clips fit the memory.")
+@click.option("--check", is_flag=True, help="Only check everything the run needs; exits 3 when something is wrong.")
+@click.option("--find-batch", is_flag=True, help="Only find out how many clips fit into memory.")
 @click.option(
     "--replay",
     type=options.AnyPath(dir_okay=False, exists=True),
     metavar="FILE",
-    help="Only run a saved batch again (not-finite-step-….pth) and say where its numbers stop being finite.",
+    help="Only rerun a saved batch (not-finite-step-….pth) and say where its numbers stop being finite.",
 )
-@click.option("--pdb", "debugger", is_flag=True, help="With --replay: stop there in Python's debugger.")
+@click.option("--pdb", "debugger", is_flag=True, help="With --replay: stop there in pdb.")
 @options.json
 @click.pass_context
 def train(
@@ -61,11 +61,11 @@ def train(
     debugger: bool,
     as_json: bool,
 ) -> None:
-    """Train the network on shards; stop it at any time, it goes on exactly where it was.
+    """Train the network on shards. It can be stopped at any time and resumes exactly where it was.
 
     A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
-    configuration, shards and packs hold; --set steps=… may lengthen it, --shards and --packs name folders that were
-    moved. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: trace docs training.
+    configuration, shards and packs are used; --set steps=… may lengthen it, --shards and --packs give the new location
+    of moved folders. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: trace docs cluster.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def train(
       trace train --config debug --set steps=2400 --set optim.lr=0.001
       trace train --resume ~/.trace/runs/2026-11-22-debug
       torchrun --nproc-per-node 4 -m trace_cli train --shards /scratch/shards
-      trace train --check                          look, and do not train
+      trace train --check                          check, without training
       trace train --replay RUN/not-finite-step-00000123.pth
     """
     from datetime import date
@@ -114,7 +114,7 @@ def train(
 
 
 def _train(aids: Aids, progress: Progress) -> tuple[TrainReport, str]:
-    """What the run did, and where its page is; only the first of several processes writes one."""
+    """Result of the run, and the path of its page, which only the first of several processes writes."""
     from trace_train.report.run import report_or_why_not
     from trace_train.train import train
     from trace_train.training.distributed import from_environment
@@ -151,22 +151,22 @@ def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
 
 
 def _still_there(place: str, kind: str, run: Path) -> str:
-    """What the run was started with, where it has not been moved away. Raises ConfigError."""
+    """The folder that the run was started with. Raises ConfigError when it no longer exists."""
     from trace_data.errors import ConfigError, quoted
 
     if "://" not in place and not Path(place).is_dir():
         raise ConfigError(
-            f"the {kind} that this run is trained on are no longer there",
+            f"the {kind} that this run is trained on no longer exist",
             where=place,
-            hint=f"trace train --resume {quoted(run)} --{kind} DIR  says where they are now",
+            hint=f"trace train --resume {quoted(run)} --{kind} DIR  gives their new location",
         )
     return place
 
 
 def _check_resume(context: click.Context) -> None:
-    """Refuse options that a resumed run would silently ignore."""
+    """Reject options that a resumed run would silently ignore."""
     for parameter, flag in (("preset", "--config"), ("out", "--out")):
         if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
             raise click.UsageError(
-                f"{flag} and --resume exclude each other: a run goes on in its folder, as it began", context
+                f"{flag} and --resume exclude each other: a run resumes in its folder, as it began", context
             )

@@ -1,4 +1,4 @@
-"""What `trace train` does beside training: preflight, looking for the largest batch, running a saved batch again."""
+"""Other modes of `trace train`: preflight checks, search for the largest batch, replay of a saved batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Aids:
-    """What a run is made of, as the options say."""
+    """The inputs of a run, from the options."""
 
     config: Config
     shards: Store
@@ -28,9 +28,9 @@ class Aids:
     resume: bool
 
     def check(self, progress: Progress) -> None:
-        """Look at everything before a run: two lines when all is well, an error with all problems when it is not.
+        """Check everything before a run: prints two lines, or raises an error with all problems.
 
-        Of several processes the first one looks.
+        Of several processes only the first one checks.
         """
         from trace_train.training.distributed import from_environment
 
@@ -38,15 +38,15 @@ class Aids:
             return
         report = self._report()
         report.raise_if_wrong()
-        found = {part.name: part.found for part in report.parts}
-        progress.log(f"preflight  {'  '.join(f'{name} ✓' for name in found)}")
-        progress.log(f"           memory: {found['memory']}   disk: {found['disk']}   → {self.run}")
+        summaries = {part.name: part.found for part in report.parts}
+        progress.log(f"preflight  {'  '.join(f'{name} ✓' for name in summaries)}")
+        progress.log(f"           memory: {summaries['memory']}   disk: {summaries['disk']}   → {self.run}")
         for part in report.parts:
             for warning in part.warnings:
                 progress.log(f"           {part.name}: {warning}")
 
     def show_check(self, *, as_json: bool) -> int:
-        """Look at everything and show it, with what is wrong and what mends it. Returns the exit code."""
+        """Check everything and show the results with hints. Returns the exit code."""
         from . import render
 
         report = self._report()
@@ -66,7 +66,7 @@ class Aids:
         return 0 if report.ok else 3
 
     def find_batch(self, preset: str, assignments: Sequence[str], *, as_json: bool) -> None:
-        """Look for the most clips that fit, and show the command that takes them."""
+        """Find the largest number of clips that fits, and show the command that uses it."""
         from trace_data.errors import quoted
         from trace_train.preflight.preflight import find_batch
         from trace_train.training.distributed import from_environment
@@ -75,7 +75,7 @@ class Aids:
 
         processes = from_environment()
         with render.Display() as progress:
-            found = find_batch(
+            result = find_batch(
                 self.config,
                 shards=self.shards,
                 packs=self.packs,
@@ -85,11 +85,11 @@ class Aids:
                 progress=progress,
             )
         if as_json:
-            render.json_object(found)
+            render.json_object(result)
             return
-        for stage, clips in zip(self.config.stages, found.clips):
+        for stage, clips in zip(self.config.stages, result.clips):
             render.line(f"{clips} clips of {stage.frames} frames fit one process")
-        given = " ".join(f"--set {quoted(text)}" for text in (*assignments, found.assignment))
+        given = " ".join(f"--set {quoted(text)}" for text in (*assignments, result.assignment))
         render.line(f"next: trace train --config {quoted(preset)} {given}")
 
     def _report(self) -> PreflightReport:
@@ -123,9 +123,9 @@ def _as_object(report: PreflightReport) -> dict[str, object]:
 
 
 def replay(file: Path, packs: Path | None, *, debugger: bool, as_json: bool) -> int:
-    """Run a saved batch again and show where it begins. Returns the exit code: 0 where everything is finite this time.
+    """Rerun a saved batch and show the first value that is not finite. Returns the exit code, 0 when all are finite.
 
-    `packs`: None takes those that the run was trained with. `debugger`: stop in Python's debugger where it begins.
+    `packs`: by default those the run was trained with. `debugger`: stop there in pdb.
     """
     from trace_data.errors import CheckpointError, TrainingDiverged
     from trace_train.health.replay import NotFinite
@@ -137,7 +137,7 @@ def replay(file: Path, packs: Path | None, *, debugger: bool, as_json: bool) -> 
     if packs is None:
         try:
             packs = describe_run(file.parent).packs
-        except CheckpointError:  # the file was taken out of its run
+        except CheckpointError:  # the file is outside of its run
             packs = options.folder("packs")
     if debugger:
         import pdb
@@ -150,27 +150,29 @@ def replay(file: Path, packs: Path | None, *, debugger: bool, as_json: bool) -> 
             return TrainingDiverged.exit_code
         render.line("everything is finite this time")
         return 0
-    found = run_again(file, packs=packs)
+    result = run_again(file, packs=packs)
     if as_json:
-        render.json_object(found)
+        render.json_object(result)
     else:
-        _show(found)
-    return TrainingDiverged.exit_code if found.found else 0
+        _show(result)
+    return TrainingDiverged.exit_code if result.found else 0
 
 
-def _show(found: Replay) -> None:
+def _show(result: Replay) -> None:
     from trace_data.errors import quoted
 
     from . import render
 
-    render.line(f"{found.file.name}: step {found.step + 1:,}, weights {found.weights_from}, loss {found.total:.4g}")
-    render.line(f"  {found.found or 'everything is finite this time'}")
-    for name in found.weights:
+    render.line(f"{result.file.name}: step {result.step + 1:,}, weights {result.weights_from}, loss {result.total:.4g}")
+    render.line(f"  {result.found or 'everything is finite this time'}")
+    for name in result.weights:
         render.line(f"  weight {name} is not finite")
-    for text in found.annotations:
+    for text in result.annotations:
         render.line(f"  {text}")
     columns = ("  term", "this clip", "the batch", "entries", "clip")
-    rows = [(f"  {e.term}", f"{e.value:.4g}", f"{found.terms[e.term]:.4g}", str(e.count), e.clip) for e in found.worst]
+    rows = [
+        (f"  {e.term}", f"{e.value:.4g}", f"{result.terms[e.term]:.4g}", str(e.count), e.clip) for e in result.worst
+    ]
     render.table(columns, rows, numeric=columns[1:4])
-    if found.found:
-        render.line(f"next: trace train --replay {quoted(found.file)} --pdb  stops there in a debugger")
+    if result.found:
+        render.line(f"next: trace train --replay {quoted(result.file)} --pdb  stops there in a debugger")

@@ -1,4 +1,4 @@
-"""`trace verify-assets`: whether packs and body-model files are what they should be."""
+"""`trace verify-assets`: check packs and body-model files."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def verify_assets(
     picture: Path | None,
     as_json: bool,
 ) -> None:
-    """Check packs and, where there are any, the body-model files they are made from.
+    """Check packs and, if found, the body-model files they are made from.
 
-    Content, surface, weights, regressors, left and right, how the body poses, and all of them against each other.
-    The exit code is 3 when something is wrong, or what training needs is missing.
+    Checks cover content, mesh, weights, regressors, left and right, posing, and the consistency of the files.
+    The exit code is 3 when something is wrong, or something that training needs is missing.
 
     \b
     Examples:

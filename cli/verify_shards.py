@@ -1,4 +1,4 @@
-"""`trace verify-shards`: whether finished shards are whole and hold what they should."""
+"""`trace verify-shards`: check finished shards for completeness and valid content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trace_data.shards.checks.shards import Depth, ShardReport, ShardsReport
 
 OF_THE_FILE = ("file", "length", "content")
-"""Keys of problems that a file has as a whole: they say nothing beside the problem itself."""
+"""Keys of problems of a whole file, which add nothing to the message."""
 
 
 @options.command("verify-shards")
@@ -37,8 +37,8 @@ def verify_shards(
 ) -> None:
     """Check the finished shards in the folder DIR [setting shards].
 
-    Each depth includes the one before. Everything that is wrong is listed at once, with the command that mends it; the
-    exit code is then 3.
+    Each depth includes the previous one. All problems are listed at once, with the command that fixes them; the exit
+    code is then 3.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`trace import-weights` and `trace export-weights`: the published checkpoints, in and out."""
+"""`trace import-weights` and `trace export-weights`: read and write the published checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="An image model with BEV's heads, to start a head from; instead of --image and --head.",
 )
 @options.out("Folder the weights are written to [setting weights].")
-@click.option("--allow-unexpected", is_flag=True, help="Keep tensors of unknown names instead of refusing the file.")
+@click.option("--allow-unexpected", is_flag=True, help="Keep tensors with unknown names instead of rejecting the file.")
 @options.force
 @options.json
 def import_weights(
@@ -36,11 +36,11 @@ def import_weights(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Read the released checkpoints into a folder of safetensors, tensor by tensor, with where they came from.
+    """Convert the released checkpoints to a folder of safetensors, and record where they came from.
 
-    Files are read by a reader that runs nothing in them. A tensor that is missing, has another shape or an unknown name
-    is an error, and then nothing is written. Without a file option, those of the published names that lie in the folder
-    of the setting `sources` are taken. Where they are published: trace docs weights.
+    Files are read without executing anything in them. A tensor that is missing, has another shape or an unknown name is
+    an error, and nothing is written. Without a file option, files with the published names in the folder of the setting
+    `sources` are used. Download locations: trace docs weights.
 
     \b
     Examples:
@@ -77,19 +77,19 @@ def _in_sources() -> dict[str, Path]:
     from trace_train.weights.published import PARTS
 
     folder = options.folder("sources")
-    found = {
+    files = {
         name: folder / file
         for name, part in PARTS.items()
-        for file in (*part.also, part.file)  # the last one found holds
+        for file in (*part.also, part.file)  # the last match wins
         if (folder / file).is_file()
     }
-    if not found:
+    if not files:
         raise ConfigError(
-            f"no file is named, and none of {', '.join(part.file for part in PARTS.values())} lies there",
+            f"no file is given, and none of {', '.join(part.file for part in PARTS.values())} is there",
             where=folder,
             hint="trace import-weights --image trace_image_backbone.pkl --head trace_head.pkl --flow raft-things.pth",
         )
-    return found
+    return files
 
 
 def _show(parts: tuple[PartReport, ...]) -> None:
@@ -130,8 +130,8 @@ def _shortened(names: tuple[str, ...]) -> str:
 def export_weights(source: Path | None, out: Path, force: bool, as_json: bool) -> None:
     """Write weights under the published file names, with the published names of their tensors.
 
-    The source is a folder of imported weights (default: the setting `weights`), or a run or checkpoint that began from
-    such weights. The published inference code reads the result.
+    The source is a folder of imported weights (default: the setting `weights`), or a run or checkpoint that started
+    from such weights. The published inference code can read the result.
 
     \b
     Examples:

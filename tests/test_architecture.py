@@ -6,6 +6,7 @@ Imports inside functions and below `if TYPE_CHECKING:` count too, except where a
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -17,7 +18,7 @@ from repository import ROOT
 ORDER = {
     "trace_data": (
         "errors os_errors geometry progress",
-        "files settings workers schema unpickle",
+        "files text_files settings workers schema unpickle",
         "defects drawing frames",
         "adapters assets shards sample_world",
         "results",
@@ -43,7 +44,7 @@ ORDER = {
 """Rooms and single modules from the bottom up. A line imports from the lines above it and from itself."""
 FROM_DATA = {
     "assets", "drawing", "errors", "files", "frames", "geometry", "progress", "results", "schema", "settings", "shards",
-    "unpickle",
+    "text_files", "unpickle",
 }  # fmt: skip
 """What of `trace_data` the training side may use."""
 TENSORS_ONLY = ("network/", "losses/", "metrics/", "geometry/", "body/")
@@ -119,6 +120,9 @@ def test_imports_keep_to_the_rules(file: Path) -> None:
         assert not {name for name in imports(file, at_import_only=True) if name.startswith("cli.render")}
     if "rich" in tops:
         assert (top, inside) == ("cli", "render.py"), "only cli/render.py draws"
+    if inside not in ("text_files.py", "shards/index.py", "health/ranges.py"):
+        source = file.read_text()
+        assert not re.search(r"\b(json\.loads?|yaml\.(safe_)?load|tomllib\.loads?)\(", source), "see text_files"
     # pickle.load is ruff's S301; object arrays are the other door to the same danger
     assert "allow_pickle=True" not in file.read_text()
 
@@ -155,3 +159,14 @@ def test_rooms_are_found_by_their_names() -> None:
     assert not [file for file in FILES if file.stem in ("utils", "common", "helpers", "misc")]
     for init in (file for file in FILES if file.name == "__init__.py" and file.parent.name not in ("cli", *ORDER)):
         assert ast.get_docstring(ast.parse(init.read_text())), f"{init.parent} does not say what it holds"
+
+
+def test_the_page_shows_the_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.split("from the bottom |\n")[1].split("\n\n")[0].splitlines()[1:]
+    rows = [line.strip("|").split("|") for line in table]
+    for column, top in enumerate(ORDER):
+        shown = [set(re.findall(r"`(\w+)`", row[column])) for row in rows if "`" in row[column]]
+        assert shown == [set(line.split()) for line in ORDER[top]], f"docs/architecture.md: the order of {top}"
+    allowed = next(line for line in page.splitlines() if line.startswith("| `trace_train/`"))
+    assert set(re.findall(r"`(\w+)`", allowed.split("of `trace_data`:")[1])) == FROM_DATA

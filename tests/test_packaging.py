@@ -31,10 +31,11 @@ def test_every_folder_with_code_is_a_package() -> None:
 
 def test_data_files_are_shipped() -> None:
     shipped = PROJECT["tool"]["setuptools"]["package-data"]
-    for top in ("cli", "trace_data", "trace_train"):
+    for top, name in (("cli", "trace_cli"), ("trace_data", "trace_data"), ("trace_train", "trace_train")):
+        assert (ROOT / top / "py.typed").is_file(), f"{name} does not tell type checkers that it is annotated"
         for file in (ROOT / top).rglob("*"):
             if file.is_file() and file.suffix not in (".py", ".pyc"):
-                package = ".".join(file.parent.relative_to(ROOT).parts)
+                package = ".".join([name, *file.parent.relative_to(ROOT / top).parts])
                 assert any(file.match(pattern) for pattern in shipped.get(package, [])), file
     for license_file in PROJECT["project"]["license-files"]:
         assert (ROOT / license_file).is_file(), license_file
@@ -48,3 +49,7 @@ def test_constraints_pin_every_direct_dependency() -> None:
     for requirement in [*PROJECT["project"]["dependencies"], *(line for lines in extras.values() for line in lines)]:
         name = re.split(r"[;>\[]", requirement)[0].strip().lower()
         assert name in pinned | {"tomli"}, f"{name} has no line in constraints.txt"
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {PROJECT['project']['version']}\n" in (ROOT / "CITATION.cff").read_text()

@@ -13,7 +13,7 @@ Ints = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.uint8]
 
 NOSE = 332
-# left id, right id (fact sheet assets.md, section B4)
+# left id, right id (docs/reference/assets.md#extra-vertex-joints)
 PAIRS = {
     "eye": (2800, 6260), "ear": (583, 4071), "big toe": (3216, 6617), "small toe": (3226, 6624), "heel": (3387, 6787),
     "thumb": (2746, 6191), "index": (2319, 5782), "middle": (2445, 5905), "ring": (2556, 6016), "pinky": (2673, 6133),

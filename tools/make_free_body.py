@@ -219,9 +219,10 @@ def _is_below(joint: int, ancestor: int) -> bool:
 
 
 def extra_regressors(J: Floats, marks: dict[str, int], mirror: Ints) -> tuple[Floats, Floats]:
-    """`J_regressor_extra` (9, V) and `J_regressor_h36m` (17, V), rows as in fact sheet assets.md, section A5.
+    """`J_regressor_extra` (9, V) and `J_regressor_h36m` (17, V), by row.
 
-    Each row mixes joints and surface points with non-negative shares.
+    Rows: docs/reference/assets.md#rows-of-the-joint-regressors. Each row mixes joints and surface
+    points with non-negative shares.
     """
     nose, top, side = (np.eye(J.shape[1])[marks[name]] for name in ("nose", "head_top", "left_hip_side"))
     left_hip, right_hip = 0.85 * J[1] + 0.15 * side, 0.85 * J[2] + 0.15 * side[mirror]

@@ -1,1 +1,1 @@
-"""A toolkit for TRACE, the part without torch: what is on disk."""
+"""TRACE toolkit without torch: datasets, body models and shards on disk."""

@@ -1,7 +1,7 @@
 """Pictures of bodies: skeletons, shaded meshes and contact sheets, in the same colours everywhere.
 
-Images are (H, W, 3) uint8 RGB. The left half of a body is warm, the right half cool. What is annotated is pale and
-thin, what is predicted is saturated and broad, so that both can lie over each other.
+Images are (H, W, 3) uint8 RGB. Left limbs are warm, right limbs cool. Annotations are pale and thin, predictions
+saturated and broad, so that both can be overlaid.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MESH: tuple[Colour, ...] = ((150, 185, 225), (235, 190, 140), (165, 205, 155), (
 NEAR_PLANE = 0.05
 """Triangles with a corner nearer to the camera's plane than this, m, are not drawn."""
 _SUBPIXEL = 4
-"""Fractional bits of the coordinates given to OpenCV."""
+"""Fractional bits of coordinates passed to OpenCV."""
 
 
 def draw_skeleton(image: Picture, joints: npt.NDArray[np.floating], *, annotated: bool = False) -> None:
@@ -89,10 +89,9 @@ def contact_sheet(
     tile_height: int | None = None,
     gap: int = 6,
 ) -> Picture:
-    """Compose captioned pictures to one, row by row; each is scaled to `tile_width` px, or less where it would be
-    higher than `tile_height` px.
+    """Arrange captioned pictures in rows; each is scaled to `tile_width` px, or less to fit `tile_height` px.
 
-    A row is as high as its highest picture. Raises ValueError when there is no tile.
+    A row is as tall as its tallest picture. Raises ValueError when there is no tile.
     """
     if not tiles:
         raise ValueError("a contact sheet needs at least one picture")
@@ -114,7 +113,7 @@ def contact_sheet(
 
 
 def data_uri(image: Picture, *, quality: int = 88) -> str:
-    """The picture as a `data:image/jpeg` address, for pages that must stand alone."""
+    """The picture as a `data:image/jpeg` URL, for self-contained pages."""
     ok, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise ValueError(f"not a picture: {image.dtype} {image.shape}")

@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each says what was found, what was expected, where, and which command comes next.
+"""Errors shown to the user. Each says what was found, what was expected, where, and which command to run next.
 
 They are caught in one place (`cli/main.py`), which prints them as one paragraph and exits with `exit_code`.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class TraceError(Exception):
-    """Base of all errors that are the user's to mend."""
+    """Base of all errors that the user can fix."""
 
     exit_code = 1
 
@@ -22,9 +22,9 @@ class TraceError(Exception):
         self.message = message
         """What is wrong: the value found and the value expected."""
         self.where = None if where is None else str(where)
-        """File, line or key the message is about."""
+        """The file, line or key concerned."""
         self.hint = hint
-        """The command or action that mends it."""
+        """The command or action that fixes it."""
 
     def __str__(self) -> str:
         parts = [self.message if self.where is None else f"{self.where}: {self.message}"]
@@ -41,23 +41,23 @@ def _rebuild(kind: type[TraceError], message: str, where: str | None, hint: str 
 
 
 class ConfigError(TraceError):
-    """A wrong option, key or value: nothing was started."""
+    """A wrong option, key or value; no work was started."""
 
     exit_code = 2
 
 
 class AssetError(TraceError):
-    """A body-model file or pack is missing, unreadable, or not what it should be."""
+    """A body-model file or pack is missing, unreadable, or not what it claims to be."""
 
     exit_code = 3
 
 
 class UnsafePickleError(AssetError):
-    """A pickle asks for something no body model or annotation needs; nothing in it was run."""
+    """A pickle names something that no body model or annotation needs; none of it was executed."""
 
 
 class DatasetLayoutError(TraceError):
-    """A dataset folder is not laid out as any known release."""
+    """A dataset folder matches no known layout."""
 
     exit_code = 3
 
@@ -69,7 +69,7 @@ class AnnotationError(TraceError):
 
 
 class ShardError(TraceError):
-    """A shard or its index is missing, cut short, or of another format."""
+    """A shard or its index is missing, truncated, or of another format."""
 
     exit_code = 3
 
@@ -97,13 +97,13 @@ class TrainingDiverged(TraceError):
 
 
 class LostProcess(TraceError):
-    """One of the processes that train together has ended or hangs; the others end too."""
+    """A process of a multi-process training has exited or hangs; the others exit too."""
 
     exit_code = 5
 
 
 class InterruptedRun(TraceError):
-    """Stopped by the user or the scheduler; the work so far is kept."""
+    """Interrupted by the user or the scheduler; the work so far is kept."""
 
     exit_code = 130
 
@@ -126,6 +126,6 @@ def quoted(word: str | Path) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word closest to a mistyped one, or None when nothing is close."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return found[0] if found else None
+    """The known word closest to a mistyped one; None when nothing is close."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None

@@ -1,6 +1,6 @@
-"""Frames of videos as image files, for tools that want folders; our own builds read videos as they are.
+"""Extract video frames as image files, for tools that need them. Builds read videos directly.
 
-A frame appears by renaming, so whatever is there is whole, and a run that was stopped goes on where it was.
+Frames are written atomically, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from trace_data.workers import spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractReport:
-    """What an extraction did."""
+    """Result of an extraction."""
 
     name: str
     out: Path
     videos: int
-    """Videos that frames were taken from, or would have been."""
+    """Videos with frames to extract."""
     written: int
     """Frames written now."""
     kept: int
-    """Frames that were there."""
+    """Frames that existed already."""
     without_video: int
-    """Sequences whose frames are images already, or nowhere."""
+    """Sequences whose frames are images already, or missing."""
     problems: tuple[Problem, ...]
     seconds: float
 
     @property
     def ok(self) -> bool:
-        """Whether every frame is there; the command exits 3 otherwise."""
+        """Whether every frame exists now; the command exits 3 otherwise."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def extract_frames(
 ) -> ExtractReport:
     """Write the annotated frames of a dataset's videos as JPEGs.
 
-    Where the adapter says with `frame_file` how its images are called, they go there, so that it finds them: below
-    `out` (default: the dataset's folder). Else to `{out}/{sequence}/{number:06d}.jpg` (default: its folder `frames`),
-    numbers counted from 0 in the video. `every`: of the annotated frames every how many-th. `again`: also those that
-    are there. `quality`: of the JPEGs, 1 to 100. Raises ConfigError, DatasetLayoutError, OutputError.
+    An adapter with `frame_file` determines the file names, below `out` (default: the dataset's folder). Otherwise they
+    are `{out}/{sequence}/{number:06d}.jpg` (default: its folder `frames`), numbered from 0 in the video. `every`:
+    extract every N-th annotated frame. `again`: overwrite existing frames. `quality`: of the JPEGs, 1 to 100.
+    Raises ConfigError, DatasetLayoutError, OutputError.
     """
     if every < 1 or not 1 <= quality <= 100:
         raise ConfigError(f"every {every} must be at least 1, quality {quality} from 1 to 100")
@@ -92,7 +92,7 @@ def extract_frames(
     progress.begin(f"extract {name}", sum(-(-ref.frames // every) for ref in refs), "frames")
     results = [result for _, result in sorted(spread(_extract, tasks, jobs=jobs, progress=progress))]
     written, kept = sum(result.written for result in results), sum(result.kept for result in results)
-    progress.end(f"{written:,} frames written, {kept:,} were there")
+    progress.end(f"{written:,} frames written, {kept:,} existed")
     return ExtractReport(
         name=name,
         out=out,
@@ -100,7 +100,7 @@ def extract_frames(
         written=written,
         kept=kept,
         without_video=sum(result.without_video for result in results),
-        problems=grouped([case for result in results for case in result.found]),
+        problems=grouped([case for result in results for case in result.findings]),
         seconds=monotonic() - began,
     )
 
@@ -118,26 +118,26 @@ class _Task:
 
 @dataclass(slots=True, kw_only=True)
 class _Done:
-    """What came of a task."""
+    """Result of a task."""
 
     videos: int = 0
     written: int = 0
     kept: int = 0
     without_video: int = 0
-    found: list[tuple[str, Finding]]
+    findings: list[tuple[str, Finding]]
 
 
 def _extract(task: _Task, progress: Progress) -> _Done:
-    done = _Done(found=[])
+    done = _Done(findings=[])
     targets: dict[VideoFrame, Path] = {}
     for ref in task.refs:
         try:
             frames = read_record(ref, defects=False).frames[:: task.every]
             wanted = {frame: _target(ref, frame, task.out) for frame in frames if isinstance(frame, VideoFrame)}
         except TraceError as error:
-            done.found.append((ref.key, finding("annotation", error)))
+            done.findings.append((ref.key, finding("annotation", error)))
         except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the other videos
-            done.found.append((ref.key, failure(error)))
+            done.findings.append((ref.key, failure(error)))
         else:
             done.without_video += not wanted
             targets |= wanted
@@ -154,12 +154,12 @@ def _extract(task: _Task, progress: Progress) -> _Done:
                 done.written += 1
                 progress.advance()
         except AnnotationError as error:
-            done.found.append((str(video), finding("video", error)))
+            done.findings.append((str(video), finding("video", error)))
     return done
 
 
 def _target(ref: SequenceRef, frame: VideoFrame, out: Path) -> Path:
-    """Where a frame goes. Raises ConfigError when the adapter names a place outside of `out`."""
+    """Output file of a frame. Raises ConfigError when the adapter names a path outside of `out`."""
     named: FrameFile | None = getattr(adapter_of(ref), "frame_file", None)
     inner = PurePath(ref.name, f"{frame.number:06d}.jpg") if named is None else PurePath(named(ref, frame.number))
     if inner.is_absolute() or ".." in inner.parts:

@@ -1,4 +1,4 @@
-"""Files and folders of others and of ours: opened without traps, made, tried, held by one writer at a time."""
+"""Files: opening others' and our own without traps, output folders, locks, permissions, atomic writing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from trace_data.errors import OutputError
+from trace_data.errors import ConfigError, OutputError
 from trace_data.os_errors import SpecialFile
 
 LOCK_WORD, LOCK_END = 5.0, 120.0
@@ -55,6 +55,33 @@ def read_regular(file: Path, limit: int) -> bytes:
     if size > limit or len(data) > limit:
         raise OSError(errno.EFBIG, f"{size:,} bytes, expected at most {limit:,}", str(file))
     return data
+
+
+def read_within(stream: IO[bytes], limit: int) -> bytes:
+    """All bytes of a stream, or `limit` and one more where it has more: never more memory than it has bytes."""
+    try:
+        left = os.fstat(stream.fileno()).st_size - stream.tell()
+    except (OSError, ValueError, AttributeError):  # no file of the system: a member of an archive, bytes in memory
+        pieces, missing = [], limit + 1
+        while missing and (piece := stream.read(min(missing, 1 << 20))):
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+    return stream.read(min(limit, left) + 1)
+
+
+def path_of(text: str, *, where: str | Path) -> Path:
+    """The path that a user wrote, `~` and `~name` filled in. Raises ConfigError where `where` holds no path."""
+    if "\0" in text:
+        raise ConfigError(f"{text!r} is no path: it holds a NUL", where=where)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{text!r} names the home folder of a user whom this machine does not know",
+            where=where,
+            hint="write the whole path",
+        ) from error
 
 
 def _refuse_special(file: Path, found: os.stat_result) -> None:
@@ -133,19 +160,19 @@ def cannot_lock(error: OSError, folder: Path) -> OutputError:
 
 
 def writable_folder(folder: Path) -> None:
-    """Make the folder and make sure that it can be written. Raises OutputError."""
+    """Create the folder and check that it is writable. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # without a name that two processes could share
     except OSError as error:
         raise OutputError(
-            f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or mend its permissions"
+            f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or fix its permissions"
         ) from error
 
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold `folder` (made when missing) for this process; the system lets go even when the process is killed.
+    """Lock `folder` (created when missing) for this process. A killed process releases its lock.
 
     Raises OutputError when another process holds it.
     """
@@ -163,7 +190,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether some process holds `folder` by `exclusive` at this moment."""
+    """Whether a process holds `folder` by `exclusive` at this moment."""
     try:
         with open_regular(folder / "lock") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -175,9 +202,9 @@ def is_held(folder: Path) -> bool:
 
 
 def as_any_new_file(file: Path) -> None:
-    """Give a file the mode of any new one beside it, by the user's umask or the folder's own rule.
+    """Give a file the mode of a new file in its folder: the user's umask, or the folder's default ACL.
 
-    safetensors makes its files for their owner alone, which nobody else of a shared folder could read. Raises OSError.
+    safetensors creates files that only their owner can read, which breaks shared folders. Raises OSError.
     """
     beside = file.with_name(f"{file.name}.mode")
     try:

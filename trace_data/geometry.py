@@ -1,4 +1,4 @@
-"""The only NumPy rotations and projections of the project. Shapes are (..., n); everything is float64 inside."""
+"""Rotations and projections in NumPy. Shapes are (..., n); computations are in float64."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def transform(matrix: Array, points: Array) -> npt.NDArray[np.float64]:
 def project(intrinsics: Array, points: Array, distortion: Array | None = None) -> npt.NDArray[np.float64]:
     """Projection of camera-frame points (..., N, 3), metres, to pixels (..., N, 2).
 
-    `distortion`: coefficients of the lens, see `schema.camera.Camera`; None for a pinhole. Points at or behind the
-    camera become NaN, so that they cannot pass for pixels.
+    `distortion`: lens coefficients, see `schema.camera.Camera`; None for a pinhole. Points at or behind the camera
+    become NaN.
     """
     p = np.asarray(points, np.float64)
     depth = np.where(p[..., 2:] > 1e-6, p[..., 2:], np.nan)
@@ -56,7 +56,7 @@ def project(intrinsics: Array, points: Array, distortion: Array | None = None) -
 
 
 def _bent(plane: npt.NDArray[np.float64], distortion: Array) -> npt.NDArray[np.float64]:
-    """Where a lens shows the points (..., N, 2) of the plane at depth 1: Brown's model with a thin prism."""
+    """Distort points (..., N, 2) of the plane at depth 1: Brown's model with a thin prism."""
     k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = np.pad(distortion, (0, 12 - len(distortion)))
     x, y = plane[..., 0], plane[..., 1]
     r2 = x * x + y * y

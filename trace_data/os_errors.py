@@ -1,11 +1,11 @@
-"""What the operating system refuses, in words that tell a missing file from a permission and from a broken mount."""
+"""Errors of the operating system in words: missing file, permission, or a mount that does not respond."""
 
 from __future__ import annotations
 
 import errno
 
 MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
-"""The only codes that mean that something is not there."""
+"""The codes that mean that a file or folder does not exist."""
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _NO_ANSWER = frozenset(
     getattr(errno, name)
@@ -15,8 +15,12 @@ _NO_ANSWER = frozenset(
     )
     if hasattr(errno, name)
 )  # fmt: skip
-MOUNT_AGAIN = "not a missing file: look at  mount  and  dmesg,  mount it again, then run the same command"
-"""What mends a disk or mount that does not answer."""
+MOUNT_AGAIN = "the file is not missing: check  mount  and  dmesg,  mount it again, then run the same command"
+"""Hint for a disk or mount that does not respond."""
+
+
+TOO_LITTLE_MEMORY = "end other programs, give fewer --workers, or use a machine with more memory"
+"""What helps where memory does not suffice."""
 
 
 class SpecialFile(OSError):
@@ -24,23 +28,23 @@ class SpecialFile(OSError):
 
 
 def is_missing(error: OSError) -> bool:
-    """Whether the file or folder is not there, as opposed to something that keeps us from it."""
+    """Whether the file or folder does not exist, as opposed to being inaccessible."""
     return error.errno in MISSING
 
 
 def in_words(error: OSError) -> tuple[str, str]:
     """(what was refused, what mends it)."""
-    told = (error.strerror or str(error)).lower()
+    reason = (error.strerror or str(error)).lower()
     if isinstance(error, SpecialFile):
-        return f"is {told}, expected a file", "copy the file itself"
+        return f"is {reason}, expected a file", "copy the file itself"
     if is_missing(error):
         return "is missing", "copy it again"
     if error.errno in _DENIED:
-        return "permission denied", "it may well be there: check owner and mode with  ls -ld"
+        return "permission denied", "the file may exist: check owner and mode with  ls -ld"
     if error.errno in _NO_ANSWER:
-        return f"the disk or network mount does not answer ({told})", MOUNT_AGAIN
+        return f"the disk or network mount does not respond ({reason})", MOUNT_AGAIN
     if error.errno == errno.ELOOP:
         return "a symbolic link that leads back to itself", "remove the link and copy the file or folder itself"
     if error.errno == errno.EISDIR:
         return "is a folder, expected a file", "copy the file itself"
-    return f"cannot be read ({told})", ""
+    return f"cannot be read ({reason})", ""

@@ -1,4 +1,4 @@
-"""Where things lie when nobody says otherwise. Only `cli` reads settings; libraries take arguments.
+"""Default locations. Only `cli` reads settings; libraries take arguments.
 
 Order: command-line option > environment `TRACE_*` > `./trace.toml` > `$TRACE_HOME/config.toml` > default.
 """
@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trace_data.errors import ConfigError, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from trace_data.files import path_of
+from trace_data.text_files import content_of, parse_toml
 
 FOLDERS = {
     "sources": "folder of body-model files as downloaded",
@@ -34,9 +29,9 @@ FOLDERS = {
     "runs": "folder of training runs",
     "cache": "folder for caches that may be deleted at any time",
 }
-"""Settings that name a folder, and which; `root` and those of single datasets have no default."""
+"""Settings that name a folder; `root` and those of single datasets have no default."""
 KEYS = {**FOLDERS, "cache_size": "bytes of a URL's shards that the cache may hold, as in 200GB"}
-"""Every setting and what it names."""
+"""Every setting and its meaning."""
 CACHE_SIZE = "200GB"
 """Default of `cache_size`."""
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -44,31 +39,31 @@ UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Resolved settings, and where each came from."""
+    """Resolved settings and their origins."""
 
     home: Path
     """`$TRACE_HOME`, default `~/.trace`."""
     values: Mapping[str, Path | str]
-    """Setting name to folder; to text for `cache_size` and for shards behind a URL."""
+    """Setting to folder; to text for `cache_size` and for shards at a URL."""
     origin: Mapping[str, str]
-    """Setting name to the file, variable or word `default` that set it."""
+    """Setting to the file or variable that set it, or `default`."""
 
     def folder(self, key: str, given: Path | None = None) -> Path:
         """The folder for `key`: the command-line option when given, else the setting.
 
         Raises ConfigError when neither exists (`root` has no default), or it is a URL.
         """
-        found = self.place(key, given)
-        if isinstance(found, str):
+        location = self.place(key, given)
+        if isinstance(location, str):
             raise ConfigError(
-                f"the setting {key} is a URL, and a folder on this machine is needed here",
+                f"the setting {key} is a URL, but a local folder is needed here",
                 where=self.origin[key],
                 hint="name one on the command line",
             )
-        return found
+        return location
 
     def place(self, key: str, given: Path | str | None = None) -> Path | str:
-        """The folder or URL for `key`, as `folder` finds it."""
+        """The folder or URL for `key`, resolved as by `folder`."""
         if given is not None:
             return given
         if key in self.values:
@@ -79,12 +74,12 @@ class Settings:
         )
 
     def dataset_folders(self, names: Iterable[str]) -> dict[str, Path]:
-        """The folders of those of the datasets named, by canonical name, that have one of their own."""
+        """Canonical name to folder, for those of the named datasets that have a folder setting of their own."""
         keys = {name: f"root_{name.replace('-', '_')}" for name in names}
         return {name: self.folder(key) for name, key in keys.items() if key in self.values}
 
     def cache_bytes(self, given: str | None = None) -> int:
-        """The bound of the cache: the command-line option when given, else the setting. Raises ConfigError."""
+        """The cache limit: the command-line option when given, else the setting. Raises ConfigError."""
         where = "--cache-size" if given is not None else f"cache_size from {self.origin['cache_size']}"
         return parse_bytes(given if given is not None else str(self.values["cache_size"]), where=where)
 
@@ -92,29 +87,27 @@ class Settings:
 def load_settings(environment: Mapping[str, str] | None = None, working_folder: Path | None = None) -> Settings:
     """Read the configuration files and environment. Raises ConfigError on an unknown key or a file that is no TOML."""
     env = os.environ if environment is None else environment
-    home = Path(env.get("TRACE_HOME", "~/.trace")).expanduser()
+    home = path_of(env.get("TRACE_HOME", "~/.trace"), where="TRACE_HOME")
     values: dict[str, Path | str] = {key: home / key for key in FOLDERS if not key.startswith("root")}
     values["cache_size"] = CACHE_SIZE
     origin = dict.fromkeys(values, "default")
     for file in (home / "config.toml", (working_folder or Path.cwd()) / "trace.toml"):
         for key, value in _read(file).items():
-            values[key] = _value(key, value, file.parent)
+            values[key] = _value(key, value, str(file), file.parent)
             origin[key] = str(file)
     for key in KEYS:
         if text := env.get(f"TRACE_{key.upper()}"):
-            values[key] = _value(key, text, None)
+            values[key] = _value(key, text, f"TRACE_{key.upper()}")
             origin[key] = f"TRACE_{key.upper()}"
     return Settings(home=home, values=values, origin=origin)
 
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        found: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = parse_toml(content_of(file, error=ConfigError), where=file, error=ConfigError)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot be read as TOML: {error}", where=file) from error
-    for key, value in found.items():
+    for key, value in content.items():
         if key not in KEYS:
             near = nearest(key, KEYS)
             raise ConfigError(
@@ -125,14 +118,14 @@ def _read(file: Path) -> dict[str, str]:
         if not isinstance(value, str):
             expected = "the name of a folder" if key in FOLDERS else "a size as in 200GB"
             raise ConfigError(f"{key} is {value!r}, expected {expected} in quotes", where=file)
-    return found
+    return content
 
 
-def _value(key: str, text: str, beside: Path | None) -> Path | str:
+def _value(key: str, text: str, where: str, beside: Path | None = None) -> Path | str:
     """A setting from its text; a file's folders are relative to the file."""
     if key not in FOLDERS or (key == "shards" and "://" in text):
         return text
-    folder = Path(text).expanduser()
+    folder = path_of(text, where=where)
     return folder if beside is None else (beside / folder).resolve()
 
 
@@ -140,7 +133,7 @@ def parse_bytes(text: str, *, where: str) -> int:
     """`200GB`, `1.5 TiB` or `5000000` as a number of bytes. Raises ConfigError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
     unit = UNITS.get(found[2].upper() or "B") if found else None
-    size = int(float(found[1]) * unit) if found and unit else 0
-    if size < 1:
+    size = float(found[1]) * unit if found and unit else 0
+    if not 1 <= size < 1 << 63:
         raise ConfigError(f"{text!r} is no size", where=where, hint="write it as in 200GB, 1.5TB or 500MiB")
-    return size
+    return int(size)

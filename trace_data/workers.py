@@ -1,4 +1,4 @@
-"""Work spread over processes, with progress that comes back while it goes on. Results keep the order of the tasks."""
+"""Process pools that report progress while they work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stopped(BaseException):
 
 
 class Steps(Progress):
-    """The progress of a worker: counts go to the parent in batches, for a message costs more than a step."""
+    """Progress of a worker: sends counts to the parent in batches, since a message costs more than a step."""
 
     def __init__(
         self, send: Callable[[tuple[int, int, int]], object], stopped: Callable[[], bool] = lambda: False
@@ -55,13 +55,13 @@ class Steps(Progress):
             self.flush()
 
     def flush(self) -> None:
-        """Send what has not been sent."""
+        """Send the pending counts."""
         self._send((self._counts[0], self._counts[1], self._counts[2]))
         self._counts = [0, 0, 0]
 
 
 def pass_on(counts: tuple[int, int, int], progress: Progress) -> None:
-    """Tell `progress` what the `Steps` of a worker have sent."""
+    """Forward the counts of a worker's `Steps` to `progress`."""
     done, skipped, written = counts
     if done:
         progress.advance(done)
@@ -76,9 +76,9 @@ class _Cores:
     """The cores that all tasks of a `spread` share."""
 
     threads: int
-    """So many of them a single task may use."""
+    """Threads that a single task may use."""
     spare: bool
-    """Whether there are more of them than processes."""
+    """Whether there are more cores than processes."""
     free: Any
     """Semaphore over the cores, of threads or of processes."""
     stop: Any = None
@@ -86,9 +86,9 @@ class _Cores:
 
 
 HELPERS = 4
-"""Threads that a task may use when there are as many tasks as cores: enough for the last ones, little memory."""
+"""Threads a task may use when there are as many tasks as cores: enough to speed up the last ones, little memory."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Names of glibc's malloc.h."""
+"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h."""
 
 _steps: Steps | None = None
 _cores: _Cores | None = None
@@ -105,15 +105,15 @@ def _begin(messages: Any, cores: _Cores) -> None:
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        # a worker whose parent was killed would wait for work for ever, or write beside the next build
+        # otherwise a worker whose parent was killed would wait forever, or write into the folder of the next build
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep up to 256 MB that it has freed.
+    """Let malloc keep up to 256 MB of freed memory instead of returning it to the system.
 
-    A frame's pixels are megabytes, which glibc returns to the system when they are freed and gets back page by page
-    for the next frame: a quarter of the time of a frame of 1080p, measured.
+    By default glibc returns a frame's megabytes and faults them in again, page by page, for the next frame: a quarter
+    of the time of a 1080p frame, measured.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
@@ -136,9 +136,9 @@ def _call(function: Callable[[Task, Progress], Result], task: Task) -> Result:
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started here give their linear algebra one thread: faster together, and the same sums in any number.
+    """Give processes started here one thread for linear algebra: faster overall, and results independent of `jobs`.
 
-    The variables are read when a library is first loaded.
+    Libraries read these variables when they are first loaded.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ[name] for name in names if name in os.environ}
@@ -153,12 +153,12 @@ def _one_thread_each() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started here do not hear Ctrl-C until `_begin`: half imported, each would print a traceback."""
+    """Block Ctrl-C in processes started here until `_begin`: during imports each would print a traceback."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what came meanwhile arrives now
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a pending Ctrl-C arrives now
 
 
 @contextlib.contextmanager
@@ -182,11 +182,11 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 def in_order(function: Callable[[Task], Result], items: Iterable[Task], *, light: bool = False) -> Iterator[Result]:
-    """`map`, for small steps of a task that let go of the interpreter lock, such as decoding a frame.
+    """Ordered `map` over small steps that release the GIL, such as decoding a frame.
 
-    Where several cores work on the tasks of `spread`, threads work on the items: each waits for one of these cores, so
-    that a core without a task of its own helps with those that are left, and no more steps run than there are cores.
-    `light`: steps that hold the lock nearly all of their time, for which threads beside processes are only in the way.
+    Under `spread` with several cores, items run in threads, each of which waits for a free core: idle cores help with
+    the remaining tasks, and never more steps run than there are cores. `light`: steps that mostly hold the GIL, for
+    which threads do not pay unless cores are spare.
     """
     cores = _cores
     if cores is None or (light and not cores.spare):
@@ -219,7 +219,7 @@ def spread(
     progress: Progress,
     apart: bool = False,
 ) -> Iterator[tuple[int, Result]]:
-    """Yield (number of the task, result) as tasks finish, in this process when `jobs` is 1 and not all work is `apart`.
+    """Yield (task number, result) as tasks finish; in this process when `jobs` is 1, unless `apart`.
 
     `apart`: for work whose last bits depend on the threads of linear algebra. `function` and tasks must be picklable.
     The first error of a task ends the work, and the other tasks at their next step. Raises OutputError when a worker
@@ -262,17 +262,17 @@ def spread(
 
 
 def worker_died() -> OutputError:
-    """The error for a process that ended in the middle of its task."""
+    """The error for a worker process that died during a task."""
     return OutputError(
-        "a worker process died, most likely killed for want of memory",
-        hint="run the command again, it continues where it stopped; fewer --jobs need less memory.\n"
-        "  In a script of your own the call must stand under  if __name__ == '__main__':",
+        "a worker process died, most likely for lack of memory",
+        hint="run the command again, it resumes; fewer --jobs need less memory.\n"
+        "  In a script of your own the call must be under  if __name__ == '__main__':",
     )
 
 
 @contextlib.contextmanager
 def _shared_by_threads(jobs: int) -> Iterator[None]:
-    """Let `in_order` of this process use `jobs` cores."""
+    """Let `in_order` use `jobs` cores in this process."""
     global _cores
     before = _cores
     _cores = _Cores(jobs, True, threading.Semaphore(jobs)) if jobs > 1 else None

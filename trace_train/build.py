@@ -1,4 +1,4 @@
-"""Assembles what a run needs from a configuration and files: the only module that knows every class."""
+"""Device, network and body models of a run, from its configuration and files."""
 
 from __future__ import annotations
 

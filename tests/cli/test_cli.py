@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from repository import ROOT
 
-from trace_cli.main import COMMANDS, run
+from trace_cli.main import COMMANDS, run, trace
 from trace_data.errors import AssetError, ConfigError, TraceError, TrainingDiverged
 
 HEAVY = ("torch", "numpy", "scipy", "h5py", "cv2", "PIL", "yaml", "rich", "pydantic")
@@ -65,6 +67,41 @@ def test_every_command_explains_itself_with_examples(name: str, capsys: Output) 
     assert "--json" in text
 
 
+def test_an_option_means_the_same_in_every_command() -> None:
+    kinds: dict[str, dict[str, set[str]]] = {}
+    for name in WRITTEN:
+        command = trace.get_command(click.Context(trace), name)
+        assert command is not None
+        for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
+            kinds.setdefault(option.opts[0], {}).setdefault(_kind(option), set()).add(name)
+    assert {option: found for option, found in kinds.items() if len(found) > 1} == {}
+
+
+def _kind(option: click.Option) -> str:
+    if isinstance(option.type, click.Path):
+        return f"{'file' if option.type.file_okay else ''} {'folder' if option.type.dir_okay else ''}"
+    return option.type.name
+
+
+@pytest.mark.parametrize(
+    ("command", "former", "name"),
+    [
+        ("make-sample", "--sequences", "count"),
+        ("quickstart", "--sequences", "count"),
+        ("make-sample", "--frames", "clip_frames"),
+        ("preview", "--frames", "clip_frames"),
+        ("evaluate", "--every", "one_in"),
+    ],
+)
+def test_a_former_name_is_understood_and_not_shown(command: str, former: str, name: str, capsys: Output) -> None:
+    held = trace.get_command(click.Context(trace), command)
+    assert held is not None
+    words = [] if command in ("quickstart", "preview") else ["."]
+    assert held.make_context(command, [*words, former, "12"]).params[name] == 12
+    assert run([command, "--help"]) == 0
+    assert not re.search(rf"^ +{former}\b", capsys.readouterr().out, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("words", "near"),
     [(["confg"], "'config'"), (["build-shard"], "'build-shards'"), (["config", "--jsn"], "'--json'")],
@@ -93,6 +130,9 @@ def test_a_word_like_nothing_is_refused_without_a_guess(capsys: Output) -> None:
         (OSError(errno.EROFS, "Read-only file system", "/data"), 3, ["/data: read-only"]),
         (OSError(errno.ENOSPC, "No space left on device", "/data/y.h5"), 3, ["/data/y.h5", "disk is full"]),
         (OSError("Can't write data (No space left on device)"), 3, ["disk is full"]),
+        (MemoryError(), 1, ["too little memory", "--workers"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, ["too little memory"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, ["too little memory"]),
         (RuntimeError("a bug"), 1, ["unexpected RuntimeError: a bug", "--debug"]),
     ],
 )

@@ -132,7 +132,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_untouched(
 
 @pytest.mark.slow
 def test_the_whole_way_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["quickstart", "--out", str(tmp_path / "q"), "--steps", "2", "--sequences", "8", "--json"]
+    words = ["quickstart", "--out", str(tmp_path / "q"), "--steps", "2", "--count", "8", "--json"]
     assert run(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["synthetic"] is True

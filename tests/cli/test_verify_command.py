@@ -125,7 +125,7 @@ def test_known_defects_are_counted_and_may_be_left_in(root: Path, capsys: Output
     assert defects == [{"reason": "passers-by are not annotated", "effect": "everyone", "sequences": 1, "frames": 8}]
     assert verify() == 0
     shown = capsys.readouterr().out
-    assert "everyone taken out of 8 frames in 1 sequence; --no-defects leaves it in" in shown
+    assert "everyone removed from 8 frames in 1 sequence; --no-defects" in shown
     assert verify("--no-defects", "--json") == 0
     assert json.loads(capsys.readouterr().out)["datasets"][0]["defects"] == []
 
@@ -135,7 +135,7 @@ def test_a_build_may_leave_known_defects_in(root: Path, tmp_path: Path, capsys: 
     command = ["build-shards", "3dpw", "--split", "train", "--jobs", "1", "--out"]
     assert run([*command, str(tmp_path / "without")]) == 0
     assert run([*command, str(tmp_path / "with"), "--no-defects"]) == 0
-    assert capsys.readouterr().out.count("known defects taken out of 1 sequence (") == 1
+    assert capsys.readouterr().out.count("known defects removed from 1 sequence (") == 1
     said = [load_index(tmp_path / name).datasets["3dpw"]["defects"] for name in ("without", "with")]
     assert said == [("passers-by are not annotated (8 frames: everyone)",), ()]
     assert [load_index(tmp_path / name).settings["defects"] for name in ("without", "with")] == [True, False]
@@ -151,7 +151,7 @@ def test_the_picture_shows_the_worst_frame_and_some_at_random(root: Path, tmp_pa
     assert verify("--picture", str(picture), "--json", depth="geometry") == 3
     report = json.loads(capsys.readouterr().out)
     assert report["picture"] == 8
-    assert "part in 1 frames: 5" in report["datasets"][0]["problems"][0]["what"]
+    assert "disagree in 1 frames: 5" in report["datasets"][0]["problems"][0]["what"]
     first = picture.read_bytes()
     image = cv2.imread(str(picture))
     assert image is not None and image.shape[1] > 4 * 300 and image.std() > 20
@@ -163,7 +163,7 @@ def test_the_page_holds_everything_and_needs_nothing(root: Path, tmp_path: Path,
     with_a_known_defect(root)
     (root / "3DPW" / "imageFiles" / "train_walk_00").rename(root / "3DPW" / "imageFiles" / "<b>&")
     page = tmp_path / "new" / "report.html"
-    assert verify("--report", str(page), depth="geometry") == 3
+    assert verify("--page", str(page), depth="geometry") == 3
     text = page.read_text()
     assert "imageFiles/&lt;b&gt;&amp;" in text and "<b>&" not in text
     assert "Not ready: 3dpw" in text and "passers-by are not annotated" in text and "3dpw/val/val_walk_00" in text

@@ -167,7 +167,7 @@ def test_the_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(capsys.readouterr().out)
     assert (shown["written"], shown["ok"]) == (12, True)
     assert run([*command, "--only", "missing", "--jobs", "2"]) == 0
-    assert capsys.readouterr().out.startswith("8 frames of 2 videos written, 12 were there → ")
+    assert capsys.readouterr().out.startswith("8 frames of 2 videos written, 12 existed → ")
     os.truncate(root / "clips" / "y.avi", 300)
     assert run([*command, "--only", "all", "--jobs", "1"]) == 3
     assert "error: " in capsys.readouterr().out

@@ -44,6 +44,12 @@ def test_origin_says_where_a_value_came_from(tmp_path: Path) -> None:
         ('pack = "x"', "did you mean 'packs'?"),
         ("packs = 3", "expected the name of a folder"),
         ("packs = ", "cannot be read as TOML"),
+        ("packs = " + "[" * 5000, "nests"),
+        ("packs = " + "9" * 5000, "digits"),
+        ("packs.a." + "a." * 5000 + "a = 1", "nests"),
+        ("packs = 'a'\npacks = 'b'", "overwrite"),
+        ('packs = "a\\u0000b"', "NUL"),
+        ('root = "~nobody-of-this-name/x"', "does not know"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, words: str) -> None:

@@ -81,7 +81,9 @@ def test_docs_lists_shows_and_knows_near_names(capsys: pytest.CaptureFixture[str
 
 
 def test_messages_name_pages_that_exist_and_packages_that_can_be_installed() -> None:
-    named = {page for file in CODE for page in re.findall(r"trace docs  ?(\w[\w/-]*)", file.read_text(encoding="utf-8"))}
+    named = {
+        page for file in CODE for page in re.findall(r"trace docs  ?(\w[\w/-]*)", file.read_text(encoding="utf-8"))
+    }
     assert len(named) >= 5
     assert {f"{page}.md" for page in named} <= PAGES
     for file in [*CODE, *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]:

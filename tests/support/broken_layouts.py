@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import tiny_3dpw
 import tiny_3dpw_packed
 import tiny_dynacam
@@ -59,6 +60,14 @@ class Layout:
         """A link that leads back to itself lies where the frames should be."""
         loop(folder / self.place)
 
+    def redraw(self, folder: Path, change: Callable[[Any], Any]) -> None:
+        """Every frame of the sequence is what `change` makes of it (H, W, 3)."""
+        if not self.image:
+            _redraw_video(folder / self.place, change)
+        for number in self.numbers:
+            file = folder / self.place / self.image.format(number)
+            cv2.imwrite(str(file), change(cv2.imread(str(file))))
+
     def recase(self, folder: Path) -> None:
         """Names in other letters, the dataset's own too."""
         old, new = self.case
@@ -69,6 +78,22 @@ class Layout:
         """The frame in the middle, or the video."""
         name = self.image.format(self.numbers[len(self.numbers) // 2]) if self.image else ""
         return folder / self.place / name
+
+
+def _redraw_video(file: Path, change: Callable[[Any], Any]) -> None:
+    capture, frames = cv2.VideoCapture(str(file)), []
+    while (read := capture.read())[0]:
+        frames.append(change(read[1]))
+    code = cv2.VideoWriter.fourcc(*("MJPG" if file.suffix == ".avi" else "mp4v"))
+    out = cv2.VideoWriter(str(file), code, 25.0, frames[0].shape[1::-1])
+    for frame in frames:
+        out.write(frame)
+    out.release()
+
+
+def scale(factor: float) -> Callable[[Any], Any]:
+    """Makes frames larger or smaller."""
+    return lambda frame: cv2.resize(frame, None, fx=factor, fy=factor)
 
 
 def shorter(content: dict[str, Any]) -> None:

@@ -25,6 +25,8 @@ def random_state(part: str) -> OrderedDict[str, Tensor]:
         counter = name.endswith("num_batches_tracked")
         prefix = PREFIX if PARTS[part].parallel else ""
         state[prefix + name] = torch.randint(0, 99, shape) if counter else torch.empty(shape).uniform_(-1, 1)
+        if name.endswith("running_var"):
+            state[prefix + name].abs_()
     return state
 
 

@@ -46,7 +46,7 @@ def clip() -> torch.Tensor:
 
 
 def torchvision_name(name: str) -> str:
-    """What torchvision calls a tensor of the published file (fact sheet network.md, 9)."""
+    """What torchvision calls a tensor of the published file (docs/reference/network.md#names-of-raft-tensors)."""
     for pattern, replacement in (
         (r"^(fnet|cnet)\.conv1\.", r"\1.convnormrelu.0."),
         (r"^(fnet|cnet)\.norm1\.", r"\1.convnormrelu.1."),

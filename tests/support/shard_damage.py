@@ -20,7 +20,7 @@ def blot(shards: Path, name: str) -> None:
     """Overwrite the middle of every frame of a sequence, in place."""
     entry = next(entry for entry in ShardReader(shards).index.sequences if entry.name == name)
     file = shards / ShardReader(shards).index.shards[entry.shard].file
-    with h5py.File(file) as content:
+    with h5py.File(file, "r", locking=False) as content:  # as the reader does, which may have it open
         base = content["frames/bytes"].id.get_offset()
         offset = content["frames/offset"][:]
     with file.open("r+b") as stream:

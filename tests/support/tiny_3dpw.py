@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from standing_figure import standing
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -22,6 +23,8 @@ def annotation(name: str, frames: int, people: int, seed: int, size: tuple[int, 
     skeleton = rng.uniform(-0.8, 0.8, (people, 1, 24, 3))
     for left, right in ((1, 2), (16, 17)):  # hips and shoulders agree about where left is
         skeleton[..., left, 0], skeleton[..., right, 0] = abs(skeleton[..., left, 0]), -abs(skeleton[..., right, 0])
+    legs = [f"{side}_{name}" for side in "LR" for name in ("Hip_SMPL", "Knee", "Ankle", "Toe_SMPL")]
+    skeleton[..., [1, 4, 7, 10, 2, 5, 8, 11], :] = standing(legs, 1) + np.array([0, 0.9, 0])  # knees bend forwards
     joints = skeleton + np.linspace(0, 0.2, frames)[:, None, None]
     camera = joints + extrinsics[:, None, :3, 3]
     pixels = camera @ intrinsics.T

@@ -14,6 +14,7 @@ import cv2
 import h5py
 import numpy as np
 import scipy.io
+from standing_figure import standing
 
 SIZE = 96
 FRAMES = 8
@@ -48,6 +49,10 @@ def joints(count: int, seed: int, frames: int = FRAMES) -> np.ndarray:
     for left, right in ((9, 14), (18, 23)) if count == 28 else ((5, 2), (11, 8)):
         # shoulders and hips agree about where left is
         skeleton[:, left, 0], skeleton[:, right, 0] = abs(skeleton[:, left, 0]), -abs(skeleton[:, right, 0])
+    legs = ["Hip", "Knee", "Ankle", "SmallToe", "BigToe"][: 5 if count == 28 else 3]  # knees bend forwards
+    names = [f"{side}_{leg}" for side in ("LR" if count == 28 else "RL") for leg in legs]
+    first = 18 if count == 28 else 8
+    skeleton[:, first : first + len(names)] = standing(names, 1) + np.array([0, 0.9, 0])
     return skeleton + rng.uniform(-0.02, 0.02, (frames, 1, 3))
 
 

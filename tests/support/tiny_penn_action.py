@@ -16,11 +16,14 @@ WIDTH, HEIGHT = 64, 48
 
 
 def labels(seed: int, frames: int, train: int) -> dict[str, Any]:
-    """The variables of a label file: joints anywhere in the picture, one of them never visible."""
+    """The variables of a label file: an upright person seen from the front, so the first of each pair, which is the
+    person's right, stands left in the picture; else joints anywhere, one of them never visible."""
     rng = np.random.default_rng(seed)
     visible = np.ones((frames, 13), np.uint8)
     visible[:, 5] = 0
     x, y = rng.uniform(1, WIDTH, (frames, 13)), rng.uniform(1, HEIGHT, (frames, 13))
+    x[:, 1::2], x[:, 2::2] = np.minimum(x[:, 1::2], x[:, 2::2]), np.maximum(x[:, 1::2], x[:, 2::2])
+    y[:, 1:3], y[:, 7:9] = y[:, 1:3] / 2, (HEIGHT + y[:, 7:9]) / 2
     x[:, 5] = y[:, 5] = 1
     return {
         "action": "squat",

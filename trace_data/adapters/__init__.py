@@ -1,4 +1,4 @@
-"""Datasets by name. A module is loaded when its dataset is asked for; anyone's own module may join them."""
+"""Registry of dataset adapters. Built-in modules are imported on first use; users can register their own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SPELLINGS = {
     "mpi-inf-3dhp": ("mpiinf", "mpiinf3d", "mpii3d", "3dhp", "tdhp", "threedhp"),
     "penn-action": ("penn", "pennaction"),
 }
-"""Other words for a dataset; case, `-`, `_` and blanks never matter."""
+"""Alternative names of datasets; case, `-`, `_` and spaces are ignored."""
 _registered: dict[str, Adapter] = {}
 """Adapters of the user's own, by the name in their SPEC."""
 
@@ -42,10 +42,10 @@ def root_of(name: str, root: Path | DatasetRoots) -> Path:
 
 
 def register_adapter(module: str) -> str:
-    """Make a module of one's own known to this process: an importable name, or the path of a `.py` file.
+    """Register a user's adapter in this process, by importable name or by the path of a `.py` file.
 
     Modules in the current folder are found. Returns the name of its dataset. Raises ConfigError when it cannot be
-    imported, is no adapter, or its dataset has the name of another one.
+    imported, is not an adapter, or its dataset's name is taken.
     """
     adapter = import_plugin(module)
     name = adapter.SPEC.name
@@ -57,7 +57,7 @@ def register_adapter(module: str) -> str:
 
 
 def canonical_name(name: str) -> str:
-    """The canonical name of a dataset; a name with a dot is a module of one's own.
+    """The canonical name of a dataset; a name with a dot is a user's module.
 
     Raises ConfigError with the nearest name.
     """
@@ -76,7 +76,7 @@ def canonical_name(name: str) -> str:
 
 
 def canonical_names(names: Sequence[str]) -> list[str]:
-    """The canonical names of the datasets named, each once, sorted; all that come with us when none is named."""
+    """The canonical names of the given datasets, unique and sorted; all built-in ones when none is given."""
     return sorted({canonical_name(name) for name in names} or ADAPTERS)
 
 
@@ -109,7 +109,7 @@ def find_sequences(name: str, root: Path | DatasetRoots, split: Split) -> list[S
 
 
 def adapter_of(ref: SequenceRef) -> Adapter:
-    """The adapter that found a sequence, in whatever process. Raises ConfigError."""
+    """The adapter of a sequence, imported if necessary. Raises ConfigError."""
     return load_adapter(ref.dataset) if ref.plugin is None else import_plugin(ref.plugin.module, ref.plugin.folder)
 
 
@@ -124,7 +124,7 @@ def read_record(ref: SequenceRef, *, defects: bool = True) -> SequenceRecord:
 
 
 def adapter_identity(name: str) -> str:
-    """Hash of an adapter's source: what it found may not hold for another version of it."""
+    """Hash of an adapter's source, which invalidates recorded results when it changes."""
     module = cast(ModuleType, load_adapter(name))
     file = Path(module.__file__ or "")
     files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
@@ -135,7 +135,7 @@ def adapter_identity(name: str) -> str:
 
 
 def own_adapters(names: Sequence[str]) -> dict[str, str]:
-    """Of the datasets named those whose adapters do not come with the project, with `adapter_identity`."""
+    """Those of the given datasets with a user's adapter, with `adapter_identity`."""
     return {name: adapter_identity(name) for name in canonical_names(names) if name in _registered}
 
 

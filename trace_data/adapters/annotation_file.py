@@ -1,4 +1,4 @@
-"""An annotation file's content, read key by key with everything checked."""
+"""Checked access to the content of annotation files."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from trace_data.unpickle.reader import load_npz
 
 
 class AnnotationFile:
-    """What a file holds by key. Every error is an AnnotationError with file, key, found and expected."""
+    """The content of a file by key. Every error is an AnnotationError with file, key, found and expected."""
 
     def __init__(self, file: Path, content: Any, page: str) -> None:
-        """`page`: where the release can be got again. Raises AnnotationError when `content` is no dict."""
+        """`page`: download page of the release. Raises AnnotationError when `content` is not a dict."""
         self.file = file
         self.page = page
         self._again = f"copy the file from the release again ({page})"
         if isinstance(content, np.ndarray) and content.dtype.hasobject and content.shape == ():
-            content = content.item()  # how an .npz holds what is no array
+            content = content.item()  # an .npz wraps other objects in a 0-d array
         if not isinstance(content, Mapping):
             raise AnnotationError(f"holds a {type(content).__name__}, expected a dict", where=file, hint=self._again)
         self.content: Mapping[Any, Any] = content
 
     def wrong(self, key: str, found: str, expected: str, hint: str | None = None) -> AnnotationError:
-        """The error that says so."""
+        """The error for a wrong value."""
         return AnnotationError(
             f"{key} {found}, expected {expected}",
             where=self.file,
@@ -36,14 +36,14 @@ class AnnotationFile:
         )
 
     def value(self, key: str) -> Any:
-        """What stands under `key`."""
+        """The value of `key`."""
         if key not in self.content:
             held = ", ".join(map(str, list(self.content)[:20]))
             raise self.wrong(key, "is missing", f"the keys of the release, found {held or 'none'}")
         return self.content[key]
 
     def inside(self, key: str) -> AnnotationFile:
-        """The dict under `key` as a source of its own."""
+        """The dict under `key` as an AnnotationFile."""
         value = self.value(key)
         try:
             return AnnotationFile(self.file, value, self.page)
@@ -51,7 +51,7 @@ class AnnotationFile:
             raise AnnotationError(f"{key} {error.message}", where=self.file, hint=error.hint) from error
 
     def of_person(self, key: str, number: int) -> Any:
-        """What the sequence under `key` holds for one person."""
+        """One person's entry of the sequence under `key`."""
         value = self.value(key)
         try:
             return value[number]
@@ -75,7 +75,7 @@ class AnnotationFile:
         return array
 
     def people(self, key: str, shape: tuple[int, ...], count: int | None = None) -> list[npt.NDArray[np.float64]]:
-        """A list with one array a person."""
+        """A list with one array per person."""
         value = self.value(key)
         if not isinstance(value, (list, tuple)) or (count is not None and len(value) != count) or not len(value):
             found = f"is a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (list, tuple)) else "")
@@ -84,7 +84,7 @@ class AnnotationFile:
 
 
 def npz_source(file: Path, page: str, only: Collection[str]) -> AnnotationFile:
-    """The named arrays of an .npz file that are there, dicts as dicts. Raises AnnotationError."""
+    """Those of the named arrays that an .npz file has, dicts unwrapped. Raises AnnotationError."""
     try:
         return AnnotationFile(file, load_npz(file, only=only), page)
     except AssetError as error:
@@ -92,6 +92,6 @@ def npz_source(file: Path, page: str, only: Collection[str]) -> AnnotationFile:
 
 
 def word(value: Any) -> str:
-    """Text however Python 2 stored it: str, bytes, array of one."""
+    """Text as stored by Python 2: str, bytes, or an array of one."""
     item = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     return item.decode("latin1") if isinstance(item, bytes) else str(item)

@@ -1,4 +1,4 @@
-"""What every dataset adapter speaks: its description, and cheap handles of its sequences."""
+"""Interface of dataset adapters: specification, sequence references, protocol."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
 FOLDERS_SEARCHED = 100
-"""Where a root holds no dataset, so many folders in it are looked at for one."""
+"""Number of subfolders that are searched when a root holds no dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
-    """A dataset as such, wherever it lies."""
+    """Static facts about a dataset, independent of where it is installed."""
 
     name: str
     """Canonical name, e.g. `3dpw`."""
     folders: tuple[str, ...]
-    """Names its folder may have under the root, the usual one first."""
+    """Possible names of its folder under the root, the usual one first."""
     splits: tuple[Split, ...]
-    """Splits it has."""
+    """Its splits."""
     page: str
-    """Where its licence and download are."""
+    """Web page with licence and download."""
     expected: str
-    """What the folder should look like, in one line."""
+    """Expected layout of the folder, in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,35 +54,35 @@ def absolute_roots(root: Path | DatasetRoots) -> DatasetRoots:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A module of one's own that is an adapter, in a form that another process can import."""
+    """A user's adapter module, in a form that another process can import."""
 
     module: str
     """Such as `my_package.my_dataset`."""
     folder: str
-    """Where Python finds it: the folder of the outermost package or, without one, of the file."""
+    """Its import folder: that of the outermost package or, without one, of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceRef:
-    """Cheap, picklable handle of one sequence; nothing of it has been read."""
+    """Picklable reference to a sequence, which has not been read yet."""
 
     dataset: str
     split: Split
     name: str
     """Sequence name within dataset and split."""
     layout: str
-    """Which release layout was found, in words."""
+    """Recognised release layout, in words."""
     annotation: Path
     """File with its annotations."""
     images: Path
     """Folder (or video) with its frames."""
     frames: int
-    """Number of frames found on disk; the annotation may say otherwise, which `read` reports."""
+    """Number of frames on disk; `read` reports when the annotation differs."""
     options: tuple[str, ...] = ()
-    """Switches of the adapter that were set when it was found, as in `sides=swapped`: `read` goes by them."""
+    """Options of the adapter at the time of `find`, as in `sides=swapped`; `read` uses them."""
     reads: tuple[Path, ...] | None = None
-    """All files that `read` opens besides the frames; None when the adapter does not say. When it does, a second
-    verification reads none of them again as long as none has changed."""
+    """All files that `read` opens besides the frames; None if unknown. If known, a later verification skips the
+    sequence as long as none has changed."""
     plugin: Plugin | None = None
     """Set by `adapters.find_sequences` for an adapter that does not come with the project."""
     broken: AnnotationError | None = None
@@ -110,7 +110,7 @@ def broken_annotation(dataset: str, split: Split, file: Path, error: AnnotationE
 
 
 class Adapter(Protocol):
-    """A module with these names is an adapter; anyone's own dataset may be one."""
+    """A module with these names is an adapter, including users' own modules."""
 
     SPEC: DatasetSpec
 
@@ -121,37 +121,37 @@ class Adapter(Protocol):
         """One sequence. Raises AnnotationError that names file, key, found and expected."""
 
     def inspect(self, root: Path) -> list[Finding]:
-        """What is wrong with the folder's layout beyond what `find` and `read` report."""
+        """Problems of the folder's layout that `find` and `read` do not report."""
 
 
 FrameFile = Callable[[SequenceRef, int], Path]
-"""An adapter may have a function `frame_file(ref, number)`: where its `find` and `read` look for the image of a video's
-frame `number` (counted from 0), relative to the dataset's folder. `trace extract-frames` writes there."""
+"""Optional function `frame_file(ref, number)` of an adapter: the path, relative to the dataset's folder, where it
+expects the image of a video's frame `number` (from 0). `trace extract-frames` writes there."""
 
 
 def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> Path:
-    """The dataset's folder: under `root` by one of its names (in any letter case), or `root` itself when it holds one
-    of `marks`. One that holds nothing but itself, as archives unpack, counts as what is inside.
+    """The dataset's folder: under `root` by one of its names (ignoring case), or `root` itself when it holds one of
+    `marks`. A folder that contains only a folder of the same name, as archives unpack, is entered.
 
-    Raises DatasetLayoutError that says where was looked; a folder without permission is reported as such.
+    Raises DatasetLayoutError that lists the searched names; a permission error is reported as such.
     """
     names = tuple({name.lower(): name for name in reversed(spec.folders)}.values())[::-1]
     if not is_folder(root):
         raise DatasetLayoutError(
             f"{spec.name} is not here: the folder does not exist", where=root, hint="correct the path or  --root DIR"
         )
-    found = entry(root, *spec.folders)
-    if found is not None and is_folder(found):
-        inner = entry(found, *spec.folders)
-        return inner if inner is not None and not _is_dataset(found, marks) and _is_dataset(inner, marks) else found
+    folder = entry(root, *spec.folders)
+    if folder is not None and is_folder(folder):
+        inner = entry(folder, *spec.folders)
+        return inner if inner is not None and not _is_dataset(folder, marks) and _is_dataset(inner, marks) else folder
     if _is_dataset(root, marks):
         return root
     held = listing(root)
     for name in spec.folders:
         if name in held.broken:
             raise DatasetLayoutError(f"{name} is {held.broken[name]}", where=root, hint=_wanted(spec))
-    if found is not None:
-        raise DatasetLayoutError("is a file, expected a folder", where=found, hint=_wanted(spec))
+    if folder is not None:
+        raise DatasetLayoutError("is a file, expected a folder", where=folder, hint=_wanted(spec))
     near = next((near for name in names if (near := near_name(name, held.folders))), None)
     elsewhere = None if near else _elsewhere(spec, root, held.folders, marks)
     inside = [*held.folders, *held.files]
@@ -176,7 +176,7 @@ def _holds(folder: Path, mark: str) -> bool:
 
 
 def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequence[str]) -> Path | None:
-    """A root near the one that was given under which the dataset is: two folders up at most, or one down."""
+    """Another root that holds the dataset: at most two folders up, or one down."""
     try:
         for place in (root.parent, root.parent.parent, *(root / name for name in inside[:FOLDERS_SEARCHED])):
             found = entry(place, *spec.folders)
@@ -184,12 +184,12 @@ def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequ
             if named or _is_dataset(place, marks):
                 return place
     except DatasetLayoutError:
-        pass  # who may not look there is told of the place that was given
+        pass  # the error is about the given folder only
     return None
 
 
 def folder_of(spec: DatasetSpec, root: Path, refs: Sequence[SequenceRef]) -> Path:
-    """The dataset's folder, for who does not know its marks: what `find` found under `root` gives them."""
+    """The dataset's folder, inferred from the sequences that `find` returned."""
     places = [path for ref in refs for path in (ref.annotation, ref.images) if path.is_relative_to(root)]
     return dataset_folder(spec, root, sorted({path.relative_to(root).parts[0] for path in places if path != root}))
 

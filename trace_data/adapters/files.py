@@ -1,10 +1,11 @@
-"""What adapters ask of a dataset's files; `listing` answers what a folder holds."""
+"""Checks of dataset files for adapters. Folders are read by `listing`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +13,17 @@ from trace_data.errors import AnnotationError
 from trace_data.files import open_regular
 from trace_data.frames.image import file_size
 from trace_data.os_errors import in_words, is_missing
+from trace_data.text_files import Each, content_of, parse_json
 
 Stamp = tuple[int, int]
+MAX_JSON_BYTES = 1 << 32
+"""Of a JSON file of annotations: those of a subject have some hundred megabytes."""
 
 
 def gap(numbers: Sequence[int]) -> int | None:
-    """The first number that is missing of ascending ones that are otherwise equally spaced, None when none is.
+    """The first missing number in an ascending, equally spaced sequence; None when it has no gap.
 
-    They start with 0 or 1, unless only some of the frames were extracted.
+    Numbers start at 0 or 1, unless only some of the frames were extracted.
     """
     if len(numbers) < 2:
         return None if list(numbers) in ([], [0], [1]) else 1
@@ -58,9 +62,9 @@ def remark_on_length(rows: Sequence[int], annotated: int) -> tuple[str, ...]:
 
 
 def frame_size(frames: Sequence[Path]) -> tuple[int, int]:
-    """Width and height of the first whole image: broken ones are for whoever reads all, so that all are found at once.
+    """Width and height of the first intact image. Broken ones are reported by the checks that read all frames.
 
-    Raises AnnotationError when none is whole.
+    Raises AnnotationError when none is intact.
     """
     broken = AnnotationError("there are no frames")
     for file in frames:
@@ -72,7 +76,7 @@ def frame_size(frames: Sequence[Path]) -> tuple[int, int]:
 
 
 def stamp(file: Path) -> Stamp:
-    """Length and time of a file, by which a parsed copy knows that it is still the file's. Raises AnnotationError."""
+    """Size and time of a file, to invalidate a parsed copy of it. Raises AnnotationError."""
     try:
         state = file.stat()
     except OSError as error:
@@ -81,7 +85,7 @@ def stamp(file: Path) -> Stamp:
 
 
 def readable(file: Path) -> None:
-    """Raises AnnotationError when a file cannot be read: libraries call that a damaged file, or a missing one."""
+    """Raises AnnotationError when a file cannot be read, which libraries report as damaged or missing."""
     try:
         with open_regular(file) as stream:
             stream.read(1)
@@ -89,8 +93,17 @@ def readable(file: Path) -> None:
         raise refused(error, file) from error
 
 
+def load_json(file: Path, *, each: Each | None = None, hint: str | None = None) -> Any:
+    """The value in a JSON file, every object in it as `each` makes it. Raises AnnotationError."""
+    try:
+        content = content_of(file, error=AnnotationError, limit_bytes=MAX_JSON_BYTES)
+    except FileNotFoundError as error:
+        raise refused(error, file) from error
+    return parse_json(content, where=file, error=AnnotationError, hint=hint, each=each)
+
+
 def refused(error: OSError, file: Path) -> AnnotationError:
-    """The error that says what the system refused: a missing file, a permission, a mount that does not answer."""
+    """The AnnotationError for an OSError: missing file, permission, or a mount that does not respond."""
     what, hint = in_words(error)
     what = "is a symbolic link to nothing" if is_missing(error) and file.is_symlink() else what
     return AnnotationError(what, where=file, hint=hint or None)

@@ -1,6 +1,6 @@
-"""What lies in a folder, for adapters: fast for millions of files, told apart from what keeps us from looking.
+"""Cached folder listings for adapters: fast for millions of files, and with distinct errors for inaccessible folders.
 
-A folder is read once in a process as long as its time of change stays; what is kept of it is bounded.
+A process reads a folder once until its modification time changes. The cache is bounded.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ Numbers = npt.NDArray[np.int64]
 Value = TypeVar("Value")
 
 SETTLED_NS = 2_000_000_000
-"""A folder that changed so short ago may change again without showing it: clocks of file systems are coarse."""
+"""Folders modified within this time are not cached: file-system clocks are coarse, so a change could go unnoticed."""
 KEPT_NAMES = 1_000_000
-"""About 100 MB."""
+"""Limit of cached names, about 100 MB."""
 KEPT_NUMBERS = 16_000_000
 """128 MB."""
 COMPARED_NAMES = 5_000
-"""The nearest name is looked for in folders of at most so many: comparing words is slow."""
+"""Largest folder in which a similar name is suggested, since comparing names is slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The names in a folder, sorted. Links count as what they lead to."""
+    """The sorted names in a folder. Links count as their targets."""
 
     files: tuple[str, ...]
     folders: tuple[str, ...]
     broken: Mapping[str, str]
-    """Links that lead nowhere, and why."""
+    """Broken links, with the reason."""
 
 
 class _Kept(Generic[Value]):
-    """Values of folders, the least recently used dropped when they weigh more than `limit` together."""
+    """LRU cache of values of folders, with a limit of their total weight."""
 
     def __init__(self, limit: int, weight: Callable[[Value], int]) -> None:
         self._limit, self._weight, self._total = limit, weight, 0
         self._values: OrderedDict[tuple[str, str], tuple[tuple[int, int, int], Value]] = OrderedDict()
 
     def get(self, folder: Path, key: str, make: Callable[[], Value]) -> Value:
-        """The value under `key` of a folder, made when it is not known or the folder has changed since."""
+        """The value under `key` of a folder, recomputed when the folder has changed."""
         state = folder.stat()
         stamp = (state.st_dev, state.st_ino, state.st_mtime_ns)
         name = (str(folder), key)
-        found = self._values.get(name)
-        if found is not None and found[0] == stamp:
+        cached = self._values.get(name)
+        if cached is not None and cached[0] == stamp:
             self._values.move_to_end(name)
-            return found[1]
-        if found is not None:
+            return cached[1]
+        if cached is not None:
             self._drop(name)
         value = make()
         if stamp[2] < time.time_ns() - SETTLED_NS:
@@ -81,7 +81,7 @@ _numbers: _Kept[dict[str, Numbers]] = _Kept(KEPT_NUMBERS, lambda groups: sum(map
 
 
 def listing(folder: Path) -> Listing:
-    """What lies in a folder. Raises DatasetLayoutError when it is missing or cannot be read, and says which."""
+    """List a folder. Raises DatasetLayoutError when it is missing or cannot be read."""
     try:
         return _listings.get(folder, "", lambda: _list(folder))
     except NotADirectoryError as error:
@@ -93,10 +93,10 @@ def listing(folder: Path) -> Listing:
 
 
 def numbered(folder: Path, pattern: re.Pattern[str]) -> Numbers:
-    """The numbers of the files whose whole name fits `pattern`, whose last group is the number; sorted.
+    """The sorted numbers of the files whose full name matches `pattern`; its last group is the number.
 
-    None at all when there is no such folder, or a link in its place leads back to itself, which the listing of the
-    folder above says. Raises DatasetLayoutError when it cannot be read.
+    Empty when the folder does not exist or is a broken link, which the parent's listing reports. Raises
+    DatasetLayoutError when it cannot be read.
     """
     groups = numbered_groups(folder, pattern)
     if len(groups) == 1:
@@ -105,7 +105,7 @@ def numbered(folder: Path, pattern: re.Pattern[str]) -> Numbers:
 
 
 def numbered_groups(folder: Path, pattern: re.Pattern[str]) -> Mapping[str, Numbers]:
-    """The same for a folder that many sequences share: the first of two groups says whose number it is."""
+    """The same for a folder shared by many sequences: the first group of the pattern is the sequence."""
     try:
         return _numbers.get(folder, pattern.pattern, lambda: _number(folder, pattern))
     except OSError as error:
@@ -115,7 +115,7 @@ def numbered_groups(folder: Path, pattern: re.Pattern[str]) -> Mapping[str, Numb
 
 
 def numbered_files(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
-    """The same files as those of `numbered`, by number, for who opens them: names take a hundred times the memory.
+    """The files of `numbered` by number, for opening them. Names take a hundred times the memory of numbers.
 
     Raises DatasetLayoutError.
     """
@@ -127,7 +127,7 @@ def numbered_files(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there. Raises DatasetLayoutError when that cannot be told."""
+    """Whether a folder exists. Raises DatasetLayoutError when that cannot be determined."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except OSError as error:
@@ -137,10 +137,10 @@ def is_folder(path: Path) -> bool:
 
 
 def entry(folder: Path, *names: str) -> Path | None:
-    """What a folder holds under one of the names, whatever its case; the first name, and the exact case, win.
+    """The entry of a folder with one of the names, ignoring case; earlier names and exact case take precedence.
 
-    A link counts, wherever it leads: who opens it says so. None when the folder is not there. Raises DatasetLayoutError
-    when that cannot be told.
+    Broken links count, and fail when opened. None when the folder does not exist. Raises DatasetLayoutError when that
+    cannot be determined.
     """
     for name in names:
         if _is_there(folder / name):
@@ -152,9 +152,9 @@ def entry(folder: Path, *names: str) -> Path | None:
 
 
 def names_in(folder: Path) -> tuple[str, ...]:
-    """Everything in a folder, links that lead nowhere too. Raises DatasetLayoutError."""
-    found = listing(folder)
-    return (*found.folders, *found.files, *found.broken)
+    """All names in a folder, including broken links. Raises DatasetLayoutError."""
+    entries = listing(folder)
+    return (*entries.folders, *entries.files, *entries.broken)
 
 
 def _is_there(path: Path) -> bool:
@@ -168,18 +168,18 @@ def _is_there(path: Path) -> bool:
 
 
 def lacking(folder: Path, name: str, *, hint: str, others: Sequence[str] = ()) -> DatasetLayoutError:
-    """The error for a folder that should hold a folder `name`; it names what looks like it under another name.
+    """The error for a missing subfolder `name`, with a similar name as a suggestion.
 
-    `others`: folders that belong beside it, none of which is meant.
+    `others`: folders that belong beside it, none of which is suggested.
     """
-    found = listing(folder)
-    if name in found.broken:
-        return DatasetLayoutError(f"{name} is {found.broken[name]}", where=folder, hint=hint)
-    if (file := next((held for held in found.files if held.lower() == name.lower()), None)) is not None:
+    entries = listing(folder)
+    if name in entries.broken:
+        return DatasetLayoutError(f"{name} is {entries.broken[name]}", where=folder, hint=hint)
+    if (file := next((held for held in entries.files if held.lower() == name.lower()), None)) is not None:
         what = "is a file, expected a folder"
         return DatasetLayoutError(what, where=folder / file, hint=f"move it away, then {hint}")
     known = {other.lower() for other in others}
-    near = near_name(name, tuple(held for held in found.folders if held.lower() not in known))
+    near = near_name(name, tuple(held for held in entries.folders if held.lower() not in known))
     if near is None:
         return DatasetLayoutError(f"there is no {name}/ in it", where=folder, hint=hint)
     return DatasetLayoutError(
@@ -190,12 +190,12 @@ def lacking(folder: Path, name: str, *, hint: str, others: Sequence[str] = ()) -
 
 
 def why_empty(folder: Path) -> str:
-    """Why nothing is found in a folder that is not one: a link leads nowhere; nothing when it is no such link."""
+    """The reason why a path is no folder if it is a broken link; else ""."""
     return listing(folder.parent).broken.get(folder.name, "") if is_folder(folder.parent) else ""
 
 
 def near_name(name: str, names: tuple[str, ...]) -> str | None:
-    """Which of `names` may be meant by one that is missing."""
+    """The one of `names` that is most similar to a missing name."""
     if (same := next((held for held in names if held.lower() == name.lower()), None)) is not None:
         return same
     return nearest(name, names) if len(names) <= COMPARED_NAMES else None
@@ -218,7 +218,7 @@ def _list(folder: Path) -> Listing:
 
 
 def _number(folder: Path, pattern: re.Pattern[str]) -> dict[str, Numbers]:
-    """Numbers of each group ("" where the pattern has none), sorted. A link that leads nowhere is no file."""
+    """Sorted numbers of each group ("" if the pattern has none). Broken links are skipped."""
     groups: dict[str, list[int]] = {}
     fits, whose = pattern.fullmatch, pattern.groups > 1
     with os.scandir(folder) as entries:
@@ -230,7 +230,7 @@ def _number(folder: Path, pattern: re.Pattern[str]) -> dict[str, Numbers]:
 
 
 def _broken(link: os.DirEntry[str]) -> str:
-    """Why a link leads nowhere; nothing when it does not."""
+    """Why a link is broken; "" when it is not."""
     try:
         link.stat()
     except OSError as error:

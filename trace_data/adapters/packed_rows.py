@@ -1,15 +1,18 @@
-"""What a packed file says of each of a million images, kept on disk: memory holds where it is and no more.
+"""Rows of packed annotations spooled to disk; memory holds only an index of the million images.
 
-The file has no name and goes with the process. It lies where `TMPDIR` says, else in `/var/tmp`, which is on a disk
-where `/tmp` may be in memory.
+The file is unnamed and vanishes with the process. It is in `TMPDIR`, else in `/var/tmp`, because `/tmp` may be in
+memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+import weakref
 from array import array
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +33,13 @@ class PackedRows:
             self._spool = tempfile.TemporaryFile(dir=self._folder, buffering=BUFFER)  # noqa: SIM115  lives as long as this
         except OSError as error:
             raise self._refused(error) from error
+        weakref.finalize(self, _close, self._spool)
         self._count = 0
         self._places: dict[str, tuple[array[int], array[int]]] = {}
         self._wrong: dict[str, AnnotationError] = {}
 
     def add(self, clip: str, number: int, row: npt.NDArray[np.floating]) -> None:
-        """Keep what is said of an image; what comes last counts. Raises OutputError."""
+        """Store the row of an image, replacing an earlier one. Raises OutputError."""
         numbers, places = self._places.setdefault(clip, (array("q"), array("q")))
         try:
             self._spool.write(row.astype(np.float32).tobytes())
@@ -46,7 +50,7 @@ class PackedRows:
         self._count += 1
 
     def refuse(self, clip: str, error: AnnotationError) -> None:
-        """Remember what is wrong with a clip; the others may be whole."""
+        """Record the error of a clip, without affecting the others."""
         self._wrong.setdefault(clip, error)
 
     def __contains__(self, clip: str) -> bool:
@@ -58,9 +62,9 @@ class PackedRows:
         return sorted({*self._places, *self._wrong})
 
     def of(self, clip: str, chosen: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float64]:
-        """(T, width) rows of a clip in the order of its numbers, or of those that are `chosen` by their places.
+        """(T, width) rows of a clip ordered by image number, or those at the indices `chosen`.
 
-        Raises AnnotationError when something was wrong with one.
+        Raises AnnotationError when an error was recorded.
         """
         if clip in self._wrong:
             raise self._wrong[clip]
@@ -74,7 +78,7 @@ class PackedRows:
         return rows.astype(np.float64)
 
     def numbers(self, clip: str) -> npt.NDArray[np.int64]:
-        """(T,) image numbers of a clip, ascending; none of one with which something is wrong."""
+        """(T,) image numbers of a clip, ascending; empty for a clip with an error."""
         return self._sorted(clip)[0]
 
     def _sorted(self, clip: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -86,7 +90,7 @@ class PackedRows:
 
     def _read(self, first: int, count: int) -> npt.NDArray[np.float32]:
         size = 4 * self._width
-        data = os.pread(self._spool.fileno(), size * count, size * first)  # leaves the place alone that forks share
+        data = os.pread(self._spool.fileno(), size * count, size * first)  # the file position is shared with forks
         return np.frombuffer(data, np.float32).reshape(count, self._width)
 
     def _refused(self, error: OSError) -> OutputError:
@@ -97,8 +101,13 @@ class PackedRows:
         )
 
 
+def _close(spool: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # a full disk: nobody will read what it did not take
+        spool.close()
+
+
 def _spacious() -> Path:
-    """Where large files that pass may lie."""
+    """A folder for large temporary files."""
     if any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")) or not os.access("/var/tmp", os.W_OK):
         return Path(tempfile.gettempdir())
     return Path("/var/tmp")

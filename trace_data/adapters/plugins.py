@@ -1,4 +1,4 @@
-"""Adapters that do not come with the project: a module with the same four names, found, checked, and told to others."""
+"""Users' adapters: import a module, check that it is an adapter, and describe it to other processes."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from typing import cast
 
 from trace_data.adapters.base import Adapter, DatasetSpec, Plugin
 from trace_data.errors import ConfigError
+from trace_data.files import path_of
 
 PAGE = "trace docs own-dataset  shows one in 60 lines"
 
 
 def import_plugin(module: str, folder: str | None = None) -> Adapter:
-    """Import an adapter by its name, or by the path of a `.py` file.
+    """Import an adapter by name, or by the path of a `.py` file.
 
-    Looked for where Python looks, and then in `folder` (default: the current one). Raises ConfigError that says what is
-    missing.
+    Searches Python's path, then `folder` (default: the current one). Raises ConfigError.
     """
     name, place = module, folder or str(Path.cwd())
     if module.endswith(".py"):
-        file = Path(module).expanduser().absolute()
+        file = path_of(module, where="--plugin").absolute()
         name, place = file.stem, str(file.parent)
     if place not in sys.path:
         sys.path.append(place)
         importlib.invalidate_caches()
     try:
-        found = importlib.import_module(name)
+        imported = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigError(
                 f"there is no module {name}", where=module, hint=f"looked where Python looks and in {place}; {PAGE}"
             ) from error
         raise _broken(module, error) from error
-    except Exception as error:  # whatever somebody's module does wrong is told in one paragraph
+    except Exception as error:  # any error of a user's module is reported in one paragraph
         raise _broken(module, error) from error
-    _check(found, module)
-    return cast(Adapter, found)
+    _check(imported, module)
+    return cast(Adapter, imported)
 
 
 def plugin_of(adapter: Adapter) -> Plugin:
-    """How another process imports it."""
+    """Description with which another process can import the adapter."""
     module = cast(ModuleType, adapter)
     file = Path(module.__file__ or "").absolute()
     levels = module.__name__.count(".") + (file.name == "__init__.py")
@@ -51,7 +51,7 @@ def plugin_of(adapter: Adapter) -> Plugin:
 
 
 def _check(module: ModuleType, given: str) -> None:
-    """Raises ConfigError that names everything an adapter needs and this one lacks."""
+    """Raises ConfigError that names every missing attribute of an adapter."""
     lacking = [name for name in ("find", "read", "inspect") if not callable(getattr(module, name, None))]
     if not isinstance(getattr(module, "SPEC", None), DatasetSpec):
         lacking.insert(0, "SPEC (a DatasetSpec)")

@@ -1,1 +1,1 @@
-"""Body models: official files in, packs out, and the SMPL body in NumPy."""
+"""Body models: packs made from the official files, their checks, and the SMPL body in NumPy."""

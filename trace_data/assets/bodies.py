@@ -1,4 +1,4 @@
-"""What body models add to annotations: all 44 joints, and the shape in terms of the neutral model."""
+"""Complete annotations with body models: all 44 joints, world translation, and neutral betas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACK_FILES: dict[Gender, str] = {gender: f"SMPL_{gender.upper()}.pth" for gender
 
 
 class Bodies:
-    """The prepared body models of a folder, each loaded when it is first needed."""
+    """The body models of a folder of packs, loaded on first use."""
 
     def __init__(self, packs: Path) -> None:
         """Raises AssetError when a pack is missing."""
@@ -39,25 +39,25 @@ class Bodies:
         return self._models[gender]
 
     def identity(self) -> dict[str, str]:
-        """SHA-256 of each pack, so that shards can say what they were made with."""
+        """SHA-256 of each pack, recorded in shards."""
         return {name: sha256_of(self.packs / name) for name in PACK_FILES.values()}
 
     def posed(self, body: BodyParams) -> npt.NDArray[np.float64]:
-        """(T, 44, 3) joints of the body before it is moved to where it stands."""
+        """(T, 44, 3) joints of the body without its translation."""
         return self.model(body.gender).joints44(body.pose, body.betas)
 
     def place(
         self, body: BodyParams, annotated: Keypoints | None = None
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-        """44 world joints (T, 44, 3) and the translation (T, 3) that the file format means, whatever the origin.
+        """World joints (T, 44, 3) and translation (T, 3) by the file format's convention, for either origin.
 
-        None for a body that is not wholly known, or that only its `annotated` joints could place and they do not.
+        None when parts of the body are unknown, or when it has no translation and `annotated` does not determine one.
         """
         if not body.whole:
             return None
         joints, translation = self.posed(body), body.translation
         if translation is None:
-            translation = _found(joints, annotated)
+            translation = _shift_to_annotated(joints, annotated)
             if translation is None:
                 return None
         elif body.origin == "hips":
@@ -65,7 +65,7 @@ class Bodies:
         return joints + translation[:, None], translation
 
     def complete(self, record: SequenceRecord) -> Mapping[str, Completed]:
-        """For each person with a body: 44 world joints and neutral betas, as far as the body is known."""
+        """World joints and neutral betas of each person with a body, as far as the body is known."""
         return {person.name: self._complete(person) for person in record.people}
 
     def _complete(self, person: Person) -> Completed:
@@ -84,10 +84,10 @@ class Bodies:
         return Completed(joints3d=joints, betas_neutral=neutral[which.reshape(-1)], translation=translation)
 
 
-def _found(joints: npt.NDArray[np.float64], annotated: Keypoints | None) -> npt.NDArray[np.float64] | None:
-    """(T, 3) by how much joints (T, 44, 3) of a body at the origin must be moved to meet its annotated ones.
+def _shift_to_annotated(joints: npt.NDArray[np.float64], annotated: Keypoints | None) -> npt.NDArray[np.float64] | None:
+    """(T, 3) translation that moves the joints (T, 44, 3) of a body at the origin to its annotated joints.
 
-    Only joints that were computed from the body itself tell: all 44 of them. None without them.
+    Only all 44 joints, computed from the body itself, determine it. None otherwise.
     """
     if annotated is None or annotated.layout != "ALL_44":
         return None
@@ -99,5 +99,5 @@ def _found(joints: npt.NDArray[np.float64], annotated: Keypoints | None) -> npt.
 
 @lru_cache(maxsize=1)
 def load_bodies(packs: Path) -> Bodies:
-    """The body models of a folder, loaded once a process. Raises AssetError."""
+    """The body models of a folder, cached per process. Raises AssetError."""
     return Bodies(packs)

@@ -1,7 +1,9 @@
-"""The SMPL body in NumPy, for adapters, verification and pictures (fact sheet assets.md, C1; joints.md, 1 and 2).
+"""The SMPL body in NumPy, for adapters, verification and pictures.
 
-Translation is SMPL's own: it is added to the posed vertices, so the pelvis stands at J0 + translation. Nothing is moved
-to the hips here. All results are float64 metres in the frame of the root rotation.
+Source: docs/reference/assets.md#linear-blend-skinning, docs/reference/joints.md#the-44-joints.
+
+Translation follows SMPL's convention: it is added to the posed vertices, so the pelvis is at J0 + translation; there is
+no alignment to the hips. All results are float64 metres in the frame of the root rotation.
 """
 
 from __future__ import annotations
@@ -40,11 +42,11 @@ class _Skin:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Points:
-    """Points that are linear in posed vertices, and only the vertices they need."""
+    """Points that are linear combinations of posed vertices, with just the vertices they need."""
 
     skin: _Skin
     mix: Array
-    """(P, K) point from vertex."""
+    """(P, K) weights of the vertices."""
 
 
 class BodyModel:
@@ -64,7 +66,7 @@ class BodyModel:
         self._skin = _Skin(
             template=template,
             shape=shape,
-            # kept in float32: it is the bulk of the model, and its products are millimetres
+            # float32: the largest array, and its products are millimetres
             pose=np.ascontiguousarray(arrays["posedirs"], dtype=np.float32),
             weights=arrays["weights"].astype(np.float64),
         )
@@ -86,7 +88,7 @@ class BodyModel:
         return _moved(_skinned(self._skin, joint_from_rest, features, betas), translation)
 
     def joints44(self, pose: AnyArray, betas: AnyArray, translation: AnyArray | None = None) -> Array:
-        """(N, 44, 3) joints in the order of `ALL_44`, without posing vertices that none of them needs."""
+        """(N, 44, 3) joints in the order of `ALL_44`; only the vertices they need are posed."""
         joint_from_rest, joints, features, betas = self._posed(pose, betas)
         extra = self._extra20.mix @ _skinned(self._extra20.skin, joint_from_rest, features, betas)
         return _moved(np.concatenate([joints, extra], axis=1), translation)
@@ -134,11 +136,12 @@ class BodyModel:
 def neutral_betas(gendered: BodyModel, neutral: BodyModel, betas: AnyArray) -> Array:
     """Betas (N, 10) of the neutral model whose T-pose is nearest to that of `gendered` with `betas`, up to an offset.
 
-    Linear least squares over the betas and one translation of all vertices (fact sheet datasets.md, section 8).
+    Linear least squares over the betas and one translation of all vertices
+    (docs/reference/datasets.md#3dpw-neutral-shape).
     """
     targets = gendered.rest_vertices(betas) - neutral.rest_vertices(np.zeros((1, 10)))
     directions = neutral._skin.shape[:, :, :10]
-    # the best offset for any betas aligns the centroids, so both sides are centred and the offset drops out
+    # for any betas the best offset aligns the centroids; centring both sides eliminates it
     centred = (directions - directions.mean(axis=0)).reshape(-1, 10)
     wanted = (targets - targets.mean(axis=1, keepdims=True)).reshape(len(targets), -1)
     solution: Array = np.linalg.lstsq(centred, wanted.T, rcond=None)[0].T
@@ -146,7 +149,7 @@ def neutral_betas(gendered: BodyModel, neutral: BodyModel, betas: AnyArray) -> A
 
 
 def hip_midpoint(joints44: AnyArray) -> Array:
-    """(..., 3) middle of the regressed hips, the root of everything in camera space, from (..., 44, 3)."""
+    """(..., 3) midpoint of the regressed hips, the root of everything in camera space, from (..., 44, 3)."""
     return 0.5 * (np.asarray(joints44, np.float64)[..., R_HIP, :] + joints44[..., L_HIP, :])
 
 
@@ -158,7 +161,7 @@ def _shaped(template: Array, directions: Array, betas: AnyArray) -> Array:
 
 
 def _skinned(skin: _Skin, joint_from_rest: Array, features: Array, betas: Array) -> Array:
-    """(N, K, 3), a few frames at a time: the blended matrices are the largest part."""
+    """(N, K, 3), computed in blocks of frames, because the blended matrices need the most memory."""
     frames, points = len(features), len(skin.template)
     out = np.empty((frames, points, 3))
     for start in range(0, frames, FRAMES_AT_ONCE):

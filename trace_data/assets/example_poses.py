@@ -1,4 +1,4 @@
-"""Ten poses that stretch every part of a body, for checks and pictures of body models."""
+"""Ten poses that exercise every joint, for checks and pictures of body models."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ _DEGREES: dict[str, dict[str, Turn]] = {
         **_FORWARD,
     },
 }
-"""Turns about x (to the left), y (up) and z (ahead) of the T-pose; one axis a joint wherever the order would matter."""
+"""Rotations, degrees, about x (left), y (up) and z (forward) of the T-pose; mostly one axis per joint, so that their
+order does not matter."""
 
 
 def _axis_angles(turns: Mapping[str, Turn]) -> npt.NDArray[np.float64]:

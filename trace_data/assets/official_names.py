@@ -1,4 +1,4 @@
-"""Which body-model files are recognised, under which names, and where they come from (fact sheet assets.md, A1, A2)."""
+"""Names and sources of the body-model files that are recognised (docs/reference/assets.md#file-names-and-sources)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORIGIN: dict[str, str] = {
     KID: "smpl_model_data.zip of the ROMP release (also on the AGORA site)",
     SMIL: "smil.zip of Fraunhofer IOSB",
 }
-"""Where each role's file is downloaded."""
+"""Download location of each role's file."""
 
 _PATTERNS = (
     (re.compile(r"basicmodel_(m|f|neutral)_lbs_10_207_0_v(1\.[01]\.0)\.(?:pkl|npz)"), "official"),
@@ -44,14 +44,14 @@ def recognise(name: str) -> tuple[str, str | None] | None:
 
 
 def own_name(name: str) -> tuple[str, None] | None:
-    """Role of a body model whose owner named it, by the one gender in its name, or None."""
+    """Role of a renamed body model, by the one gender in its name, or None."""
     stem, _, kind = name.lower().rpartition(".")
     genders = {_TOKENS[word[0]] for word in _TOKEN.findall(stem)}
     return (genders.pop(), None) if kind in ("pkl", "npz") and len(genders) == 1 else None
 
 
 def other_model(name: str) -> str | None:
-    """Which other family of models a file belongs to by its name, or None."""
+    """The other model family that a file belongs to by its name, or None."""
     match = _OTHER_MODEL.fullmatch(name.lower())
     return _OTHER_MODELS.get(match[1], match[1].upper()) if match else None
 

@@ -1,4 +1,7 @@
-"""Whether the arrays of a pack are a body: surface, weights, sides, and how it poses (fact sheet assets.md, B6)."""
+"""Check that the arrays of a pack form a body: surface, weights, sides, and how it poses.
+
+Source: docs/reference/assets.md#properties-of-a-valid-pack.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,18 @@ import numpy.typing as npt
 
 from trace_data.assets.body_model import BodyModel
 from trace_data.assets.example_poses import EXAMPLE_POSES
-from trace_data.assets.pack_files import KID_DIRECTIONS, Arrays, content_problems, layout_problems
-from trace_data.assets.packs import EXTRA_JOINTS
+from trace_data.assets.pack_files import EXTRA_JOINTS, KID_DIRECTIONS, Arrays, content_problems, layout_problems
 from trace_data.assets.raw_body import BETAS, INFANT_HEIGHT, KID_HEIGHTS, LONGEST_EDGE, ROW_SUM_TOLERANCE, VERTICES
 from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.keypoints import ALL_44, LSP_14
 
 WEIGHT_TOLERANCE = 1e-4
 LARGE_BETA = 3.0
-"""A body whose beta is larger is one in some hundreds."""
+"""Larger betas are rare: one body in a few hundred."""
 H36M_REACH = 0.15
-"""Share of the body's height within which the two regressors put the joints of the same name."""
+"""Largest distance, as a share of body height, between joints of the same name from the two regressors."""
 ADULT_HEIGHTS = (1.3, 2.2)
-"""Metres; outside of it the unit or the model is another one."""
+"""Plausible heights, metres; outside this range the unit or the model is wrong."""
 INFANT_HEIGHTS = (0.3, INFANT_HEIGHT)
 _LEFT_RIGHT = ((2, 1), (4, 3), (5, 8), (6, 9), (7, 10), (11, 16), (12, 17), (13, 18), (14, 19), (15, 20))
 """Positions of left and right vertices in `extra_joints_index`."""
@@ -45,12 +47,12 @@ class Shown:
 
     @property
     def height(self) -> float:
-        """Metres from the lowest to the highest vertex at rest."""
+        """Height of the rest pose, metres."""
         return float(np.ptp(self.vertices[0, :, 1]))
 
 
 def show(arrays: Arrays) -> Shown:
-    """Pose the body of a pack whose layout is right; that of a kid pack as the kid."""
+    """Pose the body of a pack with valid layout; a kid pack as the kid."""
     model = BodyModel(arrays)
     betas = np.zeros((1, BETAS + 1 if KID_DIRECTIONS[0] in arrays else BETAS))
     betas[0, BETAS:] = 1
@@ -64,7 +66,7 @@ def show(arrays: Arrays) -> Shown:
 
 
 def can_be_shown(arrays: Arrays) -> bool:
-    """Whether the layout and the vertex ids allow posing and drawing, however wrong the result may be."""
+    """Whether layout and vertex ids allow posing and drawing, even if the result is wrong."""
     if layout_problems(arrays) or not _is_finite(arrays):
         return False
     ids = [arrays["f"], arrays["extra_joints_index"]]
@@ -72,15 +74,15 @@ def can_be_shown(arrays: Arrays) -> bool:
 
 
 def check_arrays(arrays: Arrays, *, infant: bool) -> list[Finding]:
-    """Everything that is wrong with the arrays of one pack."""
-    found = [_finding("content", problem) for problem in content_problems(arrays)]
+    """All problems of the arrays of one pack."""
+    findings = [_finding("content", problem) for problem in content_problems(arrays)]
     if layout_problems(arrays) or not _is_finite(arrays):
-        return found
-    found += [*_surface(arrays), *_weights_and_regressors(arrays), *_shapes(arrays)]
+        return findings
+    findings += [*_surface(arrays), *_weights_and_regressors(arrays), *_shapes(arrays)]
     if not can_be_shown(arrays):
-        return found
+        return findings
     shown = show(arrays)
-    return [*found, *_sides(arrays, shown), *_poses(shown), *_size(arrays, shown, infant=infant)]
+    return [*findings, *_sides(arrays, shown), *_poses(shown), *_size(arrays, shown, infant=infant)]
 
 
 def _finding(key: str, what: str, severity: Severity = "error") -> Finding:
@@ -97,53 +99,53 @@ def _is_tree(arrays: Arrays) -> bool:
 
 
 def _surface(arrays: Arrays) -> list[Finding]:
-    """Every vertex is used, every edge belongs to two triangles that turn the same way, and that way is outwards."""
+    """The mesh uses every vertex, is closed, and is consistently oriented outwards."""
     faces = arrays["f"].astype(np.int64)
     used = len(np.unique(faces))
-    found = [] if used == VERTICES else [_finding("f", f"uses {used:,} vertices, expected all {VERTICES:,}")]
+    findings = [] if used == VERTICES else [_finding("f", f"uses {used:,} vertices, expected all {VERTICES:,}")]
     starts, ends = faces.reshape(-1), np.roll(faces, -1, axis=1).reshape(-1)
     there, back = np.sort(starts * VERTICES + ends), np.sort(ends * VERTICES + starts)
     if len(np.unique(there)) != len(there) or not np.array_equal(there, back):
         odd = len(there) - len(np.intersect1d(there, back))
-        found.append(_finding("f", f"is no closed surface: {max(odd, 1):,} edges lack their other triangle"))
-    if not found:
+        findings.append(_finding("f", f"is not a closed surface: {max(odd, 1):,} edges lack a second triangle"))
+    if not findings:
         one, two, three = np.moveaxis(arrays["v_template"].astype(np.float64)[faces], 1, 0)
         if (one * np.cross(two, three)).sum() <= 0:  # six times the volume
-            found.append(_finding("f", "shows the inside: its triangles turn the other way round"))
-    return found
+            findings.append(_finding("f", "is inside out: its triangles are oriented inwards"))
+    return findings
 
 
 def _shapes(arrays: Arrays) -> list[Finding]:
-    """Shape and pose change the body, and no shape tears it apart."""
-    found = [_finding(key, "holds only zeros") for key in ("shapedirs", "posedirs") if not arrays[key].any()]
+    """Shape and pose directions have an effect, and no shape tears the mesh."""
+    findings = [_finding(key, "holds only zeros") for key in ("shapedirs", "posedirs") if not arrays[key].any()]
     faces = arrays["f"].astype(np.int64)
     if faces.min() >= 0 and faces.max() < VERTICES:
         edges = arrays["shapedirs"][faces] - arrays["shapedirs"][np.roll(faces, 1, axis=1)]
         grown = LARGE_BETA * np.linalg.norm(edges, axis=2).max(axis=(0, 1))
         torn = [str(beta) for beta in np.flatnonzero(grown > LONGEST_EDGE * np.ptp(arrays["v_template"][:, 1]))]
         if torn:
-            found.append(_finding("shapedirs", f"tears the body apart by the betas {', '.join(torn)}"))
-    return found
+            findings.append(_finding("shapedirs", f"tears the mesh for the betas {', '.join(torn)}"))
+    return findings
 
 
 def _weights_and_regressors(arrays: Arrays) -> list[Finding]:
-    found = []
+    findings = []
     off = np.abs(arrays["weights"].sum(axis=1, dtype=np.float64) - 1).max()
     if off > WEIGHT_TOLERANCE:
-        found.append(_finding("weights", f"sum to one only within {off:.1g}, expected {WEIGHT_TOLERANCE:g}"))
+        findings.append(_finding("weights", f"sum to one only within {off:.1g}, expected {WEIGHT_TOLERANCE:g}"))
     for key in ("J_regressor_extra9", "J_regressor_h36m17"):
         rows = int((np.abs(arrays[key].sum(axis=1, dtype=np.float64) - 1) > ROW_SUM_TOLERANCE).sum())
         if rows:
-            found.append(_finding(key, f"has {rows} rows that do not sum to one", "warning"))
+            findings.append(_finding(key, f"has {rows} rows that do not sum to one", "warning"))
     ids = arrays["extra_joints_index"].tolist()
     if tuple(ids) != EXTRA_JOINTS[: len(ids)]:
-        found.append(_finding("extra_joints_index", "names other vertices than nose, eyes, ears and feet"))
-    return found
+        findings.append(_finding("extra_joints_index", "names other vertices than nose, eyes, ears and feet"))
+    return findings
 
 
 def _sides(arrays: Arrays, shown: Shown) -> list[Finding]:
-    """Left lies at positive x, right at negative, the head above and the feet below."""
-    found, middle = [], shown.joints[0, 0]
+    """Left is at positive x, right at negative; the head is above the feet."""
+    findings, middle = [], shown.joints[0, 0]
     places = shown.vertices[0, arrays["extra_joints_index"], 0] - middle
     pairs = [(left, right) for left, right in _LEFT_RIGHT if max(left, right) < len(places)]
     wrong = sum(not places[left] > 0 > places[right] for left, right in pairs)
@@ -153,53 +155,53 @@ def _sides(arrays: Arrays, shown: Shown) -> list[Finding]:
     if wrong or exchanged:
         what = f"left and right are exchanged: {wrong} of {len(pairs)} vertex pairs"
         what += f", joints {', '.join(exchanged)}" if exchanged else ""
-        found.append(_finding("sides", what))
+        findings.append(_finding("sides", what))
     else:
-        found += _h36m(shown, named)
+        findings += _h36m(shown, named)
     if not named["Head_top"][1] > named["Pelvis_SMPL"][1] > max(named["L_Ankle"][1], named["R_Ankle"][1]):
-        found.append(_finding("sides", "does not stand upright along y"))
-    return found
+        findings.append(_finding("sides", "does not stand upright along y"))
+    return findings
 
 
 def _h36m(shown: Shown, named: Mapping[str, Array]) -> list[Finding]:
-    """The H36M regressor puts the limbs where the other joints have them."""
-    limbs = LSP_14[:-2]  # what the two call neck and head differs more
+    """The limbs of the H36M regressor agree with the other joints."""
+    limbs = LSP_14[:-2]  # their necks and heads differ more
     ours, theirs = shown.joints_h36m[: len(limbs)], np.array([named[limb] for limb in limbs])
     middle = named["Pelvis_SMPL"][0]
     far = np.linalg.norm(ours - theirs, axis=1) > H36M_REACH * shown.height
     turned = (ours[:, 0] - middle) * (theirs[:, 0] - middle) < 0
     odd = [limb for limb, wrong in zip(limbs, far | turned) if wrong]
-    what = f"puts {', '.join(odd)} elsewhere than the joints of that name: are its rows in the order of the file?"
+    what = f"disagrees with the joints of the same name about {', '.join(odd)}: are its rows in the order of the file?"
     return [_finding("J_regressor_h36m17", what)] if odd else []
 
 
 def _poses(shown: Shown) -> list[Finding]:
-    """No pose tears the surface apart."""
+    """No pose tears the mesh."""
     edges = np.concatenate([shown.faces[:, [0, 1]], shown.faces[:, [1, 2]], shown.faces[:, [2, 0]]])
     lengths = np.linalg.norm(shown.vertices[:, edges[:, 0]] - shown.vertices[:, edges[:, 1]], axis=2) / shown.height
-    found = []
+    findings = []
     if (long := int((lengths[0] > LONGEST_EDGE).sum())) > 0:
-        found.append(_finding("v_template", f"has {long:,} triangle edges longer than a tenth of the body"))
+        findings.append(_finding("v_template", f"has {long:,} triangle edges longer than a tenth of the body"))
     grown = (lengths[1:] - lengths[0] > LONGEST_EDGE).sum(axis=1)
     torn = [f"{name} ({count:,} edges)" for name, count in zip(EXAMPLE_POSES, grown.tolist()) if count]
     if torn:
-        found.append(_finding("posed", f"is torn apart by the poses {', '.join(torn)}"))
-    return found
+        findings.append(_finding("posed", f"tears the mesh in the poses {', '.join(torn)}"))
+    return findings
 
 
 def _size(arrays: Arrays, shown: Shown, *, infant: bool) -> list[Finding]:
-    found = []
+    findings = []
     template = arrays["v_template"].astype(np.float64)
     key, _ = KID_DIRECTIONS
     height = float(np.ptp(template[:, 1]))
     lowest, highest = INFANT_HEIGHTS if infant else ADULT_HEIGHTS
     if not lowest < height < highest:
         kind = "an infant" if infant else "an adult"
-        found.append(_finding("v_template", f"is {height:.2f} m high, expected {kind} of {lowest} to {highest} m"))
+        findings.append(_finding("v_template", f"is {height:.2f} m high, expected {kind} of {lowest} to {highest} m"))
     if key in arrays:
         offset = np.abs((arrays[key][..., BETAS] + template).mean(axis=0)).max()
         if offset > 1e-4:
-            found.append(_finding(key, f"leads to a kid {1000 * offset:.1f} mm off its centre, expected none"))
+            findings.append(_finding(key, f"leads to a kid {1000 * offset:.1f} mm off its centre, expected none"))
         if not shown.height < KID_HEIGHTS[1] * height:
-            found.append(_finding(key, f"leads to a kid of {shown.height:.2f} m, not smaller than the adult"))
-    return found
+            findings.append(_finding(key, f"leads to a kid of {shown.height:.2f} m, not smaller than the adult"))
+    return findings

@@ -1,4 +1,4 @@
-"""The pack file: its layout stated once, written whole or not at all, read back and checked (assets.md, B1, B2, B6)."""
+"""The pack file (docs/reference/assets.md#packed-files): layout, atomic writing, checked reading."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ from trace_data.files import atomic_write
 from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import SMPL_PARENTS
 
+EXTRA_JOINTS = (
+    332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787,
+    2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133,
+)  # fmt: skip
+"""Vertices of nose, eyes, ears, feet (these 11 are used) and finger tips
+(docs/reference/assets.md#extra-vertex-joints)."""
 LAYOUT: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]] = {
     "kintree_table": (((JOINTS,),), ("int64",)),
     "J_regressor_extra9": (((9, VERTICES),), ("float32",)),
@@ -30,7 +36,7 @@ LAYOUT: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]] = {
     "J_regressor": (((JOINTS, VERTICES),), ("float32",)),
     "weights": (((VERTICES, JOINTS),), ("float32",)),
 }
-"""Key to the shapes and types that are accepted; the first of each is what is written."""
+"""Accepted shapes and types of each key; the first of each is written."""
 KID_DIRECTIONS = ("smpla_shapedirs", (VERTICES, 3, BETAS + 1))
 """The eleventh array of an `SMPLA_*.pth`."""
 
@@ -38,10 +44,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def load_pack(path: Path) -> Arrays:
-    """The arrays of a pack, ours or one of the published packer's, by key.
+    """The arrays of a pack, made by this project or by the published packer, by key.
 
-    Only tensors are loaded (`weights_only`). Raises AssetError naming the file, what was found, and the command that
-    prepares it, when it is missing, damaged, or not laid out as `LAYOUT` says.
+    Only tensors are loaded (`weights_only`). Raises AssetError with the command that prepares the pack when it is
+    missing, damaged, or differs from `LAYOUT`.
     """
     arrays = read_arrays(path)
     for problem in content_problems(arrays):
@@ -50,18 +56,18 @@ def load_pack(path: Path) -> Arrays:
 
 
 def same_pack(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> bool | None:
-    """Whether the file holds exactly these arrays, None when there is none. Raises OutputError if access is denied."""
+    """Whether the file holds exactly these arrays; None when there is none. Raises OutputError when inaccessible."""
     try:
         path.stat()
-        found = read_arrays(path)
+        existing = read_arrays(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise OutputError(f"cannot be looked at: {error.strerror}", where=path, hint="give another --out") from error
+        raise OutputError(f"cannot be read: {error.strerror}", where=path, hint="give another --out") from error
     except AssetError:
         return False
-    return list(found) == list(arrays) and all(
-        found[key].dtype == value.dtype and np.array_equal(found[key], value) for key, value in arrays.items()
+    return list(existing) == list(arrays) and all(
+        existing[key].dtype == value.dtype and np.array_equal(existing[key], value) for key, value in arrays.items()
     )
 
 
@@ -69,7 +75,7 @@ def pack_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """The file content: `torch.save` of a flat dict of CPU tensors, the same bytes for the same arrays."""
     import torch
 
-    # saved to memory, because torch writes a file's own name into it
+    # saved to memory, because torch writes the file's name into the file
     buffer = io.BytesIO()
     torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, buffer)
     return buffer.getvalue()
@@ -78,7 +84,7 @@ def pack_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 def write_file(path: Path, content: bytes, *, option: str = "--out") -> None:
     """Write a file, whole or not at all. Raises OutputError when the folder or disk does not take it.
 
-    `option` is what the user gives to name another place.
+    `option`: the command-line option for another location, for the hint.
     """
     try:
         with atomic_write(path) as partial:
@@ -92,13 +98,13 @@ def write_file(path: Path, content: bytes, *, option: str = "--out") -> None:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """The tensors of a pack as arrays, whatever they hold. Raises AssetError when the file is no pack at all."""
+    """The tensors of a pack as arrays, unchecked. Raises AssetError when the file is no pack at all."""
     import torch
 
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise AssetError("there is no such pack", where=path, hint=f"prepare it: {_command(path)}") from error
+        raise AssetError("the pack does not exist", where=path, hint=f"prepare it: {_command(path)}") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise AssetError(
             f"cannot be read as a pack: {_reason(error)}", where=path, hint=f"prepare it again: {_command(path)}"
@@ -114,16 +120,16 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def _reason(error: Exception) -> str:
-    # torch explains itself at length; what is no torch file at all ends in whatever its bytes led to
+    # torch's messages are long, and for files that are not torch's they are arbitrary
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, (KeyError, EOFError, ValueError)):
-        return "it is no file that torch.save wrote"
+        return "torch.save did not write it"
     return str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
 
 
 def layout_problems(arrays: Arrays) -> list[str]:
-    """Which keys, shapes or types are not as `LAYOUT` says; empty when nothing else can fail for that reason."""
+    """Differences from `LAYOUT` in keys, shapes or types."""
     missing = [key for key in LAYOUT if key not in arrays]
     if missing:
         return [f"lacks {', '.join(missing)}"]
@@ -139,7 +145,7 @@ def layout_problems(arrays: Arrays) -> list[str]:
 
 
 def content_problems(arrays: Arrays) -> list[str]:
-    """What is wrong with the layout or the content, most basic first; empty when nothing is."""
+    """Problems of layout or content, the most basic first."""
     if wrong := layout_problems(arrays):
         return wrong
     wrong = [f"{key} has values that are not finite" for key, array in arrays.items() if not np.isfinite(array).all()]

@@ -1,4 +1,4 @@
-"""All packs of a folder on one sheet, each at rest and in the example poses: a wrong model is seen in a second."""
+"""Contact sheet of all packs in a folder, each at rest and in the example poses, to spot a wrong model at a glance."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from trace_data.errors import AssetError, ConfigError
 from trace_data.geometry import project
 
 WIDTH, HEIGHT = 156, 172
-"""Pixels of one tile."""
+"""Size of a tile, px."""
 FINER = 2
-"""Tiles are painted larger by this and then reduced, for smooth outlines."""
+"""Supersampling factor, for smooth outlines."""
 REACH = 1.2
-"""Heights of the body that a tile is wide."""
+"""Width of a tile in body heights."""
 DISTANCE = 6.0
-"""Heights of the body between it and the camera."""
+"""Distance of the camera in body heights."""
 PAPER, UNREADABLE = (246, 245, 242), (92, 40, 40)
 _COLOURS: dict[str, Colour] = dict(zip(("MALE", "FEMALE", "NEUTRAL", "INFANT"), MESH))
 _WRITERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def pack_picture(packs: Sequence[Path]) -> Picture:
-    """One row a pack: the rest pose with its joints (left warm, right cool), then the ten example poses.
+    """One row per pack: the rest pose with its joints (left warm, right cool), then the ten example poses.
 
     A kid pack shows the kid. A pack that cannot be posed leaves a dark row.
     """
@@ -42,7 +42,7 @@ def pack_picture(packs: Sequence[Path]) -> Picture:
 
 
 def check_picture_name(path: Path) -> None:
-    """Raise ConfigError unless the name ends as a picture does."""
+    """Raise ConfigError unless the file name has the suffix of a picture."""
     if path.suffix.lower() not in _WRITERS:
         raise ConfigError(
             f"{path.suffix or 'no ending'} is no kind of picture", where=path, hint="name it .png or .jpg"
@@ -50,7 +50,7 @@ def check_picture_name(path: Path) -> None:
 
 
 def encoded(picture: Picture, path: Path) -> bytes:
-    """The bytes of a picture file of that name."""
+    """The picture encoded in the format of the file name."""
     check_picture_name(path)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, _WRITERS[path.suffix.lower()], quality=90)
@@ -93,5 +93,5 @@ def _tile(shown: Shown, number: int, colour: Colour) -> Picture:
 def _before_camera(
     points: npt.NDArray[np.float64], middle: npt.NDArray[np.float64], height: float
 ) -> npt.NDArray[np.float64]:
-    """Seen from the front, in body heights: the body looks at the viewer, its left hand is on the viewer's right."""
+    """Camera coordinates in body heights, for a front view: the body's left is on the viewer's right."""
     return (points - middle) / height * (1, -1, -1) + (0, 0, DISTANCE)

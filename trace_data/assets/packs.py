@@ -1,7 +1,7 @@
-"""Body-model packs: made from the official files, and read back (fact sheet assets.md, section B).
+"""Make body-model packs from the official files (docs/reference/assets.md#packed-files).
 
-Keys, their order, shapes, types and values are those of the published packer, quirks included, so that code written
-for its packs runs on these. Beside each pack a small JSON says what it was made from.
+Keys, their order, shapes, types and values are those of the published packer, quirks included, so that code for its
+packs works with these. A small JSON file beside each pack records its source.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.assets.official_names import EXTRA9, H36M17, KID, SMIL
-from trace_data.assets.pack_files import load_pack, pack_bytes, same_pack, write_file
+from trace_data.assets.official_names import EXTRA9, H36M17, KID, ORIGIN, SMIL
+from trace_data.assets.pack_checks import check_arrays
+from trace_data.assets.pack_files import EXTRA_JOINTS, load_pack, pack_bytes, same_pack, write_file
 from trace_data.assets.raw_body import (
     COMPONENTS_1_1,
     RawBody,
@@ -33,37 +34,32 @@ from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError, OutputError
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
+from trace_data.text_files import content_of, parse_json
 
-__all__ = ["EXTRA_JOINTS", "H36M_TO_J17", "PackReport", "load_pack", "prepare_smil", "prepare_smpl"]
-
-EXTRA_JOINTS = (
-    332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787,
-    2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133,
-)  # fmt: skip
-"""Vertices of nose, eyes, ears, feet (the 11 that are used) and finger tips (fact sheet assets.md, B4)."""
+__all__ = ["H36M_TO_J17", "PackReport", "load_pack", "prepare_smil", "prepare_smpl"]
 
 H36M_TO_J17 = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
-"""Row of the regressor file for each row of the pack: LSP order, then pelvis, spine, jaw."""
+"""Rows of the regressor file in the order of the pack: LSP order, then pelvis, spine, jaw."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackReport:
-    """What became of one body model."""
+    """Result for one body model."""
 
     gender: str
     """male, female, neutral or infant."""
     source: str
-    """The file it was made from."""
+    """The source file."""
     version: str
-    """Model version as recognised."""
+    """Recognised model version."""
     components: int
     """Shape components of the source."""
     files: tuple[Path, ...]
     """The packs and their JSON files."""
     unchanged: bool
-    """Whether all packs were there already, with the same content."""
+    """Whether all packs existed already with the same content."""
     synthetic: bool
     """Whether the source calls itself synthetic."""
 
@@ -79,15 +75,15 @@ def prepare_smpl(
 ) -> list[PackReport]:
     """Make `SMPL_{G}.pth` and `SMPLA_{G}.pth` in `out` for each of `genders` from what `find_sources` finds.
 
-    Nothing is written until every model was read and checked. Raises ConfigError for an unknown gender, AssetError for
+    Nothing is written until every model is read and checked. Raises ConfigError for an unknown gender, AssetError for
     missing, wrong or unreadable sources (all missing ones at once) and for SMPL 1.0.0 without `allow_v1_0`, OutputError
-    for a different pack in the way without `force` or when `out` cannot be written.
+    when a different pack exists and `force` is not given, or `out` cannot be written.
     """
     for gender in genders:
         if gender not in GENDERS:
-            raise ConfigError(f"{gender!r} is no gender of a body model", hint=f"choose from {', '.join(GENDERS)}")
-    found = find_sources(sources)
-    files = found.require([*genders, EXTRA9, H36M17, KID])
+            raise ConfigError(f"{gender!r} is not a gender of a body model", hint=f"choose from {', '.join(GENDERS)}")
+    sources_found = find_sources(sources)
+    files = sources_found.require([*genders, EXTRA9, H36M17, KID])
     regressors = _read_regressors(files, progress)
     kid = read_kid_template(files[KID])
     bodies: dict[str, RawBody] = {}
@@ -99,20 +95,21 @@ def prepare_smpl(
         _check_version(body, allow_v1_0)
         check_kid(kid, files[KID], body)
         _check_no_twin(gender, body, bodies, out)
-    _check_against_the_others(bodies, found)
+    _check_against_the_others(bodies, sources_found)
     progress.end()
     jobs = []
     for gender, body in bodies.items():
         smpl = smpl_arrays(body, regressors)
-        name = gender.upper()
-        jobs.append((gender, body, {f"SMPL_{name}.pth": smpl, f"SMPLA_{name}.pth": with_kid(smpl, kid)}))
+        name, aged = gender.upper(), with_kid(smpl, kid)
+        _refuse_wrong(aged, body, files, infant=False)
+        jobs.append((gender, body, {f"SMPL_{name}.pth": smpl, f"SMPLA_{name}.pth": aged}))
     return _write(jobs, out, force=force, model="SMPL", progress=progress)
 
 
 def prepare_smil(
     sources: Sequence[Path], out: Path, *, force: bool = False, progress: Progress = SILENT
 ) -> list[PackReport]:
-    """Make `smil_packed_info.pth` and `SMIL_NEUTRAL.pth`, which hold the same: different code looks for either name.
+    """Make `smil_packed_info.pth` and `SMIL_NEUTRAL.pth`: the same content, since code exists for either name.
 
     Raises as `prepare_smpl` does, and AssetError when the body is no infant.
     """
@@ -122,12 +119,13 @@ def prepare_smil(
     check_infant(body)
     progress.log(f"found {files[SMIL].name}: SMIL, {body.components} components")
     arrays = smpl_arrays(body, regressors)
+    _refuse_wrong(arrays, body, files, infant=True)
     job = ("infant", body, {"smil_packed_info.pth": arrays, "SMIL_NEUTRAL.pth": arrays})
     return _write([job], out, force=force, model="SMIL", progress=progress)
 
 
 def smpl_arrays(body: RawBody, regressors: Mapping[str, npt.NDArray[np.float64]]) -> Arrays:
-    """The ten arrays of a pack in their order (fact sheet assets.md, B1)."""
+    """The ten arrays of a pack in their order (docs/reference/assets.md#smpl-pack)."""
     float32 = np.float32
     pose_blend = body.posedirs.reshape(-1, body.posedirs.shape[2]).T
     return {
@@ -146,7 +144,7 @@ def smpl_arrays(body: RawBody, regressors: Mapping[str, npt.NDArray[np.float64]]
 
 
 def with_kid(smpl: Arrays, kid: npt.NDArray[np.float64]) -> Arrays:
-    """The pack with an eleventh shape direction towards the kid template (fact sheet assets.md, B2).
+    """The pack with an eleventh shape direction towards the kid template (docs/reference/assets.md#smpla-pack).
 
     The kid is centred on its vertices and the adult is not, as in the published packs: the constant offset vanishes
     once bodies are placed by their hips, and released weights were trained with it.
@@ -163,6 +161,19 @@ def _read_regressors(files: Mapping[str, SourceFile], progress: Progress) -> dic
     return regressors
 
 
+def _refuse_wrong(arrays: Arrays, body: RawBody, files: Mapping[str, SourceFile], *, infant: bool) -> None:
+    """Raise AssetError for a pack that `trace verify-assets` would call wrong, naming the file that makes it so."""
+    roles = {"J_regressor_extra9": EXTRA9, "J_regressor_h36m17": H36M17, "smpla_shapedirs": KID}
+    for finding in check_arrays(arrays, infant=infant):
+        if finding.severity == "error":
+            file = files[roles[finding.key]] if finding.key in roles else body.source
+            raise AssetError(
+                f"would give a wrong pack, and nothing was written: {finding.key} {finding.what}",
+                where=file.where,
+                hint=finding.hint or f"get {ORIGIN[file.role]}",
+            )
+
+
 def _check_version(body: RawBody, allow_v1_0: bool) -> None:
     if body.components >= COMPONENTS_1_1 or allow_v1_0:
         return
@@ -171,12 +182,12 @@ def _check_version(body: RawBody, allow_v1_0: bool) -> None:
         f"({COMPONENTS_1_1} components): with another one the bodies come out visibly wrong",
         where=body.source.where,
         hint='get "version 1.1.0 for Python 2.7 (female/male/neutral, 300 shape PCs)" from the SMPL site,\n'
-        "  or convert this one knowingly with --allow-v1-0",
+        "  or convert this one anyway with --allow-v1-0",
     )
 
 
 def _check_no_twin(gender: str, body: RawBody, bodies: Mapping[str, RawBody], out: Path) -> None:
-    """A body that is another gender's too sits under a wrong name, whichever of the two it is."""
+    """Raise AssetError when two genders have the same body: one of them is misnamed."""
     for name, raw in bodies.items():
         if name != gender and _same(raw.v_template, body):
             raise _twin(body, raw.source.where)
@@ -186,14 +197,14 @@ def _check_no_twin(gender: str, body: RawBody, bodies: Mapping[str, RawBody], ou
             raise _twin(body, str(pack))
 
 
-def _check_against_the_others(bodies: Mapping[str, RawBody], found: SourceSet) -> None:
-    """The same for files that were found and are not converted."""
-    others = [found.best(name) for name in GENDERS if name not in bodies]
+def _check_against_the_others(bodies: Mapping[str, RawBody], sources: SourceSet) -> None:
+    """The same check against files that were found but are not converted."""
+    others = [sources.best(name) for name in GENDERS if name not in bodies]
     for file in filter(None, others):
         try:
             template = read_body(file).v_template
         except AssetError:
-            continue  # what is wrong with it is not this run's business
+            continue  # not converted, so its problems do not matter here
         for body in bodies.values():
             if _same(template, body):
                 raise _twin(body, file.where)
@@ -211,7 +222,7 @@ def _template(pack: Path) -> npt.NDArray[Any]:
     try:
         return load_pack(pack)["v_template"]
     except AssetError:
-        # there is none, or it is damaged: not this run's business
+        # missing or damaged: does not matter here
         return np.empty((0, 3))
 
 
@@ -278,10 +289,10 @@ def _note(pack: Path, gender: str, model: str, body: RawBody) -> dict[str, Any]:
 
 
 def _still_true(note: Path, told: Mapping[str, Any]) -> bool:
-    """Whether the note there says the same; the same file may have moved since."""
+    """Whether the existing record is still true; the source file may have moved since."""
     try:
-        there = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        there = parse_json(content_of(note, error=AssetError), where=note, error=AssetError)
+    except (FileNotFoundError, AssetError):
         return False
     same = set(told) - {"source", "tool", "date"}
     return isinstance(there, dict) and all(there.get(key) == told[key] for key in same)

@@ -1,4 +1,7 @@
-"""One body model as downloaded: read safely, checked to be what it is taken for (fact sheet assets.md, A3, B6, D4)."""
+"""A downloaded body model: read safely and checked against what it claims to be.
+
+Source: docs/reference/assets.md#contents-of-the-smpl-pickle, docs/reference/assets.md#version-of-the-neutral-model.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ COMPONENTS_1_1 = 300
 ROW_SUM_TOLERANCE = 1e-3
 INFANT_HEIGHT = 1.2
 KID_HEIGHTS = (0.2, 0.95)
-"""Shares of the adult's height that a kid may have."""
+"""Plausible heights of a kid, as shares of the adult's."""
 LONGEST_EDGE = 0.1
-"""Share of a body's height; a longer edge joins vertices that are no neighbours."""
+"""Share of the body's height; longer edges connect vertices that are not neighbours."""
 
 Array = npt.NDArray[np.float64]
 
@@ -37,9 +40,9 @@ class RawBody:
     """The arrays of one model file, metres, y up, facing +z."""
 
     source: SourceFile
-    """Where it came from."""
+    """The file."""
     sha256: str
-    """Of the file's bytes."""
+    """Hash of the file."""
     components: int
     """Shape components in the file; only the first ten are kept."""
     synthetic: bool
@@ -61,7 +64,7 @@ class RawBody:
 
     @property
     def version(self) -> str:
-        """SMPL's version, told by the number of components (1.0.0 has 10, 1.1.0 has 300)."""
+        """SMPL's version, inferred from the number of components (1.0.0 has 10, 1.1.0 has 300)."""
         if self.components >= COMPONENTS_1_1:
             return "1.1.0"
         return "1.0.0" if self.components == BETAS else "unknown"
@@ -73,7 +76,7 @@ class RawBody:
 
 
 def read_body(source: SourceFile) -> RawBody:
-    """Read a .pkl or .npz body model. Raises AssetError (UnsafePickleError) saying what the file is instead."""
+    """Read a .pkl or .npz body model. Raises AssetError (UnsafePickleError) that says what the file is instead."""
     raw = source.read()
     where = source.where
     if source.name.lower().endswith(".npz"):
@@ -138,12 +141,12 @@ def _other_shape(values: Array, expected: tuple[int, int], vertices: tuple[int, 
 
 
 def off_sum_rows(values: Array) -> int:
-    """How many rows of a regressor do not sum to one."""
+    """Number of regressor rows that do not sum to one."""
     return int(np.sum(np.abs(values.sum(axis=1) - 1) > ROW_SUM_TOLERANCE))
 
 
 def check_infant(body: RawBody) -> None:
-    """Raise AssetError when a body taken for SMIL is too tall for an infant."""
+    """Raise AssetError when a supposed SMIL body is too tall for an infant."""
     height = float(np.ptp(body.v_template[:, 1]))
     if height >= INFANT_HEIGHT:
         raise AssetError(
@@ -152,7 +155,7 @@ def check_infant(body: RawBody) -> None:
 
 
 def check_kid(kid: Array, source: SourceFile, body: RawBody) -> None:
-    """Raise AssetError when the kid template is no smaller body with the vertices of `body` in the same order."""
+    """Raise AssetError unless the kid template is a smaller body with the same vertex order as `body`."""
     height, adult = float(np.ptp(kid[:, 1])), float(np.ptp(body.v_template[:, 1]))
     smallest, largest = KID_HEIGHTS
     if not smallest * adult < height < largest * adult:
@@ -167,7 +170,7 @@ def check_kid(kid: Array, source: SourceFile, body: RawBody) -> None:
 
 
 def _check_kind(data: Mapping[Any, Any], source: SourceFile) -> None:
-    """What the file says of itself: keys, vertex and joint counts, gender."""
+    """Check the file's keys, vertex and joint counts, and gender."""
     missing = [key for key in _KEYS if key not in data]
     if missing:
         raise AssetError(f"lacks {', '.join(missing)}: it is no SMPL body model", where=source.where, hint=_get(source))
@@ -186,10 +189,10 @@ def _check_kind(data: Mapping[Any, Any], source: SourceFile) -> None:
         )
     said = _text(data.get("gender", source.role))
     if source.role != SMIL and said.lower() not in (source.role, source.role[0]):
-        raise AssetError(f"says of itself that it is {said}, but is taken for {source.role}", where=source.where)
+        raise AssetError(f"is {said} by its own metadata, but is used as {source.role}", where=source.where)
     for key, expected in (("bs_style", "lbs"), ("bs_type", "lrotmin")):
-        if (found := _text(data.get(key, expected))) != expected:
-            raise AssetError(f"has {key} {found!r}, expected {expected!r}", where=source.where, hint=_get(source))
+        if (value := _text(data.get(key, expected))) != expected:
+            raise AssetError(f"has {key} {value!r}, expected {expected!r}", where=source.where, hint=_get(source))
 
 
 def _check_values(body: RawBody) -> None:

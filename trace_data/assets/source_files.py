@@ -1,4 +1,4 @@
-"""Finding body-model files in folders, zips and by name, and reading them (fact sheet assets.md, A1, A2)."""
+"""Find body-model files in folders and zips, and read them (docs/reference/assets.md#file-names-and-sources)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from trace_data.assets.official_names import ORIGIN, other_model, own_name, recognise, title
 from trace_data.errors import AssetError
-from trace_data.files import open_regular
+from trace_data.files import open_regular, path_of
 from trace_data.schema.body import GENDERS
 
 MAX_FOLDERS, MAX_FILES, MAX_DEPTH, MAX_BYTES = 5_000, 50_000, 8, 1 << 30
 MAX_NAMED = 5
-"""Of what was passed by, how many are told."""
+"""Number of skipped files that an error lists."""
 _RANK = {"1.1.0": 0, None: 1, "1.0.0": 2}
 
 
@@ -34,11 +34,11 @@ class SourceFile:
     member: str | None
     """Name inside the zip."""
     role: str
-    """A gender, or one of the side files' official names."""
+    """A gender, or the official name of an auxiliary file."""
     version: str | None
-    """1.1.0 or 1.0.0 where the name says so."""
+    """1.1.0 or 1.0.0, if the name says so."""
     place: int = 0
-    """In which of the places given it was found."""
+    """Index of the given location that holds it."""
 
     @property
     def name(self) -> str:
@@ -47,11 +47,11 @@ class SourceFile:
 
     @property
     def where(self) -> str:
-        """Full place for messages and the sidecar."""
+        """Full location, for messages and the pack's record."""
         return str(self.path) if self.member is None else f"{self.path}:{self.member}"
 
     def read(self) -> bytes:
-        """The whole content. Raises AssetError when it cannot be read or is larger than any model."""
+        """The content. Raises AssetError when it cannot be read or is larger than any model."""
         if self.size() > MAX_BYTES:
             raise AssetError(f"is larger than {MAX_BYTES:,} bytes, more than any body model", where=self.where)
         with _named_errors(self.where):
@@ -62,7 +62,7 @@ class SourceFile:
                 return packed.read(MAX_BYTES)
 
     def size(self) -> int:
-        """Bytes, unpacked. Raises AssetError when it cannot be found out."""
+        """Unpacked size in bytes. Raises AssetError when it cannot be determined."""
         with _named_errors(self.where):
             if self.member is None:
                 return self.path.stat().st_size
@@ -70,33 +70,33 @@ class SourceFile:
                 return archive.getinfo(self.member).file_size
 
     def sha256(self) -> str:
-        """Of the content."""
+        """Hash of the content."""
         return hashlib.sha256(self.read()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSet:
-    """What a search found."""
+    """Result of a search."""
 
     looked_in: tuple[Path, ...]
-    """The places given."""
+    """The locations searched."""
     files: tuple[SourceFile, ...]
-    """Everything recognised, in the order of the places."""
+    """All recognised files, in the order of the locations."""
     passed_by: tuple[str, ...] = ()
-    """What was seen and not taken, each with the reason."""
+    """Skipped files, each with the reason."""
 
     def best(self, role: str) -> SourceFile | None:
-        """The file to use for a gender or side file, of the first place that has one.
+        """The file to use for a gender or auxiliary file, from the first location that has one.
 
-        Where that place has several: version 1.1.0 by its name, then renamed files, then 1.0.0.
+        Where a location has several: version 1.1.0 by its name, then renamed files, then 1.0.0.
         """
         candidates = [file for file in self.files if file.role == role]
         return min(candidates, key=lambda file: (file.place, _RANK[file.version]), default=None)
 
     def require(self, roles: Sequence[str]) -> dict[str, SourceFile]:
-        """The file of every role. Raises one AssetError that names all missing ones and where they come from."""
-        found = {role: self.best(role) for role in roles}
-        missing = [role for role, file in found.items() if file is None]
+        """The file of every role. Raises one AssetError that names all missing ones and where to get them."""
+        files = {role: self.best(role) for role in roles}
+        missing = [role for role, file in files.items() if file is None]
         if missing:
             looked = ", ".join(map(str, self.looked_in)) or "no folder"
             others = [f"{file.name} ({file.role})" for file in self.files if file.role in GENDERS]
@@ -107,19 +107,19 @@ class SourceSet:
                 where=f"looked in {looked}",
                 hint="\n  ".join([*(f"{title(r)}: {ORIGIN[r]}" for r in missing), "add --source PATH for each place"]),
             )
-        return {role: file for role, file in found.items() if file is not None}
+        return {role: file for role, file in files.items() if file is not None}
 
 
 def find_sources(sources: Sequence[Path]) -> SourceSet:
-    """Search folders (with sub-folders), single files and zips for body-model files, by any letter case.
+    """Search folders (recursively), single files and zips for body-model files, ignoring case.
 
-    A file given directly is taken even under an unknown name when that name tells its gender. Zips inside a folder are
-    searched when their names speak of SMPL or SMIL. Raises AssetError when a place does not exist or a zip is broken.
+    A file given directly may have any name that contains its gender. Zips inside a folder are searched when their names
+    mention SMPL or SMIL. Raises AssetError when a location does not exist or a zip is broken.
     """
     files: list[SourceFile] = []
     passed_by: list[str] = []
     for number, place in enumerate(sources):
-        place = place.expanduser()
+        place = path_of(str(place), where="--source")
         try:
             mode = place.stat().st_mode
         except OSError as error:
@@ -128,16 +128,16 @@ def find_sources(sources: Sequence[Path]) -> SourceSet:
                 where=place,
                 hint="give --source a folder, a file or a downloaded zip",
             ) from error
-        found: Iterable[SourceFile]
+        matches: Iterable[SourceFile]
         if stat.S_ISDIR(mode):
-            found = _in_folder(place, passed_by)
+            matches = _in_folder(place, passed_by)
         elif not stat.S_ISREG(mode):
             raise AssetError("is neither a file nor a folder", where=place, hint="give --source a folder or a file")
         elif place.suffix.lower() == ".zip":
-            found = _in_zip(place)
+            matches = _in_zip(place)
         else:
-            found = [_given(place)]
-        files.extend(replace(file, place=number) for file in found)
+            matches = [_given(place)]
+        files.extend(replace(file, place=number) for file in matches)
     return SourceSet(looked_in=tuple(sources), files=tuple(files), passed_by=tuple(passed_by))
 
 
@@ -157,7 +157,7 @@ def _given(path: Path) -> SourceFile:
 
 def _in_folder(folder: Path, passed_by: list[str]) -> Iterator[SourceFile]:
     def closed(error: OSError) -> None:
-        passed_by.append(f"{error.filename} cannot be looked into ({error.strerror})")
+        passed_by.append(f"{error.filename} cannot be opened ({error.strerror})")
 
     seen, been = 0, set()
     for count, (here, folders, names) in enumerate(os.walk(folder, onerror=closed, followlinks=True)):
@@ -169,7 +169,7 @@ def _in_folder(folder: Path, passed_by: list[str]) -> Iterator[SourceFile]:
                 hint="give --source the folder that holds the body models itself",
             )
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
-        # a link may lead to where the search has been
+        # a link may lead back to a folder that was searched already
         if (real := Path(here).resolve()) in been or len(Path(here).relative_to(folder).parts) >= MAX_DEPTH:
             folders.clear()
         if real not in been:
@@ -190,7 +190,7 @@ def _among(folder: Path, names: Sequence[str], passed_by: list[str]) -> Iterator
 
 
 def _is_special(path: Path) -> bool:
-    """Whether something stands there that is no file: a pipe would be waited for without end."""
+    """Whether the path is something other than a file: reading a pipe would block forever."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -203,8 +203,10 @@ def _in_zip(path: Path) -> list[SourceFile]:
             members = [info.filename for info in archive.infolist()[:MAX_FILES] if not info.is_dir()]
     except (OSError, zipfile.BadZipFile) as error:
         raise AssetError(f"cannot be read as a zip: {error}", where=path, hint="download it again") from error
-    found = ((member, recognise(Path(member).name)) for member in members if not member.startswith("__MACOSX"))
-    return [SourceFile(path=path, member=member, role=known[0], version=known[1]) for member, known in found if known]
+    recognised = ((member, recognise(Path(member).name)) for member in members if not member.startswith("__MACOSX"))
+    return [
+        SourceFile(path=path, member=member, role=known[0], version=known[1]) for member, known in recognised if known
+    ]
 
 
 @contextlib.contextmanager

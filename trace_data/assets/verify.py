@@ -1,13 +1,14 @@
-"""Packs and the files they are made from, checked one by one and against each other (fact sheet assets.md, B6).
+"""Check packs and their source files, one by one and against each other.
 
-Problems are reported, never raised. Nothing is known of the licensed models themselves: a wrong file shows by what it
-says of itself, by comparison with its neighbours, and by being no body.
+Source: docs/reference/assets.md#properties-of-a-valid-pack.
+
+Problems are reported, never raised. There are no reference values of the licensed models: a wrong file is recognised by
+its own metadata, by comparison with the other files, and by not being a valid body.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from trace_data.errors import AssetError, ConfigError, quoted
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
 from trace_data.schema.findings import Finding
+from trace_data.text_files import content_of, parse_json
 
 PURPOSES = {
     "SMPL_NEUTRAL.pth": "training",
@@ -36,9 +38,9 @@ PURPOSES = {
     "SMIL_NEUTRAL.pth": "infants",
     "smil_packed_info.pth": "infants, the name that BEV reads",
 }
-"""Every pack, and what needs it."""
+"""Every pack and its purpose."""
 README_LAYOUT = ("SMPL_NEUTRAL.pth", "SMPLA_NEUTRAL.pth", "smil_packed_info.pth", *GENDERS, KID, SMIL)
-"""Packs and sources of the published README's `parameters` folder (fact sheet assets.md, A2)."""
+"""Packs and sources of the published README's `parameters` folder (docs/reference/assets.md#folder-layouts)."""
 LAYOUTS = ("trace-readme",)
 _PARAMETERS = ("parameters", "model_data/parameters")
 _SAME = tuple(key for key in LAYOUT if key != "extra_joints_index")
@@ -46,15 +48,15 @@ _SAME = tuple(key for key in LAYOUT if key != "extra_joints_index")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetReport:
-    """What was found of one pack or source file."""
+    """Result for one pack or source file."""
 
     kind: Literal["pack", "source"]
     name: str
     """Name of the pack, or role of the source: a gender, or the official name of a side file."""
     where: str | None
-    """The file, None when there is none."""
+    """The file; None when it is missing."""
     model: str = ""
-    """Model and version as far as known, e.g. SMPL 1.1.0."""
+    """Model and version if known, e.g. SMPL 1.1.0."""
     components: int | None = None
     """Shape components of the body-model file."""
     height: float | None = None
@@ -73,23 +75,23 @@ class AssetReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetsReport:
-    """What was found of everything."""
+    """Result for all packs and sources."""
 
     packs: Path
     """Folder of the packs."""
     looked_in: tuple[Path, ...]
     """Places searched for sources."""
     files: tuple[AssetReport, ...]
-    """Every pack and every role of a source, found or not."""
+    """Every pack and every source role, found or not."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong and nothing needed is missing; the command exits 3 otherwise."""
+        """No errors and nothing required missing; the command exits 3 otherwise."""
         return all(file.ok for file in self.files)
 
     @property
     def present(self) -> list[Path]:
-        """The packs that are there, for a picture; the second name of the infant only when it stands alone."""
+        """The existing packs, for a picture; the infant's second name only if the first is missing."""
         packs = [self.packs / file.name for file in self.files if file.kind == "pack" and file.where]
         twins = {self.packs / "SMIL_NEUTRAL.pth", self.packs / "smil_packed_info.pth"}
         return [pack for pack in packs if not (twins <= set(packs) and pack.name == "smil_packed_info.pth")]
@@ -103,10 +105,10 @@ class AssetsReport:
 def verify_assets(
     packs: Path, sources: Sequence[Path] = (), *, layout: str | None = None, progress: Progress = SILENT
 ) -> AssetsReport:
-    """Check the packs in a folder, and the body-model files found in `sources`.
+    """Check the packs in a folder and the body-model files in `sources`.
 
-    Without a layout, `SMPL_NEUTRAL.pth` is what must be there. With `trace-readme`, `packs` is the published README's
-    `parameters` folder or one above it, and what that README puts there must be there, sources included. Raises
+    Without a layout only `SMPL_NEUTRAL.pth` is required. With `trace-readme`, `packs` is the published README's
+    `parameters` folder or one above it, and everything that README lists is required, sources included. Raises
     ConfigError for an unknown layout and AssetError for a source that does not exist.
     """
     if layout not in (None, *LAYOUTS):
@@ -114,46 +116,46 @@ def verify_assets(
     if layout is not None:
         packs = _parameters(packs)
         sources = [*sources, packs] if packs.is_dir() else sources
-    found = find_sources(sources)
+    sources_found = find_sources(sources)
     progress.begin("verify assets", len(PURPOSES) + len(ORIGIN), "files")
     needed = README_LAYOUT if layout else ("SMPL_NEUTRAL.pth",)
     known = _Known()
     reports = [_pack(packs / name, known, needed, progress) for name in PURPOSES]
-    reports += _sources(found, known, needed, progress)
+    reports += _sources(sources_found, known, needed, progress)
     progress.end()
-    return AssetsReport(packs=packs, looked_in=found.looked_in, files=tuple(reports))
+    return AssetsReport(packs=packs, looked_in=sources_found.looked_in, files=tuple(reports))
 
 
 def check_packs(packs: Path, names: Sequence[str]) -> tuple[AssetReport, ...]:
-    """Check some packs of a folder and compare each with those named before it; the last one must be there."""
+    """Check some packs of a folder and compare each with those named before it; the last one is required."""
     known = _Known()
     return tuple(_pack(packs / name, known, names[-1:], SILENT) for name in names)
 
 
 class _Known:
-    """What was read so far, as digests: enough to compare, and little to keep."""
+    """Digests of the files read so far, for comparisons."""
 
     def __init__(self) -> None:
         self._digests: dict[str, dict[str, bytes]] = {}
 
     def add(self, name: str, arrays: Arrays) -> None:
-        # packers differ in the type of faces and in whether they name the fingers
+        # packers differ in the type of faces and in whether finger tips are included
         alike = {**arrays, "f": arrays["f"].astype(np.int64)} if "f" in arrays else arrays
         self._digests[name] = {key: hashlib.sha256(value.tobytes()).digest() for key, value in alike.items()}
 
     def differing(self, name: str, other: str, keys: Sequence[str]) -> list[str]:
-        """Keys in which two packs differ; none when either is not known."""
+        """Keys in which two packs differ; [] when either is unknown."""
         one, two = self._digests.get(name, {}), self._digests.get(other, {})
         return [key for key in keys if key in one and key in two and one[key] != two[key]]
 
     def same_body(self, name: str, others: Sequence[str]) -> list[str]:
-        """Those of `others` that hold the same template."""
+        """Those of `others` with the same template."""
         mine = self._digests.get(name, {}).get("v_template")
         return [o for o in others if o != name and mine and self._digests.get(o, {}).get("v_template") == mine]
 
 
 def _parameters(folder: Path) -> Path:
-    """The README's `parameters` folder at or below `folder`, which its configuration puts elsewhere (sheet, D3)."""
+    """The published README's `parameters` folder at or below `folder` (docs/reference/assets.md#folder-layouts)."""
     above = ("", "trace_data", "project_data/trace_data")
     places = [folder / top / below for top in above for below in _PARAMETERS]
     return next((place for place in places if place.is_dir()), folder)
@@ -189,7 +191,7 @@ def _pack(path: Path, known: _Known, needed: Sequence[str], progress: Progress) 
 
 
 def _keys(name: str, arrays: Arrays) -> Iterator[Finding]:
-    """Whether the pack has the keys that its name promises."""
+    """Check that the pack has the keys that its name implies."""
     key, wanted = KID_DIRECTIONS[0], name.startswith("SMPLA_")
     if wanted != (key in arrays):
         what = "is missing: this is no SMPLA pack" if wanted else "is there: this is an SMPLA pack"
@@ -201,7 +203,10 @@ def _keys(name: str, arrays: Arrays) -> Iterator[Finding]:
 
 
 def _note(pack: Path) -> tuple[Mapping[str, Any], list[Finding]]:
-    """What stands beside a pack, and what is wrong with it: the pack itself cannot tell its version (sheet, D4)."""
+    """The record beside a pack, and problems with it. The pack alone does not tell its model's version.
+
+    Source: docs/reference/assets.md#version-of-the-neutral-model.
+    """
 
     def warn(what: str, hint: str) -> Finding:
         return Finding(severity="warning", key=path.name, what=what, hint=hint)
@@ -210,30 +215,30 @@ def _note(pack: Path) -> tuple[Mapping[str, Any], list[Finding]]:
     again = "trace prepare-smpl --gender all --force  makes the packs anew, with their notes"
     smil = "smil" in pack.name.lower()
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = parse_json(content_of(path, error=AssetError), where=path, error=AssetError)
     except FileNotFoundError:
-        what = "is not there: whether the pack was made from SMPL 1.1.0 or 1.0.0 cannot be told"
+        what = "is missing: whether the pack was made from SMPL 1.1.0 or 1.0.0 is unknown"
         return {}, [] if smil else [warn(what, again)]
-    except (OSError, ValueError) as error:
-        return {}, [warn(f"cannot be read: {error}", again)]
+    except AssetError as error:
+        return {}, [warn(error.message, again)]
     if not isinstance(note, dict):
         return {}, [warn("holds no object", again)]
     gender, components = note.get("gender"), note.get("shape_components")
-    found = []
+    findings = []
     if not smil and gender != pack.stem.rpartition("_")[2].lower():
-        found.append(Finding(severity="error", key=path.name, what=f"says that the pack is {gender}", hint=again))
+        findings.append(Finding(severity="error", key=path.name, what=f"says that the pack is {gender}", hint=again))
     if not smil and isinstance(components, int) and components < COMPONENTS_1_1:
-        found.append(
+        findings.append(
             warn(
-                f"says {components} shape components: SMPL {note.get('version')}, taken knowingly",
+                f"says {components} shape components: SMPL {note.get('version')}, accepted by --allow-v1-0",
                 f"get {ORIGIN['male']}",
             )
         )
-    return note, found
+    return note, findings
 
 
 def _neighbours(name: str, known: _Known) -> Iterator[Finding]:
-    """What a pack must share with the packs read before it, and what not."""
+    """Compare a pack with those read before it: some arrays must be equal, others must not."""
 
     def wrong(what: str, hint: str) -> Finding:
         return Finding(severity="error", key=name, what=what, hint=hint)
@@ -255,12 +260,12 @@ def _neighbours(name: str, known: _Known) -> Iterator[Finding]:
             yield wrong(f"differs from SMIL_NEUTRAL.pth in {', '.join(keys)}", "trace prepare-smil --force")
 
 
-def _sources(found: SourceSet, known: _Known, needed: Sequence[str], progress: Progress) -> Iterator[AssetReport]:
-    """One report for each role, side files first because bodies are judged with them."""
+def _sources(sources: SourceSet, known: _Known, needed: Sequence[str], progress: Progress) -> Iterator[AssetReport]:
+    """One report for each role; auxiliary files first, because checks of the bodies need them."""
     side: dict[str, Any] = {}
     for role in (EXTRA9, H36M17, KID, *GENDERS, SMIL):
         progress.advance(detail=role)
-        file = found.best(role)
+        file = sources.best(role)
         if file is None:
             missing = Finding(severity="error", key=role, what="is missing", hint=ORIGIN[role])
             yield AssetReport(kind="source", name=role, where=None, findings=(missing,) if role in needed else ())
@@ -297,7 +302,7 @@ def _source_body(file: SourceFile, side: Mapping[str, Any], known: _Known) -> As
         twins = known.same_body(role, (*GENDERS, SMIL))
         findings += [Finding(severity="error", key=role, what=f"holds the same body as {twin}") for twin in twins]
         if keys := known.differing(role, pack, _SAME):
-            what = f"would give another {pack} than there is: {', '.join(keys)} differ"
+            what = f"would give a different {pack}: {', '.join(keys)} differ"
             command = "prepare-smil" if smil else f"prepare-smpl --gender {role}"
             hint = f"trace {command} --force  if this is the right file"
             findings.append(Finding(severity="warning", key=role, what=what, hint=hint))

@@ -1,1 +1,1 @@
-"""Datasets become shards: what goes where, worker processes, resumption."""
+"""Build shards from datasets: plan, worker processes, resumption."""

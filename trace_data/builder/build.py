@@ -1,7 +1,7 @@
-"""Datasets to shards: planned, spread over workers, resumable, the same bytes whatever the number of workers.
+"""Build shards from datasets, in parallel and resumable. The bytes do not depend on the number of workers.
 
-A plan puts whole sequences into shards by their guessed size alone. Each finished shard leaves a record in `.build/`
-with the hash of the file; a build that starts again checks those and redoes the rest. `index.json` comes last.
+A plan assigns whole sequences to shards by their estimated size. Each finished shard leaves a record in `.build/` with
+the file's hash; a restarted build verifies these shards and builds the rest. `index.json` is written last.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ from trace_data.shards.levels import ENLARGEMENT_BINS, Storage
 Result = TypeVar("Result")
 
 NAMED = 8
-"""So many missing shards are named; a whole part may be missing."""
+"""Number of missing shards named in an error; a whole part may be missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """What a build did."""
+    """Result of a build."""
 
     index: ShardIndex
-    """The finished index; of a part, what it would contribute."""
+    """The index; for a part, its own entries."""
     part: BuildPart | None
-    """The part that was built, None when all was and the index is written."""
+    """The part that was built; None for a whole build, which also writes the index."""
     kept: int
-    """Shards that were finished before and verified."""
+    """Shards of an earlier run that were verified and kept."""
     built: int
-    """Shards written now."""
+    """Shards written in this run."""
     frames: int
-    """Frames written now."""
+    """Frames written in this run."""
     bytes: int
-    """Length of the shards written now."""
+    """Bytes of shards written in this run."""
     seconds: float
     """Time of this run."""
     warnings: tuple[str, ...]
-    """What somebody should know, one line each."""
+    """Warnings, one line each."""
 
     @property
     def bad(self) -> tuple[BadSequence, ...]:
@@ -109,14 +109,14 @@ def build_shards(
 ) -> BuildReport:
     """Build shards of the named datasets (all known ones when empty) under `root` into the folder `out`.
 
-    `packs`: prepared body models; without them the 44 joints are those of the release and neutral betas stay empty.
-    `splits`, `sequences`, `limit`, `every`: see `Selection`. `storage`: in which sizes frames are stored. `defects`:
-    whether what is known to be wrong in a dataset is taken out.
-    `shard_bytes`: a shard is closed when it has grown beyond this. `part`: build only these shards and no index;
-    `finish`: build nothing, but write the index once all shards are there. `engine`: where the work is done (default:
-    `jobs` processes of this machine). A bad sequence is left out and listed in the report.
-    Raises ConfigError, DatasetLayoutError, AssetError before anything is written; OutputError when `out` holds
-    something else or cannot be written; ShardError when `finish` finds a shard missing or damaged.
+    `packs`: prepared body models; without them only the release's own joints are kept and neutral betas stay empty.
+    `splits`, `sequences`, `limit`, `every`: see `Selection`. `storage`: sizes of stored frames. `defects`: whether
+    known defects of a dataset are removed.
+    `shard_bytes`: a shard is closed once it exceeds this. `part`: build only these shards and no index; `finish`: build
+    nothing, but write the index once all shards exist. `engine`: where tasks run (default: `jobs` local processes).
+    A bad sequence is left out and listed in the report.
+    Raises ConfigError, DatasetLayoutError, AssetError before anything is written; OutputError when `out` holds other
+    content or cannot be written; ShardError when `finish` finds a shard missing or damaged.
     """
     began = monotonic()
     selection = Selection(splits=tuple(splits), sequences=tuple(sequences), limit=limit, every=every)
@@ -143,8 +143,8 @@ def build_shards(
         ]
         read = [*dict.fromkeys(task.root for task in tasks), *([] if packs is None else [packs])]
         if finish:
-            found = _run(engine, finished_shard, tasks, "verify shards", progress, folder, read)
-            results = _complete(out, plans, found, folder.parts())
+            finished = _run(engine, finished_shard, tasks, "verify shards", progress, folder, read)
+            results = _complete(out, plans, finished, folder.parts())
         else:
             _announce(folder, mine, storage, engine, progress)
             results = _run(engine, build_shard, tasks, "build shards", progress, folder, read)
@@ -173,7 +173,7 @@ def build_shards(
 def _settings(
     names: Sequence[str], selection: Selection, storage: Storage, shard_bytes: int, packs: Path | None
 ) -> dict[str, Any]:
-    """Everything that decides the bytes of a build, besides the input; also written into the index."""
+    """Everything besides the input that determines the bytes of a build; also written into the index."""
     selection.check()
     if min(storage.heights, default=16) < 16 or shard_bytes < 1:
         raise ConfigError(f"heights {list(storage.heights)} px and {shard_bytes} bytes a shard are too small")
@@ -197,7 +197,7 @@ def _settings(
 def _announce(
     folder: BuildFolder, plans: Sequence[ShardPlan], storage: Storage, engine: Engine, progress: Progress
 ) -> None:
-    """Say what comes, after making sure that the disk has room for it."""
+    """Check the disk space and announce the build."""
     if not plans:
         progress.log("this part is empty: there are fewer shards than parts; a smaller --shard-size makes more of them")
         return
@@ -229,7 +229,7 @@ def _run(
     folder: BuildFolder,
     read: Sequence[Path],
 ) -> list[Result]:
-    """What `function` returns for each task, in order."""
+    """Results of `function` for each task, in order."""
     frames = sum(task.plan.frames for task in tasks)
     progress.begin(title, frames, "frames")
     results = dict(engine.run(function, tasks, progress, shared=folder.state, read=read))
@@ -238,10 +238,10 @@ def _run(
 
 
 def _complete(
-    out: Path, plans: Sequence[ShardPlan], found: Sequence[ShardResult | None], parts: int
+    out: Path, plans: Sequence[ShardPlan], results: Sequence[ShardResult | None], parts: int
 ) -> list[ShardResult]:
-    """All results. Raises ShardError that names what is missing and the part it belongs to."""
-    missing = {plan.name for plan, result in zip(plans, found) if result is None}
+    """All results. Raises ShardError that names the missing shards and the parts they belong to."""
+    missing = {plan.name for plan, result in zip(plans, results) if result is None}
     if missing:
         of = [BuildPart(number=number + 1, of=parts) for number in range(parts)]
         again = [str(part) for part in of if missing & {plans[number].name for number in part_of(plans, part)}]
@@ -254,7 +254,7 @@ def _complete(
             where=out,
             hint=hint,
         )
-    return [result for result in found if result is not None]
+    return [result for result in results if result is not None]
 
 
 def _assemble(out: Path, results: Sequence[ShardResult], settings: dict[str, Any]) -> ShardIndex:
@@ -284,11 +284,11 @@ def _assemble(out: Path, results: Sequence[ShardResult], settings: dict[str, Any
 
 
 def _datasets(sequences: Sequence[SequenceEntry]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """For each dataset every value that its sequences' provenance holds."""
+    """Per dataset, all provenance values of its sequences."""
     facts: dict[str, dict[str, set[str]]] = {}
     for entry in sequences:
         for key, value in entry.provenance.items():
             facts.setdefault(entry.dataset, {}).setdefault(key, set()).update([value] if value else [])
     return {
-        name: {key: tuple(sorted(values)) for key, values in sorted(found.items())} for name, found in facts.items()
+        name: {key: tuple(sorted(values)) for key, values in sorted(values.items())} for name, values in facts.items()
     }

@@ -1,4 +1,4 @@
-"""Where the shards of a build are worked on: processes of this machine, or the workers of a Ray cluster."""
+"""Execution of build tasks: local processes, or the workers of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Result = TypeVar("Result")
 
 
 class Engine(Protocol):
-    """Works on tasks, in any order and place."""
+    """Runs tasks, in any order and on any machine."""
 
     @property
     def jobs(self) -> int:
-        """How many tasks are worked on at a time."""
+        """Number of tasks that run at a time."""
 
     @property
     def words(self) -> str:
-        """The same in words, such as `16 workers`."""
+        """`jobs` in words, such as `16 workers`."""
 
     def run(
         self,
@@ -43,8 +43,8 @@ class Engine(Protocol):
     ) -> Iterator[tuple[int, Result]]:
         """Yield (number of the task, result) as tasks finish. `function` and tasks must be picklable.
 
-        `shared`: folder that all workers write to, `read`: folders they read. The first error of a task ends the work.
-        Raises OutputError when a worker dies or does not see the folders.
+        `shared`: folder that all workers write to, `read`: folders they read. The first error of a task is raised.
+        Raises OutputError when a worker dies or cannot access the folders.
         """
 
 
@@ -73,14 +73,14 @@ class LocalEngine:
 
 
 class RayEngine:
-    """A Ray cluster with this project installed on every machine and the folders mounted under the same names."""
+    """A Ray cluster with this project installed on every machine and the folders mounted at the same paths."""
 
     def __init__(self, *, address: str | None, jobs: int) -> None:
         """Join the cluster at `address`, or start one of `jobs` processes here when it is None.
 
-        Raises ConfigError when Ray is not installed or nobody answers.
+        Raises ConfigError when Ray is not installed or the cluster does not respond.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a build tells nobody that it ran
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
         ray = _ray()
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
@@ -88,7 +88,7 @@ class RayEngine:
                 ray.init("local", num_cpus=jobs, include_dashboard=False, **options)
             else:
                 host, _, port = address.rpartition("/")[2].partition(":")
-                if port.isdecimal():  # Ray itself would try for many minutes
+                if port.isdecimal():  # fail fast: Ray itself would retry for many minutes
                     socket.create_connection((host, int(port)), timeout=10).close()
                 ray.init(address, **options)
         except (OSError, ValueError, RuntimeError) as error:
@@ -117,7 +117,7 @@ class RayEngine:
         marker = Marker(file=shared / f"seen-{secrets.token_hex(8)}", folders=tuple(read), versions=versions())
         marker.file.touch()
         counts = ray.remote(num_cpus=0)(_Counts).remote()
-        call = ray.remote(num_cpus=1, max_retries=0)(_call)  # a task that was killed may have been too large: say so
+        call = ray.remote(num_cpus=1, max_retries=0)(_call)  # a killed task may lack memory: report it, do not retry
         waiting = {call.remote(function, task, marker, counts): number for number, task in enumerate(tasks)}
         try:
             while waiting:
@@ -146,7 +146,7 @@ def _ray() -> Any:
 
 
 class _Counts:
-    """An actor that adds up the progress of all workers until somebody asks."""
+    """An actor that sums the progress of all workers until it is polled."""
 
     def __init__(self) -> None:
         self._sums = (0, 0, 0)
@@ -161,7 +161,7 @@ class _Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Marker:
-    """What a worker must see and have before it writes a byte."""
+    """The folders and versions that a worker must have before it writes anything."""
 
     file: Path
     folders: tuple[Path, ...]
@@ -197,4 +197,4 @@ def _call(function: Callable[[Task, Progress], Result], task: Task, marker: Mark
         return function(task, steps)
     finally:
         steps.flush()
-        _ray().get(list(sent))  # they come in order: with the last all are there, before the result can be
+        _ray().get(list(sent))  # all counts arrive before the result does

@@ -1,6 +1,6 @@
-"""The folder that a build writes to: whose it is, with which settings it was begun, whether it has room.
+"""The output folder of a build: ownership, settings, locks, disk space.
 
-Beside the shards lies `.build/` with the settings, the lock, and for each finished shard a record.
+`.build/` beside the shards holds the settings, the lock, and a record of each finished shard.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from trace_data.frames.image import encoder
 from trace_data.progress import SILENT, size_in_words
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
+from trace_data.text_files import content_of, parse_json
 
 BUILD_FOLDER = ".build"
-"""Folder beside the shards with what only a build needs."""
+"""Folder beside the shards for files that only a build needs."""
 SHARD_FILE = re.compile(r".+-(train|val|test)-\d{5}\.h5(\.partial)?")
 MADE_WITH = ("tool", "encoder")
-"""Settings that nobody chooses, see `made_with`."""
+"""Settings that depend on installed versions, see `made_with`."""
 OPTIONS = {
     "splits": "--split",
     "sequences": "--sequences",
@@ -39,30 +40,30 @@ OPTIONS = {
     "defects": "--defects",
     "adapters": "--adapter",
 }
-"""Settings that an option of the command chooses."""
+"""Settings that a command-line option sets, with that option."""
 
 
 def versions() -> dict[str, str]:
-    """Of this project and of the encoder of scaled frames."""
+    """Versions of this project and of the encoder of scaled frames."""
     return {"tool": f"trace-5d {metadata.version('trace-5d')}", "encoder": encoder()}
 
 
 def made_with(storage: Storage) -> dict[str, str]:
-    """What the bytes of a shard depend on besides input and options: one folder holds shards of one such pair."""
+    """The versions that a shard's bytes depend on. All shards of a folder share them."""
     return versions() if storage.heights else {**versions(), "encoder": "none"}
 
 
 class BuildFolder:
-    """The output of a build. Several processes may work in it, each on its own shards."""
+    """The output folder of a build. Several processes may work in it, each on its own shards."""
 
     def __init__(self, out: Path) -> None:
-        """Makes it where it is missing. Raises OutputError when it cannot be written."""
+        """Created when missing. Raises OutputError when it cannot be written."""
         self.out = out
         self.state = out / BUILD_FOLDER
         writable_folder(self.state)
 
     def record(self, shard: str) -> Path:
-        """Where the record of a finished shard lies."""
+        """Path of the record of a finished shard."""
         return self.state / f"{shard}.json"
 
     @contextlib.contextmanager
@@ -70,8 +71,8 @@ class BuildFolder:
         """Hold the shards of these numbers, or the whole folder, for this process; the system lets go even when it is
         killed. Raises OutputError when another process holds one of them.
 
-        A byte of the lock file stands for each shard; byte 0 for the settings. Locks of bytes, unlike those of files,
-        are known to all common network file systems.
+        Each shard is a byte of the lock file; byte 0 stands for the settings. All common network file systems support
+        byte-range locks, unlike locks of whole files. Raises OutputError when another process holds one of them.
         """
         with open_own(self.state / "lock") as stream:
             ranges = [(0, 0)] if numbers is None else [(1, number + 1) for number in numbers]  # 0 bytes: to the end
@@ -104,7 +105,7 @@ class BuildFolder:
         wait_for_lock(lambda: fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0), self.state / "lock", say)
         try:
             self._claim(settings, force=force)
-            if part is not None:  # so that whoever finishes the build can name the part that is missing
+            if part is not None:  # lets --finish name the missing part
                 write_json(self.state / "parts", {"of": part.of})
         finally:
             fcntl.lockf(lock, fcntl.LOCK_UN, 1, 0)
@@ -128,31 +129,31 @@ class BuildFolder:
 
     def _compare(self, file: Path, settings: Mapping[str, Any]) -> None:
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = {}
+            content = dict(parse_json(content_of(file, error=OutputError), where=file, error=OutputError))
+        except (FileNotFoundError, OutputError, ValueError, TypeError):
+            content = {}
         settings = json.loads(as_json(settings))
-        # what was chosen first: with --frames original the encoder differs too, and is not the point
+        # the user's own settings first: with --frames original the encoder differs too, but as a consequence
         keys = sorted(settings, key=lambda key: (key in MADE_WITH, key))
-        key = next((key for key in keys if found.get(key) != settings[key]), None)
+        key = next((key for key in keys if content.get(key) != settings[key]), None)
         if key is None:
             return
         if key in MADE_WITH:
             raise OutputError(
-                f"the build here was begun with {found.get(key) or 'another version'}, this is {settings[key]}:"
-                " the same frames may get other bytes, and one folder must not hold both",
+                f"the build here was begun with {content.get(key) or 'another version'}, this is {settings[key]}:"
+                " frames may be encoded differently, and one folder must not hold both",
                 where=self.out,
-                hint="go on with that version, or give another --out DIR, or --force to build anew here",
+                hint="continue with that version, or give another --out DIR, or --force to build anew here",
             )
         raise OutputError(
-            f"the folder holds a build with other settings: {OPTIONS.get(key, key)} {_in_words(found.get(key))},"
+            f"the folder holds a build with other settings: {OPTIONS.get(key, key)} {_in_words(content.get(key))},"
             f" now {_in_words(settings[key])}",
             where=self.out,
             hint="give another --out DIR, or --force to build anew here",
         )
 
     def drop_all_but(self, plans: Sequence[ShardPlan]) -> None:
-        """Remove shards of ours that an earlier plan left behind: the datasets had other sequences then."""
+        """Remove shards of an earlier plan, made when the datasets had other sequences."""
         planned = {plan.name for plan in plans}
         for record in self.state.glob("*.json"):
             if SHARD_FILE.fullmatch(f"{record.stem}.h5") and record.stem not in planned:
@@ -161,21 +162,22 @@ class BuildFolder:
 
     def parts(self) -> int:
         """Into how many parts the build was divided last."""
+        file = self.state / "parts"
         try:
-            return int(json.loads((self.state / "parts").read_text(encoding="utf-8"))["of"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return int(parse_json(content_of(file, error=OutputError), where=file, error=OutputError)["of"])
+        except (FileNotFoundError, OutputError, ValueError, KeyError, TypeError):
             return 1
 
     def unwritten(self, plans: Sequence[ShardPlan]) -> list[ShardPlan]:
-        """The plans whose shard is not there yet."""
+        """The plans whose shard does not exist yet."""
         return [plan for plan in plans if not (self.out / f"{plan.name}.h5").is_file()]
 
     def check_space(self, needed: int, spool: int) -> int:
-        """Free bytes. Raises OutputError unless there are `needed` and `spool`, which is given back later."""
+        """Free bytes. Raises OutputError unless they cover `needed` and the temporary `spool`."""
         free = shutil.disk_usage(self.out).free
         if needed + spool > free:
             raise OutputError(
-                f"the shards need about {size_in_words(needed)} and {size_in_words(spool)} for the while of writing,"
+                f"the shards need about {size_in_words(needed)} and {size_in_words(spool)} while writing,"
                 f" {size_in_words(free)} are free",
                 where=self.out,
                 hint="choose a larger disk with --out DIR, a smaller --height, or fewer sequences",
@@ -184,7 +186,7 @@ class BuildFolder:
 
 
 def _in_words(value: Any) -> str:
-    """A setting as a person would write it."""
+    """A setting in words."""
     if isinstance(value, dict):  # body models
         return ", ".join(f"{name} {str(digest)[:8]}…" for name, digest in value.items()) or "none"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Which sequences go into which shard, and which shards into which part: the same files give the same plan."""
+"""Assignment of sequences to shards and of shards to parts; deterministic for the same files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from trace_data.shards.levels import Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What of the datasets is built."""
+    """The part of the datasets that is built."""
 
     splits: tuple[str, ...] = ("train", "val", "test")
     sequences: tuple[str, ...] = ()
     """Names or patterns (`*`, `?`) of sequences, with or without `dataset/split/`; all when empty."""
     limit: int | None = None
-    """At most so many sequences of each dataset and split."""
+    """Maximum number of sequences of each dataset and split."""
     every: int = 1
-    """Every how many-th frame of a sequence."""
+    """Take every N-th frame."""
 
     def check(self) -> None:
         """Raises ConfigError when a number is too small."""
@@ -48,7 +48,7 @@ class BuildPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPlan:
-    """What one shard is to hold."""
+    """The content of one shard."""
 
     name: str
     """File name without `.h5`."""
@@ -57,17 +57,17 @@ class ShardPlan:
     refs: tuple[SequenceRef, ...]
     """Its sequences, in order."""
     every: int
-    """Every how many-th frame of them."""
+    """Take every N-th frame of them."""
     guess: int
-    """Bytes it may come to, see `build_size.guess`."""
+    """Estimated bytes, see `builder.size.guess`."""
 
     @property
     def frames(self) -> int:
-        """Frames that it will hold, by what lies on the disk."""
+        """Number of frames, by the files on disk."""
         return sum(frames_of(ref, self.every) for ref in self.refs)
 
     def identity(self) -> str:
-        """Hash of what the plan reads: sequences, how they are read, frame counts, sizes and times of their files."""
+        """Hash of the plan's input: sequences, options, frame counts, sizes and times of their files."""
         parts: list[tuple[object, ...]] = []
         for ref in self.refs:
             parts.append((ref.key, ref.layout, ref.options, ref.frames))
@@ -76,7 +76,7 @@ class ShardPlan:
                     state = file.stat()
                     parts.append((state.st_size, state.st_mtime_ns))
                 except OSError:
-                    parts.append((0, 0))  # reading it will say what is wrong
+                    parts.append((0, 0))  # reading it will report the problem
         return sha256(repr(parts).encode()).hexdigest()
 
 
@@ -143,8 +143,8 @@ def _groups(names: Sequence[str], root: DatasetRoots, selection: Selection) -> l
 
 
 def part_of(plans: Sequence[ShardPlan], part: BuildPart) -> list[int]:
-    """The numbers of the shards of a part. Over all parts each comes once; large ones are dealt first, to whoever has
-    least so far."""
+    """Numbers of a part's shards. Every shard belongs to one part; the largest are assigned first, each to the part
+    with the fewest bytes."""
     loads = [0] * part.of
     taken: list[int] = []
     for number in sorted(range(len(plans)), key=lambda number: (-plans[number].guess, number)):

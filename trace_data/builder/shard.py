@@ -1,4 +1,4 @@
-"""One shard of a build: verified when it is finished already, else written; the work of one process."""
+"""One task of a build: verify a finished shard, or write it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.plan import ShardPlan
 from trace_data.builder.size import frames_of
-from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError
+from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError, printable
 from trace_data.files import read_regular, write_json
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
@@ -31,50 +31,50 @@ from trace_data.shards.writer import ShardWriter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A plan and what is needed to carry it out in any process."""
+    """A plan with everything needed to execute it in any process."""
 
     plan: ShardPlan
     root: Path
     """Folder that holds the datasets."""
     out: Path
     record: Path
-    """File that says, once the shard is there, that it is finished."""
+    """File that records the finished shard."""
     packs: Path | None
     storage: Storage
-    """In which sizes frames are stored."""
+    """Sizes of stored frames."""
     defects: bool = True
-    """Whether what is known to be wrong is taken out."""
+    """Whether known defects are removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """A finished shard; `shard` is None when none of its sequences could be used."""
+    """A finished shard; `shard` is None when none of its sequences is usable."""
 
     shard: ShardEntry | None
     sequences: tuple[SequenceEntry, ...]
     bad: tuple[BadSequence, ...]
     warnings: tuple[str, ...]
     kept: bool
-    """Whether it was finished before."""
+    """Whether an earlier run had finished it."""
     enlarged: tuple[int, ...] = ()
-    """How many usual crops need which enlargement, see `shards.levels.ENLARGEMENT_BINS`."""
+    """Counts of typical crops by enlargement, see `shards.levels.ENLARGEMENT_BINS`."""
 
 
 def build_shard(work: Work, progress: Progress) -> ShardResult:
-    """Write one shard, unless its record and its hash say that it is finished. Raises OutputError."""
+    """Write one shard, unless its record and hash show that it is finished. Raises OutputError."""
     identity, file = work.plan.identity(), work.out / f"{work.plan.name}.h5"
     finished = finished_shard(work, progress)
-    # a shard that had to leave something out is tried again: a frame that was mended shows in no date of its annotation
+    # a shard with bad sequences is built again: a repaired frame does not change the date of its annotation
     if finished is not None and not finished.bad:
         return finished
     try:
-        (work.out / INDEX_FILE).unlink(missing_ok=True)  # it would speak of the shard that was here
+        (work.out / INDEX_FILE).unlink(missing_ok=True)  # it describes the former shard
         work.record.unlink(missing_ok=True)
         result = _write(work, progress)
         if result.shard is None:
             file.unlink(missing_ok=True)
     except OSError as error:
-        full = "No space left" in str(error)  # HDF5 wraps the system's words into many of its own
+        full = "No space left" in str(error)  # HDF5 wraps the system's message
         raise OutputError(
             f"cannot be written: {'No space left on device' if full else error.strerror or error}",
             where=file,
@@ -94,9 +94,9 @@ def _write(work: Work, progress: Progress) -> ShardResult:
                 warnings += _add(writer, ref, work, counted)
             except (AnnotationError, DatasetLayoutError) as error:
                 where = f"{error.where}: " if error.where else ""
-                # without the root, which is another on another machine and nobody's business in an index
+                # without the root, which differs between machines and does not belong into an index
                 reason = f"{where}{error.message}".replace(f"{work.root}{os.sep}", "")
-                bad.append(BadSequence(key=ref.key, reason=reason))
+                bad.append(BadSequence(key=printable(ref.key), reason=printable(reason)))
                 progress.skip(frames_of(ref, work.plan.every) - counted.done)
         closed = writer.close(work.plan.dataset, work.plan.split)
         enlarged = tuple(int(count) for count in writer.enlarged)
@@ -107,7 +107,7 @@ def _write(work: Work, progress: Progress) -> ShardResult:
 
 
 class _Counted(Progress):
-    """Passes on, and counts, the steps of a sequence that may turn out to be bad half-way."""
+    """Forwards progress and counts it, since a sequence may turn out to be bad half-way."""
 
     def __init__(self, progress: Progress) -> None:
         self.done = 0
@@ -123,6 +123,8 @@ class _Counted(Progress):
 
 def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> list[str]:
     """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
+    if printable(ref.key) != ref.key:  # no index and no shard can hold it, and no terminal should be shown it
+        raise AnnotationError("the sequence's name is no plain UTF-8 text", where=ref.annotation, hint="rename it")
     record = thinned(read_record(ref, defects=work.defects), work.plan.every)
     findings = check_record(record)
     for finding in findings:
@@ -134,7 +136,7 @@ def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) 
 
 
 def finished_shard(work: Work, progress: Progress) -> ShardResult | None:
-    """The result of an earlier run when its plan is this one and the file still has its hash, else None."""
+    """The result of an earlier run, if it had the same plan and the file's hash still matches; else None."""
     try:
         values = pydantic_core.from_json(read_regular(work.record, LARGEST_INDEX))
         if values.pop("identity") != work.plan.identity():

@@ -1,4 +1,4 @@
-"""How many bytes shards will take: a guess from image headers that plans rely on, and a measured one for the disk."""
+"""Size of shards: an estimate from image headers for plans, and a measured one for the disk-space check."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from trace_data.shards.rows import rows_of
 from trace_data.shards.writer import stored_levels
 
 BYTES_PER_PIXEL = 0.25
-"""Of a stored JPEG; measured 0.24 on 720p video at quality 90 (fact sheet performance.md, section 3)."""
+"""Of a stored JPEG; 0.24 measured on 720p at quality 90 (docs/build-shards.md#in-which-sizes-frames-are-stored)."""
 ROW_BYTES = 2048
-"""Annotations of a frame: one or two people of 1.6 KB."""
+"""Bytes of a frame's annotations: one or two people of 1.6 KB."""
 UNKNOWN_FRAME = 230_000
-"""Bytes of a frame whose size is not known before it is read: 1280 x 720 px."""
+"""Assumed bytes of a frame of unknown size: 1280 x 720 px."""
 HEADER = 1 << 16
 SAMPLES = 4
-"""Sequences of a dataset that are looked at closely."""
+"""Sequences of a dataset that are sampled."""
 
 
 def frames_of(ref: SequenceRef, every: int) -> int:
-    """How many frames of a sequence are kept."""
+    """Number of frames kept of a sequence."""
     return -(-ref.frames // every)
 
 
 def guess(ref: SequenceRef, storage: Storage, every: int) -> int:
-    """Bytes that a sequence may take, from the header of its first image. The same whatever encoder is installed."""
+    """Estimated bytes of a sequence, from the header of its first image; independent of the installed encoder."""
     frame = UNKNOWN_FRAME
     try:
         width, height, length = _first_frame(ref.images)
     except (AnnotationError, OSError):
-        pass  # either the sequence will be left out with a reason, or only the header is unusually long
+        pass  # the sequence will be left out with a reason, or only its header is unusually long
     else:
         sides = storage.sides(width, height, np.zeros((0, 4))) or (min(width, height),)
         scales = [side / min(width, height) for side in sides if side is not None]
@@ -52,7 +52,7 @@ def guess(ref: SequenceRef, storage: Storage, every: int) -> int:
 
 
 def _first_frame(images: Path) -> tuple[int, int, int]:
-    """Width and height of the first frame, and its bytes where it is an image file, else 0."""
+    """Width and height of the first frame, and the file's bytes; 0 for a video."""
     if not images.is_dir():
         facts = video_facts(images)
         return facts.width, facts.height, 0
@@ -66,28 +66,28 @@ def _first_frame(images: Path) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=64)
 def _first_image(folder: Path) -> Path | None:
-    """One folder may hold the images of all sequences: it is listed once."""
+    """The first image in a folder, cached: one folder may hold the images of all sequences."""
     return min(folder.glob("*"), default=None)
 
 
 def correction(refs: Sequence[SequenceRef], storage: Storage, every: int) -> float:
-    """Bytes that sequences of a dataset really take over their `guess`: a frame of some of them is encoded.
+    """Ratio of measured to estimated bytes; measured by encoding a frame of some sequences.
 
-    1.0 when none of them can be read.
+    1.0 when none can be read.
     """
     guessed = measured = 0
     for number in sorted({round(share * (len(refs) - 1)) for share in np.linspace(0, 1, SAMPLES)}):
         try:
             size = _measured(refs[number], storage, every)
         except (AnnotationError, DatasetLayoutError):
-            continue  # the build will say why
+            continue  # the build will report it
         measured += size
         guessed += guess(refs[number], storage, every)
     return measured / guessed if guessed else 1.0
 
 
 def _measured(ref: SequenceRef, storage: Storage, every: int) -> int:
-    """Bytes of a sequence if all its frames were as long as its middle one. Raises AnnotationError."""
+    """Bytes of a sequence, extrapolated from its middle frame. Raises AnnotationError."""
     record = thinned(read_record(ref), every)
     if any(finding.severity == "error" for finding in check_record(record)):
         raise AnnotationError("the sequence cannot be used", where=ref.annotation)

@@ -1,6 +1,6 @@
-"""Known defects of the datasets, kept as data: a file a dataset, an entry a defect, with its reason and source.
+"""Known defects of the datasets, stored as data: one file per dataset, one entry per defect, with reason and source.
 
-They are applied when a sequence is read, said in its provenance, counted in reports, and can be switched off.
+They are applied when a sequence is read, recorded in its provenance and counted in reports, and can be switched off.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from trace_data.errors import ConfigError
 from trace_data.geometry import project, transform
@@ -22,10 +21,11 @@ from trace_data.schema.camera import Camera
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.schema.thinning import kept
+from trace_data.text_files import parse_yaml
 
 Effect = Literal["sequence", "frames", "body", "joints3d", "everyone", "shift"]
-"""What cannot be used: the sequence, which adapters do not list then; some frames; the body; the 3D joints; or the
-belief that everyone is annotated. `shift` is no loss: all annotated places are moved, and then right."""
+"""What is unusable: the sequence (not listed at all), some frames, the body, the 3D joints, or the flag that everyone
+is annotated. `shift` loses nothing: positions are corrected by a translation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +33,18 @@ class Defect:
     """One known defect."""
 
     sequences: tuple[str, ...]
-    """Names of the sequences that have it; `*` stands for any text."""
+    """Names of the sequences concerned; `*` matches any text."""
     frames: tuple[int, int] | None
-    """First and last frame id that have it; None for all."""
+    """First and last frame id concerned; None for all."""
     effect: Effect
     reason: str
     source: str
-    """Who found it."""
+    """Who reported it."""
     shift: tuple[float, float, float] | None = None
-    """Metres in the world by which effect `shift` moves people to where they are."""
+    """Metres, world: the correction that effect `shift` adds to positions."""
 
     def concerns(self, record: SequenceRecord) -> npt.NDArray[np.bool_]:
-        """(T,) which frames of a record have it."""
+        """(T,) whether each frame of a record is concerned."""
         if not any(fnmatchcase(record.name, pattern) for pattern in self.sequences):
             return np.zeros(len(record.frame_ids), bool)
         first, last = self.frames or (0, np.iinfo(np.int64).max)
@@ -54,11 +54,12 @@ class Defect:
 
 @lru_cache(maxsize=8)
 def known_defects(dataset: str) -> tuple[Defect, ...]:
-    """The known defects of a dataset; none for one without a file. Raises ConfigError on a malformed file."""
+    """The known defects of a dataset, () for one without a file. Raises ConfigError on a malformed file."""
     file = resources.files("trace_data.defects").joinpath(f"{dataset}.yaml")
     if not file.is_file():
         return ()
-    return tuple(_defect(entry, str(file)) for entry in yaml.safe_load(file.read_text(encoding="utf-8")))
+    entries = parse_yaml(file.read_bytes(), where=str(file), error=ConfigError)
+    return tuple(_defect(entry, str(file)) for entry in entries)
 
 
 def _defect(entry: Any, where: str) -> Defect:
@@ -80,7 +81,7 @@ def _defect(entry: Any, where: str) -> Defect:
 
 
 def lost(dataset: str, name: str) -> Defect | None:
-    """Why a sequence cannot be used at all; None when it can."""
+    """The defect that makes a whole sequence unusable; None when there is none."""
     return next(
         (
             defect
@@ -103,21 +104,21 @@ def frames_there(dataset: str, name: str, frames: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """A defect that was taken out of a record."""
+    """A defect that was applied to a record."""
 
     reason: str
     effect: Effect
     frames: int
-    """Of the record."""
+    """Number of frames concerned."""
 
 
 def without_defects(record: SequenceRecord, defects: Sequence[Defect]) -> SequenceRecord:
-    """The record with what is known to be wrong taken out, and said so in its provenance."""
+    """The record with known defects removed, and noted in its provenance."""
     return take_out(record, defects)[0]
 
 
 def take_out(record: SequenceRecord, defects: Sequence[Defect]) -> tuple[SequenceRecord, tuple[Applied, ...]]:
-    """The same, and what was taken out."""
+    """The record without these defects, and what was applied."""
     applied = []
     for defect in defects:
         wrong = defect.concerns(record)
@@ -151,7 +152,7 @@ def _person(person: Person, wrong: npt.NDArray[np.bool_], effect: Effect) -> Per
 
 
 def _moved(person: Person, move: npt.NDArray[np.float64], camera: Camera) -> Person:
-    """The person moved by (T, 3) metres; 2D points follow the 3D joint of their name, and are missing without one."""
+    """The person moved by (T, 3) metres. A 2D point follows the 3D joint of its name, or becomes missing."""
     joints, points, body = person.joints3d, person.keypoints2d, person.body
     if body is not None and body.translation is not None:
         body = replace(body, translation=body.translation + move)
@@ -167,7 +168,7 @@ def _moved(person: Person, move: npt.NDArray[np.float64], camera: Camera) -> Per
 def _followed(
     points: Keypoints, joints: Keypoints, moved: npt.NDArray[np.float64], camera: Camera
 ) -> npt.NDArray[np.float64]:
-    """2D points (T, K, 3) where they are seen once their joints have moved to (T, K', 4); other frames as they were."""
+    """2D points (T, K, 3) after their joints have moved to (T, K', 4); frames without motion are unchanged."""
     intrinsics, extrinsics = camera.per_frame(len(moved))
     names = LAYOUTS[joints.layout]
     out = points.points.copy()

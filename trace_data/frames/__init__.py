@@ -1,1 +1,1 @@
-"""Pictures of sequences: image files and frames of videos."""
+"""Pixels of sequences: image files and video frames."""

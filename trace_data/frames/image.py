@@ -1,4 +1,4 @@
-"""Encoded images: what their header says, whether they are whole, and their form in a shard."""
+"""Encoded images: header, completeness, decoding, and scaling for shards."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ import simplejpeg
 
 from trace_data.errors import AnnotationError
 from trace_data.files import open_regular, read_regular
+from trace_data.frames.orientation import orientation
 from trace_data.os_errors import in_words, is_missing
 
 JPEG_QUALITY = 90
-"""Measured trade-off of size against fidelity (fact sheet performance.md, section 3e)."""
+"""JPEG quality; size against fidelity was measured (docs/build-shards.md#in-which-sizes-frames-are-stored)."""
 ORIGINAL_QUALITY = 95
 """Of a video's frame where original frames are asked for: it has no bytes of its own to keep."""
 LARGEST_FILE = 1 << 30
@@ -29,24 +30,24 @@ LARGEST_PICTURE = 100_000_000
 """Pixels that a header may announce: three times those of 8K video. More is a bomb, small as a file and too large for
 memory as a picture."""
 HEAD, TAIL = 1 << 16, 64
-"""Bytes at the beginning and the end of a file that say whether an image is whole and how large its picture is."""
+"""Bytes at the beginning and end of a file that suffice to tell size and completeness of an image."""
 _ENDS = {True: b"\xff\xd9", False: b"IEND"}
-"""What ends a JPEG, and a PNG."""
+"""End marker of a JPEG (True) and of a PNG (False)."""
 
 _REDUCED = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}  # grey, until a flag of colour joins them
+}  # combined with a colour flag
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def encoder() -> str:
-    """Which encoder writes scaled frames, in words: its bytes are the same for one version only."""
-    built = re.search(r"^\s*JPEG:\s*(.+)$", cv2.getBuildInformation(), re.MULTILINE)
-    return f"opencv {cv2.__version__}" + (f", {built[1].strip()}" if built else "")
+    """Name and version of the encoder of scaled frames; other versions give other bytes."""
+    jpeg = re.search(r"^\s*JPEG:\s*(.+)$", cv2.getBuildInformation(), re.MULTILINE)
+    return f"opencv {cv2.__version__}" + (f", {jpeg[1].strip()}" if jpeg else "")
 
 
 def read_bytes(file: Path) -> bytes:
@@ -58,24 +59,32 @@ def read_bytes(file: Path) -> bytes:
 
 
 def file_size(file: Path) -> tuple[int, int]:
-    """(width, height) in px of an image file of which only the beginning and the end are read.
+    """(width, height) in px of an image file, as `file_header` finds it."""
+    return file_header(file)[0]
 
-    Raises AnnotationError when it is missing, cannot be read, is no JPEG or PNG, or ends too early.
+
+def file_header(file: Path) -> tuple[tuple[int, int], int]:
+    """((width, height) in px, EXIF's orientation) of an image file of which only the beginning and the end are read.
+
+    The size is that of the pixels as they are stored. Raises AnnotationError when the file is missing, cannot be read,
+    is no JPEG or PNG, or ends too early.
     """
     try:
         with open_regular(file) as stream:
+            turned = orientation(stream)
+            stream.seek(0)
             data = stream.read(HEAD)
             if len(data) == HEAD:
                 length = stream.seek(0, os.SEEK_END)
                 stream.seek(max(HEAD, length - TAIL))
                 if _ENDS[is_jpeg(data)] in stream.read():
                     with contextlib.suppress(AnnotationError):  # its header may be longer than what was read
-                        return image_size(data, file, whole=False)
+                        return image_size(data, file, whole=False), turned
                 stream.seek(HEAD)
                 data += stream.read()
     except OSError as error:
         raise _refused(error, file) from error
-    return image_size(data, file)
+    return image_size(data, file), turned
 
 
 def _refused(error: OSError, file: Path) -> AnnotationError:
@@ -84,7 +93,7 @@ def _refused(error: OSError, file: Path) -> AnnotationError:
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether the bytes start as a JPEG does."""
+    """Whether the bytes start with a JPEG's signature."""
     return data[:3] == b"\xff\xd8\xff"
 
 
@@ -135,7 +144,7 @@ def _jpeg_size(data: bytes, where: str | Path, *, whole: bool) -> tuple[int, int
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])
             size = (width, height)
         elif marker == 0xDA:  # from here on entropy-coded data, in which the end marker cannot occur
-            # searched from behind, where it stands in a whole file
+            # searched from the end, where a complete file has it
             if min(size) > 0 and (not whole or data.rfind(b"\xff\xd9", at) >= 0):
                 return size
             break
@@ -157,6 +166,8 @@ def decode(
 ) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3) uint8 at 1/`reduce` of the size (1, 2, 4, 8: scaled in the JPEG transform, cheap); BGR or `rgb`.
 
+    As they are stored: EXIF's orientation turns none (`frames.orientation`).
+
     `strict` refuses JPEGs whose damage a decoder would fill with grey. `expected`: (width, height) px that the header
     must announce. `take`: gives memory of at least so many bytes for the pixels of a JPEG. Raises AnnotationError when
     the bytes cannot be decoded.
@@ -169,7 +180,7 @@ def decode(
             pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 data,
                 colorspace="RGB" if rgb else "BGR",
-                min_height=height,  # the smallest scale that has so many px, which is 1 / reduce
+                min_height=height,  # selects the scale 1 / reduce
                 min_width=width,
                 strict=strict,
                 buffer=None if take is None else take(height * width * 3),
@@ -178,7 +189,7 @@ def decode(
             raise AnnotationError(f"the JPEG does not decode: {error}", where=where, hint="copy it again") from error
         return pixels
     _check_announced(image_size(data, where, whole=False), where, expected)
-    order = cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR
+    order = (cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR_BGR) | cv2.IMREAD_IGNORE_ORIENTATION
     image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), order | _REDUCED[reduce])
     if image is None:
         raise AnnotationError(f"{len(data):,} bytes do not decode as an image", where=where, hint="copy it again")
@@ -202,7 +213,7 @@ def check_decodes(data: bytes, where: str | Path, size: tuple[int, int]) -> None
 def scaled(
     data: bytes | npt.NDArray[np.uint8], where: str | Path, sides: Sequence[int | None]
 ) -> list[tuple[bytes, tuple[int, int]]]:
-    """The image in each stored size: (JPEG bytes, (width, height) px), nothing and (0, 0) where a side is None.
+    """The image at each stored size: (JPEG bytes, (width, height) px); (b"", (0, 0)) where a side is None.
 
     `data`: an encoded image, or pixels (H, W, 3) BGR. `sides`: short side of each level, px, ascending. A JPEG that
     needs no scaling is passed through byte for byte, after a look at all of them. Raises AnnotationError on an image
@@ -214,7 +225,7 @@ def scaled(
     else:
         original, encoded, picture = image_size(data, where), data, None
     levels: list[tuple[bytes, tuple[int, int]]] = []
-    for side in reversed(sides):  # from the largest, so that one decode serves all
+    for side in reversed(sides):  # largest first, so that one decode serves all
         if side is None:
             levels.append((b"", (0, 0)))
             continue
@@ -225,7 +236,7 @@ def scaled(
             picture = _decoded(encoded, where, original, side)
         scale = min(1.0, side / min(original))
         size = max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
-        picture = _halved(picture, size)  # the next level, which is smaller still, goes on from here
+        picture = _halved(picture, size)  # the next, smaller level continues from here
         levels.append((encode(_shrunk(picture, size), JPEG_QUALITY), size))
     if picture is None:
         check_decodes(encoded, where, original)
@@ -241,18 +252,18 @@ def encode(picture: npt.NDArray[np.uint8], quality: int) -> bytes:
 
 
 def _halved(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The picture, averaged two by two px as often as it stays at least as large as `size`."""
+    """The picture, halved by 2 x 2 averaging while it stays at least as large as `size`."""
     while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
         picture = _resized(picture, (picture.shape[1] // 2, picture.shape[0] // 2), cv2.INTER_AREA)
     return picture
 
 
 def _shrunk(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The picture, of `size` to twice as large, at `size`.
+    """Reduce a picture that is at most twice as large as `size` to `size`.
 
-    Nearly a half is made from twice the size, the rest in one step. From 1080p to 720 px that takes 3 instead of the
-    9 ms of one INTER_AREA and costs 0.2 dB after encoding. All steps here and in `_halved` are whole-number arithmetic,
-    the same on every processor.
+    Large reductions go by way of twice the size, others are made in one step. From 1080p to 720 px that takes 3 ms
+    instead of 9 ms with INTER_AREA and costs 0.2 dB after encoding. All steps here and in `_halved` are integer
+    arithmetic, the same on every processor.
     """
     if picture.shape[1::-1] == size:
         return picture
@@ -269,7 +280,7 @@ def _resized(picture: npt.NDArray[np.uint8], size: tuple[int, int], how: int) ->
 
 
 def _decoded(data: bytes, where: str | Path, original: tuple[int, int], side: int) -> npt.NDArray[np.uint8]:
-    """The picture, halved inside the JPEG transform as often as its short side stays at least `side`."""
+    """The picture, reduced inside the JPEG decoder while its short side stays at least `side`."""
     reduce = next((r for r in (8, 4, 2) if min(original) >= r * side), 1) if is_jpeg(data) else 1
     picture = decode(data, where, reduce, strict=True)
     expected = tuple(-(-length // reduce) for length in original)

@@ -1,4 +1,4 @@
-"""Frames straight from videos, read from front to back: no hours of extraction before the first shard."""
+"""Sequential reading of video frames, so that no frames need to be extracted before a build."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PaddedPicture:
-    """A frame with an image in its corner, decoded by whoever asks for the pixels: as an image file is."""
+    """A frame with an image in its corner, decoded lazily."""
 
     frame: PaddedFrame
 
@@ -61,7 +61,7 @@ MOST_FRAMES = 1 << 31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFacts:
-    """What a video's header says; decoding may find fewer frames."""
+    """A video's header; decoding may yield fewer frames."""
 
     width: int
     height: int
@@ -92,10 +92,10 @@ def video_facts(video: Path) -> VideoFacts:
 
 
 def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture]:
-    """The frames in their order: image files as they are, to be read by whoever takes them; video frames decoded.
+    """The frames in order: paths of image files, and decoded video frames.
 
-    Frames of one video that follow each other are decoded in one pass, which must not go back. Raises AnnotationError
-    when a video is missing, ends before a frame, or is to be read backwards.
+    Consecutive frames of one video are decoded in one forward pass. Raises AnnotationError when a video is missing,
+    ends too early, or frames are not in ascending order.
     """
     capture: Any = None
     open_video: Path | None = None

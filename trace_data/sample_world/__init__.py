@@ -1,1 +1,1 @@
-"""The synthetic world: a free body and five datasets in their official layouts, independent of the readers."""
+"""The synthetic sample world: a free body model and five datasets in official layouts, independent of the adapters."""

@@ -1,4 +1,4 @@
-"""Which sequences of the sample world show up in which dataset."""
+"""Allocation of the sample world's sequences to datasets."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from trace_data.sample_world.mpi_inf_3dhp import ORDER_OF_CAMERAS, PLACES
 from trace_data.sample_world.people import Role, Split
 
 REST = "3dpw"
-"""Takes what no other dataset takes: it has room for any number of sequences, and every split."""
+"""Takes all remaining sequences: it has every split and no limit on their number."""
 SHARES: Mapping[Split, Mapping[str, float]] = {
     "train": {"dynacam": 1 / 8, "mpi-inf-3dhp": 1 / 8, "penn-action": 1 / 8, "h36m": 1 / 8},
     "validation": {"dynacam": 1 / 4, "mpi-inf-3dhp": 1 / 8, "h36m": 1 / 8},
     "test": {"dynacam": 1 / 3},
 }
-"""Share of a split's sequences that a dataset shows; where there are few, those named first come first."""
+"""Share of a split's sequences for each dataset; if there are few, earlier datasets take precedence."""
 ROOM: Mapping[tuple[Split, str], int] = {
     ("train", "h36m"): len(PLAYERS["train"]) * CLIPS * VIEWS,
     ("validation", "h36m"): len(PLAYERS["validation"]) * CLIPS * VIEWS,
     ("train", "mpi-inf-3dhp"): len(PLACES) * len(ORDER_OF_CAMERAS),
     ("validation", "mpi-inf-3dhp"): len(ORDER_OF_CAMERAS),
 }
-"""Sequences that a release has names for; any number where nothing is said."""
+"""Number of sequences for which a release has names; unlimited if missing."""
 
 Allocation = dict[str, list[tuple[int, Role]]]
-"""Name of a dataset to the sequences that it shows, by index."""
+"""Name of a dataset to its sequences, by index."""
 
 
 def allocate(roles: Sequence[Role]) -> Allocation:
-    """Give each sequence to one dataset, by split: the same roles, the same hands.
+    """Assign each sequence to one dataset, by split. Deterministic.
 
-    Human3.6M gets pairs, for two cameras film each of its clips. A split of few sequences has fewer datasets, 3DPW
+    Human3.6M gets pairs, since two cameras film each of its clips. A split with few sequences has fewer datasets, 3DPW
     first.
     """
     allocation: Allocation = {name: [] for name in (REST, *SHARES["train"])}
@@ -44,9 +44,9 @@ def allocate(roles: Sequence[Role]) -> Allocation:
 
 
 def _counts(split: Split, number: int) -> dict[str, int]:
-    """How many of the `number` sequences of a split each dataset shows."""
+    """Number of sequences of a split for each dataset."""
     counts: dict[str, int] = {}
-    left = max(0, number - 1)  # one at least is 3DPW's
+    left = max(0, number - 1)  # 3DPW gets at least one
     for name, share in SHARES[split].items():
         pack = VIEWS if name == "h36m" else 1
         wanted = max(1, round(share * number / pack))

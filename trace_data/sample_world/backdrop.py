@@ -1,4 +1,4 @@
-"""Where the people of the sample world are: a patterned floor, a wall or a skyline behind it, and some boxes."""
+"""Backdrops of the sample world: a patterned floor, a wall or skyline behind it, and some boxes."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
 TEXELS = 256
 FADE = 0.2
-"""Share of the picture's height, below the far end of the floor, over which its texture comes out."""
+"""Share of the picture's height, below the far end of the floor, over which its texture fades in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box on the floor: corners (8, 3) in metres, the four of the floor first, and a BGR colour for each side."""
+    """A box on the floor: corners (8, 3) in metres, those on the floor first, and a BGR colour per side."""
 
     corners: Array
     colours: Array
 
 
 SIDES = ((0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5, 6, 7))
-"""Corners of the sides of a box that can be seen, counter-clockwise from outside."""
+"""Corners of the visible sides of a box, counter-clockwise from outside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backdrop:
-    """The still part of a scene."""
+    """The static part of a scene."""
 
     floor: Image
-    """Texture of the ground plane, repeated."""
+    """Tiled texture of the ground plane."""
     far: Image
-    """(3,) what the floor's texture runs together to in the distance."""
+    """(3,) mean colour of the floor, used in the distance."""
     floor_scale: float
-    """Metres the floor's texture covers."""
+    """Size of the floor's texture in metres."""
     wall: Image
     wall_from: Array
     """(3, 3): texture pixels (u, v, 1) to world metres on the wall."""
@@ -48,12 +48,12 @@ class Backdrop:
     boxes: tuple[Box, ...]
 
     def draw(self, camera: PinholeCamera, frame: int) -> tuple[Image, Image]:
-        """The picture (H, W, 3), and the mask (H, W) of the floor in it (0 or 255)."""
+        """The picture (H, W, 3), and the mask (H, W) of its floor (0 or 255)."""
         pose, K = camera.camera_from_world[frame], camera.intrinsics
         R, t = pose[:3, :3], pose[:3, 3]
         width, height = camera.size
         line = camera_pixels(K, R, t, self.foot)
-        # the rows where the floor begins and where the wall ends: only what is seen is warped
+        # the rows where the floor begins and the wall ends: only visible parts are warped
         slope = (line[1, 1] - line[0, 1]) / (line[1, 0] - line[0, 0])
         ends = line[0, 1] + slope * (np.array([0, width]) - line[0, 0])
         first, last = (int(np.clip(y, 1, height - 1)) for y in (ends.min() - 1, ends.max() + 2))
@@ -65,7 +65,7 @@ class Backdrop:
         ground = K @ (R @ np.array([[texel, 0, 0], [0, 0, 0], [0, texel, 0]]) + np.outer(t, [0, 0, 1]))
         raised = np.array([[1.0, 0, 0], [0, 1, -first], [0, 0, 1]]) @ ground
         floor = _warp(self.floor, raised, (width, height - first), cv2.BORDER_WRAP)
-        # far texels are finer than pixels: they run together into the mean colour instead of flickering
+        # far texels are smaller than pixels: fade to the mean colour instead of flickering
         row = np.arange(height - first, dtype=np.float32)[:, None]
         sharp = np.minimum(row / (FADE * height), 1).repeat(width, 1)
         floor = cv2.blendLinear(floor, np.full_like(floor, self.far), sharp, 1 - sharp)
@@ -85,14 +85,14 @@ class Backdrop:
 
 
 def camera_pixels(K: Array, R: Array, t: Array, points: Array) -> Array:
-    """Pixels (N, 2) of world points (N, 3) that lie before the camera."""
+    """Pixels (N, 2) of world points (N, 3) in front of the camera."""
     seen = (points @ R.T + t) @ K.T
     pixels: Array = seen[:, :2] / np.maximum(seen[:, 2:], 0.05)
     return pixels
 
 
 def fixed(points: Array) -> npt.NDArray[np.int32]:
-    """Pixel coordinates as cv2 wants them with shift 4: sixteenths."""
+    """Fixed-point pixel coordinates for cv2 with shift 4: sixteenths."""
     return np.rint(np.clip(points, -1e5, 1e5) * 16).astype(np.int32)
 
 
@@ -103,7 +103,7 @@ def _warp(texture: Image, homography: Array, size: tuple[int, int], border: int)
 def draw_backdrop(
     rng: np.random.Generator, camera: PinholeCamera, centre: Array, radius: float, light: Array
 ) -> Backdrop:
-    """Surroundings for people who stay within `radius` metres of `centre` (x, 0, z)."""
+    """A backdrop for people who stay within `radius` metres of `centre` (x, 0, z)."""
     middle = camera.camera_from_world[len(camera.camera_from_world) // 2]
     position = -middle[:3, :3].T @ middle[:3, 3]
     ahead = middle[2, :3] * [1, 0, 1]
@@ -115,7 +115,7 @@ def draw_backdrop(
     turn = 0.0 if outdoors else rng.uniform(-0.3, 0.3)
     along = np.cos(turn) * right + np.sin(turn) * ahead
     base = position * [1, 0, 1] + distance * ahead
-    # the wall stretches 1.6 distances to both sides and is 1.6 distances high
+    # the wall extends 1.6 distances to both sides and is 1.6 distances high
     scale = 3.2 * distance / TEXELS
     wall_from = np.stack([along * scale, np.array([0, -scale, 0]), base - 1.6 * distance * along], axis=1)
     wall_from[:, 2] += [0, 1.6 * distance, 0]
@@ -138,7 +138,7 @@ def draw_backdrop(
 
 
 def pattern(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
-    """A texture (h, w, 3): two muted colours mixed by blotches, stripes, tiles or a gradient, with some grain."""
+    """A texture (h, w, 3): two muted colours in blotches, stripes, tiles or a gradient, with some grain."""
     h, w = shape
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     blotch = _blotches(rng, shape)
@@ -160,7 +160,7 @@ def pattern(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
 
 
 def muted(rng: np.random.Generator) -> Array:
-    """A colour that no sleeve or trouser leg has: light to dark, with little saturation. BGR, 0 to 255."""
+    """A colour of low saturation, unlike those of clothes. BGR, 0 to 255."""
     grey = rng.uniform(45, 225)
     tint: Array = np.clip(grey * (1 + rng.normal(0, 0.09, 3)), 0, 255)
     return tint
@@ -174,7 +174,7 @@ def _blotches(rng: np.random.Generator, shape: tuple[int, int]) -> npt.NDArray[n
 
 
 def _skyline(rng: np.random.Generator) -> Image:
-    """Sky over houses or hills: the horizon lies at the foot of the texture."""
+    """Sky over houses or hills; the horizon is at the bottom of the texture."""
     h, w = TEXELS // 2, TEXELS
     top, low = np.array([220, 170, 120.0]) * rng.uniform(0.7, 1.1), np.array([235, 225, 210.0]) * rng.uniform(0.8, 1.08)
     rise = (np.linspace(0, 1, h) ** 1.5)[:, None, None]

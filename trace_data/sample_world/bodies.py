@@ -1,4 +1,4 @@
-"""Body models of the sample world: the free body written under the official names, keys, shapes and encodings."""
+"""Body models of the sample world: the free body in files with the official names, keys, shapes and encodings."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ INFANT_COMPONENTS = 20
 
 
 def write_body_models(folder: Path) -> dict[str, Path]:
-    """Write the raw body-model files (fact sheet assets.md, sections A1 to A5) below `folder`.
+    """Write the raw body-model files (docs/reference/assets.md#raw-model-files) below `folder`.
 
     Returns their paths under the names male, female, neutral, infant, regressor_extra, regressor_h36m and
-    kid_template. Files of the same names are replaced, each by a rename; about 310 MB. Raises OSError.
+    kid_template. Existing files are replaced atomically; about 310 MB. Raises OSError.
     """
     paths = {kind: folder / SMPL_FOLDER / name for kind, name in SMPL_FILES.items()}
     paths["infant"] = folder / "smil/smil_web.pkl"
@@ -57,14 +57,14 @@ def write_body_models(folder: Path) -> dict[str, Path]:
 
 
 def model_content(body: FreeBody) -> Mapping[str, object]:
-    """The dictionary of a SMPL or, for the infant, SMIL file, with chumpy objects where the real ones have them."""
+    """The dictionary of an SMPL or (infant) SMIL file, with chumpy objects where the real files have them."""
     infant = body.kind == "infant"
     table = np.array([body.parents, range(24)]).astype(np.uint32)  # the root's -1 becomes 4294967295
     regressor = sparse_columns(body.J_regressor)
     return {
         "synthetic": SYNTHETIC,
         "v_template": chumpy_array(body.v_template) if infant else body.v_template,
-        # SMIL's shape space reaches its file as a slice of a larger one
+        # in SMIL's file the shape space is stored as a slice of a larger one
         "shapedirs": chumpy_leading(body.shapedirs[..., : INFANT_COMPONENTS + 2], INFANT_COMPONENTS)
         if infant
         else chumpy_array(body.shapedirs),

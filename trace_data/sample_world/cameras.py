@@ -1,4 +1,4 @@
-"""Cameras that keep people large in the picture: held in the hand, turning on a stand, or standing still."""
+"""Cameras of the sample world that keep people large in the picture: handheld, turning on a stand, or static."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from trace_data.sample_world.gestures import wobble
 
 Array = npt.NDArray[np.float64]
 Shot = Literal["handheld", "turning", "fixed"]
-"""Moves and turns with the people; turns with them on its place; neither."""
+"""Moves and turns with the people; only turns with them; static."""
 SIZE_RANGE = (0.74, 0.92)
-"""Share of the image height that the smallest person's joints and a head's margin take, in the middle of a sequence."""
+"""Share of the image height of the smallest person, joints plus a margin for the head, mid-sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def draw_camera(
     azimuth: float,
     shot: Shot = "handheld",
 ) -> PinholeCamera:
-    """A camera for people with `joints` (P, T, 24, 3), looking along `azimuth` radians (0 is +z) in the middle."""
+    """A camera for people with `joints` (P, T, 24, 3), looking along `azimuth` radians (0 is +z) mid-sequence."""
     width, height = size
     focal = width / 2 / np.tan(np.radians(rng.uniform(50, 60)) / 2)
     intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
@@ -91,7 +91,7 @@ def _look(forward: Array) -> npt.NDArray[np.float64]:
 
 
 def _too_large(camera: PinholeCamera, joints: Array, share: float) -> bool:
-    """Whether all people take more than `share` of the height, or somebody leaves the picture, counted by joints."""
+    """Whether all people exceed `share` of the height, or a joint leaves the picture."""
     width, height = camera.size
     spans, out = [], False
     for person in joints:
@@ -99,7 +99,7 @@ def _too_large(camera: PinholeCamera, joints: Array, share: float) -> bool:
         if (depth < 0.5).any() or np.isnan(uv).any():
             return True
         metre = camera.intrinsics[0, 0] / depth.min()
-        # from the outermost joints to the skin: fingers aside, the crown above, the soles below
+        # margins from the outermost joints to the skin: fingers at the sides, crown above, soles below
         low, high = uv.min((0, 1)) - metre * np.array([0.06, 0.18]), uv.max((0, 1)) + metre * 0.06
         out = out or bool((low < 0).any() or (high > [width, 1.04 * height]).any())
         middle = uv[len(uv) // 2, :, 1]

@@ -1,6 +1,6 @@
-"""Scenes of the sample world as files of DynaCam's release (fact sheet datasets.md, sections 2.4 and 10).
+"""Scenes of the sample world as files of DynaCam's release (docs/reference/datasets.md#dynacam).
 
-Frames before a turning camera make the panorama half, those before a moving one the translation half.
+Turning cameras make the panorama half, moving cameras the translation half.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ OF_44 = {
     44: list(range(44)),
     17: [24, 26, 25, 28, 27, 16, 17, 18, 19, 20, 21, 36, 35, 4, 5, 7, 8],
 }
-"""Which of the 44 joints the 25 of OpenPose and the 17 of COCO are (fact sheet joints.md, section 2)."""
+"""OpenPose's 25 joints and COCO's 17 as indices of the 44 (docs/reference/joints.md#selections-from-the-44)."""
 HIPS = [35, 36]
 ON_THE_SKIN = range(24, 35)
-"""Joints of the 44 that are points of the skin: they hide behind less of the own body."""
+"""Joints of the 44 on the skin, for which less self-occlusion is tolerated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """In which of its forms the release is written."""
+    """The form in which the release is written."""
 
     joints: Literal[25, 44, 17] = 25
     """Number of 2D joints."""
     cut: Literal["different", "same", "no"] = "different"
-    """Whether frames of the translation half are cut out around the people, in one size or as large as needed."""
+    """Whether frames of the translation half are cropped to the people, at a fixed or variable size."""
     aligned: bool = True
     """Whether the panorama half has the aligned world."""
     hips: bool = False
-    """Whether the world translation is the middle of the hips, not the body model's own."""
+    """Whether the world translation is the hip midpoint instead of the body model's own."""
     inverted: bool = False
     """Whether the extrinsics are stored as world from camera."""
 
@@ -65,10 +65,10 @@ def write_dynacam(
     variant: Variant = RELEASED,
     progress: Progress = SILENT,
 ) -> None:
-    """Draw the sequences `roles` of the world into the DynaCam folder, those of a split by turns into both halves.
+    """Draw the sequences `roles` of the world into the DynaCam folder; each split alternates between the halves.
 
-    Annotations serve a whole half and split, so they are written last, each under a temporary name until it is whole:
-    at the very end those of the half and split that the first sequence belongs to.
+    An annotation file covers a whole half and split, so these files are written last, atomically; the very last is that
+    of the first sequence.
     """
     parts: defaultdict[tuple[Half, str], dict[str, Any]] = defaultdict(dict)
     drawn: defaultdict[str, int] = defaultdict(int)
@@ -96,7 +96,7 @@ def write_dynacam(
 
 
 def draw_dynacam_scene(seed: int, index: int, role: Role, frames: int, height: int, half: Half) -> Scene:
-    """Sequence `index`, played by neutral bodies before the camera of its half."""
+    """Sequence `index` with neutral bodies and the camera of its half."""
     return draw_scene(
         seed, index, role, frames, height, shot="turning" if half == "panorama" else "handheld", neutral=True
     )
@@ -164,7 +164,7 @@ def _annotation(
 
 
 def _placed(scene: Scene, joints: list[Array], move: Array, hips: bool) -> tuple[Array, Array]:
-    """Root rotations and translations (S, T, 3) of all people in a world that lies `move` (4, 4) from the scene's."""
+    """Root rotations and translations (S, T, 3) of all people in the scene's world transformed by `move` (4, 4)."""
     rotations, translations = [], []
     for performance, world in zip(scene.performances, joints):
         motion = performance.motion
@@ -172,7 +172,7 @@ def _placed(scene: Scene, joints: list[Array], move: Array, hips: bool) -> tuple
         rotations.append(axis_angle_from_matrix(move[:3, :3] @ root))
         if hips:
             translations.append(transform(move, world[:, HIPS].mean(axis=1)))
-        else:  # a body turns about its pelvis, which the model has away from its origin
+        else:  # a body rotates about its pelvis, which is not at the model's origin
             pelvis = _pelvis(performance)
             translations.append(transform(move, motion.translation[::2] + pelvis) - pelvis)
     return np.stack(rotations), np.stack(translations)

@@ -1,4 +1,4 @@
-"""The people of the sample world as coarse meshes in clothes, with seams as sharp as the pictures need them."""
+"""Coarse clothed meshes for drawing people, with sharp seams between clothes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Ints = npt.NDArray[np.int64]
 
 LIMBS = ("upper_arm", "forearm", "hand", "thigh", "shin", "foot")
 CLOTHES = ("skin", "hair", "top", "mark", "shorts", *(f"left_{n}" for n in LIMBS), *(f"right_{n}" for n in LIMBS))
-"""What a face of the mesh can wear. The mark is on the chest only, so that front and back differ."""
+"""Materials of faces. The mark is on the chest only, so that front and back differ."""
 OF_JOINT = (
     "shorts", "left_thigh", "right_thigh", "top", "left_shin", "right_shin", "top", "left_foot", "right_foot", "top",
     "left_foot", "right_foot", "skin", "top", "top", "skin", "left_upper_arm", "right_upper_arm", "left_forearm",
     "right_forearm", "left_hand", "right_hand", "left_hand", "right_hand",
 )  # fmt: skip
-"""What the part of the body wears that each of the 24 joints moves."""
+"""Material of the body part that each of the 24 joints moves."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Figure:
-    """The mesh that is drawn for one kind of body: N points, F faces."""
+    """Mesh for drawing one kind of body: N points, F faces."""
 
     body: FreeBody
     vertices: Ints
-    """(n,) vertex ids of the body that are posed."""
+    """(n,) ids of the posed vertices."""
     seam: tuple[Ints, Ints, Array]
-    """The other N - n points lie on edges between two posed vertices: their rows (N - n) twice, and the way between."""
+    """The other N - n points are on edges between posed vertices: two index arrays (N - n) and the weights."""
     faces: Ints
     """(F, 3) into the points, counter-clockwise from outside."""
     clothes: Ints
@@ -42,7 +42,7 @@ class Figure:
     bone: Ints
     """(N,) the joint that moves each point most."""
     smooth: csr_matrix
-    """(F, F) adds up what the faces that share a point with a face have."""
+    """(F, F) sums values over the faces that share a point with a face."""
 
     def points(self, posed: Array) -> Array:
         """All points (T, N, 3) from the posed vertices (T, n, 3)."""
@@ -65,7 +65,7 @@ def load_figure(gender: Gender) -> Figure:
 
 
 def _wear(body: FreeBody, vertices: Ints) -> tuple[Ints, Array]:
-    """What each vertex wears (n,), and how much it is for each piece (n, len(CLOTHES)): seams lie where two tie."""
+    """Material of each vertex (n,), and scores (n, len(CLOTHES)); seams are where the two highest scores are equal."""
     field = np.zeros((len(vertices), len(CLOTHES)))
     for joint, name in enumerate(OF_JOINT):
         field[:, CLOTHES.index(name)] += body.weights[vertices, joint]
@@ -83,7 +83,7 @@ def _wear(body: FreeBody, vertices: Ints) -> tuple[Ints, Array]:
 
 
 def _cut(faces: Ints, worn: Ints, field: Array) -> tuple[Ints, Ints, tuple[Ints, Ints, Array]]:
-    """Cut the faces whose vertices wear two pieces along the seam: faces, clothes, and the points on the seams."""
+    """Split faces with several materials along the seams. Returns faces, materials, and the points on the seams."""
     made: list[tuple[int, int, int, int]] = []
     points: dict[tuple[int, int], tuple[int, float]] = {}
 
@@ -101,7 +101,7 @@ def _cut(faces: Ints, worn: Ints, field: Array) -> tuple[Ints, Ints, tuple[Ints,
         if kinds == 1:
             made.append((*face, pieces[0]))
             continue
-        if kinds == 3:  # a corner where three pieces meet
+        if kinds == 3:  # a corner of three materials
             a, b, c = face
             p, q, r = between(a, b), between(b, c), between(c, a)
             made += [(a, p, r, pieces[0]), (b, q, p, pieces[1]), (c, r, q, pieces[2]), (p, q, r, pieces[0])]

@@ -2,7 +2,8 @@
 
 `free_body.npz` was made once by `tools/make_free_body.py` from the CC0 MakeHuman/MPFB2 mesh (see
 `LICENSE-free-body.txt`). Frame: metres, Y up, facing +Z in a T-pose, the body's left at +X; the pelvis joint
-lies below the origin by 0.12 of the height, so that nobody takes it for the origin (fact sheet assets.md, section A3).
+is 0.12 of the height below the origin, so that it cannot be mistaken for the origin
+(docs/reference/assets.md#contents-of-the-smpl-pickle).
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ PARTS = (
 
 @dataclass(frozen=True, eq=False)
 class FreeBody:
-    """One kind of body. V = 6890 vertices, 24 joints; the arrays are those of a SMPL file (assets.md, section A3)."""
+    """One body model: V = 6890 vertices, 24 joints.
+
+    The arrays are those of an SMPL file (docs/reference/assets.md#contents-of-the-smpl-pickle).
+    """
 
     kind: Kind
     v_template: Floats  # (V, 3)
@@ -41,7 +45,7 @@ class FreeBody:
     posedirs: Floats  # (V, 3, 207)
     weights: Floats  # (V, 24)
     J_regressor: Floats  # (24, V)
-    regressor_extra: Floats  # (9, V), rows of assets.md section A5
+    regressor_extra: Floats  # (9, V), docs/reference/assets.md#rows-of-the-joint-regressors
     regressor_h36m: Floats  # (17, V), raw Human3.6M row order
     faces: Ints  # (13776, 3), counter-clockwise seen from outside
     lod_faces: Ints  # (2000, 3), closed, over a subset of the same vertices: for fast drawing
@@ -64,7 +68,7 @@ class FreeBody:
     def pose(
         self, pose: Floats, betas: Floats, translation: Floats, vertices: Ints | None = None
     ) -> tuple[Floats, Floats]:
-        """Linear blend skinning of T frames (fact sheet assets.md, section C1).
+        """Linear blend skinning of T frames (docs/reference/assets.md#linear-blend-skinning).
 
         `pose` (T, 24, 3) axis-angle in radians, the root first; `betas` (T or 1, up to 300); `translation` (T, 3)
         metres, added last. `vertices` restricts the work to those vertex ids. Returns vertices (T, n, 3) and joints
@@ -88,7 +92,7 @@ class FreeBody:
 
 
 def _chain(rotations: Floats, rest: Floats) -> tuple[Floats, Floats]:
-    """World rotations (T, 24, 3, 3) and positions (T, 24, 3) of the joints, each turned about its parent."""
+    """World rotations (T, 24, 3, 3) and positions (T, 24, 3) of the joints, along the kinematic tree."""
     turned, joints = rotations.copy(), rest.copy()
     for joint, parent in enumerate(SMPL_PARENTS[1:], start=1):
         turned[:, joint] = turned[:, parent] @ rotations[:, joint]
@@ -98,9 +102,9 @@ def _chain(rotations: Floats, rest: Floats) -> tuple[Floats, Floats]:
 
 
 def _fillers(template: Floats, first: int) -> Floats:
-    """Shape components `first`..299 (V, 3, n): smooth waves of at most half a millimetre, always the same.
+    """Shape components `first`..299 (V, 3, n): smooth waves of at most half a millimetre. Deterministic.
 
-    The real files have 300 components of which everybody uses ten; these stand in for the unused ones.
+    The real files have 300 components, of which ten are used; these stand in for the others.
     """
     draw = np.random.default_rng(300)
     count = COMPONENTS - first
@@ -117,7 +121,7 @@ def load_free_body(kind: Kind) -> FreeBody:
     """The body of one kind; all kinds share faces, vertex order, skinning weights and shape space."""
     with np.load(DATA) as data:
         template = data[f"template_{kind}"] * STEP
-        # an infant has the offsets of an adult, in proportion
+        # an infant's offsets are the adult's, scaled
         scale = np.ptp(template[:, 1]) / np.ptp(data["template_neutral"][:, 1] * STEP) if kind == "infant" else 1.0
         shapes = np.moveaxis(data["shapedirs"], 0, -1) * (STEP * scale)
         weights = data["weights"].astype(np.float64)

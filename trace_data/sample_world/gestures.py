@@ -1,6 +1,6 @@
-"""What people do in the sample world: drawn at random, as joint angles a person would name.
+"""Random motions of the sample world, as anatomical joint angles.
 
-All angles are radians; arrays are (T, 2, ...) with the left side first, and the right side is the mirror image of it.
+Angles are radians; arrays are (T, 2, ...), left side first, and mirrored for the right side.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ACTIVITIES = {
     "kick": 0.03,
     "bow": 0.03,
 }
-"""What a person does, and how often."""
+"""Activities and their probabilities."""
 
 
 @dataclass(slots=True)
@@ -36,9 +36,9 @@ class Controls:
     arms: Array
     """(T, 2, 5): swing forward, azimuth (0 sideways, pi/2 forward), elevation (0 down, pi up), twist, elbow bend."""
     trunk: Array
-    """(T, 3): bend forward, turn left, lean right, shared out over the spine."""
+    """(T, 3): bend forward, turn left, lean right, distributed over the spine."""
     head: Array
-    """(T, 3): nod, turn left, tilt, shared out over neck and head."""
+    """(T, 3): nod, turn left, tilt, distributed over neck and head."""
     pelvis: Array
     """(T, 3): pitch forward, turn left (added to the heading), roll."""
     kind: str
@@ -67,7 +67,7 @@ def draw_controls(rng: np.random.Generator, times: Array, kind: str) -> Controls
 
 
 def keyed(rng: np.random.Generator, times: Array, draw: Draw) -> Array:
-    """A smooth curve through values drawn every 0.6 to 1.2 s: (T, ...) for a draw of shape (...)."""
+    """Smooth interpolation (T, ...) of values of shape (...) drawn every 0.6 to 1.2 s."""
     step = rng.uniform(0.6, 1.2)
     place = (times - times[0]) / step + rng.uniform()
     keys = np.stack([draw(rng) for _ in range(int(place[-1]) + 2)])
@@ -79,7 +79,7 @@ def keyed(rng: np.random.Generator, times: Array, draw: Draw) -> Array:
 
 
 def wobble(rng: np.random.Generator, times: Array, size: float, channels: int) -> Array:
-    """Slow small unrest, (T, channels), about `size` large."""
+    """Slow noise (T, channels) of amplitude about `size`."""
     rate, phase = rng.uniform(1.5, 5, (2, channels)), rng.uniform(0, 2 * np.pi, (2, channels))
     unrest: Array = size / 2 * np.sin(times[:, None, None] * rate + phase).sum(1)
     return unrest
@@ -95,11 +95,11 @@ ARMS: dict[str, tuple[float, list[float], list[float]]] = {
     "back": (0.03, [-1.0, -0.3, 0.2, -0.3, 0.1], [-0.4, 0.2, 0.6, 0.3, 0.9]),
     "any": (0.05, [-0.3, -0.4, 0.2, -1.2, 0], [0.4, 1.5, 2.2, 0.8, 2.0]),
 }
-"""How often an arm does something, and the range of its five angles (see `Controls.arms`)."""
+"""Probability of each arm gesture, and the ranges of its five angles (see `Controls.arms`)."""
 
 
 def draw_arms(rng: np.random.Generator, times: Array) -> Array:
-    """(T, 2, 5) arm angles: each side on its own, or both alike in a third of the cases."""
+    """(T, 2, 5) arm angles; both sides are equal in a third of the cases."""
     names, shares = list(ARMS), np.array([share for share, _, _ in ARMS.values()])
     picked = rng.choice(len(names), size=2, p=shares / shares.sum())
     if rng.uniform() < 0.33:
@@ -118,14 +118,14 @@ def draw_arms(rng: np.random.Generator, times: Array) -> Array:
 
 
 def _bump(phase: Array, centre: float, width: float) -> Array:
-    """A bell at `centre` half turns of a cycle, `width` half turns wide."""
+    """A bell curve over a cycle; `centre` and `width` in half cycles."""
     away = np.angle(np.exp(1j * (phase - centre * np.pi)))
     bell: Array = np.exp(-((away / (width * np.pi)) ** 2))
     return bell
 
 
 def _stride(rng: np.random.Generator, times: Array, made: Controls) -> None:
-    """Walking, running, or stepping round: a leg's cycle begins at heel strike and stands until half of it."""
+    """Walking, running, or turning on the spot: a leg's cycle begins at heel strike, its first half is the stance."""
     run, turn = made.kind == "run", made.kind == "turn"
     reach = rng.uniform(0.15, 0.3) if turn else rng.uniform(0.5, 0.7) if run else rng.uniform(0.3, 0.48)
     rate = rng.uniform(1.2, 1.45) if run else rng.uniform(0.8, 1.05)
@@ -152,7 +152,7 @@ def _stride(rng: np.random.Generator, times: Array, made: Controls) -> None:
 
 
 def _plant(rng: np.random.Generator, times: Array, made: Controls) -> None:
-    """Both feet on the ground: the height of the hips is drawn, and the knees follow from it.
+    """Both feet on the ground: hip height is drawn, and determines the knees.
 
     With thigh and shin of length 1, hips `drop` above the ankles and the thigh at angle a, the shin leans by
     acos(drop - cos a).
@@ -186,12 +186,12 @@ def _plant(rng: np.random.Generator, times: Array, made: Controls) -> None:
 
 
 def _settle(rng: np.random.Generator, key: Array) -> Array:
-    """Most people change their stance only a little in a second."""
+    """Limit the change of stance per second for most people."""
     return key[:1] + rng.uniform(0.15, 1.0) * (key - key[:1])
 
 
 def _kick(rng: np.random.Generator, times: Array, made: Controls) -> None:
-    """One leg carries, the other is free in the air: kicking, stepping up, balancing."""
+    """Standing on one leg while the other kicks, steps up or balances."""
     free = int(rng.integers(2))
     made.legs[:, 1 - free, 0] = 0.1
     made.legs[:, 1 - free, 3] = 0.2

@@ -1,6 +1,6 @@
 """The sample world as Human3.6M: in the official layout, the widely used re-packaging, or TRACE's packed files.
 
-Facts: fact sheet datasets.md, sections 2.1, 8 and 10.
+Facts: docs/reference/datasets.md#human36m.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOURCE_32 = (
     39, 35, 5, 8, 11, 32, 36, 4, 7, 10, 29, 39, 41, 12, 42, 43, 12, 16, 18, 20, 22, 22, 20, 20, 12, 17, 19, 21, 23, 23,
     21, 21,
 )  # fmt: skip
-"""For each of the 32 joints of the release the one of the 44 that stands for it."""
+"""Index of the 44 for each of the release's 32 joints."""
 SOURCE_17 = (39, 35, 5, 8, 36, 4, 7, 41, 12, 42, 43, 16, 18, 20, 17, 19, 21)
 """The same for the 17 joints of the JSON files."""
 
@@ -43,11 +43,11 @@ def write_human36m(
     height: int,
     progress: Progress = SILENT,
 ) -> None:
-    """Draw scenes into a folder in the official layout, with bodies: each is played by a subject of its split, and
-    filmed by two cameras. `progress` counts videos.
+    """Draw scenes into a folder in the official layout, with bodies. A subject of the split plays each scene, filmed by
+    two cameras. `progress` counts videos.
 
-    A video that is there is whole, and not drawn again; `metadata.xml` comes last, when all is whole. Raises OSError,
-    and ConfigError on too many scenes.
+    Existing videos are complete and kept; `metadata.xml` is written last. Raises OSError, and ConfigError on too many
+    scenes.
     """
     write_dataset(folder, "official", seed, roles, frames, height, progress=progress)
 
@@ -63,7 +63,7 @@ def write_dataset(
     lens: tuple[float, ...] = LENS,
     progress: Progress = SILENT,
 ) -> None:
-    """The same in any layout. `lens`: k1, k2, k3, p1, p2; the re-packaging is without one."""
+    """The same in any layout. `lens`: k1, k2, k3, p1, p2; ignored by the re-packaging."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "SYNTHETIC.txt").write_text(NOTE_TEXT, encoding="utf-8")
     fps = 10.0 if layout == "packed" else 50.0
@@ -95,7 +95,7 @@ def _write_official(folder: Path, subjects: list[list[Clip]], progress: Progress
 
 
 def metadata(clips: Sequence[Clip]) -> str:
-    """The text of `metadata.xml`: what clips are called, and the cameras of those that there are."""
+    """The text of `metadata.xml`: titles of the clips, and their cameras."""
     extrinsic, intrinsic = np.zeros((4, 11, 6)), np.zeros((4, 9))
     extrinsic[..., 5] = 1000.0
     intrinsic[:, :4] = 1000.0, 1000.0, 500.0, 500.0
@@ -116,7 +116,7 @@ def metadata(clips: Sequence[Clip]) -> str:
 
 
 def _angles(rotation: Array) -> tuple[float, float, float]:
-    """a, b, c of a rotation that is first c about z, then b about y, then a about x."""
+    """Angles a, b, c of a rotation by c about z, then b about y, then a about x."""
     return (
         float(np.arctan2(-rotation[1, 2], rotation[2, 2])),
         float(np.arcsin(rotation[0, 2])),
@@ -138,7 +138,7 @@ def write_cdf(file: Path, points: Array) -> None:
             "Num_Elements": 1,
             "Rec_Vary": True,
             "Dim_Sizes": list(flat.shape[1:]),
-            "Compress": 0,  # compressed data would carry the time of day
+            "Compress": 0,  # compressed data contains the time of writing
         },
         var_data=flat,
     )
@@ -210,12 +210,12 @@ def _write_packed(folder: Path, subjects: list[list[Clip]]) -> None:
         all_44, (pose, shape, translation) = clip.joints(), clip.body()
         pixels, mono = clip.pixels(all_44[:, SOURCE_32]), clip.in_camera(all_44[:, SOURCE_32])
         roots = np.stack([cv2.Rodrigues(rotation @ cv2.Rodrigues(row[:3])[0])[0].reshape(3) for row in pose])
-        # the joints of a body at the origin whose root is turned to the camera's axes
+        # the joints of a body at the origin, with its root rotation in camera axes
         part = clip.performance
         root = part.figure.body.pose(np.zeros((1, 24, 3)), part.person.betas[None], np.zeros((1, 3)))[1][0, 0]
         posed = (all_44 - root - translation[:, None]) @ rotation.T + root
         for n, name in enumerate(names):
-            others = pose[n] + rng.normal(0, 0.3, (3, 72))  # two candidates that nobody takes
+            others = pose[n] + rng.normal(0, 0.3, (3, 72))  # candidates that readers ignore
             others[1] = pose[n]
             turned = rng.normal(0, 1, (3, 3))
             turned[1] = roots[n]
@@ -232,7 +232,7 @@ def _write_packed(folder: Path, subjects: list[list[Clip]]) -> None:
 
 
 def _write_images(folder: Path, clip: Clip, names: list[str]) -> None:
-    """Images of a clip under their names; the last is there only when all are."""
+    """Write the images of a clip; the last one exists only when all do."""
     if (folder / names[-1]).exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -243,7 +243,7 @@ def _write_images(folder: Path, clip: Clip, names: list[str]) -> None:
 
 
 def _bodies(clips: Sequence[Clip]) -> dict[str, Any]:
-    """What NeuralAnnot's file of a subject holds."""
+    """The content of NeuralAnnot's file of a subject."""
     held: dict[str, Any] = {}
     for clip in clips:
         pose, shape, translation = clip.body()

@@ -1,6 +1,6 @@
-"""Clips of the sample world as Human3.6M films them: a few subjects, each before the same cameras in all its clips.
+"""Clips of the sample world for Human3.6M: a few subjects, each with the same cameras in all clips.
 
-Nothing here or in `human36m_files` is shared with the adapter that reads it. World: z up, as in the release.
+No code is shared with the adapter that reads them. World: z up, as in the release.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ PLAYERS: dict[Split, dict[int, int]] = {
     "validation": {9: 60},
     "test": {11: 74},
 }
-"""For each split of the sample world the subjects, and which person of it plays each. There is no test split."""
+"""Subjects of each split of the sample world, and the person who plays each. There is no test split."""
 TITLES = {
     3: "Discussion", 4: "Eating", 6: "Phoning", 7: "Posing", 8: "Purchases", 9: "Sitting", 11: "Smoking", 12: "Photo",
     14: "Walking", 15: "WalkDog", 16: "WalkTogether",
 }  # fmt: skip
-"""Actions by number; those of which the release has broken clips are left out, so that nobody mends these here."""
+"""Actions by number, without those that have broken clips in the release, since readers would correct these."""
 LENS = (-0.02, 0.01, -0.003, 0.002, -0.001)
-"""k1, k2, k3, p1, p2: a tenth of what the release's lenses do."""
+"""k1, k2, k3, p1, p2: a tenth of the release's distortion."""
 CLIPS = 2 * len(TITLES)
-"""How many clips of a subject have a name."""
+"""Number of clip titles of a subject."""
 VIEWS = 2
-"""How many of the four cameras film a clip."""
+"""Number of cameras, of four, that film a clip."""
 _RIG = 5
 
 
@@ -52,7 +52,7 @@ class Clip:
     action: int
     subaction: int
     title: str
-    """What the release calls it, such as `Walking 1`."""
+    """The release's title, such as `Walking 1`."""
     view: int
     """Number of the camera, from 0."""
     scene: Scene
@@ -61,16 +61,16 @@ class Clip:
 
     @property
     def performance(self) -> Performance:
-        """What is played."""
+        """The performance of the clip."""
         return self.scene.performances[0]
 
     def joints(self) -> Array:
-        """(T, 44, 3) the joints of fact sheet joints.md, z-up world, metres."""
+        """(T, 44, 3) the 44 joints (docs/reference/joints.md#the-44-joints), z-up world, metres."""
         joints: Array = all_joints(self.performance)[0] @ TURN.T
         return joints
 
     def extrinsics(self) -> tuple[Array, Array]:
-        """Rotation (3, 3) from the z-up world to the camera, and where the camera stands in that world."""
+        """Rotation (3, 3) from the z-up world to the camera, and the camera's position in that world."""
         pose = self.scene.camera.camera_from_world[0]
         rotation = pose[:3, :3] @ TURN.T
         return rotation, -rotation.T @ pose[:3, 3]
@@ -82,7 +82,7 @@ class Clip:
         return seen
 
     def pixels(self, points: Array) -> Array:
-        """(..., 2) where the lens shows world points (..., 3)."""
+        """(..., 2) distorted pixels of world points (..., 3)."""
         seen = self.in_camera(points)
         intrinsics = self.scene.camera.intrinsics
         bent = bend(seen[..., :2] / seen[..., 2:], self.lens)
@@ -104,7 +104,7 @@ class Clip:
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         wanted = np.stack([(x - intrinsics[0, 2]) / intrinsics[0, 0], (y - intrinsics[1, 2]) / intrinsics[1, 1]], -1)
         plane = wanted
-        for _ in range(12):  # a fixed point: what is bent to the place of a pixel
+        for _ in range(12):  # fixed-point iteration that inverts the distortion
             plane = plane + wanted - bend(plane, self.lens)
         source_x, source_y = ((plane[..., i] * intrinsics[i, i] + intrinsics[i, 2]).astype(np.float32) for i in (0, 1))
         for image, _ in render_scene(self.scene):
@@ -116,9 +116,9 @@ class Clip:
 def draw_clips(
     seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int, fps: float, lens: tuple[float, ...]
 ) -> Iterator[list[Clip]]:
-    """For each subject that plays its clips. `roles` are scenes by index; their people are the release's subjects here.
+    """The clips of each subject that plays. `roles`: scenes by index, whose people are replaced by the subjects.
 
-    Raises ConfigError when there are more scenes than the release has names for.
+    Raises ConfigError when there are more scenes than the release has titles.
     """
     for subject, played in sorted(_parts(roles).items()):
         if len(played) > CLIPS:
@@ -137,12 +137,12 @@ def draw_clips(
 
 
 def players(roles: Sequence[tuple[int, Role]]) -> set[int]:
-    """The people who play scenes, whoever was cast for them."""
+    """The people who play the scenes, in place of those who were cast."""
     return {PLAYERS[played[0][1].split][subject] for subject, played in _parts(roles).items()}
 
 
 def _parts(roles: Sequence[tuple[int, Role]]) -> dict[int, list[tuple[int, Role]]]:
-    """Subject to its scenes: those of a split go to its subjects in turn."""
+    """Subject to its scenes: those of a split are assigned to its subjects in turn."""
     parts: defaultdict[int, list[tuple[int, Role]]] = defaultdict(list)
     allocation: Counter[Split] = Counter()
     for index, role in roles:
@@ -157,18 +157,18 @@ def _cast(role: Role, subject: int) -> Role:
 
 
 def _centred(performance: Performance) -> Performance:
-    """The performance around the middle of the room, so that cameras that see one clip see all."""
+    """The performance moved to the middle of the room, so that the same cameras can film all clips."""
     low, high = performance.joints.min((0, 1)), performance.joints.max((0, 1))
     return performance.moved(-(low + high) / 2 * [1, 0, 1])
 
 
 def _rig(seed: int, scenes: list[Scene]) -> list[tuple[PinholeCamera, float]]:
-    """The cameras of a subject, each with its azimuth: far enough for all its clips."""
+    """The cameras of a subject, each with its azimuth; far enough away for all its clips."""
     joints = np.stack([scene.performances[0].joints for scene in scenes])
     times = np.arange(joints.shape[1]) / scenes[0].fps
     rig = []
     for view in range(VIEWS):
-        # not by subject: only where a camera stands may change, not what it is
+        # independent of the subject: only the position of a camera may change
         rng = np.random.default_rng([seed, _RIG, view])
         azimuth = 0.4 + view * np.pi / 2 + rng.uniform(-0.2, 0.2)
         rig.append((draw_camera(rng, times, joints, scenes[0].camera.size, azimuth, "fixed"), azimuth))
@@ -182,12 +182,12 @@ def _clip(subject: int, number: int, view: int, scene: Scene, lens: tuple[float,
 
 
 def clip_title(subject: int, action: int, subaction: int) -> str:
-    """What a clip is called: which of the two has a number changes from subject to subject."""
+    """The title of a clip; which of its two subactions has a number differs between subjects."""
     return TITLES[action] + (" 1" if (subaction + subject) % 2 else "")
 
 
 def bend(plane: Array, lens: tuple[float, ...]) -> Array:
-    """Points (..., 2) of the plane at depth 1 through a lens, by the formula of the release's code."""
+    """Distort points (..., 2) of the plane at depth 1, by the formula of the release's code."""
     if not lens:
         return plane
     k1, k2, k3, p1, p2 = lens

@@ -1,4 +1,4 @@
-"""`make_sample`: the whole sample world in one folder, from a seed, by several processes, resumed when interrupted."""
+"""`make_sample`: draw the whole sample world from a seed, in parallel and resumable."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from trace_data.sample_world.allocation import allocate
 from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.people import cast
 from trace_data.sample_world.tasks import FOLDERS, draw, people_of, tasks_of, waiting
+from trace_data.text_files import content_of, parse_json
 from trace_data.workers import spread
 
 NOTE = "SYNTHETIC.txt"
@@ -43,7 +44,7 @@ Each has the layout of its official release. A small world has fewer of them.
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What decides every byte of a sample world."""
+    """Everything that determines the bytes of a sample world."""
 
     seed: int = 0
     sequences: int = 320
@@ -60,17 +61,17 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class SampleSummary:
-    """What a sample world holds."""
+    """Content of a sample world."""
 
     folder: Path
     sequences: int
     sequences_of: Mapping[str, int]
-    """The same by dataset, those that are there; of Human3.6M and MPI-INF-3DHP a sequence is a video."""
+    """Number of sequences per existing dataset; for Human3.6M and MPI-INF-3DHP a sequence is a video."""
     frames: int
-    """In all sequences together."""
+    """Frames of all sequences together."""
     people: int
     seconds: float
-    """Wall time of the run that completed it; 0 when the files were read only."""
+    """Wall time of the run that completed it; 0 when it already existed."""
 
     @property
     def body_models(self) -> Path:
@@ -78,7 +79,7 @@ class SampleSummary:
 
     @property
     def datasets(self) -> Path:
-        """The folder that holds a folder for every dataset."""
+        """The folder that holds the datasets' folders."""
         return self.folder / "datasets"
 
 
@@ -93,11 +94,11 @@ def make_sample(
     force: bool = False,
     progress: Progress = SILENT,
 ) -> SampleSummary:
-    """Write body models and datasets of the sample world into `out`: the same bytes for the same parameters.
+    """Write body models and datasets of the sample world into `out`; deterministic for the same parameters.
 
-    `frames` is the length of a sequence at 30 frames a second, `height` that of the pictures, which are square. An
-    interrupted run is resumed by the same call. Raises ConfigError on sizes out of range, OutputError when `out` holds
-    something else (unless `force`), cannot be written, or the disk is full.
+    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, px. The same call resumes an
+    interrupted run. Raises ConfigError on sizes out of range, OutputError when `out` holds other content (unless
+    `force`), cannot be written, or the disk is full.
     """
     begun = time.monotonic()
     parameters = Parameters(seed, sequences, frames, height)
@@ -130,20 +131,20 @@ def make_sample(
 
 
 def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
-    """What the sample world in `out` holds; None unless it is complete and was made with these parameters."""
+    """Summary of the sample world in `out`; None unless it is complete and was made with these parameters."""
     try:
-        found = json.loads((out / DONE).read_text(encoding="utf-8"))
-        if any(found[name] != value for name, value in asdict(parameters).items()):
+        content = parse_json(content_of(out / DONE, error=OutputError), where=out / DONE, error=OutputError)
+        if any(content[name] != value for name, value in asdict(parameters).items()):
             return None
         return SampleSummary(
-            out, found["sequences"], found["sequences_of"], found["frames_in_all"], found["people"], seconds=0.0
+            out, content["sequences"], content["sequences_of"], content["frames_in_all"], content["people"], seconds=0.0
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, OutputError, KeyError, TypeError):
         return None
 
 
 def _claim(out: Path, parameters: Parameters, force: bool) -> None:
-    """Make `out` ours, or refuse it. Only our own folders are ever removed, and only from a sample world."""
+    """Claim `out` or raise OutputError. Only folders of a sample world are ever removed."""
     wanted = json.dumps(asdict(parameters))
     started = out / STARTED
     if started.is_file() and started.read_text(encoding="utf-8") == wanted and not force:

@@ -1,4 +1,4 @@
-"""From joint angles to bodies that stand on the ground: poses in the SMPL format and the path of the root.
+"""Convert joint angles to SMPL poses and a root trajectory with feet on the ground.
 
 World frame: metres, y up, the ground at y = 0. A body at rest faces +z and has its left at +x.
 """
@@ -23,7 +23,7 @@ MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """What a motion must know of the body that makes it."""
+    """Measures of the body that a motion depends on."""
 
     joints: Array
     """(24, 3) joints of the shaped body at rest."""
@@ -33,7 +33,7 @@ class Skeleton:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """A body's way through T moments."""
+    """A body's motion over T time steps."""
 
     pose: Array
     """(T, 24, 3) axis-angle, radians; the root is the orientation in the world."""
@@ -46,9 +46,9 @@ class Motion:
 def draw_motion(
     rng: np.random.Generator, times: Array, kind: str, skeleton: Skeleton, heading: float, place: Array
 ) -> Motion:
-    """A motion of `kind` at `times` (T) seconds, in the middle facing `heading` radians (0 is +z) at `place` (x, z).
+    """A motion of `kind` at `times` (T) seconds, facing `heading` radians (0 is +z) at `place` (x, z) mid-sequence.
 
-    Arms that pass through trunk, head or thighs are drawn again.
+    Arm gestures that intersect trunk, head or thighs are drawn again.
     """
     controls = draw_controls(rng, times, kind)
     rotations = body_rotations(controls, heading)
@@ -117,7 +117,7 @@ def forward(skeleton: Skeleton, rotations: Array) -> tuple[Array, Array]:
 
 
 def _walk_on_ground(skeleton: Skeleton, rotations: Array) -> Array:
-    """(T, 3) translation that keeps the lowest sole at y = 0 and the feet that carry from sliding."""
+    """(T, 3) translation that keeps the lowest sole at y = 0 and supporting feet from sliding."""
     _, soles = forward(skeleton, rotations)
     height = soles[..., 1]
     load = np.exp(-(height - height.min(1, keepdims=True)) / 0.015)
@@ -129,7 +129,7 @@ def _walk_on_ground(skeleton: Skeleton, rotations: Array) -> Array:
 
 
 def _arms_collide(skeleton: Skeleton, rotations: Array) -> bool:
-    """Whether an elbow, forearm or hand enters the trunk, head, or a thigh, taken as capsules."""
+    """Whether an elbow, forearm or hand intersects the trunk, head or a thigh, modelled as capsules."""
     joints, _ = forward(skeleton, rotations)
     turn = np.swapaxes(rotations[:, :1], -1, -2)
     j = np.einsum("tnij,tnj->tni", np.broadcast_to(turn, (len(joints), 24, 3, 3)), joints)

@@ -1,7 +1,7 @@
-"""Scenes of the sample world as MPI-INF-3DHP: one person before several cameras that stand still.
+"""Scenes of the sample world as MPI-INF-3DHP: one person, several static cameras.
 
-Facts: fact sheet datasets.md, sections 2.2, 8 and 10; joints.md, section 2. Files are written in the form of the
-official release (videos, or images extracted from them, and its test set) and in that of the published packed files.
+Facts: docs/reference/datasets.md#mpi-inf-3dhp, docs/reference/joints.md#mpi-inf-3dhp-joints. Files are written in the
+form of the official release (videos, or images extracted from them, and its test set) or of the published packed files.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Image = npt.NDArray[np.uint8]
 
 FOLDER, TEST_FOLDER = "mpi_inf_3dhp", "mpi_inf_3dhp_test_set"
 AT_50 = ((1, 2), (3, 1), (3, 2), (5, 1), (5, 2))
-"""Recordings of 50 frames a second; the others have 25."""
+"""Recordings at 50 fps; the others are at 25."""
 ORDER_OF_CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8, 3, 9, 10)
-"""Which cameras a recording gets first: the chest-high ones that most people download."""
+"""Order in which a recording's cameras are filled: first the chest-high ones, which most users download."""
 ALL_CAMERAS = 14
 PLACES = [(subject, sequence) for sequence in (1, 2) for subject in range(1, 8)]
-"""Subject and sequence of the recordings for training, in the order in which they are filled."""
+"""Subject and sequence of the training recordings, in the order in which they are filled."""
 
 TRAINING_JOINTS = (9, (9, 12), 6, 3, 39, 12, 43, 38, 13, 16, 18, 20, 22, 14, 17, 19, 21, 23, 36, 4, 7, 30, 29, 35, 5,
                    8, 33, 32)  # fmt: skip
-"""For each of the 28 joints the one of the 44 that it is, or the two whose middle it is."""
+"""Index of the 44 for each of the 28 joints, or two whose midpoint it is."""
 TEST_JOINTS = (38, 37, 17, 19, 21, 16, 18, 20, 35, 5, 8, 36, 4, 7, 39, 6, 43)
-"""For each of the test set's 17 joints the one of the 44 that it is."""
+"""Index of the 44 for each of the test set's 17 joints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Take:
     subject: int
     sequence: int
     scenes: Mapping[int, Scene]
-    """By number of the camera that films."""
+    """Scenes by number of the camera."""
     calibrations: Mapping[int, tuple[Array, Array]]
-    """By number, for all cameras of the room: intrinsics (3, 3) px and camera_from_world (4, 4) metres."""
+    """Intrinsics (3, 3) px and camera_from_world (4, 4) metres of all cameras, by number."""
 
     @property
     def world_joints(self) -> Array:
@@ -60,7 +60,7 @@ class Take:
 def draw_take(
     seed: int, index: int, role: Role, frames: int, height: int, *, subject: int, sequence: int, cameras: int
 ) -> Take:
-    """The first person of `role` before so many cameras, which stand around."""
+    """The first person of `role`, filmed by this many cameras around."""
     fps = 50.0 if (subject, sequence) in AT_50 else 25.0
     alone = Role(role.split, role.people[:1])
     first = draw_scene(seed, index, alone, frames, height, shot="fixed", fps=fps, neutral=True)
@@ -69,7 +69,7 @@ def draw_take(
         scenes[number] = another_view(first, seed, 100 * index + number, 2 * np.pi * place / cameras)
     calibrations = {n: (s.camera.intrinsics, s.camera.camera_from_world[0]) for n, s in scenes.items()}
     middle = _chosen(first, TRAINING_JOINTS).mean((0, 1))
-    for number in range(ALL_CAMERAS):  # the others were there as well, only nobody kept what they saw
+    for number in range(ALL_CAMERAS):  # the release calibrates and annotates all cameras
         if number not in calibrations:
             turned = calibrations[0][1] @ _turn(2 * np.pi * (number + 0.5) / ALL_CAMERAS, middle)
             calibrations[number] = (calibrations[0][0], turned)
@@ -86,7 +86,7 @@ def _turn(angle: float, centre: Array) -> Array:
 
 
 def _chosen(scene: Scene, sources: Sequence[int | tuple[int, int]]) -> Array:
-    """(T, K, 3) world metres of points of the scene's person."""
+    """(T, K, 3) points of the scene's person, world, metres."""
     joints, _ = all_joints(scene.performances[0])
     return np.stack([joints[:, list(np.atleast_1d(source))].mean(axis=1) for source in sources], axis=1)
 
@@ -100,7 +100,7 @@ def seen_by(calibration: tuple[Array, Array], world: Array) -> tuple[Array, Arra
 
 
 def write_official(folder: Path, take: Take, *, extracted: bool = False) -> None:
-    """A recording of the official release, its annotation last; one that has it is complete.
+    """Write a recording of the official release. Its annotation is written last and marks it complete.
 
     `extracted`: images numbered from 1 instead of videos.
     """
@@ -125,7 +125,7 @@ def write_official(folder: Path, take: Take, *, extracted: bool = False) -> None
 
 
 def write_packed(folder: Path, takes: Sequence[Take]) -> None:
-    """The training set as the published code packs it: frames in which all joints are seen, and one file for all."""
+    """Write the training set as packed by the published code: frames with all joints visible, and one file for all."""
     annots: dict[str, Any] = {}
     frame_info: dict[str, list[int]] = {}
     cam_info: dict[str, Any] = {}
@@ -156,7 +156,7 @@ def write_packed(folder: Path, takes: Sequence[Take]) -> None:
 
 
 def write_neural_annot(folder: Path, takes: Sequence[Take], *, expressive: bool = False) -> None:
-    """The bodies of all takes as NeuralAnnot has them: SMPL, or `expressive` SMPL-X."""
+    """Write the bodies of all takes in NeuralAnnot's format: SMPL, or SMPL-X if `expressive`."""
     fits: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for take in takes:
         performance = next(iter(take.scenes.values())).performances[0]
@@ -171,7 +171,7 @@ def write_neural_annot(folder: Path, takes: Sequence[Take], *, expressive: bool 
 
 
 def write_test_subject(folder: Path, number: int, scene: Scene, *, packed: bool = False) -> dict[str, Any]:
-    """A subject of the test set, whose first frame is not annotated; returns its part of the packed annotation."""
+    """Write a test subject, whose first frame is not annotated. Returns its part of the packed annotation."""
     images = folder / f"TS{number}" / "imageSequence"
     _write_images(images, "img_{:06d}.jpg", (image for image, _ in render_scene(scene)), first=1)
     calibration = scene.camera.intrinsics, scene.camera.camera_from_world[0]
@@ -204,11 +204,11 @@ def write_mpi_inf_3dhp(
     height: int,
     progress: Progress = SILENT,
 ) -> None:
-    """The official layout below `folder`/mpi_inf_3dhp: videos, the test set, and fits of SMPL.
+    """Write the official layout below `folder`/mpi_inf_3dhp: videos, the test set, and SMPL fits.
 
-    Each role is one sequence as long as there is room: up to 14 recordings of 11 cameras for training, one for
-    validation, 6 test subjects. A camera more shows the person of its recording again, whose role came first. What is
-    complete from an earlier call is kept; the fits come last, when all is whole. `progress` counts roles.
+    Each role becomes one sequence, up to 14 recordings of 11 cameras for training, one for validation, and 6 test
+    subjects. Further cameras of a recording show the person of its first role again. Complete recordings of an earlier
+    call are kept; the fits are written last. `progress` counts roles.
     """
     root = folder / FOLDER
     of_split = _by_split(roles)
@@ -231,7 +231,7 @@ def write_mpi_inf_3dhp(
 
 
 def actors(roles: Sequence[tuple[int, Role]]) -> set[int]:
-    """The people whom the files of these roles show."""
+    """The people who appear in the files of these roles."""
     of_split = _by_split(roles)
     recordings = _recordings(of_split["train"], of_split["validation"])
     shown = [_actor(recordings, place) for place in recordings] + [role for _, role in of_split["test"][:6]]
@@ -246,14 +246,14 @@ def _by_split(roles: Sequence[tuple[int, Role]]) -> Mapping[str, list[tuple[int,
 
 
 def _actor(recordings: Mapping[tuple[int, int], list[tuple[int, Role]]], place: tuple[int, int]) -> Role:
-    """Who plays in a recording: the same person in both of a subject."""
+    """The person in a recording, the same in both recordings of a subject."""
     return recordings.get((place[0], 1), recordings[place])[0][1]
 
 
 def _recordings(
     training: list[tuple[int, Role]], validation: list[tuple[int, Role]]
 ) -> dict[tuple[int, int], list[tuple[int, Role]]]:
-    """Subject and sequence to the roles that its cameras stand for. S8 is in validation alone."""
+    """Subject and sequence to the roles of its cameras. S8 is in validation only."""
     found: dict[tuple[int, int], list[tuple[int, Role]]] = defaultdict(list)
     for number, entry in enumerate(training):
         found[PLACES[number % len(PLACES)]].append(entry)

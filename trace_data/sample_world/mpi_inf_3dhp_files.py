@@ -1,4 +1,4 @@
-"""The file formats of MPI-INF-3DHP, written from arrays: the same arrays give the same bytes."""
+"""Writers of MPI-INF-3DHP's file formats; deterministic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEADER_73 = b"MATLAB 7.3 MAT-file, trace sample world (synthetic)"
 
 
 def write_video(file: Path, images: Iterable[npt.NDArray[np.uint8]], size: tuple[int, int], fps: float) -> None:
-    """An AVI of JPEG frames (H, W, 3) BGR."""
+    """Write frames (H, W, 3) BGR as an AVI of JPEGs."""
     unfinished = file.with_name(f"{file.stem}.part{file.suffix}")
     out = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
     for image in images:
@@ -35,7 +35,7 @@ def write_video(file: Path, images: Iterable[npt.NDArray[np.uint8]], size: tuple
 
 
 def write_calibration(file: Path, size: tuple[int, int], cameras: Mapping[int, tuple[Array, Array]]) -> None:
-    """Intrinsics (3, 3) px and camera_from_world (4, 4) metres of each camera, as the release says it."""
+    """Write intrinsics (3, 3) px and camera_from_world (4, 4) metres of each camera in the release's format."""
     lines = ["Skeletool Camera Calibration File V1.0"]
     for number in sorted(cameras):
         intrinsics, extrinsics = np.eye(4), cameras[number][1].copy()
@@ -59,7 +59,7 @@ def _row(matrix: Array) -> str:
 
 
 def write_annotation(file: Path, points: Sequence[Array], joints: Sequence[Array]) -> None:
-    """An `annot.mat`: for each camera points (F, 28, 2) px and joints (F, 28, 3) metres of camera axes."""
+    """Write an `annot.mat`: per camera, points (F, 28, 2) px and joints (F, 28, 3) metres, camera frame."""
     frames = len(points[0])
 
     def cell(arrays: Sequence[Array]) -> npt.NDArray[np.object_]:
@@ -78,7 +78,7 @@ def write_annotation(file: Path, points: Sequence[Array], joints: Sequence[Array
     }
     buffer: Any = io.BytesIO()
     scipy.io.savemat(buffer, content, do_compression=True)
-    # the header's text would hold the time
+    # the header's text contains the time
     _write(file, _HEADER.ljust(116) + buffer.getvalue()[116:])
 
 
@@ -104,7 +104,7 @@ def write_test_annotation(file: Path, points: Array, joints: Array, valid: npt.N
 
 
 def write_dictionaries(file: Path, **dictionaries: Mapping[str, Any]) -> None:
-    """A .npz with each dictionary in an object array without sides, as numpy saves what is no array."""
+    """Write an .npz with each dictionary in a 0-d object array, as numpy does."""
     arrays: dict[str, Any] = {name: np.array(value, object) for name, value in dictionaries.items()}
     buffer = io.BytesIO()
     np.savez(buffer, synthetic=np.array(SYNTHETIC), **arrays)
@@ -112,7 +112,7 @@ def write_dictionaries(file: Path, **dictionaries: Mapping[str, Any]) -> None:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file."""
+    """Write a JSON file."""
     _write(file, json.dumps(content).encode())
 
 

@@ -1,6 +1,6 @@
 """Scenes of the sample world as files of Penn Action: the release's labels, and TRACE's packed ones.
 
-Fact sheet datasets.md, sections 2.5 and 8. The first person of a scene is the annotated one, as in the release.
+Facts: docs/reference/datasets.md#penn-action. The first person of a scene is the annotated one, as in the release.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ Layout = Literal["labels", "npz"]
 
 SYNTHETIC = "trace sample world"
 """Value of the variable `synthetic`, which no real label file has: readers take it as the origin of the data."""
-POINTS = (38, 16, 17, 18, 19, 20, 21, 36, 35, 4, 5, 7, 8)
-"""The release's 13 points as numbers of the 44 joints (fact sheet joints.md): head, then left before right."""
+POINTS = (38, 17, 16, 19, 18, 21, 20, 35, 36, 5, 4, 8, 7)
+"""The 13 points as indices of the 44: head, then right before left, as in the release's label files
+(docs/reference/joints.md#left-and-right-in-penn-action)."""
 _HEADER_TEXT = 116
-"""Bytes of text that a MATLAB file begins with: scipy writes the date there."""
+"""Length of the text at the start of a MATLAB file, where scipy writes the date."""
 
 
 def write_penn_action(
@@ -43,9 +44,8 @@ def write_penn_action(
 ) -> None:
     """Draw the numbered sequences of the world into the Penn Action folder: sequence `index` is video `index` + 1.
 
-    `labels`: as the release is; a video that has its label file is complete and is not drawn again. `npz`: the labels
-    of all of them packed into `annots_train.npz`. Body poses of every second frame go into `eft_annots.npz` in both;
-    it comes last, when all is whole.
+    `labels`: the release's form; a video with a label file is complete and kept. `npz`: all labels packed into
+    `annots_train.npz`. In both, body poses of every second frame go into `eft_annots.npz`, which is written last.
     """
     labels: dict[str, dict[str, Any]] = {}
     fits: dict[str, list[Any]] = {}
@@ -66,7 +66,7 @@ def write_penn_action(
 
 
 def _pictures(scene: Scene, folder: Path) -> Array:
-    """Draw the frames; (T, 13, 3) x and y as MATLAB counts, and 1 where the point is seen."""
+    """Draw the frames. Returns (T, 13, 3): x and y in MATLAB's 1-based pixels, and 1 where visible."""
     folder.mkdir(parents=True, exist_ok=True)
     part = scene.performances[0]
     pixels, depth = scene.camera.pixels(all_joints(part)[0][:, POINTS])
@@ -80,7 +80,7 @@ def _pictures(scene: Scene, folder: Path) -> Array:
 
 
 def _point(scene: Scene, seen: VisibleFaces, pixel: Array, depth: float) -> Array:
-    """A point as the release has it: outside the picture it stands at (1, 1), hidden where it is, both with 0."""
+    """A point in the release's convention: (1, 1, 0) outside the picture; flag 0 if occluded."""
     width, height = scene.camera.size
     if not ((pixel >= 0).all() and pixel[0] <= width - 1 and pixel[1] <= height - 1):
         return np.array([1.0, 1.0, 0.0])
@@ -95,16 +95,25 @@ def _labels(scene: Scene, points: Array) -> dict[str, Any]:
     box = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     return {
         "action": scene.name.split("_")[0],
-        "pose": "front",
+        "pose": _view(scene),
         "x": points[..., 0],
         "y": points[..., 1],
         "visibility": points[..., 2].astype(np.uint8),
         "train": np.int16(1 if scene.role.split == "train" else -1),
-        "bbox": box[: frames - frames % 2],  # now and then the release lacks rows of it
+        "bbox": box[: frames - frames % 2],  # the release sometimes lacks rows
         "dimensions": np.array([[height, width, frames]], float),
         "nframes": np.uint16(frames),
         "synthetic": SYNTHETIC,
     }
+
+
+def _view(scene: Scene) -> str:
+    """The side from which the person is seen, as the release calls it."""
+    roots = matrix_from_axis_angle(scene.performances[0].motion.pose[::2, 0])
+    ahead = (scene.camera.camera_from_world[:, :3, :3] @ roots)[..., 2].mean(axis=0)  # where the chest points
+    if abs(ahead[2]) > abs(ahead[0]):
+        return "front" if ahead[2] < 0 else "back"
+    return "left" if ahead[0] < 0 else "right"
 
 
 def _write_mat(labels: dict[str, Any], target: Path) -> None:
@@ -135,7 +144,7 @@ def _write_npz(labels: dict[str, dict[str, Any]], target: Path) -> None:
 
 
 def _fits(scene: Scene, name: str) -> dict[str, list[Any]]:
-    """Poses of every second frame as the fits have them, in the camera's frame; the root is as good as theirs."""
+    """Poses of every second frame in the camera frame, with root rotations as imprecise as in the EFT fits."""
     part = scene.performances[0]
     poses, betas = part.motion.pose[::2].copy(), part.person.betas
     turned = scene.camera.camera_from_world[:, :3, :3] @ matrix_from_axis_angle(poses[:, 0])

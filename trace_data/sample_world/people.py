@@ -1,4 +1,4 @@
-"""The people of the sample world: who they are, what they wear, and which of them a split may show."""
+"""People of the sample world: shapes, clothes, and their assignment to splits and sequences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 Split = Literal["train", "validation", "test"]
 
 PEOPLE: dict[Split, int] = {"train": 60, "validation": 10, "test": 14}
-"""How many people there are for each split; nobody is in two."""
+"""Number of people of each split; no person is in two."""
 SHARES: dict[Split, float] = {"validation": 0.12, "test": 0.18}
 """Share of the sequences; the rest is for training."""
 PAIRS = 0.3
@@ -26,7 +26,7 @@ _PERSON, _CAST = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class CastMember:
-    """Somebody who is the same in every sequence."""
+    """A person, the same in every sequence."""
 
     index: int
     gender: Gender
@@ -38,14 +38,14 @@ class CastMember:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Who plays in a sequence."""
+    """The people of a sequence."""
 
     split: Split
     people: tuple[int, ...]
 
 
 def draw_person(seed: int, index: int) -> CastMember:
-    """Person `index` of the world that grows from `seed`."""
+    """Person `index` of the world of `seed`."""
     rng = np.random.default_rng([seed, _PERSON, index])
     return CastMember(
         index=index,
@@ -56,7 +56,7 @@ def draw_person(seed: int, index: int) -> CastMember:
 
 
 def cast(seed: int, sequences: int) -> list[Role]:
-    """The people of each sequence: everybody of a split comes on equally often, in an order of the seed."""
+    """The people of each sequence. All people of a split appear equally often, in random order."""
     rng = np.random.default_rng([seed, _CAST])
     counts = {split: max(1, round(share * sequences)) for split, share in SHARES.items()}
     counts = {"train": sequences - sum(counts.values()), **counts}
@@ -74,7 +74,7 @@ def cast(seed: int, sequences: int) -> list[Role]:
 
 
 def _dress(rng: np.random.Generator) -> Array:
-    """Colours of all clothes: warm on the left, cool on the right, so that pixels tell the sides apart."""
+    """Colours of all clothes: warm on the left, cool on the right, so that the sides can be distinguished."""
     skin = np.array(colorsys.hsv_to_rgb(rng.uniform(0.04, 0.09), rng.uniform(0.3, 0.6), rng.uniform(0.45, 0.95)))
     hair = np.array(colorsys.hsv_to_rgb(rng.uniform(0.03, 0.12), rng.uniform(0.2, 0.7), rng.uniform(0.08, 0.3)))
     top_light = rng.uniform() < 0.5

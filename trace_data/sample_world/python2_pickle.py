@@ -1,7 +1,7 @@
-"""Write values as Python 2 with old numpy, scipy and chumpy pickled them (protocol 2), with none of those installed.
+"""Write pickles (protocol 2) like Python 2 with old numpy, scipy and chumpy, without needing any of them.
 
-The encodings are those of fact sheet assets.md, section A4: text and array buffers are Python-2 byte strings, and
-classes go by their names of that time. Only what a body-model file holds can be written.
+Encodings: docs/reference/assets.md#encoding-of-objects. Text and array buffers are Python-2 byte strings, and classes
+have their names of that time. Only the contents of a body-model file can be written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Instance:
-    """An object of a class that need not be installed: `module.name` with its `state`."""
+    """An object of the class `module.name`, which need not be installed, with its `state`."""
 
     module: str
     name: str
@@ -26,19 +26,19 @@ class Instance:
 
 
 def chumpy_array(values: npt.NDArray[np.floating]) -> Instance:
-    """What `chumpy.array(values)` left in a file."""
+    """The pickled form of `chumpy.array(values)`."""
     return Instance("chumpy.ch", "Ch", {"x": np.asarray(values, np.float64), **_bookkeeping(), "_status": "new"})
 
 
 def chumpy_leading(values: npt.NDArray[np.floating], count: int) -> Instance:
-    """What `chumpy.array(values)[..., :count]` left in a file: a Select of flat indices into the whole array."""
+    """The pickled form of `chumpy.array(values)[..., :count]`: a Select of flat indices into the whole array."""
     places = np.arange(values.size).reshape(values.shape)[..., :count]
     state = {"a": chumpy_array(values), "idxs": places.ravel(), "preferred_shape": places.shape, **_bookkeeping()}
     return Instance("chumpy.reordering", "Select", state)
 
 
 def sparse_columns(values: npt.NDArray[np.floating]) -> Instance:
-    """What `scipy.sparse.csc_matrix(values)` left in a file."""
+    """The pickled form of `scipy.sparse.csc_matrix(values)`."""
     columns, rows = np.nonzero(values.T)
     starts = np.searchsorted(columns, np.arange(values.shape[1] + 1))
     state = {
@@ -117,7 +117,7 @@ def _write_array(values: npt.NDArray[np.generic], file: IO[bytes]) -> None:
     file.write(b"cnumpy\ndtype\n")
     _write((kind.str[1:], 0, 1), file)
     file.write(b"R")
-    # only types of varying width, such as text, say how wide they are
+    # only types of variable width, such as text, state their width
     width = (kind.itemsize, kind.alignment) if kind.kind in "SU" else (-1, -1)
     _write((3, order, None, None, None, *width, 0), file)
     file.write(b"b")

@@ -1,4 +1,4 @@
-"""Shaded people over a backdrop, quickly: a painter's algorithm on a coarse mesh at twice the resolution.
+"""Fast rendering of shaded people over a backdrop: painter's algorithm on a coarse mesh at twice the resolution.
 
 Pixel convention: the centre of the top-left pixel is (0, 0).
 """
@@ -20,9 +20,9 @@ Ints = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
 
 FINE = 2
-"""Samples a pixel in each direction."""
+"""Samples per pixel in each direction."""
 SHADOW = 0.5
-"""Share of the light that a shadow on the floor takes."""
+"""Share of the light that a shadow on the floor removes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class VisibleFaces:
-    """Which face is seen where."""
+    """Visible face at each sample."""
 
     ids: npt.NDArray[np.uint16]
     """(2H, 2W): 0 for the backdrop, else one more than the row in the next two."""
@@ -52,7 +52,7 @@ class VisibleFaces:
     """Actor of each face."""
 
     def hides(self, pixel: Array, depth: float, actor: int, slack: float) -> bool:
-        """Whether somebody else, or the actor's own body more than `slack` metres before it, covers a point."""
+        """Whether another person, or the actor's own body more than `slack` metres in front, occludes a point."""
         x, y = np.rint(pixel * FINE + (FINE - 1) / 2).astype(int)
         face = int(self.ids[y, x]) - 1
         if face < 0:
@@ -61,7 +61,7 @@ class VisibleFaces:
 
 
 def rasterise(actors: list[Actor], size: tuple[int, int]) -> VisibleFaces:
-    """Paint the faces that look at the camera from far to near, all actors together."""
+    """Paint the front faces of all actors together, from far to near."""
     width, height = size
     ids = np.zeros((FINE * height, FINE * width), np.uint16)
     depth = np.concatenate([a.depth[a.figure.faces].mean(1) for a in actors])
@@ -90,7 +90,7 @@ def shade(actor: Actor, light: Array, ambient: float) -> Array:
 def draw_frame(
     backdrop: Backdrop, camera: PinholeCamera, frame: int, actors: list[Actor], light: Array, ambient: float
 ) -> tuple[Image, VisibleFaces]:
-    """The picture (H, W, 3) BGR of one frame without noise, and what is seen where."""
+    """The picture (H, W, 3) BGR of one frame without noise, and its visible faces."""
     image, floor = backdrop.draw(camera, frame)
     _cast_shadows(image, floor, camera, frame, actors, light)
     seen = rasterise(actors, camera.size)
@@ -112,7 +112,7 @@ def draw_frame(
 def _cast_shadows(
     image: Image, floor: Image, camera: PinholeCamera, frame: int, actors: list[Actor], light: Array
 ) -> None:
-    """Darken the floor where a body part stands between it and the light."""
+    """Darken the floor where a body part blocks the light."""
     hulls = np.zeros(floor.shape, np.uint8)
     pose = camera.camera_from_world[frame]
     for actor in actors:

@@ -1,4 +1,4 @@
-"""One sequence of the sample world: people who move before a moving camera, drawn and annotated exactly."""
+"""Scenes of the sample world: moving people and camera, rendered with exact annotations."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ Image = npt.NDArray[np.uint8]
 
 FPS = 30.0
 ASPECT = 1.0
-"""Width over height of a frame: square, so that a small network's letter-boxed input shows people at their largest."""
+"""Width over height of a frame: square, so that people are as large as possible in a small network's input."""
 JPEG_QUALITY = 88
 _SCENE, _VIEW = 3, 4
 
 FACE_VERTICES = {0: 332, 14: 6260, 15: 2800, 16: 4071, 17: 583}
-"""COCO_18 index to vertex id: nose, right eye, left eye, right ear, left ear (fact sheet joints.md, section 1)."""
+"""COCO_18 index to vertex id: nose, eyes, ears, right first (docs/reference/joints.md#source-joints-of-the-44)."""
 BODY_JOINTS = {1: 12, 2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 9: 5, 10: 8, 12: 4, 13: 7}
 """COCO_18 index to kinematic joint: neck, right arm, left arm, right knee and ankle, left knee and ankle."""
 PICKED_VERTICES = (332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787)
-"""Vertex ids of face and feet: joints 24 to 34 of the 44 (fact sheet assets.md, section B4)."""
+"""Vertex ids of face and feet: joints 24 to 34 of the 44 (docs/reference/assets.md#extra-vertex-joints)."""
 HIP_ROWS = {8: 0, 11: 1}
 """COCO_18 index to row of the extra regressor: right hip, left hip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """One person's part in a scene of T frames."""
+    """One person's motion in a scene of T frames."""
 
     person: CastMember
     figure: Figure
     motion: Motion
-    """At 60 Hz, 2T moments; every second one is a frame."""
+    """At 60 Hz, 2T steps; every second one is a frame."""
     points: Array
     """(T, N, 3) drawn points, world metres."""
     joints: Array
@@ -54,7 +54,7 @@ class Performance:
     """(T, 18, 3) the COCO_18 points, world metres."""
 
     def moved(self, shift: Array) -> Performance:
-        """The same part, played `shift` (3,) metres away."""
+        """The same performance, translated by `shift` (3,) metres."""
         motion = replace(self.motion, translation=self.motion.translation + shift)
         return replace(
             self, motion=motion, points=self.points + shift, joints=self.joints + shift, marks=self.marks + shift
@@ -63,7 +63,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that decides the pictures of a sequence."""
+    """Everything that determines the pictures of a sequence."""
 
     name: str
     role: Role
@@ -74,13 +74,13 @@ class Scene:
     """(3,) unit vector towards the light, world."""
     ambient: float
     grain: npt.NDArray[np.int16]
-    """Sensor noise, larger than a picture; every frame takes another cut of it."""
+    """Sensor noise, larger than a picture; every frame uses another crop of it."""
     cuts: npt.NDArray[np.int64]
-    """(T, 2) where the cuts begin."""
+    """(T, 2) corners of these crops."""
     azimuth: float
-    """Where the camera looks in the middle, radians, 0 is +z."""
+    """Viewing direction of the camera mid-sequence, radians; 0 is +z."""
     fps: float
-    """Frames a second."""
+    """Frames per second."""
 
 
 def draw_scene(
@@ -94,9 +94,9 @@ def draw_scene(
     fps: float = FPS,
     neutral: bool = False,
 ) -> Scene:
-    """Sequence `index` of the world that grows from `seed`: `frames` pictures, `fps` a second.
+    """Sequence `index` of the world of `seed`, with `frames` pictures at `fps`.
 
-    `neutral`: its people are played by the neutral body, whatever their gender.
+    `neutral`: use the neutral body for everyone.
     """
     rng = np.random.default_rng([seed, _SCENE, index])
     times = np.arange(2 * frames) / (2 * fps)
@@ -105,7 +105,7 @@ def draw_scene(
     performances: list[Performance] = []
     for order, place in enumerate(_places(rng, len(role.people), azimuth)):
         kind = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
-        # the golden ratio spreads the directions that people face evenly over all sequences
+        # the golden ratio distributes facing directions evenly over all sequences
         heading = azimuth + 2 * np.pi * ((index * 0.618034 + order * 0.381) % 1.0)
         person = draw_person(seed, role.people[order])
         person = replace(person, gender="neutral") if neutral else person
@@ -115,7 +115,7 @@ def draw_scene(
     joints = np.stack([p.joints for p in performances])
     camera = draw_camera(rng, times[::2], joints, size, azimuth, shot)
     light = np.array([rng.normal(0, 0.5), rng.uniform(0.7, 1.2), rng.normal(0, 0.5)])
-    # from the camera's side more often than from behind the people
+    # more often from the camera's side than from behind the people
     light[[0, 2]] -= 0.5 * np.array([np.sin(azimuth), np.cos(azimuth)])
     light /= np.linalg.norm(light)
     backdrop = _backdrop(rng, camera, joints, light)
@@ -135,7 +135,7 @@ def draw_scene(
 
 
 def another_view(scene: Scene, seed: int, number: int, turn: float) -> Scene:
-    """The same performances before a fixed camera that looks `turn` radians further round; view `number` of a scene."""
+    """View `number` of a scene: the same performances, filmed by a fixed camera rotated by `turn` radians."""
     rng = np.random.default_rng([seed, _VIEW, number])
     frames = len(scene.cuts)
     joints = np.stack([p.joints for p in scene.performances])
@@ -145,7 +145,7 @@ def another_view(scene: Scene, seed: int, number: int, turn: float) -> Scene:
 
 
 def before_camera(scene: Scene, seed: int, number: int, camera: PinholeCamera, azimuth: float) -> Scene:
-    """The same performances before a camera that was drawn for more than them; view `number` of a scene."""
+    """View `number` of a scene: the same performances, filmed by a camera shared with other scenes."""
     return _before(scene, np.random.default_rng([seed, _VIEW, number]), camera, azimuth)
 
 
@@ -161,8 +161,10 @@ def _before(scene: Scene, rng: np.random.Generator, camera: PinholeCamera, azimu
 
 
 def all_joints(performance: Performance) -> tuple[Array, Array]:
-    """World metres of a person's points in every frame: the 44 of fact sheet joints.md (T, 44, 3), in their order, and
-    the 17 of Human3.6M (T, 17, 3), in the row order of `J_regressor_h36m.npy`."""
+    """A person's joints in every frame, world, metres: the 44 (T, 44, 3) and Human3.6M's 17 (T, 17, 3).
+
+    Orders: docs/reference/joints.md#the-44-joints, and the rows of `J_regressor_h36m.npy`.
+    """
     body, motion = performance.figure.body, performance.motion
     vertices, joints = body.pose(motion.pose[::2], performance.person.betas[None], motion.translation[::2])
     extra = np.einsum("jv,tvc->tjc", body.regressor_extra, vertices, optimize=True)
@@ -178,7 +180,7 @@ def _backdrop(rng: np.random.Generator, camera: PinholeCamera, joints: Array, li
 
 
 def render_scene(scene: Scene) -> Iterator[tuple[Image, VisibleFaces]]:
-    """The pictures (H, W, 3) BGR in order, and what each shows where."""
+    """The pictures (H, W, 3) BGR in order, each with its visible faces."""
     views = [scene.camera.pixels(p.points) for p in scene.performances]
     width, height = scene.camera.size
     for frame, (top, left) in enumerate(scene.cuts):
@@ -205,7 +207,7 @@ def detections(scene: Scene, performance: int, frame: int, seen: VisibleFaces) -
 
 
 def _places(rng: np.random.Generator, number: int, azimuth: float) -> Array:
-    """(number, 2) x and z where people are in the middle: two stand side by side or one partly behind the other."""
+    """(number, 2) x and z of the people mid-sequence: two are side by side, or one is partly behind the other."""
     if number == 1:
         return np.zeros((1, 2))
     aside, behind = rng.choice([-1, 1]) * rng.uniform(0.2, 0.85), rng.choice([-1, 1]) * rng.uniform(0.1, 0.35)
@@ -251,7 +253,7 @@ def _perform(
 
 @lru_cache(maxsize=4)
 def _hip_support(gender: str) -> tuple[npt.NDArray[np.int64], Array]:
-    """The vertices that the two hip rows of the extra regressor use, and those rows over them."""
+    """The vertices that the two hip rows of the extra regressor use, and the rows restricted to them."""
     rows = load_figure(gender).body.regressor_extra[:2]
     used = np.flatnonzero(np.abs(rows).sum(0))
     return used, rows[:, used]

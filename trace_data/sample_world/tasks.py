@@ -1,4 +1,4 @@
-"""Drawing the sample world in pieces for several processes: a sequence of 3DPW, or the whole of another dataset."""
+"""Tasks for drawing the sample world in parallel: one sequence of 3DPW, or another dataset as a whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDERS: Mapping[str, str] = {
     "mpi-inf-3dhp": mpi_inf_3dhp.FOLDER,
     "penn-action": "Penn_Action",
 }
-"""Name of a dataset to its folder below that of all datasets."""
+"""Name of a dataset to its folder."""
 
 LAST: Mapping[str, str] = {
     "dynacam": "annotations/panorama_train.npz",
@@ -31,27 +31,27 @@ LAST: Mapping[str, str] = {
     "mpi-inf-3dhp": "MPI-INF-3DHP_SMPL_NeuralAnnot.json",
     "penn-action": "eft_annots.npz",
 }
-"""Which file of a dataset is written when all others are whole, and renamed when it is whole itself."""
+"""The file of a dataset that is written last, atomically, and so marks it complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawTask:
-    """What one process draws at a time."""
+    """The unit of work of one process."""
 
     dataset: str
     roles: tuple[tuple[int, Role], ...]
-    """The sequences by index: one of 3DPW, which has files of its own; else all, for some files serve all of them."""
+    """Sequences by index: one of 3DPW, which has its own files; else all of a dataset, which share some files."""
 
 
 def tasks_of(allocation: Allocation) -> list[DrawTask]:
-    """All tasks, those that take longest first."""
+    """All tasks, longest first."""
     whole = [DrawTask(name, tuple(roles)) for name, roles in allocation.items() if roles and name != REST]
     whole.sort(key=lambda task: -len(task.roles))
     return [*whole, *(DrawTask(REST, (entry,)) for entry in allocation[REST])]
 
 
 def people_of(allocation: Allocation) -> set[int]:
-    """Everybody who is seen: studios film one person at a time, who comes back."""
+    """All people who appear. Studio datasets film one person at a time, repeatedly."""
     seen = {
         person for name in (REST, "dynacam", "penn-action") for _, role in allocation[name] for person in role.people
     }
@@ -59,12 +59,12 @@ def people_of(allocation: Allocation) -> set[int]:
 
 
 def _clips(roles: Sequence[tuple[int, Role]]) -> Sequence[tuple[int, Role]]:
-    """Of the sequences of Human3.6M those that are played; each of the others is the same seen by the second camera."""
+    """The sequences of Human3.6M that are performed; each of the others is the second camera's view of one."""
     return roles[:: human36m_clips.VIEWS]
 
 
 def draw(datasets: Path, seed: int, frames: int, height: int, task: DrawTask, progress: Progress) -> None:
-    """Write the files of a task below the folder `datasets`; what an interrupted call has left is completed."""
+    """Write the files of a task below the folder `datasets`, completing those of an interrupted call."""
     folder = datasets / FOLDERS[task.dataset]
     if task.dataset == REST:
         [(index, role)] = task.roles
@@ -81,7 +81,7 @@ def draw(datasets: Path, seed: int, frames: int, height: int, task: DrawTask, pr
 
 
 def waiting(datasets: Path, tasks: Sequence[DrawTask]) -> list[DrawTask]:
-    """The tasks that an interrupted run has not finished: what is written last is not there."""
+    """The unfinished tasks, whose last file does not exist."""
     threedpw = datasets / FOLDERS[REST] / "sequenceFiles"
     numbers = {int(file.stem.rsplit("_", 1)[1]) for file in threedpw.glob("*/*.pkl")}
 

@@ -1,4 +1,4 @@
-"""Scenes of the sample world as files of 3DPW's official release (fact sheet datasets.md, sections 8 and 10)."""
+"""Scenes of the sample world as files of 3DPW's official release (docs/reference/datasets.md#3dpw-official-release)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYNTHETIC = "trace sample world"
 def write_sequence(folder: Path, seed: int, index: int, role: Role, frames: int, height: int) -> str:
     """Draw sequence `index` of the world into the 3DPW folder and return its name.
 
-    The annotation is written last, under a temporary name until it is whole: a sequence that has one is complete.
+    The annotation is written last, atomically, and marks the sequence complete.
     """
     scene = draw_scene(seed, index, role, frames, height)
     points = draw_pictures(scene, folder / "imageFiles" / scene.name)
@@ -31,7 +31,7 @@ def write_sequence(folder: Path, seed: int, index: int, role: Role, frames: int,
 
 
 def draw_pictures(scene: Scene, pictures: Path) -> list[Any]:
-    """Write the images of a sequence into its folder; (n, 3, 18) pixels and confidences of each person they show."""
+    """Write the images of a sequence. Returns (n, 3, 18) pixels and confidences for each person."""
     pictures.mkdir(parents=True, exist_ok=True)
     points = [np.zeros((len(scene.cuts), 3, 18)) for _ in scene.performances]
     for frame, (image, seen) in enumerate(render_scene(scene)):

@@ -1,7 +1,7 @@
-"""Scenes of the sample world as 3DPW in the forms that others packed: TRACE's `annots.npz`, and VIBE's databases.
+"""Scenes of the sample world as packed forms of 3DPW: TRACE's `annots.npz`, and VIBE's databases.
 
-Fact sheet datasets.md, section 2.3. Each form leaves out what its makers left out: frames without a detection, or with
-fewer than seven joints.
+Facts: docs/reference/datasets.md#3dpw-packed-annotations, docs/reference/datasets.md#vibe-databases-of-3dpw. Each form
+omits what the original omits: frames without a detection, or with fewer than seven joints.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SPIN_OF_44 = (
     *LSP_OF_44,
     *(39, 40, 41, 42, 43, 24, 26, 25, 28, 27),
 )
-"""The 49 joints that the training database has (fact sheet joints.md, section 2)."""
+"""The 49 joints that the training database has (docs/reference/joints.md#spin-and-vibe-joints)."""
 VIBE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 FEATURES = 2048
 
@@ -41,7 +41,7 @@ FEATURES = 2048
 class _Sequence:
     scene: Scene
     points: list[Any]
-    """(n, 3, 18) of each person."""
+    """(n, 3, 18) points of each person."""
 
 
 def write_packed(
@@ -49,7 +49,7 @@ def write_packed(
 ) -> None:
     """Draw the numbered sequences of the world into the 3DPW folder, with the annotations in one of the packed forms.
 
-    The scenes are those that the release's own form has for the same numbers.
+    The scenes are the same as in the release's own form with these numbers.
     """
     drawn = []
     for index, role in roles:
@@ -105,7 +105,7 @@ def _vibe_rows(sequence: _Sequence, number: int) -> dict[str, npt.NDArray[Any]]:
     points[:, 12:, 2] = 0
     rows = np.flatnonzero((points[..., 2] > 0.3).sum(1) > 6)
     joints, roots = all_joints(part)[0], part.joints[:, :1]
-    # turned as the camera sees them, but shifted by where they are in the world
+    # rotated to the camera's axes, but translated by their position in the world
     turned = (joints - roots) @ scene.camera.camera_from_world[:, :3, :3].transpose(0, 2, 1) + roots
     chosen = SPIN_OF_44 if scene.role.split == "train" else LSP_OF_44
     names = [f"imageFiles/{scene.name}/image_{row:05d}.jpg" for row in rows]
@@ -132,7 +132,7 @@ def _turned(scene: Scene, number: int) -> Array:
 
 
 def _neutral(gender: str, betas: Array) -> Array:
-    """Coefficients with which the neutral body comes nearest to a gendered one, wherever that stands."""
+    """Betas of the neutral body closest to a gendered one, up to a translation."""
     own, neutral = load_figure(gender).body, load_figure("neutral").body
     wanted = own.v_template + own.shapedirs[..., :10] @ betas - neutral.v_template
     directions = neutral.shapedirs[..., :10]
@@ -142,7 +142,7 @@ def _neutral(gender: str, betas: Array) -> Array:
 
 
 def _save(file: Path, arrays: Mapping[str, Any], *, marked: bool = False) -> None:
-    """An .npz of dicts; `marked`: it says of itself that it is synthetic."""
+    """Write an .npz of dicts; `marked`: with the key that marks it as synthetic."""
     held: dict[str, Any] = {key: np.array(value, object) for key, value in arrays.items()}
     if marked:
         held["synthetic"] = np.array(SYNTHETIC)

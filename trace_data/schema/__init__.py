@@ -1,1 +1,1 @@
-"""The types that flow through the project: one small frozen dataclass per arrow of the data's way."""
+"""Types shared by the whole project: small frozen dataclasses for records, clips, cameras and bodies."""

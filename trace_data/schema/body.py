@@ -12,13 +12,13 @@ Gender = Literal["neutral", "female", "male"]
 GENDERS: tuple[Gender, ...] = get_args(Gender)
 """Of body models, in the order of the codes that shards store."""
 BodyPart = Literal["root_rotation", "body_pose", "shape", "translation"]
-"""What a body's parameters say: where it faces, how its limbs stand, which shape it has, where it is."""
+"""The parts of a parameter set that an annotation may know separately."""
 Origin = Literal["model", "hips"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BodyParams:
-    """What the SMPL file format means: vertices = LBS(pose, betas) + translation, in the world frame, metres."""
+    """SMPL parameters, by the file format's convention: vertices = LBS(pose, betas) + translation, world, metres."""
 
     gender: Gender
     """Which of the three models the parameters belong to."""
@@ -27,30 +27,30 @@ class BodyParams:
     betas: npt.NDArray[np.float64]
     """(T, 10) shape coefficients of the model of `gender`."""
     translation: npt.NDArray[np.float64] | None
-    """(T, 3) metres, added to the posed vertices (so the pelvis joint stands at J0 + translation). None where the
-    release says where the body's joints stand, but not this: `completion` finds it, with the body models."""
+    """(T, 3) metres, added to the posed vertices, so the pelvis joint stands at J0 + translation. None where the
+    release gives joint positions but no translation: `assets.bodies` derives it with a body model."""
     origin: Origin = "model"
-    """`hips`: `translation` is where the middle of the regressed hips stands instead. What that is in terms of the file
-    format takes a body model: `completion` adds it, and shards hold nothing else."""
+    """`hips`: `translation` is the position of the regressed hip midpoint. Converting it takes a body model:
+    `assets.bodies` does so, and shards hold the file format's convention only."""
     known: frozenset[BodyPart] = frozenset(get_args(BodyPart))
-    """The parts that the annotation knows; the numbers of the others mean nothing and should be zero."""
+    """The annotated parts; the numbers of the others are meaningless and should be zero."""
 
     @property
     def whole(self) -> bool:
-        """Whether the body can be posed and stood in the world."""
+        """Whether every part is known, so that the body can be posed and placed in the world."""
         return self.known == frozenset(get_args(BodyPart))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Completed:
-    """What body models add to a person's annotation."""
+    """What a body model adds to a person's annotation."""
 
     joints3d: npt.NDArray[np.float64] | None
     """(T, 44, 4) metres of the world frame, confidence; None without a body model."""
     betas_neutral: npt.NDArray[np.float64] | None
     """(T, 10) coefficients of the neutral model; None without body models."""
     translation: npt.NDArray[np.float64] | None = None
-    """(T, 3) the body's translation in terms of the file format; None without a body model."""
+    """(T, 3) translation by the file format's convention; None without a body model."""
 
 
 NOTHING_ADDED = Completed(joints3d=None, betas_neutral=None)

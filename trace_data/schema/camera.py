@@ -1,4 +1,4 @@
-"""One camera over the frames of a sequence: a pinhole, and what its lens does to it."""
+"""One camera over the frames of a sequence: a pinhole with optional lens distortion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 NOMINAL_VIEW = np.radians(50)
-"""Angle over the longer side of a frame that stands in for an unknown one: that of the network's own camera."""
+"""Field of view over the longer side that is assumed for an unknown camera: the one of the network's own camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,12 +22,14 @@ class Camera:
     intrinsics: npt.NDArray[np.float64]
     """(1 or T, 3, 3) px; one matrix when it does not change."""
     camera_from_world: npt.NDArray[np.float64] | None
-    """(1 or T, 4, 4) rigid, metres; None when the release has none (then world = camera)."""
+    """(1 or T, 4, 4) rigid, metres; None when the release has none: the world is then the camera frame."""
     moving: bool
     """Whether the camera moves within the sequence."""
     known: bool = True
-    """Whether `intrinsics` are those of the camera; else they stand in for unknown ones, and nothing in metres may be
+    """Whether `intrinsics` are the camera's own; otherwise they are placeholders, and nothing in metres may be
     projected with them."""
+    cropped: bool = False
+    """Whether frames are cut out of larger pictures: then their principal point lies anywhere, else near the middle."""
     distortion: npt.NDArray[np.float64] | None = None
     """(5,) to (12,) coefficients of the lens in OpenCV's order: k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4; None
     for a pinhole. Used where 2D and 3D are compared; shards and training keep the pinhole part."""
@@ -42,7 +44,7 @@ class Camera:
 
 
 def nominal_camera(width: int, height: int, *, moving: bool) -> Camera:
-    """What stands in for the camera of a release that tells neither intrinsics nor motion: `known` is False."""
+    """A placeholder camera for a release without intrinsics and extrinsics: `known` is False."""
     focal = max(width, height) / 2 / np.tan(NOMINAL_VIEW / 2)
     intrinsics = np.array([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
     return Camera(

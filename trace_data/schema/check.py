@@ -1,4 +1,4 @@
-"""Invariants of a `SequenceRecord`: what must hold before anything is learnt from it."""
+"""Invariants of a `SequenceRecord`, checked before it is used."""
 
 from __future__ import annotations
 
@@ -10,29 +10,54 @@ import numpy.typing as npt
 
 from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.camera import Camera
-from trace_data.schema.findings import Finding
+from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.frame import file_of
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
 DETECTED_SHARE = 0.02
-"""2D points that were detected, not projected, may lie this share of the frame's long side from the joints (median)."""
+"""Tolerance for detected 2D points: median distance from the projected joints, as a share of the frame's long side."""
 EXACT_PX = 1.0
-"""The same for the sample world, whose points are projections."""
+"""Tolerance, px, for the sample world, whose 2D points are exact projections."""
 
 
+OFF_CENTRE = 0.1
+"""The principal point lies this share of a frame's side from its middle at most. In the published datasets it is 0.03;
+frames at three quarters or one and a half of their size make it 0.17."""
 FAR_OUTSIDE = 4.0
 """2D points may leave the frame by this many frame sizes before they count as broken."""
+EDGE = 0.02
+"""Points made in the picture itself may lie this share of a side beyond its edge."""
+OUTSIDE = 0.05
+"""Such a share of them may lie farther outside."""
+LEAST_INSIDE = 0.25
+"""Share of projected points below which the frames are others."""
+CORNER, SUSPICIOUS_CORNER = 0.5, 2 / 3
+"""Where all points of a sequence lie in this part of the frame, at its top left, it was enlarged, or may have been."""
+SCALED = "frames that were scaled or turned do not fit their annotation: unpack them again in their own size"
+"""What mends frames of another size than the annotation's."""
 LARGEST_DISTANCE = 1000.0
-"""Metres; anything farther from the world's origin is a wrong unit."""
+"""Metres from the world's origin; anything farther is in a wrong unit."""
 LARGEST_BODY = 4.0
 """Metres between the joints of one person."""
+SMALLEST_BODY = 0.25
+"""The same, median over frames in which `ENOUGH_JOINTS` are known: a crouching infant is larger."""
+ENOUGH_JOINTS = 8
+STILL_FRAMES = 3
+"""In so many frames a camera that moves has different poses: no two measurements are equal to the last bit."""
+STILL = (
+    "the pose of one frame was written for all: get the extrinsics again; a camera that stands still is not `moving`"
+)
+FARTHEST = 200.0
+"""Metres from the camera; nobody is seen who stands farther away."""
+BEHIND = -0.3
+"""Metres along the camera's axis; a body's origin may lie so far from its joints."""
 
 
 def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]:
-    """Check shapes, finiteness, rotations, units, depth and frame files of one record; an empty list is a clean one.
+    """Check shapes, finiteness, rotations, units, depth and frame files of a record. Returns [] for a valid one.
 
-    `files` False: for who opens the frames anyway.
+    `files`: whether to check that the frame files exist; False for callers that open them anyway.
     """
     frames = len(record.frames)
     findings = [*_shape("frame_ids", record.frame_ids, (frames,))]
@@ -54,7 +79,7 @@ def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]
 
 
 def _files(record: SequenceRecord) -> Iterator[Finding]:
-    """Frames that are not there; a permission or a broken mount is said as such, once."""
+    """Missing frame files. A permission error or a broken mount is reported as such, once."""
     files = dict.fromkeys(map(file_of, record.frames))
     missing = []
     for file in files:
@@ -98,16 +123,33 @@ def _camera(camera: Camera, frames: int) -> Iterator[Finding]:
             yield _error(key, f"shape {array.shape}, expected (1 or {frames}, {side}, {side})")
             continue
         yield from _finite(key, array)
+        if side == 4 and camera.moving and frames >= STILL_FRAMES and (array == array[0]).all():
+            yield _error(key, f"the camera moves and has the same pose in all {frames} frames", STILL)
         if side == 4 and np.isfinite(array).all():
             yield from _rigid(key, array)
     if camera.distortion is not None:
         if camera.distortion.ndim != 1 or not 5 <= len(camera.distortion) <= 12:
             yield _error("camera.distortion", f"shape {camera.distortion.shape}, expected (5,) to (12,)")
         yield from _finite("camera.distortion", camera.distortion)
+    if camera.known and not camera.cropped:
+        yield from _principal_point(camera)
     focal = camera.intrinsics[..., (0, 1), (0, 1)]
     longest = max(camera.width, camera.height)
     if not ((focal > 0.2 * longest) & (focal < 20 * longest)).all():
         yield _error("camera.intrinsics", f"focal length {focal.min():.1f} to {focal.max():.1f} px for {longest} px")
+
+
+def _principal_point(camera: Camera) -> Iterator[Finding]:
+    """Frames that were scaled or turned after their annotation no longer have it in the middle."""
+    size = np.array([camera.width, camera.height])
+    off = np.abs(camera.intrinsics[..., :2, 2] - (size - 1) / 2) / size
+    if (off > OFF_CENTRE).any():
+        x, y = camera.intrinsics.reshape(-1, 3, 3)[off.reshape(-1, 2).max(axis=1).argmax(), :2, 2]
+        what = (
+            f"the frames have {camera.width}x{camera.height} px, expected a size whose middle is near the principal "
+            f"point ({x:.0f}, {y:.0f})"
+        )
+        yield _error("camera.intrinsics", what, SCALED)
 
 
 def _rigid(key: str, matrices: npt.NDArray[np.float64]) -> Iterator[Finding]:
@@ -141,6 +183,7 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
             yield from _finite(f"{who}.{name}", array)
         if person.body.translation is not None:
             yield from _far(f"{who}.translation", person.body.translation)
+            yield from _before_camera(f"{who}.translation", person, record.camera, frames)
         if float(np.abs(person.body.betas).max(initial=0)) > 20:
             yield _error(f"{who}.betas", f"a coefficient of {np.abs(person.body.betas).max():.1f}, expected below 20")
     elif person.body_valid.any():
@@ -162,6 +205,33 @@ def _far(key: str, metres: npt.NDArray[np.float64]) -> Iterator[Finding]:
         yield _error(key, f"{largest:,.0f} m from the origin", "millimetres taken for metres")
 
 
+def _before_camera(key: str, person: Person, camera: Camera, frames: int) -> Iterator[Finding]:
+    """Bodies that the camera cannot see: behind it, or too far away."""
+    body, valid = person.body, person.body_valid
+    if body is None or body.translation is None or "translation" not in body.known or not camera.known:
+        return
+    if body.translation.shape != (frames, 3) or not np.isfinite(body.translation).all() or not valid.any():
+        return  # reported already
+    extrinsics = camera.per_frame(frames)[1]
+    seen = np.einsum("tij,tj->ti", extrinsics[:, :3, :3], body.translation)[valid] + extrinsics[valid, :3, 3]
+    yield from _distance(key, seen)
+    behind = seen[:, 2] < BEHIND
+    if person.joints3d is None and behind.any():
+        yield Finding(
+            severity="warning" if behind.mean() < 0.5 else "error",
+            key=key,
+            what=f"the body is behind the camera in {behind.mean():.0%} of its frames",
+            hint="camera_from_world may be inverted, or the body stands in another world",
+        )
+
+
+def _distance(key: str, seen: npt.NDArray[np.float64]) -> Iterator[Finding]:
+    """`seen`: (N, 3) places in the camera's frame."""
+    if len(seen) and (most := float(np.linalg.norm(seen, axis=1).max())) > FARTHEST:
+        what = f"somebody stands {most:,.0f} m from the camera, expected {FARTHEST:.0f} at most"
+        yield _error(key, what, "millimetres taken for metres, or camera and body of different worlds")
+
+
 def _extent(key: str, joints: Keypoints) -> Iterator[Finding]:
     known = np.where(joints.points[..., 3:] > 0, joints.points[..., :3], np.nan)
     if np.isfinite(known).any():
@@ -169,6 +239,13 @@ def _extent(key: str, joints: Keypoints) -> Iterator[Finding]:
         extent = float((np.nanmax(known[counted], axis=1) - np.nanmin(known[counted], axis=1)).max())
         if not extent < LARGEST_BODY:
             yield _error(key, f"one body's joints lie {extent:,.1f} m apart", "millimetres taken for metres")
+        enough = known[np.isfinite(known).all(axis=2).sum(axis=1) >= ENOUGH_JOINTS]
+        if len(enough):
+            size = np.nanmax(enough, axis=1) - np.nanmin(enough, axis=1)
+            typical = float(np.median(size.max(axis=1)))
+            if typical < SMALLEST_BODY:
+                what = f"one body's joints lie only {typical:.2g} m apart"
+                yield _error(key, what, "metres divided as if they were millimetres")
 
 
 def _keypoints(key: str, keypoints: Keypoints, frames: int, width: int) -> Iterator[Finding]:
@@ -188,9 +265,23 @@ def _inside(key: str, keypoints: Keypoints, camera: Camera) -> Iterator[Finding]
     relative = keypoints.points[..., :2][seen] / size
     if relative.size and (relative.min() < -FAR_OUTSIDE or relative.max() > 1 + FAR_OUTSIDE):
         yield _error(key, f"points up to {np.abs(relative).max():.1f} frame sizes away", "coordinates of other images")
-    inside = ((relative >= 0) & (relative <= 1)).all(axis=-1)
-    if len(inside) and inside.mean() < 0.5:
-        yield Finding(severity="warning", key=key, what=f"only {inside.mean():.0%} of the points are inside the frame")
+    if not len(relative):
+        return
+    inside = float(((relative >= 0) & (relative <= 1)).all(axis=-1).mean())
+    if camera.known:  # they may be projections, also of what is outside
+        if inside < 0.5:
+            severity: Severity = "warning" if inside >= LEAST_INSIDE else "error"
+            what = f"only {inside:.0%} of the points are inside the frame"
+            yield Finding(severity=severity, key=key, what=what, hint=SCALED)
+        return
+    outside = float(((relative < -EDGE) | (relative > 1 + EDGE)).any(axis=-1).mean())
+    if outside > OUTSIDE:
+        frame = f"{camera.width}x{camera.height} px"
+        yield _error(key, f"{outside:.0%} of the points lie outside the frames of {frame}, expected none", SCALED)
+    elif (part := float(relative.max())) < SUSPICIOUS_CORNER:
+        what = f"all points lie in the first {part:.0%} of the frames' width and height"
+        severity = "error" if part < CORNER else "warning"
+        yield Finding(severity=severity, key=key, what=f"{what}: enlarged after annotation?", hint=SCALED)
 
 
 def _depth(key: str, joints: Keypoints, camera: Camera, frames: int) -> Iterator[Finding]:
@@ -198,7 +289,11 @@ def _depth(key: str, joints: Keypoints, camera: Camera, frames: int) -> Iterator
         return  # reported already
     _, extrinsics = camera.per_frame(frames)
     depth = np.einsum("ti,tki->tk", extrinsics[:, 2, :3], joints.points[..., :3]) + extrinsics[:, None, 2, 3]
-    behind = (depth <= 0) & (joints.points[..., 3] > 0)
+    known = joints.points[..., 3] > 0
+    if camera.known:
+        world = np.einsum("tij,tkj->tki", extrinsics[:, :3, :3], joints.points[..., :3]) + extrinsics[:, None, :3, 3]
+        yield from _distance(key, world[known])
+    behind = (depth <= 0) & known
     if behind.any():
         yield Finding(
             severity="warning" if behind.mean() < 0.5 else "error",

@@ -1,4 +1,4 @@
-"""A clip: which frames, through which windows, with which annotations."""
+"""Clips: which frames, cropped to which windows, with which annotations."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 PERSON_MASKS = ("center", "pose2d", "joints3d", "root_rotation", "body_pose", "shape", "translation", "world")
-"""Named masks per person and frame; each names one kind of supervision."""
+"""Masks per person and frame, one for each kind of supervision."""
 FRAME_MASKS = ("everyone_annotated", "intrinsics")
-"""Named masks per frame. `intrinsics`: they are those of the camera; else they only stand in for unknown ones."""
+"""Masks per frame. `intrinsics`: whether they are the camera's own, not a placeholder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRef:
-    """A cheap, hashable handle of `length` frames of one sequence, `stride` frames apart."""
+    """Hashable reference to `length` frames of one sequence, `stride` frames apart."""
 
     sequence: int
     """Row in the index's table of sequences."""
@@ -44,7 +44,7 @@ class Window:
     """Width = height, px."""
 
     def mirrored(self, frame_width: int) -> Window:
-        """The window that shows of the mirrored frame the mirror image of what this one shows."""
+        """The window that shows the same content in the mirrored frame."""
         return Window(left=frame_width - self.left - self.side, top=self.top, side=self.side)
 
     def crop_from_frame(self, size: int) -> npt.NDArray[np.float64]:
@@ -61,7 +61,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipAnnotations:
-    """What is known of the T frames and P people of a clip, in the units and frames of the shard (see contracts)."""
+    """A clip's annotations: T frames, P people, in the units and frames of shards (docs/shard-format.md#a-shard)."""
 
     dataset: str
     """Canonical dataset name."""
@@ -98,8 +98,8 @@ class ClipAnnotations:
     kp3d: npt.NDArray[np.float32]
     """(P, T, 44, 4) x, y, z metres of the world frame, confidence."""
     center: npt.NDArray[np.float32]
-    """(P, T, 2) x, y px of the frame: where the person is, mask `center`."""
+    """(P, T, 2) x, y px of the frame: the person's centre; mask `center`."""
     box: npt.NDArray[np.float32]
-    """(P, T, 4) left, top, right, bottom px of the frame: bounds of the joints inside it, mask `center`."""
+    """(P, T, 4) left, top, right, bottom px of the frame: bounds of the joints inside it; mask `center`."""
     masks: Mapping[str, npt.NDArray[np.bool_]]
     """`PERSON_MASKS` as (P, T), `FRAME_MASKS` as (T,)."""

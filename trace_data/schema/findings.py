@@ -1,4 +1,4 @@
-"""Findings of one kind put together, so that a report says once what occurs a thousand times."""
+"""Findings of checks, and their grouping into problems, so that a report names each kind once."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class Problem:
 
     severity: Severity
     what: str
-    """What was found, in the words of the first case."""
+    """Message of the first case."""
     count: int
     examples: tuple[str, ...]
-    """Where, at most five unless all were asked for."""
+    """Where it occurs: five cases at most, unless all were asked for."""
     hint: str
-    """What mends it."""
+    """How to fix it."""
 
 
 def wrong(key: str, what: str) -> Finding:
-    """An error for which whoever reports it knows what mends it."""
+    """An error without a hint; the caller adds one."""
     return Finding(severity="error", key=key, what=what)
 
 
-def grouped(found: Sequence[tuple[str, Finding]], examples: int | None = EXAMPLES) -> tuple[Problem, ...]:
-    """Findings that differ only in numbers, names and places become one problem; errors first, then by count.
+def grouped(findings: Sequence[tuple[str, Finding]], examples: int | None = EXAMPLES) -> tuple[Problem, ...]:
+    """Group findings that differ only in numbers, names and places; errors first, then by count.
 
-    `examples`: how many of its cases a problem names; None for all.
+    `examples`: number of cases listed for each problem; None for all.
     """
     groups: dict[tuple[str, str, str], list[tuple[str, Finding]]] = {}
-    for where, finding in found:
+    for where, finding in findings:
         kind = re.sub(r"\([^()]*\)|\[[^\[\]]*\]|\S*\d\S*", "", f"{finding.key}: {finding.what}")
         groups.setdefault((finding.severity, " ".join(kind.split()), finding.hint), []).append((where, finding))
     problems = [
@@ -56,13 +56,13 @@ def grouped(found: Sequence[tuple[str, Finding]], examples: int | None = EXAMPLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong."""
+    """The result of one failed check."""
 
     severity: Severity
-    """`error`: the sequence cannot be used; `warning`: it can, but somebody should know."""
+    """`error`: the sequence cannot be used; `warning`: it can, but the user should know."""
     key: str
-    """Which part of the record or which file."""
+    """The part of the record, or the file."""
     what: str
     """The value found and the value expected."""
     hint: str = ""
-    """What usually causes it, or mends it."""
+    """The usual cause, or how to fix it."""

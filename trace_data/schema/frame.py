@@ -1,4 +1,4 @@
-"""Where the pixels of a frame are: an image file, an image file smaller than its frame, or a place in a video."""
+"""Where a frame's pixels are: in an image file, in one smaller than the frame, or in a video."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class VideoFrame:
 
     video: Path
     number: int
-    """Counted from 0, in the order in which the frames are shown."""
+    """Counted from 0, in display order."""
 
     def __str__(self) -> str:
         return f"{self.video} frame {self.number}"
@@ -36,7 +36,7 @@ Frame = Path | VideoFrame | PaddedFrame
 
 
 def file_of(frame: Frame) -> Path:
-    """The file in which a frame lies."""
+    """The image or video file that holds a frame."""
     if isinstance(frame, VideoFrame):
         return frame.video
     return frame.image if isinstance(frame, PaddedFrame) else frame

@@ -1,4 +1,4 @@
-"""Joint sets by name, and the one mapping between them (fact sheet `joints.md`, sections 1 to 5)."""
+"""Joint sets by name, and the mapping of each to the canonical 44 (docs/reference/joints.md)."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ H36M_32 = (
     "20_H36M", "21_H36M", "22_H36M", "23_H36M", "Neck", "R_Shoulder", "R_Elbow", "R_Wrist", "28_H36M", "29_H36M",
     "30_H36M", "31_H36M",
 )  # fmt: skip
-"""The whole skeleton of Human3.6M; joints that repeat another one or have no counterpart bear their number.
+"""The whole skeleton of Human3.6M; joints that repeat another one or have no counterpart are named by their number.
 
 4 and 9 are the balls of the feet, as SMPL's joints of the toes are; 5 and 10 the ends of the toes, between big and
-small (fact sheet datasets.md, section 10, row 4). The published loader calls them big and small toes.
+small (docs/reference/joints.md#toes-of-the-human36m-skeleton). The published loader calls them big and small toes.
 """
 H36M_17_RIGHT_FIRST = (
     "Pelvis", "R_Hip", "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Spine_H36M", "Neck", "Jaw_H36M", "Head",
@@ -63,14 +63,14 @@ MPI_INF_TEST_17 = (
     "Head_top_MPI", "Neck_LSP", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip",
     "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Pelvis", "Spine_MPI", "Head_MPI",
 )  # fmt: skip
-"""The test set's head top and head are other points than those of the 44, so they must not match by name."""
+"""The test set's head top and head differ from those of the 44, so their names must not match."""
 PENN_13 = (
-    "Head_top", "L_Shoulder", "R_Shoulder", "L_Elbow", "R_Elbow", "L_Wrist", "R_Wrist", "L_Hip", "R_Hip", "L_Knee",
-    "R_Knee", "L_Ankle", "R_Ankle",
+    "Head_top", "R_Shoulder", "L_Shoulder", "R_Elbow", "L_Elbow", "R_Wrist", "L_Wrist", "R_Hip", "L_Hip", "R_Knee",
+    "L_Knee", "R_Ankle", "L_Ankle",
 )  # fmt: skip
-"""Penn Action by its own list."""
-PENN_13_SWAPPED = ("Head_top", *(name for pair in zip(PENN_13[2::2], PENN_13[1::2]) for name in pair))
-"""Penn Action as the published training reads it: every pair the other way round."""
+"""Penn Action as its label files are: right before left (docs/reference/joints.md#left-and-right-in-penn-action)."""
+PENN_13_OFFICIAL = ("Head_top", *(name for pair in zip(PENN_13[2::2], PENN_13[1::2]) for name in pair))
+"""Penn Action by the list in its readme, left before right, which the files contradict; for comparison only."""
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "SMPL_24": SMPL_24,
@@ -84,16 +84,16 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "MPI_INF_TEST_17": MPI_INF_TEST_17,
     "OpenPose_25": OPENPOSE_25,
     "PENN_13": PENN_13,
-    "PENN_13_SWAPPED": PENN_13_SWAPPED,
+    "PENN_13_OFFICIAL": PENN_13_OFFICIAL,
 }
-"""Every joint set a record may use. An adapter's own set is added here, by name."""
+"""Every joint set a record may use. Adapters add their own here, by name."""
 
 FLIP_44 = tuple(
     ALL_44.index({"L": "R", "R": "L"}.get(name[0], name[0]) + name[1:] if name[1] == "_" else name) for name in ALL_44
 )
-"""For each of the 44 the index of its mirror image; an involution."""
+"""Index of the mirrored joint for each of the 44; an involution."""
 FLIP_24 = FLIP_44[: len(SMPL_24)]
-"""The same for the kinematic joints alone: the order in which a mirrored body takes its rotations."""
+"""The same for the 24 kinematic joints: the order of a mirrored body's rotations."""
 
 SMPL_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 """Parent of each of the 24 kinematic joints; -1 for the root."""
@@ -128,9 +128,12 @@ class Keypoints:
     """Key into `LAYOUTS`."""
     points: npt.NDArray[np.float64]
     """(..., K, D) coordinates followed by a confidence in 0..1; confidence 0 means missing, its coordinates are 0."""
+    projected: bool = False
+    """Of 2D points: whether they are projections of the 3D joints through the camera, which meet them within a pixel or
+    two, and not detections or hand-made labels."""
 
     def to_44(self) -> npt.NDArray[np.float64]:
-        """(..., 44, D): points moved to the joint of the same name, the others with confidence 0."""
+        """(..., 44, D) the points, each at the joint of its name; joints without a point have confidence 0."""
         source = LAYOUTS[self.layout]
         if self.points.shape[-2] != len(source):
             raise ValueError(f"{self.layout} has {len(source)} joints, the array has {self.points.shape[-2]}")

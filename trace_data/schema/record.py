@@ -1,4 +1,4 @@
-"""What every adapter yields and the shard writer takes: one sequence with its frames, camera and people."""
+"""The record of one sequence, which adapters produce and the shard writer consumes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Split = Literal["train", "val", "test"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Person:
-    """One identity through a sequence of T frames. Absent supervision is None or a False in a mask, never a filler."""
+    """One person in a sequence of T frames. Missing supervision is None or False in a mask, never a filler value."""
 
     name: str
-    """Identity, unique within its sequence and the same wherever the release says it is the same person."""
+    """Identity: unique within the sequence, and the same wherever the release says it is the same person."""
     gender: Gender
-    """Gender of the body model of the annotation; neutral when unknown."""
+    """Gender of the annotation's body model; neutral when unknown."""
     present: npt.NDArray[np.bool_]
-    """(T,) whether the person is annotated in the frame at all."""
+    """(T,) whether the person has any annotation in the frame."""
     keypoints2d: Keypoints | None
     """(T, K, 3): x, y in px of the frame, confidence in 0..1 (0 = missing)."""
     joints3d: Keypoints | None
@@ -34,7 +34,7 @@ class Person:
     body: BodyParams | None
     """Body-model parameters in the world frame."""
     body_valid: npt.NDArray[np.bool_]
-    """(T,) whether what `body` knows (see `BodyParams.known`) may be trusted in the frame."""
+    """(T,) whether the known parts of `body` (`BodyParams.known`) can be trusted in the frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,31 +44,34 @@ class SequenceRecord:
     dataset: str
     """Canonical dataset name, e.g. `3dpw`."""
     split: Split
-    """Official split (or the stated substitute)."""
+    """Official split, or its documented substitute."""
     name: str
     """Sequence name within dataset and split."""
     frames: tuple[Frame, ...]
     """T image files or frames of videos, in time order."""
     frame_ids: npt.NDArray[np.int64]
-    """(T,) the release's own frame numbers; equal spacing in time means equal spacing here."""
+    """(T,) the release's own frame numbers, proportional to time."""
     fps: float
-    """Frames a second of consecutive frame ids."""
+    """Frame ids per second."""
     camera: Camera
     """Intrinsics and motion."""
     people: tuple[Person, ...]
     """Annotated people."""
     everyone_annotated: npt.NDArray[np.bool_]
-    """(T,) whether every visible person of the frame is annotated (else centre maps cannot be supervised)."""
+    """(T,) whether every visible person is annotated; otherwise centre maps cannot be supervised."""
     world_valid: bool
     """Whether world-frame motion may be supervised."""
     world_reason: str
-    """Why world supervision holds or not, in words."""
+    """Why `world_valid` is what it is, for reports."""
     remarks: tuple[str, ...] = ()
-    """What the adapter found strange: the sequence can be used, but somebody should know."""
+    """Warnings of the adapter: the sequence can be used, but the user should know."""
+    sides_agree: bool | None = None
+    """Whether left and right fit what the release itself says of the side from which the person is seen; None where it
+    says nothing. One sequence proves little: verification lets the majority of a dataset decide."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Release, layout, adapter version and defects applied; `synthetic` = "true" for the sample world."""
 
     @property
     def key(self) -> str:
-        """`dataset/split/name`, unique over everything a build reads."""
+        """`dataset/split/name`, unique within a build."""
         return f"{self.dataset}/{self.split}/{self.name}"

@@ -1,4 +1,4 @@
-"""Sequences as people name them: by name or pattern (`*`, `?`), with or without `dataset/split/` in front."""
+"""Select sequences by name or pattern (`*`, `?`), with or without the prefix `dataset/split/`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Protocol
 from trace_data.errors import ConfigError, nearest
 
 SHOWN = 3
-"""So many names are given as examples."""
+"""Number of names given as examples."""
 
 
 class Named(Protocol):
-    """A sequence on the disk or in an index."""
+    """A sequence on disk or in an index."""
 
     @property
     def name(self) -> str:
-        """Within its dataset and split."""
+        """Name within its dataset and split."""
 
     @property
     def key(self) -> str:
@@ -26,13 +26,13 @@ class Named(Protocol):
 
 
 def fits(sequence: Named, pattern: str) -> bool:
-    """Whether the pattern, or the plain name, means this sequence."""
+    """Whether the name or pattern matches the sequence."""
     names = (sequence.name, sequence.key)
     return pattern in names or any(fnmatchcase(name, pattern) for name in names)
 
 
 def check_patterns(patterns: Sequence[str], sequences: Sequence[Named], *, where: Path | str) -> None:
-    """Raises ConfigError when one of the patterns means none of the sequences."""
+    """Raises ConfigError when a pattern matches no sequence."""
     for pattern in patterns:
         if not any(fits(sequence, pattern) for sequence in sequences):
             near = nearest(pattern, (sequence.name for sequence in sequences))

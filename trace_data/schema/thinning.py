@@ -1,4 +1,4 @@
-"""Some of a sequence's frames, without a change of its speed."""
+"""Subsets of a record's frames. Frame ids stay, so speeds do too."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Flags = npt.NDArray[np.bool_]
 
 
 def thinned(record: SequenceRecord, every: int) -> SequenceRecord:
-    """The frames 0, `every`, 2 `every`, … of a record, with their own ids."""
+    """A record with frames 0, `every`, 2 `every`, …, which keep their ids."""
     return record if every == 1 else kept(record, np.arange(len(record.frames)) % every == 0)
 
 
 def kept(record: SequenceRecord, chosen: Flags) -> SequenceRecord:
-    """The chosen (T,) frames of a record, with their own ids.
+    """A record with the frames for which `chosen` (T,) is True; they keep their ids.
 
-    `fps` stays: it counts frame ids, so what is divided by the time between two ids keeps its value in m/s.
+    `fps` counts frame ids and so stays: velocities keep their value in m/s.
     """
 
     def of_frames(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

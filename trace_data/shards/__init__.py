@@ -1,1 +1,1 @@
-"""HDF5 shards: format, index, writing, reading."""
+"""HDF5 shards: format, index, writing and reading."""

@@ -44,7 +44,7 @@ class ShardEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceEntry:
-    """One sequence; enough to find every valid clip without opening its shard."""
+    """One sequence, with all that is needed to list its valid clips without opening the shard."""
 
     __pydantic_config__ = NOTHING_ELSE
 
@@ -76,7 +76,7 @@ class SequenceEntry:
     frame_id_runs: tuple[tuple[Whole, Whole, Count], ...]
     """(first id, step, count) of consecutive frames with equally spaced ids."""
     usable: tuple[tuple[Run, ...], ...]
-    """For each person the ranges [first, end) of frames in which it is seen and can be learnt from."""
+    """For each person the ranges [first, end) of frames in which it is visible and supervised."""
     provenance: Mapping[str, str]
     """Release, layout, adapter and defects applied."""
 
@@ -97,7 +97,7 @@ class SequenceEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadSequence:
-    """A sequence that was left out of a build, and why."""
+    """A sequence that was left out of a build, with the reason."""
 
     __pydantic_config__ = NOTHING_ELSE
 
@@ -107,26 +107,26 @@ class BadSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardIndex:
-    """Everything in `index.json`, and where it stands."""
+    """The content of `index.json` and its location."""
 
     folder: Path | str
-    """Its folder, or the URL of that as it may be shown."""
+    """The folder, or its URL without secrets."""
     shards: tuple[ShardEntry, ...]
     sequences: tuple[SequenceEntry, ...]
     bad: tuple[BadSequence, ...]
     """Sequences left out."""
     settings: Mapping[str, Any]
-    """What the build was asked for, and the SHA-256 of the body models it used."""
+    """Settings of the build, and the SHA-256 of its body models."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Versions of the tool, of the encoder and of HDF5."""
     datasets: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    """For each dataset what its sequences' provenance says: release, layout, adapter, defects applied."""
+    """Per dataset, the provenance of its sequences: release, layout, adapter, defects applied."""
     enlarged_crops: Mapping[str, int] = field(default_factory=dict)
-    """How many usual crops of the network's size need which enlargement, see `levels.ENLARGEMENT_BINS`."""
+    """Counts of typical crops by enlargement, see `levels.ENLARGEMENT_BINS`."""
 
     @property
     def synthetic(self) -> bool:
-        """Whether anything in it comes from the sample world."""
+        """Whether any sequence comes from the sample world."""
         return any(entry.synthetic for entry in self.sequences)
 
     @property

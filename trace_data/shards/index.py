@@ -1,4 +1,4 @@
-"""`index.json`, written last: what a folder of shards holds and how to know that it is whole."""
+"""Read, write and check `index.json`, which is written last and so marks a complete folder of shards."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ def _type_finding(detail: Mapping[str, Any]) -> tuple[str, Finding]:
 
 
 def check_index(location: Path | str | Store, *, hashes: bool = False, progress: Progress = SILENT) -> ShardIndex:
-    """The index, after making sure that every shard is there with its length, and its SHA-256 with `hashes`.
+    """Read the index and check that every shard exists with the right length and, with `hashes`, SHA-256.
 
-    With `hashes` all shards of a URL are fetched. Raises ShardError that names the first shard that is missing, cut
-    short or changed.
+    With `hashes` all shards of a URL are downloaded. Raises ShardError for the first shard that is missing, truncated
+    or changed.
     """
     store = as_store(location)
     index = load_index(store)

@@ -1,4 +1,4 @@
-"""The shard format, stated once: names, types and shapes of what stands in a shard file.
+"""The shard format: names, types and shapes of the datasets of a shard file.
 
 A shard is an HDF5 file without pickles, objects or variable-length types, every dataset contiguous and little-endian,
 so that a range of rows is one range of bytes. With F frames, each in L sizes (levels, the smallest first; one unless
@@ -27,9 +27,9 @@ FORMAT = "trace-shard"
 FORMAT_VERSION = 4
 INDEX_FILE = "index.json"
 SHARD_BYTES = 512 << 20
-"""A shard is closed when it has grown beyond this, unless the build was asked for another size."""
+"""Default size at which a shard is closed."""
 LIBVER = ("earliest", "v110")
-"""Fixed bounds of the HDF5 file format: identical input gives identical bytes whatever HDF5 is installed."""
+"""Fixed bounds of the HDF5 file format, so that bytes do not depend on the installed HDF5."""
 
 FRAME_BYTES = "frames/bytes"
 FRAME_OFFSET = "frames/offset"
@@ -46,7 +46,7 @@ TABLE_CHECKSUM = "crc32"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One dataset with a row a frame, a person-frame or a sequence."""
+    """One dataset with a row per frame, person-frame or sequence."""
 
     dtype: str
     """NumPy type; masks are uint8, 0 or 1."""

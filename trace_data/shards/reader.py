@@ -1,4 +1,4 @@
-"""Shards to clips: annotations, and frames decoded only as far as their windows show them."""
+"""Read clips from shards: annotations, and frames decoded only to the resolution that their windows need."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Verify = Literal["first", "always", "off"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Place:
-    """Where one dataset lies in its file."""
+    """Location of one dataset in its file."""
 
     at: int
     dtype: np.dtype[Any]
@@ -50,15 +50,15 @@ class _Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Shard:
-    """A shard's table of contents. Files are opened anew for each read: nothing to share between processes or
-    threads, no limit on the number of shards, a file replaced or cut meanwhile is noticed, and one that the cache of a
-    URL has given up is fetched again."""
+    """A shard's table of contents. The file is opened for each read: no state is shared between processes or threads,
+    the number of shards is not limited, a replaced or truncated file is noticed, and one that the cache has evicted
+    is downloaded again."""
 
     store: Store
     entry: ShardEntry
     places: Mapping[str, _Place]
     frame_offset: npt.NDArray[np.int64]
-    """(L, F + 1) of each level."""
+    """(L, F + 1) byte offsets of each level."""
     frame_size: npt.NDArray[np.int32]
     """(L, F, 2) stored width and height, px."""
     people_offset: npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ class _Shard:
 class ShardReader:
     """Random access to the clips of a folder or URL of shards.
 
-    Picklable; in every process it opens a shard when it is first asked for it. Safe to use from several threads.
+    Picklable and thread-safe. Every process opens a shard on first use.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ShardReader:
         cache_bytes: int = CACHE_BYTES,
         verify: Verify = "first",
     ) -> None:
-        """`cache`, `cache_bytes`: local folder for the shards of a URL and its bound, see `store.open_store`.
+        """`cache`, `cache_bytes`: local folder for the shards of a URL and its limit, see `store.open_store`.
 
         `verify`: what is read is compared with its checksums the `first` time in this process, `always`, or never
         (`off`). A shard's tables are checked whenever it is opened. Raises ShardError when there are no finished
@@ -107,17 +107,17 @@ class ShardReader:
 
     @property
     def synthetic(self) -> bool:
-        """Whether anything in these shards comes from the sample world."""
+        """Whether any sequence comes from the sample world."""
         return self.index.synthetic
 
     def prefetch(self, refs: Sequence[ClipRef]) -> None:
-        """Fetch the shards of clips that will be read in this order in the background, if they have to be fetched."""
+        """Download the shards of clips in the background, in the order of their use. No-op for local shards."""
         if self.store.remote:
             shards = dict.fromkeys(self.index.sequences[ref.sequence].shard for ref in refs)
             self.store.prefetch([self.index.shards[shard] for shard in shards])
 
     def annotations(self, ref: ClipRef) -> ClipAnnotations:
-        """What is known of the clip; its people are those present in at least one of its frames. Raises ShardError."""
+        """Annotations of the clip, with all people who are present in any of its frames. Raises ShardError."""
         entry, shard, frames = self._locate(ref)
         first, last = int(frames[0]), int(frames[-1])
         with self.store.open(shard.entry) as stream:
@@ -176,17 +176,18 @@ class ShardReader:
         )
 
     def encoded(self, ref: ClipRef, level: int = -1) -> list[bytes]:
-        """The encoded image of each frame, of the largest level unless another is named; empty where a level is.
+        """The encoded image of each frame, by default of the largest level; b"" where the level is empty.
 
-        One read of the file where frames are adjacent. Raises ShardError.
+        Adjacent frames are read at once. Raises ShardError.
         """
         _, shard, frames = self._locate(ref)
         return self._encoded(shard, level, frames)
 
     def stored(self, ref: ClipRef, side: float, size: int) -> tuple[list[bytes], npt.NDArray[np.float64]]:
-        """The encoded image of each frame and (T, 2) its px per px of the frame across and down.
+        """The encoded images, and their scales (T, 2): stored px per frame px along x and y.
 
-        Of the smallest level that has the detail of a window of `side` frame px shown at `size` px. Raises ShardError.
+        They are of the smallest level with full detail for a window of `side` frame px shown at `size` px. Raises
+        ShardError.
         """
         images, _, scales = self._stored(*self._locate(ref), side, size)
         return images, scales
@@ -194,10 +195,10 @@ class ShardReader:
     def frames(
         self, ref: ClipRef, windows: Sequence[Window], size: int, out: npt.NDArray[np.uint8] | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-        """What each frame's window shows, and where exactly: (T, size, size, 3) uint8 RGB, black outside the frame, and
-        (T, 3, 3) maps from px of the frame to px of the crop, see `view.view`.
+        """The crops (T, size, size, 3) uint8 RGB of the windows, black outside the frame, and their exact maps
+        (T, 3, 3) from px of the frame to px of the crop, see `view.view`.
 
-        `out`: where the pixels are written, made when it is not given. Raises ShardError.
+        `out`: array for the pixels, allocated by default. Raises ShardError.
         """
         if len(windows) != ref.length:
             raise ValueError(f"{len(windows)} windows for {ref.length} frames")
@@ -227,7 +228,7 @@ class ShardReader:
         return self._encoded(shard, level, frames), sizes[level], scales[level]
 
     def _locate(self, ref: ClipRef) -> tuple[SequenceEntry, _Shard, npt.NDArray[np.int64]]:
-        """The sequence's entry, its shard, and the clip's frames counted within the shard."""
+        """The sequence's entry, its shard, and the clip's frame indices within the shard."""
         entry = self.index.sequences[ref.sequence]
         end = ref.start + (ref.length - 1) * ref.stride
         if ref.start < 0 or ref.length < 1 or ref.stride < 1 or end >= entry.frames:
@@ -303,7 +304,7 @@ def _encoded(shard: _Shard, descriptor: int, level: int, frames: npt.NDArray[np.
 
 
 def _read(shard: _Shard, descriptor: int, name: str, low: int, high: int) -> npt.NDArray[Any]:
-    """Rows low..high of a dataset, as one read of the file."""
+    """Rows low..high of a dataset, in a single read."""
     place = shard.places[name]
     shape = (high - low, *place.shape[1:])
     row = place.dtype.itemsize * math.prod(place.shape[1:])
@@ -313,7 +314,7 @@ def _read(shard: _Shard, descriptor: int, name: str, low: int, high: int) -> npt
 
 def _pread(shard: _Shard, descriptor: int, count: int, at: int) -> bytes:
     data = os.pread(descriptor, count, at)
-    if len(data) != count:  # Linux gives at most 2 GiB a call, far above a clip: short means that the file was cut
+    if len(data) != count:  # a call reads up to 2 GiB, far above a clip, so the file was truncated
         raise ShardError(
             f"the shard has {os.fstat(descriptor).st_size:,} bytes, expected {shard.entry.bytes:,}",
             where=shard.store.name(shard.entry.file),
@@ -326,10 +327,10 @@ def _open(store: Store, entry: ShardEntry, sequences: Sequence[SequenceEntry]) -
     """Read a shard's table of contents. Raises ShardError when the file is not the one the index describes."""
     where = store.name(entry.file)
     with store.open(entry) as stream:
-        found = os.fstat(stream.fileno()).st_size
-        if found != entry.bytes:
+        size = os.fstat(stream.fileno()).st_size
+        if size != entry.bytes:
             raise ShardError(
-                f"the shard has {found:,} bytes, expected {entry.bytes:,}", where=where, hint=store.repair_hint
+                f"the shard has {size:,} bytes, expected {entry.bytes:,}", where=where, hint=store.repair_hint
             )
         try:
             # without locks: many network disks know none, and nobody changes a finished shard

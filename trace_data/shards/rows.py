@@ -1,4 +1,4 @@
-"""One sequence record as columns of a shard: people absent from a frame have no row in it."""
+"""Convert a sequence record to the columns of a shard. People absent from a frame have no row for it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class SequenceRows:
     people: Mapping[str, npt.NDArray[Any]]
     """Person-frame columns, ordered by frame, then by person."""
     people_a_frame: npt.NDArray[np.int64]
-    """(T,) number of rows of each frame."""
+    """(T,) number of people rows of each frame."""
     usable: tuple[tuple[tuple[int, int], ...], ...]
-    """For each person the ranges of frames in which a clip may count on it: seen, and known in 3D if it ever is."""
+    """For each person the ranges of usable frames: visible, and known in 3D if it is known in 3D anywhere."""
 
 
 def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> SequenceRows:
-    """Columns of a record that passed `check_record`; `completed` by person name (absent: nothing added)."""
+    """Columns of a record that passed `check_record`; `completed` by person name (nothing is added for others)."""
     frames = len(record.frames)
     intrinsics, extrinsics = record.camera.per_frame(frames)
     blocks = [
@@ -65,20 +65,20 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
 
 
 def _usable(person: Person, block: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-    """(T,) where a clip may count on the person. Joints without a body do: fits are often made of every n-th frame."""
+    """(T,) where the person is usable. Joints without a body suffice, since fits often exist for every n-th frame."""
     flags: npt.NDArray[np.bool_] = person.present & block["masks/center"]
     if person.body is None or "root_rotation" not in person.body.known:
-        return flags  # a few known poses (Penn Action) are welcome where they are, but no clip waits for them
+        return flags  # sparse poses (Penn Action) are used where they exist, but clips do not depend on them
     known: npt.NDArray[np.bool_] = person.body_valid | block["masks/joints3d"]
     return flags & known
 
 
 def _person(person: Person, number: int, world_valid: bool, added: Completed) -> dict[str, npt.NDArray[Any]]:
-    """All columns of one person over all T frames; where a mask is False, its column is zero."""
+    """All columns of one person over all T frames; zero where the mask is False."""
     frames = len(person.present)
     kp2d = np.zeros((frames, 44, 3)) if person.keypoints2d is None else person.keypoints2d.to_44()
     kp3d = np.zeros((frames, 44, 4)) if person.joints3d is None else person.joints3d.to_44()
-    if added.joints3d is not None:  # the release's own joints stay, the body model fills the others
+    if added.joints3d is not None:  # the body model fills only joints that the release lacks
         kp3d = np.where((kp3d[..., 3:] == 0) & person.body_valid[:, None, None], added.joints3d, kp3d)
     known = frozenset() if person.body is None else person.body.known
     root, limbs, shape, stands = (
@@ -118,10 +118,10 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
 
 
 def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) -> dict[str, npt.NDArray[Any]]:
-    """The columns `people/center`, `people/box` and `masks/center` of a person: where the picture shows it.
+    """The columns `people/center`, `people/box` and `masks/center` of a person: its location in the picture.
 
-    A centre needs two torso joints, of which it is the mean, or three joints of any kind, inside the frame: annotated
-    in 2D, else projected from 3D by a known camera (fact sheet joints.md, section 4).
+    The centre is the mean of the torso joints if two are inside the frame, else of any three joints or more. Joints are
+    annotated in 2D, else projected by a known camera (docs/reference/joints.md#centre-of-a-person).
     """
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
     in_camera = transform(extrinsics, block["people/kp3d"][..., :3])
@@ -147,7 +147,7 @@ def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) ->
 
 
 def _inside(points: npt.NDArray[np.float64], record: SequenceRecord) -> npt.NDArray[np.bool_]:
-    """(T, K) whether a point lies inside the frame; edges are half a pixel outside the outermost centres."""
+    """(T, K) whether a point is inside the frame, whose edges are half a pixel outside the outermost pixel centres."""
     edges = points + 0.5
     inside: npt.NDArray[np.bool_] = np.all(
         (edges >= 0) & (edges <= (record.camera.width, record.camera.height)), axis=-1

@@ -1,4 +1,4 @@
-"""One encoded frame to one crop: decoded only as finely as its window shows it, then cut and resized."""
+"""Turn an encoded frame into a crop: decode at reduced size where possible, cut, resize."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from trace_data.schema.clip import Window
 
 
 class _Scratch(threading.local):
-    """Memory of a thread that serves one frame after the other: fresh memory comes page by page, which would take a
-    fifth of a frame's time."""
+    """A buffer per thread that is reused for every frame: page faults of fresh memory would take a fifth of a frame's
+    time."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
 
     def take(self, size: int) -> npt.NDArray[np.uint8]:
-        """At least `size` bytes with undefined values, valid until the next call in this thread."""
+        """At least `size` uninitialised bytes, valid until the next call in this thread."""
         if len(self._memory) < size:
             self._memory = np.empty(size, np.uint8)
         return self._memory
@@ -36,7 +36,7 @@ def view(
     out: npt.NDArray[np.uint8],
     expected: tuple[int, int] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Write what the window shows into `out` (S, S, 3) RGB; return the map (3, 3) from px of the frame to those of it.
+    """Write the window's crop into `out` (S, S, 3) RGB; return the map (3, 3) from px of the frame to px of the crop.
 
     `scale`: (2,) px of the encoded picture per px of the frame. A pixel centre x of the frame lies at
     (x + 0.5) * scale / reduce - 0.5 in the picture decoded at 1 / reduce. A window with at least as many px there as
@@ -63,7 +63,7 @@ def view(
 
 
 def _cut(picture: npt.NDArray[np.uint8], left: int, top: int, side: int) -> npt.NDArray[np.uint8]:
-    """The square (side, side, 3) whose first px is (left, top), black where it leaves the picture."""
+    """The square (side, side, 3) at (left, top), black outside the picture."""
     height, width = picture.shape[:2]
     x0, x1 = (min(max(x, 0), width) for x in (left, left + side))
     y0, y1 = (min(max(y, 0), height) for y in (top, top + side))
@@ -81,7 +81,7 @@ def _resample(
     average: int,
     out: npt.NDArray[np.uint8],
 ) -> None:
-    """Map the picture into the crop, black outside; `average` px are averaged first when there are two or more."""
+    """Resample the picture into the crop, black outside; average `average` x `average` px first if above one."""
     if average >= 2:
         height, width = picture.shape[0] // average * average, picture.shape[1] // average * average
         picture = cv2.resize(  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Sequence rows and images to one shard file: spooled, then written in one go and renamed."""
+"""Write a shard file: rows and images are spooled, then written at once and renamed."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ from trace_data.workers import in_order
 class ShardWriter:
     """Collects whole sequences and writes them as one shard. Use it as a context manager.
 
-    A contiguous dataset must know its length when it is made, so images wait in unnamed temporary files beside the
-    shard, one a level: memory stays flat, and a process killed at any moment leaves at most one `.partial` behind.
+    A contiguous dataset needs its length at creation, so images are spooled to unnamed temporary files beside the
+    shard, one per level: memory use is constant, and a killed process leaves at most one `.partial` file.
     """
 
     def __init__(self, folder: Path, name: str, *, storage: Storage) -> None:
@@ -59,10 +59,10 @@ class ShardWriter:
         self.file = folder / f"{name}.h5"
         self.storage = storage
         self.enlarged = enlargement(np.zeros((0, 4)), 1.0)
-        """Counts of crops by how much they must be enlarged, see `levels.ENLARGEMENT_BINS`."""
+        """Counts of crops by enlargement, see `levels.ENLARGEMENT_BINS`."""
         levels = max(1, len(storage.heights))
         self._spools = [tempfile.TemporaryFile(dir=folder) for _ in range(levels)]  # noqa: SIM115  see __exit__
-        self._lengths: list[list[int]] = []  # of each frame: encoded bytes of each level
+        self._lengths: list[list[int]] = []  # encoded bytes of each level, for each frame
         self._sizes: list[list[tuple[int, int]]] = []
         self._checksums: list[list[int]] = []
         self._rows: list[SequenceRows] = []
@@ -78,7 +78,7 @@ class ShardWriter:
             spool.close()
 
     def add(self, record: SequenceRecord, rows: SequenceRows, progress: Progress = SILENT) -> None:
-        """Append one sequence. When a frame is broken nothing of the sequence stays. Raises AnnotationError."""
+        """Append one sequence, or nothing of it when a frame is broken. Raises AnnotationError."""
         begins = [spool.tell() for spool in self._spools]
         boxes = rows.people["people/box"][rows.people["masks/center"] > 0]
         camera = record.camera
@@ -110,7 +110,7 @@ class ShardWriter:
         self._rows.append(rows)
 
     def close(self, dataset: str, split: str) -> tuple[ShardEntry, tuple[SequenceEntry, ...]] | None:
-        """Write the shard under a temporary name and rename it; its entries, or None when no sequence was added."""
+        """Write the shard under a temporary name and rename it. Returns its entries; None if no sequence was added."""
         if not self._rows:
             return None
         with atomic_write(self.file) as unfinished:
@@ -168,9 +168,9 @@ class ShardWriter:
 
 
 class _Sink:
-    """A file for HDF5 that never fails: told of a full disk, the library crashes while it cleans up.
+    """A file for HDF5 that never reports an error, because the library crashes while cleaning up on a full disk.
 
-    After the first error, which is kept, whatever is written goes nowhere.
+    The first error is kept; later writes are discarded.
     """
 
     def __init__(self, stream: io.FileIO) -> None:
@@ -179,7 +179,7 @@ class _Sink:
         self.seek, self.tell, self.read, self.readinto = stream.seek, stream.tell, stream.read, stream.readinto
 
     def write(self, data: Any) -> int:
-        """All of `data`, at the present place."""
+        """Write all of `data` at the current position."""
         view = memoryview(data)
         rest = view
         while rest and self.error is None:
@@ -190,11 +190,11 @@ class _Sink:
         return len(view)
 
     def truncate(self, size: int) -> int:
-        """The last thing that HDF5 does, or nothing when something is missing already."""
+        """HDF5's last call; a no-op after an error."""
         return size if self.error is not None else self._stream.truncate(size)
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """A no-op: writes are not buffered."""
 
 
 def _column(count: int) -> npt.NDArray[np.int64]:
@@ -204,9 +204,9 @@ def _column(count: int) -> npt.NDArray[np.int64]:
 def stored_levels(
     content: Path | Picture | PaddedPicture, *, sides: Sequence[int | None], expected: tuple[int, int]
 ) -> list[tuple[bytes, tuple[int, int]]]:
-    """(bytes, size) of a frame for each level; an image file's own bytes when no sides are asked for.
+    """(bytes, size) of a frame at each level; an image file's own bytes when `sides` is empty.
 
-    `expected`: width and height that the sequence's frames have. Raises AnnotationError.
+    `expected`: width and height of the sequence's frames. Raises AnnotationError.
     """
     data: bytes | npt.NDArray[np.uint8]
     if isinstance(content, Path):
@@ -235,7 +235,7 @@ def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:
 
 
 def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """(n + 1,) where each of n lengths begins, and where the last ends."""
+    """(n + 1,) cumulative offsets of n lengths."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
 
 
@@ -250,7 +250,7 @@ def _columns(
 
 
 def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> SequenceEntry:
-    """The sequence's entry; `shard` and `first_person` are given when the index is put together."""
+    """The sequence's entry; `shard` and `first_person` are set when the index is assembled."""
     return SequenceEntry(
         dataset=record.dataset,
         split=record.split,
@@ -274,7 +274,7 @@ def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> Sequ
 
 
 def id_runs(ids: npt.NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:
-    """(first id, step, count) of stretches with equally spaced ids; together they give back `ids` exactly."""
+    """(first id, step, count) of runs of equally spaced ids, a lossless encoding of `ids`."""
     runs, begin = [], 0
     breaks = np.flatnonzero(np.diff(ids, n=2)) + 2 if len(ids) > 2 else np.zeros(0, np.int64)
     for end in (*breaks.tolist(), len(ids)):

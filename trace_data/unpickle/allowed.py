@@ -1,4 +1,6 @@
-"""What a pickle may name, and what each name means here: the allow-list of `safe_pickle` (fact sheet assets.md, A4).
+"""The allow-list: the globals that a pickle may name, and what each becomes.
+
+Source: docs/reference/assets.md#globals-that-a-model-file-names.
 
 Arrays are rebuilt from sizes and bytes that were compared first; objects of chumpy and scipy become inert `Node`s.
 """
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.unpickle.machine import Global, Machine, Node, checked_key
+from trace_data.unpickle.machine import Global, Keys, Machine, Node, quoted
 from trace_data.unpickle.opcodes import run
 from trace_data.unpickle.stream import Malformed
 
@@ -24,6 +26,8 @@ CSC = "scipy.sparse.csc_matrix"
 _INLINE = "joblib array"
 _BLANK = np.dtype([("not filled yet", "u1")])
 """Type of an array before its state is read; no file can make one, because structured types are refused."""
+MAX_SIDES = 16
+MAX_ELEMENTS = 1 << 56
 _PLAIN_TYPE = re.compile(r"[<>=|]?(?:[biufc]\d{1,2}|[SU]\d{1,5}|O\d?|\?)")
 
 
@@ -50,22 +54,31 @@ def build(machine: Machine, target: Any, state: Any) -> Any:
     raise Malformed(f"gives a state to a {type(target).__name__}, which has none")
 
 
-def array_of(shape: Any, dtype: Any, data: bytes | bytearray | str, *, order: str = "C") -> Array:
+def array_of(shape: Any, dtype: Any, data: bytes | bytearray | str, *, order: Any = "C") -> Array:
     """A new array of `shape` and plain `dtype` whose elements are `data` (latin1 when text)."""
     _check_content(shape, dtype, data)
-    if dtype.hasobject or order not in ("C", "F"):
-        raise Malformed(f"has raw bytes for elements of type {dtype} in order {order!r}")
+    if dtype.hasobject or not isinstance(order, str) or order not in ("C", "F"):
+        raise Malformed(f"has raw bytes for elements of type {dtype} in order {quoted(order)}")
     raw = data.encode("latin1") if isinstance(data, str) else data
     flat: Array = np.frombuffer(raw, dtype)
     return flat.reshape(shape, order="F" if order == "F" else "C").copy(order="K")
 
 
-def _check_content(shape: Any, dtype: Any, data: Any) -> None:
-    if not isinstance(dtype, np.dtype) or not isinstance(shape, tuple) or len(shape) > 16:
-        raise Malformed("has an array without a shape or element type")
-    if any(type(side) is not int or side < 0 for side in shape):
+def count_of(shape: Any) -> int:
+    """The elements of an array of `shape`. Raises Malformed for what is no shape, or one that no array can have."""
+    if not isinstance(shape, tuple) or len(shape) > MAX_SIDES:
+        raise Malformed("has an array without a shape")
+    if any(type(side) is not int or not 0 <= side <= MAX_ELEMENTS for side in shape):
         raise Malformed("has an array whose shape is not made of counts")
-    expected = math.prod(shape) * (1 if dtype.hasobject else dtype.itemsize)
+    if math.prod(max(side, 1) for side in shape) > MAX_ELEMENTS:
+        raise Malformed(f"has an array of shape {shape}, which is larger than any memory")
+    return math.prod(shape)
+
+
+def _check_content(shape: Any, dtype: Any, data: Any) -> None:
+    if not isinstance(dtype, np.dtype):
+        raise Malformed("has an array without an element type")
+    expected = count_of(shape) * (1 if dtype.hasobject else dtype.itemsize)
     if not isinstance(data, list if dtype.hasobject else (bytes, bytearray, str)) or len(data) != expected:
         raise Malformed(f"has an array of shape {str(shape)[:80]} and type {dtype} with content of another size")
 
@@ -101,21 +114,21 @@ def _read_inline(machine: Machine, state: dict[str, Any]) -> Array:
             build=build,
             where=machine.where,
             at=machine.at,
-            max_steps=machine.steps_left,
+            budget=machine.budget,
             more=machine.more,
             length=machine.length - machine.gone,
         )
         out = run(inner)
-        machine.data, machine.at, machine.steps_left = inner.data, inner.at, inner.steps_left
+        machine.data, machine.at = inner.data, inner.at
         machine.gone += inner.gone
         if not isinstance(out, np.ndarray):
             raise Malformed("has an array that is none")
         return out
     if state.get("numpy_array_alignment_bytes") is not None:
         machine.take(machine.take(1)[0])
-    if not isinstance(dtype, np.dtype) or not isinstance(shape, tuple) or any(type(side) is not int for side in shape):
-        raise Malformed("has an array without a shape or element type")
-    return array_of(shape, dtype, machine.take(math.prod(shape) * dtype.itemsize), order=str(state.get("order")))
+    if not isinstance(dtype, np.dtype):
+        raise Malformed("has an array without an element type")
+    return array_of(shape, dtype, machine.take(count_of(shape) * dtype.itemsize), order=state.get("order"))
 
 
 def _find_plain(module: str, name: str) -> Global | None:
@@ -134,7 +147,7 @@ def _array_from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any 
         raise Malformed("has an array without bytes")
     if order == "K" and isinstance(axes, (tuple, list)):
         return array_of(shape, dtype, data).transpose(axes)
-    return array_of(shape, dtype, data, order=str(order))
+    return array_of(shape, dtype, data, order=order)
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
@@ -143,7 +156,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 def _plain_dtype(code: Any, align: Any = False, copy: Any = False) -> np.dtype[Any]:
     if not isinstance(code, str) or not _PLAIN_TYPE.fullmatch(code):
-        raise Malformed(f"has array elements of type {str(code)[:40]!r}, which no body model or annotation needs")
+        raise Malformed(f"has array elements of type {quoted(code)}, which no body model or annotation needs")
     # a fresh object, so that one file's two uses of the same code can differ in byte order
     dtype = np.dtype(np.dtype(object if code.lstrip("<>=|")[0] == "O" else code), copy=True)
     if dtype.itemsize == 0:
@@ -170,19 +183,28 @@ def _bytes(data: Any = b"", encoding: Any = "latin1") -> bytes:
 def _items(values: Any) -> list[Any]:
     if not isinstance(values, (list, tuple)):
         raise Malformed(f"makes a collection of a {type(values).__name__}")
-    return [checked_key(value) for value in values]
+    return [*map(Keys().checked, values)]
 
 
 def _ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
     if not isinstance(pairs, (list, tuple)) or any(not isinstance(p, (list, tuple)) or len(p) != 2 for p in pairs):
         raise Malformed("makes an ordered dictionary of what are no pairs")
-    return OrderedDict((checked_key(key), value) for key, value in pairs)
+    keys = Keys()
+    return OrderedDict((keys.checked(key), value) for key, value in pairs)
+
+
+def _defaulting(factory: Any = None, pairs: Any = ()) -> dict[Any, Any]:
+    """A plain dictionary: its entries count, and what a missing one would be is nobody's question here."""
+    if factory is not None and not isinstance(factory, Global):
+        raise Malformed("makes a dictionary with a default that Python never writes")
+    return dict(_ordered(pairs))
 
 
 def _stand_in(kind: str) -> Global:
     return Global(kind, new=lambda: Node(kind))
 
 
+FACTORIES = ("object", "dict", "list", "tuple", "int", "float", "str", "bool", "long", "unicode")
 _JOBLIB = _stand_in(_INLINE)
 _NUMPY_CORE: dict[str, Callable[..., Any]] = {"_reconstruct": _blank_array, "scalar": _scalar}
 _BUILTINS: dict[str, Callable[..., Any]] = {
@@ -198,13 +220,16 @@ _GLOBALS: dict[tuple[str, str], Global] = {
     ("numpy", "dtype"): Global("numpy.dtype", call=_plain_dtype),
     ("_codecs", "encode"): Global("_codecs.encode", call=_encoded),
     ("collections", "OrderedDict"): Global("collections.OrderedDict", call=_ordered),
+    ("collections", "defaultdict"): Global("collections.defaultdict", call=_defaulting),
 }
 for _module in ("numpy.core", "numpy._core"):
     _GLOBALS[f"{_module}.numeric", "_frombuffer"] = Global("numpy._frombuffer", call=_array_from_buffer)
     for _name, _call in _NUMPY_CORE.items():
         _GLOBALS[f"{_module}.multiarray", _name] = Global(f"numpy.{_name}", call=_call)
 for _module in ("__builtin__", "builtins"):
-    _GLOBALS[_module, "object"] = Global("object")
+    # only named: what an object is made from, and the default of a dictionary
+    for _name in FACTORIES:
+        _GLOBALS[_module, _name] = Global(_name)
     for _name, _make in _BUILTINS.items():
         _GLOBALS[_module, _name] = Global(_name, call=_make)
 for _module in ("copy_reg", "copyreg"):

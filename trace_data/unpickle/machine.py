@@ -2,7 +2,7 @@
 
 A pickle is a program for a small stack machine. Writing that machine out keeps every step in our hands: it can name
 only what its table of globals lists, it knows the byte at which it meets a name, and it checks every size before it
-takes memory. Python-2 text is decoded as latin1, which loses nothing (fact sheet assets.md, A4).
+takes memory. Python-2 text is decoded as latin1, which loses nothing (docs/reference/assets.md#encoding-of-the-pickle).
 """
 
 from __future__ import annotations
@@ -15,16 +15,29 @@ from typing import Any
 import numpy as np
 
 from trace_data.errors import UnsafePickleError
+from trace_data.unpickle.budget import Budget
 from trace_data.unpickle.stream import Malformed, More, Pieces
 
 MAX_KEY_PARTS = 64
-MAX_KEY_BITS = 256
+MAX_KEY_BITS = 60
+"""Larger integers can be chosen so that all have one hash, and each is then compared with all before it."""
+MAX_CLASHES = 64
+"""Tuples of one hash among the keys of a file; chance makes none."""
 MAX_DIGITS = 4096
-MAX_GROWTH = 16
+MAX_LONG = 512
+"""Bytes of a binary integer."""
+MAX_MARKS = 10_000
+"""Tuples and lists begun inside each other; Python's own pickles reach a thousand."""
+MAX_GAP = 1 << 16
+"""Python counts what it memoises; a file that leaves larger gaps was not written by it."""
 WINDOW = 1 << 16
 """How many of the parts that came last may be referred to while `each` makes smaller things of them."""
+_GONE = object()
 _LARGE = (np.ndarray, bytes, str, tuple, dict, list)
 """What a file may hold millions of."""
+_OF_A_MODEL = ("torch", "torchvision", "models", "model", "lib", "romp", "trace")
+_HARMLESS = ("collections", "datetime", "pathlib", "argparse", "easydict", "yacs", "pandas", "scipy", "decimal")
+"""Packages whose objects people save beside their numbers. Their names are refused like any other."""
 DROPPED = object()
 """What `each` returns of a value that a dictionary need not hold."""
 
@@ -78,7 +91,7 @@ class Machine(Pieces):
         build: Build,
         where: str,
         at: int = 0,
-        max_steps: int,
+        budget: Budget,
         outside: Lookup | None = None,
         kind: str = "body model or annotation",
         each: Each | None = None,
@@ -88,16 +101,13 @@ class Machine(Pieces):
         super().__init__(data, at, more, length)
         self.where, self.kind = where, kind
         self.find, self.build, self.outside = find, build, outside
-        self.each, self.steps_left = each, max_steps
+        self.each, self.budget, self.keys = each, budget, Keys()
         self.code, self.opcode_at = 0, at
         self.stack: list[Any] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
-        self.let_go = 0
+        self.memo: list[Any] = []
         self.recalled: set[int] = set()
         self.slots_of: dict[int, list[int]] = {}
-        # arrays may be made again and again from the same bytes of a small file
-        self.bytes_left = MAX_GROWTH * self.length + (1 << 20)
 
     def number(self, form: str) -> int:
         """A binary integer of `struct` format `form`."""
@@ -106,7 +116,9 @@ class Machine(Pieces):
 
     def sized(self, form: str) -> bytes:
         """Bytes preceded by their count."""
-        return self.take(self.number(form))
+        count = self.number(form)
+        self.budget.bytes_left -= count
+        return self.take(count)
 
     def above_mark(self) -> list[Any]:
         """What was pushed since the last mark, removed from the stack."""
@@ -120,42 +132,39 @@ class Machine(Pieces):
         known = self.find(module, name) if isinstance(module, str) and isinstance(name, str) else None
         if known is None:
             raise UnsafePickleError(
-                f"was not read: it asks for {str(module)[:80]}.{str(name)[:80]} at byte {self.opcode_at:,}, "
+                f"was not read: it asks for {quoted(module)}.{quoted(name)} at byte {self.opcode_at:,}, "
                 f"which no {self.kind} needs",
                 where=self.where,
-                hint="the file is not what it claims to be; nothing in it was run. Get it again from its official page",
+                hint=_way_out(module),
             )
         return known
 
-    def charged(self, made: Any) -> Any:
-        """`made`, after taking its size from what a file of this length may make."""
-        if isinstance(made, np.ndarray):
-            self.bytes_left -= made.nbytes
-        elif isinstance(made, (bytes, bytearray)):
-            self.bytes_left -= len(made)
-        elif isinstance(made, (set, frozenset, dict)):
-            self.bytes_left -= 8 * len(made)
-        if self.bytes_left < 0:
-            raise Malformed("copies the same content again and again")
-        return made
-
     def remember(self, slot: int) -> None:
         """Memoise the top of the stack."""
-        value = self.memo[slot] = self.stack[-1]
+        value, gap = self.stack[-1], slot - len(self.memo)
+        if gap == 0:
+            self.memo.append(value)
+        elif gap < MAX_GAP and slot >= 0:
+            self.memo.extend([_GONE] * (gap + 1))
+            self.memo[slot] = value
+            self.budget.bytes_left -= 8 * max(gap, 0)
+        else:
+            raise Malformed(f"memoises far out of order at byte {self.opcode_at:,}")
         if isinstance(value, np.dtype):
             self.slots_of.setdefault(id(value), []).append(slot)
         behind = slot - WINDOW
         if self.each is None or behind < WINDOW or behind in self.recalled:
             return  # what is shared once will be shared again
-        if isinstance(self.memo.get(behind), _LARGE):
-            del self.memo[behind]
-            self.let_go += 1
+        if isinstance(self.memo[behind], _LARGE):
+            self.memo[behind] = _GONE
 
     def recall(self, slot: int) -> Any:
         """What was memoised there."""
         if self.each is not None:
             self.recalled.add(slot)
-        return self.memo[slot]
+        if slot < 0 or (value := self.memo[slot]) is _GONE:
+            raise KeyError(slot)
+        return value
 
     def replace(self, old: np.dtype[Any], new: np.dtype[Any]) -> None:
         """Let `new` stand wherever `old` was memoised: a dtype cannot be changed in place."""
@@ -164,22 +173,62 @@ class Machine(Pieces):
                 self.memo[slot] = new
 
 
-def checked_key(value: Any) -> Any:
-    """A dictionary key or set member: atoms, stand-ins and small tuples of atoms.
+class Keys:
+    """What may be a key of a dictionary or member of a set: atoms, stand-ins and small tuples of atoms."""
 
-    Hashing a deeply nested tuple overflows the C stack, and a large integer or wide tuple is hashed anew each time.
-    """
-    parts = [value]
-    for count, part in enumerate(parts):
-        if count > MAX_KEY_PARTS:
-            break
-        if isinstance(part, tuple):
-            parts.extend(part[: MAX_KEY_PARTS + 1])
-        elif isinstance(part, int) and not isinstance(part, bool):
-            if part.bit_length() > MAX_KEY_BITS:
+    def __init__(self) -> None:
+        self._first: dict[int, tuple[Any, ...]] = {}
+        self._clashes = 0
+
+    def checked(self, value: Any) -> Any:
+        """`value`, or Malformed.
+
+        Hashing a deeply nested tuple overflows the C stack, a wide tuple is hashed anew each time, and of integers,
+        complex numbers and tuples many can be found that have the same hash.
+        """
+        if isinstance(value, str):
+            return value
+        parts = [value]
+        for count, part in enumerate(parts):
+            if count > MAX_KEY_PARTS:
                 break
-        elif not isinstance(part, (str, bytes, float, complex, np.number, np.bool_, Node, type(None))):
-            break
-    else:
-        return value
-    raise Malformed(f"uses a {type(value).__name__} as a key that is too complex for one")
+            if isinstance(part, tuple):
+                parts.extend(part[: MAX_KEY_PARTS + 1])
+            elif isinstance(part, int):
+                if part.bit_length() > MAX_KEY_BITS:
+                    break
+            elif isinstance(part, (np.complexfloating, np.longdouble)) or not isinstance(
+                part, (str, bytes, float, np.number, np.bool_, Node, type(None))
+            ):
+                break
+        else:
+            if isinstance(value, tuple):
+                self._look_for_clashes(value)
+            return value
+        raise Malformed(f"uses a {type(value).__name__} as a key that is too complex for one")
+
+    def _look_for_clashes(self, value: tuple[Any, ...]) -> None:
+        first = self._first.setdefault(hash(value), value)
+        if first is not value and first != value:
+            self._clashes += 1
+            if self._clashes > MAX_CLASHES:
+                raise Malformed("uses keys that were chosen to have the same hash")
+
+
+def quoted(value: Any) -> str:
+    """A foreign value in a message. Of what is no text only the type: its own words may be endless."""
+    if not isinstance(value, str):
+        return f"<{type(value).__name__}>"
+    return "".join(letter if letter.isprintable() else "?" for letter in value[:80])
+
+
+def _way_out(module: Any) -> str:
+    root = module.partition(".")[0] if isinstance(module, str) else ""
+    if root in _OF_A_MODEL:
+        return (
+            "it holds a whole model rather than its weights: load it where it was made and save"
+            " model.state_dict(). Nothing in it was run"
+        )
+    if root in _HARMLESS:
+        return "nothing in it was run. Load it where it was made and save arrays, lists and dictionaries instead"
+    return "the file is not what it claims to be; nothing in it was run. Get it again from its official page"

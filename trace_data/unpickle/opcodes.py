@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from trace_data.unpickle.machine import DROPPED, MAX_DIGITS, Global, Machine, checked_key
+from trace_data.unpickle.machine import DROPPED, MAX_DIGITS, MAX_LONG, MAX_MARKS, Global, Machine
 from trace_data.unpickle.stream import Malformed
 
 
@@ -19,12 +19,19 @@ def run(machine: Machine) -> Any:
 
     Raises UnsafePickleError and Malformed, see `Machine`.
     """
+    budget = machine.budget
     while True:
-        machine.steps_left -= 1
-        if machine.steps_left < 0:
-            raise Malformed(f"has more parts than any {machine.kind}")
-        machine.opcode_at = machine.gone + machine.at
-        code = machine.code = machine.take(1)[0]
+        at = machine.at
+        machine.opcode_at = machine.gone + at
+        if at < len(machine.data):
+            code = machine.code = machine.data[at]
+            machine.at = at + 1
+        else:
+            code = machine.code = machine.take(1)[0]
+        budget.steps_left -= 1
+        budget.bytes_left -= _COSTS[code]
+        if budget.steps_left < 0 or budget.bytes_left < 0:
+            budget.check()
         if code == _STOP:
             if machine.marks or not machine.stack:
                 raise Malformed(f"stops in the middle at byte {machine.opcode_at:,}")
@@ -40,10 +47,11 @@ def run(machine: Machine) -> Any:
 def _set_items(machine: Machine, target: Any, flat: list[Any]) -> None:
     if not isinstance(target, dict) or len(flat) % 2:
         raise Malformed(f"puts items into a {type(target).__name__}")
+    machine.budget.charge_items(len(flat) // 2)
     for key, value in zip(flat[::2], flat[1::2]):
         made = value if machine.each is None else machine.each(key, value)
         if made is not DROPPED:
-            target[checked_key(key)] = made
+            target[machine.keys.checked(key)] = made
 
 
 def _text(machine: Machine) -> str:
@@ -66,7 +74,10 @@ def _int_or_bool(machine: Machine) -> int:
 
 
 def _long(machine: Machine, form: str) -> int:
-    return int.from_bytes(machine.sized(form), "little", signed=True)
+    raw = machine.sized(form)
+    if len(raw) > MAX_LONG:
+        raise Malformed(f"has an integer of {len(raw):,} bytes at byte {machine.opcode_at:,}")
+    return int.from_bytes(raw, "little", signed=True)
 
 
 def _utf8(machine: Machine, form: str) -> str:
@@ -98,7 +109,11 @@ def _reduce(machine: Machine) -> Any:
     function, arguments = _last(machine, 2)
     if not isinstance(function, Global) or function.call is None or not isinstance(arguments, tuple):
         raise Malformed(f"calls what cannot be called at byte {machine.opcode_at:,}")
-    return machine.charged(function.call(*arguments))
+    for part in arguments:
+        machine.budget.charge_for_reading(part)
+    made = function.call(*arguments)
+    machine.budget.charge_for(made)
+    return made
 
 
 def _new(machine: Machine, *, keywords: bool = False) -> Any:
@@ -115,7 +130,9 @@ def _old_instance(machine: Machine) -> NoReturn:
 
 def _build(machine: Machine) -> Any:
     target, state = _last(machine, 2)
-    return machine.charged(machine.build(machine, target, state))
+    made = machine.build(machine, target, state)
+    machine.budget.charge_for(made)
+    return made
 
 
 def _persistent(machine: Machine) -> Any:
@@ -131,7 +148,20 @@ def _append(machine: Machine, items: list[Any]) -> None:
 def _add(machine: Machine, items: list[Any]) -> None:
     if not isinstance(target := machine.stack[-1], set):
         raise Malformed(f"adds to a {type(target).__name__}")
-    target.update(map(checked_key, items))
+    machine.budget.charge_items(len(items))
+    target.update(map(machine.keys.checked, items))
+
+
+def _frozen(machine: Machine) -> frozenset[Any]:
+    items = machine.above_mark()
+    machine.budget.charge_items(len(items))
+    return frozenset(map(machine.keys.checked, items))
+
+
+def _mark(machine: Machine) -> None:
+    if len(machine.marks) >= MAX_MARKS:
+        raise Malformed(f"begins more than {MAX_MARKS:,} parts inside each other")
+    machine.marks.append(len(machine.stack))
 
 
 def _pop(machine: Machine) -> None:
@@ -188,7 +218,7 @@ _VALUES: dict[int, Callable[[Machine], Any]] = {
     0x87: lambda m: _last(m, 3),
     ord("l"): lambda m: m.above_mark(),
     ord("d"): _dict,
-    0x91: lambda m: frozenset(map(checked_key, m.above_mark())),
+    0x91: _frozen,
     ord("g"): lambda m: m.recall(int(_digits(m))),
     ord("h"): lambda m: m.recall(m.number("<B")),
     ord("j"): lambda m: m.recall(m.number("<I")),
@@ -208,13 +238,13 @@ _ACTIONS: dict[int, Callable[[Machine], Any]] = {
     0x80: lambda m: m.number("<B"),
     # a frame only tells a streaming reader how much to fetch
     0x95: lambda m: m.number("<Q"),
-    ord("("): lambda m: m.marks.append(len(m.stack)),
+    ord("("): _mark,
     ord("0"): _pop,
     ord("1"): lambda m: m.above_mark(),
     ord("p"): lambda m: m.remember(int(_digits(m))),
     ord("q"): lambda m: m.remember(m.number("<B")),
     ord("r"): lambda m: m.remember(m.number("<I")),
-    0x94: lambda m: m.remember(len(m.memo) + m.let_go),
+    0x94: lambda m: m.remember(len(m.memo)),
     ord("a"): lambda m: _append(m, [m.stack.pop()]),
     ord("e"): lambda m: _append(m, m.above_mark()),
     ord("s"): lambda m: _set_items(m, m.stack[-3], list(_last(m, 2))),
@@ -224,3 +254,16 @@ _ACTIONS: dict[int, Callable[[Machine], Any]] = {
 }
 """Operations that change the stack or the memo, and those that are refused: persistent ids as text, extension codes,
 old-style instances, out-of-band buffers."""
+
+_SIZES = {
+    32: b"FG",
+    36: b"ILJ\x8a\x8b",
+    48: b"t\x85\x86\x87",
+    64: b"STUVX\x8c\x8dBC\x8e\x96",
+    72: b"]l",
+    80: b"}d",
+    128: b"\x81\x92",
+    224: b"\x8f\x91",
+}
+_COSTS = [next((size for size, codes in _SIZES.items() if code in codes), 8) for code in range(256)]
+"""Bytes that an operation takes beside the content it names; 8 for a place on the stack, in a list or in the memo."""

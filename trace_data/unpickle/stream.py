@@ -56,3 +56,9 @@ class Pieces:
             end = self.data.find(b"\n", held)
         chunk, self.at = self.data[self.at : end], end + 1
         return chunk
+
+
+def copied_as_text(data: bytes) -> bool:
+    """Whether every line feed stands behind a carriage return, as where a binary file was copied as text."""
+    feeds = data.count(b"\n")
+    return feeds > 4 and feeds == data.count(b"\r\n")

@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import AssetError
+from trace_data.errors import AssetError, UnsafePickleError
+from trace_data.unpickle.allowed import FACTORIES, MAX_ELEMENTS, count_of
 from trace_data.unpickle.allowed import find as find_any
-from trace_data.unpickle.machine import Global, Machine, Node
+from trace_data.unpickle.budget import Budget
+from trace_data.unpickle.machine import Global, Machine, Node, quoted
 from trace_data.unpickle.opcodes import run
-from trace_data.unpickle.reader import AGAIN
-from trace_data.unpickle.stream import Malformed
+from trace_data.unpickle.reader import fail
+from trace_data.unpickle.stream import Malformed, copied_as_text
 
 KIND = "checkpoint of weights"
 MAX_STEPS = 5_000_000
@@ -64,6 +66,8 @@ class StateDict:
     """By name, in the file's order."""
     wrapper: str | None
     """Key of the outer dictionary that they were under."""
+    widened: tuple[str, ...] = ()
+    """Names of those that were bfloat16, which numpy does not know; they are float32 here."""
 
 
 def read_state(data: bytes, *, where: str) -> StateDict:
@@ -75,19 +79,22 @@ def read_state(data: bytes, *, where: str) -> StateDict:
     for finding in _other_kinds(data):
         raise AssetError(f"{finding}, expected a file that torch.save wrote", where=where)
     try:
-        found, storages = _read_zip(data, where) if data[:2] == b"PK" else _read_row(data, where)
+        budget = Budget(len(data), MAX_STEPS)
+        found, storages = (_read_zip if data[:2] == b"PK" else _read_row)(data, where, budget)
         wrapper, state = _unwrapped(found)
         left = MAX_GROWTH * len(data)
         tensors = {}
         for name, node in state.items():
             tensors[name] = _tensor(name, node, storages, left)
             left -= tensors[name].nbytes
-    except AssetError:
+    except AssetError as error:
+        if isinstance(error, UnsafePickleError) and copied_as_text(data):
+            fail(error, where, f"a {KIND}", data)
         raise
     except _HOSTILE_OPERANDS as error:
-        finding = str(error) if isinstance(error, Malformed) else f"is not readable as a {KIND}: {error}"
-        raise AssetError(finding, where=where, hint=AGAIN) from error
-    return StateDict(tensors=tensors, wrapper=wrapper)
+        fail(error, where, f"a {KIND}", data)
+    widened = tuple(name for name, node in state.items() if node.state["storage"].state["type"] == "BFloat16Storage")
+    return StateDict(tensors=tensors, wrapper=wrapper, widened=widened)
 
 
 def _other_kinds(data: bytes) -> list[str]:
@@ -106,7 +113,7 @@ def _other_kinds(data: bytes) -> list[str]:
     return found
 
 
-def _read_zip(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
+def _read_zip(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, bytes]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {item.filename: item for item in archive.infolist()}
         roots = [
@@ -119,21 +126,23 @@ def _read_zip(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
             raise Malformed("is a TorchScript archive, which holds code; save the model's state_dict instead")
         if any(item.compress_type != zipfile.ZIP_STORED or item.file_size > len(data) for item in members.values()):
             raise Malformed("has compressed parts, which torch.save never writes")
+        if sum(item.file_size for item in members.values()) > len(data):
+            raise Malformed("has parts that lie upon each other, which torch.save never writes")
         if root + "byteorder" in members and archive.read(root + "byteorder") != b"little":
             raise Malformed("was written on a machine with another byte order")
         name = root + "data.pkl"
-        found = run(_machine(archive.read(name), f"{where}: {name}"))
+        found = run(_machine(archive.read(name), f"{where}: {name}", budget))
         storages = {
             name.removeprefix(root + "data/"): archive.read(name) for name in members if name.startswith(root + "data/")
         }
     return found, storages
 
 
-def _read_row(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
+def _read_row(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, bytes]]:
     """Magic number, version, facts of the machine, the object, its storages' names; then those storages' bytes."""
     at, found = 0, []
     for number in range(5):
-        machine = _machine(data, where, at)
+        machine = _machine(data, where, budget, at)
         found.append(run(machine))
         at = machine.at
         if number == 0 and found != [MAGIC]:
@@ -141,6 +150,8 @@ def _read_row(data: bytes, where: str) -> tuple[Any, dict[str, bytes]]:
     _, _, facts, value, names = found
     if not isinstance(facts, dict) or facts.get("little_endian") is not True:
         raise Malformed("was written on a machine with another byte order")
+    if not isinstance(names, list) or any(type(name) is not str for name in names):
+        raise Malformed("has a list of contents in a form that torch.save never writes")
     sizes = _storage_sizes(value)
     storages = {}
     for name in names:
@@ -173,16 +184,17 @@ def _storage_sizes(value: Any) -> dict[str, tuple[np.dtype[Any], int]]:
     return sizes
 
 
-def _machine(data: bytes, where: str, at: int = 0) -> Machine:
-    return Machine(data, find=_find, build=_build, where=where, at=at, max_steps=MAX_STEPS, outside=_storage, kind=KIND)
+def _machine(data: bytes, where: str, budget: Budget, at: int = 0) -> Machine:
+    return Machine(data, find=_find, build=_build, where=where, at=at, budget=budget, outside=_storage, kind=KIND)
 
 
 def _find(module: str, name: str) -> Global | None:
     if module == "torch" and name in STORAGES:
         return Global(name)
-    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-        return Global(name, call=_described)
-    return find_any(module, name) if (module, name) == ("collections", "OrderedDict") else None
+    if module == "torch._utils" and name in _REBUILDERS:
+        return Global(name, call=_REBUILDERS[name])
+    harmless = module == "collections" or (module in ("builtins", "__builtin__") and name in FACTORIES)
+    return find_any(module, name) if harmless else None
 
 
 def _build(machine: Machine, target: Any, state: Any) -> Any:
@@ -194,38 +206,60 @@ def _build(machine: Machine, target: Any, state: Any) -> Any:
 
 def _storage(identity: Any) -> Node:
     match identity:
-        case ("storage", Global(name=kind), str(name), str(), int(count)) | (
-            "storage", Global(name=kind), str(name), str(), int(count), None,
-        ) if kind in STORAGES and count >= 0:  # fmt: skip
-            return Node("storage", {"type": kind, "name": name, "count": count})
-    raise Malformed(f"has content in a form that torch.save never writes: {str(identity)[:80]}")
+        case ("storage", Global(name=kind), str(name), str(), int(count), *view) if kind in STORAGES:
+            match view:
+                case [] | [None]:
+                    start = 0
+                case [(str(), int(start), int(size))] if 0 <= start <= start + size <= count:
+                    pass  # until torch 0.3: a part of another storage, counted from its first number
+                case _:
+                    count = -1
+            if 0 <= count <= MAX_ELEMENTS:
+                return Node("storage", {"type": kind, "name": name, "count": count, "start": start})
+    raise Malformed("has content in a form that torch.save never writes")
 
 
-def _described(storage: Any, offset: Any, size: Any, stride: Any, gradient: Any, hooks: Any, extra: Any = None) -> Node:
+def _described(
+    storage: Any, offset: Any, size: Any, stride: Any, gradient: Any = False, hooks: Any = None, extra: Any = None
+) -> Node:
     numbers = [offset, *size, *stride] if isinstance(size, tuple) and isinstance(stride, tuple) else [None]
     if (
         not isinstance(storage, Node)
         or storage.kind != "storage"
-        or any(type(number) is not int or number < 0 for number in numbers)
+        or any(type(number) is not int or not 0 <= number <= MAX_ELEMENTS for number in numbers)
         or len(size) != len(stride)
-        or len(size) > 16
         or hooks
         or extra
     ):
         raise Malformed("has a tensor in a form that torch.save never writes")
+    count_of(size)
+    offset += storage.state["start"]
     return Node("tensor", {"storage": storage, "offset": offset, "size": size, "stride": stride})
+
+
+_REBUILDERS = {"_rebuild_tensor": _described, "_rebuild_tensor_v2": _described}
+"""The first is of torch before 0.4, without the last arguments."""
 
 
 def _unwrapped(found: Any) -> tuple[str | None, dict[str, Node]]:
     wrapper = next((key for key in WRAPPERS if isinstance(found, dict) and isinstance(found.get(key), dict)), None)
     state = found if wrapper is None else found[wrapper]
     if not isinstance(state, dict) or not state:
-        raise Malformed(f"holds a {type(state).__name__}, expected a state dict: tensors by name")
+        raise Malformed(f"holds {_kind(state)}, expected a state dict: tensors by name")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Node) or value.kind != "tensor":
-            what = f"a {type(value).__name__}" if not isinstance(value, Node) else f"a {value.kind}"
-            raise Malformed(f"has {what} under {str(name)[:80]!r}, expected a state dict: tensors by name")
+            raise Malformed(f"has {_kind(value)} under {quoted(name)}, expected a state dict: tensors by name")
     return wrapper, state
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Node):
+        return f"a {value.kind} alone" if value.kind == "tensor" else f"a {value.kind}"
+    return (
+        f"an empty {type(value).__name__}"
+        if isinstance(value, (dict, list)) and not value
+        else f"a {type(value).__name__}"
+    )
 
 
 def _tensor(name: str, node: Node, storages: dict[str, bytes], room: int) -> Array:
@@ -234,10 +268,10 @@ def _tensor(name: str, node: Node, storages: dict[str, bytes], room: int) -> Arr
     dtype = np.dtype(STORAGES[kind])
     raw = storages[storage.state["name"]]
     if len(raw) != count * dtype.itemsize:
-        raise Malformed(f"ends in the middle: {name} has {len(raw):,} of {count * dtype.itemsize:,} bytes")
+        raise Malformed(f"ends in the middle: {quoted(name)} has {len(raw):,} of {count * dtype.itemsize:,} bytes")
     elements = math.prod(size)
     if elements and offset + sum((side - 1) * step for side, step in zip(size, stride)) >= count:
-        raise Malformed(f"has a tensor that reaches beyond its content: {name}")
+        raise Malformed(f"has a tensor that reaches beyond its content: {quoted(name)}")
     if elements * dtype.itemsize > room:
         raise Malformed("copies the same content again and again")
     if not elements:

@@ -1,6 +1,6 @@
-"""How well the annotations of one record agree: 2D with 3D, bodies with joints, bones and motion with themselves.
+"""Consistency of one record's annotations: 2D with 3D, bodies with joints, bone lengths and speeds over time.
 
-Joints of any set are compared by name through the table of the 44, those of Human3.6M also through its own regressor.
+Joints of any set are compared by name among the 44; those of Human3.6M also through its own regressor.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from trace_data.schema.record import Person, SequenceRecord
 from trace_data.verify.joint_errors import (
     OWN_JOINTS,
     Floats,
+    backwards,
     body_errors,
     bone_change,
+    displaced,
     posed_joints,
     reprojection_errors,
     shift_of,
@@ -28,23 +30,28 @@ from trace_data.verify.joint_errors import (
 )
 
 OFF_FACTOR = 5.0
-"""A frame is off when its median is so many times that of the sequence, and beyond the limit."""
+"""A frame is an outlier when its median error exceeds this multiple of the sequence's median, and the limit."""
 MANY_OFF = 0.1
-"""Share of frames that are off from which a sequence cannot be used."""
+"""Share of outlier frames above which a sequence is unusable."""
 RIGID = (*OWN_JOINTS, "H36M_32", "H36M_17_RIGHT_FIRST", "MPI_INF_28")
-"""Joint sets of skeletons whose bones keep their length."""
+"""Joint sets of skeletons with constant bone lengths."""
+PROJECTED_PX = 2.0
+"""Largest median distance of 2D points that are projections from their 3D joints; the 95th percentile may be twice as
+large. In MPI-INF-3DHP it is 0.007 px, at hips and spine 2.1."""
 BODY_MM = 30.0
-"""Largest median distance of the body model's joints from annotated ones of its own, mm."""
+"""Limit, mm, of the median distance between the body model's joints and annotated joints of the same definition."""
 OTHER_BODY_MM = 100.0
-"""The same from joints of another definition: those of a motion capture lie elsewhere in the body."""
+"""The same for joints of another definition: those of motion capture lie elsewhere in the body."""
 BONE_CHANGE = 0.02
 """Largest standard deviation of a bone's length over a sequence, as a share of its mean, in rigid skeletons."""
 OTHER_BONE_CHANGE = 0.1
 """The same where joints are regressed from the skin or triangulated."""
 FASTEST = 20.0
-"""m/s; nobody moves so fast, so the world or the camera jumps."""
+"""m/s; nobody moves faster, so the world motion or the camera jumps."""
+IMPOSSIBLE = 100.0
+"""m/s; no jump of a camera is so large, so the unit or the world is wrong."""
 WORST = 5
-"""Frames that are named."""
+"""Number of frames listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,36 +62,40 @@ class Spread:
     p95: float
     worst: float
     worst_frame: int
-    """Frame (counted in the sequence) with the largest error."""
+    """Index in the sequence of the frame with the largest error."""
     worst_frames: tuple[int, ...]
-    """The frames with the largest errors, at most `WORST`, the worst first."""
+    """The frames with the largest errors, worst first, at most `WORST`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What `measure` found in one sequence; None where there is nothing to compare."""
+    """Measurements of one sequence; None where there is nothing to compare."""
 
     key: str
-    """Of the sequence."""
+    """Key of the sequence."""
     reprojection_px: Spread | None
-    """3D joints (those of the body where none are annotated) through the camera against 2D joints of the same name."""
+    """Projected 3D joints (of the body where none are annotated) against 2D joints of the same name."""
     body_mm: Spread | None
     """Joints of the posed body model against the annotated 3D joints."""
     bone_change: float | None
     """Largest relative change of a bone's length."""
     swapped: tuple[str, ...]
     """People whose 2D joints fit their 3D joints much better with left and right exchanged, or whose hips and shoulders
-    disagree about where left is."""
+    disagree about left and right."""
     swapped_body: tuple[str, ...]
     """People whose 3D joints fit their body much better with left and right exchanged."""
+    backwards: tuple[str, ...]
+    """People whose knees bend and whose toes point backwards in 3D."""
+    displaced: tuple[str, ...]
+    """People whose body stands elsewhere than their 3D joints, and would fit them there."""
     shifts: tuple[int, ...]
-    """Of each person 1 or -1 when its 2D joints are those of the next frame or of the one before, else 0."""
+    """For each person 1 or -1 when its 2D joints belong to the next or the previous frame, else 0."""
     off_frames: tuple[int, ...]
-    """Frames in which 2D and 3D are far apart although they agree in most: the camera or the annotation jumps."""
+    """Outlier frames, in which 2D and 3D disagree although they agree in most: the camera or the annotation jumps."""
     fastest: float | None
-    """Largest speed of a person in the world, m/s."""
+    """Highest speed of a person in the world, m/s."""
     fastest_frame: int | None
-    """Frame that is reached at this speed."""
+    """The frame after the fastest step."""
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Agreement:
@@ -113,8 +124,10 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
         reprojection_px=reprojection,
         body_mm=_spread([1000 * direct for direct, _ in metres]),
         bone_change=max(bones, default=None),
-        swapped=_exchanged(record, pixels, twisted),
-        swapped_body=_exchanged(record, metres),
+        swapped=_exchanged(record, pixels, _limit(record), twisted),
+        swapped_body=_exchanged(record, metres, _body_limit(record) / 1000),
+        backwards=tuple(person.name for person in record.people if backwards(person)),
+        displaced=tuple(person.name for person, joints in zip(record.people, posed) if displaced(person, joints)),
         shifts=tuple(shift_of(person, joints, record) for person, joints in zip(record.people, posed)),
         off_frames=_off([direct for direct, _ in pixels], reprojection, _limit(record)),
         fastest=float(fastest.max()) if known else None,
@@ -123,48 +136,62 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
 
 
 def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
-    """Findings where an agreement is worse than its threshold."""
+    """Findings for measurements beyond their thresholds."""
     synthetic, limit = _synthetic(record), _limit(record)
-    own, found = _own_joints(record), list[tuple[Severity, str, str, str]]()
+    problems: list[tuple[Severity, str, str, str]] = []
     reprojection, body = agreement.reprojection_px, agreement.body_mm
     if agreement.swapped:
-        found.append(("error", "joints", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
+        problems.append(("error", "joints", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
     elif any(agreement.shifts):
         shift = next(shift for shift in agreement.shifts if shift)
         what = f"the 2D joints are those of the frame {'after' if shift > 0 else 'before'}"
         hint = "frame numbers of 2D and 3D joints differ by one: copy the annotations again"
-        found.append(("error", "reprojection", what, hint))
+        problems.append(("error", "reprojection", what, hint))
     elif reprojection is not None and reprojection.median > limit:
         what = (
             f"3D joints meet the 2D joints at {reprojection.median:.1f} px (median), expected {limit:.1f}; "
             f"worst frame {reprojection.worst_frame} with {reprojection.worst:.1f} px"
         )
-        hint = "frames shifted against their annotation, a stale calibration, or images of another size"
-        found.append(("error", "reprojection", what, hint))
+        hint = "a stale calibration, points of another camera or person, or frames shifted against their annotation"
+        problems.append(("error", "reprojection", what, hint))
     elif off := agreement.off_frames:
-        what = f"2D and 3D joints part in {len(off)} frames: {_some(off)}"
-        hint = "the camera or an annotation jumps there, or the 2D points are somebody else's"
-        found.append(
+        what = f"2D and 3D joints disagree in {len(off)} frames: {_some(off)}"
+        hint = "the camera or an annotation jumps there, or the 2D points belong to another person"
+        problems.append(
             ("error" if synthetic or len(off) > MANY_OFF * len(record.frames) else "warning", "jump", what, hint)
         )
+    elif _projected(record) and reprojection is not None and reprojection.p95 > 2 * limit:
+        what = (
+            f"the worst 3D joints meet the 2D joints at {reprojection.p95:.1f} px (95th percentile), "
+            f"expected {2 * limit:.1f}"
+        )
+        problems.append(("error", "reprojection", what, "a calibration that is not quite that of these points"))
+    if agreement.backwards and not agreement.swapped:
+        people = ", ".join(agreement.backwards)
+        what = f"knees bend and toes point backwards: left and right are exchanged in 3D for {people}"
+        problems.append(("error", "joints3d", what, "where the 2D joints fit, theirs are exchanged too"))
     if agreement.swapped_body:
         people = ", ".join(agreement.swapped_body)
-        found.append(("error", "joints3d", f"left and right of the 3D joints are exchanged for {people}", ""))
-    elif body is not None and body.median > (expected := BODY_MM if own or synthetic else OTHER_BODY_MM):
+        problems.append(("error", "joints3d", f"left and right of the 3D joints are exchanged for {people}", ""))
+    elif body is not None and body.median > (expected := _body_limit(record)):
         what = (
             f"the body model's joints are {body.median:.0f} mm from the annotated ones (median), "
             f"expected {expected:.0f}"
         )
         hint = "body models of another gender or version: trace prepare-smpl --gender all --force"
-        found.append(("error", "body", what, hint))
+        if agreement.displaced:
+            what += f"; moved there, that of {', '.join(agreement.displaced)} fits"
+            hint = "stale camera poses, or joints and bodies of different worlds: get cameras and annotations together"
+        problems.append(("error", "body", what, hint))
     if agreement.bone_change is not None and agreement.bone_change > _bone_limit(record):
         what = f"a bone's length changes by {agreement.bone_change:.1%}"
-        found.append(("error", "bones", what, "joints of different people"))
+        problems.append(("error", "bones", what, "joints of different people"))
     if agreement.fastest is not None and agreement.fastest > FASTEST:
-        what = f"somebody moves at {agreement.fastest:.0f} m/s through the world, into frame {agreement.fastest_frame}"
+        what = f"a person moves at {agreement.fastest:.0f} m/s through the world, up to frame {agreement.fastest_frame}"
         hint = "the camera path or the world motion jumps there, or two people share a name"
-        found.append(("error" if synthetic else "warning", "speed", what, hint))
-    return [Finding(severity=severity, key=key, what=what, hint=hint) for severity, key, what, hint in found]
+        severe = synthetic or agreement.fastest > IMPOSSIBLE
+        problems.append(("error" if severe else "warning", "speed", what, hint))
+    return [Finding(severity=severity, key=key, what=what, hint=hint) for severity, key, what, hint in problems]
 
 
 def _synthetic(record: SequenceRecord) -> bool:
@@ -172,11 +199,21 @@ def _synthetic(record: SequenceRecord) -> bool:
 
 
 def _limit(record: SequenceRecord) -> float:
-    return EXACT_PX if _synthetic(record) else DETECTED_SHARE * max(record.camera.width, record.camera.height)
+    if _synthetic(record):
+        return EXACT_PX
+    detected = DETECTED_SHARE * max(record.camera.width, record.camera.height)
+    return min(PROJECTED_PX, detected) if _projected(record) else detected
 
 
-def _own_joints(record: SequenceRecord) -> bool:
-    return all(person.joints3d is None or person.joints3d.layout in OWN_JOINTS for person in record.people)
+def _projected(record: SequenceRecord) -> bool:
+    points = [person.keypoints2d for person in record.people if person.keypoints2d is not None]
+    return bool(points) and all(keypoints.projected for keypoints in points)
+
+
+def _body_limit(record: SequenceRecord) -> float:
+    """mm."""
+    own = all(person.joints3d is None or person.joints3d.layout in OWN_JOINTS for person in record.people)
+    return BODY_MM if own or _synthetic(record) else OTHER_BODY_MM
 
 
 def _bone_limit(record: SequenceRecord) -> float:
@@ -189,17 +226,22 @@ def _some(frames: tuple[int, ...]) -> str:
 
 
 def _exchanged(
-    record: SequenceRecord, errors: list[tuple[Floats, Floats]], also: Callable[[Person], bool] = lambda _: False
+    record: SequenceRecord,
+    errors: list[tuple[Floats, Floats]],
+    limit: float,
+    also: Callable[[Person], bool] = lambda _: False,
 ) -> tuple[str, ...]:
+    """People who fit much better with left and right exchanged, and then within the limit: else it is another cause."""
     return tuple(
         person.name
         for person, (direct, mirrored) in zip(record.people, errors)
-        if (np.isfinite(direct).any() and np.nanmedian(mirrored) < 0.5 * np.nanmedian(direct)) or also(person)
+        if (np.isfinite(direct).any() and np.nanmedian(mirrored) < min(limit, 0.5 * np.nanmedian(direct)))
+        or also(person)
     )
 
 
 def _off(errors: list[Floats], over_all: Spread | None, limit: float) -> tuple[int, ...]:
-    """Frames in which some person's median is far beyond that of the sequence."""
+    """Frames in which some person's median error is far above the sequence's."""
     if over_all is None:
         return ()
     bound = max(limit, OFF_FACTOR * over_all.median)
@@ -211,7 +253,7 @@ def _off(errors: list[Floats], over_all: Spread | None, limit: float) -> tuple[i
 
 
 def _spread(errors: list[Floats]) -> Spread | None:
-    """Percentiles over people, frames and joints of (T, K) arrays with NaN for missing."""
+    """Percentiles over people, frames and joints of (T, K) arrays; NaN is missing."""
     known = [error for error in errors if np.isfinite(error).any()]
     if not known:
         return None

@@ -1,6 +1,6 @@
-"""One picture of what was verified: of each dataset the worst frames and some at random, with all annotations drawn.
+"""Contact sheet of verified datasets: the worst frames of each and some random ones, with their annotations.
 
-2D points are pale, projected 3D joints broad and saturated, so a mistake shows as two skeletons; the mesh is the body.
+2D points are pale, projected 3D joints broad and saturated, so an error shows as two skeletons. The mesh is the body.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from trace_data.verify.datasets import VerifyReport
 from trace_data.verify.joint_errors import joints_to_show
 
 WORST = 4
-"""Frames with the largest errors, each of another sequence."""
+"""Number of frames with the largest errors, each of another sequence."""
 RANDOM = 4
 WIDTH, HEIGHT = 320, 400
-"""Of a tile, px; a picture that is higher becomes smaller."""
+"""Size of a tile, px; taller pictures are scaled down."""
 LONGEST_CAPTION = 60
-"""Characters that fit under a tile; names are shortened."""
+"""Characters that fit below a tile; longer names are shortened."""
 
 
 def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> int:
-    """Write what `make_sheet` gives as JPEG or PNG, by the name of `file`. Returns the number of frames on it.
+    """Write the contact sheet as JPEG or PNG, by the suffix of `file`. Returns the number of frames on it.
 
-    It is 0, and nothing is written, when none can be shown. Raises OutputError.
+    When no frame can be shown, nothing is written and the number is 0. Raises OutputError.
     """
     sheet, count = make_sheet(report, packs=packs, defects=defects)
     if sheet is None:
@@ -53,9 +53,9 @@ def draw_sheet(report: VerifyReport, file: Path, *, packs: Path | None = None, d
 
 
 def make_sheet(report: VerifyReport, *, packs: Path | None = None, defects: bool = True) -> tuple[Picture | None, int]:
-    """The contact sheet, None when no frame can be shown, and the number of frames on it.
+    """The contact sheet (None when no frame can be shown) and the number of frames on it.
 
-    The same report gives the same frames. `packs`: prepared body models, for the meshes.
+    Deterministic for a report. `packs`: prepared body models, for the meshes.
     """
     bodies = None if packs is None else load_bodies(packs)
     tiles = [tile for dataset in report.datasets for tile in _tiles(report, dataset.name, bodies, defects)]
@@ -69,7 +69,7 @@ def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool
         spec = load_adapter(name).SPEC
         refs = {ref.key: ref for split in spec.splits for ref in find_sequences(name, report.roots, split)}
     except (TraceError, OSError):
-        return  # the report says why
+        return  # the report has the reason
     by_worst = sorted(dataset.geometry, key=lambda a: -(a.reprojection_px.worst if a.reprojection_px else 0.0))
     measured = {agreement.key: agreement for agreement in by_worst}
     shown = [agreement for agreement in by_worst if agreement.reprojection_px or agreement.body_mm][:WORST]
@@ -82,12 +82,12 @@ def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool
             record = read_record(refs[key], defects=defects)
             number = int(rng.integers(len(record.frames))) if frame is None else frame
             yield _caption(record, number, measured.get(key), worst=frame is not None), _drawn(record, number, bodies)
-        except Exception:  # noqa: BLE001  the report says what is wrong with it; a picture shows what can be shown
+        except Exception:  # noqa: BLE001  the report has the reason; the picture shows the rest
             continue
 
 
 def _worst(agreement: Agreement) -> int:
-    """The frame to look at."""
+    """The frame to show."""
     spreads = (agreement.reprojection_px, agreement.body_mm)
     return next((spread.worst_frame for spread in spreads if spread is not None), 0)
 
@@ -100,14 +100,14 @@ def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *,
         errors.append(f"body {agreement.body_mm.median:.0f} mm")
     title = f"{'worst: ' if worst else ''}{record.dataset} {record.name}"
     if record.provenance.get("synthetic") == "true":
-        errors.append("synthetic")  # a picture travels without the report that says so
+        errors.append("synthetic")  # the picture may be passed on without the report
     facts = f"  frame {record.frame_ids[frame]}  {'  '.join(errors)}".rstrip()
     room = LONGEST_CAPTION - len(facts)
     return (title if len(title) <= room else f"{title[: room - 1]}…") + facts
 
 
 def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:
-    """The frame with meshes, projected 3D joints and 2D points of everybody in it."""
+    """The frame with meshes, projected 3D joints and 2D points of all people."""
     record = kept(whole, np.arange(len(whole.frames)) == frame)
     content = next(contents(record.frames))
     pixels = decode(read_bytes(content), content) if isinstance(content, Path) else content.pixels

@@ -1,6 +1,6 @@
-"""Datasets checked before anything is built from them, at three depths that include each other.
+"""Verify datasets before a build, at three depths, each of which includes the previous one.
 
-layout: folders, files and names. content: every image and every annotation. geometry: annotations against each other.
+layout: folders, files and names. content: every image and annotation. geometry: consistency of the annotations.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEPTHS: tuple[Depth, ...] = ("layout", "content", "geometry")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefectCount:
-    """How often a known defect was met."""
+    """How often a known defect occurred."""
 
     reason: str
     effect: str
@@ -47,13 +47,13 @@ class DefectCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetReport:
-    """What was found of one dataset."""
+    """Result for one dataset."""
 
     name: str
     layout: str
-    """Release layout found, in words; empty when none was."""
+    """Recognised release layout, in words; "" when none was found."""
     sequences: Mapping[str, int]
-    """Split to number of sequences checked."""
+    """Split to number of verified sequences."""
     frames: int
     people: int
     """0 at depth layout, where no annotation is opened."""
@@ -61,11 +61,11 @@ class DatasetReport:
     """Whether any sequence comes from the sample world; None at depth layout, where no annotation is opened."""
     problems: tuple[Problem, ...]
     defects: tuple[DefectCount, ...]
-    """Known defects that were taken out before the check; empty at depth layout."""
+    """Known defects that were removed before the check; empty at depth layout."""
     kept: int
-    """Of the sequences those that have not changed since an earlier run found them good, so that none was read."""
+    """Number of sequences that were valid in an earlier run, have not changed since, and so were not read again."""
     geometry: tuple[Agreement, ...]
-    """One a sequence at depth geometry, the worst reprojection first."""
+    """One per sequence at depth geometry, the worst reprojection first."""
 
     @property
     def ok(self) -> bool:
@@ -75,7 +75,7 @@ class DatasetReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What was found of all datasets."""
+    """Result for all datasets."""
 
     depth: Depth
     roots: DatasetRoots
@@ -84,12 +84,12 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything is ready to build from; the command exits 3 otherwise."""
+        """Whether shards can be built from every dataset; the command exits 3 otherwise."""
         return all(dataset.ok for dataset in self.datasets)
 
     @property
     def largest_reprojection_px(self) -> float | None:
-        """Worst distance of a projected 3D joint from its 2D joint, over everything measured."""
+        """Largest distance between a projected 3D joint and its 2D joint, over everything measured."""
         spreads = [agreement.reprojection_px for dataset in self.datasets for agreement in dataset.geometry]
         return max((spread.worst for spread in spreads if spread is not None), default=None)
 
@@ -104,24 +104,24 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
-    """How datasets are checked."""
+    """Options of a verification."""
 
     depth: Depth = "layout"
     packs: Path | None = None
-    """Prepared body models, with which geometry compares bodies with joints."""
+    """Prepared body models, to compare bodies with joints at depth geometry."""
     defects: bool = True
-    """Whether what is known to be wrong is taken out first."""
+    """Whether known defects are removed first."""
     decode: bool = False
-    """Whether every image is decoded, which finds damage in its middle; else only its beginning and end are read."""
+    """Whether every image is fully decoded; otherwise only its beginning and end are read."""
     limit: int | None = None
-    """At most so many sequences of each split."""
+    """Maximum number of sequences of each split."""
     examples: int | None = EXAMPLES
-    """How many of its cases a problem names; None for all."""
+    """Number of cases listed for each problem; None for all."""
     anew: bool = False
-    """Whether what earlier runs found does not count."""
+    """Whether results of earlier runs are ignored."""
 
     def context(self, adapter: str) -> str:
-        """What the result of a sequence depends on besides its files."""
+        """Everything besides its files that a sequence's result depends on."""
         packs = load_bodies(self.packs).identity() if self.packs is not None and self.depth == "geometry" else ""
         return f"{versions()['tool']} {adapter} {self.depth} {self.defects} {self.decode} {packs}"
 
@@ -141,10 +141,10 @@ def verify_datasets(
     jobs: int = 1,
     progress: Progress = SILENT,
 ) -> VerifyReport:
-    """Check the named datasets (all that come with us when empty) under `root`. Problems are reported, never raised.
+    """Verify the named datasets (all built-in ones when empty) under `root`. Problems are reported, never raised.
 
-    `state`: file that remembers what was found good, so that a later run reads only what has changed since; without it
-    everything is read. For the other options see `VerifyOptions`. Raises ConfigError on an unknown name or depth,
+    `state`: file that records valid sequences, so that a later run reads only what has changed; without it everything
+    is read. For the other options see `VerifyOptions`. Raises ConfigError on an unknown name or depth,
     AssetError when a pack is missing.
     """
     if depth not in DEPTHS:
@@ -182,6 +182,7 @@ def _report(
     findings = list(layout)
     for ref, result in zip(refs, results):
         findings += [(ref.key, finding) for finding in result.findings]
+    findings += _sides(name, [(ref.key, result.sides_agree) for ref, result in zip(refs, results)])
     measured = [result.agreement for result in results if result.agreement is not None]
     measured.sort(key=lambda a: -(a.reprojection_px.median if a.reprojection_px else 0.0))
     return DatasetReport(
@@ -198,6 +199,20 @@ def _report(
     )
 
 
+def _sides(name: str, votes: Sequence[tuple[str, bool | None]]) -> list[tuple[str, Finding]]:
+    """What it means that left and right of some sequences contradict what the release says of them: all are exchanged
+    when most do, else those may be turned torsos."""
+    against = [key for key, agrees in votes if agrees is False]
+    told = sum(agrees is not None for _, agrees in votes)
+    if 2 * len(against) > told:
+        what = f"left and right are exchanged: shoulders of {len(against)} of {told} sequences contradict their view"
+        hint = "the sides of its joints are named the wrong way round; of Penn Action:  unset TRACE_PENN_SIDES"
+        return [(name, Finding(severity="error", key="sides", what=what, hint=hint))]
+    what = "the shoulders stand the other way round than the view of the labels says"
+    hint = "a turned torso, or labels whose left and right are exchanged: look with  trace preview"
+    return [(key, Finding(severity="warning", key="sides", what=what, hint=hint)) for key in against]
+
+
 def _results(
     names: Sequence[str],
     refs: Sequence[SequenceRef],
@@ -206,9 +221,9 @@ def _results(
     jobs: int,
     progress: Progress,
 ) -> list[Result]:
-    """What is found in each sequence, in order; remembered as soon as it is known.
+    """Results of all sequences, in order; each is recorded as soon as it is known.
 
-    All datasets share the processes: to start them and to read the body models takes seconds.
+    All datasets share one pool of processes, since starting it and reading body models takes seconds.
     """
     frames = sum(ref.frames for ref in refs)
     progress.begin(f"verify {names[0] if len(names) == 1 else f'{len(names)} datasets'}", frames, "frames")
@@ -251,13 +266,13 @@ def _counted(applied: Sequence[Applied]) -> tuple[DefectCount, ...]:
 
 
 def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Finding]], list[SequenceRef]]:
-    """Findings about the layout, each with where, and the sequences."""
+    """Findings about the layout, with their locations, and the sequences."""
     adapter = load_adapter(name)
     refs: list[SequenceRef] = []
     findings: list[tuple[str, Finding]] = []
 
     def attempt(look: Callable[[], None]) -> None:
-        """What cannot be looked at is said once and hides nothing else."""
+        """Report an error once and go on with the other checks."""
         try:
             look()
             return

@@ -1,6 +1,6 @@
-"""What the joints, bodies and cameras of a record say of each other, number by number.
+"""Distances between the joints, bodies and projections of a record.
 
-Joints of any set are compared by name through the table of the 44, those of Human3.6M also through its own regressor.
+Joints of any set are compared by name among the 44; those of Human3.6M also through its own regressor.
 """
 
 from __future__ import annotations
@@ -17,17 +17,35 @@ from trace_data.schema.record import Person, SequenceRecord
 
 Floats = npt.NDArray[np.float64]
 OWN_JOINTS = ("SMPL_24", "ALL_44")
-"""Joint sets that are points of the body model itself."""
+"""Joint sets that the body model itself defines."""
 SHIFT_PX = 0.05
-"""2D joints that are nearer to their 3D joints are in their own frame, or nobody moves."""
+"""Below this reprojection error, px, a frame shift is ruled out, or nobody moves."""
 SHIFT_FITS = 0.25
-"""To another frame they belong when they are so many times nearer to its joints."""
+"""A frame shift is reported when the error after shifting is below this fraction of the unshifted error."""
+SHAPE_FITS = 0.03
+"""Metres (median) within which a body fits its joints once it was moved to them."""
+ORIGINS_APART = 0.15
+"""Metres by which the origins of bodies of two genders never differ."""
+BENT = 0.34
+"""Sine of the angle from which a knee is bent, or a foot stands off its shank: 20 degrees."""
+MOST = 0.9
+"""Share of legs that must bend backwards."""
+MOST_LEGS = 3
+"""So many bent knees and feet must be seen."""
+_LEGS = tuple(
+    tuple(
+        tuple(ALL_44.index(f"{side}_{name}") for name in names)
+        for names in (("Hip", "Hip_SMPL"), ("Knee",), ("Ankle",), ("Toe_SMPL", "BigToe", "SmallToe"))
+    )
+    for side in "LR"
+)
+"""Hip, knee, ankle and toes of the left and the right leg, each as choices."""
 _H36M_17 = (*LSP_14[:12], "Neck", "Head", "Pelvis", "Spine_H36M", "Jaw_H36M")
-"""Names of what the Human3.6M regressor gives (fact sheet joints.md, section 2)."""
+"""Joints of the Human3.6M regressor, by row (docs/reference/joints.md#rows-of-the-human36m-regressor)."""
 _REGRESSED = slice(len(ALL_44) - len(EXTRA_9), None)
-"""Of the 44: points that a regressor makes, each its own."""
+"""Of the 44: the points that come from a regressor."""
 _BONES = tuple((joint, SMPL_PARENTS[joint]) for joint in range(1, len(SMPL_24)))
-"""Of the 44. Hips that are regressed from the skin move in the body, so no bone ends there."""
+"""Pairs of the 44. Regressed hips move within the body, so they end no bone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,21 +53,21 @@ class Posed:
     """A body's joints."""
 
     joints: Floats
-    """(T, 44, 4) m, confidence 0 where the body may not be trusted."""
+    """(T, 44, 4) m, confidence 0 where the body is not valid."""
     regressed: Floats | None
-    """(T, 44, 4) where Human3.6M's regressor has a joint it stands in place of the body's own; for its joint sets only,
-    for a release does not tell which of the two its joints are."""
+    """(T, 44, 4) the same with the joints of Human3.6M's regressor where it has one; for its joint sets only, since a
+    release does not say which of the two definitions it uses."""
     placed: bool
-    """Whether they stand in the world; else nobody knows where they are."""
+    """Whether the joints are in world coordinates; otherwise their position is unknown."""
 
 
 def joints_to_show(person: Person, bodies: Bodies | None) -> Floats | None:
-    """(T, 44, 4) m world and confidence: the annotated 3D joints, else those of the body."""
+    """(T, 44, 4) m, world, and confidence: the annotated 3D joints, else the body's."""
     return world_joints(person, None if person.joints3d is not None else posed_joints(person, bodies))
 
 
 def posed_joints(person: Person, bodies: Bodies | None) -> Posed | None:
-    """None without a body that is wholly known."""
+    """The joints of a person's body; None unless every part of it is known."""
     body = person.body
     if bodies is None or body is None or not body.whole or not person.body_valid.any():
         return None
@@ -66,14 +84,14 @@ def posed_joints(person: Person, bodies: Bodies | None) -> Posed | None:
 
 
 def world_joints(person: Person, posed: Posed | None) -> Floats | None:
-    """(T, 44, 4) m and confidence: the annotated joints, else those of a body that stands in the world."""
+    """(T, 44, 4) m, world, and confidence: the annotated joints, else those of a body with known position."""
     if person.joints3d is not None:
         return person.joints3d.to_44()
     return posed.joints if posed is not None and posed.placed else None
 
 
 def reprojection_errors(person: Person, posed: Posed | None, record: SequenceRecord) -> tuple[Floats, Floats]:
-    """(T, 44) px errors with the joints as named and with left and right exchanged; NaN where either is missing."""
+    """Errors (T, 44) px as named, and with left and right exchanged; NaN where either joint is missing."""
     pixels = _projected(person, posed, record)
     if pixels is None or person.keypoints2d is None:
         nothing = np.full((len(record.frames), 1), np.nan)
@@ -82,16 +100,16 @@ def reprojection_errors(person: Person, posed: Posed | None, record: SequenceRec
 
 
 def shift_of(person: Person, posed: Posed | None, record: SequenceRecord) -> int:
-    """1 or -1 when the 2D joints are those of the next frame or of the one before, 0 when nothing speaks for it.
+    """1 or -1 when the 2D joints belong to the next or the previous frame, else 0.
 
-    A frame at 50 a second is a few pixels of motion, far below what detected points may be off; but points that are
-    projections fit one frame only.
+    At 50 fps a frame of motion is a few pixels, far below the error of detected points; but projected points fit one
+    frame only.
     """
     pixels = _projected(person, posed, record)
     if pixels is None or person.keypoints2d is None or len(pixels) < 3:
         return 0
     steps, points = np.diff(record.frame_ids), person.keypoints2d.to_44()
-    near = np.flatnonzero((steps[1:] == steps.min()) & (steps[:-1] == steps.min())) + 1  # with both their neighbours
+    near = np.flatnonzero((steps[1:] == steps.min()) & (steps[:-1] == steps.min())) + 1  # frames with both neighbours
     medians = {}
     for shift in (0, 1, -1):
         errors = _errors(pixels[near + shift, :, :2], pixels[near + shift, :, 2] > 0, points[near])[0]
@@ -101,18 +119,18 @@ def shift_of(person: Person, posed: Posed | None, record: SequenceRecord) -> int
 
 
 def _projected(person: Person, posed: Posed | None, record: SequenceRecord) -> Floats | None:
-    """(T, 44, 3) px of the 3D joints and 1 where they are known; None without joints or camera."""
+    """(T, 44, 3) px of the 3D joints, and 1 where known; None without joints or camera."""
     joints = world_joints(person, posed)
     if joints is None or not record.camera.known:
         return None
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
     pixels = project(intrinsics, transform(extrinsics, joints[..., :3]), record.camera.distortion)
-    found: Floats = np.concatenate([pixels, joints[..., 3:] > 0], axis=2)
-    return found
+    projected: Floats = np.concatenate([pixels, joints[..., 3:] > 0], axis=2)
+    return projected
 
 
 def body_errors(person: Person, posed: Posed | None) -> tuple[Floats, Floats]:
-    """(T, 44) m between the body's joints and the annotated ones, as `reprojection_errors` gives px."""
+    """Distances (T, 44) m of the body's joints from the annotated ones, as named and with left and right exchanged."""
     if posed is None or person.joints3d is None:
         nothing = np.full((len(person.present), 1), np.nan)
         return nothing, nothing
@@ -129,7 +147,7 @@ def body_errors(person: Person, posed: Posed | None) -> tuple[Floats, Floats]:
 
 
 def _moved_to(annotated: Floats, joints: Floats) -> Floats:
-    """(T, K, 3) joints (T, K, 4) moved to where the annotated ones are: of some bodies only these tell it."""
+    """Joints (T, K, 4) translated to the annotated ones, for bodies of unknown position: (T, K, 3)."""
     both = ((joints[..., 3] > 0) & (annotated[..., 3] > 0))[..., None]
     apart = np.where(both, annotated[..., :3] - joints[..., :3], 0.0).sum(axis=1, keepdims=True)
     moved: Floats = joints[..., :3] + apart / np.maximum(both.sum(axis=1, keepdims=True), 1)
@@ -137,10 +155,10 @@ def _moved_to(annotated: Floats, joints: Floats) -> Floats:
 
 
 def _errors(places: Floats, known: npt.NDArray[np.bool_], points: Floats) -> tuple[Floats, Floats]:
-    """Distances (T, 44) of `places` (T, 44, D), where `known`, from `points` (T, 44, D + 1) with a confidence."""
+    """Distances (T, 44) between `places` (T, 44, D), where `known`, and `points` (T, 44, D + 1) with confidence."""
     places = np.where(known[..., None], places, np.nan)
     there = points[..., -1] > 0
-    places = np.where(there[..., None], places, np.nan)  # then both comparisons see the same joints
+    places = np.where(there[..., None], places, np.nan)  # so that both comparisons use the same joints
     direct = np.linalg.norm(places - points[..., :-1], axis=-1)
     mirrored = np.linalg.norm(places[:, list(FLIP_44)] - points[..., :-1], axis=-1)
     mirrored[~there] = np.nan
@@ -148,7 +166,7 @@ def _errors(places: Floats, known: npt.NDArray[np.bool_], points: Floats) -> tup
 
 
 def twisted(person: Person) -> bool:
-    """Whether hips and shoulders point to opposite sides in most frames: one of them has left and right exchanged."""
+    """Whether hips and shoulders disagree about left and right in most frames."""
     if person.joints3d is None:
         return False
     ends = person.joints3d.to_44()[:, [ALL_44.index(f"{side}_{name}") for name in ("Hip", "Shoulder") for side in "LR"]]
@@ -158,7 +176,7 @@ def twisted(person: Person) -> bool:
 
 
 def bone_change(person: Person) -> float | None:
-    """The largest of all bones whose two ends are known in two frames or more."""
+    """Largest relative change of length of all bones that are known in at least two frames."""
     if person.joints3d is None:
         return None
     joints = person.joints3d.to_44()
@@ -171,14 +189,75 @@ def bone_change(person: Person) -> float | None:
     return max(changes, default=None)
 
 
+def displaced(person: Person, posed: Posed | None) -> bool:
+    """Whether a body stands elsewhere than its annotated joints, and would fit them if it were moved there.
+
+    A body model of another gender has its origin elsewhere too: then the shift is short and the same in all frames.
+    """
+    if posed is None or not posed.placed or person.joints3d is None:
+        return False
+    annotated = person.joints3d.to_44()
+    moved = _moved_to(annotated, posed.joints)
+    known = (posed.joints[..., 3] > 0) & (annotated[..., 3] > 0)
+    if not known.any():
+        return False
+    remaining = np.linalg.norm(moved - annotated[..., :3], axis=-1)[known]
+    shifts = (moved - posed.joints[..., :3])[known.any(axis=1), 0]
+    length, change = (
+        np.median(np.linalg.norm(shifts, axis=1)),
+        np.linalg.norm(shifts - shifts.mean(axis=0), axis=1).max(),
+    )
+    return bool(np.median(remaining) < SHAPE_FITS and (length > ORIGINS_APART or change > SHAPE_FITS))
+
+
+def backwards(person: Person) -> bool:
+    """Whether knees bend and toes point backwards: left and right are exchanged, however well the joints project.
+
+    Seen along the line from the right hip to the left one, thigh and shank turn one way, shank and foot the other.
+    """
+    if person.joints3d is None:
+        return False
+    joints = person.joints3d.to_44()
+
+    def first(choices: tuple[int, ...]) -> Floats:
+        """(T, 4) of these joints the one that is known in most frames."""
+        return joints[:, max(choices, key=lambda joint: float((joints[:, joint, 3] > 0).mean()))]
+
+    legs = [[first(choices) for choices in leg] for leg in _LEGS]
+    hips = legs[0][0], legs[1][0]
+    knees = np.concatenate([_turns(*hips, hip, knee, ankle) for hip, knee, ankle, _ in legs])
+    toes = np.concatenate([-_turns(*hips, knee, ankle, toe) for _, knee, ankle, toe in legs])
+    told = [kind for kind in (knees, toes) if len(kind)]
+    return len(knees) + len(toes) >= MOST_LEGS and all((kind < 0).mean() > MOST for kind in told)
+
+
+def _turns(left: Floats, right: Floats, start: Floats, middle: Floats, end: Floats) -> Floats:
+    """(N,) cosines between the line of the hips, to the left, and the axis about which a limb turns in its middle.
+
+    From (T, 4) joints; of frames in which all are known, the limb is bent and its axis is not across that line.
+    """
+    known = np.all([joint[:, 3] > 0 for joint in (left, right, start, middle, end)], axis=0)
+    left, right, start, middle, end = (joint[known, :3] for joint in (left, right, start, middle, end))
+    across, one, two = left - right, middle - start, end - middle
+    axis = np.cross(one, two)
+    sine = np.linalg.norm(axis, axis=1) / np.maximum(np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1), 1e-9)
+    scale = np.linalg.norm(axis, axis=1) * np.linalg.norm(across, axis=1)
+    along = (axis * across).sum(axis=1) / np.maximum(scale, 1e-9)
+    found: Floats = along[(sine > BENT) & (np.abs(along) > 0.5)]
+    return found
+
+
 def speeds_of(person: Person, posed: Posed | None, record: SequenceRecord) -> Floats:
-    """(T - 1) m/s of the middle of a person's joints between consecutive frames; NaN where it is not known in both."""
+    """Speed (T - 1,) m/s of the mean of a person's joints between consecutive frames; NaN where unknown."""
     joints = world_joints(person, posed)
+    body = person.body
+    if joints is None and body is not None and body.translation is not None and "translation" in body.known:
+        joints = np.concatenate([body.translation, person.body_valid[:, None]], axis=1)[:, None]
     if joints is None or len(joints) < 2:
         return np.full(max(len(record.frames) - 1, 0), np.nan)
     both = ((joints[1:, :, 3] > 0) & (joints[:-1, :, 3] > 0))[
         ..., None
-    ]  # the same joints, or the middle moves by itself
+    ]  # of the same joints, otherwise their mean would jump
     count = both.sum(axis=1)
     moved = np.where(both, joints[1:, :, :3] - joints[:-1, :, :3], 0.0).sum(axis=1) / np.maximum(count, 1)
     seconds = np.diff(record.frame_ids) / record.fps

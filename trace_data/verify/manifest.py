@@ -1,12 +1,12 @@
-"""What a dataset folder holds, file by file and sequence by sequence, so that two labs can tell whether they have the
-same data.
+"""Manifests: files and sequences of a dataset folder, for checking that two copies are the same.
 
-JSON lines: a first one about the whole; one for each file, sorted by dataset and name; one for each sequence, sorted; a
-last one with the counts, without which a manifest is not whole. It is written and read line by line: it may be long.
+JSON lines: a header; one line per file, sorted by dataset and name; one per sequence, sorted; a last one with the
+counts, which marks a complete manifest. It may be long, so it is written and read line by line.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -21,25 +21,26 @@ from trace_data.errors import DatasetLayoutError, OutputError
 from trace_data.files import atomic_write, open_regular
 from trace_data.os_errors import SpecialFile, in_words, is_missing
 from trace_data.progress import SILENT, Progress
+from trace_data.text_files import parse_json
 from trace_data.workers import spread
 
 FORMAT = "trace dataset manifest 1"
 Hash = Literal["sha256", "fast"]
 EDGE = 1 << 20
-"""Bytes at the beginning and the end of a file that the fast hash covers."""
+"""Bytes at the beginning and end of a file that the fast hash covers."""
 CHUNK = 1 << 22
 AT_ONCE = 256
 """Files of one task."""
 NOT_DATA = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""Files that systems leave wherever somebody looked."""
+"""Files that operating systems create in any folder."""
 
 Line = tuple[tuple[str, str], tuple[int, str]]
-"""(dataset, name of a file relative to its folder, with `/`), (bytes, hash)."""
+"""(dataset, file name relative to its folder, with `/`), (bytes, hash)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How much a manifest lists."""
+    """Totals of a manifest."""
 
     files: int
     bytes: int
@@ -55,10 +56,10 @@ def write_manifest(
     jobs: int = 1,
     progress: Progress = SILENT,
 ) -> Counts:
-    """Look at every file of the datasets under `root`, read every annotation, and write `file`, whole or not at all.
+    """Write a manifest of the datasets under `root`: every file is hashed, every annotation read. Atomic.
 
-    `hash`: of all bytes, or `fast`: of the first and last MB. A sequence that cannot be read counts 0 frames. Raises
-    DatasetLayoutError when a dataset is not there or a file cannot be read, OutputError.
+    `hash`: of all bytes, or `fast`: of the first and last MB. An unreadable sequence counts 0 frames. Raises
+    DatasetLayoutError when a dataset is missing or a file cannot be read, OutputError.
     """
     try:
         with atomic_write(file) as partial, partial.open("w", encoding="utf-8") as stream:
@@ -69,7 +70,7 @@ def write_manifest(
 
 
 class ManifestFile:
-    """A manifest that is read from front to back: `hash` and `datasets` at once, then `files`, then `sequences`."""
+    """Sequential reader of a manifest: `hash` and `datasets` on opening, then `files`, then `sequences`."""
 
     def __init__(self, stream: IO[str], where: Path) -> None:
         """Raises DatasetLayoutError when this is no manifest."""
@@ -97,40 +98,42 @@ class ManifestFile:
         return sequences
 
     def _next(self, kind: str = "format", *others: str) -> dict[str, Any]:
-        """The next line; one that has `kind` has the others too."""
+        """The next line. If it has the key `kind`, it must have the others."""
         try:
-            entry = json.loads(next(self._stream))
+            entry = parse_json(next(self._stream), where=self._where, error=DatasetLayoutError)
             if not isinstance(entry, dict) or (kind in entry and not set(others) <= entry.keys()):
                 raise TypeError(f"a line holds {entry!r}")
         except StopIteration:
             raise self._wrong("it ends too early") from None
+        except DatasetLayoutError as error:
+            raise self._wrong(error.message) from error
         except (ValueError, TypeError) as error:
             raise self._wrong(str(error)) from error
         return entry
 
     def _wrong(self, what: str) -> DatasetLayoutError:
         hint = "write it again: trace verify-datasets --write-manifest FILE"
-        return DatasetLayoutError(f"no whole manifest: {what}", where=self._where, hint=hint)
+        return DatasetLayoutError(f"not a complete manifest: {what}", where=self._where, hint=hint)
 
 
 def open_manifest(file: Path) -> IO[str]:
-    """Its text. Raises DatasetLayoutError when it is missing or cannot be read."""
+    """Open the text of a manifest. Raises DatasetLayoutError when it is missing or cannot be read."""
     try:
-        return file.open(encoding="utf-8")
+        return io.TextIOWrapper(open_regular(file), encoding="utf-8")
     except OSError as error:
         what, hint = in_words(error)
         raise DatasetLayoutError(f"the manifest {what}", where=file, hint=hint) from error
 
 
 def walk(folder: Path) -> Iterator[str]:
-    """The names of all files below a folder, relative to it. Links are followed, except into a folder they lie in.
+    """All files below a folder, as relative names. Links are followed, except to a parent folder.
 
-    Raises DatasetLayoutError when there is such a link, or something cannot be looked at.
+    Raises DatasetLayoutError for such a link, or when something cannot be read.
     """
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
     while waiting:
         inner, above = waiting.pop()
-        here = os.path.join(folder, inner)  # noqa: PTH118  text is much faster than paths
+        here = os.path.join(folder, inner)  # noqa: PTH118  strings are much faster than paths
         try:
             state = os.stat(here)  # noqa: PTH116
             if (state.st_dev, state.st_ino) in above:
@@ -236,11 +239,11 @@ def _digest(stream: IO[bytes], hash: Hash) -> tuple[int, str]:
 
 
 def _samples(ref: SequenceRef, progress: Progress) -> tuple[int, int]:
-    """(frames, annotated people summed over them); (0, 0) when the sequence cannot be read."""
+    """(frames, person-frames); (0, 0) when the sequence cannot be read."""
     try:
         record = read_record(ref, defects=False)
         return len(record.frames), sum(int(person.present.sum()) for person in record.people)
-    except Exception:  # noqa: BLE001  what is wrong is said by the verification, not by a list of what is there
+    except Exception:  # noqa: BLE001  problems are reported by the verification, not by the manifest
         return 0, 0
     finally:
         progress.advance()

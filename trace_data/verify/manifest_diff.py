@@ -1,4 +1,4 @@
-"""How what is here differs from a manifest: grouped by kind and folder, each with what mends it."""
+"""Compare datasets with a manifest. Differences are grouped by kind and folder, with a hint for each."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ KINDS = {
     "size": ("of another size", "cut short, or of another release: copy them again"),
     "content": ("of the same size with other content", "damaged, or of another release: copy them again"),
 }
-"""How files differ: in words, and what mends it."""
+"""Kinds of differences: description and hint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """What differs, and from what."""
+    """Result of a comparison."""
 
     manifest: Path
     files: int
-    """Compared, those on one side only included."""
+    """Files compared, including those on one side only."""
     sequences: int
-    """The same for sequences."""
+    """Sequences compared, including those on one side only."""
     problems: tuple[Problem, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether both are the same data."""
+        """Whether the data are the same."""
         return not self.problems
 
 
@@ -48,10 +48,10 @@ def compare_with(
     jobs: int = 1,
     progress: Progress = SILENT,
 ) -> Differences:
-    """Compare the datasets named (all of the manifest when none is) under `root` with a manifest.
+    """Compare the named datasets (all of the manifest when empty) under `root` with a manifest.
 
-    Files are hashed as the manifest's were. `examples`: how many cases a difference names; None for all. Raises
-    DatasetLayoutError when there is no whole manifest, or a dataset is not there.
+    Files are hashed as in the manifest. `examples`: number of cases listed for each difference; None for all. Raises
+    DatasetLayoutError when the manifest is incomplete or a dataset is missing.
     """
     with open_manifest(manifest) as stream, tempfile.TemporaryDirectory() as folder:
         expected = ManifestFile(stream, manifest)
@@ -78,7 +78,7 @@ def compare_with(
 
 
 def _compared(expected: ManifestFile, here: ManifestFile) -> Iterator[tuple[str, tuple[str, str], str]]:
-    """For each file (a key of `KINDS` or nothing, its key, more words): both lists are sorted and read side by side."""
+    """For each file (key of `KINDS` or "", its key, detail), by merging the two sorted lists."""
     wanted = (line for line in expected.files() if line[0][0] in here.datasets)
     held = here.files()
     ours, theirs = next(held, None), next(wanted, None)
@@ -96,7 +96,7 @@ def _compared(expected: ManifestFile, here: ManifestFile) -> Iterator[tuple[str,
 
 
 def _unlike(ours: Line, theirs: Line) -> tuple[str, tuple[str, str], str]:
-    """How two files of one name differ, as `_compared` gives it."""
+    """The difference between two files of the same name, in the form of `_compared`."""
     (size, digest), (expected, other) = ours[1], theirs[1]
     if size != expected:
         return "size", ours[0], f"{size:,} bytes, expected {expected:,}"
@@ -104,7 +104,7 @@ def _unlike(ours: Line, theirs: Line) -> tuple[str, tuple[str, str], str]:
 
 
 class _Cases:
-    """Files that differ in one way, by folder; each of them is kept only when all are asked for."""
+    """Files with one kind of difference, by folder; individual files are kept only when all are asked for."""
 
     def __init__(self, *, every: bool) -> None:
         self.count = 0
@@ -134,7 +134,7 @@ class _Cases:
 def _sequences(
     wanted: dict[str, tuple[int, int]], held: dict[str, tuple[int, int]], examples: int | None
 ) -> Iterator[Problem]:
-    """Sequences that are on one side only, or whose annotations count differently."""
+    """Sequences on one side only, or with other numbers of annotations."""
     other = [
         f"{key}: {held[key][0]:,} frames with {held[key][1]:,} people, expected {wanted[key][0]:,} with "
         f"{wanted[key][1]:,}"

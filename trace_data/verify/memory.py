@@ -1,8 +1,8 @@
-"""What earlier verifications found good, so that a later one reads only what has changed since.
+"""Results of earlier verifications, so that a later one reads only what has changed.
 
-A file of JSON lines, one for each sequence that was checked, the last one counts: a run that is killed loses nothing
-but the sequence it was at. It is a cache: whatever in it cannot be read is checked again. Errors are never kept, for a
-mount that comes back leaves no trace in any date.
+A file of JSON lines, one per checked sequence; the last line of a sequence counts. A killed run loses only its current
+sequence. The file is a cache: sequences with unreadable lines are checked again. Errors are not kept, because a mount
+that comes back changes no date.
 """
 
 from __future__ import annotations
@@ -20,33 +20,35 @@ from typing import IO, Any
 
 import numpy as np
 
+from trace_data.errors import DatasetLayoutError
 from trace_data.files import atomic_write
 from trace_data.os_errors import in_words
 from trace_data.progress import Progress
+from trace_data.text_files import parse_json
 
 VERSION = 1
 SEPARATOR = "\0\0"
-"""Between the files of a sequence; no name holds it."""
+"""Separator of file names; no name contains it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """What is known of one sequence; small, for all sequences of a dataset are in memory at once."""
+    """Recorded result of one sequence; compact, since those of all sequences are in memory."""
 
     context: str
-    """What the result depends on besides the files: depth, adapter, switches."""
+    """Everything besides the files that the result depends on: depth, adapter, options."""
     reads: int
-    """Stamp of the files that the adapter read; 0 when it does not say which."""
+    """Stamp of the files that the adapter read; 0 when it does not list them."""
     files: str
-    """Image and video files of its frames, compressed; see `good`."""
+    """Image and video files of the frames, compressed; see `good`."""
     stamps: str
-    """One for each of them."""
+    """Their stamps, compressed."""
     result: dict[str, Any] | None
-    """What the verification found; None when something was wrong."""
+    """The result; None when there was an error."""
 
     @classmethod
     def of(cls, context: str, reads: int, good: Mapping[str, int], result: dict[str, Any] | None) -> Remembered:
-        """`good`: see there."""
+        """Record a result; `good` as returned by `good()`."""
         names = SEPARATOR.join(good).encode(errors="surrogateescape")
         stamps = np.array(list(good.values()), "<u8").tobytes()
         return cls(
@@ -58,9 +60,9 @@ class Remembered:
         )
 
     def good(self) -> dict[str, int]:
-        """Each file to its stamp as it was when it was found good, 0 when it was not. Empty when this cannot be read.
+        """File to its stamp when it was checked, 0 if it was not valid. Empty when the record is unreadable.
 
-        Behind a file's name may stand a zero byte and how it is used.
+        A file name may be followed by a zero byte and its use.
         """
         try:
             names = zlib.decompress(base64.b64decode(self.files)).decode(errors="surrogateescape")
@@ -71,14 +73,14 @@ class Remembered:
 
 
 def stamp(file: str | Path, how: str = "") -> int:
-    """A number that changes with name, size or time of a file, and with `how` it is checked. Raises OSError."""
-    state = os.stat(file)  # noqa: PTH116  a million times, on text
+    """Hash of a file's name, size and time, and of `how` it is checked. Raises OSError."""
+    state = os.stat(file)  # noqa: PTH116  called a million times, faster on strings
     text = f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0{how}"
     return int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest(), "big") or 1
 
 
 def stamp_of_all(files: Sequence[Path] | None) -> int:
-    """One number for several files; 0 when they are not known or one of them cannot be looked at."""
+    """Hash of several stamps; 0 when the files are not listed or one is inaccessible."""
     if files is None:
         return 0
     try:
@@ -89,7 +91,7 @@ def stamp_of_all(files: Sequence[Path] | None) -> int:
 
 
 class VerifyMemory:
-    """The file; one process writes it."""
+    """The cache file, written by one process."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -99,24 +101,25 @@ class VerifyMemory:
         with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 count += 1
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # half a line of a run that was killed
-                    entry = json.loads(line)
+                # half a line of a run that was killed
+                with contextlib.suppress(DatasetLayoutError, KeyError, TypeError):
+                    entry = parse_json(line, where=file, error=DatasetLayoutError)
                     if entry["version"] == VERSION:
                         self._lines[str(entry["key"])] = entry
         self._wasteful = count > 2 * len(self._lines) + 8
 
     @contextlib.contextmanager
     def writing(self, progress: Progress) -> Iterator[None]:
-        """While this lasts, `remember` writes. A file that cannot be written is said and does not matter."""
+        """Enable `remember`. A file that cannot be written is only logged."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             if self._wasteful:
                 with atomic_write(self._file) as partial:
                     partial.write_text("".join(map(_line, self._lines.values())), encoding="utf-8")
             self._stream = self._file.open("a", encoding="utf-8")
-            self._stream.write("\n")  # the last line may be half of one
+            self._stream.write("\n")  # the last line may be incomplete
         except OSError as error:
-            progress.log(f"what is found now will not be remembered: {self._file}: {in_words(error)[0]}")
+            progress.log(f"results will not be recorded: {self._file}: {in_words(error)[0]}")
         try:
             yield
         finally:
@@ -125,7 +128,7 @@ class VerifyMemory:
                 self._stream = None
 
     def recall(self, key: str) -> Remembered | None:
-        """What is known of a sequence."""
+        """The record of a sequence."""
         entry = self._lines.get(key)
         try:
             return None if entry is None else Remembered(**{name: entry[name] for name in Remembered.__slots__})
@@ -133,13 +136,13 @@ class VerifyMemory:
             return None
 
     def remember(self, key: str, known: Remembered) -> None:
-        """Write down what was found of a sequence."""
+        """Record the result of a sequence."""
         if self._stream is None:
             return
         try:
             self._stream.write(_line({"version": VERSION, "key": key, **asdict(known)}))
             self._stream.flush()
-        except OSError:  # a full disk: what follows is checked again next time
+        except OSError:  # disk full: the remaining sequences are checked again next time
             self._stream = None
 
 

@@ -1,4 +1,4 @@
-"""What was verified on one page that refers to nothing outside itself: it opens from disk and can be sent as it is."""
+"""Self-contained HTML page of a verification."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trace_data.verify.contact_sheet import make_sheet
 from trace_data.verify.datasets import DatasetReport, VerifyReport
 
 WORST = 20
-"""Sequences of a dataset in the table of geometry."""
+"""Number of sequences of a dataset in the table of geometry."""
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:84rem;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .9rem .25rem 0;text-align:left;"
@@ -25,7 +25,7 @@ STYLE = (
 
 
 def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> None:
-    """Write tables, problems with what mends them, and the contact sheet of `verify_picture`. Raises OutputError."""
+    """Write tables, problems with hints, and the contact sheet. Raises OutputError."""
     sheet, _ = make_sheet(report, packs=packs, defects=defects)
     broken = [dataset.name for dataset in report.datasets if not dataset.ok]
     parts = [
@@ -70,7 +70,7 @@ def _dataset(dataset: DatasetReport) -> str:
     return (
         f"<h2>{escape(dataset.name)}</h2>"
         + ("".join(map(_problem, dataset.problems)) or "<p>Nothing is wrong.</p>")
-        + (f"<p>Known defects, taken out:</p><ul>{defects}</ul>" if defects else "")
+        + (f"<p>Known defects, removed:</p><ul>{defects}</ul>" if defects else "")
         + (_table(columns, map(_geometry, dataset.geometry[:WORST])) if dataset.geometry else "")
     )
 

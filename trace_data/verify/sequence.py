@@ -1,7 +1,8 @@
-"""One sequence checked: its annotation, each of its frames, and how they agree. The work of one process."""
+"""Verify one sequence: its annotation, its frames, and their consistency."""
 
 from __future__ import annotations
 
+import io
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +14,10 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
 from trace_data.defects import Applied, known_defects, take_out
 from trace_data.errors import AnnotationError, TraceError
-from trace_data.frames.image import decode, file_size, image_size, read_bytes
+from trace_data.frames.image import decode, file_header, image_size, read_bytes
+from trace_data.frames.orientation import UPRIGHT, orientation
 from trace_data.frames.video import contents
-from trace_data.os_errors import MOUNT_AGAIN, in_words
+from trace_data.os_errors import MOUNT_AGAIN, TOO_LITTLE_MEMORY, in_words
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.findings import Finding
@@ -26,46 +28,48 @@ from trace_data.verify.memory import Remembered, stamp, stamp_of_all
 from trace_data.workers import in_order
 
 AT_ONCE = 64
-"""Images that one step looks at: a step costs more than the look at an image."""
+"""Images per step, since a step costs more than checking an image."""
 PADDED = "\0padded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyTask:
-    """A sequence and how it is to be checked."""
+    """A sequence and the options of its verification."""
 
     ref: SequenceRef
     geometry: bool
-    """Whether its annotations are compared with each other."""
+    """Whether annotations are checked for consistency."""
     packs: Path | None
     defects: bool
-    """Whether what is known to be wrong is taken out first."""
+    """Whether known defects are removed first."""
     decode: bool
-    """Whether every image is decoded, which finds damage in its middle."""
+    """Whether every image is fully decoded."""
     context: str
-    """What the result depends on besides the files."""
+    """Everything besides the files that the result depends on."""
     known: Remembered | None
-    """What an earlier run found."""
+    """Result of an earlier run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What was found of a sequence."""
+    """Result for one sequence."""
 
     findings: tuple[Finding, ...]
     people: int = 0
     synthetic: bool = False
+    sides_agree: bool | None = None
+    """See `SequenceRecord.sides_agree`."""
     agreement: Agreement | None = None
     applied: tuple[Applied, ...] = ()
-    """Known defects taken out."""
+    """Known defects that were removed."""
     kept: bool = False
-    """Whether nothing has changed since an earlier run, so that nothing was read."""
+    """Whether the result is an earlier run's, since nothing has changed."""
     known: Remembered | None = None
-    """What a later run may rely on."""
+    """Record for later runs."""
 
 
 def verify_sequence(task: VerifyTask, progress: Progress) -> Result:
-    """Check one sequence. Whatever goes wrong is a finding, also when it is the adapter that fails."""
+    """Check one sequence. All errors become findings, including failures of the adapter."""
     if (before := _unchanged(task)) is not None:
         progress.skip(task.ref.frames)
         return before
@@ -84,20 +88,22 @@ def verify_sequence(task: VerifyTask, progress: Progress) -> Result:
 
 
 def finding(key: str, error: TraceError) -> Finding:
-    """An error as a finding."""
+    """The finding for an error."""
     where = f" ({error.where})" if error.where else ""
     return Finding(severity="error", key=key, what=f"{error.message}{where}", hint=error.hint or "")
 
 
 def failure(error: Exception) -> Finding:
     """What is said of an adapter that failed in a way that it does not know itself."""
+    if isinstance(error, MemoryError):
+        return Finding(severity="error", key="memory", what="there is too little memory for it", hint=TOO_LITTLE_MEMORY)
     last = traceback.extract_tb(error.__traceback__)[-1]
     what = f"the adapter failed: {type(error).__name__}: {error} ({last.filename}:{last.lineno})"
     return Finding(severity="error", key="adapter", what=what, hint="a defect of the adapter, or data it never met")
 
 
 class _Left(Progress):
-    """Passes steps on and counts those that are left of a sequence that may turn out shorter or broken."""
+    """Forwards progress and counts the remaining steps, since a sequence may be shorter than expected, or broken."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self.left = total
@@ -110,7 +116,7 @@ class _Left(Progress):
 
 
 def _unchanged(task: VerifyTask) -> Result | None:
-    """The result of an earlier run, when every file that it looked at is what it was."""
+    """The result of an earlier run, if none of its files has changed."""
     known = task.known
     if known is None or known.result is None or known.context != task.context:
         return None
@@ -124,16 +130,17 @@ def _unchanged(task: VerifyTask) -> Result | None:
             findings=tuple(Finding(**entry) for entry in kept["findings"]),
             people=kept["people"],
             synthetic=kept["synthetic"],
+            sides_agree=kept["sides_agree"],
             agreement=None if kept["agreement"] is None else Agreement.from_json(kept["agreement"]),
             applied=tuple(Applied(**entry) for entry in kept["applied"]),
             kept=True,
         )
     except (OSError, KeyError, TypeError, AttributeError):
-        return None  # a file is gone, or this was not written by us
+        return None  # a file is gone, or the record has another form
 
 
 def _verify(task: VerifyTask, progress: Progress) -> Result:
-    reads = stamp_of_all(task.ref.reads)  # before they are read: what changes meanwhile is read again next time
+    reads = stamp_of_all(task.ref.reads)  # before reading, so that concurrent changes are noticed next time
     whole = read_record(task.ref, defects=False)
     record, applied = take_out(whole, known_defects(whole.dataset) if task.defects else ())
     findings = check_record(record, files=False)
@@ -153,6 +160,7 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
         findings=tuple(findings),
         people=len(record.people),
         synthetic=record.provenance.get("synthetic") == "true",
+        sides_agree=record.sides_agree,
         agreement=agreement,
         applied=applied,
     )
@@ -160,28 +168,30 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
 
 
 def _with_memory(result: Result, task: VerifyTask, reads: int, looked: _Look, *, wrong: bool) -> Result:
-    """The result, and what a later run may rely on."""
+    """The result with a record for later runs."""
     content = asdict(result)
-    kept = {key: content[key] for key in ("findings", "people", "synthetic", "agreement", "applied")}
+    kept = {key: content[key] for key in ("findings", "people", "synthetic", "sides_agree", "agreement", "applied")}
     known = Remembered.of(task.context, reads, looked.good, None if wrong else {**kept, "size": looked.size})
     return Result(**{name: getattr(result, name) for name in kept}, known=known)
 
 
 class _Look:
-    """The frames of a record: each opens, is whole and has the sequence's size."""
+    """Checks that each frame of a record opens, is complete, and has the sequence's size."""
 
     def __init__(self, record: SequenceRecord, task: VerifyTask) -> None:
         self.size = f"{record.camera.width}x{record.camera.height}"
         self.good: dict[str, int] = {}
-        """File, for a video with the number of its last frame, for an image that fills only a part of its frame with
-        `PADDED`, to its stamp; 0 while it is not known to be good."""
+        """File to its stamp; 0 until it is known to be valid. The key also has a video's last frame number, or `PADDED`
+        for an image smaller than its frame."""
         self._frames = record.frames
         self._expected = (record.camera.width, record.camera.height)
         self._decode = task.decode
+        self._turned: list[tuple[str, int]] = []
+        """Images that EXIF says to turn, and how."""
         self._before = {} if task.known is None else task.known.good()
 
     def check(self, progress: Progress) -> list[Finding]:
-        """Everything that is wrong with them."""
+        """All problems of the frames."""
         findings: list[Finding] = []
         for video, frames in groupby(self._frames, lambda frame: isinstance(frame, VideoFrame) and frame.video):
             if video:
@@ -189,21 +199,26 @@ class _Look:
             else:
                 names = [f"{file_of(frame)}{PADDED if isinstance(frame, PaddedFrame) else ''}" for frame in frames]
                 findings += self._images(names, progress)
+        if self._turned:
+            file, how = min(self._turned)
+            what = f"{len(self._turned)} of {len(self._frames)} images have an EXIF orientation, first {how} ({file})"
+            hint = "pixels are taken as they are stored: look with  trace preview  whether the labels are about these"
+            findings.append(Finding(severity="warning", key="orientation", what=what, hint=hint))
         return findings
 
     def _images(self, names: list[str], progress: Progress) -> Iterator[Finding]:
         parts = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
         for part, looked in zip(parts, in_order(self._part, parts, light=not self._decode)):
-            for name, (mark, found) in zip(part, looked):
+            for name, (mark, problem) in zip(part, looked):
                 self.good[name] = mark
-                if found is not None:
-                    yield found
+                if problem is not None:
+                    yield problem
             progress.advance(len(part))
-            if all(found is not None and found.hint == MOUNT_AGAIN for _, found in looked):
-                return  # each further file would wait for the same answer
+            if all(problem is not None and problem.hint == MOUNT_AGAIN for _, problem in looked):
+                return  # every further file would run into the same timeout
 
     def _part(self, names: Sequence[str]) -> list[tuple[int, Finding | None]]:
-        """For each image its stamp, 0 when something is wrong, and what."""
+        """Stamp and problem of each image; the stamp is 0 when there is a problem."""
         return [self._image(name) for name in names]
 
     def _image(self, name: str) -> tuple[int, Finding | None]:
@@ -212,8 +227,11 @@ class _Look:
             mark = stamp(*_split(name, self.size, self._decode))
             if self._before.get(name) == mark:
                 return mark, None
-            size = _decoded_size(Path(file)) if self._decode else file_size(Path(file))
+            size, turned = _decoded_header(Path(file)) if self._decode else file_header(Path(file))
             self._compare(size, file, padded=file != name)
+            if turned != UPRIGHT:
+                self._turned.append((file, turned))
+                return 0, None  # not remembered, so that it is counted each time
         except AnnotationError as error:
             return 0, finding("image", error)
         except OSError as error:
@@ -223,7 +241,7 @@ class _Look:
         return mark, None
 
     def _video(self, frames: list[Frame], progress: Progress) -> Iterator[Finding]:
-        """A video is given up at its first failure."""
+        """Check a video up to its first error."""
         last = frames[-1]
         assert isinstance(last, VideoFrame)
         name = f"{last.video}\0{last.number}"
@@ -252,13 +270,14 @@ class _Look:
 
 
 def _split(name: str, size: str, decode: bool) -> tuple[str, str]:
-    """The file of an entry of `_Look.good`, and all that its being good depends on."""
+    """The file of a key of `_Look.good`, and what its validity depends on."""
     file, _, kind = name.partition("\0")
     return file, f"{size} {kind} {decode}"
 
 
-def _decoded_size(file: Path) -> tuple[int, int]:
+def _decoded_header(file: Path) -> tuple[tuple[int, int], int]:
+    """As `file_header`, of an image that decodes."""
     data = read_bytes(file)
     size = image_size(data, file)
     decode(data, file, reduce=8, strict=True)
-    return size
+    return size, orientation(io.BytesIO(data))

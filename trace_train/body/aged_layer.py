@@ -1,7 +1,7 @@
 """Adults, children and infants in one batch: SMPL with the kid direction, and SMIL above a threshold.
 
-Fact sheet assets.md, section C3. The published TRACE model does not use it (its shape outputs beyond ten betas never
-reach a mesh, section C4); images with families do.
+Source: docs/reference/assets.md#choice-between-smpla-and-smil. The published TRACE model does not use it: its shape
+outputs beyond ten betas never reach a mesh (docs/reference/assets.md#model-wrappers).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AgedBodyLayer(nn.Module):
         """Pose bodies: rotations (N, 24, 3, 3), betas (N, 11) or (N, 21), as `BodyLayer` does.
 
         Ten betas, the kid parameter, and where there are ten more, the infant's own; without those SMIL takes the first
-        ten, though the two shape spaces have nothing to do with each other (assets.md, D16).
+        ten, though the two shape spaces are unrelated (docs/reference/assets.md#shape-space-of-smil).
         """
         if betas.shape[1] not in (KID + 1, 2 * KID + 1):
             raise ValueError(f"{betas.shape[1]} betas, expected {KID + 1} or {2 * KID + 1}")

@@ -1,8 +1,8 @@
-"""The SMPL body layer in torch: joints without the mesh, or the mesh as well (fact sheet assets.md, C1).
+"""The SMPL body layer in torch: joints without the mesh, or the mesh as well (docs/reference/assets.md#body-layer).
 
-Works from the tensors of a pack (assets.md, B1 and B2). It computes in the precision of its buffers: float32, inside
-autocast too, or float64 after `.double()`. Outputs are aligned to the midpoint of the regressed hips, which is what
-every loss and camera of this project calls the root.
+Works from the tensors of a pack (docs/reference/assets.md#smpla-pack). It computes in the precision of its buffers:
+float32, inside autocast too, or float64 after `.double()`. Outputs are aligned to the midpoint of the regressed hips,
+which is what every loss and camera of this project calls the root.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP, SMPL_PARENTS
 from trace_train.body.skinning import skin
 
 PICKED_VERTICES = 11
-"""Face and foot vertices used of the 21 in a pack (assets.md, D8)."""
+"""Face and foot vertices used of the 21 in a pack (docs/reference/assets.md#extra-vertex-joints)."""
 JOINTS = len(SMPL_PARENTS)
 
 

@@ -34,7 +34,7 @@ class DatasetConfig(ConfigPart):
 
 
 class DataConfig(ConfigPart):
-    """How clips are drawn and seen (docs/training.md, "What is drawn")."""
+    """How clips are drawn and seen (docs/training.md#what-is-drawn)."""
 
     strides: tuple[PositiveInt, ...] = (1, 2, 3, 4)
     """Frame distances a clip may have."""

@@ -10,10 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from trace_data.errors import ConfigError, nearest
+from trace_data.text_files import content_of, parse_yaml
 from trace_train.config.run import Config
 
 
@@ -47,10 +47,7 @@ def _assigned(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, A
         key, sign, value = text.partition("=")
         if not sign:
             raise ConfigError(f"{text!r} is no assignment", hint="write --set key.sub=value, as in --set steps=200")
-        try:
-            _assign(values, key.strip().split("."), yaml.safe_load(value))
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{value!r} is no YAML value", where=f"--set {key}") from error
+        _assign(values, key.strip().split("."), parse_yaml(value, where=f"--set {key}", error=ConfigError))
     return values
 
 
@@ -70,19 +67,16 @@ def config_from(values: dict[str, Any], *, origin: str) -> Config:
 def _read(preset: str | Path) -> dict[str, Any]:
     name = str(preset)
     if name in presets():
-        text = resources.files("trace_train.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        content = resources.files("trace_train.presets").joinpath(f"{name}.yaml").read_bytes()
     elif Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+        content = content_of(Path(name), error=ConfigError)
     else:
         near = nearest(name, presets())
         raise ConfigError(
             f"no preset or YAML file is called {name!r}" + (f", did you mean {near!r}?" if near else ""),
             hint=f"presets are {', '.join(presets())}",
         )
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot be read as YAML: {error}", where=name) from error
+    values = parse_yaml(content, where=name, error=ConfigError) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"holds a {type(values).__name__}, expected keys and values", where=name)
     if name in presets() and "base" in values:  # a preset may be another one with changes

@@ -72,7 +72,7 @@ class GroupRule(ConfigPart):
 
 
 class OptimConfig(ConfigPart):
-    """The optimiser, its schedule, and which parameters it is given (docs/training.md, "What is trained")."""
+    """The optimiser, its schedule, and which parameters it is given (docs/training.md#what-is-trained)."""
 
     optimizer: Literal["adamw", "adam"] = "adamw"
     """`adam` adds weight decay to the gradient; published training used it, without decay."""

@@ -36,7 +36,7 @@ class LogConfig(ConfigPart):
 
 
 class DistributedConfig(ConfigPart):
-    """How several processes train together (docs/training.md, "On several GPUs"). One alone needs nothing of it."""
+    """How several processes train together (docs/cluster.md). One alone needs nothing of it."""
 
     timeout_minutes: float = Field(10.0, gt=0)
     """How long one process waits for the others in a step before it ends with an error."""

@@ -27,7 +27,7 @@ from trace_train.network.outputs import Maps
 from trace_train.streaming.batch import Batch
 
 MISS_MM = 150.0
-"""Error that a missed person counts in the penalised MPJPE (evaluation.md 1.3)."""
+"""Error of a missed person in the penalised MPJPE (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator)."""
 
 
 class ScoreAccumulator:

@@ -2,8 +2,8 @@
 
 The network sees square crops as if taken by a camera with a field of view of 50 degrees. Its camera triple (s, y, x)
 of a root at (X, Y, Z) metres is s = F/Z, y = F Y/Z, x = F X/Z with F = 1/tan(25 degrees): x and y are the root's place
-in the crop, normalised so that its edges are -1 and 1 (fact sheets training.md 2.3, network.md 6). One constant F
-serves encoding, decoding and projection.
+in the crop, normalised so that its edges are -1 and 1 (docs/reference/network.md#camera-triple).
+One constant F serves encoding, decoding and projection.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ LEVEL_COUNTS = (4, 50, 6, 4)
 SMALLEST_SCALE = 0.01
 """Decoded bodies stay nearer than F / 0.01 = 214 m, so a raw output near zero cannot become an infinite depth."""
 PUBLISHED_FOCAL = 548 / 256
-"""The rounded constant with which the published code projects, for released weights (network.md 6)."""
+"""The rounded constant of the published projection, for released weights (docs/reference/network.md#projection)."""
 
 
 def depth_levels(count: int) -> Tensor:
-    """(count,) scales s of the depth levels, near to far, piecewise linear in s (network.md 6; 64 levels published)."""
+    """(count,) scales s of the depth levels, near to far, piecewise linear in s; 64 levels published.
+
+    Source: docs/reference/network.md#depth-levels.
+    """
     steps = [max(1, round(n * count / 64)) for n in LEVEL_COUNTS]
     steps[1] = count - steps[0] - steps[2] - steps[3]
     levels: list[float] = []
@@ -98,9 +101,9 @@ def solve_translation(points2d: Tensor, joints: Tensor, weights: Tensor, refinem
     """Where a body stands in the 50-degree camera, from its joints and their places in the crop.
 
     Weighted linear least squares of u (Z + z) = F (X + x), then Gauss-Newton steps on the reprojection error;
-    deterministic (datasets.md 4). points2d (..., J, 2) normalised, joints (..., J, 3) metres in camera axes, weights
-    (..., J) zero where missing. Returns the translation (..., 3) metres, float32, and whether it can be trusted (...):
-    at least five joints and a solution in front of the camera.
+    deterministic (docs/reference/datasets.md#translation-by-linear-least-squares). points2d (..., J, 2) normalised,
+    joints (..., J, 3) metres in camera axes, weights (..., J) zero where missing. Returns the translation (..., 3)
+    metres, float32, and whether it can be trusted (...): at least five joints and a solution in front of the camera.
     """
     uv, body, w = points2d.double(), joints.double(), weights.double()
     seen = (w > 0).sum(-1) >= 5

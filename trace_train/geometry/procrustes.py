@@ -10,7 +10,8 @@ def similarity(source: Tensor, target: Tensor, weights: Tensor | None = None) ->
     """Scale (...), rotation (..., 3, 3) and shift (..., 3) that take source to target (..., J, 3), float64.
 
     `weights` (..., J) are all one by default. The layout is fixed as (..., J, 3) and never guessed from the sizes: that
-    guess is the published evaluation's known fault (evaluation.md 1.3). Points without extent get scale one.
+    guess is a fault of the published evaluation (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). Points
+    without extent get scale one.
     """
     source, target = source.double(), target.double()
     w = torch.ones_like(source[..., 0]) if weights is None else weights.double()

@@ -1,7 +1,7 @@
 """The only torch rotations of the project. Shapes are (..., n); gradients are finite, at zero rotation too.
 
 6D layout: six numbers viewed as a (3, 2) row-major matrix, so elements 0, 2, 4 are the first column of the rotation and
-1, 3, 5 the second (fact sheet assets.md, C4). Identity is (1, 0, 0, 1, 0, 0).
+1, 3, 5 the second (docs/reference/assets.md#rotations-in-6d). Identity is (1, 0, 0, 1, 0, 0).
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ class Detections:
 def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64) -> tuple[Tensor, Tensor, Tensor]:
     """Peaks of (N, D, M, M): frame (K,), voxel z, y, x (K, 3) and score (K,), best first within a frame.
 
-    A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood (network.md 6).
+    A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood
+    (docs/reference/network.md#peaks-of-the-centre-volume).
     """
     # peaks are found before the sigmoid, which makes equals of large logits
     peak = F.max_pool3d(center_3d[:, None], 5, stride=1, padding=2).squeeze(1)

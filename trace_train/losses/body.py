@@ -1,4 +1,4 @@
-"""Losses on body-model parameters (fact sheet training.md, 1.3). Masks (...) say who counts."""
+"""Losses on body-model parameters (docs/reference/training.md#active-terms). Masks (...) say who counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from trace_train.losses.reduce import Term, filled, masked, norm
 
 BETA_WEIGHTS = (1.0, 0.64, 0.32, 0.32, *(0.16,) * 6)
-"""Weight of each shape component (assets.md, C4)."""
+"""Weight of each shape component (docs/reference/assets.md#shape-loss-weights)."""
 
 
 def rotation(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:

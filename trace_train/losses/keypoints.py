@@ -1,4 +1,4 @@
-"""Losses on joints, 2D and 3D (fact sheet training.md, 1.3). Shapes are (..., J, D) with masks (..., J)."""
+"""Losses on 2D and 3D joints (docs/reference/training.md#active-terms). Shapes are (..., J, D) with masks (..., J)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Focal losses of the centre maps (fact sheet training.md, 1.5): stable for logits, clamped for released weights."""
+"""Focal losses of the centre maps: stable for logits, clamped for released weights.
+
+Source: docs/reference/training.md#centre-map-losses.
+"""
 
 from __future__ import annotations
 

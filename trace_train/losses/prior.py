@@ -1,4 +1,4 @@
-"""How likely a pose is: a mixture of Gaussians over axis-angle poses, as SMPLify has one (training.md, 1.6)."""
+"""SMPLify's pose prior: a mixture of Gaussians over axis-angle poses (docs/reference/training.md#pose-prior)."""
 
 from __future__ import annotations
 

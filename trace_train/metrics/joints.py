@@ -1,4 +1,6 @@
-"""Errors of bodies in the camera, each on tensors of fixed layout and in float64 (fact sheet evaluation.md, 1, 4, 7).
+"""Errors of bodies in the camera, each on tensors of fixed layout and in float64.
+
+Protocols: docs/reference/evaluation.md#3dpw and docs/reference/evaluation.md#mupots-3d-and-mpi-inf-3dhp.
 
 Nothing here guesses which dimension holds the joints: the published evaluation did, and aligned frames of two or three
 people wrongly.

@@ -44,8 +44,9 @@ def match(
     """Pairs (detection, person) with the least total 2D joint distance in each frame, boxes overlapping.
 
     Joints (A, J, 2) and (B, J, 2) in the same coordinates, of which `labelled` (B, J) count; frame numbers (A,) and
-    (B,), both ascending. Optimal assignment, not the published greedy one (evaluation.md 1.3). All costs are computed
-    at once where the tensors are; one transfer.
+    (B,), both ascending. Optimal assignment, not the published greedy one
+    (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). All costs are computed at once where the tensors are;
+    one transfer.
     """
     i, j = same_frame(found_frame, target_frame, frames)
     known, count = labelled[j], labelled.sum(-1).clamp_min(1)

@@ -1,4 +1,4 @@
-"""Errors of trajectories in the world, each for one person, float64 (fact sheet evaluation.md, 2).
+"""Errors of trajectories in the world, each for one person, float64 (docs/reference/evaluation.md#world-frame).
 
 Joints are (T, J, 3), positions (T, 3), rotations (T, 3, 3), metres. What is compared may stand in different
 coordinates: every measure says by which alignment it gets rid of that.

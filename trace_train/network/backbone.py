@@ -1,4 +1,4 @@
-"""HRNet: the image backbone. Four resolutions side by side, fused again and again (fact sheet network.md, 2).
+"""HRNet, the image backbone: four resolutions in parallel, fused repeatedly (docs/reference/network.md#image-backbone).
 
 `HRNet()` is the published W32; all widths and counts come from `NetworkSizes`. The same code is the small network
 that a CPU trains.

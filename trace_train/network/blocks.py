@@ -27,7 +27,10 @@ class BasicBlock(nn.Module):
 
 
 class HeadBlock(nn.Module):
-    """Two 3x3 convolutions whose shortcut is always a biased 1x1 convolution without normalisation (network.md 4)."""
+    """Two 3x3 convolutions; the shortcut is always a biased 1x1 convolution without normalisation.
+
+    Source: docs/reference/network.md#head-blocks.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Deformable convolution, version 1: a 3x3 convolution whose taps look elsewhere, by learnt offsets (network.md, 3).
+"""Deformable convolution, version 1: a 3x3 convolution with learnt offsets of its taps.
+
+Source: docs/reference/network.md#deformable-convolution.
 
 On a GPU `torchvision.ops.deform_conv2d` computes it where that library's operators load. They do not beside every
 torch, so the same function is here in plain torch as well; nothing has to be compiled. On a CPU ours is always taken:

@@ -4,8 +4,8 @@
     flow = provider(frames, previous)     # in a stream: `previous` (B, S, S, 3) came just before
 
 The flow of frame t lies on the grid of frame t - 1 and points to where things are in frame t; channels x, y. Its unit
-is 8 px of the input whatever the map's resolution (fact sheet network.md, 9: the published code divides by 8, not by
-4). The first frame of a clip without a predecessor is paired with itself.
+is 8 px of the input whatever the map's resolution: the published code divides by 8, not by 4
+(docs/reference/network.md#pairs-and-scaling). The first frame of a clip without a predecessor is paired with itself.
 """
 
 from __future__ import annotations

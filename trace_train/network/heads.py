@@ -1,4 +1,7 @@
-"""Heads on the feature map: centres and cameras in 3D, mesh features, per-person regressors (network.md, 4 and 5)."""
+"""Heads on the feature map: centres and cameras in 3D, mesh features, per-person regressors.
+
+Source: docs/reference/network.md#map-heads and docs/reference/network.md#per-person-regressors.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ from trace_train.network.trace_tensors import TensorRecorder, parameter_stages
 
 POSE_6D = 21 * 6
 SHAPE = 21
-"""Ten adult coefficients, the kid offset, ten infant coefficients (network.md 5)."""
+"""Ten adult coefficients, the kid offset, ten infant coefficients (docs/reference/network.md#parameter-vector)."""
 
 
 class TraceNetwork(nn.Module):

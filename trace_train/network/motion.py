@@ -1,4 +1,6 @@
-"""Motion: how people moved in the camera's view, and how they move in the world (network.md, 4 and 7).
+"""Motion: how people moved in the camera's view, and how they move in the world.
+
+Source: docs/reference/network.md#detection-and-motion-heads, docs/reference/network.md#world-heads.
 
 The camera-space motion is a volume like the camera volume: a front view and a bird's-eye view are added up. World
 motion and rotation are flat maps; summed along a track they give its trajectory in the first frame's camera.

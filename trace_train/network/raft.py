@@ -1,4 +1,4 @@
-"""RAFT: optical flow between two frames, refined step by step (fact sheet network.md, 9).
+"""RAFT: optical flow between two frames, refined step by step (docs/reference/network.md#optical-flow).
 
 Module names are those of the published `raft-things.pth`, so its tensors go in by name. What costs time is done once:
 each frame is encoded once, although it takes part in two pairs; the context's share of the recurrent convolutions,

@@ -1,4 +1,6 @@
-"""Temporal features: what a frame shows, what was remembered of it, and how it moved (network.md, 3).
+"""Temporal features: image features, their memory over time, and their motion.
+
+Source: docs/reference/network.md#temporal-features.
 
 F' = G + W + F      F   image features of the frame
                     G   their memory, a convolutional GRU over the clip (`temp_model`)

@@ -10,7 +10,7 @@ from trace_train.network.outputs import TrackedPeople
 
 
 class TensorRecorder:
-    """Takes notes of tensors when they are wanted; otherwise it lets go of them, and with them of their memory."""
+    """Records intermediate tensors if `wanted`; otherwise keeps no reference, so their memory can be freed."""
 
     def __init__(self, wanted: bool) -> None:
         self.wanted = wanted

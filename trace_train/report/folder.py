@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from trace_data.errors import CheckpointError
 from trace_data.files import is_held
+from trace_data.text_files import content_of, parse_json, parse_yaml
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import DESCRIPTION, finished
 
@@ -111,9 +109,9 @@ def read_run(path: Path) -> RunFolder:
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=file) from error
+        values = parse_yaml(content_of(file, error=CheckpointError), where=file, error=CheckpointError)
+    except FileNotFoundError as error:
+        raise CheckpointError("is missing", where=file) from error
     return values if isinstance(values, dict) else {}
 
 
@@ -143,8 +141,8 @@ def _text(file: Path) -> str:
 def _object(file: Path) -> dict[str, Any]:
     """One JSON object; an empty one when the file is damaged or gone by now."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = parse_json(content_of(file, error=CheckpointError), where=file, error=CheckpointError)
+    except (FileNotFoundError, CheckpointError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -154,8 +152,8 @@ def _objects(file: Path) -> list[dict[str, Any]]:
     out = []
     for text in _text(file).splitlines():
         try:
-            value = json.loads(text)
-        except ValueError:
+            value = parse_json(text, where=file, error=CheckpointError)
+        except CheckpointError:
             continue
         if isinstance(value, dict):
             out.append(value)

@@ -46,7 +46,7 @@ def write_page(path: Path, page: Page) -> int:
             partial.write_bytes(content)
     except OSError as error:
         raise OutputError(
-            f"the report cannot be written: {error.strerror}", where=path, hint="name another place with --out"
+            f"the report cannot be written: {error.strerror}", where=path, hint="name another place with --page"
         ) from error
     return len(content)
 

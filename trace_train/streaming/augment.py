@@ -1,7 +1,7 @@
 """Plan what the network will see of a clip, before a single pixel is decoded.
 
 Everything drawn comes from a generator keyed by (seed, stage, epoch, position), never from a worker or the clock. What
-each draw does, its range and how it differs from the published code: docs/training.md, "What is drawn".
+each draw does, its range and how it differs from the published code: docs/training.md#what-is-drawn.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def whole(annotations: ClipAnnotations) -> ViewPlan:
 
 
 def plan(annotations: ClipAnnotations, generator: np.random.Generator, settings: DataConfig) -> ViewPlan:
-    """Draw a clip's view: flip, windows, colours, occluder (datasets.md 6), in this order."""
+    """Draw a clip's view in this order: flip, windows, colours, occluder (docs/reference/datasets.md#augmentation)."""
     flip = _happens(generator, settings.flip_probability)
     if flip:
         annotations = mirrored(annotations)

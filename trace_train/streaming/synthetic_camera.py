@@ -1,4 +1,4 @@
-"""Cameras that move over clips whose own camera stands still (fact sheet datasets.md, 6.2).
+"""Moving crops over clips of a static camera (docs/reference/datasets.md#dynamic-camera).
 
 The window follows a person, or pans as somebody holding a camera would. Its size never changes within a clip, and its
 place is never rounded to pixels: the published code rounds it, so its pans go in steps of a pixel.

@@ -1,4 +1,4 @@
-"""Centre maps: what the detection heads are asked for (fact sheet training.md, 2.2 and 2.5)."""
+"""Centre maps: the targets of the detection heads (docs/reference/training.md#2d-centre-heatmap and the 3D one)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def center_heat(cell: Tensor, valid: Tensor, extent: Tensor, size: int) -> Tenso
     """Front-view heat (B T, M, M): a Gaussian per person, the larger value where they meet, 1 at each centre cell.
 
     `cell` (B, P, T, 2) y, x; `extent` (B, P, T) diagonal of the person's box, normalised. Radius and width follow
-    training.md 2.2, scaled with the map: r = int(8 e / 2 + 4) on the published 128 cells.
+    docs/reference/training.md#2d-centre-heatmap, scaled with the map: r = int(8 e / 2 + 4) on the published 128 cells.
     """
     radius = torch.floor((8 * extent / 2 + 4) * size / 128).clamp(1, size)
     sigma = (2 * radius + 1) / 6
@@ -28,7 +28,10 @@ def center_heat(cell: Tensor, valid: Tensor, extent: Tensor, size: int) -> Tenso
 
 
 def center_heat_3d(cell: Tensor, level: Tensor, valid: Tensor, size: int, levels: int) -> Tensor:
-    """Heat over depth level, y, x (B T, D, M, M) (training.md 2.5), person by person to keep one volume in memory."""
+    """Heat over depth level, y, x (B T, D, M, M), person by person to keep one volume in memory.
+
+    Source: docs/reference/training.md#3d-centre-heatmap.
+    """
     share = level / levels
     deep = 2 * torch.div((4 + 4 * share).floor() * levels / 64, 2, rounding_mode="floor") + 1
     radius = torch.floor((8 * (1 - share) / 2 + 4) * size / 128).clamp_min(1)

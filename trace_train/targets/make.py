@@ -1,7 +1,7 @@
 """From annotations in world and frame coordinates to what the network is asked for, in one batched pass on the device.
 
 Here, and nowhere else, bodies become relative to their hip midpoint and cameras become the 50-degree view of the crop
-(contracts: frames, units, numbers; fact sheet training.md, section 2).
+(docs/reference/training.md#units-and-coordinate-frames, docs/reference/training.md#targets).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where people are in a view: their joints in the crop, and the centre made of these (fact sheet training.md, 2.1)."""
+"""Joints of people in the crop, and the centre made of these (docs/reference/training.md#person-centre)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def in_frame(batch: Batch, px: Tensor) -> Tensor:
 def person_center(joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of the seen torso joints when there are two, else of all seen joints when there are three.
 
-    (..., 44, 2) and (..., 44) to centres (..., 2) y, x and whether they exist (joints.md 4).
+    (..., 44, 2) and (..., 44) to centres (..., 2) y, x and whether they exist
+    (docs/reference/joints.md#centre-of-a-person).
     """
     torso = torch.zeros_like(seen)
     for joint in TORSO:

@@ -1,4 +1,6 @@
-"""Targets along tracks: how people move in their camera, and in the world (fact sheet training.md, 2.6 to 2.8).
+"""Targets along tracks: how people move in their camera, and in the world.
+
+Source: docs/reference/training.md#motion-offsets and the two sections after it.
 
 The world of a person is the view, camera and crop, of the first frame in which it has a centre, kept fixed: that is
 where the network's trajectories begin. One rule covers a camera that moves and whose extrinsics are known, and one that

@@ -1,4 +1,4 @@
-"""The processes that train together, as torchrun or a cluster's scheduler starts them; alone, all of this is nothing.
+"""Multi-process training as launched by torchrun or Slurm. In a single process every call is a no-op.
 
 Rank and number come from the environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT). CPU tensors are
 exchanged by gloo, CUDA tensors by NCCL. A process that ends before the others is named by those that miss it.

@@ -73,7 +73,7 @@ class Hooks:
     """The functions; by default nothing happens."""
 
     on_line: Callable[[RunSnapshot, Mapping[str, Any]], None] = _nothing
-    """A line of the log was written; the mapping is that line (docs/training.md, "The log")."""
+    """A line of the log was written; the mapping is that line (docs/training.md#the-log)."""
     on_not_finite: Callable[[RunSnapshot, Batch, LossReport], str] = _no_advice
     """The batch's loss or gradient is not finite, and the run ends after this; weights are still those of `step`.
     Returns what the error's hint should add, such as the command that runs a saved batch again."""

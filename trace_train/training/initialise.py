@@ -19,8 +19,8 @@ CENTER_PRIOR = -4.0
 def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
     """Let a fresh network begin at the constant predictor: mean camera, pose and shape of some training batches.
 
-    The weights of the last layers shrink, their biases become the means (contracts: from scratch, mean-pose biases).
-    Nobody moves, and the camera keeps its direction.
+    The weights of the last layers shrink, their biases become the means
+    (docs/reference/training.md#starting-from-the-mean-pose). Nobody moves, and the camera keeps its direction.
     """
 
     def mean(name: str, mask: str) -> Tensor:

@@ -41,7 +41,10 @@ class LossModule(nn.Module):
         return self.compare(maps, batch)
 
     def compare(self, maps: Maps, batch: Batch) -> LossReport:
-        """Losses of maps; people are read at their annotated centres (training.md 0.1). float32 throughout."""
+        """Losses of maps; people are read at their annotated centres. float32 throughout.
+
+        Source: docs/reference/training.md#reading-people-at-annotated-centres.
+        """
         network = self.network
         targets = batch_targets(network, batch)
         most = self.config.supervision.center_jitter

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 import yaml
 
+from trace_data.errors import CheckpointError
 from trace_data.files import atomic_write
+from trace_data.text_files import parse_json
 from trace_train.config import Config
 from trace_train.training.update import Update
 
@@ -79,8 +81,8 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     lines = []
     for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         try:
-            lines.append(json.loads(text))
-        except ValueError:
+            lines.append(parse_json(text, where=file, error=CheckpointError))
+        except CheckpointError:
             break
     return lines
 

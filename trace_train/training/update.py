@@ -51,7 +51,7 @@ class Updater:
     replica: DistributedDataParallel | None = None
     """What exchanges gradients between the processes while they are computed; None alone and in a stage's first."""
     has_unused_parameters: bool | None = None
-    """Whether the stage leaves parameters without a gradient; None: its first step will show."""
+    """Whether some parameters get no gradient in this stage; None until the first step has been taken."""
 
     def begin_stage(self) -> None:
         """Other parameters may get a gradient from now on: by what is trained, the losses, the frames of a clip."""

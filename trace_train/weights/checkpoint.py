@@ -12,7 +12,6 @@ This module reads them; saving.py writes them.
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError, quoted
 from trace_data.files import sha256_of
+from trace_data.text_files import content_of, parse_json
 from trace_train.config import Config, config_from
 from trace_train.weights.averaged import AveragedWeights
 
@@ -183,9 +183,10 @@ def _description(folder: Path) -> dict[str, Any]:
     """The content of `checkpoint.json`, its format and most needed keys checked."""
     file = folder / DESCRIPTION
     try:
-        facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content = content_of(file, error=CheckpointError)
+        facts: dict[str, Any] = parse_json(content, where=file, error=CheckpointError, hint="use an earlier checkpoint")
         version, _, _, _ = (facts[k] for k in ("format_version", "sha256", "step", "config"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, KeyError, TypeError) as error:
         raise CheckpointError(f"cannot be read: {error}", where=file, hint="use an earlier checkpoint") from error
     if version != FORMAT_VERSION:
         raise CheckpointError(f"has format {version}, this version reads {FORMAT_VERSION}", where=file)

@@ -61,6 +61,10 @@ def check(
         array = names[name]
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise CheckpointError(f"{name} has values that are not finite", where=where, hint="get the file again")
+        if name.endswith("running_var") and (array < 0).any():
+            raise CheckpointError(
+                f"{name} has variances below zero, which no training gives", where=where, hint="get the file again"
+            )
         wanted = np.dtype(np.float32 if array.dtype.kind == "f" else np.int64)
         converted += array.dtype != wanted
         out[name] = np.ascontiguousarray(array, wanted).reshape(array.shape)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, OutputError
 from trace_data.files import as_any_new_file, sha256_of, writable_folder
+from trace_data.text_files import content_of, parse_json
 from trace_train.network.raft import Raft
 from trace_train.weights.checks import Array, some
 from trace_train.weights.published import PARTS
@@ -165,14 +166,15 @@ def open_weights(folder: Path) -> Weights:
     """Imported weights. Raises CheckpointError when there are none or they are damaged."""
     file = folder / DESCRIPTION
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        content = content_of(file, error=CheckpointError)
+        facts = parse_json(content, where=file, error=CheckpointError, hint="import the weights again")
         version, parts = facts["format_version"], facts["parts"]
         hashes = {entry["file"]: entry["sha256"] for entry in parts.values()}
     except FileNotFoundError as error:
         raise CheckpointError(
             f"holds no imported weights (there is no {DESCRIPTION})", where=folder, hint="trace import-weights --help"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"cannot be read: {error}", where=file, hint="import the weights again") from error
     if version != FORMAT_VERSION:
         raise CheckpointError(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.errors import CheckpointError, ConfigError
-from trace_data.files import read_regular
+from trace_data.files import open_regular, read_within
 from trace_data.progress import SILENT, Progress
 from trace_data.unpickle.torch_file import read_state
 from trace_train.weights.checks import Array, Checked, check, count, some
@@ -22,7 +22,7 @@ LIMIT_BYTES = 1 << 31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorGroup:
-    """Tensors of one module that the same becomes of."""
+    """Tensors of one module that are imported in the same way."""
 
     module: str
     fate: TensorUse
@@ -103,13 +103,14 @@ def import_weights(
 def _read(name: str, path: Path, option: str, allow_unexpected: bool) -> tuple[Checked, PartReport]:
     part = PARTS[name]
     try:
-        if path.stat().st_size > LIMIT_BYTES:
-            raise CheckpointError(f"is larger than {LIMIT_BYTES:,} bytes, more than any published file", where=path)
-        data = read_regular(path, LIMIT_BYTES)
+        with open_regular(path) as stream:
+            data = read_within(stream, LIMIT_BYTES)
     except OSError as error:
         raise CheckpointError(
             f"cannot be read: {error.strerror}", where=path, hint=f"{option} takes {part.file}; see  trace docs weights"
         ) from error
+    if len(data) > LIMIT_BYTES:
+        raise CheckpointError(f"is larger than {LIMIT_BYTES:,} bytes, more than any published file", where=path)
     state = read_state(data, where=str(path))
     checked = check(part, state.tensors, where=str(path), option=option, allow_unexpected=allow_unexpected)
     notes = []
@@ -117,6 +118,8 @@ def _read(name: str, path: Path, option: str, allow_unexpected: bool) -> tuple[C
     differing = [n for n in twice if not np.array_equal(checked.tensors[n], checked.tensors[_other(n)])]
     if differing:
         notes.append(f"{count(len(differing), 'tensor')} differ from their double, which holds: {some(differing)}")
+    if state.widened:
+        notes.append(f"{count(len(state.widened), 'tensor')} had element type bfloat16, now float32 of the same values")
     if checked.converted:
         notes.append(f"{count(checked.converted, 'tensor')} had another element type, now float32 or int64")
     return checked, PartReport(

@@ -1,7 +1,7 @@
 """The published files: what they are called, what their tensors are called, and what becomes of each here.
 
-`checkpoint_keys.tsv.gz` lists name, shape and type of every tensor of the released checkpoints (fact sheet network.md,
-10); it holds no values.
+`checkpoint_keys.tsv.gz` lists name, shape and type of every tensor of the released checkpoints
+(docs/reference/network.md#released-weights); it holds no values.
 """
 
 from __future__ import annotations

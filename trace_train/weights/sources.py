@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError, quoted
+from trace_data.files import path_of
 from trace_train.config import Config, NetworkConfig
 from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.flow import flow_folder
@@ -21,7 +22,8 @@ def open_start(config: Config) -> Start | None:
 
     Raises CheckpointError when nothing of ours is there or it is damaged, ConfigError when flow by RAFT has no weights.
     """
-    start = None if config.init.weights is None else _opened(config.init.weights.expanduser(), config.init.parts)
+    given = config.init.weights
+    start = None if given is None else _opened(path_of(str(given), where="init.weights"), config.init.parts)
     if config.network.flow == "raft" and (start is None or start.flow is None):
         raise ConfigError(
             "flow by RAFT (network.flow) needs its weights, and "

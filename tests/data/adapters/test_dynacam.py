@@ -293,7 +293,7 @@ def test_frames_of_different_sizes_that_hold_their_boxes_are_padded(whole_world:
     assert record.remarks == ("images differ in size and are larger than their boxes: taken as whole frames",)
 
 
-def test_joint_sets_are_those_of_the_fact_sheet() -> None:
+def test_joint_sets_are_the_published_ones() -> None:
     for count, name in JOINT_SETS.items():
         assert [ALL_44.index(joint) for joint in LAYOUTS[name]] == OF_44[count], name
 

@@ -37,8 +37,10 @@ def swap_sides(arrays: dict[str, Any]) -> None:
     arrays["kp2ds"] = arrays["kp2ds"][:, :, order]
 
 
-def stale(arrays: dict[str, Any]) -> None:
-    arrays["camera_intrinsics"] = arrays["camera_intrinsics"] * np.array([[1.5], [1.5], [1.0]])
+def stale(arrays: dict[str, Any], centre: float = 1.0) -> None:
+    arrays["camera_intrinsics"] = arrays["camera_intrinsics"] * np.array(
+        [[1.5, 1, centre], [1, 1.5, centre], [1, 1, 1]]
+    )
 
 
 def late(arrays: dict[str, Any]) -> None:
@@ -53,7 +55,15 @@ ARRAYS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Any], str]] = {
     ),
     "millimetres": (
         "content", PANORAMA, lambda a: a.update(world_trans_aligned=a["world_trans_aligned"] * 1000),
-        "m from the origin",
+        "m from the hips (median), expected",
+    ),
+    "behind the camera": (
+        "content", PANORAMA, lambda a: a.update(world_trans_aligned=-a["world_trans_aligned"]),
+        "is behind the camera in",
+    ),
+    "one pose for all frames": (
+        "content", TRANSLATION, lambda a: a.update(camera_extrinsics=a["camera_extrinsics"][[0, 0, 0, 0]]),
+        "has the same pose in all 4 frames",
     ),
     "19 joints": (
         "content", PANORAMA, lambda a: a.update(kp2ds=a["kp2ds"][:, :, :19]),
@@ -92,6 +102,9 @@ ARRAYS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Any], str]] = {
     ),
     "left and right": ("geometry", PANORAMA, swap_sides, "error: left and right are exchanged for 0"),
     "stale calibration": ("geometry", PANORAMA, stale, "error: 3D joints meet the 2D joints at"),
+    "a calibration of larger frames": (
+        "content", PANORAMA, lambda a: stale(a, 1.5), "expected a size whose middle is near the principal point",
+    ),
     "points of other frames": ("geometry", PANORAMA, late, "error: 3D joints meet the 2D joints at"),
 }  # fmt: skip
 REMARKABLE = {"another world"}
@@ -128,6 +141,18 @@ def test_a_world_that_does_not_fit_is_not_supervised(folder: Path) -> None:
     change(folder, PANORAMA, lambda a: a.update(world_grots=a["world_grots"] + 0.4))
     record = read(find(folder.parent, "train")[0])
     assert not record.world_valid and "disagree" in record.world_reason
+
+
+@pytest.mark.parametrize("change_of_frames", ["0.75", "1.5", "2", "turned"])
+def test_cut_outs_that_were_changed_are_not_taken_for_whole_frames(folder: Path, change_of_frames: str) -> None:
+    """The boxes would fit into the enlarged cut-outs, which then pass for whole frames."""
+    for file in images(folder, TRANSLATION):
+        image = cv2.imread(str(file))
+        turned = change_of_frames == "turned"
+        factor = 1.0 if turned else float(change_of_frames)
+        cv2.imwrite(str(file), np.rot90(image) if turned else cv2.resize(image, None, fx=factor, fy=factor))
+    report = verify(folder)
+    assert not report.ok and any("seq_bboxes" in what for what in problems(report)), problems(report)
 
 
 def rename(parts: list[Path], by: int) -> None:

@@ -1,4 +1,5 @@
-"""Human3.6M in its three layouts: what the sample world puts in comes out, and what the fact sheet warns of is done."""
+"""Human3.6M in its three layouts: the sample world comes back, and the traps of
+docs/reference/datasets.md#traps-of-the-releases are avoided."""
 
 from __future__ import annotations
 
@@ -255,7 +256,7 @@ def test_joints_of_the_json_have_the_right_leg_first(worlds: dict[str, Path]) ->
 
 
 def test_balls_of_the_feet_are_no_big_toes_and_ends_of_toes_no_small_ones(worlds: dict[str, Path]) -> None:
-    """Fact sheet datasets.md, section 10, row 4."""
+    """docs/reference/joints.md#toes-of-the-human36m-skeleton."""
     assert H36M_32[4] == ALL_44[11] == "R_Toe_SMPL" and H36M_32[9] == ALL_44[10] == "L_Toe_SMPL"
     assert not {H36M_32[5], H36M_32[10]} & set(ALL_44)
     record = record_of(worlds[OFFICIAL])
@@ -340,7 +341,10 @@ def test_packed_files_without_shapes_or_places(worlds: dict[str, Path], tmp_path
 def test_the_three_shifted_actions_of_subject_9_are_mended(
     worlds: dict[str, Path], tmp_path: Path, layout: str
 ) -> None:
-    """Fact sheet datasets.md, section 10, row 3: world x is 200 mm too large, and what is derived from it."""
+    """World x is 200 mm too large, and so is what derives from it.
+
+    Source: docs/reference/datasets.md#human36m-shifted-clips-of-s9.
+    """
     folder = tiny.copy(worlds[layout], tmp_path)
     wanted = record_of(folder, "val")
     if layout == OFFICIAL:

@@ -192,24 +192,29 @@ OFFICIAL: dict[str, tuple[Depth, Change, str]] = {
         "the video ends after 4 frames, frame 4 is asked for",
     ),
     "metres for millimetres": (
-        "geometry",
+        "content",
         cdf(f"{WORLD}/Discussion.cdf", lambda p: p / 1000),
-        "3D joints meet the 2D joints at",
+        "of one person lie 0.00",
     ),
     "micrometres": (
         "content",
         cdf(f"{WORLD}/Discussion.cdf", lambda p: p * 1000),
-        "millimetres taken for metres|m from",
+        "millimetres taken for metres|m from|m apart",
     ),
     "2D of the other camera": (
         "geometry",
         exchange(f"{FLAT}/Discussion.54138969.cdf", f"{FLAT}/Discussion.55011271.cdf"),
-        "3D joints meet the 2D joints at|left and right",
+        "3D joints meet the 2D joints at",
     ),
     "left and right": (
         "geometry",
         cdf(f"{FLAT}/Discussion.54138969.cdf", lambda p: p[:, SIDES]),
         "left and right are exchanged for S1",
+    ),
+    "left and right in 2D and 3D": (
+        "geometry",
+        lambda f: [tiny.change_cdf(file, lambda p: p[:, SIDES]) for file in (f / "S1").rglob("*.cdf")],
+        "knees bend and toes point backwards",
     ),
     "a stale calibration": ("geometry", stale, "3D joints meet the 2D joints at"),
     "no calibration and no 2D": (
@@ -253,7 +258,7 @@ REPACKAGED: dict[str, tuple[Depth, Change, str]] = {
         "subject1_joint_3d.json: missing: there are no annotations",
     ),
     "no cameras": ("layout", lambda f: (f / CAMERA).unlink(), "subject1_camera.json: missing: its cameras are unknown"),
-    "joints that are cut": ("content", cut(JOINTS), "is no readable JSON"),
+    "joints that are cut": ("content", cut(JOINTS), "as JSON"),
     "a list for an object": ("content", lambda f: (f / JOINTS).write_text("[]"), "holds a list, expected an object"),
     "an action is missing": ("content", text(JOINTS, lambda c: c.pop("3")), r"has no frames under \[3\]\[1\]"),
     "a frame of 16 joints": (
@@ -272,9 +277,18 @@ REPACKAGED: dict[str, tuple[Depth, Change, str]] = {
         r"\[3\]\[1\] has 1 NaN .* first at \[2, 5, 1\]",
     ),
     "a body without shape": ("content", text(BODIES, lambda c: c["3"]["1"]["2"].pop("shape")), "malformed: KeyError"),
-    "metres for millimetres": ("content", text(JOINTS, scaled_json), "from the boxes of the data file"),
+    "metres for millimetres": ("content", text(JOINTS, scaled_json), "of one person lie 0.00"),
     "the left leg first": ("geometry", text(JOINTS, left_first), "left and right are exchanged for S1"),
-    "cameras exchanged": ("content", text(CAMERA, stale_json), "from the boxes of the data file, expected"),
+    "cameras exchanged": (
+        "content",
+        text(CAMERA, stale_json),
+        "from the boxes of the data file, expected .*; through camera 2 they fit",
+    ),
+    "images of another size than the data file says": (
+        "content",
+        text(CAMERA.replace("camera", "data"), lambda c: [i.update(width=1000, height=1002) for i in c["images"]]),
+        "the frames have 96x96 px, .* says 1000x1002",
+    ),
     "a camera is missing": ("content", text(CAMERA, lambda c: c.pop("1")), "camera 1 is missing"),
     "a camera lacks its focal length": ("content", text(CAMERA, lambda c: c["1"].pop("f")), "camera 1 lacks f"),
     "a body elsewhere": (

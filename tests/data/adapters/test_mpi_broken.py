@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny_mpi
 from mpi_damage import assert_found, cut, exchange, exchanged, loop, problems, rename_images
+from standing_figure import standing
 
 from trace_data.schema.keypoints import MPI_INF_28
 
@@ -46,6 +47,19 @@ def stretch(content: dict[str, Any]) -> None:
         content["annot2"][number], content["annot3"][number] = points.reshape(-1, 56), millimetres.reshape(-1, 84)
 
 
+def backwards(content: dict[str, Any]) -> None:
+    """Somebody with knees and toes, whose left and right are exchanged in the points and in the joints."""
+    content["world"] = standing(MPI_INF_28, tiny_mpi.FRAMES)[:, exchanged(MPI_INF_28)] + np.array([0, 0.9, 0])
+    for number, camera in enumerate(zip(content["intrinsics"], content["extrinsics"])):
+        points, millimetres = tiny_mpi.seen(camera, content["world"])
+        content["annot2"][number], content["annot3"][number] = points.reshape(-1, 56), millimetres.reshape(-1, 84)
+
+
+def opposite(content: dict[str, Any]) -> None:
+    """Each camera has the points of the one across the room."""
+    content["annot2"] = content["annot2"][7:] + content["annot2"][:7]
+
+
 CONTENT: dict[str, tuple[str, tiny_mpi.Change, str]] = {
     "metres": ("content", lambda c: scaled("annot3", 0.001, c), "of one person lie 0.0"),
     "calibration in metres": ("content", shift_extrinsics, "puts the joints of cameras 0 and 1"),
@@ -54,6 +68,8 @@ CONTENT: dict[str, tuple[str, tiny_mpi.Change, str]] = {
         lambda c: c.update(extrinsics=[e for _, e in tiny_mpi.room(77)]),
         "m apart, expected less than 0.25",
     ),
+    "left and right in 2D and 3D": ("geometry", backwards, "knees bend and toes point backwards"),
+    "points of the opposite camera": ("geometry", opposite, "3D joints meet the 2D joints at"),
     "stale lens": (
         "geometry",
         lambda c: [k.__setitem__((0, 0), 1.5 * k[0, 0]) for k in c["intrinsics"]],
@@ -192,7 +208,7 @@ def test_broken_images(tmp_path: Path, case: str) -> None:
 
 
 FITS = {
-    "no JSON": ("<html>", "is no JSON"),
+    "no JSON": ("<html>", "as JSON"),
     "a list": ("[1, 2]", "holds a list, expected an object"),
     "a short fit": ('{"1": {"1": {"3": {"pose": [1], "shape": [1], "trans": [1]}}}}', "[1][1][3] is not a fit"),
     "text": ('{"1": {"1": {"3": {"pose": "a", "shape": [1], "trans": [1]}}}}', "[1][1][3] is not a fit"),
@@ -219,3 +235,4 @@ def test_cameras_that_disagree_a_little_make_no_world(tmp_path: Path) -> None:
     one, other = (read(ref) for ref in find(tmp_path, "train"))
     assert not one.world_valid and one.world_reason == "cameras 0 and 1 disagree about the same joints by 100 mm"
     assert not other.world_valid and "cameras 2 and 0 disagree" in other.world_reason
+    assert one.remarks == (f"{one.world_reason}: the world is not supervised",)

@@ -318,13 +318,13 @@ def test_known_defects_are_taken_out(tmp_path: Path) -> None:
     assert "the annotation has one row more than the videos have frames" in record.provenance["defects"]
 
 
-def test_joints_are_those_of_the_fact_sheet() -> None:
+def test_joints_are_the_published_ones() -> None:
     assert LAYOUTS["MPI_INF_28"] is MPI_INF_28 and LAYOUTS["MPI_INF_TEST_17"] is MPI_INF_TEST_17
-    sheet = {4: 39, 5: 12, 6: 43, 7: 38, 9: 16, 10: 18, 11: 20, 12: 22, 14: 17, 15: 19, 16: 21, 17: 23, 18: 36, 19: 4,
+    train = {4: 39, 5: 12, 6: 43, 7: 38, 9: 16, 10: 18, 11: 20, 12: 22, 14: 17, 15: 19, 16: 21, 17: 23, 18: 36, 19: 4,
              20: 7, 21: 30, 22: 29, 23: 35, 24: 5, 25: 8, 26: 33, 27: 32}  # fmt: skip
-    assert {i: ALL_44.index(name) for i, name in enumerate(MPI_INF_28) if name in ALL_44} == sheet
-    sheet = {1: 37, 2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 8: 35, 9: 5, 10: 8, 11: 36, 12: 4, 13: 7, 14: 39}
-    assert {i: ALL_44.index(name) for i, name in enumerate(MPI_INF_TEST_17) if name in ALL_44} == sheet
+    assert {i: ALL_44.index(name) for i, name in enumerate(MPI_INF_28) if name in ALL_44} == train
+    test = {1: 37, 2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 8: 35, 9: 5, 10: 8, 11: 36, 12: 4, 13: 7, 14: 39}
+    assert {i: ALL_44.index(name) for i, name in enumerate(MPI_INF_TEST_17) if name in ALL_44} == test
     assert len(set(MPI_INF_28)) == 28 and len(set(MPI_INF_TEST_17)) == 17
 
 

@@ -75,5 +75,5 @@ def test_a_mount_that_does_not_answer(
     monkeypatch.setattr(os, "scandir", broken)
     report = verify_datasets([layout.dataset], folder.parent, depth="layout")
     errors = [p for p in report.datasets[0].problems if p.severity == "error"]
-    assert len(errors) == 1 and "does not answer (stale file handle)" in errors[0].what, errors
+    assert len(errors) == 1 and "does not respond (stale file handle)" in errors[0].what, errors
     assert layout.place in errors[0].what and "mount it again" in errors[0].hint

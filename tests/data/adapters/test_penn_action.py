@@ -22,11 +22,12 @@ from trace_data.sample_world.penn_action import write_penn_action
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import all_joints, draw_scene, render_scene
 from trace_data.schema.check import check_record
-from trace_data.schema.keypoints import ALL_44, PENN_13, PENN_13_SWAPPED
+from trace_data.schema.keypoints import ALL_44, PENN_13, PENN_13_OFFICIAL
 from trace_data.schema.record import SequenceRecord
 from trace_data.verify.datasets import DEPTHS, Depth, verify_datasets
 
 LAYOUTS = ("labels", "npz")
+L_SHOULDER, R_SHOULDER = ALL_44.index("L_Shoulder"), ALL_44.index("R_Shoulder")
 ROLES: list[tuple[int, Role]] = [(0, Role("train", (1,))), (4, Role("test", (61, 60)))]
 
 
@@ -156,18 +157,20 @@ def test_shards_hold_body_poses_and_nothing_that_is_not_known(world: Path, packs
         assert not shard["people/kp3d"][:].any() and not shard["people/betas"][:].any()
 
 
-def test_sides_can_be_swapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """joints.md P1: the published training has every pair the other way round; the ref carries the choice."""
-    assert [name.replace("L_", "R_") for name in PENN_13[1::2]] == list(PENN_13[2::2])
-    assert list(PENN_13_SWAPPED[1::2]) == list(PENN_13[2::2]) and PENN_13_SWAPPED[0] == PENN_13[0]
+def test_the_first_of_each_pair_is_the_right_side(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label files have right before left, whatever the readme says; its list can be had, and the ref carries it."""
+    assert [name.replace("R_", "L_") for name in PENN_13[1::2]] == list(PENN_13[2::2])
+    assert list(PENN_13_OFFICIAL[1::2]) == list(PENN_13[2::2]) and PENN_13_OFFICIAL[0] == PENN_13[0]
     before = find(folder.parent, "train")[0]
-    monkeypatch.setenv(SIDES, "swapped")
-    ref = find(folder.parent, "train")[0]
-    assert ref.layout.endswith(", sides swapped") and ref != before
     monkeypatch.setenv(SIDES, "official")
-    swapped, official = read_record(ref), read_record(before)
-    assert (swapped.provenance["sides"], official.provenance["sides"]) == ("swapped", "official")
-    one, other = (record.people[0].keypoints2d for record in (official, swapped))
+    ref = find(folder.parent, "train")[0]
+    assert ref.layout.endswith(", sides official") and ref != before
+    monkeypatch.delenv(SIDES)
+    measured, official = read_record(before), read_record(ref)
+    assert (measured.provenance["sides"], official.provenance["sides"]) == ("right-first", "official")
+    points = measured.people[0].keypoints2d
+    assert points is not None and (points.to_44()[:, R_SHOULDER, 0] < points.to_44()[:, L_SHOULDER, 0]).all()
+    one, other = (record.people[0].keypoints2d for record in (official, measured))
     assert one is not None and other is not None
     left, right = ALL_44.index("L_Knee"), ALL_44.index("R_Knee")
     np.testing.assert_array_equal(one.to_44()[:, left], other.to_44()[:, right])
@@ -175,6 +178,31 @@ def test_sides_can_be_swapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(SIDES, "left")
     with pytest.raises(ConfigError, match="unknown sides 'left'"):
         find(folder.parent, "train")
+
+
+def exchange_sides(content: dict[str, Any]) -> None:
+    for key in ("x", "y", "visibility"):
+        content[key] = content[key][:, [0, *(n for pair in range(1, 13, 2) for n in (pair + 1, pair))]]
+
+
+def test_shoulders_that_contradict_the_view_are_said(official: Path) -> None:
+    assert not any("shoulders" in line for line in problems(official, "content"))
+    tiny.change_mat(official, "0002", lambda c: c.update(pose="back"))  # a turned torso: one of three
+    (line,) = (line for line in problems(official, "content") if "shoulders" in line)
+    assert line.startswith("warning: ") and "view" in line
+    tiny.change_mat(official, "0002", lambda c: exchange_sides(c) or c.update(pose="back"))
+    assert not any("shoulders" in line for line in problems(official, "content")), "seen from behind, and all is well"
+    for name in ("0001", "0003"):
+        tiny.change_mat(official, name, exchange_sides)
+    assert any(line.startswith("error: left and right are exchanged") for line in problems(official, "content"))
+
+
+def test_the_readme_s_list_is_found_to_exchange_left_and_right(official: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SIDES, "official")
+    assert any(line.startswith("error: left and right are exchanged") for line in problems(official, "content"))
+    for name in ("0001", "0002", "0003"):  # nothing is said of these, so nothing contradicts
+        tiny.change_mat(official, name, lambda c: c.update(pose="left"))
+    assert not any("left and right" in line for line in problems(official, "content"))
 
 
 Change = Callable[[dict[str, Any]], Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,21 @@ def test_worlds_agree_below_a_pixel(worlds: dict[str, Path], packs: Path, form: 
     assert all(b is not None and b.worst < 0.1 for b in bodies) if form == "annots" else bodies == [None] * 3
 
 
+def test_stale_cameras_are_not_called_bodies_of_another_gender(
+    worlds: dict[str, Path], packs: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(worlds["annots"], tmp_path / "3DPW")
+
+    def drift(content: dict[str, Any]) -> None:
+        for poses in content["extrinsics"].values():
+            poses[:, :3, 3] += np.linspace((0.2, 0, 0), (0.5, 0.1, 0.2), len(poses))
+
+    tiny.change_npz(folder / "camera_annots.npz", drift)
+    problems = verify_datasets(["3dpw"], tmp_path, depth="geometry", packs=packs).datasets[0].problems
+    errors = [f"{p.what} {p.hint}" for p in problems if p.severity == "error"]
+    assert errors and all("stale camera poses" in what and "gender" not in what for what in errors), errors
+
+
 def test_shards_of_a_database_hold_what_it_knows(worlds: dict[str, Path], packs: Path, tmp_path: Path) -> None:
     report = build_shards(["3dpw"], worlds["vibe"].parent, tmp_path, packs=packs)
     assert report.bad == () and report.warnings == ()
@@ -170,7 +186,10 @@ def some_missing(name: str, content: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_frames_are_in_order_of_time_and_gaps_stay(tmp_path: Path, form: Form) -> None:
-    """Fact sheet section 9, rows 2, 4, 5: nobody's shape depends on who else is there, no frame moves to the end."""
+    """Nobody's shape depends on who else is there, and no frame moves to the end.
+
+    Rows T2, T4 and T5 of docs/reference/datasets.md#defects-of-the-published-training-code.
+    """
     folder = tiny.pack(tmp_path, {"train": 1}, form, change=some_missing)
     (ref,) = find(folder, "train")
     assert inspect(folder) == [] or form == "vibe"
@@ -199,7 +218,7 @@ def test_frames_are_in_order_of_time_and_gaps_stay(tmp_path: Path, form: Form) -
 
 
 def test_neck_and_head_top_are_never_the_nose(tmp_path: Path) -> None:
-    """joints.md, P2: whatever confidence a file gives them."""
+    """Whatever confidence a file gives them (docs/reference/joints.md#neck-and-head-top-in-databases-of-3dpw)."""
 
     def seen(name: str, content: dict[str, Any]) -> None:
         content["poses2d"][0][:, :, 0] = (50, 20, 0.9)
@@ -474,7 +493,18 @@ TRAIN = "vibe_db/3dpw_train_db.pt"
 WRONG: dict[str, tuple[Depth, str, Change, str]] = {
     "millimetres": ("content", "annots.npz", lambda c: [a.__imul__(1000) for a in c["kp3d"][KEY]], "m apart"),
     "left and right": ("geometry", "annots.npz", exchange, "left and right are exchanged for 0, 1"),
-    "stale": ("geometry", "camera_annots.npz", lambda c: c["intrinsics"][NAME].__imul__(1.6), "meet the 2D joints at"),
+    "stale": (
+        "geometry",
+        "camera_annots.npz",
+        lambda c: c["intrinsics"][NAME][:2, :2].__imul__(1.6),
+        "meet the 2D joints at",
+    ),
+    "of larger frames": (
+        "content",
+        "camera_annots.npz",
+        lambda c: c["intrinsics"][NAME].__imul__(1.6),
+        "near the principal point",
+    ),
     "transposed": ("content", "camera_annots.npz", transpose, "last row is not 0 0 0 1"),
     "a database in millimetres": ("content", TRAIN, lambda c: of_name(c, "joints3D", lambda v: v * 1000), "m apart"),
     "a database, left and right": (

@@ -346,7 +346,7 @@ def test_options_that_contradict_each_other(
 ) -> None:
     monkeypatch.setenv("TRACE_HOME", str(tmp_path / "home"))
     for words, said in (
-        (["--part", "3/2"], "'3/2' is no part"),
+        (["--part", "3/2"], "'3/2' is not a part"),
         (["--part", "1/2", "--finish"], "exclude each other"),
         (["--part", "1/2", "--force"], "empty the folder first"),
         (["--ray-address", "head:6379"], "belongs to --engine ray"),

@@ -19,8 +19,9 @@ from trace_data.sample_world.python2_pickle import write_python2_pickle
 from trace_data.unpickle.reader import load_pickle, to_array
 
 KINDS = ("male", "female", "neutral", "infant")
-FLIP = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]  # joints.md, section 5
-# left, right: fact sheet assets.md, section B4
+# docs/reference/joints.md#horizontal-flip
+FLIP = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
+# left, right: docs/reference/assets.md#extra-vertex-joints
 LANDMARKS = {
     "eye": (2800, 6260), "ear": (583, 4071), "big toe": (3216, 6617), "small toe": (3226, 6624), "heel": (3387, 6787),
     "thumb": (2746, 6191), "index": (2319, 5782), "middle": (2445, 5905), "ring": (2556, 6016), "pinky": (2673, 6133),

@@ -336,6 +336,16 @@ def test_traps_in_place_of_a_frame_cost_their_sequence(tmp_path: Path, kind: str
     assert ("pipe" if kind == "pipe" else "announces") in report.bad[0].reason or "missing" in report.bad[0].reason
 
 
+def test_a_name_that_is_no_text_costs_its_sequence(tmp_path: Path) -> None:
+    folder = tiny_3dpw.write(tmp_path, {"train": 2, "val": 1, "test": 1}, frames=4)
+    odd = os.fsdecode(b"train_walk_\xff1")
+    (folder / "imageFiles" / "train_walk_01").rename(folder / "imageFiles" / odd)
+    (folder / "sequenceFiles" / "train" / "train_walk_01.pkl").rename(folder / "sequenceFiles" / "train" / f"{odd}.pkl")
+    report = build(tmp_path, tmp_path / "out")
+    assert [bad.key for bad in report.bad] == [r"3dpw/train/train_walk_\udcff1"]
+    assert verify_shards(tmp_path / "out").ok
+
+
 def test_a_link_in_place_of_an_unfinished_shard_is_not_written_through(root: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis").write_text("three years")
     build(root, tmp_path / "out", splits=["val"])

@@ -264,7 +264,7 @@ def test_no_message_shows_a_password_or_a_signature(
     server.always[entries[2].file] = Fault(drop_after=10)
     store = store_at(secret, tmp_path, told=told)
     texts = [store.where, store.name("index.json")]
-    for attempt in (store.read_index, *(lambda e=entry: store.open(e) for entry in entries[:4]),
+    for attempt in (store.read_index, *(lambda e=entry: store.open(e).close() for entry in entries[:4]),
                     store_at("http://somebody:hunter2@127.0.0.1:9/?sig=s3cr3t", tmp_path).read_index,
                     store_at("pigeon://somebody:hunter2@127.0.0.1:9/?sig=s3cr3t", tmp_path).read_index):  # fmt: skip
         try:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_3dpw
 from random_bodies import TwoBodies
+from standing_figure import standing
 
 from trace_data.adapters import read_record
 from trace_data.adapters.threedpw import find
@@ -23,7 +24,7 @@ H36M_17 = (
     "L_Shoulder", "L_Elbow", "L_Wrist", "R_Shoulder", "R_Elbow", "R_Wrist",
 )  # fmt: skip
 J17_FROM_RAW = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
-"""Rows of the raw regressor in the order in which a body model gives them (fact sheet joints.md, section 2)."""
+"""Rows of the raw regressor in the body model's order (docs/reference/joints.md#rows-of-the-human36m-regressor)."""
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +146,10 @@ def test_a_camera_that_jumps_for_a_moment_is_found(record: SequenceRecord) -> No
     agreement = measure(dataclasses.replace(record, camera=camera), None)
     assert agreement.off_frames == (7, 8) and agreement.reprojection_px is not None
     assert set(agreement.reprojection_px.worst_frames[:2]) == {7, 8}
-    assert words(dataclasses.replace(record, camera=camera)) == ["warning: 2D and 3D joints part in 2 frames: 7, 8"]
+    assert words(dataclasses.replace(record, camera=camera)) == ["warning: 2D and 3D joints disagree in 2 frames: 7, 8"]
     jumping[[1, 2], 0, 3] += 1.0
     assert words(dataclasses.replace(record, camera=dataclasses.replace(camera, camera_from_world=jumping))) == [
-        "error: 2D and 3D joints part in 4 frames: 1, 2, 7, 8"
+        "error: 2D and 3D joints disagree in 4 frames: 1, 2, 7, 8"
     ]
 
 
@@ -170,7 +171,7 @@ def test_a_jump_of_the_whole_world_shows_in_the_speed(record: SequenceRecord) ->
     agreement = measure(moved, None)
     assert agreement.fastest_frame == 12 and agreement.fastest == pytest.approx(90, abs=1)
     assert agreement.reprojection_px is not None and agreement.reprojection_px.worst < 1e-6
-    assert words(moved) == ["warning: somebody moves at 90 m/s through the world, into frame 12"]
+    assert words(moved) == ["warning: a person moves at 90 m/s through the world, up to frame 12"]
 
 
 def test_a_gap_in_the_frame_ids_is_no_jump(record: SequenceRecord) -> None:
@@ -202,7 +203,7 @@ def test_nothing_to_compare_is_none(record: SequenceRecord) -> None:
     empty = with_points(record, keypoints2d=None, joints3d=None, body=None, body_valid=np.zeros(FRAMES, bool))
     agreement = measure(empty, TwoBodies())
     assert agreement.reprojection_px is agreement.body_mm is agreement.bone_change is agreement.fastest is None
-    assert agreement.off_frames == agreement.swapped == () and judge(agreement, empty) == []
+    assert agreement.off_frames == agreement.swapped == agreement.backwards == () and judge(agreement, empty) == []
     assert measure(dataclasses.replace(record, people=()), None).fastest is None
 
 
@@ -224,3 +225,108 @@ def test_points_of_the_next_frame_are_found_however_small_the_motion(record: Seq
         assert agreement.reprojection_px.median < 1
         said = [f.what for f in judge(agreement, moved) if f.key == "reprojection"]
         assert len(said) == len(expected) and all(words in what for words, what in zip(expected, said)), said
+
+
+def alone(record: SequenceRecord, layout: str, *, size: int = 2048) -> SequenceRecord:
+    """One person of a joint set before a large camera, whose 2D points are projections."""
+    focal = np.array([[[size, 0, size / 2], [0, size, size / 2], [0, 0, 1.0]]])
+    camera = dataclasses.replace(
+        record.camera, width=size, height=size, intrinsics=focal, camera_from_world=np.eye(4)[None], moving=False
+    )
+    joints = standing(LAYOUTS[layout], FRAMES) + np.array([0, 0.9, 4])
+    ones = np.ones((*joints.shape[:2], 1))
+    points = Keypoints(layout=layout, points=np.concatenate([project(focal, joints), ones], axis=2), projected=True)
+    person = dataclasses.replace(
+        record.people[0],
+        keypoints2d=points,
+        joints3d=Keypoints(layout=layout, points=np.concatenate([joints, ones], axis=2)),
+        body=None,
+        body_valid=np.zeros(FRAMES, bool),
+    )
+    return dataclasses.replace(record, camera=camera, people=(person,))
+
+
+@pytest.mark.parametrize("layout", ["MPI_INF_28", "MPI_INF_TEST_17", "H36M_32", "H36M_17_RIGHT_FIRST", "SMPL_24"])
+def test_sides_exchanged_in_2d_and_3d_alike_make_knees_and_toes_point_backwards(
+    record: SequenceRecord, layout: str
+) -> None:
+    ours = alone(record, layout)
+    assert words(ours) == []
+    (person,) = ours.people
+    assert person.keypoints2d is not None and person.joints3d is not None
+    turned = dataclasses.replace(person, joints3d=exchanged(person.joints3d), keypoints2d=exchanged(person.keypoints2d))
+    (what,) = words(dataclasses.replace(ours, people=(turned,)))
+    assert what.startswith("error: knees bend") and "left and right are exchanged" in what
+
+
+CAMERAS = {
+    "a principal point 25 px off": lambda k, e: k.__setitem__((0, 0, 2), k[0, 0, 2] + 25),
+    "a focal length 1 % off": lambda k, e: k.__setitem__((0, (0, 1), (0, 1)), 1.01 * k[0, 0, 0]),
+    "a camera 70 mm off": lambda k, e: e.__setitem__((0, 0, 3), 0.07),
+}
+
+
+@pytest.mark.parametrize("case", CAMERAS)
+@pytest.mark.parametrize("layout", ["MPI_INF_28", "H36M_32"])
+def test_where_2d_is_a_projection_of_3d_a_camera_must_be_right_to_two_pixels(
+    record: SequenceRecord, layout: str, case: str
+) -> None:
+    ours = alone(record, layout)
+    intrinsics, extrinsics = ours.camera.intrinsics.copy(), np.eye(4)[None]
+    CAMERAS[case](intrinsics, extrinsics)
+    camera = dataclasses.replace(ours.camera, intrinsics=intrinsics, camera_from_world=extrinsics)
+    stale = dataclasses.replace(ours, camera=camera)
+    assert any(what.startswith("error: ") and "2D joints at" in what for what in words(stale))
+    (person,) = stale.people
+    assert person.keypoints2d is not None
+    detected = dataclasses.replace(person, keypoints2d=dataclasses.replace(person.keypoints2d, projected=False))
+    assert words(dataclasses.replace(stale, people=(detected,))) == [], "detections may lie so far off"
+
+
+def test_points_of_the_opposite_camera_are_not_called_exchanged_sides(record: SequenceRecord) -> None:
+    """Seen from behind, left and right fit better exchanged, but they do not fit."""
+    ours = alone(record, "MPI_INF_28")
+    (person,) = ours.people
+    assert person.joints3d is not None and person.keypoints2d is not None
+    behind = np.diag([-1.0, 1, -1, 1])
+    behind[:3, 3] = 0.1, 0.02, 8.2
+    other = project(ours.camera.intrinsics, transform(behind[None], person.joints3d.points[..., :3]))
+    points = np.concatenate([other, np.ones((*other.shape[:2], 1))], axis=2)
+    wrong = dataclasses.replace(person, keypoints2d=Keypoints(layout="MPI_INF_28", points=points, projected=True))
+    agreement = measure(dataclasses.replace(ours, people=(wrong,)), None)
+    assert agreement.swapped == ()
+    (what,) = words(dataclasses.replace(ours, people=(wrong,)))
+    assert "3D joints meet the 2D joints at" in what
+
+
+@pytest.mark.parametrize("drift", [True, False])
+def test_a_body_elsewhere_is_not_a_body_of_another_gender(record: SequenceRecord, drift: bool) -> None:
+    """A stale camera moves the joints away from their body, in each frame elsewhere; an origin is a short shift."""
+    bodies, ours, joints = posed(record)
+    shift = np.linspace((0.1, 0, 0), (0.4, 0.1, 0.3), FRAMES) if drift else np.full((FRAMES, 3), 0.04)
+    people = tuple(
+        dataclasses.replace(
+            person,
+            joints3d=Keypoints(
+                layout="SMPL_24",
+                points=np.concatenate([own[:, :24] + shift[:, None], np.ones((FRAMES, 24, 1))], axis=2),
+            ),
+            keypoints2d=None,
+        )
+        for person, own in zip(ours.people, joints)
+    )
+    wrong = dataclasses.replace(ours, people=people)
+    (found,) = (f for f in judge(measure(wrong, bodies), wrong) if f.key == "body")
+    assert ("moved there" in found.what) == drift and ("gender" in found.hint) != drift
+
+
+def test_nobody_moves_at_hundreds_of_metres_a_second(record: SequenceRecord) -> None:
+    """Also where only the place of a body is known, and no body models are at hand."""
+    person = dataclasses.replace(record.people[0], joints3d=None, keypoints2d=None)
+    assert person.body is not None and person.body.translation is not None
+    for metres, severity in ((1.0, "warning"), (15.0, "error")):
+        place = np.zeros((FRAMES, 3))
+        place[12:, 0] = metres  # in a thirtieth of a second
+        body = dataclasses.replace(person.body, translation=place)
+        moved = dataclasses.replace(record, people=(dataclasses.replace(person, body=body),))
+        assert [what.split(": ")[0] for what in words(moved) if "m/s" in what] == [severity]

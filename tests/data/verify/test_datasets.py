@@ -81,7 +81,13 @@ CHANGES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
         "has shape (6, 4, 4), expected 4x4x4",
     ),
     "behind": ("content", lambda c: c["cam_poses"].__setitem__((slice(None), 2, 3), -5.0), "lie behind the camera"),
-    "stale calibration": ("geometry", lambda c: c["cam_intrinsics"].__imul__(1.6), "meet the 2D joints at"),
+    "stale calibration": ("geometry", lambda c: c["cam_intrinsics"][:2, :2].__imul__(1.6), "meet the 2D joints at"),
+    "one pose": (
+        "content",
+        lambda c: c["cam_poses"].__setitem__(slice(None), c["cam_poses"][0]),
+        "has the same pose in",
+    ),
+    "larger frames": ("content", lambda c: c["cam_intrinsics"].__imul__(1.6), "near the principal point"),
     "left and right": ("geometry", exchange, "left and right are exchanged for 0, 1"),
     "growing": ("geometry", stretch, "length changes by"),
 }

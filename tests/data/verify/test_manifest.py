@@ -165,7 +165,7 @@ def test_the_fast_hash_reads_both_ends(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: text[: len(text) // 2], "no whole manifest"),
+        (lambda text: text[: len(text) // 2], "complete manifest"),
         (lambda text: "".join(text.splitlines(keepends=True)[:-1]), "it ends too early"),
         (lambda text: text.replace("manifest 1", "manifest 9", 1), "its format is 'trace dataset manifest 9'"),
         (lambda text: text.replace('"bytes"', '"byte"', 3), "a line holds"),

@@ -37,7 +37,7 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files: list[str] = []
-        for name, of in (("file_size", lambda file: file), ("read_record", lambda ref, **_: ref.annotation)):
+        for name, of in (("file_header", lambda file: file), ("read_record", lambda ref, **_: ref.annotation)):
             monkeypatch.setattr(verify_sequence, name, self._noting(getattr(verify_sequence, name), of))
 
     def _noting(self, function: Any, of: Any) -> Any:
@@ -102,7 +102,7 @@ def test_another_depth_or_switch_keeps_the_images_only(root: Path, opened: Opene
     assert verify(root, "geometry").kept == 0, "the last run was at another depth"
     opened.take()
     assert verify(root, "geometry", decode=True).kept == 0
-    assert len(opened.take()) == 4, "decoded images are not looked at with file_size"
+    assert len(opened.take()) == 4, "decoded images are not looked at with file_header"
     assert verify(root, "geometry", decode=True).kept == 4
 
 
@@ -207,4 +207,4 @@ def test_a_state_that_cannot_be_written_is_said_and_does_not_matter(root: Path, 
             self.lines.append(line)
 
     assert verify(root, state=tmp_path / "file" / "state.jsonl", progress=Told()).problems == ()
-    assert len(Told.lines) == 1 and "will not be remembered" in Told.lines[0]
+    assert len(Told.lines) == 1 and "will not be recorded" in Told.lines[0]

@@ -37,6 +37,33 @@ def test_a_file_changes_the_preset_it_names(tmp_path: Path) -> None:
     assert config.optim.lr == 0.5 and config.optim.ema == debug.optim.ema and config.network == debug.network
 
 
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"steps: 1\nsteps: 2\n", "given twice"),
+        (b"optim: {lr: 0.1, lr: 0.2}\n", "given twice"),
+        (b"steps: " + b"[" * 5000, "nests"),
+        (b"steps: " + b"9" * 5000, "digits"),
+        (b"a: &a [1, 1]\nb: &b [*a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b, *b, *b, *b]\n", "aliases"),
+        (b"preset: debug # \xff\n", "UTF-8"),
+        (b"a: &a {lr: 1}\noptim: {<<: *a}\n", "merge"),
+    ],
+)
+def test_a_file_that_no_configuration_needs_is_named(tmp_path: Path, content: bytes, word: str) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=word) as caught:
+        load_config(tmp_path / "mine.yaml")
+    assert caught.value.where == str(tmp_path / "mine.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load_config("debug", ["optim=" + "[" * 5000])
+    assert caught.value.where == "--set optim"
+
+
+def test_a_file_from_windows_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes("preset: debug\r\nsteps: 7\r\n".encode("utf-8-sig"))
+    assert load_config(tmp_path / "mine.yaml").steps == 7
+
+
 def test_assignments_reach_nested_keys() -> None:
     config = load_config("debug", ["steps=7", "optim.lr=0.5", "data.strides=[1, 2]", "data.weights={3dpw: 1.0}"])
     assert (config.steps, config.optim.lr, config.data.strides) == (7, 0.5, (1, 2))
@@ -44,7 +71,7 @@ def test_assignments_reach_nested_keys() -> None:
 
 
 def test_preset_trace_holds_the_published_table_and_one_entry_can_change() -> None:
-    """Fact sheet datasets.md, section 1."""
+    """docs/reference/datasets.md#registry."""
     data = load_config("trace", ["data.datasets.h36m.crop_scale=[1.2, 2.0]"]).data
     assert {name: own.share for name, own in data.datasets.items()} == {
         "h36m": 0.22, "mpi-inf-3dhp": 0.22, "3dpw": 0.18, "dynacam": 0.24, "penn-action": 0.14
@@ -70,7 +97,7 @@ def test_all_mistakes_are_named_at_once_with_their_neighbours() -> None:
     [
         ("debgu", [], "'debug'"),
         ("debug", ["steps"], "assignment"),
-        ("debug", ["steps=[1"], "no YAML value"),
+        ("debug", ["steps=[1"], "as YAML"),
         ("debug", ["steps=true"], "expected a number"),
         ("debug", ["network.stage_modules=[1, 0, 1]"], "stage_modules"),
         ("debug", ["stages=[{shar: 1.0}]"], "'share'"),

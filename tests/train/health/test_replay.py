@@ -80,7 +80,7 @@ def test_a_batch_comes_back_as_it_was_and_finite_numbers_are_said_to_be(run: Run
     found = replay(run.file, packs=run.packs)
     assert found.found == found.module == "" and not found.weights and not found.annotations
     again = run.loss_module.train()(run.batch)
-    assert found.total == pytest.approx(float(again.total), rel=1e-6) and found.terms == pytest.approx(saved.terms)
+    assert found.total == pytest.approx(again.total.item(), rel=1e-6) and found.terms == pytest.approx(saved.terms)
 
 
 def test_one_clip_with_a_poisoned_annotation_is_named(run: Run) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import formula_network as formula
 import pytest
-import sheet_network as sheet
 import torch
 from small_network import clips, small
 from torch import Tensor
@@ -45,8 +45,8 @@ def test_every_stage_is_the_published_one(network: TraceNetwork) -> None:
     state = network.state_dict()
     with torch.no_grad():
         ours = network(images, flow, tracks=track, return_stages=True).stages
-        maps = sheet.stages(state, images, flow, network.depth_levels)
-        person = sheet.people(state, maps, [3, 4, 5], track.zyx[0].tolist(), gain=2.0)
+        maps = formula.stages(state, images, flow, network.depth_levels)
+        person = formula.people(state, maps, [3, 4, 5], track.zyx[0].tolist(), gain=2.0)
     assert len(maps) == 16 and maps["feature_offsets"].abs().max() > 0.5  # far enough to look elsewhere
     for name, expected in maps.items():
         assert relative(ours[name], expected) < 1e-4, name
@@ -62,5 +62,5 @@ def test_a_mistake_in_one_tensor_is_seen(network: TraceNetwork) -> None:
     with torch.no_grad():
         ours = network(images, flow, return_stages=True).stages
         for name in ("backbone.stage4.1.fuse_layers.0.3.0.weight", "bv_motion_out_layers.1.conv2.weight"):
-            wrong = sheet.stages(state | {name: state[name].flip(0)}, images, flow, network.depth_levels)
+            wrong = formula.stages(state | {name: state[name].flip(0)}, images, flow, network.depth_levels)
             assert max(relative(ours[stage], value) for stage, value in wrong.items()) > 1e-3, name

@@ -277,7 +277,7 @@ def test_the_command_writes_page_and_sheet(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRACE_HOME", str(tmp_path / "home"))
-    assert run(["preview", str(shards), "--clips", "3", "--frames", "4", "--stride", "2", "--json"]) == 0
+    assert run(["preview", str(shards), "--clips", "3", "--clip-frames", "4", "--stride", "2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     content = payload(tmp_path / "preview.html")
     assert [clip["frame_ids"] for clip in report["clips"]] == [clip["ids"] for clip in content["clips"]]
@@ -285,7 +285,7 @@ def test_the_command_writes_page_and_sheet(
     assert report["bodies"] is False and content["clips"][0]["bodies"] == [None] * 4
     assert "There are no body models, so only joints are drawn" in (tmp_path / "preview.html").read_text()
     (tmp_path / "preview.html").unlink()
-    words = ["preview", "--shards", str(shards), "--packs", str(packs), "--clips", "2", "--frames", "8"]
+    words = ["preview", "--shards", str(shards), "--packs", str(packs), "--clips", "2", "--clip-frames", "8"]
     assert run([*words, "--sheet", "sheet.jpg"]) == 0
     shown = capsys.readouterr().out
     assert "2 clips  (synthetic)" in shown and "sheet  sheet.jpg" in shown
@@ -299,7 +299,7 @@ def test_the_command_writes_page_and_sheet(
     [
         (["--config", "debug"], "--config has no effect here: it needs --augmented"),
         (["--augmented", "--split", "val"], "--split has no effect here: with --augmented"),
-        (["--out", "page.jpg"], "page.jpg is no name of a page"),
+        (["--page", "page.jpg"], "page.jpg is not the name of a page"),
     ],
 )
 def test_options_without_effect_are_refused(words: list[str], expected: str, capsys: Any) -> None:
@@ -308,15 +308,15 @@ def test_options_without_effect_are_refused(words: list[str], expected: str, cap
 
 
 def test_bad_wishes_leave_nothing_behind(shards: Path, tmp_path: Path, capsys: Any) -> None:
-    words = ["preview", str(shards), "--out", str(tmp_path / "p.html")]
+    words = ["preview", str(shards), "--page", str(tmp_path / "p.html")]
     assert run([*words, "--sequences", "nobody"]) == 2
     assert run([*words, "--sheet", str(tmp_path / "s.gif")]) == 2
-    assert run(["preview", str(tmp_path), "--out", str(tmp_path / "p.html")]) == 3
+    assert run(["preview", str(tmp_path), "--page", str(tmp_path / "p.html")]) == 3
     assert "no finished shards" in capsys.readouterr().err
-    assert run(["preview", str(tmp_path / "typo"), "--out", str(tmp_path / "p.html")]) == 3
+    assert run(["preview", str(tmp_path / "typo"), "--page", str(tmp_path / "p.html")]) == 3
     assert "there is no such folder" in capsys.readouterr().err
-    assert run(["preview", "https://me:secret@host/shards?key=1", "--out", str(tmp_path / "p.html")]) == 2
-    assert "https://host/shards is a URL, and a folder on this machine is needed" in capsys.readouterr().err
+    assert run(["preview", "https://me:secret@host/shards?key=1", "--page", str(tmp_path / "p.html")]) == 2
+    assert "https://host/shards is a URL" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

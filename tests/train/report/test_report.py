@@ -222,11 +222,11 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path / "run", LINES)
     page = tmp_path / "elsewhere" / "page.html"
-    assert trace(["report", str(run), "--out", str(page), "--packs", str(tmp_path), "--json"]) == 0
+    assert trace(["report", str(run), "--page", str(page), "--packs", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["report"] == str(page) and page.stat().st_size == told["bytes"] and told["state"] == "finished"
     assert told["synthetic"] is True and told["clips"] is False
-    assert trace(["report", str(run), "--out", str(tmp_path / "page.txt")]) == 2
+    assert trace(["report", str(run), "--page", str(tmp_path / "page.txt")]) == 2
     assert trace(["report", str(tmp_path)]) == CheckpointError("").exit_code
 
 

@@ -16,17 +16,18 @@ from trace_data.schema.keypoints import FLIP_24, FLIP_44
 from trace_train.streaming.mirror import mirrored
 from trace_train.streaming.views import mirror_map
 
-# fact sheet joints.md: column "L/R flip" of section 1, and the 22 joints of section 5 with the two hands
-SHEET_44 = (
+# docs/reference/joints.md#source-joints-of-the-44, column "L/R flip"; and
+# docs/reference/joints.md#horizontal-flip with the two hands
+PUBLISHED_44 = (
     0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22, 24, 26, 25, 28, 27, 32, 33,
     34, 29, 30, 31, 36, 35, 37, 38, 39, 40, 41, 42, 43,
 )  # fmt: skip
-SHEET_22 = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20)
+PUBLISHED_22 = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20)
 
 
-def test_the_permutations_are_those_of_the_sheet() -> None:
-    assert FLIP_44 == SHEET_44
-    assert (*SHEET_22, 23, 22) == FLIP_24
+def test_the_permutations_are_the_published_ones() -> None:
+    assert FLIP_44 == PUBLISHED_44
+    assert (*PUBLISHED_22, 23, 22) == FLIP_24
 
 
 def test_projected_mirrored_joints_meet_mirrored_pixels() -> None:

@@ -240,7 +240,7 @@ def test_the_commands_take_urls(
     monkeypatch.setenv("TRACE_SHARDS", url)
     reports = []
     for where in ([], ["--shards", str(many)]):
-        assert command(["evaluate", str(runs[0]), "--every", "2", "--json", *where]) == 0
+        assert command(["evaluate", str(runs[0]), "--one-in", "2", "--json", *where]) == 0
         reports.append(json.loads(capsys.readouterr().out))
     assert reports[0] == reports[1] and reports[0]["frames"] > 0
     assert command(["build-shards", "--root", str(tmp_path)]) == 2, "shards are built into a folder"

@@ -177,6 +177,11 @@ class Callback:
         return os.system, ("true",)
 
 
+def negative_variance(state: State) -> State:
+    name = next(name for name in state if name.endswith("running_var"))
+    return state | {name: -state[name] - 1}
+
+
 WRONG = [
     ("head", lambda s: s["image"], "is TRACE's image model and was given as --head", "--image"),
     ("image", lambda s: s["head"], "is TRACE's temporal head and was given as --image", "--head"),
@@ -192,6 +197,8 @@ WRONG = [
     ("head", lambda s: s["head"] | {"extra.weight": torch.zeros(2)}, "holds 1 tensor that trace", "--allow-unexpected"),
     ("head", lambda s: s["head"] | {"det_head.1.bias": torch.zeros(8)}, "(8,), expected (7,)", "trace_head.pkl"),
     ("head", lambda s: s["head"] | {"det_head.1.bias": torch.full((7,), torch.nan)}, "not finite", "again"),
+    ("image", lambda s: negative_variance(s["image"]), "below zero", "again"),
+    ("head", lambda s: negative_variance(s["head"]), "below zero", "again"),
 ]  # fmt: skip
 
 
@@ -340,3 +347,18 @@ def test_published_flow_computes(states: dict[str, State], imported: Path) -> No
     with torch.no_grad():
         flow = raft(torch.zeros(1, 2, 64, 64, 3), upsample=True)
     assert flow.shape == (1, 1, 2, 64, 64)
+
+
+def test_element_types_are_told(states: dict[str, State], tmp_path: Path) -> None:
+    half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in states["flow"].items()}
+    report = import_weights({"flow": save(half, tmp_path / "f.pth")}, tmp_path / "out").parts[0]
+    assert any("bfloat16" in note for note in report.notes)
+    double = {name: value.double() if value.is_floating_point() else value for name, value in states["flow"].items()}
+    report = import_weights({"flow": save(double, tmp_path / "f.pth")}, tmp_path / "again").parts[0]
+    assert any("element type" in note for note in report.notes) and not any("bfloat16" in n for n in report.notes)
+
+
+def test_a_pickled_module_is_told_to_save_its_state_dict(tmp_path: Path) -> None:
+    with pytest.raises(UnsafePickleError) as caught:
+        import_weights({"head": save(torch.nn.Linear(2, 2), tmp_path / "f.pth")}, tmp_path / "out")
+    assert "state_dict()" in str(caught.value.hint)

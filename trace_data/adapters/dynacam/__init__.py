@@ -1,7 +1,7 @@
 """DynaCam: people before cameras that turn on their place (`panorama`) or move (`translation`).
 
 `annotations/{panorama,translation}_{train,val,test}.npz` and `video_frames/{panorama,translation}_{split}/<seq>/`
-(fact sheet datasets.md, sections 2.4, 4, 9 and 10). A sequence is called `panorama/<seq>` or `translation/<seq>`.
+(docs/reference/datasets.md#dynacam). A sequence is called `panorama/<seq>` or `translation/<seq>`.
 Bodies are of the neutral model; `poses` has the root as the camera sees it, the `world_*` arrays place it in the world.
 """
 
@@ -35,6 +35,9 @@ SPEC = DatasetSpec(
 FPS = 30.0
 FAR_FROM_HIPS = 0.5
 """Metres between the projected translation and the hips above which somebody should look at the sequence."""
+
+ANOTHER_WORLD = 5.0
+"""Metres above which it is in another unit or in another world."""
 
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
@@ -156,6 +159,9 @@ def read(ref: SequenceRef) -> SequenceRecord:
     view = view_of(sequence, tuple(numbers.values()))
     conventions = conventions_of(annotations)
     world = choose_world(sequence, conventions)
+    if ANOTHER_WORLD < world.metres < np.inf:
+        found = f"projects {world.metres:,.0f} m from the hips (median)"
+        raise sequence.wrong("world_trans", found, f"{ANOTHER_WORLD:.0f} at most, in metres")
     count = len(view.frames)
     intrinsics = sequence.frames("camera_intrinsics", 3, 3)
     intrinsics[:, :2, 2] -= view.corner
@@ -172,6 +178,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
             intrinsics=intrinsics,
             camera_from_world=world.camera_from_world,
             moving=True,
+            cropped=view.cropped,
         ),
         people=_people(sequence, view, world, conventions.origin),
         everyone_annotated=np.full(count, half == HALVES[0]),
@@ -238,6 +245,6 @@ def _remarks(world: World, half: str) -> tuple[str, ...]:
         remarks.append("the extrinsics are world from camera, expected camera from world: they were inverted")
     if half == HALVES[0] and not world.aligned:
         remarks.append("the plain world is used: the aligned one is missing or does not fit")
-    if world.metres > FAR_FROM_HIPS:
+    if FAR_FROM_HIPS < world.metres < np.inf:  # behind the camera is an error of the record
         remarks.append(f"the world translation projects {world.metres:.2f} m from the hips (median)")
     return tuple(remarks)

@@ -24,7 +24,7 @@ Array = npt.NDArray[np.float64]
 NOT_READ = "kp3ds"
 """A third of a file, and of unknown meaning."""
 JOINT_SETS = {25: "OpenPose_25", 44: "ALL_44", 17: "COCO_17"}
-"""Joint set by the number of joints: releases differ (fact sheet joints.md, P6)."""
+"""Joint set by the number of joints: releases differ (docs/reference/joints.md#number-of-2d-joints-in-dynacam)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,6 +19,7 @@ from trace_data.adapters.dynacam.folders import images_in
 from trace_data.errors import AnnotationError
 from trace_data.files import open_regular
 from trace_data.frames.image import image_size
+from trace_data.schema.check import SCALED
 from trace_data.schema.frame import Frame, PaddedFrame
 from trace_data.schema.keypoints import Keypoints
 
@@ -27,6 +28,7 @@ Ints = npt.NDArray[np.int64]
 HEADER = 1 << 16
 SLACK = 1.0
 """Pixels by which the size of a cut-out may differ from that of its box, which has fractions."""
+CUT_OUTS = "cut-outs"
 CORNER_SLACK = 2.0
 """Pixels (median) by which `kp2ds_crop` may differ from `kp2ds` moved by the corner of the box."""
 
@@ -44,6 +46,8 @@ class FrameView:
     keypoints: tuple[Keypoints, ...]
     """Of each person, px of the frame."""
     words: str
+    cropped: bool
+    """Whether they are cut-outs."""
     remarks: tuple[str, ...] = ()
 
 
@@ -83,6 +87,9 @@ def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> FrameView:
     for cut in [] if boxes is None else [boxes, _clipped(boxes, sequence)]:
         if (np.abs(sizes - (cut[:, 1] - cut[:, 0]))[known] <= SLACK).all():
             return _cut_outs(sequence, images, sizes, cut[:, 0])
+        if (how := _changed(sizes[known], (cut[:, 1] - cut[:, 0])[known])) is not None:
+            what = f"the images are the boxes of seq_bboxes {how}, the first {_by(sizes[known][0])} px"
+            raise AnnotationError(what, where=images[0].parent, hint=SCALED)
     same = len(np.unique(sizes[known], axis=0)) == 1
     if not same if boxes is None else (boxes[:, 1] > sizes + SLACK)[known].any():
         raise _no_view(images, sizes, boxes)
@@ -91,6 +98,17 @@ def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> FrameView:
         return _view(images, sizes, np.zeros((len(images), 2)), points, "whole frames")
     view = _view(images, sizes, np.zeros((len(images), 2)), _inside(points, sizes), "whole frames")
     return replace(view, remarks=("images differ in size and are larger than their boxes: taken as whole frames",))
+
+
+def _changed(sizes: Ints, boxes: npt.NDArray[np.float64]) -> str | None:
+    """What was done to cut-outs (N, 2) after they were cut from boxes (N, 2), of more than one size; None for nothing
+    that shows."""
+    if (boxes < 1).any() or len(np.unique(boxes, axis=0)) == 1:
+        return None
+    if (np.abs(sizes - boxes[:, ::-1]) <= SLACK).all():
+        return "turned sideways"
+    factor = float(np.median(sizes / boxes))
+    return f"scaled by {factor:.2f}" if (np.abs(sizes - factor * boxes) <= SLACK + 1).all() else None
 
 
 def _cut_outs(
@@ -107,7 +125,7 @@ def _cut_outs(
                 found = f"lies {np.median(apart):.1f} px (median) from kp2ds moved into the box"
                 raise sequence.wrong("kp2ds_crop", found, f"{CORNER_SLACK:.0f} at most")
         moved = given
-    return _view(images, sizes, corner, _inside(moved, sizes), "cut-outs")
+    return _view(images, sizes, corner, _inside(moved, sizes), CUT_OUTS)
 
 
 def _inside(points: Keypoints, sizes: Ints) -> Keypoints:
@@ -130,6 +148,7 @@ def _view(
         corner=corner,
         keypoints=tuple(replace(points, points=person) for person in points.points),
         words=f"{kind} of one size" if same else f"{kind} of different sizes, padded",
+        cropped=kind == CUT_OUTS,
     )
 
 

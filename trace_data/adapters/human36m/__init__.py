@@ -1,6 +1,7 @@
 """Human3.6M in three layouts: official archives, the widely used re-packaging, packed files of TRACE's training.
 
-Facts: fact sheet datasets.md, sections 2.1, 8 and 10; joints.md. One person, four calibrated cameras that stand still.
+Facts: docs/reference/datasets.md#human36m, docs/reference/joints.md#human36m-skeleton-of-32-joints. One person, four
+calibrated static cameras.
 """
 
 from __future__ import annotations

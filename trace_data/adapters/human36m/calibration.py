@@ -1,8 +1,8 @@
 """The four cameras: from `metadata.xml` of the release, or found from points known in 3D and in 2D.
 
-Facts: fact sheet datasets.md, section 10, rows 1 and 5. What sources contradict each other in, the projections decide:
-whether a rotation is meant or its transpose, and whether the tangential term of the lens counts once, as in the
-release's own code, or twice, as in OpenCV's.
+Facts: docs/reference/datasets.md#human36m-calibration-file, docs/reference/datasets.md#human36m-camera-translation.
+Where sources contradict each other, the reprojection error decides: whether a rotation is meant or its transpose, and
+whether the tangential term of the lens counts once, as in the release's own code, or twice, as in OpenCV's.
 """
 
 from __future__ import annotations
@@ -157,19 +157,19 @@ def locate_in_camera(
     views = [view for view in metadata.views(*who) if "transposed" not in view.how]
     if pixels is None:
         return views[0]
-    errors = [_distance(dataclasses.replace(view, camera_from_world=None), joints, pixels) for view in views]
+    errors = [distance_px(dataclasses.replace(view, camera_from_world=None), joints, pixels) for view in views]
     return views[int(np.argmin(errors))]
 
 
 def best_view(views: Sequence[CalibratedView], joints: Array, pixels: Array) -> CalibratedView:
     """The view through which world joints (T, K, 3) are seen nearest to their pixels (T, K, 2); the first of equals."""
     some = slice(None, None, max(1, len(joints) // 50))
-    errors = [_distance(view, joints[some], pixels[some]) for view in views]
+    errors = [distance_px(view, joints[some], pixels[some]) for view in views]
     return views[int(np.argmin(errors))]
 
 
-def _distance(view: CalibratedView, joints: Array, pixels: Array) -> float:
-    """Median px; what is seen from behind counts as far away."""
+def distance_px(view: CalibratedView, joints: Array, pixels: Array) -> float:
+    """Median px between joints (T, K, 3) seen through a view and their pixels; behind the camera counts as far away."""
     locate_in_camera = joints if view.camera_from_world is None else transform(view.camera_from_world, joints)
     apart = np.linalg.norm(project(view.intrinsics, locate_in_camera, view.distortion) - pixels, axis=-1)
     return round(float(np.median(np.where(np.isfinite(apart), apart, np.inf))), 4)

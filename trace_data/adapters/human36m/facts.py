@@ -73,9 +73,10 @@ def numbers(value: Any, shape: tuple[int, ...], key: str, file: Path) -> npt.NDA
     return array
 
 
-def certain(layout: str, points: npt.NDArray[np.float64]) -> Keypoints:
+def certain(layout: str, points: npt.NDArray[np.float64], *, projected: bool = False) -> Keypoints:
     """Keypoints (T, K, D) that are all known."""
-    return Keypoints(layout=layout, points=np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2))
+    known = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2)
+    return Keypoints(layout=layout, points=known, projected=projected)
 
 
 def provenance(folder: Path, layout: str, camera: str) -> dict[str, str]:

@@ -38,6 +38,7 @@ from trace_data.adapters.human36m.facts import (
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.human36m.subject_files import body_over, subject_file
 from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
+from trace_data.adapters.units import check_unit
 from trace_data.defects import lost
 from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.frames.video import VideoFacts, video_facts
@@ -109,6 +110,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     subject = int(ref.images.parents[1].name[1:])
     action, serial = _clip(ref.images)
     joints = positions(ref.annotation, 3) / 1000
+    check_unit(ref.annotation, joints)
     flat = _poses(folder, subject, "D2_Positions").get(f"{_name(ref.images)}.cdf".lower())
     pixels = None if flat is None else positions(flat, 2)
     if pixels is not None and len(pixels) != len(joints):
@@ -135,7 +137,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         fps=FPS,
         size=size,
         view=view,
-        keypoints2d=None if pixels is None else certain("H36M_32", pixels),
+        keypoints2d=None if pixels is None else certain("H36M_32", pixels, projected=True),
         joints3d=certain("H36M_32", joints),
         body=body,
         body_valid=body_valid,

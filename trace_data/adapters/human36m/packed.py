@@ -1,10 +1,12 @@
 """The packed annotations of the TRACE training code: one folder of images and one `annots_smplkps.npz`.
 
-Every fifth frame of the videos; the number in a file's name counts those. Facts: fact sheet datasets.md, section 2.1.
+Every fifth frame of the videos; the number in a file's name counts those frames.
+Facts: docs/reference/datasets.md#human36m-packed-files.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -17,11 +19,19 @@ import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
-from trace_data.adapters.human36m.calibration import CalibratedView, locate_in_camera, metadata_file, read_metadata
+from trace_data.adapters.human36m.calibration import (
+    FIT_PX,
+    CalibratedView,
+    distance_px,
+    locate_in_camera,
+    metadata_file,
+    read_metadata,
+)
 from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certain, file_state, numbers
 from trace_data.adapters.human36m.packed_file import Entries, dictionary, read_entries
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.listing import entry, listing, numbered_groups, why_empty
+from trace_data.adapters.units import check_unit
 from trace_data.errors import AnnotationError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.schema.body import BodyParams
@@ -115,6 +125,8 @@ def read(ref: SequenceRef) -> SequenceRecord:
     frames = [images[number] for number in order]
     pixels, mono = found.get("kp2d"), found.get("kp3d_mono")
     assert pixels is not None
+    if mono is not None:
+        check_unit(file, mono)
     view = _view(folder, (subject, camera), mono, pixels, file)
     world_from_camera: Array = np.eye(4)
     if view.camera_from_world is not None:
@@ -140,7 +152,15 @@ def read(ref: SequenceRef) -> SequenceRecord:
 def _view(folder: Path, who: tuple[int, int], mono: Array | None, pixels: Array, file: Path) -> CalibratedView:
     metadata = read_metadata(folder)
     if mono is not None:
-        return locate_in_camera(metadata, who, mono, pixels, file)
+        view = locate_in_camera(metadata, who, mono, pixels, file)
+        apart = distance_px(dataclasses.replace(view, camera_from_world=None), mono, pixels)
+        if not apart < FIT_PX:  # the body's joints, which the record has, would not show it
+            raise AnnotationError(
+                f"the 3D joints meet the 2D joints at {apart:.1f} px (median), expected {FIT_PX}: {view.how}",
+                where=file,
+                hint="a stale metadata.xml, or kp2d and kp3d_mono of different frames, cameras or sides: copy them",
+            )
+        return view
     if metadata is None:
         raise AnnotationError(
             "has no kp3d_mono, from which the camera would be found",

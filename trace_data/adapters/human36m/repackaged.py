@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,10 @@ from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certa
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.human36m.subject_files import Rows, subject_file
 from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty
+from trace_data.adapters.units import check_unit
 from trace_data.errors import AnnotationError
 from trace_data.geometry import project, transform
+from trace_data.schema.check import SCALED
 from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import SequenceRecord, Split
@@ -28,8 +31,9 @@ from trace_data.schema.record import SequenceRecord, Split
 LAYOUT = "re-packaged (image folders, JSON)"
 CLIP = re.compile(r"s_(\d\d)_act_(\d\d)_subact_(\d\d)_ca_(\d\d)", re.IGNORECASE)
 _IMAGES = "unpack the images again"
-BOX_SHARE = 0.02
-"""Middles of boxes may lie this share of the frame's long side from those of the projected joints (median)."""
+BOX_SHARE = 0.003
+"""Middles of boxes may lie this share of the frame's long side from those of the projected joints (median): they were
+made from these, so the right camera gives zero, and another one of the room 20 px and more."""
 
 
 def is_here(folder: Path) -> bool:
@@ -96,10 +100,18 @@ def read(ref: SequenceRef) -> SequenceRecord:
         raise AnnotationError(f"has no frames under [{action}][{subaction}]", where=ref.annotation, hint=AGAIN)
     frame_ids = _frames(ref, rows)
     joints = rows.over(frame_ids)[0] / 1000
+    check_unit(ref.annotation, joints)
     files = numbered_files(ref.images, _pattern(ref.images))
     frames = [files[number + 1] for number in frame_ids.tolist()]
     size = frame_size(frames)
-    view = _view(folder, ref, subject, camera, joints, frame_ids, size)
+    boxes = subject_file(folder, subject, "data")
+    listed = None if boxes is None else subject_files.listed_images(boxes).get(ref.name)
+    if listed is not None and listed.sizes - {size}:
+        stated = ", ".join(f"{width}x{height}" for width, height in sorted(listed.sizes))
+        raise AnnotationError(
+            f"the frames have {size[0]}x{size[1]} px, {boxes} says {stated}", where=ref.images, hint=SCALED
+        )
+    view = _view(folder, subject, camera, joints, frame_ids, size, None if listed is None else listed.centres)
     assert view.camera_from_world is not None
     pixels = project(view.intrinsics, transform(view.camera_from_world, joints))
     seen = np.isfinite(pixels).all(axis=2, keepdims=True)
@@ -116,7 +128,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         fps=FPS,
         size=size,
         view=view,
-        keypoints2d=Keypoints(layout="H36M_17_RIGHT_FIRST", points=points),
+        keypoints2d=Keypoints(layout="H36M_17_RIGHT_FIRST", points=points, projected=True),
         joints3d=certain("H36M_17_RIGHT_FIRST", joints),
         body=body,
         body_valid=body_valid,
@@ -161,12 +173,12 @@ def _frames(ref: SequenceRef, rows: Rows) -> npt.NDArray[np.int64]:
 
 def _view(
     folder: Path,
-    ref: SequenceRef,
     subject: int,
     camera: int,
     joints: npt.NDArray[np.float64],
     frame_ids: npt.NDArray[np.int64],
     size: tuple[int, int],
+    centres: Rows | None,
 ) -> CalibratedView:
     """The camera, by whichever meaning of `t` shows the joints where they are. Raises AnnotationError."""
     file = subject_file(folder, subject, "camera")
@@ -176,21 +188,10 @@ def _view(
             where=folder / "annotations",
             hint="download the annotations of the re-packaged release",
         )
-    entry = subject_files.load(file).get(str(camera))
-    if not isinstance(entry, dict) or (lacking := {"R", "t", "f", "c"} - entry.keys()):
-        found = "is missing" if not isinstance(entry, dict) else f"lacks {', '.join(sorted(lacking))}"
-        raise AnnotationError(f"camera {camera} {found}", where=file, hint=AGAIN)
-    shapes = {"R": (3, 3), "t": (3,), "f": (2,), "c": (2,)}
-    values = {key: numbers(entry[key], shape, f"[{camera}][{key}]", file) for key, shape in shapes.items()}
-    rotation, t = values["R"], values["t"] / 1000
-    views = [
-        pinhole(values["f"], values["c"], rotation, t, "camera.t is -R C"),
-        pinhole(values["f"], values["c"], rotation, -rotation @ t, "camera.t is the camera's place"),
-    ]
+    cameras = subject_files.load(file)
+    views = _readings(file, cameras, camera)
     pixels = [_seen(view, joints) for view in views]
     outside = [1.0 - float(((seen >= 0) & (seen <= size)).all(axis=2).mean()) for seen in pixels]
-    boxes = subject_file(folder, subject, "data")
-    centres = None if boxes is None else subject_files.box_centres(boxes).get(ref.name)
     if centres is None:
         best = int(np.argmin(outside))
         if outside[best] > 0.5:
@@ -200,18 +201,46 @@ def _view(
                 hint="the camera of another subject or release: download the annotations again",
             )
         return views[best]
-    middles, known = centres.over(frame_ids)
-    apart = [np.linalg.norm((seen.min(axis=1) + seen.max(axis=1)) / 2 - middles, axis=1)[known] for seen in pixels]
-    medians = [float(np.median(distance)) if len(distance) else np.inf for distance in apart]
+    medians = [_from_boxes(seen, centres, frame_ids) for seen in pixels]
     best = int(np.argmin(medians))
     if not medians[best] <= (limit := BOX_SHARE * max(size)):
+        others = (other for other in cameras if other.isdecimal() and int(other) != camera)
+        fitting = [
+            other
+            for other in others
+            for view in _readings(file, cameras, int(other))
+            if _from_boxes(_seen(view, joints), centres, frame_ids) <= limit
+        ]
         raise AnnotationError(
             f"through this camera the joints lie {medians[best]:.1f} px (median) from the boxes of the data file, "
-            f"expected {limit:.1f}",
+            f"expected {limit:.1f}" + (f"; through camera {fitting[0]} they fit" if fitting else ""),
             where=file,
-            hint="a stale calibration, or files of different releases: download the annotations again",
+            hint=f"cameras were {'exchanged' if fitting else 'calibrated anew'}, or files are of different releases: "
+            "download the annotations again",
         )
     return views[best]
+
+
+def _readings(file: Path, cameras: dict[str, Any], camera: int) -> list[CalibratedView]:
+    """A camera by either meaning of its `t`. Raises AnnotationError."""
+    entry = cameras.get(str(camera))
+    if not isinstance(entry, dict) or (lacking := {"R", "t", "f", "c"} - entry.keys()):
+        found = "is missing" if not isinstance(entry, dict) else f"lacks {', '.join(sorted(lacking))}"
+        raise AnnotationError(f"camera {camera} {found}", where=file, hint=AGAIN)
+    shapes = {"R": (3, 3), "t": (3,), "f": (2,), "c": (2,)}
+    values = {key: numbers(entry[key], shape, f"[{camera}][{key}]", file) for key, shape in shapes.items()}
+    rotation, t = values["R"], values["t"] / 1000
+    return [
+        pinhole(values["f"], values["c"], rotation, t, "camera.t is -R C"),
+        pinhole(values["f"], values["c"], rotation, -rotation @ t, "camera.t is the camera's place"),
+    ]
+
+
+def _from_boxes(seen: npt.NDArray[np.float64], centres: Rows, frame_ids: npt.NDArray[np.int64]) -> float:
+    """Median px between the middles of the joints (T, 17, 2) and those of the boxes; infinite without boxes."""
+    middles, known = centres.over(frame_ids)
+    apart = np.linalg.norm((seen.min(axis=1) + seen.max(axis=1)) / 2 - middles, axis=1)[known]
+    return float(np.median(apart)) if len(apart) else np.inf
 
 
 def _seen(view: CalibratedView, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

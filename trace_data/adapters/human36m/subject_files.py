@@ -1,13 +1,12 @@
 """The JSON files that hold a whole subject: parsed once, kept as arrays a clip.
 
 `Human36M_subject{n}_{joint_3d,SMPL_NeuralAnnot}.json` are nested by action (2 to 16), subaction (1, 2) and 0-based
-frame; `_data.json` lists images and their boxes; `_camera.json` the cameras 1 to 4. Facts: fact sheet datasets.md,
-sections 8 and 10.
+frame; `_data.json` lists images and their boxes; `_camera.json` the cameras 1 to 4. Facts:
+docs/reference/datasets.md#human36m-re-packaged-files.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.files import refused
+from trace_data.adapters.files import load_json
 from trace_data.adapters.human36m.facts import AGAIN, file_state, numbers
 from trace_data.adapters.listing import entry
 from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams
+from trace_data.text_files import Each
 
 Array = npt.NDArray[np.float64]
 Clip = tuple[int, int]
@@ -102,17 +102,32 @@ def body_over(file: Path | None, clip: Clip, frame_ids: npt.NDArray[np.int64]) -
     return body, known
 
 
-def box_centres(file: Path) -> dict[str, Rows]:
-    """Clip (folder name in lower case) to the middles (N, 2) of the boxes around its projected joints, px."""
-    return _box_centres(file_state(file))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Listed:
+    """What a data file says of the images of a clip."""
+
+    centres: Rows
+    """Middles (N, 2) of the boxes around its projected joints, px."""
+    sizes: frozenset[tuple[int, int]]
+    """Width and height of its images, px; empty where the file does not say."""
+
+
+def listed_images(file: Path) -> dict[str, Listed]:
+    """Clip (folder name in lower case) to what the file says of it. Raises AnnotationError."""
+    return _listed_images(file_state(file))
 
 
 @lru_cache(maxsize=1)
-def _box_centres(state: tuple[str, int, int]) -> dict[str, Rows]:
+def _listed_images(state: tuple[str, int, int]) -> dict[str, Listed]:
     file = Path(state[0])
     content = load(file, _smaller)
     found: dict[str, dict[int, list[float]]] = {}
+    sizes: dict[str, set[tuple[int, int]]] = {}
     try:
+        for image in content["images"]:
+            match = IMAGE.fullmatch(str(image["file_name"]).replace("\\", "/").split("/")[-1])
+            if match is not None and "width" in image and "height" in image:
+                sizes.setdefault(match[1].lower(), set()).add((int(image["width"]), int(image["height"])))
         names = {image["id"]: str(image["file_name"]).replace("\\", "/").split("/")[-1] for image in content["images"]}
         for entry in content["annotations"]:
             if (match := IMAGE.fullmatch(names[entry["image_id"]])) is not None:
@@ -121,25 +136,23 @@ def _box_centres(state: tuple[str, int, int]) -> dict[str, Rows]:
                 found.setdefault(match[1].lower(), {})[int(match["number"]) - 1] = middle
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(f"images or annotations are malformed: {error!r}", where=file, hint=AGAIN) from error
-    return {clip: _rows(frames, (2,), f"bbox of {clip}", file) for clip, frames in found.items()}
+    return {
+        clip: Listed(centres=_rows(frames, (2,), f"bbox of {clip}", file), sizes=frozenset(sizes.get(clip, ())))
+        for clip, frames in found.items()
+    }
 
 
 def _smaller(entry: dict[str, Any]) -> dict[str, Any]:
-    """Of an image its name, of an annotation its box: a subject has nearly half a million of each."""
-    for wanted in (("id", "file_name"), ("image_id", "bbox")):
+    """Of an image its name and size, of an annotation its box: a subject has nearly half a million of each."""
+    for wanted in (("id", "file_name", "width", "height"), ("image_id", "bbox")):
         if wanted[1] in entry:
             return {key: entry[key] for key in wanted if key in entry}
     return entry
 
 
-def load(file: Path, each: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> dict[str, Any]:
+def load(file: Path, each: Each | None = None) -> dict[str, Any]:
     """The object in a JSON file, every object in it as `each` makes it. Raises AnnotationError."""
-    try:
-        content = json.loads(file.read_bytes(), object_hook=each)
-    except OSError as error:
-        raise refused(error, file) from error
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"is no readable JSON: {error}", where=file, hint=AGAIN) from error
+    content = load_json(file, each=each, hint=AGAIN)
     if not isinstance(content, dict):
         raise AnnotationError(f"holds a {type(content).__name__}, expected an object", where=file, hint=AGAIN)
     return content

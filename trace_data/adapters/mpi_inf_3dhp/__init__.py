@@ -1,7 +1,7 @@
 """MPI-INF-3DHP: the official release with videos or extracted images, its test set, and both as published code packs
 them.
 
-Facts: fact sheet datasets.md, sections 2.2, 8 and 10. A sequence is one camera of one recording, `S1_Seq1_video_0`, or
+Facts: docs/reference/datasets.md#mpi-inf-3dhp. A sequence is one camera of one recording, `S1_Seq1_video_0`, or
 a test subject, `TS1`. Frame ids are rows of the annotation, counted from 0. The world is that of the calibration.
 """
 

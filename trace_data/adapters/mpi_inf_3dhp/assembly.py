@@ -19,15 +19,10 @@ from trace_data.schema.record import Person, SequenceRecord
 
 Array = npt.NDArray[np.float64]
 
-BODY_SIZE = (0.4, 3.0)
-"""Metres between the farthest joints of one person along an axis, median over frames: a wrong unit is far outside."""
-OFF_CENTRE = 0.2
-"""The principal point lies this share of a frame's side from its middle at most."""
 CAMERAS_AGREE = 0.05
 """Metres. Where two cameras see the same joints farther apart, their calibration is not good enough for a world."""
 CAMERAS_OF_ONE_ROOM = 0.25
 """Metres. Beyond this the calibration belongs to another recording."""
-SCALED = "frames that were scaled do not fit their annotation: extract them again in their own size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,8 +55,7 @@ class CameraSequence:
 
 
 def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
-    """The record of a sequence. Raises AnnotationError when its numbers cannot be a person's before its camera."""
-    _check_size(ref, found)
+    """The record of a sequence."""
     frames = len(found.frames)
     extrinsics = found.camera_from_world
     world = found.joints if extrinsics is None else transform(np.linalg.inv(extrinsics), found.joints)
@@ -87,7 +81,11 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
                 name=found.person,
                 gender="neutral",  # of the body model, and NeuralAnnot fitted the neutral one
                 present=np.ones(frames, bool),
-                keypoints2d=Keypoints(layout=found.layout, points=np.where(inside, _with_ones(found.points), 0.0)),
+                keypoints2d=Keypoints(
+                    layout=found.layout,
+                    points=np.where(inside, _with_ones(found.points), 0.0),
+                    projected=extrinsics is not None,  # else the camera was found from these points
+                ),
                 joints3d=Keypoints(layout=found.layout, points=_with_ones(world)),
                 body=body,
                 body_valid=body_valid,
@@ -96,7 +94,10 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
         everyone_annotated=np.ones(frames, bool),
         world_valid=not found.world_reason,
         world_reason=found.world_reason or "the camera stands still",
-        remarks=found.remarks,
+        remarks=(
+            *found.remarks,
+            *((f"{found.world_reason}: the world is not supervised",) if found.world_reason else ()),
+        ),
         provenance={
             "release": "synthetic sample world" if found.synthetic else "MPI-INF-3DHP",
             "layout": ref.layout,
@@ -110,32 +111,6 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
 
 def _with_ones(points: Array) -> Array:
     return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
-
-
-def check_unit(file: Path, joints: Array) -> None:
-    """Raises AnnotationError when joints (T, K, 3) cannot be metres of one person."""
-    size = float(np.median(np.ptp(joints, axis=1).max(axis=-1)))
-    if not BODY_SIZE[0] <= size <= BODY_SIZE[1]:
-        raise wrong(
-            file,
-            "the 3D joints",
-            f"of one person lie {size:.3g} m apart",
-            f"{BODY_SIZE[0]} to {BODY_SIZE[1]}",
-            "metres and millimetres were exchanged, or the joints are of another file",
-        )
-
-
-def _check_size(ref: SequenceRef, found: CameraSequence) -> None:
-    size = np.array(found.size)
-    centre = found.intrinsics[:2, 2]
-    if (np.abs(centre - size / 2) > OFF_CENTRE * size).any():
-        raise wrong(
-            ref.images,
-            "the frames",
-            f"have {size[0]}x{size[1]} px",
-            f"a size whose middle is near the principal point ({centre[0]:.0f}, {centre[1]:.0f})",
-            SCALED,
-        )
 
 
 def compare_cameras(file: Path, cameras: tuple[int, int], worlds: tuple[Array, Array]) -> str:

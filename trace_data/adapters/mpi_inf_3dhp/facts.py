@@ -1,4 +1,4 @@
-"""What is known of MPI-INF-3DHP as such (fact sheet datasets.md, sections 2.2, 8 and 10)."""
+"""Static facts about MPI-INF-3DHP, independent of where it is installed (docs/reference/datasets.md#mpi-inf-3dhp)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ SMPL-X fits are of another body model, and a record cannot hold a root alone: th
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.files import refused
+from trace_data.adapters.files import load_json
 from trace_data.adapters.listing import entry
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
 from trace_data.schema.body import BodyParams
@@ -72,13 +71,7 @@ def bodies_of(
 @lru_cache(maxsize=1)
 def _fits(file: Path, changed: int, size: int) -> dict[str, Any]:
     """Subject, sequence and frame to the 85 numbers of a fit; a few hundred bytes a frame."""
-    try:
-        with file.open(encoding="utf-8") as stream:
-            content = json.load(stream, object_hook=_compact)
-    except OSError as error:
-        raise refused(error, file) from error
-    except (ValueError, RecursionError) as error:
-        raise wrong(file, "the file", f"is no JSON ({error})", "fits of NeuralAnnot", f"get it from {URL}") from error
+    content = load_json(file, each=_compact, hint=f"get it from {URL}")
     if not isinstance(content, dict):
         raise wrong(file, "the file", f"holds a {type(content).__name__}", "an object", f"get it from {URL}")
     return content

@@ -12,7 +12,7 @@ import numpy as np
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import gap, remark_on_length
 from trace_data.adapters.listing import entry
-from trace_data.adapters.mpi_inf_3dhp.assembly import SCALED, CameraSequence, assemble, check_unit, compare_cameras
+from trace_data.adapters.mpi_inf_3dhp.assembly import CameraSequence, assemble, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.calibration import Calibrated, read_calibration
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SHORT, SPEC, fps_of, split_of, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import recordings
@@ -27,9 +27,11 @@ from trace_data.adapters.mpi_inf_3dhp.pictures import (
     frames_of,
     image_numbers,
 )
+from trace_data.adapters.units import check_unit
 from trace_data.defects import frames_there
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
+from trace_data.schema.check import SCALED
 from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.listing import entry, why_empty
-from trace_data.adapters.mpi_inf_3dhp.assembly import CameraSequence, assemble, check_unit, compare_cameras
+from trace_data.adapters.mpi_inf_3dhp.assembly import CameraSequence, assemble, compare_cameras
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SPEC, fps_of, split_of, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import children
 from trace_data.adapters.mpi_inf_3dhp.matlab import numbers
@@ -24,6 +24,7 @@ from trace_data.adapters.mpi_inf_3dhp.official import SAMPLED, numbers_of
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
 from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, numbered_images
 from trace_data.adapters.packed_rows import PackedRows
+from trace_data.adapters.units import check_unit
 from trace_data.errors import AnnotationError
 from trace_data.geometry import transform
 from trace_data.schema.findings import Finding

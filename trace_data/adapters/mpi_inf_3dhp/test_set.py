@@ -17,12 +17,13 @@ import numpy.typing as npt
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import gap
 from trace_data.adapters.listing import entry, why_empty
-from trace_data.adapters.mpi_inf_3dhp.assembly import CameraSequence, assemble, check_unit
+from trace_data.adapters.mpi_inf_3dhp.assembly import CameraSequence, assemble
 from trace_data.adapters.mpi_inf_3dhp.facts import SPEC, TEST_FPS, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import test_recordings
 from trace_data.adapters.mpi_inf_3dhp.matlab import annotated_test_frames, numbers, read_test_annotations
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
 from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, image_numbers, numbered_images
+from trace_data.adapters.units import check_unit
 from trace_data.errors import AnnotationError
 from trace_data.schema.findings import Finding
 from trace_data.schema.frame import Frame

@@ -1,7 +1,7 @@
 """Penn Action: `frames/<seq>/<frame>.jpg` with the release's `labels/<seq>.mat`, or with them packed into one .npz.
 
-Facts: fact sheet datasets.md, sections 2.5, 8, 9 (rows 20 and 27) and 10 (row 10); joints.md, section 7 (P1). One
-person of each video is annotated, in 2D only. `eft_annots.npz`, where it is there, adds body poses of some frames.
+Facts: docs/reference/datasets.md#penn-action, docs/reference/joints.md#left-and-right-in-penn-action. One person of
+each video is annotated, in 2D only. An optional `eft_annots.npz` adds body poses of some frames.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from trace_data.adapters.files import frame_size
 from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered, numbered_files, why_empty
 from trace_data.adapters.penn_action import official, packed
 from trace_data.adapters.penn_action.labels import PAGE, Labels
+from trace_data.adapters.penn_action.sides import sides_agree
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import nominal_camera
+from trace_data.schema.check import SCALED
 from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
@@ -31,11 +33,15 @@ SPEC = DatasetSpec(
     page=PAGE,
     expected="Penn_Action/frames/0001/000001.jpg and Penn_Action/labels/0001.mat (or annots_train.npz)",
 )
+LARGEST = 640
+"""Pixels of a frame's longer side in the release."""
 FPS = 30.0
 """Assumed: the release does not tell it, and nothing of it is supervised in time."""
 SIDES = "TRACE_PENN_SIDES"
-"""Environment variable that says whose word on left and right is taken, when sequences are looked for."""
-SIDES_LAYOUT = {"official": "PENN_13", "swapped": "PENN_13_SWAPPED"}
+"""Environment variable that says which of each pair of columns is the right side, when sequences are looked for."""
+DEFAULT_SIDES = "right-first"
+SIDES_LAYOUT = {DEFAULT_SIDES: "PENN_13", "official": "PENN_13_OFFICIAL"}
+"""`right-first` as the label files are, `official` as the readme's list has it."""
 PACKED = ("annots_train.npz", "annots.npz")
 EFT = "eft_annots.npz"
 _IMAGE = re.compile(r"(\d{6})\.jpg", re.IGNORECASE)
@@ -49,7 +55,7 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
     eft = entry(folder, EFT)
     if eft is not None:
         layout += f" + {EFT}"
-    if sides != "official":
+    if sides != DEFAULT_SIDES:
         layout += f", sides {sides}"
     return [
         SequenceRef(
@@ -111,6 +117,10 @@ def read(ref: SequenceRef) -> SequenceRecord:
             where=labels.file,
             hint="the frames were scaled, or they belong to another sequence: unpack the frames of the release again",
         )
+    if max(width, height) > LARGEST and not labels.synthetic:
+        raise AnnotationError(
+            f"the frames are {width}x{height} px, expected {LARGEST} at most", where=ref.images, hint=SCALED
+        )
     count = len(files)
     eft = entry(ref.images.parent.parent, EFT)
     poses = np.zeros((count, 24, 3))
@@ -119,6 +129,8 @@ def read(ref: SequenceRef) -> SequenceRecord:
         poses, fitted = packed.body_poses(eft, ref.name, labels.numbers)
     sides = dict(option.split("=", 1) for option in ref.options)["sides"]
     seen = labels.points[..., 2:] > 0
+    # MATLAB counts pixels from 1; joints that are not visible stand anywhere, often at (1, 1)
+    points = Keypoints(layout=SIDES_LAYOUT[sides], points=np.where(seen, labels.points - (1.0, 1.0, 0.0), 0.0))
     return SequenceRecord(
         dataset=SPEC.name,
         split=ref.split,
@@ -132,10 +144,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
                 name="0",
                 gender="neutral",
                 present=seen.any(axis=(1, 2)) | fitted,
-                # MATLAB counts pixels from 1; joints that are not visible stand anywhere, often at (1, 1)
-                keypoints2d=Keypoints(
-                    layout=SIDES_LAYOUT[sides], points=np.where(seen, labels.points - (1.0, 1.0, 0.0), 0.0)
-                ),
+                keypoints2d=points,
                 joints3d=None,
                 body=BodyParams(
                     gender="neutral",
@@ -152,6 +161,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         everyone_annotated=np.zeros(count, bool),
         world_valid=False,
         world_reason="the camera is not calibrated and does not always stand still",
+        sides_agree=sides_agree(points, labels.view),
         provenance={
             "release": "synthetic sample world" if labels.synthetic else "Penn Action",
             "layout": ref.layout,
@@ -189,12 +199,12 @@ def _annotated(folder: Path) -> tuple[str, dict[str, Split], dict[str, Path]]:
 
 
 def _sides() -> str:
-    sides = os.environ.get(SIDES, "") or "official"
+    sides = os.environ.get(SIDES, "") or DEFAULT_SIDES
     if sides not in SIDES_LAYOUT:
         raise ConfigError(
             f"unknown sides {sides!r}",
             where=SIDES,
-            hint=f"sides are {', '.join(SIDES_LAYOUT)}; without the variable they are official",
+            hint=f"sides are {', '.join(SIDES_LAYOUT)}; without the variable they are {DEFAULT_SIDES}",
         )
     return sides
 

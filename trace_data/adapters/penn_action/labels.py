@@ -27,6 +27,8 @@ class Labels:
     size: tuple[int, int] | None
     """Width and height of the frames by the labels; None where they do not say."""
     synthetic: bool
+    view: str = ""
+    """Side from which the person is seen (`front`, `back`, `left`, `right`); empty where the labels do not say."""
 
 
 def split_of(source: AnnotationFile, key: str, value: object) -> Split:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trace_data.adapters.annotation_file import AnnotationFile
+from trace_data.adapters.annotation_file import AnnotationFile, word
 from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.listing import listing
 from trace_data.adapters.matlab5 import read_matlab
@@ -18,7 +18,7 @@ from trace_data.errors import AnnotationError
 from trace_data.schema.record import Split
 
 _LABELS = re.compile(r"(\d{4})\.mat", re.IGNORECASE)
-_VARIABLES = ("x", "y", "visibility", "train", "nframes", "dimensions", "synthetic")
+_VARIABLES = ("pose", "x", "y", "visibility", "train", "nframes", "dimensions", "synthetic")
 _LARGEST = 1 << 24
 """Bytes; a sequence of 663 frames takes 40 thousand."""
 
@@ -64,6 +64,7 @@ def load(file: Path, name: str) -> Labels:
         points=checked_points(source, "visibility", np.stack([x, y, visible], axis=2)),
         size=(width, height),
         synthetic="synthetic" in source.content,
+        view=word(source.content.get("pose", "")).strip().lower(),
     )
 
 

@@ -1,7 +1,7 @@
 """3DPW: `imageFiles/<seq>/image_00000.jpg` with the release's annotations, or with those that others packed from them.
 
-Facts: fact sheet datasets.md, sections 2.3, 8, 9 (rows 1 to 5) and 10; joints.md, section 7 (P2). A folder may hold
-several kinds of annotations: the release's own are taken first, then `annots.npz`, then `vibe_db/`.
+Facts: docs/reference/datasets.md#3dpw, docs/reference/joints.md#neck-and-head-top-in-databases-of-3dpw. A folder may
+hold several kinds of annotations: the release's own are preferred, then `annots.npz`, then `vibe_db/`.
 """
 
 from __future__ import annotations

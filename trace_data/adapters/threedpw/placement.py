@@ -16,8 +16,8 @@ def solve_translation(
 
     `joints`: (T, K, 3) metres along the camera's axes, anywhere. `points`: (T, K, 3) px and confidence. `intrinsics`:
     (3, 3). The shift d solves, in the least-squares sense over the seen joints, x (Z + d_z) = X + d_x and the same for
-    y, with (x, y) the ray of the point: linear and without a start (fact sheet datasets.md, section 4). A frame that
-    does not tell it has zeros.
+    y, with (x, y) the ray of the point: linear, no initial guess
+    (docs/reference/datasets.md#translation-by-linear-least-squares). A frame that does not determine it gets zeros.
     """
     seen = points[..., 2] > 0
     rays = np.concatenate([points[..., :2], np.ones((*seen.shape, 1))], axis=2) @ np.linalg.inv(intrinsics).T

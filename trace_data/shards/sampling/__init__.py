@@ -1,1 +1,1 @@
-"""Which clip comes when: a pure function of seed, epoch and position."""
+"""Sampling of clips: the order is a pure function of seed, epoch and position."""

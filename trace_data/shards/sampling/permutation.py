@@ -8,7 +8,7 @@ import hashlib
 def permuted(value: int, size: int, key: tuple[object, ...]) -> int:
     """Image of `value` under a pseudo-random permutation of 0 .. size - 1 that `key` selects, in constant memory.
 
-    A Feistel network on the next even number of bits; values that leave the range walk on until they return.
+    A Feistel network on the next even number of bits, with cycle walking for values out of range.
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1

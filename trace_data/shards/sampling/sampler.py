@@ -1,4 +1,4 @@
-"""Which clip comes when: pure functions of the index and of (seed, epoch, position), never of time or of workers."""
+"""Sampling of clips: pure functions of the index and (seed, epoch, position), independent of time and workers."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from trace_data.shards.sampling.permutation import permuted
 from trace_data.shards.sampling.windowed_order import WindowedOrder
 
 LOOKED_THROUGH = 4
-"""Clips that are looked through for each shard that is asked for, where the order goes all over the table."""
+"""Clips examined per requested shard, when the order is not windowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipTable:
-    """All valid clips of one dataset and split, kept as ranges: its size grows with gaps, not with clips."""
+    """All valid clips of one dataset and split, stored as ranges, so that its size grows with gaps, not with clips."""
 
     length: int
-    """Frames a clip."""
+    """Frames per clip."""
     hop: int
     """Starts are multiples of this many frames."""
     ranges: npt.NDArray[np.int64]
     """(R, 4): sequence (row in the index), stride, first start, number of starts."""
     ends: npt.NDArray[np.int64]
-    """(R,) running sum of the numbers of starts."""
+    """(R,) cumulative number of starts."""
     shards: npt.NDArray[np.int64]
-    """(R,) the shard (row in the index) that holds the range; clips are numbered in the order of shards."""
+    """(R,) shard of the range (row in the index); clips are numbered in the order of shards."""
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
@@ -56,11 +56,11 @@ def clip_table(
     hop: int | None = None,
     datasets: Sequence[str] | None = None,
 ) -> ClipTable:
-    """All clips of `length` frames whose frame ids are equally spaced and in which somebody is usable throughout.
+    """All clips of `length` frames with equally spaced frame ids and at least one person usable throughout.
 
-    A clip of stride s takes every s-th frame of its sequence; its frame ids must lie s times the sequence's usual
-    step apart, so gaps of the release never pass for motion. `hop` is the distance of starts in frames, by default 1:
-    every start. `datasets` restricts the table (default: all). Deterministic, and found without opening a shard.
+    A clip of stride s takes every s-th frame of its sequence; its frame ids must be s times the sequence's usual step
+    apart, so that gaps in a release are not taken for motion. `hop`: distance of starts in frames, by default 1.
+    `datasets` restricts the table (default: all). Deterministic; no shard is opened.
     Raises ConfigError when the split is not in the index.
     """
     if split not in index.splits:
@@ -76,7 +76,7 @@ def clip_table(
     for row, entry in enumerate(index.sequences):
         if entry.split != split or (datasets is not None and entry.dataset not in datasets):
             continue
-        ranges.extend((row, *found) for found in _starts(entry, length, sorted(set(strides)), step))
+        ranges.extend((row, *starts) for starts in _starts(entry, length, sorted(set(strides)), step))
     array = np.array(ranges, np.int64).reshape(-1, 4)
     return ClipTable(
         length=length,
@@ -88,7 +88,7 @@ def clip_table(
 
 
 def _starts(entry: SequenceEntry, length: int, strides: Sequence[int], hop: int) -> Iterator[tuple[int, int, int]]:
-    """(stride, first start, number) of each unbroken range of valid starts."""
+    """(stride, first start, count) of each contiguous range of valid starts."""
     ids = entry.frame_ids()
     step = usual_step(ids)
     usable = np.zeros((len(entry.usable), entry.frames), bool)
@@ -108,9 +108,9 @@ def _starts(entry: SequenceEntry, length: int, strides: Sequence[int], hop: int)
 
 
 def _throughout(flags: npt.NDArray[np.bool_], length: int, stride: int) -> npt.NDArray[np.bool_]:
-    """Whether flags f, f + stride, ... (`length` of them) along the last axis all hold, for every f that has so many.
+    """Whether the `length` flags f, f + stride, ... along the last axis all hold, for every f where they exist.
 
-    The stretch that is known to hold doubles in each pass, so the passes grow with the logarithm of the length.
+    The length doubles in each pass, so there are log2(length) passes.
     """
     known, held = 1, flags
     while known < length:
@@ -127,10 +127,10 @@ def runs_of(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 class ClipSampler:
-    """The order of clips in every epoch: `clip(epoch, position)` depends on its arguments and on nothing else.
+    """The order of clips in every epoch: `clip(epoch, position)` is a pure function of its arguments.
 
-    Each dataset gets its share of an epoch's positions. Over epochs it deals its clips like a pack of cards: no clip
-    comes again before all others of its dataset have come, and each pass is shuffled anew.
+    Each dataset gets its share of an epoch's positions. Over epochs its clips are sampled without replacement: none
+    repeats before all others of the dataset have come, and each pass is shuffled anew.
     """
 
     def __init__(
@@ -142,10 +142,10 @@ class ClipSampler:
         clips_per_epoch: int | None = None,
         window: int | None = None,
     ) -> None:
-        """`weights`: relative share of each table (default: by its number of clips, so that an epoch of the default
-        length, all clips, shows each clip once). `window`: shards of each table whose clips are mixed at a time, for
-        shards that have to be fetched (default: all clips of the table are mixed). Raises ConfigError when a weighted
-        table is empty or unknown, or the window is below 1."""
+        """`weights`: relative share of each table (default: its number of clips, so that an epoch of the default length
+        contains each clip once). `window`: number of shards of each table whose clips are mixed at a time, for remote
+        shards (default: all clips of the table are mixed). Raises ConfigError when a weighted table is empty or
+        unknown, or the window is below 1."""
         self.tables = dict(tables)
         self.seed = seed
         total = sum(len(table) for table in self.tables.values())
@@ -170,7 +170,7 @@ class ClipSampler:
             }
 
     def __len__(self) -> int:
-        """Clips an epoch."""
+        """Clips per epoch."""
         return self._length
 
     def clip(self, epoch: int, position: int) -> ClipRef:
@@ -192,23 +192,23 @@ class ClipSampler:
         raise AssertionError("quotas sum to the length of the epoch")
 
     def upcoming_shards(self, epoch: int, position: int, limit: int) -> list[int]:
-        """The first `limit` shards (rows in the index) that are needed from that position on, soonest first.
+        """The next `limit` shards (rows in the index) needed from this position on, soonest first.
 
-        Of a window all shards count as needed when its first clip is. Without windows the clips are looked through.
+        With windows, all shards of a window are needed from its first clip on. Without, upcoming clips are examined.
         """
         if self._orders is None:
             return self._looked_through(epoch, position, limit)
         coming = [self._groups(self._orders[name], name, epoch, dealt) for name, dealt in self._dealt(position).items()]
         known = {shard for order in self._orders.values() for shard in order.shards}
-        found: dict[int, None] = {}
+        shards_needed: dict[int, None] = {}
         for _, shards in heapq.merge(*coming, key=lambda group: group[0]):
-            found |= dict.fromkeys(shards)
-            if len(found) >= min(limit, len(known)):
+            shards_needed |= dict.fromkeys(shards)
+            if len(shards_needed) >= min(limit, len(known)):
                 break
-        return list(found)[:limit]
+        return list(shards_needed)[:limit]
 
     def _groups(self, order: WindowedOrder, name: str, epoch: int, dealt: int) -> Iterator[tuple[float, list[int]]]:
-        """Positions until each coming group of one table begins, and its shards; `dealt` of its clips came before."""
+        """For each coming group of one table: positions until it begins, and its shards. `dealt`: clips taken."""
         quota = self._quota[name]
         for cards, shards in order.groups(*divmod(epoch * quota + dealt, len(self.tables[name]))):
             yield cards * self._length / quota, shards
@@ -217,39 +217,39 @@ class ClipSampler:
         shard_of = {
             row: shard for t in self.tables.values() for row, shard in zip(t.ranges[:, 0].tolist(), t.shards.tolist())
         }
-        found: dict[int, None] = {}
+        shards_needed: dict[int, None] = {}
         for number in range(position, position + LOOKED_THROUGH * limit):
             ref = self.clip(epoch + number // self._length, number % self._length)
-            found[shard_of[ref.sequence]] = None
-        return list(found)[:limit]
+            shards_needed[shard_of[ref.sequence]] = None
+        return list(shards_needed)[:limit]
 
     def _hand(self, position: int) -> tuple[str, int]:
-        """Whose clip comes at a position of every epoch, and how many of that table have come before in the epoch.
+        """The table whose clip is at a position of an epoch, and how many of its clips precede it in the epoch.
 
-        Tables take turns as evenly as whole numbers allow, so that each deals its clips in order.
+        Tables are interleaved as evenly as integers allow, so that each takes its clips in order.
         """
         dealt, after = self._dealt(position), self._dealt(position + 1)
         return next((name, count) for name, count in dealt.items() if after[name] > count)
 
     def _dealt(self, position: int) -> dict[str, int]:
-        """How many of the first `position` clips of an epoch are of each table that has any."""
+        """Number of clips of each table with a share among the first `position` clips of an epoch."""
         dealt, places = {}, self._length
         for name, quota in self._quota.items():
             if quota:
-                # of the places that earlier tables leave, this one has every (places / quota)-th
+                # this table takes every (places / quota)-th of the positions that earlier tables leave
                 dealt[name] = position * quota // places
                 position, places = position - dealt[name], places - quota
         return dealt
 
 
 def _clips_of_shards(table: ClipTable) -> tuple[list[int], list[int]]:
-    """The shards of a table in its own order, and the number of its clips in each."""
+    """The shards of a table in its order, and the number of its clips in each."""
     starts = np.flatnonzero(np.diff(table.shards, prepend=-1))
     return table.shards[starts].tolist(), np.add.reduceat(table.ranges[:, 3], starts).tolist()
 
 
 def _apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
-    """Whole numbers in the ratio of `shares` that sum to `total` (largest remainders)."""
+    """Integers proportional to `shares` that sum to `total`, by the largest-remainder method."""
     exact = {name: total * share / sum(shares.values()) for name, share in shares.items()}
     quota = {name: int(value) for name, value in exact.items()}
     for name in sorted(exact, key=lambda name: quota[name] - exact[name])[: total - sum(quota.values())]:
@@ -258,10 +258,10 @@ def _apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
 
 
 def positions(total: int, *, rank: int = 0, world_size: int = 1, start: int = 0) -> range:
-    """The positions of an epoch that fall to `rank` of `world_size` when the first `start` were already seen.
+    """The positions of an epoch for `rank` of `world_size`, after the first `start` positions.
 
-    Over all ranks each position from `start` on comes exactly once. For several loader workers a rank, count each
-    worker as a rank of its own. A run is resumed on another number of ranks by giving the number of clips seen.
+    Over all ranks each position from `start` on comes exactly once. With several loader workers per rank, count each
+    worker as a rank. To resume on another number of ranks, pass the number of clips seen as `start`.
     """
     if not 0 <= rank < world_size:
         raise ConfigError(f"rank {rank} is not below world size {world_size}")

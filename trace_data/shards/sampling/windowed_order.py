@@ -1,7 +1,7 @@
-"""The order of clips for shards that have to be fetched: only a few shards are needed at a time.
+"""Order of clips for remote shards, which needs only a few shards at a time.
 
-A pass over all clips of a table, a turn, takes its shards in a permuted order, in groups of as many as the window has,
-and permutes the clips within each group. So one group's shards are in use, and the next one's at the border.
+A pass over all clips of a table (a turn) takes its shards in permuted order, in groups of the window's size, and
+permutes the clips within each group. So only one group's shards are in use, and the next one's at the border.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ import numpy.typing as npt
 from trace_data.shards.sampling.permutation import permuted
 
 TURNS_KEPT = 4
-"""Tables of turns in memory; neighbouring positions lie in the same turn or in two."""
+"""Cached turns; neighbouring positions are in one or two turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Turn:
-    """One turn's shards in the order in which they come."""
+    """The order of shards in one turn."""
 
     order: npt.NDArray[np.int64]
-    """(S,) numbers of the shards within the table."""
+    """(S,) shard indices within the table."""
     ends: npt.NDArray[np.int64]
-    """(S,) running sum of their clips."""
+    """(S,) cumulative number of their clips."""
     group_ends: npt.NDArray[np.int64]
-    """(G,) running sum of the clips of each group."""
+    """(G,) cumulative number of clips of the groups."""
 
 
 class WindowedOrder:
-    """Deals the clips of one table: `number(turn, card)` is a permutation of all clips in every turn.
+    """Order of one table's clips: `number(turn, card)` is a permutation of all clips in every turn.
 
-    Depends on its arguments only; a look-up takes logarithmic time after a turn's table was made.
+    A pure function of its arguments; a look-up takes logarithmic time once the turn is cached.
     """
 
     def __init__(self, shards: Sequence[int], counts: Sequence[int], window: int, key: tuple[object, ...]) -> None:
-        """`shards`: row in the index of each shard, in the order of the table's clips, of which `counts` are in it.
-        `window`: shards a group. `key` selects the permutations."""
+        """`shards`: row in the index of each shard, in the order of the table's clips; `counts`: their clips.
+        `window`: shards per group. `key` selects the permutations."""
         self.shards = tuple(shards)
         self._counts = np.asarray(counts, np.int64)
         self._begins = np.cumsum(self._counts) - self._counts
@@ -46,7 +46,7 @@ class WindowedOrder:
         self._turns: dict[int, _Turn] = {}
 
     def number(self, turn: int, card: int) -> int:
-        """The clip that is dealt as number `card` of a turn."""
+        """The clip at position `card` of a turn."""
         table = self._turn(turn)
         group = int(np.searchsorted(table.group_ends, card, side="right"))
         first = int(table.group_ends[group - 1]) if group else 0
@@ -57,7 +57,7 @@ class WindowedOrder:
         return int(self._begins[shard]) + place - (int(table.ends[at]) - int(self._counts[shard]))
 
     def groups(self, turn: int, card: int) -> Iterator[tuple[int, list[int]]]:
-        """From that card on without end: cards that are dealt before a group begins, and the shards it needs."""
+        """Endless groups from that card on: the number of clips before each group begins, and its shards."""
         dealt = 0
         while True:
             table = self._turn(turn)
@@ -70,14 +70,14 @@ class WindowedOrder:
             turn, card = turn + 1, 0
 
     def _turn(self, turn: int) -> _Turn:
-        found = self._turns.get(turn)
-        if found is None:
+        cached = self._turns.get(turn)
+        if cached is None:
             count = len(self.shards)
             order = np.array([permuted(i, count, (*self._key, turn, "shards")) for i in range(count)], np.int64)
             ends = np.cumsum(self._counts[order])
             last = np.minimum(np.arange(self._window, count + self._window, self._window), count) - 1
-            found = _Turn(order=order, ends=ends, group_ends=ends[last])
+            cached = _Turn(order=order, ends=ends, group_ends=ends[last])
             for old in sorted(self._turns)[: 1 - TURNS_KEPT]:
                 self._turns.pop(old, None)
-            self._turns[turn] = found
-        return found
+            self._turns[turn] = cached
+        return cached

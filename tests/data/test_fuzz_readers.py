@@ -1,0 +1,251 @@
+"""Broken and hostile files for every reader: nothing runs, nothing hangs, memory is bounded, every error is named.
+
+`make test` runs a short slice, `pytest -m nightly tests/data/test_fuzz_readers.py` all cases. A reader joins by one
+line in `READERS`: its name, whole files to start from, and what reads one.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import multiprocessing
+import pickle
+import random
+import resource
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import python2_text
+import scipy.sparse
+
+from trace_data.errors import ConfigError, TraceError
+from trace_data.text_files import parse_json, parse_toml, parse_yaml
+from trace_data.unpickle.reader import load_npy, load_npz, load_pickle, to_array
+from trace_data.unpickle.torch_file import read_state
+
+SEED = 20
+SHORT, LONG = 120, 6000
+"""Cases of each reader."""
+SECONDS = 2.0
+"""Of CPU for a file of some kilobytes."""
+BYTES = 200_000_000
+"""Beside ten times the file."""
+RUNS = ("exec", "import", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "ctypes.",
+        "socket.", "shutil.", "os.remove", "os.rename", "os.mkdir", "os.chmod", "pickle.find_class")  # fmt: skip
+"""Audit events that no file may cause. numpy parses headers as literals, which is no `exec`."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is fuzzed."""
+
+    seeds: Callable[[], list[bytes]]
+    read: Callable[[bytes], Any]
+
+
+def pickles() -> list[bytes]:
+    matrix = scipy.sparse.random(3, 4, 0.5, format="csc", random_state=0)
+    content = {
+        "a": np.arange(6.0).reshape(2, 3),
+        "o": np.array([None, "x"], dtype=object),
+        "s": {1, "k", (2, "b")},
+        "n": [1.5, 7, -(1 << 70), True, b"x"],
+        "m": matrix,
+    }
+    plain = [pickle.dumps(content, protocol) for protocol in range(6)]
+    state = {"a": python2_text.chumpy(np.arange(24.0), 0), "idxs": python2_text.array(np.array([5, 0]))}
+    select = python2_text.instance("chumpy.reordering", "Select", state, 0)
+    return [*plain, python2_text.dictionary({"shapedirs": select}) + b".", gzip.compress(plain[2]), *bombs()]
+
+
+def bombs() -> list[bytes]:
+    """Small files that ask for much; see `tests/data/unpickle/test_budget.py` for what each is."""
+    pairs = b"N" + b"2\x86" * 26
+    return [
+        pairs + b"2\x93.",
+        b"}" + pairs + b"Ns.",
+        b"\x8f" * 3000 + b".",
+        bz2.compress(b"N" * 20_000_000),
+        lzma.compress(b"(" * 5_000_000),
+        gzip.compress(b"\x8f" * 5_000_000),
+    ]
+
+
+def npys() -> list[bytes]:
+    return [_saved(np.save, value) for value in (np.arange(6.0).reshape(2, 3), np.array([{"a": 1}, None], object))]
+
+
+def npzs() -> list[bytes]:
+    arrays = {"a": np.arange(6.0), "o": np.array({"b": np.ones(3)}, object), "zeros": np.zeros(1 << 16)}
+    return [_saved(save, **arrays) for save in (np.savez, np.savez_compressed)]
+
+
+def _saved(save: Any, *values: Any, **named: Any) -> bytes:
+    stream = io.BytesIO()
+    save(stream, *values, **named)
+    return stream.getvalue()
+
+
+def torches() -> list[bytes]:
+    import torch
+
+    state = {"w": torch.arange(6.0).reshape(2, 3).T, "n": torch.tensor(3), "b": torch.ones(2, dtype=torch.bfloat16)}
+    out = []
+    for zipped in (True, False):
+        stream = io.BytesIO()
+        torch.save(state, stream, _use_new_zipfile_serialization=zipped)
+        out.append(stream.getvalue())
+    return out
+
+
+def read_pickle(data: bytes) -> None:
+    found = load_pickle(data)
+    for value in found.values() if isinstance(found, dict) else [found]:
+        sparse = getattr(value, "kind", "").startswith("scipy")
+        to_array(value, name="value", shape=(3, 4) if sparse else None, where="x")
+
+
+def texts(*lines: str) -> Callable[[], list[bytes]]:
+    return lambda: [line.encode() for line in lines]
+
+
+READERS = {
+    "pickle": Reader(pickles, read_pickle),
+    "npy": Reader(npys, load_npy),
+    "npz": Reader(npzs, load_npz),
+    "npz in pieces": Reader(npzs, lambda data: load_npz(data, each=lambda key, value: value)),
+    "torch": Reader(torches, lambda data: read_state(data, where="x.pth")),
+    "json": Reader(
+        texts(json.dumps({"a": [1, 2.5, {"b": "é\ud83d\ude00"}]}), "[" * 3000),
+        lambda data: parse_json(data, where="x", error=ConfigError),
+    ),
+    "yaml": Reader(
+        texts("a: [1, {b: 'é'}]\nc: &x\n  - 2020-01-02\n  - *x\n", "a0: &a0 [x]\na1: &a1 [*a0, *a0]\na2: [*a1, *a1]\n"),
+        lambda data: parse_yaml(data, where="x", error=ConfigError),
+    ),
+    "toml": Reader(
+        texts('a = "é"\n[b.c]\nd = [1, 2.5, 1979-05-27T07:32:00Z]\n'),
+        lambda data: parse_toml(data, where="x", error=ConfigError),
+    ),
+}
+
+
+def mutated(data: bytes, draw: random.Random) -> bytes:
+    """A few bytes changed, lost, repeated or put in; sometimes cut, or the inside of an archive changed instead."""
+    if data[:2] == b"PK" and draw.random() < 0.6:
+        return _with_changed_member(data, draw)
+    out = bytearray(data)
+    for _ in range(draw.randint(1, 4)):
+        at, kind = draw.randrange(len(out) + 1), draw.randrange(6)
+        if kind == 0 and at < len(out):
+            out[at] = draw.choice((0, 1, 127, 255, draw.randrange(256)))
+        elif kind == 1:
+            del out[at : at + draw.randint(1, 9)]
+        elif kind == 2:
+            start = draw.randrange(len(out) + 1)
+            out[at:at] = out[start : start + draw.randint(1, 30)] * draw.choice((1, 1, 1, 40))
+        elif kind == 3:
+            out[at:at] = bytes([draw.choice(b"Rb\x81coi\x93\x92sue(t0h.\x94}]2\x86\x85qrjp")])
+        elif kind == 4:
+            out[at : at + 4] = draw.choice((b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"9" * 400))
+        elif draw.random() < 0.2:
+            del out[at:]
+    return bytes(out)
+
+
+def _with_changed_member(data: bytes, draw: random.Random) -> bytes:
+    """The archive with one member changed and its checksum right again."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {item: archive.read(item) for item in archive.infolist()}
+    chosen = draw.choice(list(members))
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for item, content in members.items():
+            changed = mutated(content, draw) if item is chosen and content else content
+            archive.writestr(item.filename, changed, item.compress_type)
+    return stream.getvalue()
+
+
+def _peak() -> int:
+    text = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in text.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
+def attack(name: str, cases: int, failed: Any) -> None:
+    """Read `cases` files and put what should not have happened into the queue, then None. Runs in a child."""
+    reader, draw = READERS[name], random.Random(SEED)
+    seeds = reader.seeds()
+    armed = False
+    ran: list[str] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if armed and event.startswith(RUNS):
+            ran.append(f"{event} {str(arguments)[:200]}")
+
+    for seed in seeds:  # what codecs and parsers import when they are first needed
+        _outcome(reader, seed)
+        _outcome(reader, mutated(seed, random.Random(0)))
+    for codec in ("raw-unicode-escape", "unicode-escape", "utf-8", "latin1", "utf-16", "cp437", "idna"):
+        "".encode(codec)
+    resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
+    sys.addaudithook(watch)
+    for case in range(cases):
+        data = seeds[case] if case < len(seeds) else mutated(seeds[case % len(seeds)], draw)
+        before, began = _peak(), time.process_time()
+        armed = True
+        said = _outcome(reader, data)
+        armed = False
+        taken, grown = time.process_time() - began, _peak() - before
+        if ran or said or taken > SECONDS * max(1, len(data) / 100_000) or grown > 10 * len(data) + BYTES:
+            failed.put(f"{name}, case {case}: {said} {ran} {taken:.2f} s, {grown:,} bytes: {data[:80]!r}")
+            ran.clear()
+    failed.put(None)
+
+
+def _outcome(reader: Reader, data: bytes) -> str | None:
+    """None where a file was read or refused by name."""
+    try:
+        reader.read(data)
+    except TraceError as error:
+        return None if error.message and error.where is not None else f"no place: {error}"
+    except BaseException as error:  # noqa: BLE001  whatever it is, it is the finding
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    return None
+
+
+def findings(name: str, cases: int) -> list[str]:
+    """What went wrong; a child that dies is a finding too."""
+    spawning = multiprocessing.get_context("spawn")
+    queue = spawning.Queue()
+    child = spawning.Process(target=attack, args=(name, cases, queue))
+    child.start()
+    out = []
+    try:
+        while (said := queue.get(timeout=900 if cases > SHORT else 120)) is not None:
+            out.append(said)
+    except Exception as error:  # noqa: BLE001  nothing came: the child hangs or is gone
+        out.append(f"no answer ({type(error).__name__}), exit code {child.exitcode}")
+        child.kill()
+    child.join()
+    return out
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_slice(name: str) -> None:
+    assert not findings(name, SHORT)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", READERS)
+def test_all(name: str) -> None:
+    assert not findings(name, LONG)
