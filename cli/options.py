@@ -62,8 +62,11 @@ class AnyPath(click.Path):
         super().__init__(path_type=Path, **settings)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        # unlike pathlib's, this leaves the ~name of an unknown user unchanged
-        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
+        if str(value).startswith("~") or "\0" in str(value):
+            from trace_data.files import path_of
+
+            value = path_of(str(value), where=param.opts[0] if param else "the path")
+        return super().convert(value, param, ctx)
 
 
 class Folder(AnyPath):
@@ -221,11 +224,13 @@ def store(shards: Path | str | None, cache: Path | None, cache_size: str | None,
     """The shards selected by the options of `shards`. Raises ConfigError, OutputError."""
     from trace_data.settings import load_settings
     from trace_data.shards.storage.store import open_store
+    from trace_data.shards.storage.url import is_url
 
     settings = load_settings()
+    location = settings.place("shards", shards)
     return open_store(
-        settings.place("shards", shards),
-        cache=settings.folder("cache", cache),
+        location,
+        cache=settings.folder("cache", cache) if is_url(location) else None,
         cache_bytes=settings.cache_bytes(cache_size),
         progress=progress,
     )
@@ -246,6 +251,8 @@ def body_sources(given: Sequence[Path]) -> list[Path]:
     from trace_data.settings import load_settings
 
     settings = load_settings()
+    if given and "sources" not in settings.values:
+        return [*given]
     standing = settings.folder("sources")
     if not given and settings.origin["sources"] == "default":
         standing.mkdir(parents=True, exist_ok=True)
@@ -254,5 +261,10 @@ def body_sources(given: Sequence[Path]) -> list[Path]:
 
 def packs_if_any(given: Path | None) -> Path | None:
     """The option's packs, else those of the setting if any have been prepared, else None."""
-    standing = folder("packs", given)
+    from trace_data.settings import load_settings
+
+    settings = load_settings()
+    if given is None and "packs" not in settings.values:
+        return None
+    standing = settings.folder("packs", given)
     return standing if given is not None or any(standing.glob("*.pth")) else None

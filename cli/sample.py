@@ -11,7 +11,7 @@ from . import options
 
 
 @options.command("make-sample")
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", type=options.AnyPath(file_okay=False))
 @click.option("--seed", default=0, show_default=True, help="Same seed, same world.")
 @options.count(320, least=3, text="Number of sequences; all five datasets are there from 8 on.")
 @options.clip_frames(least=2, text="Frames of each sequence.")

@@ -80,7 +80,7 @@ def path_of(text: str, *, where: str | Path) -> Path:
         raise ConfigError(
             f"{text!r} names the home folder of a user whom this machine does not know",
             where=where,
-            hint="write the whole path",
+            hint="write the whole path, or ./~… for a folder of that name",
         ) from error
 
 

@@ -41,8 +41,8 @@ UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**
 class Settings:
     """Resolved settings and their origins."""
 
-    home: Path
-    """`$TRACE_HOME`, default `~/.trace`."""
+    home: Path | None
+    """`$TRACE_HOME`, default `~/.trace`; None where there is neither that nor a home folder."""
     values: Mapping[str, Path | str]
     """Setting to folder; to text for `cache_size` and for shards at a URL."""
     origin: Mapping[str, str]
@@ -68,9 +68,11 @@ class Settings:
             return given
         if key in self.values:
             return self.values[key]
+        where = "give" if self.home else "this user has no home folder: set TRACE_HOME to one for all of them, or give"
+        file = f"{self.home or Path.cwd()}/{'config.toml' if self.home else 'trace.toml'}"
         raise ConfigError(
             f"nothing says where the {KEYS[key]} is",
-            hint=f'give --{key} DIR, set TRACE_{key.upper()}, or write {key} = "DIR" into {self.home}/config.toml',
+            hint=f'{where} --{key} DIR, set TRACE_{key.upper()}, or write {key} = "DIR" into {file}',
         )
 
     def dataset_folders(self, names: Iterable[str]) -> dict[str, Path]:
@@ -87,11 +89,12 @@ class Settings:
 def load_settings(environment: Mapping[str, str] | None = None, working_folder: Path | None = None) -> Settings:
     """Read the configuration files and environment. Raises ConfigError on an unknown key or a file that is no TOML."""
     env = os.environ if environment is None else environment
-    home = path_of(env.get("TRACE_HOME", "~/.trace"), where="TRACE_HOME")
-    values: dict[str, Path | str] = {key: home / key for key in FOLDERS if not key.startswith("root")}
+    home = _home(env.get("TRACE_HOME"))
+    values: dict[str, Path | str] = {key: home / key for key in FOLDERS if home and not key.startswith("root")}
     values["cache_size"] = CACHE_SIZE
     origin = dict.fromkeys(values, "default")
-    for file in (home / "config.toml", (working_folder or Path.cwd()) / "trace.toml"):
+    own = [home / "config.toml"] if home else []
+    for file in (*own, (working_folder or Path.cwd()) / "trace.toml"):
         for key, value in _read(file).items():
             values[key] = _value(key, value, str(file), file.parent)
             origin[key] = str(file)
@@ -100,6 +103,15 @@ def load_settings(environment: Mapping[str, str] | None = None, working_folder: 
             values[key] = _value(key, text, f"TRACE_{key.upper()}")
             origin[key] = f"TRACE_{key.upper()}"
     return Settings(home=home, values=values, origin=origin)
+
+
+def _home(given: str | None) -> Path | None:
+    if given is not None:
+        return path_of(given, where="TRACE_HOME")
+    try:
+        return Path("~/.trace").expanduser()
+    except RuntimeError:  # neither HOME nor an entry for this user, as in a container: missed only by who needs it
+        return None
 
 
 def _read(file: Path) -> dict[str, str]:
