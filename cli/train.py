@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 @options.shards
 @options.packs
 @options.out("Run folder [setting runs, then DATE-PRESET].")
-@click.option(
-    "--resume", type=options.AnyPath(file_okay=False, exists=True), help="Resume the run in this folder."
-)
+@click.option("--resume", type=options.AnyPath(file_okay=False, exists=True), help="Resume the run in this folder.")
 @click.option("--check", is_flag=True, help="Only check everything the run needs; exits 3 when something is wrong.")
 @click.option("--find-batch", is_flag=True, help="Only find out how many clips fit into memory.")
 @click.option(

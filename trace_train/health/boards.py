@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ class TensorBoard:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries that TensorBoard brings along
             from torch.utils.tensorboard import SummaryWriter
+        _show_no_traceback_of_its_thread()
         self._writer = SummaryWriter(str(run / FOLDER), purge_step=next_step + 1 if next_step else None)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -47,6 +49,20 @@ class TensorBoard:
     def close(self) -> None:
         """Close the file."""
         self._writer.close()
+
+
+def _show_no_traceback_of_its_thread() -> None:
+    """What ends TensorBoard's thread, such as a full disk, is raised by its next call too, and said there."""
+    others = threading.excepthook
+    if getattr(others, "is_ours", False):
+        return
+
+    def hook(given: threading.ExceptHookArgs) -> None:
+        if not type(given.thread).__module__.startswith("tensorboard."):
+            others(given)
+
+    hook.is_ours = True  # type: ignore[attr-defined]
+    threading.excepthook = hook
 
 
 class WeightsAndBiases:

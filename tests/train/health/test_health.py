@@ -279,6 +279,23 @@ def test_a_disk_that_takes_no_lines_does_not_end_a_run(shards: Path, packs: Path
     assert any(line.startswith("TensorBoard is given up") for line in told.lines)
 
 
+def test_tensorboard_on_a_full_disk_is_given_up_without_a_traceback(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    probe = (
+        "import resource, signal, sys, threading; from pathlib import Path\n"
+        "from trace_train.config import load_config; from trace_train.health.boards import Boards\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "boards = Boards(Path(sys.argv[1]), load_config('debug', []), next_step=0, log=print)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))\n"
+        "for step in range(20): boards.write({'step': step, 'loss': {'total': 1.0}})\n"
+        "boards.close()\n"
+        "other = threading.Thread(target=lambda: 1 / 0); other.start(); other.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.count("TensorBoard is given up") == 1
+    assert "OSError" not in done.stderr and "ZeroDivisionError" in done.stderr
+
+
 @pytest.fixture
 def own(several_shards: Path, tmp_path: Path) -> Path:
     return shutil.copytree(several_shards, tmp_path / "shards")
