@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,8 @@ def evaluate(
 ) -> None:
     """Score RUN (its last checkpoint) or a checkpoint folder on a split, beside the best constant predictors.
 
-    RUN may also be a folder of imported released weights that holds a whole network.
+    Shards and packs are the run's own where none are named. RUN may also be a folder of imported released weights that
+    holds a whole network.
 
     \b
     Examples:
@@ -59,6 +61,7 @@ def evaluate(
 
     from . import render
 
+    shards, packs = _own_data(run, shards, packs)
     with render.Display() as progress:
         report = score(
             run,
@@ -76,11 +79,28 @@ def evaluate(
         f"{report.split}: step {report.step:,}, {report.sequences:,} sequences, {report.frames:,} frames,"
         f" {report.people:,} people, {report.matched:,} matched{'  (synthetic)' if report.synthetic else ''}"
     )
+    if report.advice:
+        render.line(report.advice)
     _table(report.rows)
     for dataset, scores in report.datasets.items():
         render.line(f"\n{dataset}")
         _table(scores)
     render.line(f"\n{report.protocol}")
+
+
+def _own_data(run: Path, shards: Path | str | None, packs: Path | None) -> tuple[Path | str | None, Path | None]:
+    """Shards and packs as given, else those that the run was trained on; imported weights have none."""
+    from trace_train.weights.checkpoint import DESCRIPTION, describe_run
+    from trace_train.weights.folder import DESCRIPTION as IMPORTED
+
+    if (run / IMPORTED).is_file() or (shards is not None and packs is not None):
+        return shards, packs
+    own = describe_run(run.resolve().parent.parent if (run / DESCRIPTION).exists() else run)
+    command = f"trace evaluate {shlex.quote(str(run))}"
+    return (
+        shards if shards is not None else options.still_there(own.shards, "shards", command),
+        packs if packs is not None else Path(options.still_there(str(own.packs), "packs", command)),
+    )
 
 
 def _table(scores: Mapping[str, Scores]) -> None:

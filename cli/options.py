@@ -236,6 +236,19 @@ def store(shards: Path | str | None, cache: Path | None, cache_size: str | None,
     )
 
 
+def still_there(place: str, kind: str, command: str) -> str:
+    """What a run was started with, where it has not been moved away. Raises ConfigError, whose hint is the command."""
+    from trace_data.errors import ConfigError
+
+    if "://" not in place and not Path(place).is_dir():
+        raise ConfigError(
+            f"the {kind} that this run is trained on are no longer there",
+            where=place,
+            hint=f"{command} --{kind} DIR  says where they are now",
+        )
+    return place
+
+
 def one_folder(key: str, argument: Path | None, option: Path | None) -> Path:
     """The folder given as an argument or as the option `--KEY`, else that of the setting `key`."""
     if argument is not None and option is not None and argument != option:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from . import options
 
 if TYPE_CHECKING:
     from trace_data.progress import Progress
+    from trace_train.config import Config
     from trace_train.train import TrainReport
 
     from .train_aids import Aids
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     help="Only rerun a saved batch (not-finite-step-….pth) and say where its numbers stop being finite.",
 )
 @click.option("--pdb", "debugger", is_flag=True, help="With --replay: stop there in pdb.")
+@click.option("--print-config", is_flag=True, help="Only print the resulting configuration, as YAML.")
 @options.json
 @click.pass_context
 def train(
@@ -57,13 +60,14 @@ def train(
     find_batch: bool,
     replay: Path | None,
     debugger: bool,
+    print_config: bool,
     as_json: bool,
 ) -> None:
     """Train the network on shards. It can be stopped at any time and resumes exactly where it was.
 
     A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
     configuration, shards and packs are used; --set steps=… may lengthen it, --shards and --packs give the new location
-    of moved folders. Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and exit 130. Several GPUs: trace docs cluster.
+    of moved folders. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP save a checkpoint and exit 130. Several GPUs: trace docs cluster.
 
     \b
     Examples:
@@ -74,6 +78,7 @@ def train(
       trace train --resume ~/.trace/runs/2026-11-22-debug
       torchrun --nproc-per-node 4 -m trace_cli train --shards /scratch/shards
       trace train --check                          check, without training
+      trace train --set stages.0.clips=4 --print-config
       trace train --replay RUN/not-finite-step-00000123.pth
     """
     from datetime import date
@@ -81,9 +86,12 @@ def train(
     from trace_data.progress import SILENT
     from trace_train.config import changed, load_config
     from trace_train.training.distributed import from_environment
+    from trace_train.training.signals import one_interrupt
     from trace_train.weights.checkpoint import describe_run
 
     from . import render, train_aids
+
+    context.with_resource(one_interrupt())
 
     if replay is not None:
         context.exit(train_aids.replay(replay, packs, debugger=debugger, as_json=as_json))
@@ -91,11 +99,16 @@ def train(
         _check_resume(context)
         memory = describe_run(resume)
         config, run = changed(memory.config, assignments), resume
-        shards = shards or _still_there(memory.shards, "shards", resume)
-        packs = packs or Path(_still_there(str(memory.packs), "packs", resume))
     else:
         config = load_config(preset, assignments)
         run = out or options.folder("runs") / f"{date.today()}-{Path(preset).stem}"
+    if print_config:
+        _print(config, as_json)
+        return
+    if resume is not None:
+        command = f"trace train --resume {shlex.quote(str(resume))}"
+        shards = shards or options.still_there(memory.shards, "shards", command)
+        packs = packs or Path(options.still_there(str(memory.packs), "packs", command))
     with render.Display() as display:
         progress = display if from_environment().first else SILENT
         store = options.store(shards, cache, cache_size, progress)
@@ -148,17 +161,17 @@ def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
     render.line(f"next: trace evaluate {quoted(report.run)}")
 
 
-def _still_there(place: str, kind: str, run: Path) -> str:
-    """The folder that the run was started with. Raises ConfigError when it no longer exists."""
-    from trace_data.errors import ConfigError, quoted
+def _print(config: Config, as_json: bool) -> None:
+    """The whole configuration, as `--config FILE` takes it."""
+    import yaml
 
-    if "://" not in place and not Path(place).is_dir():
-        raise ConfigError(
-            f"the {kind} that this run is trained on no longer exist",
-            where=place,
-            hint=f"trace train --resume {quoted(run)} --{kind} DIR  gives their new location",
-        )
-    return place
+    from . import render
+
+    values = config.model_dump(mode="json")
+    if as_json:
+        render.json_object(values)
+    else:
+        render.line(yaml.safe_dump(values, sort_keys=False).rstrip())
 
 
 def _check_resume(context: click.Context) -> None:

@@ -49,7 +49,8 @@ class Aids:
         """Check everything and show the results with hints. Returns the exit code."""
         from . import render
 
-        report = self._report()
+        with render.Display() as progress:
+            report = self._report(progress)
         if as_json:
             render.json_object(_as_object(report))
             return 0 if report.ok else 3
@@ -92,7 +93,8 @@ class Aids:
         given = " ".join(f"--set {quoted(text)}" for text in (*assignments, result.assignment))
         render.line(f"next: trace train --config {quoted(preset)} {given}")
 
-    def _report(self) -> PreflightReport:
+    def _report(self, progress: Progress | None = None) -> PreflightReport:
+        from trace_data.progress import SILENT
         from trace_train.preflight.preflight import preflight
         from trace_train.training.distributed import from_environment
 
@@ -105,6 +107,7 @@ class Aids:
             resume=self.resume,
             world_size=processes.world_size,
             local_rank=processes.local_rank,
+            progress=progress or SILENT,
         )
 
 

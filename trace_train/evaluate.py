@@ -12,7 +12,7 @@ from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
 from trace_train.evaluation.measures import MEASURES, Measure, Scores
-from trace_train.evaluation.result import EvalReport, SequenceScores
+from trace_train.evaluation.result import EvalReport, SequenceScores, data_hashes
 from trace_train.evaluation.score import score
 from trace_train.evaluation.source import open_source
 from trace_train.evaluation.sums import MODEL
@@ -48,8 +48,7 @@ def evaluate(
     store = as_store(shards)
     check_index(store)
     reader = ShardReader(store, verify=source.config.data.verify)
-    result = source.folder / f"evaluation-{split}-{source.step:08d}.json"
-    writable_folder(result.parent)  # found out now rather than after the work
+    writable_folder(source.folder)  # found out now rather than after the work
     config = source.config
     if threshold is not None:
         changed = config.evaluation.model_copy(update={"threshold": threshold})
@@ -67,5 +66,6 @@ def evaluate(
         step=source.step,
         progress=progress,
     )
-    report.write(result)
+    report = report.of_data(*data_hashes(reader, packs))
+    report.write(source.folder / report.file_name)
     return report

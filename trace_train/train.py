@@ -35,6 +35,7 @@ from trace_train.training.initialise import start_from_means
 from trace_train.training.loop import loop
 from trace_train.training.loss_module import LossModule, batch_targets
 from trace_train.training.parameter_groups import NetworkParameters, stages_table
+from trace_train.training.precision import set_float32_kernels
 from trace_train.training.run_log import ERRORS, MetricsFile, read_metrics
 from trace_train.training.stage_checks import stage_errors
 from trace_train.training.state import RunState, new_state
@@ -119,6 +120,7 @@ def train(
     with joined(config.distributed.timeout_minutes) as processes:
         progress = progress if processes.first else SILENT
         device = choose_device(config, processes.local_rank)
+        set_float32_kernels(config, device)
         if device.type == "cuda":
             torch.cuda.set_device(device)
         if processes.first and not resume:

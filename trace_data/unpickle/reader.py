@@ -220,7 +220,7 @@ class _Evaluation:
         return self._known[id(value)]
 
     def _chumpy(self, node: Node, depth: int) -> npt.NDArray[Any]:
-        """Values of chumpy classes that only hold or rearrange numbers (docs/reference/assets.md#encoding-of-objects)."""
+        """Values of chumpy classes that hold or rearrange numbers (docs/reference/assets.md#encoding-of-objects)."""
         state = node.state
         if node.kind == "chumpy.ch.Ch":
             return self.value(state["x"], None, depth + 1)

@@ -18,7 +18,7 @@ def skin(transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
     """
     rows = transforms.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
     if points.device.type != "cpu" or torch.compiler.is_compiling():
-        blended = (rows.flatten(0, 1) @ weights).view(len(rows), 3, 4, -1)
+        blended = (rows.flatten(0, 1) @ weights).view(len(rows), 3, 4, weights.shape[1])
         return (blended[:, :, 3] + (blended[:, :, :3] * points[:, None]).sum(2)).transpose(1, 2)
     if not torch.is_grad_enabled():
         return _in_parts(rows, points, weights)
@@ -76,4 +76,4 @@ def _blended(rows: Tensor, weights: Tensor, space: Tensor) -> Tensor:
     """(n, 3, 4, V) in `space` from (n, 12, J) and (J, V)."""
     found = space[: len(rows)]
     torch.mm(rows.reshape(-1, len(weights)), weights, out=found.view(-1, weights.shape[1]))
-    return found.view(len(rows), 3, 4, -1)
+    return found.view(len(rows), 3, 4, weights.shape[1])

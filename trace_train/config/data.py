@@ -66,7 +66,8 @@ class DataConfig(ConfigPart):
     occluders: Path | None = None
     """Folder of RGBA cut-outs to take objects from; None draws textured shapes."""
     decode: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where frames are decoded and cropped; `auto` is `gpu` where CUDA and nvJPEG (through torchvision) are there."""
+    """Where frames are decoded and cropped; `gpu` asks for nvJPEG through torchvision, which was never run: `auto` is
+    `cpu` until it was."""
     shuffle_window: int | None = Field(None, ge=0)
     """Shards of each dataset whose clips are mixed at a time; 0 mixes all clips. None chooses: 0 for a folder, for a
     URL as many as fit half of its cache, at most 32 in all. A run keeps what it began with."""

@@ -6,6 +6,7 @@ Every problem is reported at once, before anything slow starts, and an unknown k
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -94,12 +95,26 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assign(values: dict[str, Any], path: list[str], value: object) -> None:
-    for key in path[:-1]:
-        inner = values.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{'.'.join(path)} cannot be set: {key} is a single value")
-        values = inner
-    values[path[-1]] = value
+    """Set a key; `stages.0.clips` is that of the first stage. A list that is not there yet begins as its default."""
+    inner: Any = values
+    default: Any = Config().model_dump(mode="json")
+    for number, key in enumerate(path):
+        place: str | int = key
+        if isinstance(inner, list):
+            if not (key.isdecimal() and int(key) < len(inner)):
+                raise ConfigError(
+                    f"{'.'.join(path)} cannot be set: {path[number - 1]} has {len(inner)} entries, counted from 0"
+                )
+            place = int(key)
+        elif not isinstance(inner, dict):
+            raise ConfigError(f"{'.'.join(path)} cannot be set: {path[number - 1]} is a single value")
+        if number == len(path) - 1:
+            inner[place] = value
+            return
+        default = default.get(key) if isinstance(default, dict) else None
+        if isinstance(inner, dict):
+            inner.setdefault(key, deepcopy(default) if isinstance(default, list) else {})
+        inner = inner[place]
 
 
 def _explain(item: Any) -> str:

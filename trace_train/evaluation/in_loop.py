@@ -10,6 +10,7 @@ from trace_data.schema.body import GENDERS
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
 from trace_train.evaluation.baselines import ConstantPredictor
+from trace_train.evaluation.result import data_hashes
 from trace_train.evaluation.score import score
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.windows import every_within
@@ -26,6 +27,7 @@ class HeldOutScores:
         self.progress = progress
         self._layers: dict[str, BodyLayer] = {}
         self._constants: ConstantPredictor | None = None
+        self._data: tuple[str, str] | None = None
         self._told = False
 
     def __call__(self, snapshot: RunSnapshot) -> Mapping[str, float | None]:
@@ -54,5 +56,9 @@ class HeldOutScores:
                 checkpoint=str(snapshot.run),
                 step=snapshot.step,
             )
-        report.write(snapshot.run / f"evaluation-{settings.split}-{snapshot.step:08d}.json")
+        self._data = self._data or data_hashes(reader, snapshot.packs)
+        report = report.of_data(*self._data)
+        report.write(snapshot.run / report.file_name)
+        if report.advice:
+            self.progress.log(f"evaluation of step {snapshot.step:,}: {report.advice}")
         return asdict(report.rows[MODEL])

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trace_data.errors import OutputError
-from trace_data.files import atomic_write
+from trace_data.files import atomic_write, sha256_of
+from trace_data.schema.body import GENDERS
+from trace_data.shards.reader import ShardReader
 from trace_train.evaluation.measures import Scores
+
+
+def basis_of(values: Mapping[str, Any]) -> str:
+    """`EvalReport.basis` of a result as it was written, by any version."""
+    settings = values.get("settings") or {}
+    facts = [values.get(name) for name in ("split", "sequences_sha256", "shards_sha256", "packs_sha256")]
+    facts += [None if settings.get(name) is None else float(settings[name]) for name in ("every", "threshold")]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
+
+
+def data_hashes(reader: ShardReader, packs: Path) -> tuple[str, str]:
+    """`shards_sha256` and `packs_sha256` of a result, for `EvalReport.of_data`."""
+    adults = [sha256_of(packs / f"SMPL_{gender.upper()}.pth") for gender in sorted(GENDERS)]
+    index = hashlib.sha256(reader.store.read_index())
+    return index.hexdigest(), hashlib.sha256("".join(adults).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +78,43 @@ class EvalReport:
     configuration: Mapping[str, Any]
     """The run's."""
     protocol: str
+    shards_sha256: str = ""
+    """Of the index of the shards; empty in results of versions before this one, as is the next."""
+    packs_sha256: str = ""
+    """Of the body models that annotated bodies are made of."""
+    candidates: int | None = None
+    """Detections in all frames, whoever they are; None in results of versions before this one, as is the next."""
+    best_score: float | None = None
+    """Of anything that could have been a detection."""
+
+    def of_data(self, shards_sha256: str, packs_sha256: str) -> EvalReport:
+        """The same, which says what data it was computed on."""
+        return replace(self, shards_sha256=shards_sha256, packs_sha256=packs_sha256)
+
+    @property
+    def basis(self) -> str:
+        """Eight digits of what the scores were computed on and how: only results of one basis can be compared."""
+        return basis_of(self.to_json())
+
+    @property
+    def file_name(self) -> str:
+        """Results of one step on other data, or with another threshold, have another one."""
+        return f"evaluation-{self.split}-{self.step:08d}-{self.basis}.json"
+
+    @property
+    def advice(self) -> str:
+        """What to know, and to do, where nobody annotated was found; empty where somebody was."""
+        if self.matched or not self.people or self.candidates is None or self.best_score is None:
+            return ""
+        threshold = self.settings["threshold"]
+        text = (
+            f"nobody annotated was found: {self.candidates:,} detections above the threshold of {threshold:g}, the best"
+            f" score is {self.best_score:.3g}"
+        )
+        if self.candidates:
+            return f"{text}; they are not where people are: train longer, and look at the heat maps of trace report"
+        lower = 0.8 * self.best_score
+        return f"{text}; --threshold {lower:.2g} would show the best of them, and longer training raises them"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

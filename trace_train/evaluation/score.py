@@ -24,11 +24,12 @@ from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Chunk, VideoSpan, digest_of, refs_of, schedule, windows_of
-from trace_train.inference.detections import detect
+from trace_train.inference.detections import best_score, detect
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stream import BatchPlan, load_clip, read_ahead
+from trace_train.training.precision import whole_float32
 
 PIECES_AHEAD = 64
 """Coming pieces whose shards are fetched, where shards have to be fetched."""
@@ -62,13 +63,16 @@ def score(
     videos = Videos(network, flow, [len(reader.index.sequences[w.sequence].people) for w in windows])
     accumulator = ScoreAccumulator(reader, windows, layers, constants, videos)
     device = next(network.parameters()).device
+    candidates, highest = 0, 0.0
     progress.begin(f"evaluate {split}", sum(w.frames for w in windows), "frames")
-    with torch.no_grad(), untouched(network):
+    with torch.no_grad(), whole_float32(), untouched(network):
         for chunk, batch in _pieces(reader, windows, config):
             batch = batch.to(device)
             maps = videos.see(chunk, batch.images)
             found = detect(network, maps, layers["neutral"], threshold=settings.threshold)
             accumulator.add(chunk, batch, maps, found)
+            candidates += len(found.frame)
+            highest = max(highest, best_score(maps.center_3d, logits=network.center_logits))
             progress.advance(len(chunk.windows) * chunk.frames)
     progress.end()
     return _report(
@@ -78,6 +82,8 @@ def score(
         checkpoint=checkpoint,
         weights_sha256=weights_sha256,
         step=step,
+        candidates=candidates,
+        best_score=highest,
         split=split,
         settings={**settings.model_dump(exclude={"every", "split", "frames"}), "every": every},
         configuration=config.model_dump(mode="json"),

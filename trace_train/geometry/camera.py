@@ -29,7 +29,12 @@ PUBLISHED_FOCAL = 548 / 256
 
 
 def depth_levels(count: int) -> Tensor:
-    """(count,) scales s of the depth levels, near to far, piecewise linear in s; 64 levels published.
+    """`depth_scales` as a tensor (count,) on the CPU."""
+    return torch.tensor(depth_scales(count))
+
+
+def depth_scales(count: int) -> tuple[float, ...]:
+    """Scales s of `count` depth levels, near to far, piecewise linear in s; 64 levels published.
 
     Source: docs/reference/network.md#depth-levels.
     """
@@ -41,7 +46,7 @@ def depth_levels(count: int) -> Tensor:
         far = FOCAL / depth
         levels += [near - (i / n) * (near - far) for i in range(1, n + 1)]
         near = far
-    return torch.tensor(levels)
+    return tuple(levels)
 
 
 def level_of(scale: Tensor, levels: Tensor) -> Tensor:

@@ -1,9 +1,13 @@
-"""Least-squares alignment of point sets (Umeyama 1991): used by the Procrustes loss and by the metrics."""
+"""Least-squares alignment of point sets (Umeyama 1991, Horn 1987): used by the Procrustes loss and by the metrics."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+SQUARINGS = 42
+"""How often the matrix of quaternions is squared: two rotations whose quality differs by 1e-12 of the whole are still
+told apart."""
 
 
 def similarity(source: Tensor, target: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -11,7 +15,8 @@ def similarity(source: Tensor, target: Tensor, weights: Tensor | None = None) ->
 
     `weights` (..., J) are all one by default. The layout is fixed as (..., J, 3) and never guessed from the sizes: that
     guess is a fault of the published evaluation (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). Points
-    without extent get scale one.
+    without extent get scale one. Points that are not finite give numbers that are not finite, without an error and
+    without waiting for a GPU: a singular value decomposition would raise, and ask in every step whether it converged.
     """
     source, target = source.double(), target.double()
     w = torch.ones_like(source[..., 0]) if weights is None else weights.double()
@@ -22,13 +27,47 @@ def similarity(source: Tensor, target: Tensor, weights: Tensor | None = None) ->
     covariance = b.transpose(-1, -2) @ (w[..., None] * a)
     spread = (w[..., None] * a.square()).sum((-1, -2))
     flat = spread < 1e-12
-    covariance = torch.where(flat[..., None, None], torch.eye(3).to(covariance), covariance)
-    u, s, vt = torch.linalg.svd(covariance)
-    sign = torch.ones_like(s)
-    sign[..., 2] = torch.linalg.det(u @ vt).sign()
-    turn = (u * sign[..., None, :]) @ vt
-    scale = torch.where(flat, torch.ones_like(spread), (s * sign).sum(-1) / spread.clamp_min(1e-12))
+    identity = torch.eye(3, dtype=covariance.dtype, device=covariance.device)
+    covariance = torch.where(flat[..., None, None], identity, covariance)
+    turn = nearest_rotation(covariance)
+    agreement = (turn * covariance).sum((-1, -2))
+    scale = torch.where(flat, torch.ones_like(spread), agreement / spread.clamp_min(1e-12))
     return scale, turn, target_mean - scale[..., None] * (turn @ source_mean[..., None]).squeeze(-1)
+
+
+def nearest_rotation(matrix: Tensor) -> Tensor:
+    """The rotation R (..., 3, 3) with the largest trace of R^T M, for matrices M (..., 3, 3) in float64.
+
+    Its quaternion is the eigenvector of the largest eigenvalue of a symmetric 4x4 matrix (Horn 1987). Squaring that
+    matrix again and again, its eigenvalues made positive before, leaves the eigenvector alone. Where several rotations
+    are equally good, as for points on a line, it is one of them.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in matrix.unbind(-2))
+    horn = torch.stack(
+        [
+            torch.stack([xx + yy + zz, zy - yz, xz - zx, yx - xy], -1),
+            torch.stack([zy - yz, xx - yy - zz, xy + yx, xz + zx], -1),
+            torch.stack([xz - zx, xy + yx, yy - xx - zz, yz + zy], -1),
+            torch.stack([yx - xy, xz + zx, yz + zy, zz - xx - yy], -1),
+        ],
+        dim=-2,
+    )
+    size = horn.square().sum((-1, -2), keepdim=True).sqrt().clamp_min(1e-300)
+    power = horn / size + torch.eye(4, dtype=horn.dtype, device=horn.device)
+    for _ in range(SQUARINGS // 2):
+        power = power @ power
+        power = power @ power
+        power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    # every column is a multiple of the eigenvector; the one with the largest diagonal is the longest
+    longest = power.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    quaternion = power.gather(-1, longest[..., None, None].expand(*longest.shape, 4, 1)).squeeze(-1)
+    w, x, y, z = (quaternion / quaternion.square().sum(-1, keepdim=True).sqrt()).unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
 def aligned(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:

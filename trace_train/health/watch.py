@@ -66,6 +66,6 @@ class Watch:
         if line["data_wait"] > self._longest_wait and line["step"] > 1:
             self._longest_wait = 2 * line["data_wait"]
             self._progress.log(
-                f"{line['data_wait']:.0%} of the time is spent waiting for data: more data.threads, data.decode=gpu,"
+                f"{line['data_wait']:.0%} of the time is spent waiting for data: more data.threads,"
                 " or shards on a faster disk"
             )

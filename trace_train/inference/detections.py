@@ -60,6 +60,12 @@ def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64
     return frame, zyx, score[frame, rank]
 
 
+def best_score(center_3d: Tensor, *, logits: bool) -> float:
+    """The highest score in (N, D, M, M) maps: why nobody is detected, and which threshold would find somebody."""
+    highest = center_3d.max()
+    return float(highest.sigmoid() if logits else highest)
+
+
 def detect(
     network: TraceNetwork, maps: Maps, layer: BodyLayer, *, threshold: float = 0.2, vertices: bool = False
 ) -> Detections:

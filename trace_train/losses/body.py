@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from trace_train.geometry.constants import constant
 from trace_train.losses.reduce import Term, filled, masked, norm
 
 BETA_WEIGHTS = (1.0, 0.64, 0.32, 0.32, *(0.16,) * 6)
@@ -23,7 +24,7 @@ def shape(predicted: Tensor, target: Tensor, mask: Tensor, supervised: Tensor) -
 
     `mask` (...): the person counts at all; `supervised` (...): the betas are known.
     """
-    weights = predicted.new_tensor(BETA_WEIGHTS)
+    weights = constant(BETA_WEIGHTS, like=predicted)
     supervised = supervised & mask
     known = norm(weights * filled(predicted - target, supervised)) / 20
     pull = filled(predicted, mask & ~supervised).square().mean(-1) / 80

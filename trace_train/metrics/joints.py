@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trace_train.geometry.constants import constant
 from trace_train.geometry.procrustes import aligned
 
 LSP_HIPS = (2, 3)
@@ -74,7 +75,7 @@ def correct(errors: Tensor, labelled: Tensor, threshold: float = PCK_METRES) -> 
 
 def area_under_curve(errors: Tensor, labelled: Tensor) -> Tensor:
     """Number (N,) of labelled joints below a threshold, averaged over the thresholds `AUC_METRES`."""
-    thresholds = errors.new_tensor(AUC_METRES)
+    thresholds = constant(AUC_METRES, like=errors)
     count: Tensor = ((errors[..., None] < thresholds) & labelled[..., None]).double().mean(-1).sum(-1)
     return count
 

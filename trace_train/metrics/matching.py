@@ -50,7 +50,8 @@ def match(
     """
     i, j = same_frame(found_frame, target_frame, frames)
     known, count = labelled[j], labelled.sum(-1).clamp_min(1)
-    distance = ((found[i] - target[j]).norm(dim=-1) * known).sum(-1) / count[j]
+    apart = (found[i] - target[j]).norm(dim=-1)
+    distance = torch.where(known, apart, torch.zeros_like(apart)).sum(-1) / count[j]
     overlap = box_iou(box(found[i], known), box(target[j], known)) >= LEAST_IOU
     values = torch.stack([found_frame[i].double(), i.double(), j.double(), distance.double(), overlap.double()]).cpu()
     frame, i, j, cost, possible = values.numpy()

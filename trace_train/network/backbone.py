@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trace_train.network.blocks import BasicBlock, Bottleneck, conv3x3
 from trace_train.network.sizes import PUBLISHED, NetworkSizes
+from trace_train.network.trace_tensors import TensorRecorder
 
 
 class FuseModule(nn.Module):
@@ -92,21 +93,25 @@ class HRNet(nn.Module):
             FuseModule(channels, blocks, last_outputs if i == modules - 1 else len(channels)) for i in range(modules)
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """See the class. Normalisation to [-1, 1] happens here and nowhere else."""
+    def forward(self, images: Tensor, stages: TensorRecorder | None = None) -> Tensor:
+        """See the class. Normalisation to [-1, 1] happens here and nowhere else. `stages` notes the inner maps."""
+        note = (stages or TensorRecorder(False)).note
         x = images / 127.5 - 1.0
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
+        note(backbone_stem=x)
         x = self.layer1(x)
+        note(backbone_layer1=x)
         maps = [layer(x) for layer in self.transition1]
-        for stage, transition in (
-            (self.stage2, self.transition2),
-            (self.stage3, self.transition3),
-            (self.stage4, None),
+        for number, stage, transition in (
+            (2, self.stage2, self.transition2),
+            (3, self.stage3, self.transition3),
+            (4, self.stage4, None),
         ):
             for module in stage:
                 maps = module(maps)
             if transition is not None:
+                note(**{f"backbone_stage{number}_{branch}": part for branch, part in enumerate(maps)})
                 maps = [*maps, transition[-1](maps[-1])]
         features: Tensor = maps[0]
         return features

@@ -115,7 +115,7 @@ class TraceNetwork(nn.Module):
         """
         pixels, frames = self._pixels(images)
         stages, after = TensorRecorder(return_stages), None
-        features = self.backbone(pixels)
+        features = self.backbone(pixels, stages)
         stages.note(image_feature_maps=features)
         if self.temporal:
             features, after = self.propagate(features.unflatten(0, (-1, frames)), state, stages)
@@ -163,12 +163,14 @@ class TraceNetwork(nn.Module):
             raise ValueError(f"a state of {len(state.features)} videos for a chunk of {len(frames)}")
         memory, hidden = self.temp_model(frames, None if state is None else state.hidden)
         change = feature_differences(frames, None if state is None else state.features)
-        offsets = self.feature_offset_predictor(self.offset_feature_convert(change.flatten(0, 1)))
+        differences = self.offset_feature_convert(change.flatten(0, 1))
+        offsets = self.feature_offset_predictor(differences)
         features = frames.flatten(0, 1)
         warped = self.deform_warper(features, offsets)
         temporal = (memory.flatten(0, 1) + warped + features).contiguous(memory_format=torch.channels_last)
         stages.note(
             gru_features=memory.flatten(0, 1),
+            offset_features=differences,
             feature_offsets=offsets,
             warped_features=warped,
             temporal_features=temporal,
@@ -198,19 +200,22 @@ class TraceNetwork(nn.Module):
             center_3d, camera = self.compose(
                 front, above, self.center_map_refiner2, self.cam_map_refiner, logits=self.center_logits
             )
+        stages.note(bv_features=bird)
         stages.note(center_map=front[:, :1], center_map_3d=center_3d, cam_map_3d=camera, front_map=front, bv_map=above)
         return front[:, 0], center_3d, camera
 
     def move(self, moving: Tensor, stages: TensorRecorder) -> tuple[Tensor, Tensor, Tensor]:
         """How people move: motion volume in the camera, world motion map, world rotation map."""
         front = self.motion_head(moving)
-        above = self.bv_motion_out_layers(torch.cat([front, self.bv_motion_pre_layers(moving)], dim=1))
+        bird = self.bv_motion_pre_layers(moving)
+        above = self.bv_motion_out_layers(torch.cat([front, bird], dim=1))
         with torch.autocast(moving.device.type, enabled=False):
             motion = motion_volume(front.float(), above.float(), self.motion_map_refiner)
         world_motion, shared = self.cam_motion_head(moving)
         world_motion, world_rotation = world_motion.float(), self.cam_rot_head(shared).float()
         stages.note(
             motion_map=front,
+            bv_motion_features=bird,
             bv_motion_map=above,
             motion_map_3d=motion,
             cam_motion_map=world_motion,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import torch
 
 from trace_data.assets.verify import check_packs
 from trace_data.errors import AssetError, ConfigError, OutputError, TraceError
-from trace_data.progress import size_in_words
+from trace_data.progress import counted, size_in_words
 from trace_train.build import build_network, choose_device
 from trace_train.config import Config, at_stage
 from trace_train.health.boards import missing_packages, wants_tensorboard
@@ -21,6 +22,7 @@ from trace_train.preflight.parts import PreflightItem
 from trace_train.train import check_unused
 from trace_train.training.parameter_groups import NetworkParameters
 from trace_train.training.precision import autocast_dtype
+from trace_train.weights.checkpoint import finished
 from trace_train.weights.pose_prior import read_pose_prior
 
 DISTRIBUTION = "trace-5d"
@@ -94,6 +96,20 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
+def busy_with_others(load: float, cores: int, threads: int) -> list[str]:
+    """A line where others keep the cores busy, and threads that wait for each other would cost a multiple.
+
+    How many there are is not changed here: a run that is resumed has to compute as it did, to the last bit.
+    """
+    free = max(1, cores - round(load))
+    if load < 1 or threads <= free:
+        return []
+    return [
+        f"{load:.1f} of {cores} cores are busy with other work, and {threads} threads of this run would wait for each"
+        f" other: OMP_NUM_THREADS={free} trace train …  may be several times faster"
+    ]
+
+
 def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, torch.device | None]:
     """The device is there and computes in the precision that is asked for."""
     part = PreflightItem(name="device")
@@ -103,6 +119,8 @@ def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, to
         part.errors.append(error)
         return part, None
     part.found = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    if device.type == "cpu":
+        part.warnings += busy_with_others(os.getloadavg()[0], len(os.sched_getaffinity(0)), torch.get_num_threads())
     half = autocast_dtype(config, device)
     part.found += {torch.float16: ", fp16", torch.bfloat16: ", bf16", None: ", fp32"}[half]
     if half is torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
@@ -140,7 +158,8 @@ def checkpoint_bytes(config: Config, network: TraceNetwork) -> int:
 
 
 def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool) -> PreflightItem:
-    """The run folder can be written and has room for all checkpoints that are kept, one more, and the log."""
+    """The run folder can be written and has room for all checkpoints that are kept, one more, and the log; those that a
+    resumed run has already are there."""
     part = PreflightItem(name="disk")
     if not resume:
         try:
@@ -160,6 +179,8 @@ def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool
         )
         return part
     kept = config.keep_checkpoints + 1 + (BEST if config.evaluation.every else 0)
+    # a checkpoint is written before the oldest goes, so there is always one to come
+    kept = max(1, kept - (len(finished(run)) if resume else 0))
     size = checkpoint_bytes(config, network)
     log = config.steps // config.log_every * NUMBERS * EVENT_BYTES if wants_tensorboard(config) else 0
     free = shutil.disk_usage(standing).free
@@ -167,8 +188,8 @@ def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool
     if free < kept * size + log:
         part.errors.append(
             OutputError(
-                f"{size_in_words(free)} are free, {kept} checkpoints of {size_in_words(size)} and the log need "
-                f"{size_in_words(kept * size + log)}",
+                f"{size_in_words(free)} are free, {counted(kept, 'checkpoint')} of {size_in_words(size)} and the log"
+                f" need {size_in_words(kept * size + log)}",
                 where=standing,
                 hint="free some space, give an --out on another disk, or keep fewer: --set keep_checkpoints=1",
             )

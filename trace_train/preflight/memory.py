@@ -18,6 +18,8 @@ MOST_CLIPS = 4096
 """Beyond this many clips a step nobody looks for more."""
 MARGIN = 0.95
 """Share of the memory that an estimate may use: pieces of freed memory cannot always be used again."""
+OF_OTHERS = 0.1
+"""Share of a machine's free memory that is left alone: others grow too, and who takes the last of it is killed."""
 
 Step = Callable[[int, int], None]
 """One training step of so many clips of so many frames; what runs out of memory raises."""
@@ -58,8 +60,8 @@ class RamMeter:
     """Memory of the machine, or of the container, whichever is smaller."""
 
     def room(self) -> int:
-        """What is available, and what this process has."""
-        return min(_available(), _container_left()) + _status("VmRSS")
+        """What is available, less a margin, and what this process has."""
+        return int((1 - OF_OTHERS) * min(_available(), _container_left())) + _status("VmRSS")
 
     def peak(self, work: Callable[[], None]) -> int:
         """The largest resident set. Where the system cannot forget an earlier peak, it may be that one."""
@@ -113,9 +115,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Fitting:
     """Which sizes fit, by trial. What memory would surely not hold is not tried where that would end the process."""
 
-    def __init__(self, step: Step, meter: Meter, *, dares: bool) -> None:
-        """`dares`: running out of memory raises, as on a GPU; a machine rather kills the process."""
-        self._step, self._meter, self._dares = step, meter, dares
+    def __init__(
+        self,
+        step: Step,
+        meter: Meter,
+        *,
+        dares: bool,
+        on_result: Callable[[int, int, int], None] = lambda clips, frames, peak: None,
+    ) -> None:
+        """`dares`: running out of memory raises, as on a GPU; a machine rather kills the process. `on_result` is told
+        clips, frames and bytes of every size that was run."""
+        self._step, self._meter, self._dares, self._on_result = step, meter, dares, on_result
         self.peaks: dict[tuple[int, int], int] = {}
         """Bytes by clips and frames, of the sizes that were run and fitted."""
 
@@ -123,10 +133,8 @@ class Fitting:
         """Whether a step of that size fits."""
         if (clips, frames) in self.peaks:
             return True
-        if not self._dares:
-            expected = self.expected(clips, frames) if clips > 2 else None
-            if expected is not None and expected > self._meter.room() * MARGIN:
-                return False
+        if not self._dares and self._at_most(clips, frames) > self._meter.room() * MARGIN:
+            return False
         try:
             peak = self._meter.peak(lambda: self._step(clips, frames))
         except (RuntimeError, MemoryError) as error:
@@ -134,7 +142,20 @@ class Fitting:
                 raise
             return False
         self.peaks[clips, frames] = peak
+        self._on_result(clips, frames, peak)
         return True
+
+    def _at_most(self, clips: int, frames: int) -> float:
+        """Bytes that a step can take, from the largest that were run: on the line through two, or by its share."""
+        known = sorted((count, peak) for (count, length), peak in self.peaks.items() if length == frames)
+        smaller = [(count, peak) for count, peak in known if count < clips]
+        if not smaller:
+            return 0.0
+        count, peak = smaller[-1]
+        each = peak / count
+        if len(smaller) > 1 and peak > smaller[-2][1]:  # else nothing was seen of what a clip takes
+            each = (peak - smaller[-2][1]) / (count - smaller[-2][0])
+        return peak + (clips - count) * each
 
     def expected(self, clips: int, frames: int) -> float | None:
         """Bytes of a step, on the line through those of one and two clips; None where these do not fit."""

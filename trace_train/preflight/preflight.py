@@ -16,6 +16,7 @@ from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
 from trace_train.config import Config
 from trace_train.preflight.data import check_shards
+from trace_train.preflight.entries import terms_without_entries
 from trace_train.preflight.machine import check_bodies, check_device, check_disk, check_network, check_versions
 from trace_train.preflight.memory import Fitting, Meter, meter_of
 from trace_train.preflight.parts import PreflightItem, PreflightReport
@@ -47,6 +48,7 @@ def preflight(
     local_rank: int = 0,
     memory: bool = True,
     meter: Callable[[torch.device], Meter] = meter_of,
+    progress: Progress = SILENT,
 ) -> PreflightReport:
     """Look at shards, body models, weights, versions, device, disk and, when nothing is wrong yet, memory.
 
@@ -54,6 +56,7 @@ def preflight(
     done to measure it. `meter`: how memory is counted on a device.
     """
     parts: list[PreflightItem] = []
+    progress.log("shards, body models and weights are looked at")
     try:
         store = as_store(shards)
         parts += check_shards(store, config, world_size=world_size)
@@ -61,12 +64,20 @@ def preflight(
         parts.append(PreflightItem(name="shards", errors=[error]))
     parts.append(check_bodies(packs, config))
     weights, start, config = _check_weights(config, run)
+    progress.log("the network is made to count its parameters")
     network_part, network = check_network(config)
     device_part, device = check_device(config, local_rank)
     disk = check_disk(config, network, run, resume=resume)
     parts += [weights, network_part, check_versions(config), device_part, disk]
+    if not any(part.errors for part in parts) and not store.remote:
+        progress.log("a few clips are read to see which losses they have entries for")
+        clips = next(part for part in parts if part.name == "clips")
+        clips.warnings += terms_without_entries(config, store, packs, network)
     if memory and device is not None and not any(part.errors for part in parts):
-        fitting = _fitting(config, store, packs, start, run, device, meter(device), world_size)
+        largest = max(config.stages, key=lambda stage: stage.clips * stage.frames)
+        size = f"{counted(largest.clips // world_size, 'clip')} of {counted(largest.frames, 'frame')}"
+        progress.log(f"one step of {size} is done to see how much memory it takes")
+        fitting = _fitting(config, store, packs, start, run, device, meter(device), world_size, progress)
         parts.append(_check_memory(config, fitting, meter(device), device, world_size))
     return PreflightReport(parts=tuple(parts))
 
@@ -88,7 +99,7 @@ def find_batch(
     _, start, config = _check_weights(config, run)
     _, device = check_device(config, local_rank)
     assert device is not None
-    fitting = _fitting(config, as_store(shards), packs, start, run, device, meter(device), world_size)
+    fitting = _fitting(config, as_store(shards), packs, start, run, device, meter(device), world_size, progress)
     clips = []
     for stage in config.stages:
         progress.log(f"how many clips of {counted(stage.frames, 'frame')} fit {_place(device)}?")
@@ -132,10 +143,15 @@ def _fitting(
     device: torch.device,
     meter: Meter,
     world_size: int,
+    progress: Progress,
 ) -> Fitting:
     stream = TrainStream(ShardReader(store, verify=config.data.verify), config, world_size=world_size)
     trial = Trial(config, stream, body_layers(packs)["neutral"], start, run, device)
-    return Fitting(trial, meter, dares=device.type == "cuda")
+
+    def tell(clips: int, frames: int, peak: int) -> None:
+        progress.log(f"  {counted(clips, 'clip')} of {counted(frames, 'frame')}: {size_in_words(peak)}")
+
+    return Fitting(trial, meter, dares=device.type == "cuda", on_result=tell)
 
 
 def _check_memory(

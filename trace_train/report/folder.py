@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from trace_data.errors import CheckpointError
 from trace_data.files import is_held
 from trace_data.text_files import content_of, parse_json, parse_yaml
+from trace_train.evaluation.result import basis_of
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import DESCRIPTION, finished
 
@@ -31,7 +33,8 @@ class RunFolder:
     lines: Sequence[Mapping[str, Any]]
     """`metrics.jsonl`, those that log losses."""
     evaluations: Sequence[Mapping[str, Any]]
-    """`evaluation-SPLIT-STEP.json`, by split and step, and of those the checkpoint remembers the network's scores."""
+    """`evaluation-SPLIT-STEP-BASIS.json`, by split and step, each with its `basis`: what it was computed on. Of those
+    that the checkpoint remembers, the network's scores."""
     checkpoint: Mapping[str, Any]
     """`checkpoint.json` of the newest checkpoint; empty when there is none."""
     errors: Sequence[Mapping[str, Any]]
@@ -74,9 +77,13 @@ class RunFolder:
         found: Mapping[str, Any] = self.checkpoint.get("data") or {}
         return found
 
-    def scored(self, split: str) -> list[Mapping[str, Any]]:
-        """The evaluations on a split, by step."""
-        return [one for one in self.evaluations if one.get("split") == split]
+    def scored(self, split: str) -> list[list[Mapping[str, Any]]]:
+        """The evaluations on a split that can be compared, by step: a list for each basis, most frames first."""
+        series: dict[str, list[Mapping[str, Any]]] = {}
+        for one in self.evaluations:
+            if one["split"] == split:
+                series.setdefault(one["basis"], []).append(one)
+        return sorted(series.values(), key=lambda one: -max(int(e.get("frames") or 0) for e in one))
 
     @property
     def splits(self) -> list[str]:
@@ -118,10 +125,19 @@ def _settings(file: Path) -> dict[str, Any]:
 def _evaluations(path: Path, checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = [_object(file) for file in path.glob("evaluation-*.json")]
     whole = [one for one in found if {"split", "step", "rows"} <= one.keys() and isinstance(one["rows"], dict)]
-    there = {(one["split"], one["step"]) for one in whole}
+    whole = [{**one, "basis": basis_of(one)} for one in whole]
     split = ((checkpoint.get("config") or {}).get("evaluation") or {}).get("split", "val")
-    remembered = [scores for scores in checkpoint.get("history") or [] if (split, scores["step"]) not in there]
-    whole += [{"split": split, "step": scores["step"], "rows": {"model": scores}} for scores in remembered]
+    history = checkpoint.get("history") or []
+    steps = {scores["step"] for scores in history}
+    # the run's own: those of the basis that most of the remembered steps have
+    bases = Counter(one["basis"] for one in whole if one["split"] == split and one["step"] in steps)
+    own = bases.most_common(1)[0][0] if bases else ""
+    there = {one["step"] for one in whole if one["split"] == split and one["basis"] == own}
+    whole += [
+        {"split": split, "step": scores["step"], "rows": {"model": scores}, "basis": own}
+        for scores in history
+        if scores["step"] not in there
+    ]
     order = {"val": 0, "test": 1, "train": 2}
     return sorted(whole, key=lambda one: (order.get(one["split"], 3), one["split"], one["step"]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trace_data.errors import quoted
@@ -30,7 +30,7 @@ def headline(run: RunFolder) -> str:
     splits = sorted(run.splits, key=lambda split: split != "test")
     if not splits:
         return ""
-    last = run.scored(splits[0])[-1]
+    last = run.scored(splits[0])[0][-1]
     parts = []
     for m in MEASURES:
         ours, best = _score(last, MODEL, m.key), best_constant(last, m.key)
@@ -56,11 +56,11 @@ def _score(evaluation: Evaluation, row: str, measure: str) -> float:
 
 
 def scores_section(run: RunFolder) -> Section:
-    """A table for each split, of its latest evaluation, with the protocol."""
+    """A table for each split and what of it was scored, of the latest evaluation, with the protocol."""
     if not run.evaluations:
         command = element("pre", f"trace evaluate {quoted(run.path)}")
         return Section(title="Scores", body=joined([note("This run has not been scored yet:"), command]))
-    parts = [_scored(run.scored(split)[-1]) for split in run.splits]
+    parts = [_scored(series[-1]) for split in run.splits for series in run.scored(split)]
     return Section(title="Scores", body=joined([*parts, _followed(run)]))
 
 
@@ -118,16 +118,16 @@ def _cells(measure: Measure, values: Sequence[float]) -> Iterable[Html]:
 
 
 def _followed(run: RunFolder) -> Html:
-    """Measures over steps, where some split was scored more than once."""
-    splits = [split for split in run.splits if len(run.scored(split)) > 1]
+    """Measures over steps, where something was scored more than once; scores on other data are another line."""
+    series_of = {name: series for name, series in _named(run) if len(series) > 1}
     charts = []
     for m in MEASURES:
         if m.key not in FOLLOWED:
             continue
-        series = [_way(run, split, m, _colour(i)) for i, split in enumerate(splits)]
+        series = [_way(name, one, m, _colour(i)) for i, (name, one) in enumerate(series_of.items())]
         if not any(math.isfinite(value) for one in series for value in one.values):
             continue
-        best = best_constant(run.scored(splits[0])[-1], m.key)
+        best = best_constant(next(iter(series_of.values()))[-1], m.key)
         frame = Frame(
             label=f"{m.name} over training steps",
             span=span_of(run),
@@ -137,7 +137,7 @@ def _followed(run: RunFolder) -> Html:
         charts.append(figure(joined([element("b", m.name), " ", m.unit]), Html(line_chart(series, frame))))
     if not charts:
         return Html()
-    names = Html(legend([(split, _colour(i)) for i, split in enumerate(splits)]))
+    names = Html(legend([(name, _colour(i)) for i, name in enumerate(series_of)]))
     return joined([element("h3", "over the steps"), names, element("div", *charts, style="charts")])
 
 
@@ -145,10 +145,18 @@ def _colour(place: int) -> int:
     return (7, 0, 4, 5)[place % 4]
 
 
-def _way(run: RunFolder, split: str, measure: Measure, colour: int) -> Series:
-    scored = run.scored(split)
+def _named(run: RunFolder) -> Iterator[tuple[str, list[Evaluation]]]:
+    """Evaluations that can be compared, by a name: the split, with the number of frames where it has several."""
+    for split in run.splits:
+        series = run.scored(split)
+        for one in series:
+            alone = len(series) == 1
+            yield split if alone else f"{split}, {one[-1].get('frames', 0):,} frames ({one[-1]['basis']})", one
+
+
+def _way(name: str, scored: list[Evaluation], measure: Measure, colour: int) -> Series:
     return Series(
-        name=split,
+        name=name,
         steps=[one["step"] for one in scored],
         values=[measure.factor * _score(one, MODEL, measure.key) for one in scored],
         colour=colour,

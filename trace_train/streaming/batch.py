@@ -105,11 +105,18 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         moved: dict[str, Tensor] = {
-            f.name: getattr(self, f.name).to(device, non_blocking=True)
+            f.name: to_device(getattr(self, f.name), device)
             for f in fields(self)
             if f.name not in {"refs", "masks", "color", "occluded"}
         }
-        return replace(self, **moved, masks={k: v.to(device, non_blocking=True) for k, v in self.masks.items()})  # type: ignore[arg-type]
+        return replace(self, **moved, masks={k: to_device(v, device) for k, v in self.masks.items()})  # type: ignore[arg-type]
+
+
+def to_device(value: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device; a GPU copies it while the CPU goes on, which it only does from page-locked memory."""
+    if torch.device(device).type == "cuda" and value.device.type == "cpu":
+        value = value.pin_memory()
+    return value.to(device, non_blocking=True)
 
 
 def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:

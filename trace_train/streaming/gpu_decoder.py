@@ -6,7 +6,9 @@ probe, the fall back to the CPU decoder image by image, and the cropping (`pixel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import cv2
@@ -22,8 +24,11 @@ Decoder = Callable[[list[bytes]], list[Tensor]]
 
 
 def choose_decoder(wanted: Literal["auto", "cpu", "gpu"], device: torch.device) -> Decoder | None:
-    """The GPU decoder to use; None decodes on the CPU. Raises ConfigError where `gpu` is wanted and cannot be had."""
-    decoder = None if wanted == "cpu" or device.type != "cuda" else nvjpeg_decoder(device)
+    """The GPU decoder to use; None decodes on the CPU, as `auto` does until nvJPEG was run.
+
+    Raises ConfigError where `gpu` is wanted and cannot be had.
+    """
+    decoder = nvjpeg_decoder(device) if wanted == "gpu" and device.type == "cuda" else None
     if wanted == "gpu" and decoder is None:
         raise ConfigError(
             f"data.decode is gpu, but {device.type} is used without CUDA or torchvision without nvJPEG",
@@ -50,6 +55,26 @@ def nvjpeg_decoder(device: torch.device) -> Decoder | None:
     except RuntimeError:
         return None
     return decoder
+
+
+@contextmanager
+def own_stream(device: torch.device) -> Iterator[Callable[[], None]]:
+    """A CUDA stream of this thread's own, so that its work does not queue up behind the training's, nor before it.
+
+    Gives a function to call before memory is written that was made outside: it may still be in use there. When the
+    block ends, all is done. On a CPU nothing of this happens.
+    """
+    if device.type != "cuda":
+        yield lambda: None
+        return
+    if (stream := getattr(_of_thread, "stream", None)) is None:
+        stream = _of_thread.stream = torch.cuda.Stream(device)
+    with torch.cuda.stream(stream):
+        yield lambda: stream.wait_stream(torch.cuda.default_stream(device))
+    stream.synchronize()
+
+
+_of_thread = threading.local()
 
 
 def decode_on_device(images: Sequence[bytes], device: torch.device, decoder: Decoder) -> list[Tensor]:

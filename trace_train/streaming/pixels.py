@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trace_train.streaming.batch import Batch
+from trace_train.geometry.constants import constant
+from trace_train.streaming.batch import Batch, to_device
 
 LUMA = (0.299, 0.587, 0.114)
 """Share of red, green and blue in a pixel's brightness."""
@@ -38,14 +39,14 @@ def recolored(images: Tensor, color: Tensor) -> Tensor:
     rows = (color != 1).any(dim=1).nonzero()[:, 0]
     if not len(rows):
         return images
-    brightness, contrast, saturation = color[rows].double().to(images.device).unbind(dim=1)
-    at = rows.to(images.device)
+    brightness, contrast, saturation = to_device(color[rows].double(), images.device).unbind(dim=1)
+    at = to_device(rows, images.device)
     chosen = images[at]
     # with gray(x) = luma . x the three steps are one affine map per clip: x -> gain (s x + (1 - s) gray(x)) + rest
     gain = brightness * contrast
     mean = chosen.sum(dim=(1, 2, 3, 4), dtype=torch.int64).double() / chosen[0].numel()
     rest = brightness * mean * (1 - contrast)
-    luma = torch.tensor(LUMA, dtype=torch.float64, device=images.device)
+    luma = constant(LUMA, like=gain)
     identity = torch.eye(3, dtype=torch.float64, device=images.device)
     grayed = luma[:, None].expand(3, 3)
     mix = gain[:, None, None] * (saturation[:, None, None] * identity + (1 - saturation)[:, None, None] * grayed)
@@ -72,7 +73,7 @@ def occluded(images: Tensor, rows: Sequence[int], pictures: Tensor, places: Tens
     # colours are weighted by alpha before they are interpolated, or transparent pixels would tint the edge
     layers = torch.cat([layers[:, :3] * layers[:, 3:] / 255, layers[:, 3:] / 255], dim=1)
     drawn = F.grid_sample(layers.repeat_interleave(frames, dim=0), grid, align_corners=False).permute(0, 2, 3, 1)
-    at = torch.tensor(rows, device=images.device)
+    at = to_device(torch.tensor(rows), images.device)
     below = images[at].flatten(0, 1).float()
     values = drawn[..., :3] + (1 - drawn[..., 3:]) * below
     out = images.clone()

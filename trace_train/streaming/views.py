@@ -11,7 +11,7 @@ from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.streaming.augment import ViewPlan
 from trace_train.streaming.batch import LoadedClip
-from trace_train.streaming.gpu_decoder import Decoder, decode_on_device
+from trace_train.streaming.gpu_decoder import Decoder, decode_on_device, own_stream
 from trace_train.streaming.occluders import Pictures, picture_of
 from trace_train.streaming.pixels import crop_pictures
 
@@ -70,19 +70,22 @@ def _read_on_device(
     """The same, decoded and cropped on the device; windows stand exactly where they were planned."""
     size = out.shape[1]
     images, scales = reader.stored(ref, min(window.side for window in view.windows), size)
-    try:
-        pictures = decode_on_device(images, out.device, decoder)
-    except AnnotationError as error:
-        raise ShardError(
-            f"a frame of {reader.index.sequences[ref.sequence].key} does not decode: {error.message}",
-            where=reader.store.where,
-            hint=reader.store.repair_hint,
-        ) from error
     crop_from_stored = np.stack([window.crop_from_frame(size) for window in view.stored_windows()])
     if view.flip:
         crop_from_stored = mirror_map(size) @ crop_from_stored
     frame_from_picture = np.tile(np.eye(3), (len(scales), 1, 1))
     frame_from_picture[:, (0, 1), (0, 1)] = 1 / scales
     frame_from_picture[:, :2, 2] = 0.5 / scales - 0.5
-    out.copy_(crop_pictures(pictures, crop_from_stored @ frame_from_picture, size))
+    with own_stream(out.device) as after_training:
+        try:
+            pictures = decode_on_device(images, out.device, decoder)
+        except AnnotationError as error:
+            raise ShardError(
+                f"a frame of {reader.index.sequences[ref.sequence].key} does not decode: {error.message}",
+                where=reader.store.where,
+                hint=reader.store.repair_hint,
+            ) from error
+        crops = crop_pictures(pictures, crop_from_stored @ frame_from_picture, size)
+        after_training()
+        out.copy_(crops)
     return crop_from_stored

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 
 from trace_data.schema.keypoints import L_HIP, R_HIP
-from trace_train.geometry.camera import depth_levels, level_of, solve_translation, triple_from_translation
+from trace_train.geometry.camera import depth_scales, level_of, solve_translation, triple_from_translation
+from trace_train.geometry.constants import constant
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.losses.targets import Targets
 from trace_train.streaming.batch import Batch
@@ -38,7 +39,7 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int, t
     camera = triple_from_translation(torch.where(solved[..., None], translation, torch.ones_like(translation)))
     cell = ((center + 1) / 2 * map_size).long().clamp(0, map_size - 1)
     cell = torch.where(has_center[..., None], cell, torch.zeros_like(cell))
-    level = level_of(camera[..., 0], depth_levels(levels).to(camera))
+    level = level_of(camera[..., 0], constant(depth_scales(levels), like=camera))
     world = None
     if tracks and has_center.shape[2] > 1:
         world = world_targets(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -40,6 +40,8 @@ class Processes:
         """Whether this one writes and speaks for all."""
         self.together = world_size > 1
         self._patient: dist.ProcessGroup | None = None
+        self.exchanging: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Around a step, in which a process that is lost may leave this one waiting for ever (`liveness.py`)."""
 
     def connect(self, timeout: timedelta) -> PeerLiveness:
         """Meet the others. Raises ConfigError when it is not said where, LostProcess when they do not all come."""
@@ -142,8 +144,10 @@ def joined(timeout_minutes: float) -> Iterator[Processes]:
         yield processes
         return
     liveness = processes.connect(timedelta(minutes=timeout_minutes))
+    processes.exchanging = liveness.exchanging
     try:
-        yield processes
+        with liveness.watched():
+            yield processes
     except TraceError as error:
         _end(processes, liveness, error)
         raise

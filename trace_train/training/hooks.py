@@ -79,7 +79,7 @@ class Hooks:
     Returns what the error's hint should add, such as the command that runs a saved batch again."""
     evaluate: Callable[[RunSnapshot], Mapping[str, float | None]] | None = None
     """Every `evaluation.every` steps and after the last: scores by name. They are kept in checkpoints, and the best
-    checkpoint is chosen by `pa_mpjpe` (mm), `recall` (share) and `wa_mpjpe` (mm)."""
+    are chosen by `mpjpe_with_misses`, and by `wa_mpjpe` and `world_coverage` (`checkpoint_writer.best_steps`)."""
     draw: Callable[[RunSnapshot], None] | None = None
     """Every `pictures_every` steps: pictures of predictions into the run folder."""
     close: Callable[[], None] = _nothing

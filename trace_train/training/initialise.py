@@ -43,12 +43,10 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
     final = network.det_head[-1]
     assert isinstance(final, nn.Conv2d) and final.bias is not None
     final.bias[0] = CENTER_PRIOR
-    last = network.center_map_refiner2[0].bn2
-    assert isinstance(last, nn.BatchNorm3d)
-    last.weight.fill_(0.1)  # the volume starts as composed; the refiner adds to it as it learns
-    heat = network.bv_out_layers[-1].bn2
-    assert isinstance(heat, nn.BatchNorm1d)
-    heat.weight[: network.depth_levels] = 0.25  # no level stands out before there is a reason
+    # the volume starts as composed; the refiner adds to it as it learns
+    _gain(network.center_map_refiner2[0].bn2).fill_(0.1)
+    # no level stands out before there is a reason
+    _gain(network.bv_out_layers[-1].bn2)[: network.depth_levels] = 0.25
     if network.temporal:
         _begin_at_rest(network)
 
@@ -59,8 +57,13 @@ def _begin_at_rest(network: TraceNetwork) -> None:
     _begin_at([network.motion_head[-1], network.cam_motion_head[-1]], torch.zeros(6))
     _begin_at([network.cam_rot_head[-1]], same)
     for norm in (network.bv_motion_out_layers[-1].bn2, network.motion_map_refiner[0].bn2):
-        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm3d)
-        norm.weight.fill_(0.01)  # people move by a few hundredths of a triple from frame to frame
+        _gain(norm).fill_(0.01)  # people move by a few hundredths of a triple from frame to frame
+
+
+def _gain(norm: nn.Module | Tensor) -> Tensor:
+    """The weight of a batch normalisation, plain or synchronised: a run on several GPUs has the second kind."""
+    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    return norm.weight
 
 
 def _begin_at(layers: Iterable[nn.Module], bias: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from trace_data.errors import InterruptedRun, TraceError
@@ -16,7 +16,7 @@ from trace_train.training.optimizer import learning_rate
 from trace_train.training.run_log import RunLog
 from trace_train.training.signals import stop_signals
 from trace_train.training.state import RunState
-from trace_train.weights.checkpoint_writer import best_steps
+from trace_train.weights.checkpoint_writer import best_so_far, best_steps
 
 
 def loop(state: RunState, hooks: Hooks, progress: Progress) -> None:
@@ -40,7 +40,8 @@ def loop(state: RunState, hooks: Hooks, progress: Progress) -> None:
                 state.enter(number)
             batch = _next_batch(state, batches)
             rate = learning_rate(state.loss_module.config.optim, step, config.steps)
-            update = state.updater(batch, rate, partial(hooks.on_not_finite, state.snapshot()))
+            with processes.exchanging():
+                update = state.updater(batch, rate, partial(hooks.on_not_finite, state.snapshot()))
             state.take(update)
             done, last = state.step, state.step == config.steps
             # the first step has its own line: how a run began is what later lines are compared with
@@ -54,7 +55,7 @@ def loop(state: RunState, hooks: Hooks, progress: Progress) -> None:
                 log.write(line)
                 hooks.on_line(state.snapshot(), line)
             progress.advance(1, f"loss {update.values['total']:.1f}")
-            improved = _look(state, hooks)
+            improved = _look(state, hooks, progress.log)
             late = config.checkpoint_minutes and time.monotonic() - saved > 60 * config.checkpoint_minutes
             stop, late = processes.any(stopped(), bool(late))
             if done % config.checkpoint_every == 0 or last or stop or late or improved:
@@ -90,8 +91,11 @@ def _next_batch(state: RunState, batches: Iterator[Batch]) -> Batch:
     return batch
 
 
-def _look(state: RunState, hooks: Hooks) -> bool:
-    """Evaluate and draw where it is time. Returns whether this step's weights are the best so far, in every process."""
+def _look(state: RunState, hooks: Hooks, log: Callable[[str], None]) -> bool:
+    """Evaluate and draw where it is time, and say which step is the best by now.
+
+    Returns whether this step's weights are the best so far, in every process.
+    """
     config, step = state.config, state.step
     scores = hooks.evaluate if config.evaluation.every else None
     due = scores is not None and (step % config.evaluation.every == 0 or step == config.steps)
@@ -103,6 +107,8 @@ def _look(state: RunState, hooks: Hooks) -> bool:
         if state.processes.first and scores is not None and due:
             state.history.append({**scores(state.snapshot()), "step": step})
             improved = step in best_steps(state.history).values()
+            for line in best_so_far(state.history):
+                log(line)
         if state.processes.first and hooks.draw is not None and draws:
             hooks.draw(state.snapshot())
         return state.processes.share(improved)

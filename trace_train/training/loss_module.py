@@ -15,7 +15,7 @@ from trace_train.losses.objective import LossReport, objective
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, Tracks
-from trace_train.streaming.batch import Batch
+from trace_train.streaming.batch import Batch, to_device
 from trace_train.targets import Targets, make_targets
 from trace_train.training.precision import autocast_dtype
 from trace_train.weights.pose_prior import read_pose_prior
@@ -100,4 +100,4 @@ def jitter(refs: Sequence[ClipRef], cell: Tensor, most: int) -> Tensor:
     for ref in refs:
         generator = torch.Generator().manual_seed(crc32(repr(ref).encode()))
         drawn.append(torch.randint(-most, most + 1, cell.shape[1:], generator=generator))
-    return torch.stack(drawn).to(cell.device, non_blocking=True)
+    return to_device(torch.stack(drawn), cell.device)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from trace_train.config import Config
@@ -18,6 +21,27 @@ def autocast_dtype(config: Config, device: torch.device) -> torch.dtype | None:
     if config.precision == "bf16" or (config.precision == "auto" and _has_bf16(device)):
         return torch.bfloat16
     return None
+
+
+def set_float32_kernels(config: Config, device: torch.device) -> None:
+    """What a GPU's float32 means, which torch leaves to its defaults otherwise: with `fp32` all of it.
+
+    Beside half precision, convolutions (the centre and motion volumes) may use TF32, whose ten bits are those of fp16.
+    Matrix products (bodies, cameras, RAFT's correlation) never do.
+    """
+    torch.backends.cudnn.allow_tf32 = autocast_dtype(config, device) is not None
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Scores are computed in all of float32, in a run and after it; afterwards all is as it was."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _has_bf16(device: torch.device) -> bool:

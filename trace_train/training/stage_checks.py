@@ -10,22 +10,33 @@ from trace_train.config.run import at_stage
 from trace_train.losses.table import losses_of
 
 
+def processes_able(config: Config) -> list[int]:
+    """Numbers of processes that can share the clips of every stage: a resumed run is one with the same clips."""
+    most = min(stage.clips for stage in config.stages)
+    parts = config.optim.accumulate
+    return [n for n in range(1, most + 1) if not any(stage.clips % (n * parts) for stage in config.stages)]
+
+
 def stage_errors(config: Config, world_size: int) -> Iterator[ConfigError]:
     """Clips that cannot be dealt to `world_size` processes or computed in equal parts, and stages without a loss."""
+    able = " or ".join(map(str, processes_able(config)))
     for number, stage in enumerate(config.stages):
         where, parts = f"stages[{number}]", config.optim.accumulate
         if stage.clips % world_size:
             yield ConfigError(
                 f"{stage.clips} clips a step cannot be dealt evenly to {world_size} processes",
                 where=where,
-                hint=f"stages.clips counts the clips of all processes together: give a multiple of {world_size}",
+                hint=f"{able} processes can share them; a new run may also be given a multiple of {world_size} as"
+                " stages.clips, which counts the clips of all processes together",
             )
         elif (stage.clips // world_size) % parts:
             yield ConfigError(
                 f"{stage.clips // world_size} clips of a process cannot be computed in {parts} equal parts"
                 " (optim.accumulate)",
                 where=where,
-                hint="give stages.clips a multiple of it",
+                hint=f"{able} processes can; a new run may also be given a multiple as stages.clips"
+                if able
+                else "give stages.clips a multiple of it",
             )
         weights = at_stage(config, number).loss.model_dump()
         losses = losses_of(stage.frames, config.network.temporal)

@@ -7,20 +7,26 @@ A checkpoint is a folder `step-00000240` that appears by one rename, so it is th
     training.pth           optimiser, gradient scaler, random-number states of each process (tensors and numbers only)
     checkpoint.json        step, data position, scores so far, configuration, versions, SHA-256 of the other files
 
-This module reads them; saving.py writes them.
+This module reads them; checkpoint_writer.py writes them. What is read is checked: whatever is damaged ends in a
+CheckpointError that names the file and the checkpoint before it.
 """
 
 from __future__ import annotations
 
 import pickle
+import shlex
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError, quoted
@@ -30,6 +36,10 @@ from trace_train.config import Config, config_from
 from trace_train.weights.averaged import AveragedWeights
 
 FORMAT_VERSION = 2
+MOST_BYTES = 1 << 28
+"""A description is smaller: it grows by some hundred bytes with each evaluation and each step since a log line."""
+REQUIRED = frozenset({"weights.safetensors", "training.pth"})
+"""Files of every checkpoint."""
 DESCRIPTION = "checkpoint.json"
 MAY_CHANGE = (
     "steps",
@@ -76,7 +86,11 @@ class Checkpoint:
 
     def weights(self, *, averaged: bool = True) -> dict[str, Tensor]:
         """The network's state; the averaged one where there is one and it is wanted."""
-        return safetensors.torch.load_file(self.weights_file(averaged=averaged))
+        file = self.weights_file(averaged=averaged)
+        try:
+            return safetensors.torch.load_file(file)
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f"holds no weights: {first_line(error)}", where=file, hint=_before(file)) from error
 
     def load_into(self, network: nn.Module, *, averaged: bool = True) -> None:
         """Fill a network, strictly. Raises CheckpointError naming the first keys that do not fit."""
@@ -91,6 +105,41 @@ class Checkpoint:
                 hint="build the network from the checkpoint's own configuration, or choose another checkpoint",
             )
         network.load_state_dict(state)
+
+
+class _Written(BaseModel):
+    """What `checkpoint.json` holds, as far as it is used: written by this program, and perhaps damaged since."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    format_version: int
+    step: int = Field(ge=0, le=1 << 53)
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+    config: dict[str, Any]
+    data: dict[str, Any] = {}
+    window: list[dict[str, dict[str, float | int]]] = []
+    history: list[dict[str, Any]] = []
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+    @field_validator("sha256")
+    @classmethod
+    def _of_files_beside(cls, hashes: dict[str, str]) -> dict[str, str]:
+        if missing := sorted(REQUIRED - hashes.keys()):
+            raise ValueError(f"names no {', '.join(missing)}")
+        if strange := sorted(hashes.keys() - REQUIRED - {"averaged.safetensors"}):
+            raise ValueError(f"names {strange[0]!r}, which no checkpoint holds")
+        return hashes
+
+    @field_validator("history")
+    @classmethod
+    def _with_steps(cls, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for scores in history:
+            if not isinstance(scores.get("step"), int):
+                raise ValueError("holds scores without their step")
+            if not all(value is None or isinstance(value, int | float) for value in scores.values()):
+                raise ValueError("holds scores that are no numbers")
+        return history
 
 
 def refuse_changes(checkpoint: Checkpoint, config: Config, data: Mapping[str, Any]) -> None:
@@ -147,11 +196,14 @@ def describe_run(run: Path) -> RunDescription:
         )
     folder = finished(run)[-1]
     facts = _description(folder)
-    return RunDescription(
-        config=config_from(facts["config"], origin=str(folder / DESCRIPTION)),
-        shards=facts["data"]["shards"],
-        packs=Path(facts["data"]["packs"]),
-    )
+    shards, packs = (facts["data"].get(name) for name in ("shards", "packs"))
+    if not (isinstance(shards, str) and isinstance(packs, str)):
+        raise CheckpointError(
+            "does not say which shards and packs the run was started with",
+            where=folder / DESCRIPTION,
+            hint=_before(folder / DESCRIPTION),
+        )
+    return RunDescription(config=_config(facts, folder), shards=shards, packs=Path(packs))
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -170,27 +222,60 @@ def open_checkpoint(path: Path) -> Checkpoint:
     facts = _description(folder)
     for name, digest in facts["sha256"].items():
         part = folder / name
-        if not part.exists() or sha256_of(part) != digest:
-            state = "is damaged: its SHA-256 differs" if part.exists() else "is missing"
-            raise CheckpointError(
-                state, where=part, hint=f"delete {folder} and run again: it goes on from the checkpoint before"
-            )
-    config = config_from(facts["config"], origin=str(folder / DESCRIPTION))
-    return Checkpoint(folder=folder, step=int(facts["step"]), config=config, facts=facts)
+        if not part.is_file() or sha256_of(part) != digest:
+            state = "is damaged: its SHA-256 differs" if part.is_file() else "is missing"
+            raise CheckpointError(state, where=part, hint=_before(part))
+    return Checkpoint(folder=folder, step=facts["step"], config=_config(facts, folder), facts=facts)
+
+
+def _config(facts: Mapping[str, Any], folder: Path) -> Config:
+    try:
+        return config_from(facts["config"], origin=str(folder / DESCRIPTION))
+    except RecursionError as error:
+        raise CheckpointError("holds no configuration", where=folder / DESCRIPTION) from error
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    """The content of `checkpoint.json`, its format and most needed keys checked."""
+    """The content of `checkpoint.json`, checked."""
     file = folder / DESCRIPTION
     try:
-        content = content_of(file, error=CheckpointError)
-        facts: dict[str, Any] = parse_json(content, where=file, error=CheckpointError, hint="use an earlier checkpoint")
-        version, _, _, _ = (facts[k] for k in ("format_version", "sha256", "step", "config"))
-    except (FileNotFoundError, KeyError, TypeError) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=file, hint="use an earlier checkpoint") from error
+        facts: Any = parse_json(content_of(file, error=CheckpointError), where=file, error=CheckpointError)
+        version = facts["format_version"] if isinstance(facts, dict) else None
+        if version == FORMAT_VERSION:
+            _Written.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise CheckpointError(f"is damaged: {reason}", where=file, hint=_before(file)) from error
+    except CheckpointError as error:
+        raise CheckpointError(error.message, where=error.where, hint=_before(file)) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"cannot be read: {first_line(error)}", where=file, hint=_before(file)) from error
     if version != FORMAT_VERSION:
-        raise CheckpointError(f"has format {version}, this version reads {FORMAT_VERSION}", where=file)
-    return facts
+        raise CheckpointError(
+            f"has format {str(version)[:20]}, this version reads {FORMAT_VERSION}", where=file, hint=_before(file)
+        )
+    return dict(facts)
+
+
+def _before(file: Path) -> str:
+    """What to do about a damaged file of a checkpoint: go back to the one before it, where there is one."""
+    folder = file.parent.resolve()  # `best` is a link
+    earlier = [other for other in finished(folder.parent.parent) if other.name < folder.name]
+    remove = f"rm -r {shlex.quote(str(folder))}"
+    if not earlier:
+        return f"{remove}  removes it; there is no checkpoint before it, so the run begins anew"
+    return (
+        f"{remove}  removes it, and the run goes on from {earlier[-1].name};"
+        f" trace evaluate {shlex.quote(str(earlier[-1]))}  scores that one"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line; its name where it says nothing."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
 
 
 def restore(
@@ -208,14 +293,41 @@ def restore(
     file = checkpoint.folder / "training.pth"
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
+        _check_optimizer(optimizer, state["optimizer"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         _restore_random(state["random"], rank, device, (checkpoint.config.seed, checkpoint.step))
-    except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"cannot be restored: {str(error).splitlines()[0]}", where=file) from error
+    except (
+        OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        raise CheckpointError(f"cannot be restored: {first_line(error)}", where=file, hint=_before(file)) from error
     if averaged is not None:
-        for name, value in checkpoint.weights(averaged=True).items():
+        kept = checkpoint.weights(averaged=True)
+        if {name: value.shape for name, value in kept.items()} != {n: v.shape for n, v in averaged.state.items()}:
+            file = checkpoint.weights_file(averaged=True)
+            raise CheckpointError("holds other tensors than the network", where=file, hint=_before(file))
+        for name, value in kept.items():
             averaged.state[name].copy_(value)
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """What torch takes without a look, and stumbles over in the first step. Raises ValueError."""
+    own, saved = optimizer.state_dict()["param_groups"], state["param_groups"]
+    if len(own) != len(saved):
+        raise ValueError(f"{len(saved)} groups of parameters, expected {len(own)}")
+    weights: dict[int, Tensor] = {}
+    for ours, group, real in zip(own, saved, optimizer.param_groups):
+        if ours.keys() != group.keys() or ours["params"] != group["params"]:
+            raise ValueError("a group of parameters is not as this run would make it")
+        for key, value in ours.items():
+            if isinstance(value, float) and not (isinstance(group[key], int | float) and isfinite(group[key])):
+                raise ValueError(f"{key} of a group of parameters is {str(group[key])[:20]}, expected a number")
+        weights |= dict(zip(group["params"], real["params"]))
+    for number, values in state["state"].items():
+        for name, value in values.items():
+            if not isinstance(value, Tensor) or value.shape not in (weights[number].shape, ()):
+                raise ValueError(f"{name} of parameter {number} does not fit it")
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
@@ -227,6 +339,8 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def _restore_random(states: list[dict[str, Tensor]], rank: int, device: torch.device, key: tuple[int, int]) -> None:
+    if not isinstance(states, list) or not states:
+        raise ValueError("there are no states of random numbers")
     if rank >= len(states):  # more processes than before: what a new one draws is fixed too
         torch.manual_seed(int(np.random.default_rng([*key, rank]).integers(1 << 62)))
         return

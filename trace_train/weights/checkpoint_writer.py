@@ -10,10 +10,10 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,8 @@ from trace_train.weights.checkpoint import DESCRIPTION, FORMAT_VERSION, finished
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 """What a disk answers that knows no symbolic links."""
-RECALL_MARGIN = 0.01
-"""How much less of the people than the best so far a better pose may find: otherwise it would win by leaving out the
-difficult ones."""
+MISS_MM = 150.0
+"""Error that a missed person counts where only labelled joints are scored, as it does in `mpjpe_with_misses`."""
 
 
 def save(
@@ -153,24 +152,58 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def best_steps(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Steps of the best evaluations, under the names of the links to their checkpoints.
 
-    `best`: lowest `pa_mpjpe` whose `recall` is at most `RECALL_MARGIN` under that of the best before it. `best-world`:
-    lowest `wa_mpjpe`. One that no evaluation measured is left out.
+    `best`: lowest `error_with_misses`; `best-world`: lowest `world_error_with_misses`. One that no evaluation measured
+    is left out.
     """
-    found: dict[str, int] = {}
-    pose, recall = float("inf"), 0.0
-    for step, scores in _measured(history, "pa_mpjpe"):
-        found_now = scores.get("recall") or 0.0
-        if scores["pa_mpjpe"] < pose and found_now >= recall - RECALL_MARGIN:
-            found["best"], pose, recall = step, scores["pa_mpjpe"], found_now
-    world = float("inf")
-    for step, scores in _measured(history, "wa_mpjpe"):
-        if scores["wa_mpjpe"] < world:
-            found["best-world"], world = step, scores["wa_mpjpe"]
-    return found
+    best: dict[str, int] = {}
+    for name, (rule, _) in RULES.items():
+        errors = [(error, scores["step"]) for scores in history if isfinite(error := rule(scores))]
+        if errors:
+            best[name] = min(errors)[1]
+    return best
 
 
-def _measured(history: Sequence[Mapping[str, Any]], name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for scores in history:
-        value = scores.get(name)
-        if value is not None and isfinite(value):
-            yield scores["step"], scores
+def best_so_far(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines that say which step is the best after the last evaluation, and by what."""
+    lines, last = [], history[-1] if history else {}
+    for name, step in best_steps(history).items():
+        rule, words = RULES[name]
+        error = {scores["step"]: rule(scores) for scores in history}
+        stays = "" if step == last["step"] else f"; step {last['step']:,} has {error[last['step']]:.1f}"
+        lines.append(f"{name}: step {step:,}, {words} {error[step]:.1f} mm{stays}")
+    return lines
+
+
+def error_with_misses(scores: Mapping[str, Any]) -> float:
+    """MPJPE, mm, each missed person counting `MISS_MM`: an error that does not fall when difficult people are left out.
+
+    Of people with labelled joints and no body, the same by the share that was found. NaN where neither was measured.
+    """
+    error = _value(scores, "mpjpe_with_misses")
+    if isfinite(error):
+        return error
+    recall = _value(scores, "recall")
+    return recall * _value(scores, "joints_mpjpe") + (1 - recall) * MISS_MM
+
+
+def world_error_with_misses(scores: Mapping[str, Any]) -> float:
+    """WA-MPJPE, mm, over the share of the people that were found in the world: who finds half must be twice as good.
+
+    NaN where it was not measured.
+    """
+    coverage = scores.get("world_coverage")
+    if coverage is None:  # who scores may leave it out
+        coverage = 1.0
+    return _value(scores, "wa_mpjpe") / coverage if coverage > 0 else nan
+
+
+def _value(scores: Mapping[str, Any], name: str) -> float:
+    value = scores.get(name)
+    return nan if value is None else float(value)
+
+
+RULES = {
+    "best": (error_with_misses, f"MPJPE with misses at {MISS_MM:.0f} mm"),
+    "best-world": (world_error_with_misses, "WA-MPJPE over the share of people found"),
+}
+"""By the name of a link: the error that decides, and what it is called."""

@@ -256,3 +256,32 @@ def test_stays_in_float32_under_autocast(layer: BodyLayer) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = layer(rotations, betas)
     assert half.joints.dtype == torch.float32 and torch.equal(half.joints, layer(rotations, betas).joints)
+
+
+@pytest.mark.parametrize("bodies", [0, 1, 40])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_any_number_of_bodies_has_a_mesh_on_any_device(
+    bodies: int, device: str, packs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)  # the meta device has no autocast
+    rotations, betas = torch.eye(3).expand(bodies, 24, 3, 3).to(device), torch.zeros(bodies, 10, device=device)
+    other = BodyLayer(read_pack(packs / "SMPL_FEMALE.pth")).to(device)
+    out = other(rotations.clone().requires_grad_(), betas, vertices=True)
+    assert out.vertices is not None
+    shapes = [tuple(part.shape) for part in (out.joints, out.joints_h36m, out.root, out.vertices)]
+    assert shapes == [(bodies, 44, 3), (bodies, 17, 3), (bodies, 3), (bodies, 6890, 3)]
+    out.vertices.sum().backward()
+
+
+@pytest.mark.parametrize("kids", [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], []])
+def test_nobody_of_an_age_as_a_gpu_computes_it(kids: list[float], packs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown, infant = (BodyLayer(read_pack(packs / name)) for name in ("SMPLA_NEUTRAL.pth", "SMIL_NEUTRAL.pth"))
+    aged = AgedBodyLayer(grown, infant)
+    rotations = torch.eye(3).expand(len(kids), 24, 3, 3)
+    betas = torch.zeros(len(kids), 11)
+    betas[:, 10] = torch.tensor(kids)
+    expected = aged(rotations, betas, vertices=True)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # skinning takes the path of a GPU
+    out = aged(rotations, betas, vertices=True)
+    assert out.vertices is not None and expected.vertices is not None
+    torch.testing.assert_close(out.vertices, expected.vertices)

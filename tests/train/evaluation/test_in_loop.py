@@ -44,7 +44,8 @@ def test_a_run_that_is_evaluated_ends_in_the_same_bits(plain: Path, shards: Path
     assert same_weights(run, plain)
     assert [line["loss"] for line in read_metrics(run)] == [line["loss"] for line in read_metrics(plain)]
     found = sorted(file.name for file in run.glob("evaluation-*.json"))
-    assert found == [f"evaluation-val-{step:08d}.json" for step in (2, 4, 6, 7)]
+    assert [name[:23] for name in found] == [f"evaluation-val-{step:08d}" for step in (2, 4, 6, 7)]
+    assert len({name[23:] for name in found}) == 1, "all were computed on the same"
     report = EvalReport.from_json(json.loads((run / found[-1]).read_text()))
     history = open_checkpoint(run).facts["history"]
     assert [line["step"] for line in history] == [2, 4, 6, 7]
@@ -52,6 +53,7 @@ def test_a_run_that_is_evaluated_ends_in_the_same_bits(plain: Path, shards: Path
     # and what was scored are the weights that were kept
     later = evaluate(run, shards=shards, packs=packs, split="val", threshold=0)
     assert later.rows == report.rows and later.sequences_sha256 == report.sequences_sha256
+    assert (run / later.file_name).name == found[-1]  # what is the same is written in the same place
     assert later.weights_sha256 == open_checkpoint(run).facts["sha256"]["averaged.safetensors"]
 
 

@@ -196,6 +196,10 @@ def test_stages_have_the_published_shapes_and_stand_in_the_documentation() -> No
         assert not network(images, flow, tracks=tracks).stages
         stages = network(images, flow, tracks=tracks, return_stages=True).stages
     shapes = {
+        "backbone_stem": (6, 32, 16, 16), "backbone_layer1": (6, 64, 16, 16), "backbone_stage2_0": (6, 8, 16, 16),
+        "backbone_stage2_1": (6, 16, 8, 8), "backbone_stage3_0": (6, 8, 16, 16), "backbone_stage3_1": (6, 16, 8, 8),
+        "backbone_stage3_2": (6, 32, 4, 4), "offset_features": (6, 8, 16, 16), "bv_features": (6, 8, 16, 16),
+        "bv_motion_features": (6, 8, 16, 16),
         "image_feature_maps": (6, 8, 16, 16), "optical_flows": (6, 2, 16, 16), "gru_features": (6, 8, 16, 16),
         "feature_offsets": (6, 144, 16, 16), "warped_features": (6, 8, 16, 16), "temporal_features": (6, 8, 16, 16),
         "front_map": (6, 7, 16, 16), "bv_map": (6, 48, 16), "center_map": (6, 1, 16, 16),
@@ -206,6 +210,10 @@ def test_stages_have_the_published_shapes_and_stand_in_the_documentation() -> No
         "world_cams": (6, 3), "world_global_rots": (6, 3), "pred_seq_mask": (6,),
     }  # fmt: skip
     assert {name: tuple(value.shape) for name, value in stages.items()} == shapes
+    # what was noted is what the next part was given
+    with torch.no_grad():
+        assert torch.equal(network.feature_offset_predictor(stages["offset_features"]), stages["feature_offsets"])
+        assert torch.equal(network.backbone.layer1(stages["backbone_stem"]), stages["backbone_layer1"])
     page = (ROOT / "docs" / "network.md").read_text(encoding="utf-8")
     assert set(stages) == set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
 

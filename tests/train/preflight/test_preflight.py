@@ -8,14 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from tiny_runs import tiny
 
 from trace_data.errors import AssetError, ConfigError, OutputError, ShardError
+from trace_data.progress import Progress
+from trace_data.shards.storage.store import as_store
 from trace_train.config import load_config
-from trace_train.preflight import machine
+from trace_train.preflight import entries, machine
 from trace_train.preflight.memory import Fitting, RamMeter
 from trace_train.preflight.parts import PreflightError
 from trace_train.preflight.preflight import find_batch, preflight
@@ -65,6 +68,22 @@ def test_memory_that_would_end_the_process_is_not_tried() -> None:
     assert fitting.largest(4) == 17  # 100 + 17 x 50 are the last within 95 % of 1000
     assert max(meter.taken(clips) for clips, _ in meter.steps) <= 950 * MEGABYTE
     assert fitting.estimate(4) == 17
+
+
+@pytest.mark.parametrize("curve", ["steeper", "unseen at first"])
+def test_memory_that_grows_otherwise_than_on_a_line_does_not_end_the_process(curve: str) -> None:
+    class Curved(PretendedMeter):
+        def taken(self, clips: int) -> int:
+            if curve == "steeper":
+                return self.fixed + int(clips**1.3 * self.each)
+            return max(self.fixed + 2 * self.each, clips * self.each)  # an earlier peak hides the first sizes
+
+    told: list[tuple[int, int]] = []
+    meter = Curved(1000 * MEGABYTE)
+    fitting = Fitting(meter.step, meter, dares=False, on_result=lambda clips, frames, peak: told.append((clips, peak)))
+    assert fitting.largest(4) >= 8
+    assert max(meter.taken(clips) for clips, _ in meter.steps) <= meter.limit
+    assert told == [(clips, meter.taken(clips)) for clips, _ in meter.steps], "each is told when it is known"
 
 
 def test_errors_that_are_not_about_memory_come_through() -> None:
@@ -234,3 +253,75 @@ def test_a_resumed_run_is_looked_at_too(shards: Path, packs: Path, tmp_path: Pat
     config = load_config(run / "config.yaml")
     assert yaml.safe_load((run / "config.yaml").read_text())["steps"] == 7
     preflight(config, shards=shards, packs=packs, run=run, resume=True, memory=False).raise_if_wrong()
+
+
+def test_a_resumed_run_has_some_of_its_checkpoints_already(
+    shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = tmp_path / "run", tiny("steps=3", "checkpoint_every=1", "log.tensorboard=never")
+    train(config, shards=shards, packs=packs, run=run)
+    _, network = machine.check_network(config)
+    size = machine.checkpoint_bytes(config, network)
+    there, kept = len(finished(run)), config.keep_checkpoints + 1
+    assert there == config.keep_checkpoints
+
+    def errors(free: float, *, resume: bool, folder: Path = run) -> list[Any]:
+        usage = shutil._ntuple_diskusage(0, 0, int(free * size))  # type: ignore[attr-defined]
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+        return list(machine.check_disk(config, network, folder, resume=resume).errors)
+
+    assert not errors(1.1, resume=True) and errors(0.9, resume=True)
+    assert errors(kept - 0.1, resume=False, folder=tmp_path / "new")
+    assert not errors(kept + 0.1, resume=False, folder=tmp_path / "new")
+    for folder in finished(run)[1:]:
+        shutil.rmtree(folder)
+    assert errors(kept - 1.1, resume=True) and not errors(kept - 0.9, resume=True)
+
+
+def test_looking_says_what_it_does_while_it_does_it(shards: Path, packs: Path, tmp_path: Path) -> None:
+    class Told(Progress):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def log(self, line: str) -> None:
+            self.lines.append(line)
+
+    told = Told()
+    meter = PretendedMeter(10**12)
+    meter.steps.append((1, 1))
+    assert preflight(tiny(), shards=shards, packs=packs, run=tmp_path, meter=lambda device: meter, progress=told).ok
+    assert [any(word in line for line in told.lines) for word in ("looked at", "network", "one step of 4 clips")]
+    assert any("4 clips of 1 frame: " in line for line in told.lines)
+
+
+@pytest.mark.parametrize(
+    ("mask", "terms"), [("world", ["world_root", "world_rotation"]), ("shape", []), ("body_pose", ["body_pose"])]
+)
+def test_losses_that_the_shards_have_nothing_for_are_named(
+    mask: str, terms: list[str], shards: Path, packs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny("stages=[{clips: 2, frames: 2, name: only}]", "network.temporal=true", "network.motion_channels=2")
+    _, network = machine.check_network(config)
+    store = as_store(shards)
+    assert entries.terms_without_entries(config, store, packs, network) == []
+    real = entries.load_clip
+
+    def without(*args: Any) -> Any:
+        clip = real(*args)
+        clip.annotations.masks[mask] = np.zeros_like(clip.annotations.masks[mask])
+        return clip
+
+    monkeypatch.setattr(entries, "load_clip", without)
+    lines = entries.terms_without_entries(config, store, packs, network)
+    assert bool(lines) == bool(terms)
+    for line in lines:
+        assert line.startswith("stage only: ") and all(term in line for term in terms) and "3dpw" in line
+
+
+@pytest.mark.parametrize(
+    ("load", "cores", "threads", "offered"),
+    [(0.3, 2, 2, None), (8.0, 2, 2, 1), (8.0, 2, 1, None), (12.0, 16, 16, 4), (12.0, 16, 4, None)],
+)
+def test_a_busy_machine_is_said_with_what_helps(load: float, cores: int, threads: int, offered: int | None) -> None:
+    lines = machine.busy_with_others(load, cores, threads)
+    assert [f"OMP_NUM_THREADS={offered} " in line for line in lines] == ([] if offered is None else [True])

@@ -147,7 +147,7 @@ def test_what_checkpoints_remember_of_evaluations_is_shown_too(tmp_path: Path) -
     file = run / "checkpoints" / "step-00000040" / "checkpoint.json"
     history = [{"step": step, "pa_mpjpe": 150.0 - step, "recall": 0.5} for step in (10, 20, 40)]
     file.write_text(json.dumps(json.loads(file.read_text()) | {"history": history}))
-    scored = read_run(run).scored("val")
+    (scored,) = read_run(run).scored("val")
     assert [(one["step"], one["rows"]["model"]["pa_mpjpe"]) for one in scored] == [(10, 140), (20, 130), (40, 99.42)]
     assert "step 10 · val 140" in page_of(run)[0]
 
@@ -348,3 +348,31 @@ def test_stacked_shares_reach_the_top() -> None:
 def test_numbers_are_written_with_three_digits() -> None:
     words = [short(v) for v in (0, 0.00212, 12.34, 1240, 15_000, 999_999, 2_500_000, -3.0)]
     assert words == ["0", "0.00212", "12.3", "1,240", "15k", "1M", "2.5M", "-3"]
+
+
+def test_curves_join_only_what_was_computed_on_the_same(tmp_path: Path) -> None:
+    whole = [evaluation(step) | {"shards_sha256": "a", "frames": 900} for step in (20, 40)]
+    quick = [evaluation(step) | {"shards_sha256": "a", "frames": 90, "settings": {"every": 20}} for step in (20, 40)]
+    other = [evaluation(40) | {"shards_sha256": "b", "frames": 400}]
+    run = make_run(tmp_path / "run", LINES)
+    for number, one in enumerate([*whole, *quick, *other]):
+        (run / f"evaluation-val-{one['step']:08d}-{number:08d}.json").write_text(json.dumps(one))
+    series = read_run(run).scored("val")
+    assert [[(one["step"], one["frames"]) for one in part] for part in series] == [
+        [(20, 900), (40, 900)],
+        [(40, 400)],
+        [(20, 90), (40, 90)],
+    ]
+    text, _ = page_of(run)
+    assert "val, 900 frames" in text and "val, 90 frames" in text and "val, 400 frames" not in text
+
+
+def test_remembered_scores_join_those_of_their_own_basis(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", LINES)
+    for one in (evaluation(20), evaluation(20) | {"shards_sha256": "b"}, evaluation(40)):
+        (run / f"evaluation-val-{one['step']}-{one.get('shards_sha256')}.json").write_text(json.dumps(one))
+    file = run / "checkpoints" / "step-00000040" / "checkpoint.json"
+    facts = json.loads(file.read_text()) | {"history": [{"step": step, "mpjpe": 9.0} for step in (10, 20, 40)]}
+    file.write_text(json.dumps(facts))
+    series = read_run(run).scored("val")
+    assert sorted([one["step"] for one in part] for part in series) == [[10, 20, 40], [20]]

@@ -14,6 +14,7 @@ from trace_data.errors import AnnotationError, ConfigError
 from trace_data.frames.image import decode
 from trace_data.schema.clip import Window
 from trace_data.shards.view import view
+from trace_train.streaming import gpu_decoder
 from trace_train.streaming.gpu_decoder import choose_decoder, decode_on_device
 from trace_train.streaming.occluders import SIDE, Occluder, draw_occluder, load_cutouts, picture_of, shape
 from trace_train.streaming.pixels import crop_pictures, occluded, recolored
@@ -191,3 +192,11 @@ def test_decoding_on_a_gpu_is_asked_for_or_found_out() -> None:
         choose_decoder("gpu", CPU)
     if not torch.cuda.is_available():  # the probe itself never raises
         assert choose_decoder("auto", torch.device("cuda")) is None
+
+
+def test_auto_is_the_cpu_until_the_gpu_decoder_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = object()
+    monkeypatch.setattr(gpu_decoder, "nvjpeg_decoder", lambda device: found)
+    gpu = torch.device("cuda")
+    assert choose_decoder("auto", gpu) is None and choose_decoder("cpu", gpu) is None
+    assert choose_decoder("gpu", gpu) is found

@@ -22,7 +22,7 @@ from trace_train.train import train
 from trace_train.training.optimizer import build_optimizer, carry_over, learning_rate, set_rate
 from trace_train.training.parameter_groups import NetworkParameters, fits, stages_table
 from trace_train.weights.checkpoint import open_checkpoint
-from trace_train.weights.checkpoint_writer import best_steps
+from trace_train.weights.checkpoint_writer import best_so_far, best_steps
 
 
 @pytest.fixture(scope="module")
@@ -192,20 +192,27 @@ def test_mistakes_in_stages_are_explained(stages: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("history", "expected"),
+    ("names", "history", "expected"),
     [
-        ([], {}),
-        ([(1, 90.0, 0.5, None), (2, 80.0, 0.5, None)], {"best": 2}),
-        ([(1, 90.0, 0.5, 70.0), (2, 80.0, 0.48, 60.0)], {"best": 1, "best-world": 2}),  # two points fewer people
-        ([(1, 90.0, 0.5, 70.0), (2, 80.0, 0.495, 80.0)], {"best": 2, "best-world": 1}),
-        ([(1, 90.0, 0.9, None), (2, 80.0, 0.891, None), (3, 70.0, 0.882, None)], {"best": 3}),  # against the last best
-        ([(1, float("nan"), 0.9, None), (2, 99.0, 0.1, None)], {"best": 2}),
+        (("mpjpe_with_misses",), [], {}),
+        (("mpjpe_with_misses", "pa_mpjpe"), [(140.0, 60.0), (120.0, 80.0)], {"best": 2}),  # the pose alone was better
+        (("mpjpe_with_misses", "recall"), [(120.0, 0.7), (121.0, 0.93)], {"best": 1}),
+        (("mpjpe_with_misses",), [(float("nan"),), (149.0,), (None,)], {"best": 2}),
+        (("mpjpe_with_misses",), [(120.0,), (120.0,)], {"best": 1}),
+        # people without bodies: 0.5 * 100 + 0.5 * 150, and 0.9 * 120 + 0.1 * 150
+        (("joints_mpjpe", "recall"), [(100.0, 0.5), (120.0, 0.9)], {"best": 2}),
+        (("joints_mpjpe", "recall"), [(100.0, 0.9), (120.0, 1.0)], {"best": 1}),
+        # in the world half of the people count half
+        (("wa_mpjpe", "world_coverage"), [(60.0, 0.5), (100.0, 0.9)], {"best-world": 2}),
+        (("wa_mpjpe", "world_coverage"), [(60.0, 0.5), (100.0, 0.0), (None, 0.0)], {"best-world": 1}),
+        (("wa_mpjpe",), [(90.0,), (80.0,)], {"best-world": 2}),
     ],
 )
-def test_the_best_is_the_best_pose_that_leaves_nobody_out(
-    history: list[tuple[int, float, float, float | None]], expected: dict[str, int]
+def test_the_best_is_not_bought_by_leaving_people_out(
+    names: tuple[str, ...], history: list[tuple[float | None, ...]], expected: dict[str, int]
 ) -> None:
     scores: list[dict[str, Any]] = [
-        {"step": step, "pa_mpjpe": pose, "recall": recall, "wa_mpjpe": world} for step, pose, recall, world in history
+        {"step": step, **dict(zip(names, values))} for step, values in enumerate(history, 1)
     ]
     assert best_steps(scores) == expected
+    assert [line.split(":")[0] for line in best_so_far(scores)] == list(expected)

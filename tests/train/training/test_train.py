@@ -219,7 +219,8 @@ def test_evaluation_reports_scores_constants_and_protocol(reference: Path, shard
     report = evaluate(reference, shards=shards, packs=packs, split="test", threshold=0.0)
     assert report.synthetic and report.people >= report.matched
     assert set(report.rows) == {"model", "mean pose", "mean pose in the camera", "stands still"}
-    saved = json.loads((reference / "evaluation-test-00000007.json").read_text())
+    saved = json.loads((reference / report.file_name).read_text())
+    assert report.file_name.startswith("evaluation-test-00000007-")
     assert "LSP" in saved["protocol"] and saved["people"] == report.people
     with pytest.raises(ConfigError, match="split"):
         evaluate(reference, shards=shards, packs=packs, split="nowhere")

@@ -16,7 +16,7 @@ from trace_train.network.flow import NoFlow
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream
-from trace_train.training.distributed import Processes
+from trace_train.training.distributed import Processes, synchronise_normalisation
 from trace_train.training.initialise import start_from_means
 from trace_train.training.loss_module import LossModule, batch_targets
 from trace_train.training.optimizer import build_optimizer
@@ -93,3 +93,21 @@ def test_a_batch_is_split_without_loss(batch: Batch) -> None:
     assert torch.equal(torch.cat([part.kp2d for part in parts]), batch.kp2d)
     assert torch.equal(torch.cat([part.masks["world"] for part in parts]), batch.masks["world"])
     assert batch.split(1) == [batch]
+
+
+def test_a_network_with_synchronised_normalisation_starts_from_means_alike(batch: Batch) -> None:
+    config = tiny(*CONFIG)
+    states = []
+    for convert in (False, True):
+        torch.manual_seed(0)
+        network = build_network(config.network)
+        parts = NetworkParameters(network)
+        if convert:  # as a run on several GPUs does; the process decides, not this machine's devices
+            synchronise_normalisation(network, "auto", Processes(0, 2), torch.device("cuda"))
+            assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in network.modules())
+        start_from_means(network, [batch_targets(network, batch)])
+        parts.apply(parts.groups(config.optim.model_copy(update={"frozen": ("backbone",)})))
+        assert not network.backbone.bn1.training and network.det_head[0][0].bn1.training
+        states.append(network.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
