@@ -67,7 +67,8 @@ def train(
 
     A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
     configuration, shards and packs are used; --set steps=… may lengthen it, --shards and --packs give the new location
-    of moved folders. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP save a checkpoint and exit 130. Several GPUs: trace docs cluster.
+    of moved folders. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP save a checkpoint and exit 130. Several GPUs:
+    `trace docs cluster`.
 
     \b
     Examples:
