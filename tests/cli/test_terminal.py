@@ -72,8 +72,8 @@ def test_no_encoding_ends_a_command(environment: dict[str, str], tmp_path: Path)
 
 
 def test_names_that_are_no_utf8_reach_output_shards_and_pages(tmp_path: Path) -> None:
-    folder = tiny_3dpw.write(tmp_path, {"train": 1}, frames=4)
-    [old] = (folder / "sequenceFiles" / "train").iterdir()
+    folder = tiny_3dpw.write(tmp_path, {"train": 2}, frames=4)
+    old, _ = sorted((folder / "sequenceFiles" / "train").iterdir())
     try:
         (folder / "imageFiles" / old.stem).rename(folder / "imageFiles" / NOT_UTF8)
     except OSError:
@@ -90,9 +90,11 @@ def test_names_that_are_no_utf8_reach_output_shards_and_pages(tmp_path: Path) ->
     found = trace("verify-datasets", "3dpw", *where, "--depth", "content", "--json")
     assert b"Unicode" not in found.stderr and json.loads(found.stdout)
     built = trace("build-shards", "--debug", "3dpw", *where, "--split", "train", "--out", str(tmp_path / "shards"))
-    assert built.returncode == 0, built.stderr.decode()
+    assert built.returncode == 3 and rb"walk_\udcff" in built.stdout, built.stderr.decode()
     checked = trace("verify-shards", str(tmp_path / "shards"), "--json")
     assert checked.returncode == 0 and b"Unicode" not in checked.stderr, checked.stderr
+    [left_out] = json.loads((tmp_path / "shards" / "index.json").read_bytes())["bad"]
+    assert left_out["key"] == r"3dpw/train/walk_\udcff"
 
 
 def test_commands_of_others_do_not_reach_the_terminal(tmp_path: Path) -> None:
