@@ -76,7 +76,7 @@ def _settings() -> tuple[Path, dict[str, Path | str | None], list[DoctorFinding]
         )
         return Path.cwd(), dict.fromkeys(KEYS), [broken]
     findings = []
-    for key, meaning in KEYS.items():
+    for key, meaning in settings.meanings.items():
         value = settings.values.get(key)
         text = "not set" if value is None else shown(value) if isinstance(value, str) else str(value)
         findings.append(

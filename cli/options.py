@@ -137,12 +137,25 @@ force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the 
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
+def _only_one(context: click.Context, parameter: click.Parameter, given: tuple[Any, ...]) -> Any:
+    """The one value of an option; two would not be joined, and the first would be dropped without a word."""
+    if len(given) > 1:
+        raise click.UsageError(
+            f"--{parameter.name} is given {len(given)} times, expected one set;"
+            " trace build-shards DATASET DATASET … builds several datasets into one",
+            context,
+        )
+    return given[0] if given else None
+
+
 def shards(function: Function) -> Function:
     """`--shards`, and for URLs `--cache` and `--cache-size`: the arguments of `store`."""
     place = click.option(
         "--shards",
         metavar="DIR|URL",
         type=Place(file_okay=False),
+        multiple=True,
+        callback=_only_one,
         help="Folder or URL of built shards [setting shards].",
     )
     cache = _folder("--cache", "Folder that keeps the shards of a URL [setting cache].")

@@ -83,7 +83,7 @@ def read_index(location: Path | str | Store) -> tuple[ShardIndex, list[tuple[str
         raise ShardError(
             f"shard format {version}, expected {FORMAT_VERSION}",
             where=file,
-            hint="update the project: git pull in its clone, or install a newer wheel"
+            hint="update the project: git pull in its clone, or pip install a newer wheel"
             if isinstance(version, int) and version > FORMAT_VERSION
             else store.rebuild_hint,
         )
