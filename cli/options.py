@@ -137,15 +137,13 @@ force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the 
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
-def _only_one(context: click.Context, parameter: click.Parameter, given: tuple[Any, ...]) -> Any:
-    """The one value of an option; two would not be joined, and the first would be dropped without a word."""
-    if len(given) > 1:
-        raise click.UsageError(
-            f"--{parameter.name} is given {len(given)} times, expected one set;"
-            " trace build-shards DATASET DATASET … builds several datasets into one",
-            context,
-        )
-    return given[0] if given else None
+def _as_one(context: click.Context, parameter: click.Parameter, given: tuple[Path | str, ...]) -> Path | str | None:
+    """The set of shards that is given, or the text that names all of them as one."""
+    if len(given) < 2:
+        return given[0] if given else None
+    from trace_data.shards.storage.store import joined_place
+
+    return joined_place(given)
 
 
 def shards(function: Function) -> Function:
@@ -155,8 +153,8 @@ def shards(function: Function) -> Function:
         metavar="DIR|URL",
         type=Place(file_okay=False),
         multiple=True,
-        callback=_only_one,
-        help="Folder or URL of built shards [setting shards].",
+        callback=_as_one,
+        help="Folder or URL of built shards; repeated, all sets are used as one [setting shards].",
     )
     cache = _folder("--cache", "Folder that keeps the shards of a URL [setting cache].")
     size = click.option("--cache-size", metavar="SIZE", help="Limit of that cache, as in 200GB [setting cache_size].")
@@ -237,13 +235,12 @@ def store(shards: Path | str | None, cache: Path | None, cache_size: str | None,
     """The shards selected by the options of `shards`. Raises ConfigError, OutputError."""
     from trace_data.settings import load_settings
     from trace_data.shards.storage.store import open_store
-    from trace_data.shards.storage.url import is_url
 
     settings = load_settings()
     location = settings.place("shards", shards)
     return open_store(
         location,
-        cache=settings.folder("cache", cache) if is_url(location) else None,
+        cache=settings.folder("cache", cache) if "://" in str(location) else None,
         cache_bytes=settings.cache_bytes(cache_size),
         progress=progress,
     )
@@ -252,11 +249,13 @@ def store(shards: Path | str | None, cache: Path | None, cache_size: str | None,
 def still_there(place: str, kind: str, command: str) -> str:
     """What a run was started with, where it has not been moved away. Raises ConfigError, whose hint is the command."""
     from trace_data.errors import ConfigError
+    from trace_data.shards.storage.store import places_of
 
-    if "://" not in place and not Path(place).is_dir():
+    gone = next((part for part in places_of(place) if "://" not in part and not Path(part).is_dir()), None)
+    if gone is not None:
         raise ConfigError(
             f"the {kind} that this run is trained on are no longer there",
-            where=place,
+            where=gone,
             hint=f"{command} --{kind} DIR  says where they are now",
         )
     return place

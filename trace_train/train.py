@@ -155,7 +155,7 @@ def prepare(
     groups = stages_table(parts, config)
     synchronise_normalisation(network, config.distributed.sync_batchnorm, processes, device)
     facts = {
-        "shards": store.where if store.remote else str(Path(store.where).resolve()),
+        "shards": store.lasting,
         "shards_sha256": hashlib.sha256(store.read_index()).hexdigest(),
         "packs": str(packs.resolve()),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),

@@ -166,12 +166,6 @@ def test_a_slip_on_the_command_line_is_an_object_too(capsys: Output) -> None:
     assert found["kind"] == "ConfigError" and "--jsn" in found["message"] and "trace config --help" in found["hint"]
 
 
-@pytest.mark.parametrize("words", [["train"], ["evaluate", "."]])
-def test_two_sets_of_shards_are_not_one(words: list[str], capsys: Output) -> None:
-    assert run([*words, "--shards", "a", "--shards", "b"]) == 2
-    assert "--shards is given 2 times" in capsys.readouterr().err
-
-
 def on_terminal(*words: str, **environment: str) -> bytes:
     """What the command shows on a terminal."""
     ours, theirs = pty.openpty()

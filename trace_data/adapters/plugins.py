@@ -47,7 +47,7 @@ def _check_splits(spec: DatasetSpec, given: str, where: str | None) -> None:
     """Raises ConfigError: sequences of a split that no command asks for would be left out without a word."""
     known = get_args(Split)
     unknown = [str(split) for split in spec.splits if split not in known]
-    if unknown or not spec.splits or isinstance(spec.splits, str):
+    if unknown or not spec.splits:
         raise ConfigError(
             f"SPEC.splits of {given} names {', '.join(map(repr, unknown)) or 'no split'}, expected some of"
             f" {', '.join(known)}",
