@@ -1,4 +1,4 @@
-"""Checksums inside a shard, by which a reader knows that what it has just read is what was written.
+"""Checksums inside a shard: computed here, compared by `shards/reader.py` and `shards/checks/`.
 
 CRC-32 as of zlib: it finds every changed bit or byte, at several GB a second. It is no proof against intent; the
 SHA-256 of the whole file in the index is.
