@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,7 +131,7 @@ class BuildFolder:
             content = dict(parse_json(content_of(file, error=OutputError), where=file, error=OutputError))
         except (FileNotFoundError, OutputError, ValueError, TypeError):
             content = {}
-        settings = json.loads(as_json(settings))
+        settings = dict(parse_json(as_json(settings), where=file, error=OutputError))
         # the user's own settings first: with --frames original the encoder differs too, but as a consequence
         keys = sorted(settings, key=lambda key: (key in MADE_WITH, key))
         key = next((key for key in keys if content.get(key) != settings[key]), None)
