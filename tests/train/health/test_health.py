@@ -191,6 +191,14 @@ def test_lines_are_a_table_that_fits_a_terminal() -> None:
     assert again[1].split() == heading.split() and "5 h 12 min" in again[0] and again[-1].startswith("99,999")
 
 
+def test_the_summary_compares_losses_within_the_last_stage(shards: Path, packs: Path, tmp_path: Path) -> None:
+    report = train(tiny("log_every=1"), shards=shards, packs=packs, run=tmp_path / "run")
+    lines = read_metrics(tmp_path / "run")
+    last = [line["loss"]["total"] for line in lines if line["stage"] == lines[-1]["stage"]]
+    assert 1 < len(last) < len(lines)
+    assert (report.stage, report.first_loss, report.last_loss) == (lines[-1]["stage"], last[0], last[-1])
+
+
 @pytest.mark.parametrize("width", [80, 60, 40])
 def test_lines_of_a_narrow_terminal_hold_the_same_in_more_lines(width: int) -> None:
     counts = {**dict.fromkeys(DEBUG[1], 20), "joints2d": 1204}
