@@ -11,7 +11,7 @@ import re
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import DatasetLayoutError, nearest
+from trace_data.errors import DatasetLayoutError, nearest, quoted
 from trace_data.os_errors import in_words, is_missing
 
 Numbers = npt.NDArray[np.int64]
@@ -169,18 +169,25 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def lacking(folder: Path, name: str, *, hint: str) -> DatasetLayoutError:
-    """The error for a missing subfolder `name`, with a similar name as a suggestion."""
+def lacking(folder: Path, name: str, *, hint: str, others: Sequence[str] = ()) -> DatasetLayoutError:
+    """The error for a missing subfolder `name`, with a similar name as a suggestion.
+
+    `others`: folders that belong beside it, none of which is suggested.
+    """
     entries = listing(folder)
     if name in entries.broken:
         return DatasetLayoutError(f"{name} is {entries.broken[name]}", where=folder, hint=hint)
-    near = near_name(name, (*entries.folders, *entries.files))
+    if (file := next((held for held in entries.files if held.lower() == name.lower()), None)) is not None:
+        what = "is a file, expected a folder"
+        return DatasetLayoutError(what, where=folder / file, hint=f"move it away, then {hint}")
+    known = {other.lower() for other in others}
+    near = near_name(name, tuple(held for held in entries.folders if held.lower() not in known))
     if near is None:
         return DatasetLayoutError(f"there is no {name}/ in it", where=folder, hint=hint)
     return DatasetLayoutError(
         f"there is no {name}/ in it, but {near}",
         where=folder,
-        hint=f"mv '{folder / near}' '{folder / name}'  if it is the same; else {hint}",
+        hint=f"mv {quoted(folder / near)} {quoted(folder / name)}  if it is the same; else {hint}",
     )
 
 

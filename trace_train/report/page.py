@@ -40,7 +40,7 @@ class Page:
 
 def write_page(path: Path, page: Page) -> int:
     """Write the page to `path`, replacing an older one in a single move. Returns its bytes. Raises OutputError."""
-    content = page_text(page).encode()
+    content = page_text(page).encode(errors="backslashreplace")  # names may hold bytes that are no UTF-8
     try:
         with atomic_write(path) as partial:
             partial.write_bytes(content)

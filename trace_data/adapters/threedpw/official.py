@@ -50,9 +50,10 @@ def holds(folder: Path) -> bool:
 def find(folder: Path, images: Path, split: Split) -> list[SequenceRef]:
     """The sequences of a split, by name. Raises DatasetLayoutError when its folder is missing."""
     annotations = entry(entry(folder, FOLDER) or folder, *_SPLIT_FOLDERS[split])
-    if annotations is None:
+    if annotations is None or not is_folder(annotations):
         hint = f"unpack sequenceFiles.zip of {PAGE} again"
-        raise lacking(entry(folder, FOLDER) or folder, _SPLIT_FOLDERS[split][0], hint=hint)
+        others = [name for names in _SPLIT_FOLDERS.values() for name in names]
+        raise lacking(entry(folder, FOLDER) or folder, _SPLIT_FOLDERS[split][0], hint=hint, others=others)
     return [
         SequenceRef(
             dataset="3dpw",
