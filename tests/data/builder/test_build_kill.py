@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,23 @@ def start(
 ) -> subprocess.Popen[str]:
     command = [sys.executable, str(script), str(root), str(out), str(jobs), part]
     environment = {**os.environ, "KILL": kill, "PAUSE": str(pause), "HOLD": f"{out}.hold"}
-    return subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    STARTED.append(process)
+    return process
+
+
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_pipes() -> Iterator[None]:
+    """Killed or not, the processes that a test started leave no open pipe."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.wait(60)
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def wait_for(what: str, folder: Path, process: subprocess.Popen[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,16 +91,16 @@ def test_a_broken_mount_is_no_missing_folder(
 def test_a_mount_that_breaks_in_between_is_said_of_each_frame(
     folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, tmp_path: Path
 ) -> None:
-    opens = Path.open
+    opens = os.open
 
-    def broken(path: Path, *arguments: Any, **options: Any) -> Any:
-        if path.parent.name == NAME and path.name > "image_00000.jpg":
+    def broken(path: str | Path, *arguments: Any, **options: Any) -> int:
+        if Path(path).parent.name == NAME and Path(path).name > "image_00000.jpg":
             raise OSError(code, os.strerror(code), str(path))
         return opens(path, *arguments, **options)
 
     state = tmp_path / "state.jsonl"
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", broken)
+        patch.setattr(os, "open", broken)
         report = verify_datasets(["3dpw"], folder.parent, depth="content", state=state)
         problem = report.datasets[0].problems[0]
         assert problem.count == 3 and "does not respond" in problem.what and len(report.datasets[0].problems) == 1
@@ -139,8 +140,8 @@ def test_whole_datasets_behind_links_are_fine(folder: Path, tmp_path: Path) -> N
     [
         ("sequenceFiles", "sequence_files", "there is no sequenceFiles/<split>/<seq>.pkl in it", "unpack sequence"),
         ("sequenceFiles", "sequence_files", "; is sequence_files one of them?", "unpack sequence"),
-        ("imageFiles", "images", "there is no imageFiles/ in it, but images", "mv '"),
-        ("sequenceFiles/validation", "sequenceFiles/valid", "there is no validation/ in it, but valid", "mv '"),
+        ("imageFiles", "images", "there is no imageFiles/ in it, but images", "mv "),
+        ("sequenceFiles/validation", "sequenceFiles/valid", "there is no validation/ in it, but valid", "mv "),
         ("sequenceFiles/test", "../gone", "there is no test/ in it", "unpack sequenceFiles.zip"),
         (f"imageFiles/{NAME}", "imageFiles/Train_Walk_01", "imageFiles/Train_Walk_01 has no annotation", "was renamed"),
         (f"imageFiles/{NAME}", "imageFiles/train-walk-1", "imageFiles/train-walk-1 has no annotation", "was renamed"),
@@ -171,7 +172,7 @@ def test_the_datasets_own_folder_may_be_written_in_any_way(folder: Path, name: s
 def test_a_dataset_under_a_name_like_its_own_is_asked_for(folder: Path) -> None:
     folder.rename(folder.with_name("3DPWs"))
     what, hint = problems(folder, "layout")[0]
-    assert "3dpw is not here: looked for 3DPW, pw3d, found 3DPWs; is 3DPWs it?" in what and hint.startswith("mv '")
+    assert "3dpw is not here: looked for 3DPW, pw3d, found 3DPWs; is 3DPWs it?" in what and hint.startswith("mv ")
     assert "the folder does not exist" in problems(folder / "nowhere" / "x")[0][0]
 
 
@@ -235,7 +236,10 @@ def test_a_root_that_is_one_off_is_corrected(folder: Path) -> None:
         (root.parent, root),
     ):
         found = verify_datasets(["3dpw"], given, depth="layout").datasets[0].problems[0]
-        assert found.what.startswith("3dpw is not here") and found.hint == f"it is there with  --root '{right}'"
+        assert (
+            found.what.startswith("3dpw is not here")
+            and found.hint == f"it is there with  --root {shlex.quote(str(right))}"
+        )
         assert found.examples[0].startswith(f"{given}: ")
 
 
