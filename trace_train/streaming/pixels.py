@@ -60,8 +60,8 @@ def occluded(images: Tensor, rows: Sequence[int], pictures: Tensor, places: Tens
     """Draw one object into each frame of some clips.
 
     images (B, T, S, S, 3) uint8; rows: the R clips that have an object; pictures (R, N, N, 4) uint8 RGBA; places
-    (R, T, 2, 3) maps from pixel centres of the crop to the picture, whose edges are at -1 and 1. Without rows the same
-    tensor comes back, else a new one.
+    (R, T, 2, 3) maps from pixel centres of the crop to the picture, whose edges are at -1 and 1. Returns the same
+    tensor if `rows` is empty, else a new one.
     """
     if not rows:
         return images
@@ -70,7 +70,7 @@ def occluded(images: Tensor, rows: Sequence[int], pictures: Tensor, places: Tens
     y, x = torch.meshgrid(line, line, indexing="ij")
     grid = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ places.float().flatten(0, 1)[:, None].transpose(2, 3)
     layers = pictures.float().permute(0, 3, 1, 2)
-    # colours are weighted by alpha before they are interpolated, or transparent pixels would tint the edge
+    # premultiply by alpha before interpolating, or transparent pixels would bleed into the edge
     layers = torch.cat([layers[:, :3] * layers[:, 3:] / 255, layers[:, 3:] / 255], dim=1)
     drawn = F.grid_sample(layers.repeat_interleave(frames, dim=0), grid, align_corners=False).permute(0, 2, 3, 1)
     at = to_device(torch.tensor(rows), images.device)
