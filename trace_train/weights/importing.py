@@ -75,8 +75,8 @@ def import_weights(
     """Read the published files, given by part, and write the folder `out`.
 
     `from_bev`: an image checkpoint with BEV's heads. It gives the image part, and tensors of its heads with the name
-    and shape of one of TRACE's initialise a head. Raises UnsafePickleError, AssetError, CheckpointError for a wrong file,
-    OutputError for the folder; then nothing is written.
+    and shape of one of TRACE's initialise a head. Raises UnsafePickleError, AssetError, CheckpointError for a wrong
+    file, OutputError for the folder; then nothing is written.
     """
     given = dict(files) | ({"image": from_bev} if from_bev is not None else {})
     if from_bev is not None and ("image" in files or "head" in files):
