@@ -96,8 +96,8 @@ def load_npz(
     """The arrays of a .npz file by name, including object arrays; if given, only those named in `only`.
 
     `limit_bytes` bounds their total uncompressed size, `max_steps` the parts of each object array. `each` receives
-    every key and value of a dictionary and returns a replacement or `DROPPED`, so that a file of a million arrays need not be
-    in memory at once; object arrays are then read piecewise. A file given by path is read array by array. Raises
+    every key and value of a dictionary and returns a replacement or `DROPPED`, so that a file of a million arrays need
+    not be in memory at once; object arrays are then read piecewise. A file given by path is read array by array. Raises
     AssetError (UnsafePickleError) as `load_pickle` does.
     """
     if isinstance(source, (str, Path)):
@@ -148,7 +148,7 @@ def to_array(
     """`value` (array, number, chumpy or sparse stand-in from `load_pickle`) as a dense numeric array of `dtype`.
 
     `shape`: expected shape, None for an axis of any length. Raises AssetError naming `name` if the value is not
-    numeric, not finite, of another shape, cannot be computed without chumpy, or cannot be converted to integers exactly.
+    numeric, not finite, of another shape, not computable without chumpy, or not exactly convertible to integers.
     """
     try:
         array = _Evaluation().value(value, shape, 0)
