@@ -162,7 +162,7 @@ def locate_in_camera(
 
 
 def best_view(views: Sequence[CalibratedView], joints: Array, pixels: Array) -> CalibratedView:
-    """The view with the smallest reprojection error of world joints (T, K, 3) at pixels (T, K, 2)."""
+    """The view with the smallest reprojection error of world joints (T, K, 3), pixels (T, K, 2); the first if tied."""
     some = slice(None, None, max(1, len(joints) // 50))
     errors = [distance_px(view, joints[some], pixels[some]) for view in views]
     return views[int(np.argmin(errors))]

@@ -1,7 +1,7 @@
 """The test set: `TS?/` with `annot_data.mat` and images, or the packed `annots.npz` of the published loader.
 
-It has no calibration. CameraSequence points and joints determine the intrinsics, which are found by least squares; the
-world is the camera's.
+It has no calibration: intrinsics are fitted to 2D points and 3D joints by least squares, and the world is the camera
+frame.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _KEY = re.compile(r"(?:.*/)?TS(\d)/imageSequence/img_(\d+)\.jpg", re.IGNORECASE)
 
 
 def find(test: Path) -> list[SequenceRef]:
-    """The test subjects that have an annotation."""
+    """The test subjects with an annotation."""
     packed = entry(test, "annots.npz")
     refs = []
     for number, folder in test_recordings(test):
@@ -63,11 +63,11 @@ def find(test: Path) -> list[SequenceRef]:
 
 
 def _usable(annotation: Path | None, images: int) -> int:
-    """How many of the images are annotated: about every tenth."""
+    """Number of annotated images, about every tenth."""
     try:
         return images if annotation is None else min(images, annotated_test_frames(annotation))
     except AnnotationError:
-        return images  # reading it will say what is wrong
+        return images  # reading it reports the error
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
@@ -151,7 +151,7 @@ def _entry(file: Path, name: str, entry: Any, key: str) -> Any:
 
 
 def fitted_intrinsics(file: Path, points: Array, joints: Array) -> Array:
-    """(3, 3) px that project `joints` (T, K, 3) onto `points` (T, K, 2) best; exact where the annotation is.
+    """(3, 3) px intrinsics that best project `joints` (T, K, 3) onto `points` (T, K, 2); exact for exact annotations.
 
     Lens distortion (TS5 and TS6) stays as an error. Raises AnnotationError when joints lie behind the camera.
     """
