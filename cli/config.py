@@ -24,7 +24,7 @@ def config(as_json: bool) -> None:
       trace config
       TRACE_ROOT=/data/hmr trace config --json
     """
-    from trace_data.settings import FOLDERS, KEYS, load_settings
+    from trace_data.settings import load_settings
 
     from . import render
 
@@ -35,16 +35,16 @@ def config(as_json: bool) -> None:
                 "home": settings.home,
                 "settings": {
                     key: {
-                        "folder" if key in FOLDERS else "value": _value(settings, key),
+                        "value" if key == "cache_size" else "folder": _value(settings, key),
                         "from": settings.origin.get(key),
                     }
-                    for key in KEYS
+                    for key in settings.meanings
                 },
             }
         )
         return
     rows = []
-    for key, meaning in KEYS.items():
+    for key, meaning in settings.meanings.items():
         value = _value(settings, key)
         if isinstance(value, Path):
             state = "exists" if value.is_dir() else "not there yet"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trace_data.adapters.base import DatasetRoots
-    from trace_data.verify.consistency import Agreement, Spread
+    from trace_data.consistency.agreement import Agreement, Spread
     from trace_data.verify.datasets import DatasetReport, Depth, VerifyReport
     from trace_data.verify.manifest import Counts
     from trace_data.verify.manifest_diff import Differences
@@ -127,11 +127,13 @@ def verify_datasets(
 
         write_page(report, page, packs=packs, defects=manner["defects"])
     if as_json:
-        extra = {"manifest": written, "differences": compared, "picture": drawn}
+        extra = {"manifest": written, "differences": compared, "picture": drawn, "page": page}
         render.json_object({**report.to_json(), **{name: value for name, value in extra.items() if value is not None}})
     else:
         _show(report)
         _show_more(written, compared, drawn, write_manifest, picture)
+        if page is not None:
+            render.line(f"page → {page}  (open it in any browser)")
     if not report.ok or (compared is not None and not compared.ok):
         context.exit(3)
 

@@ -74,9 +74,9 @@ def _settings() -> tuple[Path, dict[str, Path | str | None], list[DoctorFinding]
             found=str(error),
             meaning="without them no folder is known",
         )
-        return Path("~/.trace").expanduser(), dict.fromkeys(KEYS), [broken]
+        return Path.cwd(), dict.fromkeys(KEYS), [broken]
     findings = []
-    for key, meaning in KEYS.items():
+    for key, meaning in settings.meanings.items():
         value = settings.values.get(key)
         text = "not set" if value is None else shown(value) if isinstance(value, str) else str(value)
         findings.append(
@@ -88,4 +88,4 @@ def _settings() -> tuple[Path, dict[str, Path | str | None], list[DoctorFinding]
                 meaning=meaning,
             )
         )
-    return settings.home, {key: settings.values.get(key) for key in KEYS}, findings
+    return settings.home or Path.cwd(), {key: settings.values.get(key) for key in KEYS}, findings

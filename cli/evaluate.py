@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @options.command("evaluate")
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run", type=options.AnyPath(exists=True, file_okay=False))
 @options.shards
 @options.packs
 @click.option("--split", type=click.Choice(options.SPLITS), default="test", show_default=True, help="Which split.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import os
 import sys
 import traceback
@@ -11,8 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+from click.shell_completion import shell_complete
 
 from .options import CONTEXT, debug
+from .streams import accept_any_text
 
 if TYPE_CHECKING:
     from trace_data.errors import TraceError
@@ -38,9 +41,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
+    "docs": ("docs", "docs", "Show the pages of the documentation."),
     "config": ("config", "config", "Show the settings in force and where each comes from."),
 }
 """Command -> (module, attribute, one line of help). Literal, so that help imports no command's module."""
+
+GOES_ON = frozenset({"quickstart", "make-sample", "build-shards", "extract-frames"})
+"""Commands that, stopped and called again, go on with what is finished. `train` says itself what it has saved."""
+ANEW = frozenset({"--force", "all", "--only=all"})
+"""Words with which they begin anew."""
+COMPLETION = "_TRACE_COMPLETE"
+"""Set by the shell when it asks for completions."""
 
 
 class LazyGroup(click.Group):
@@ -74,7 +85,7 @@ def trace(context: click.Context) -> None:
 
     \b
     Examples:
-      trace quickstart                     the whole pipeline on synthetic data, about 5 minutes
+      trace quickstart                     the whole pipeline on synthetic data, six to seven minutes
       trace build-shards 3dpw --root DATA  shards from a dataset you have
       trace COMMAND --help                 options and examples of a command
     """
@@ -88,9 +99,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line. Returns 0, the exit code of the error, or 130 when interrupted."""
-    from trace_data.errors import TraceError
+    """Run one command line. Returns 0, the exit code of the error, or 130 when interrupted.
 
+    With `--json` an error is an object on stdout too.
+    """
+    from trace_data.errors import ConfigError, InterruptedRun, TraceError
+
+    accept_any_text()
+    if asked := os.environ.get(COMPLETION):
+        return shell_complete(trace, {}, "trace", COMPLETION, asked)
+    context: click.Context | None = None
     shared: dict[str, object] = {}
     try:
         context = trace.make_context("trace", list(arguments))
@@ -100,11 +118,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        _complain(_usage_message(error))
-        return error.exit_code
+        known: TraceError = ConfigError(_usage_message(error), hint=f"{_asked(error)} --help  shows what it takes")
     except (KeyboardInterrupt, click.Abort):
-        _complain("stopped; what is finished is kept, the same command goes on from there")
-        return 130
+        kept = context is not None and context.invoked_subcommand in GOES_ON and ANEW.isdisjoint(arguments)
+        known = InterruptedRun(f"stopped{'; what is finished is kept, the same command goes on from there' * kept}")
     except BrokenPipeError:  # the reader, e.g. `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -112,15 +129,20 @@ def run(arguments: Sequence[str]) -> int:
         if shared.get("debug"):
             traceback.print_exc()
         known = error if isinstance(error, TraceError) else _from_system(error) or _from_defect(error)
-        _complain(str(known))
-        return known.exit_code
-    return 0
+    else:
+        return 0
+    _complain(known, as_json="--json" in arguments)
+    return known.exit_code
 
 
-def _complain(message: str) -> None:
+def _complain(error: TraceError, *, as_json: bool) -> None:
     from trace_data.errors import printable
 
-    click.echo(click.style("error:", fg="red", bold=True) + " " + printable(message), err=True)
+    colour = False if os.environ.get("NO_COLOR") else None  # None: where a terminal shows it
+    click.echo(click.style("error:", fg="red", bold=True) + " " + printable(str(error)), err=True, color=colour)
+    if as_json:
+        facts = {"message": error.message, "where": error.where, "hint": error.hint, "exit_code": error.exit_code}
+        click.echo(json.dumps({"error": {"kind": type(error).__name__, **facts}}, indent=2))
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -135,8 +157,11 @@ def _usage_message(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         options = [name for parameter in error.ctx.command.params for name in parameter.opts]
         message = f"there is no option {error.option_name!r}{_did_you_mean(error.option_name, [*options, '--help'])}"
-    asked = error.ctx.command_path if error.ctx is not None else "trace"
-    return f"{message}\n  {asked} --help  shows what it takes"
+    return message
+
+
+def _asked(error: click.UsageError) -> str:
+    return error.ctx.command_path if error.ctx is not None else "trace"
 
 
 def _from_system(error: Exception) -> TraceError | None:

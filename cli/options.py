@@ -62,8 +62,11 @@ class AnyPath(click.Path):
         super().__init__(path_type=Path, **settings)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        # unlike pathlib's, this leaves the ~name of an unknown user unchanged
-        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
+        if str(value).startswith("~") or "\0" in str(value):
+            from trace_data.files import path_of
+
+            value = path_of(str(value), where=param.opts[0] if param else "the path")
+        return super().convert(value, param, ctx)
 
 
 class Folder(AnyPath):
@@ -134,13 +137,24 @@ force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the 
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
+def _as_one(context: click.Context, parameter: click.Parameter, given: tuple[Path | str, ...]) -> Path | str | None:
+    """The set of shards that is given, or the text that names all of them as one."""
+    if len(given) < 2:
+        return given[0] if given else None
+    from trace_data.shards.storage.store import joined_place
+
+    return joined_place(given)
+
+
 def shards(function: Function) -> Function:
     """`--shards`, and for URLs `--cache` and `--cache-size`: the arguments of `store`."""
     place = click.option(
         "--shards",
         metavar="DIR|URL",
         type=Place(file_okay=False),
-        help="Folder or URL of built shards [setting shards].",
+        multiple=True,
+        callback=_as_one,
+        help="Folder or URL of built shards; repeated, all sets are used as one [setting shards].",
     )
     cache = _folder("--cache", "Folder that keeps the shards of a URL [setting cache].")
     size = click.option("--cache-size", metavar="SIZE", help="Limit of that cache, as in 200GB [setting cache_size].")
@@ -223,9 +237,10 @@ def store(shards: Path | str | None, cache: Path | None, cache_size: str | None,
     from trace_data.shards.storage.store import open_store
 
     settings = load_settings()
+    location = settings.place("shards", shards)
     return open_store(
-        settings.place("shards", shards),
-        cache=settings.folder("cache", cache),
+        location,
+        cache=settings.folder("cache", cache) if "://" in str(location) else None,
         cache_bytes=settings.cache_bytes(cache_size),
         progress=progress,
     )
@@ -234,11 +249,13 @@ def store(shards: Path | str | None, cache: Path | None, cache_size: str | None,
 def still_there(place: str, kind: str, command: str) -> str:
     """What a run was started with, where it has not been moved away. Raises ConfigError, whose hint is the command."""
     from trace_data.errors import ConfigError
+    from trace_data.shards.storage.store import places_of
 
-    if "://" not in place and not Path(place).is_dir():
+    gone = next((part for part in places_of(place) if "://" not in part and not Path(part).is_dir()), None)
+    if gone is not None:
         raise ConfigError(
             f"the {kind} that this run is trained on are no longer there",
-            where=place,
+            where=gone,
             hint=f"{command} --{kind} DIR  says where they are now",
         )
     return place
@@ -259,6 +276,8 @@ def body_sources(given: Sequence[Path]) -> list[Path]:
     from trace_data.settings import load_settings
 
     settings = load_settings()
+    if given and "sources" not in settings.values:
+        return [*given]
     standing = settings.folder("sources")
     if not given and settings.origin["sources"] == "default":
         standing.mkdir(parents=True, exist_ok=True)
@@ -267,5 +286,10 @@ def body_sources(given: Sequence[Path]) -> list[Path]:
 
 def packs_if_any(given: Path | None) -> Path | None:
     """The option's packs, else those of the setting if any have been prepared, else None."""
-    standing = folder("packs", given)
+    from trace_data.settings import load_settings
+
+    settings = load_settings()
+    if given is None and "packs" not in settings.values:
+        return None
+    standing = settings.folder("packs", given)
     return standing if given is not None or any(standing.glob("*.pth")) else None

@@ -63,8 +63,8 @@ def quickstart(out: Path, steps: int, count: int, jobs: int, force: bool, as_jso
         render.json_object({"folder": out, "report": out / "report.html", "synthetic": True, "steps": facts})
         return
     _show(facts["train"], facts["evaluate"])
-    render.line(f"  {HONEST}: docs/quickstart.md")
-    render.line(f"\n  Report: {out / 'report.html'}     What next: docs/quickstart.md")
+    render.line(f"  {HONEST}: trace docs quickstart")
+    render.line(f"\n  Report: {out / 'report.html'}     What next: trace docs quickstart")
 
 
 def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
 
     scores = evaluated["test"]["rows"]
     loss = f"{trained['first_loss']:.0f} → {trained['last_loss']:.0f}"
-    rows = [("  train loss, start → end", "", loss, *("–" for _ in list(scores)[1:]))]
+    rows = [("  train loss, last stage", "", loss, *("–" for _ in list(scores)[1:]))]
     for m in MEASURES:
         values = [row[m.key] for row in scores.values()]
         if any(value is not None for value in values):
@@ -136,7 +136,7 @@ class Way:
 
     def verify(self) -> Outcome:
         """Verify the datasets."""
-        from trace_data.errors import AnnotationError
+        from trace_data.errors import AnnotationError, quoted
         from trace_data.verify.datasets import verify_datasets
 
         world = self._summary()
@@ -145,8 +145,8 @@ class Way:
             names, root, depth="geometry", packs=self.packs, jobs=self.jobs, progress=self.progress
         )
         if not report.ok:
-            words = " ".join(names)
-            command = f"trace verify-datasets {words} --root {root} --packs {self.packs} --depth geometry"
+            where = f"--root {quoted(root)} --packs {quoted(self.packs)}"
+            command = f"trace verify-datasets {' '.join(names)} {where} --depth geometry"
             raise AnnotationError(
                 "the sample world is not valid", where=self.world, hint=f"{command}  lists the problems"
             )
@@ -190,7 +190,8 @@ class Way:
         )
         facts = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(report).items()}
         text = (
-            f"preset {config.preset}, {report.steps:,} steps   loss {report.first_loss:.1f} → {report.last_loss:.1f}"
+            f"preset {config.preset}, {report.steps:,} steps   loss in stage {report.stage}"
+            f" {report.first_loss:.1f} → {report.last_loss:.1f}"
             f"   data wait {100 * report.data_wait:.1f} %"
         )
         return Outcome(text=text, facts=facts)

@@ -31,6 +31,8 @@ PIPE_WIDTH = 10_000
 PLAIN_INTERVAL = 20.0
 """Seconds between two progress lines of a task in a pipe or log."""
 TITLE_WIDTH = 15
+INDENT = 2
+"""Of all lines about work in progress."""
 
 
 def _console(stream: TextIO) -> Console:
@@ -73,6 +75,7 @@ class Display(Progress):
         self._brief = brief
         """`brief`: only bars and `step` lines, without the libraries' own messages."""
         self._console = _console(sys.stderr)
+        self.width = self._console.width - INDENT if self._console.is_terminal else None
         self._works: list[_Work] = []
         self._bars = Bars(
             TextColumn(f"  {{task.description:<{TITLE_WIDTH}}}"),
@@ -94,7 +97,8 @@ class Display(Progress):
 
     def begin(self, title: str, total: int, unit: str = "items") -> None:
         """Show a bar."""
-        bar = self._bars.add_task(title, total=total, unit=unit, detail="") if self._console.is_terminal else None
+        shown = self._console.is_terminal
+        bar = self._bars.add_task(printable(title), total=total, unit=unit, detail="") if shown else None
         now = time.monotonic()
         self._works.append(_Work(title, total, unit, started=now, told=now, bar=bar))
 
@@ -109,7 +113,7 @@ class Display(Progress):
             return
         text = "   ".join(part for part in (detail, work.facts(now)) if part)
         if work.bar is not None:
-            self._bars.update(work.bar, advance=amount, detail=text)
+            self._bars.update(work.bar, advance=amount, detail=printable(text))
             return
         work.told = now
         self._line(f"{work.title:<{TITLE_WIDTH}}  {work.done:,} / {work.total:,} {work.unit}   {text}")
@@ -148,7 +152,7 @@ class Display(Progress):
         self._line(f"{title:<{TITLE_WIDTH}}  {text}{took}")
 
     def _line(self, text: str) -> None:
-        self._console.print(f"  {printable(text)}".rstrip(), soft_wrap=True)
+        self._console.print(f"{'':{INDENT}}{printable(text)}".rstrip(), soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:
@@ -189,8 +193,22 @@ def line(text: str = "") -> None:
 
 
 def json_object(value: Any) -> None:
-    """Print a JSON object on stdout; dataclasses become objects, paths and other types strings."""
-    sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print a JSON object on stdout; dataclasses become objects, paths and other types strings.
+
+    Readable where the stream takes every character of it and a terminal may see it, else ASCII with JSON's escapes.
+    """
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    if printable(text) != text or not _can_encode(text, sys.stdout):
+        text = json.dumps(_plain(value), indent=2, allow_nan=False)
+    sys.stdout.write(text + "\n")
+
+
+def _can_encode(text: str, stream: TextIO) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

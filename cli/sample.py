@@ -11,7 +11,7 @@ from . import options
 
 
 @options.command("make-sample")
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", type=options.AnyPath(file_okay=False))
 @click.option("--seed", default=0, show_default=True, help="Same seed, same world.")
 @options.count(320, least=3, text="Number of sequences; all five datasets are there from 8 on.")
 @options.clip_frames(least=2, text="Frames of each sequence.")
@@ -40,6 +40,7 @@ def make_sample(
       trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
     """
+    from trace_data.errors import quoted
     from trace_data.sample_world.make import make_sample as write
 
     from . import render
@@ -66,4 +67,4 @@ def make_sample(
     render.line(f"  body models   {summary.body_models}")
     held = ", ".join(f"{name} {count:,}" for name, count in summary.sequences_of.items())
     render.line(f"  datasets      {summary.datasets}  ({held})")
-    render.line(f"next: trace prepare-smpl --gender all --source {summary.body_models}")
+    render.line(f"next: trace prepare-smpl --gender all --source {quoted(summary.body_models)}")

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 @options.shards
 @options.packs
 @options.out("Run folder [setting runs, then DATE-PRESET].")
-@click.option(
-    "--resume", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Resume the run in this folder."
-)
+@click.option("--resume", type=options.AnyPath(file_okay=False, exists=True), help="Resume the run in this folder.")
 @click.option("--check", is_flag=True, help="Only check everything the run needs; exits 3 when something is wrong.")
 @click.option("--find-batch", is_flag=True, help="Only find out how many clips fit into memory.")
 @click.option(
@@ -69,7 +67,8 @@ def train(
 
     A run folder holds config.yaml, metrics.jsonl, checkpoints and report.html. With --resume the run's own
     configuration, shards and packs are used; --set steps=… may lengthen it, --shards and --packs give the new location
-    of moved folders. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP save a checkpoint and exit 130. Several GPUs: docs/cluster.md.
+    of moved folders. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP save a checkpoint and exit 130. Several GPUs:
+    `trace docs cluster`.
 
     \b
     Examples:
@@ -141,6 +140,8 @@ def _train(aids: Aids, progress: Progress) -> tuple[TrainReport, str]:
 
 
 def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
+    from trace_data.errors import quoted
+
     from . import render
 
     if as_json:
@@ -153,12 +154,12 @@ def _show(report: TrainReport, page: str, preset: str, as_json: bool) -> None:
     else:
         render.line(
             f"train  {preset}{synthetic}, {report.steps:,} steps, {report.parameters / 1e6:.1f} M parameters,"
-            f" loss {report.first_loss:.1f} → {report.last_loss:.1f}, data wait {100 * report.data_wait:.1f} %,"
-            f" {render.duration(report.seconds)}"
+            f" loss in stage {report.stage} {report.first_loss:.1f} → {report.last_loss:.1f},"
+            f" data wait {100 * report.data_wait:.1f} %, {render.duration(report.seconds)}"
         )
     render.line(f"  checkpoint  {report.checkpoint}")
     render.line(f"  {page}")
-    render.line(f"next: trace evaluate {report.run}")
+    render.line(f"next: trace evaluate {quoted(report.run)}")
 
 
 def _print(config: Config, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +68,7 @@ class Aids:
 
     def find_batch(self, preset: str, assignments: Sequence[str], *, as_json: bool) -> None:
         """Find the largest number of clips that fits, and show the command that uses it."""
+        from trace_data.errors import quoted
         from trace_train.preflight.preflight import find_batch
         from trace_train.training.distributed import from_environment
 
@@ -90,8 +90,8 @@ class Aids:
             return
         for stage, clips in zip(self.config.stages, result.clips):
             render.line(f"{clips} clips of {stage.frames} frames fit one process")
-        given = " ".join(f"--set {shlex.quote(text)}" for text in (*assignments, result.assignment))
-        render.line(f"next: trace train --config {preset} {given}")
+        given = " ".join(f"--set {quoted(text)}" for text in (*assignments, result.assignment))
+        render.line(f"next: trace train --config {quoted(preset)} {given}")
 
     def _report(self, progress: Progress | None = None) -> PreflightReport:
         from trace_data.progress import SILENT
@@ -162,6 +162,8 @@ def replay(file: Path, packs: Path | None, *, debugger: bool, as_json: bool) -> 
 
 
 def _show(result: Replay) -> None:
+    from trace_data.errors import quoted
+
     from . import render
 
     render.line(f"{result.file.name}: step {result.step + 1:,}, weights {result.weights_from}, loss {result.total:.4g}")
@@ -176,4 +178,4 @@ def _show(result: Replay) -> None:
     ]
     render.table(columns, rows, numeric=columns[1:4])
     if result.found:
-        render.line(f"next: trace train --replay {result.file} --pdb  stops there in a debugger")
+        render.line(f"next: trace train --replay {quoted(result.file)} --pdb  stops there in a debugger")

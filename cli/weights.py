@@ -40,7 +40,7 @@ def import_weights(
 
     Files are read without executing anything in them. A tensor that is missing, has another shape or an unknown name is
     an error, and nothing is written. Without a file option, files with the published names in the folder of the setting
-    `sources` are used. Download locations: docs/weights.md.
+    `sources` are used. Download locations: trace docs weights.
 
     \b
     Examples:

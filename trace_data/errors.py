@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -117,6 +118,11 @@ def printable(text: str) -> str:
     `\\x1b`; line breaks and tabs stay.
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def quoted(word: str | Path) -> str:
+    """A word of a command to copy, as a shell takes it for one word and no more."""
+    return shlex.quote(str(word))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import stat
 import tempfile
@@ -23,7 +24,8 @@ from trace_data.os_errors import SpecialFile
 LOCK_WORD, LOCK_END = 5.0, 120.0
 """Seconds after which waiting for a lock is reported, and after which it fails."""
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
-"""Errors of file systems without file locks."""
+"""What a disk answers that knows no file locks."""
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _WITHOUT_WAITING = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -78,7 +80,7 @@ def path_of(text: str, *, where: str | Path) -> Path:
         raise ConfigError(
             f"{text!r} names the home folder of a user whom this machine does not know",
             where=where,
-            hint="write the whole path",
+            hint="write the whole path, or ./~… for a folder of that name",
         ) from error
 
 
@@ -236,11 +238,21 @@ def atomic_write(file: Path, *, durable: bool = True) -> Iterator[Path]:
             partial.unlink()
 
 
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """JSON with sorted keys that every reader takes.
+
+    Names that are no UTF-8 hold halves of surrogate pairs in Python, which strict readers refuse: they stand as the
+    text `\\udcff` with its backslash, as `encode(errors="backslashreplace")` gives it too.
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _HALF_PAIR.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text).encode() + b"\n"
+
+
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with sorted keys, whole or not at all. Raises OutputError."""
+    """Write JSON with sorted keys, as `as_json` makes it, whole or not at all. Raises OutputError."""
     try:
         with atomic_write(file) as partial:
-            partial.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")
+            partial.write_bytes(as_json(content))
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file) from error
 

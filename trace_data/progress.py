@@ -6,6 +6,9 @@ from __future__ import annotations
 class Progress:
     """Receives progress. This base class ignores everything; it is the default of every library function."""
 
+    width: int | None = None
+    """Characters that a line given to `log` may have before it is broken; None where there is no such limit."""
+
     def begin(self, title: str, total: int, unit: str = "items") -> None:
         """Start a task of `total` units."""
 

@@ -67,8 +67,10 @@ class TrainReport:
     """Wall time of this call."""
     data_wait: float
     """Share of the loop's time spent waiting for batches."""
+    stage: str
+    """Name of the stage the run ended in; losses of different stages are sums of different terms."""
     first_loss: float
-    """Mean total loss over the first logged window."""
+    """Mean total loss over the first logged window of that stage."""
     last_loss: float
     """Mean total loss over the last logged window."""
     parameters: int
@@ -153,7 +155,7 @@ def prepare(
     groups = stages_table(parts, config)
     synchronise_normalisation(network, config.distributed.sync_batchnorm, processes, device)
     facts = {
-        "shards": store.where if store.remote else str(Path(store.where).resolve()),
+        "shards": store.lasting,
         "shards_sha256": hashlib.sha256(store.read_index()).hexdigest(),
         "packs": str(packs.resolve()),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
@@ -286,6 +288,7 @@ def _report(state: RunState, first: int, seconds: float, inputs: RunInputs) -> T
     if not state.processes.first:
         return None
     lines = read_metrics(state.run)
+    stage = lines[-1]["stage"]
     return TrainReport(
         run=state.run,
         checkpoint=finished(state.run)[-1],
@@ -293,7 +296,8 @@ def _report(state: RunState, first: int, seconds: float, inputs: RunInputs) -> T
         steps_now=state.config.steps - first,
         seconds=seconds,
         data_wait=state.window.share_waited,
-        first_loss=lines[0]["loss"]["total"],
+        stage=stage,
+        first_loss=next(line for line in lines if line["stage"] == stage)["loss"]["total"],
         last_loss=lines[-1]["loss"]["total"],
         parameters=sum(group.numbers for group in state.groups if not group.frozen),
         synthetic=bool(inputs.facts["synthetic"]),

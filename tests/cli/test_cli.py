@@ -140,7 +140,7 @@ def test_errors_become_one_paragraph_and_an_exit_code(
     error: BaseException, code: int, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.setattr("trace_data.settings.load_settings", raising(error))
-    assert run(["config", "--json"]) == code
+    assert run(["config"]) == code
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("error: ")

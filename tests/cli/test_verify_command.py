@@ -164,7 +164,9 @@ def test_the_page_holds_everything_and_needs_nothing(root: Path, tmp_path: Path,
     (root / "3DPW" / "imageFiles" / "train_walk_00").rename(root / "3DPW" / "imageFiles" / "<b>&")
     page = tmp_path / "new" / "report.html"
     assert verify("--page", str(page), depth="geometry") == 3
+    assert str(page) in capsys.readouterr().out
     text = page.read_text()
+    assert "prefers-color-scheme: dark" in text and "max-width: 560px" in text and '<div class="scroll"><table>' in text
     assert "imageFiles/&lt;b&gt;&amp;" in text and "<b>&" not in text
     assert "Not ready: 3dpw" in text and "passers-by are not annotated" in text and "3dpw/val/val_walk_00" in text
     assert text.count("data:image/jpeg;base64,") == 1 and "http" not in text.replace("https://virtualhumans", "")

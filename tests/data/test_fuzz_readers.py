@@ -15,20 +15,36 @@ import multiprocessing
 import pickle
 import random
 import resource
+import shutil
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import python2_text
+import scipy.io
 import scipy.sparse
+import tiny_3dpw
+from cdf_files import write_cdf
 
+from trace_data.adapters.human36m.cdf import read_cdf
+from trace_data.adapters.matlab5 import read_matlab
+from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, TraceError
+from trace_data.frames.image import decode, file_size
+from trace_data.frames.video import video_facts
+from trace_data.schema.clip import ClipRef, Window
+from trace_data.shards.index import load_index
+from trace_data.shards.reader import ShardReader
 from trace_data.text_files import parse_json, parse_toml, parse_yaml
 from trace_data.unpickle.reader import load_npy, load_npz, load_pickle, to_array
 from trace_data.unpickle.torch_file import read_state
@@ -119,7 +135,100 @@ def texts(*lines: str) -> Callable[[], list[bytes]]:
     return lambda: [line.encode() for line in lines]
 
 
+def mats() -> list[bytes]:
+    content = {"x": np.arange(6.0).reshape(2, 3), "t": "walk", "c": np.array([[np.eye(2), "a"]], object)}
+    out = []
+    for packed in (False, True):
+        stream = io.BytesIO()
+        scipy.io.savemat(stream, content, do_compression=packed)
+        out.append(stream.getvalue())
+    return out
+
+
+def cdfs() -> list[bytes]:
+    out = []
+    with tempfile.TemporaryDirectory() as folder:
+        for packed, packed_file in ((0, 0), (6, 0), (0, 5)):
+            file = Path(folder) / f"{len(out)}.cdf"
+            write_cdf(file, packed=packed, packed_file=packed_file)
+            out.append(file.read_bytes())
+    return out
+
+
+def images() -> list[bytes]:
+    picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    return [cv2.imencode(end, picture)[1].tobytes() for end in (".jpg", ".png")]
+
+
+def videos() -> list[bytes]:
+    out = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, code in (("a.avi", "MJPG"), ("a.mp4", "mp4v")):
+            clip = cv2.VideoWriter(str(Path(folder) / name), cv2.VideoWriter.fourcc(*code), 25.0, (64, 48))
+            for shade in range(4):
+                clip.write(np.full((48, 64, 3), 60 * shade, np.uint8))
+            clip.release()
+            out.append((Path(folder) / name).read_bytes())
+    return out
+
+
+@cache
+def built() -> dict[str, bytes]:
+    """The files of a small folder of shards."""
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_3dpw.write(Path(folder) / "data", {"train": 1, "val": 1, "test": 1}, frames=3)
+        build_shards(["3dpw"], Path(folder) / "data", Path(folder) / "shards")
+        return {file.name: file.read_bytes() for file in (Path(folder) / "shards").iterdir() if file.is_file()}
+
+
+@cache
+def place() -> Path:
+    """A folder of this process for files under attack; making and removing one each time would look like an attack."""
+    folder = Path(tempfile.mkdtemp())
+    Finalize(None, shutil.rmtree, (folder,), exitpriority=1)  # a child of multiprocessing runs no atexit
+    return folder
+
+
+def in_shards(name: str, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
+    """Reads a folder of shards in which the file `name` has other bytes."""
+
+    def reading(data: bytes) -> Any:
+        for other, content in (built() | {name: data}).items():
+            (place() / other).write_bytes(content)
+        return read(place())
+
+    return reading
+
+
+def in_file(end: str, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
+    """Reads a file of this ending."""
+
+    def reading(data: bytes) -> Any:
+        (place() / f"x{end}").write_bytes(data)
+        return read(place() / f"x{end}")
+
+    return reading
+
+
+def read_clip(folder: Path) -> None:
+    """The first frames of the training sequence, with their annotations."""
+    reader = ShardReader(folder)
+    number = next(i for i, entry in enumerate(reader.index.sequences) if entry.split == "train")
+    ref = ClipRef(sequence=number, start=0, stride=1, length=2)
+    annotations = reader.annotations(ref)
+    window = Window(left=0.0, top=0.0, side=float(max(annotations.width, annotations.height)))
+    reader.frames(ref, [window] * 2, size=32)
+
+
+SHARD = "3dpw-train-00000.h5"
 READERS = {
+    "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),
+    "cdf": Reader(cdfs, in_file(".cdf", lambda file: read_cdf(file, "Pose", hint="again"))),
+    "image": Reader(images, lambda data: decode(data, "x", strict=True)),
+    "image header": Reader(images, in_file(".jpg", file_size)),
+    "video header": Reader(videos, in_file(".mp4", video_facts)),
+    "index": Reader(lambda: [built()["index.json"]], in_shards("index.json", load_index)),
+    "shard": Reader(lambda: [built()[SHARD]], in_shards(SHARD, read_clip)),
     "pickle": Reader(pickles, read_pickle),
     "npy": Reader(npys, load_npy),
     "npz": Reader(npzs, load_npz),

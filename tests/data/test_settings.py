@@ -69,3 +69,58 @@ def test_every_dataset_may_have_a_folder_of_its_own(tmp_path: Path) -> None:
     assert keys == {key for key in FOLDERS if key.startswith("root_")}
     found = load_settings({"TRACE_HOME": str(tmp_path), "TRACE_ROOT_MPI_INF_3DHP": "/mpi"}, tmp_path)
     assert found.dataset_folders(ADAPTERS) == {"mpi-inf-3dhp": Path("/mpi")}
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither HOME nor an entry for this user, as in a container that runs under any number."""
+    import pwd
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("TRACE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_only_who_needs_a_default_asks_for_one(tmp_path: Path) -> None:
+    settings = load_settings({"TRACE_SHARDS": str(tmp_path)}, tmp_path)
+    assert settings.home is None and settings.folder("shards") == tmp_path
+    assert settings.folder("packs", tmp_path) == tmp_path
+    with pytest.raises(ConfigError) as error:
+        settings.folder("packs")
+    assert "TRACE_HOME" in (error.value.hint or "")
+    assert load_settings({"TRACE_HOME": str(tmp_path)}, tmp_path).folder("packs") == tmp_path / "packs"
+
+
+@pytest.mark.usefixtures("homeless")
+def test_commands_that_are_told_every_folder_run_without_a_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trace_cli.main import run
+
+    monkeypatch.chdir(tmp_path)
+    assert run(["config"]) == 0 and run(["doctor"]) == 0
+    assert run(["verify-shards", str(tmp_path)]) == 3 and "index.json" in capsys.readouterr().err
+    assert run(["prepare-smpl", "--source", str(tmp_path), "--out", str(tmp_path / "packs")]) == 3
+    assert run(["prepare-smpl", "--out", str(tmp_path / "packs")]) == 2
+    assert "TRACE_HOME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-this-name/x", "a\0b"])
+def test_a_path_that_is_none_is_named(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from trace_cli.main import run
+
+    with pytest.raises(ConfigError) as error:
+        load_settings({"TRACE_HOME": str(tmp_path), "TRACE_PACKS": text}, tmp_path)
+    assert error.value.where == "TRACE_PACKS"
+    for words in (
+        ["verify-datasets", "--root", text],
+        ["build-shards", "3dpw", "--out", text],
+        ["train", "--shards", text],
+    ):
+        assert run(words) == 2
+        assert f"{words[-2]}: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

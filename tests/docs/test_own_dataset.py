@@ -148,6 +148,58 @@ def test_an_adapter_that_fails_is_a_problem_of_its_sequence(here: Path) -> None:
     assert "the adapter failed: JSONDecodeError" in verify_datasets([name], here / "DATA").datasets[0].problems[0].what
 
 
+@pytest.mark.parametrize("splits", ['("train", "validation")', '("training",)', "()", '"train"'])
+def test_splits_that_no_command_asks_for_are_refused(
+    splits: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = CODE[0].replace('splits=("train", "val")', f"splits={splits}")
+    assert text != CODE[0]
+    (here / "my_dance.py").write_text(text)
+    for command in ("verify-datasets", "build-shards"):
+        assert run([command, "--adapter", "my_dance", "--root", "DATA"]) == 2
+        assert "SPEC.splits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("set_by", ["TRACE_ROOT_DANCE", "config.toml"])
+def test_an_own_dataset_may_lie_in_a_folder_of_its_own(
+    set_by: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "DATA" / "dance").rename(here / "elsewhere")
+    if set_by == "config.toml":
+        (here / "home").mkdir(exist_ok=True)
+        (here / "home" / "config.toml").write_text('root_dance = "../elsewhere"')
+    else:
+        monkeypatch.setenv(set_by, str(here / "elsewhere"))
+    assert run(["verify-datasets", "--adapter", "my_dance", "--depth", "content"]) == 0
+    assert "ready" in capsys.readouterr().out
+    assert run(["config", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["root_dance"]["folder"] == str(here / "elsewhere")
+    (here / "trace.toml").write_text('root_h36 = "x"')
+    assert run(["config"]) == 2 and "'root_h36m'" in capsys.readouterr().err
+
+
+def test_a_dataset_of_2d_points_and_an_unknown_camera_is_built(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = CODE[0].replace("import Camera", "import nominal_camera").replace("import Camera,", "import nominal_camera,")
+    text = re.sub(r"camera = Camera\(.*\n", "camera = nominal_camera(width, height, moving=True)\n", text)
+    text = re.sub(r"joints3d=Keypoints.*\n", "joints3d=None,\n", text)
+    text = text.replace(
+        'world_valid=True, world_reason="the camera stands still"', 'world_valid=False, world_reason="x"'
+    )
+    assert "camera = nominal_camera(" in text and "joints3d=None" in text
+    (here / "my_dance.py").write_text(text)
+    assert run(["verify-datasets", "--adapter", "my_dance", "--root", "DATA", "--depth", "geometry"]) == 0
+    assert run(["build-shards", "--adapter", "my_dance", "--root", "DATA", "--out", "S", "--jobs", "1"]) == 0
+    assert not any(entry.world_valid for entry in load_index(here / "S").sequences)
+
+
+def test_the_page_lists_every_set_of_joints() -> None:
+    from trace_data.schema.keypoints import LAYOUTS
+
+    for name, joints in LAYOUTS.items():
+        [row] = [line for line in PAGE.splitlines() if line.startswith("| `") and f"`{name}`" in line]
+        assert str(len(joints)) in row, name
+
+
 def test_sequences_of_another_name_are_refused(here: Path) -> None:
     (here / "my_dance.py").write_text(
         CODE[0].replace("dataset=SPEC.name, split=split", "dataset='dancing', split=split")

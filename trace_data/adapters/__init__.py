@@ -12,9 +12,11 @@ from typing import cast
 
 from trace_data.adapters.base import Adapter, DatasetRoots, SequenceRef, broken_annotation
 from trace_data.adapters.plugins import import_plugin, plugin_of
-from trace_data.defects import known_defects, without_defects
+from trace_data.defects import known_defects, lost, without_defects
 from trace_data.errors import AnnotationError, ConfigError, nearest
+from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
+from trace_data.schema.wild_points import without_wild_points
 
 ADAPTERS = {
     "3dpw": "trace_data.adapters.threedpw",
@@ -87,7 +89,8 @@ def load_adapter(name: str) -> Adapter:
 
 
 def find_sequences(name: str, root: Path | DatasetRoots, split: Split) -> list[SequenceRef]:
-    """The sequences of a split, in a deterministic order, in a form that any process can read.
+    """The sequences of a split, in a deterministic order, in a form that any process can read; without those that are
+    known to be of no use, see `left_out`.
 
     A file that cannot be read stands there as one sequence that says so when it is read. Raises DatasetLayoutError when
     the dataset is not there, ConfigError.
@@ -98,7 +101,7 @@ def find_sequences(name: str, root: Path | DatasetRoots, split: Split) -> list[S
     except AnnotationError as error:
         return [broken_annotation(adapter.SPEC.name, split, Path(error.where or root_of(name, root)), error)]
     if canonical_name(name) not in _registered:
-        return refs
+        return [ref for ref in refs if lost(ref.dataset, ref.name) is None]
     for ref in refs:
         if (ref.dataset, ref.split) != (adapter.SPEC.name, split):
             raise ConfigError(
@@ -108,18 +111,35 @@ def find_sequences(name: str, root: Path | DatasetRoots, split: Split) -> list[S
     return [dataclasses.replace(ref, plugin=plugin_of(adapter)) for ref in refs]
 
 
+def left_out(name: str, root: Path | DatasetRoots) -> list[Finding]:
+    """A warning for each sequence that is there and not listed, for it is known to be of no use. Raises TraceError."""
+    adapter = load_adapter(name)
+    if all(defect.effect != "sequence" for defect in known_defects(adapter.SPEC.name)):
+        return []
+    refs = [ref for split in adapter.SPEC.splits for ref in adapter.find(root_of(name, root), split)]
+    return [
+        Finding(severity="warning", key=ref.name, what=f"left out: {defect.reason} ({defect.source})")
+        for ref in refs
+        if (defect := lost(ref.dataset, ref.name)) is not None
+    ]
+
+
 def adapter_of(ref: SequenceRef) -> Adapter:
     """The adapter of a sequence, imported if necessary. Raises ConfigError."""
     return load_adapter(ref.dataset) if ref.plugin is None else import_plugin(ref.plugin.module, ref.plugin.folder)
 
 
 def read_record(ref: SequenceRef, *, defects: bool = True) -> SequenceRecord:
-    """One sequence, without what is known to be wrong in it unless `defects` is False. Raises TraceError."""
+    """One sequence without wild 2D points, and without what is known to be wrong in it unless `defects` is False.
+
+    Raises TraceError.
+    """
     if ref.broken is not None:
         raise ref.broken
     record = adapter_of(ref).read(ref)
     if (record.dataset, record.split, record.name) != (ref.dataset, ref.split, ref.name):
         raise AnnotationError(f"the adapter read {record.key}, asked for {ref.key}", where=ref.annotation)
+    record = without_wild_points(record)
     return without_defects(record, known_defects(record.dataset)) if defects else record
 
 

@@ -16,9 +16,13 @@ from trace_data.unpickle.reader import load_npz
 class AnnotationFile:
     """The content of a file by key. Every error is an AnnotationError with file, key, found and expected."""
 
-    def __init__(self, file: Path, content: Any, page: str) -> None:
-        """`page`: download page of the release. Raises AnnotationError when `content` is not a dict."""
+    def __init__(self, file: Path, content: Any, page: str, *, inside: str = "") -> None:
+        """`page`: download page of the release; `inside`: under which keys of the file `content` stands.
+
+        Raises AnnotationError when `content` is no dict.
+        """
         self.file = file
+        self._inside = inside
         self.page = page
         self._again = f"copy the file from the release again ({page})"
         if isinstance(content, np.ndarray) and content.dtype.hasobject and content.shape == ():
@@ -29,8 +33,9 @@ class AnnotationFile:
 
     def wrong(self, key: str, found: str, expected: str, hint: str | None = None) -> AnnotationError:
         """The error for a wrong value."""
+        named = key if key.startswith(self._inside) else f"{self._inside}: {key}"
         return AnnotationError(
-            f"{key} {found}, expected {expected}",
+            f"{named} {found}, expected {expected}",
             where=self.file,
             hint=hint or self._again,
         )
@@ -46,7 +51,8 @@ class AnnotationFile:
         """The dict under `key` as an AnnotationFile."""
         value = self.value(key)
         try:
-            return AnnotationFile(self.file, value, self.page)
+            inside = f"{self._inside}[{key!r}]" if self._inside else key
+            return AnnotationFile(self.file, value, self.page, inside=inside)
         except AnnotationError as error:
             raise AnnotationError(f"{key} {error.message}", where=self.file, hint=error.hint) from error
 
@@ -58,8 +64,10 @@ class AnnotationFile:
         except (TypeError, LookupError) as error:
             raise self.wrong(key, f"is a {type(value).__name__} without [{number}]", "one entry a person") from error
 
-    def array(self, key: str, value: Any, shape: tuple[int, ...] | None) -> npt.NDArray[np.float64]:
-        """`value` as float64 of `shape` (-1 = any length, None = any shape), finite."""
+    def array(
+        self, key: str, value: Any, shape: tuple[int, ...] | None, *, finite: npt.NDArray[np.bool_] | bool = True
+    ) -> npt.NDArray[np.float64]:
+        """`value` as float64 of `shape` (-1 = any length, None = any shape); `finite`: where it must be finite."""
         try:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -68,19 +76,21 @@ class AnnotationFile:
             shape = (-1,) * array.ndim
         if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape)):
             raise self.wrong(key, f"has shape {array.shape}", "x".join("n" if n < 0 else str(n) for n in shape))
-        if not np.isfinite(array).all():
-            first = np.argwhere(~np.isfinite(array))[0].tolist()
-            raise self.wrong(key, f"has {int((~np.isfinite(array)).sum())} NaN or infinite values, first at {first}",
-                             "finite numbers")  # fmt: skip
+        if (wrong := ~np.isfinite(array) & finite).any():
+            first = np.argwhere(wrong)[0].tolist()
+            found = f"has {int(wrong.sum())} NaN or infinite values, first at {first}"
+            raise self.wrong(key, found, "finite numbers")
         return array
 
-    def people(self, key: str, shape: tuple[int, ...], count: int | None = None) -> list[npt.NDArray[np.float64]]:
+    def people(
+        self, key: str, shape: tuple[int, ...], count: int | None = None, *, finite: bool = True
+    ) -> list[npt.NDArray[np.float64]]:
         """A list with one array per person."""
         value = self.value(key)
         if not isinstance(value, (list, tuple)) or (count is not None and len(value) != count) or not len(value):
             found = f"is a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (list, tuple)) else "")
             raise self.wrong(key, found, f"a list of {count or 'one or more'} people")
-        return [self.array(f"{key}[{i}]", item, shape) for i, item in enumerate(value)]
+        return [self.array(f"{key}[{i}]", item, shape, finite=finite) for i, item in enumerate(value)]
 
 
 def npz_source(file: Path, page: str, only: Collection[str]) -> AnnotationFile:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trace_data.adapters.listing import entry, is_folder, listing, near_name
-from trace_data.errors import AnnotationError, DatasetLayoutError
+from trace_data.errors import AnnotationError, DatasetLayoutError, quoted
 from trace_data.schema.findings import Finding
 from trace_data.schema.record import SequenceRecord, Split
 
@@ -150,6 +150,8 @@ def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> 
     for name in spec.folders:
         if name in held.broken:
             raise DatasetLayoutError(f"{name} is {held.broken[name]}", where=root, hint=_wanted(spec))
+    if folder is not None:
+        raise DatasetLayoutError("is a file, expected a folder", where=folder, hint=_wanted(spec))
     near = next((near for name in names if (near := near_name(name, held.folders))), None)
     elsewhere = None if near else _elsewhere(spec, root, held.folders, marks)
     inside = [*held.folders, *held.files]
@@ -157,8 +159,8 @@ def dataset_folder(spec: DatasetSpec, root: Path, marks: Sequence[str] = ()) -> 
         f"{spec.name} is not here: looked for {', '.join(names)}, found {', '.join(inside[:8]) or 'nothing'}"
         + (f"; is {near} it?" if near else ""),
         where=root,
-        hint=(f"mv '{root / near}' '{root / spec.folders[0]}'  if it is; " if near else "")
-        + (f"it is there with  --root '{elsewhere}'" if elsewhere else _wanted(spec)),
+        hint=(f"mv {quoted(root / near)} {quoted(root / spec.folders[0])}  if it is; " if near else "")
+        + (f"it is there with  --root {quoted(elsewhere)}" if elsewhere else _wanted(spec)),
     )
 
 

@@ -11,7 +11,7 @@ import re
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import DatasetLayoutError, nearest
+from trace_data.errors import DatasetLayoutError, nearest, quoted
 from trace_data.os_errors import in_words, is_missing
 
 Numbers = npt.NDArray[np.int64]
@@ -31,6 +31,8 @@ KEPT_NAMES = 1_000_000
 """Limit of cached names, about 100 MB."""
 KEPT_NUMBERS = 16_000_000
 """128 MB."""
+APPLE_DOUBLE = "._"
+"""Begins the names of files that macOS puts beside each file it copies; they count as not there."""
 COMPARED_NAMES = 5_000
 """Largest folder in which a similar name is suggested, since comparing names is slow."""
 
@@ -167,18 +169,25 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def lacking(folder: Path, name: str, *, hint: str) -> DatasetLayoutError:
-    """The error for a missing subfolder `name`, with a similar name as a suggestion."""
+def lacking(folder: Path, name: str, *, hint: str, others: Sequence[str] = ()) -> DatasetLayoutError:
+    """The error for a missing subfolder `name`, with a similar name as a suggestion.
+
+    `others`: folders that belong beside it, none of which is suggested.
+    """
     entries = listing(folder)
     if name in entries.broken:
         return DatasetLayoutError(f"{name} is {entries.broken[name]}", where=folder, hint=hint)
-    near = near_name(name, (*entries.folders, *entries.files))
+    if (file := next((held for held in entries.files if held.lower() == name.lower()), None)) is not None:
+        what = "is a file, expected a folder"
+        return DatasetLayoutError(what, where=folder / file, hint=f"move it away, then {hint}")
+    known = {other.lower() for other in others}
+    near = near_name(name, tuple(held for held in entries.folders if held.lower() not in known))
     if near is None:
         return DatasetLayoutError(f"there is no {name}/ in it", where=folder, hint=hint)
     return DatasetLayoutError(
         f"there is no {name}/ in it, but {near}",
         where=folder,
-        hint=f"mv '{folder / near}' '{folder / name}'  if it is the same; else {hint}",
+        hint=f"mv {quoted(folder / near)} {quoted(folder / name)}  if it is the same; else {hint}",
     )
 
 
@@ -203,6 +212,8 @@ def _list(folder: Path) -> Listing:
     broken: dict[str, str] = {}
     with os.scandir(folder) as entries:
         for held in entries:
+            if held.name.startswith(APPLE_DOUBLE):
+                continue
             if held.is_symlink() and (why := _broken(held)):
                 broken[held.name] = why
             else:
@@ -211,15 +222,22 @@ def _list(folder: Path) -> Listing:
 
 
 def _number(folder: Path, pattern: re.Pattern[str]) -> dict[str, Numbers]:
-    """Sorted numbers of each group ("" if the pattern has none). Broken links are skipped."""
+    """Sorted numbers of each group ("" if the pattern has none), each once. Broken links are skipped.
+
+    Groups whose names differ in letter case alone are one, under the name that sorts first.
+    """
     groups: dict[str, list[int]] = {}
     fits, whose = pattern.fullmatch, pattern.groups > 1
     with os.scandir(folder) as entries:
         for held in entries:
-            match = fits(held.name)
+            match = None if held.name.startswith(APPLE_DOUBLE) else fits(held.name)
             if match is not None and not (held.is_symlink() and _broken(held)):
                 groups.setdefault(match[1] if whose else "", []).append(int(match[pattern.groups]))
-    return {key: np.sort(np.array(found, np.int64)) for key, found in groups.items()}
+    names: dict[str, str] = {}
+    together: dict[str, list[int]] = {}
+    for key in sorted(groups):
+        together.setdefault(names.setdefault(key.lower(), key), []).extend(groups[key])
+    return {key: np.unique(np.array(found, np.int64)) for key, found in together.items()}
 
 
 def _broken(link: os.DirEntry[str]) -> str:

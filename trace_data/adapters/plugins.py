@@ -7,13 +7,14 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import cast, get_args
 
 from trace_data.adapters.base import Adapter, DatasetSpec, Plugin
 from trace_data.errors import ConfigError
 from trace_data.files import path_of
+from trace_data.schema.record import Split
 
-PAGE = "docs/own-dataset.md shows one in 60 lines"
+PAGE = "trace docs own-dataset  shows one in 60 lines"
 
 
 def import_plugin(module: str, folder: str | None = None) -> Adapter:
@@ -42,6 +43,19 @@ def import_plugin(module: str, folder: str | None = None) -> Adapter:
     return cast(Adapter, imported)
 
 
+def _check_splits(spec: DatasetSpec, given: str, where: str | None) -> None:
+    """Raises ConfigError: sequences of a split that no command asks for would be left out without a word."""
+    known = get_args(Split)
+    unknown = [str(split) for split in spec.splits if split not in known]
+    if unknown or not spec.splits:
+        raise ConfigError(
+            f"SPEC.splits of {given} names {', '.join(map(repr, unknown)) or 'no split'}, expected some of"
+            f" {', '.join(known)}",
+            where=where,
+            hint="give each split of the dataset one of these names in SPEC.splits and in find(root, split)",
+        )
+
+
 def plugin_of(adapter: Adapter) -> Plugin:
     """Description with which another process can import the adapter."""
     module = cast(ModuleType, adapter)
@@ -61,6 +75,7 @@ def _check(module: ModuleType, given: str) -> None:
             where=module.__file__,
             hint=f"an adapter is a module with SPEC, find(root, split), read(ref) and inspect(root); {PAGE}",
         )
+    _check_splits(module.SPEC, given, module.__file__)
 
 
 def _broken(module: str, error: Exception) -> ConfigError:

@@ -22,7 +22,7 @@ from trace_data.assets.pack_files import KID_DIRECTIONS, LAYOUT, Arrays, read_ar
 from trace_data.assets.packs import smpl_arrays, with_kid
 from trace_data.assets.raw_body import COMPONENTS_1_1, off_sum_rows, read_body, read_kid_template, read_regressor
 from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
-from trace_data.errors import AssetError, ConfigError
+from trace_data.errors import AssetError, ConfigError, quoted
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
 from trace_data.schema.findings import Finding
@@ -166,7 +166,7 @@ def _pack(path: Path, known: _Known, needed: Sequence[str], progress: Progress) 
     name = path.name
     command = "trace prepare-smil" if "smil" in name.lower() else "trace prepare-smpl --gender all"
     if not path.exists():
-        missing = Finding(severity="error", key=name, what="is missing", hint=f"{command} --out {path.parent}")
+        missing = Finding(severity="error", key=name, what="is missing", hint=f"{command} --out {quoted(path.parent)}")
         return AssetReport(kind="pack", name=name, where=None, findings=(missing,) if name in needed else ())
     try:
         arrays = read_arrays(path)

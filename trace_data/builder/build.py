@@ -21,7 +21,7 @@ from trace_data.assets.bodies import load_bodies
 from trace_data.builder.engines import Engine, LocalEngine
 from trace_data.builder.folder import BuildFolder, made_with
 from trace_data.builder.plan import BuildPart, Selection, ShardPlan, part_of, plan_shards
-from trace_data.builder.shard import ShardResult, Work, build_shard, finished_shard
+from trace_data.builder.shard import CHECKS, Check, ShardResult, Work, build_shard, finished_shard
 from trace_data.builder.size import correction
 from trace_data.errors import ConfigError, ShardError
 from trace_data.frames.image import JPEG_QUALITY
@@ -99,6 +99,7 @@ def build_shards(
     every: int = 1,
     storage: Storage = Storage(),  # noqa: B008  frozen
     defects: bool = True,
+    check: Check = "content",
     shard_bytes: int = SHARD_BYTES,
     part: BuildPart | None = None,
     finish: bool = False,
@@ -111,7 +112,7 @@ def build_shards(
 
     `packs`: prepared body models; without them only the release's own joints are kept and neutral betas stay empty.
     `splits`, `sequences`, `limit`, `every`: see `Selection`. `storage`: sizes of stored frames. `defects`: whether
-    known defects of a dataset are removed.
+    known defects of a dataset are removed. `check`: see `shard.CHECKS`.
     `shard_bytes`: a shard is closed once it exceeds this. `part`: build only these shards and no index; `finish`: build
     nothing, but write the index once all shards exist. `engine`: where tasks run (default: `jobs` local processes).
     A bad sequence is left out and listed in the report.
@@ -120,7 +121,9 @@ def build_shards(
     """
     began = monotonic()
     selection = Selection(splits=tuple(splits), sequences=tuple(sequences), limit=limit, every=every)
-    settings = _settings(names, selection, storage, shard_bytes, packs) | {"defects": defects}
+    if check not in CHECKS:
+        raise ConfigError(f"unknown check {check!r}", hint=f"checks are {', '.join(CHECKS)}")
+    settings = _settings(names, selection, storage, shard_bytes, packs) | {"defects": defects, "check": check}
     root, out, packs = absolute_roots(root), out.absolute(), packs and packs.absolute()  # workers may stand elsewhere
     plans = plan_shards(names, root, selection, storage=storage, shard_bytes=shard_bytes)
     numbers = range(len(plans)) if part is None else part_of(plans, part)
@@ -138,6 +141,7 @@ def build_shards(
                 packs=packs,
                 storage=storage,
                 defects=defects,
+                check=check,
             )
             for plan in mine
         ]

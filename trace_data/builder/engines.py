@@ -142,7 +142,7 @@ def _ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise ConfigError("Ray is not installed", hint="pip install 'trace-5d[ray]'") from error
+        raise ConfigError("Ray is not installed", hint="pip install ray") from error
 
 
 class _Counts:

@@ -17,7 +17,7 @@ from typing import Any
 
 from trace_data.builder.plan import BuildPart, ShardPlan
 from trace_data.errors import OutputError
-from trace_data.files import cannot_lock, open_own, wait_for_lock, writable_folder, write_json
+from trace_data.files import as_json, cannot_lock, open_own, wait_for_lock, writable_folder, write_json
 from trace_data.frames.image import encoder
 from trace_data.progress import SILENT, size_in_words
 from trace_data.shards.layout import INDEX_FILE
@@ -37,6 +37,7 @@ OPTIONS = {
     "heights": "--height",
     "body_models": "--packs",
     "defects": "--defects",
+    "check": "--check",
     "adapters": "--adapter",
 }
 """Settings that a command-line option sets, with that option."""
@@ -131,6 +132,7 @@ class BuildFolder:
             content = dict(parse_json(content_of(file, error=OutputError), where=file, error=OutputError))
         except (FileNotFoundError, OutputError, ValueError, TypeError):
             content = {}
+        settings = dict(parse_json(as_json(settings), where=file, error=OutputError))
         # the user's own settings first: with --frames original the encoder differs too, but as a consequence
         keys = sorted(settings, key=lambda key: (key in MADE_WITH, key))
         key = next((key for key in keys if content.get(key) != settings[key]), None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import pydantic_core
 from pydantic import TypeAdapter
@@ -15,10 +17,12 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.plan import ShardPlan
 from trace_data.builder.size import frames_of
+from trace_data.consistency.agreement import judge, measure
 from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError, printable
 from trace_data.files import read_regular, write_json
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
+from trace_data.schema.findings import Finding
 from trace_data.schema.thinning import thinned
 from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry
 from trace_data.shards.index import check_shard
@@ -27,6 +31,11 @@ from trace_data.shards.levels import Storage
 from trace_data.shards.rows import rows_of
 from trace_data.shards.storage.store import LARGEST_INDEX
 from trace_data.shards.writer import ShardWriter
+
+Check = Literal["content", "geometry"]
+CHECKS: tuple[Check, ...] = get_args(Check)
+"""What a build refuses: what verification calls an error at this depth, in one sequence. `content` costs next to
+nothing: shapes, sizes, units, finite numbers, people before the camera. `geometry` also compares 2D, 3D and bodies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,8 @@ class Work:
     """Sizes of stored frames."""
     defects: bool = True
     """Whether known defects are removed."""
+    check: Check = "content"
+    """How closely annotations are checked before they are written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +136,25 @@ def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) 
     """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
     if printable(ref.key) != ref.key:  # no index and no shard can hold it, and no terminal should be shown it
         raise AnnotationError("the sequence's name is no plain UTF-8 text", where=ref.annotation, hint="rename it")
-    record = thinned(read_record(ref, defects=work.defects), work.plan.every)
+    whole = read_record(ref, defects=work.defects)
+    record = thinned(whole, work.plan.every)
     findings = check_record(record)
+    _refuse(findings, ref)
+    bodies = None if work.packs is None else load_bodies(work.packs)
+    if work.check == "geometry":
+        _refuse(check_record(whole, files=False), ref)  # what is compared must be whole
+        findings += judge(measure(whole, bodies), whole)
+        _refuse(findings, ref)
+    completed = {} if bodies is None else bodies.complete(record)
+    writer.add(record, rows_of(record, completed), progress)
+    return [f"{ref.key}: {finding.key}: {finding.what}" for finding in findings]
+
+
+def _refuse(findings: Sequence[Finding], ref: SequenceRef) -> None:
+    """Raises AnnotationError on the first error among findings."""
     for finding in findings:
         if finding.severity == "error":
             raise AnnotationError(f"{finding.key}: {finding.what}", where=ref.annotation, hint=finding.hint or None)
-    completed = {} if work.packs is None else load_bodies(work.packs).complete(record)
-    writer.add(record, rows_of(record, completed), progress)
-    return [f"{ref.key}: {finding.key}: {finding.what}" for finding in findings]
 
 
 def finished_shard(work: Work, progress: Progress) -> ShardResult | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.os_errors import in_words, is_missing
+from trace_data.schema.body import GENDERS
 from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.frame import file_of
@@ -75,7 +76,17 @@ def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]
     findings += _camera(record.camera, frames)
     for person in record.people:
         findings += _person(person, record, frames)
+    findings += _nobody(record, frames)
     return findings + [Finding(severity="warning", key="annotation", what=remark) for remark in record.remarks]
+
+
+def _nobody(record: SequenceRecord, frames: int) -> Iterator[Finding]:
+    """Frames in which nobody is annotated: labels that were lost, or never made."""
+    present = [person.present for person in record.people if person.present.shape == (frames,)]
+    alone = frames - int(np.any(present, axis=0).sum()) if present else frames
+    if alone > OUTSIDE * frames:
+        what = f"nobody is annotated in {alone} of {frames} frames"
+        yield Finding(severity="warning", key="people", what=what, hint="nothing is learnt from these frames")
 
 
 def _files(record: SequenceRecord) -> Iterator[Finding]:
@@ -171,6 +182,9 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
         yield from _shape(f"{who}.{key}", flags, (frames,))
         if flags.shape != (frames,):
             return
+    for key, gender in (("gender", person.gender), ("body.gender", person.body and person.body.gender)):
+        if gender is not None and gender not in GENDERS:
+            yield _error(f"{who}.{key}", f"is {gender!r}, expected {', '.join(GENDERS)}")
     if (person.body_valid & ~person.present).any():
         yield _error(f"{who}.body_valid", "true in frames in which the person is not present")
     if person.body is not None:

@@ -140,6 +140,26 @@ class ShardIndex:
         return sum(len(entry.people) for entry in self.sequences)
 
 
+SPLITS = {
+    "3dpw": ("train", "val", "test"),
+    "dynacam": ("train", "val", "test"),
+    "h36m": ("train", "val"),
+    "mpi-inf-3dhp": ("train", "val", "test"),
+    "penn-action": ("train", "test"),
+}
+"""The splits of each dataset that comes with the project, as its adapter has them."""
+
+
+def build_split(index: ShardIndex, split: str) -> str:
+    """The command that builds a split that an index lacks, of those of its datasets that have it."""
+    held = sorted({entry.dataset for entry in index.sequences})
+    able = [name for name in held if split in SPLITS.get(name, (split,))]
+    if held and not able:
+        others = [name for name, splits in SPLITS.items() if split in splits]
+        return f"{', '.join(held)} has no split {split!r}; {', '.join(others)} have one" if others else ""
+    return " ".join(["trace build-shards", *able, f"--split {split}"])
+
+
 def numbered(shards: Sequence[Sequence[SequenceEntry]]) -> tuple[SequenceEntry, ...]:
     """The sequences of these shards, with shard and people numbered over the whole index."""
     entries: list[SequenceEntry] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +18,9 @@ from trace_data.files import sha256_of, write_json
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import Finding, wrong
 from trace_data.shards.checks.index import index_findings
-from trace_data.shards.entries import BadSequence, Count, SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.entries import BadSequence, Count, SequenceEntry, ShardEntry, ShardIndex, numbered
 from trace_data.shards.layout import FORMAT_VERSION, INDEX_FILE
-from trace_data.shards.storage.store import LocalStore, Store, as_store
+from trace_data.shards.storage.store import JoinedStore, LocalStore, Store, as_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ def load_index(location: Path | str | Store) -> ShardIndex:
     """Read `index.json` of a folder, URL or store. Raises ShardError when it is missing, malformed, contradicts itself
     or is of another format version."""
     store = as_store(location)
+    if isinstance(store, JoinedStore):
+        return _joined(store)
     index, found = read_index(store)
     if found:
         where, finding = found[0]
@@ -64,6 +67,47 @@ def load_index(location: Path | str | Store) -> ShardIndex:
             hint=store.index_repair_hint,
         )
     return index
+
+
+def _joined(store: JoinedStore) -> ShardIndex:
+    """The indexes of all sets as one. Raises ShardError as for each, and when two hold the same sequence."""
+    indexes = [load_index(part) for part in store.parts]
+    shards: list[ShardEntry] = []
+    of_shard: list[list[SequenceEntry]] = []
+    home: dict[str, Store] = {}
+    for number, (part, index) in enumerate(zip(store.parts, indexes)):
+        first = len(of_shard)
+        shards += [dataclasses.replace(entry, file=f"{number}/{entry.file}") for entry in index.shards]
+        of_shard += [[] for _ in index.shards]
+        for entry in index.sequences:
+            if (other := home.setdefault(entry.key, part)) is not part:
+                raise ShardError(
+                    f"{entry.key} is in {other.where} too: it would be drawn twice as often",
+                    where=part.where,
+                    hint="leave one of the sets out, or build one of them without this dataset",
+                )
+            of_shard[first + entry.shard].append(entry)
+    return ShardIndex(
+        folder=store.where,
+        shards=tuple(shards),
+        sequences=numbered(of_shard),
+        bad=tuple(entry for index in indexes for entry in index.bad),
+        settings={"sets": [dict(index.settings) for index in indexes]},
+        provenance={f"{number} {key}": text for number, i in enumerate(indexes) for key, text in i.provenance.items()},
+        datasets=_facts_of_datasets(indexes),
+        enlarged_crops=dict(sum((Counter(index.enlarged_crops) for index in indexes), Counter[str]())),
+    )
+
+
+def _facts_of_datasets(indexes: Sequence[ShardIndex]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What the sets say of each dataset, each fact once."""
+    facts: dict[str, dict[str, tuple[str, ...]]] = {}
+    for index in indexes:
+        for name, held in index.datasets.items():
+            known = facts.setdefault(name, {})
+            for key, values in held.items():
+                known[key] = tuple(dict.fromkeys((*known.get(key, ()), *values)))
+    return facts
 
 
 def read_index(location: Path | str | Store) -> tuple[ShardIndex, list[tuple[str, Finding]]]:
@@ -83,7 +127,7 @@ def read_index(location: Path | str | Store) -> tuple[ShardIndex, list[tuple[str
         raise ShardError(
             f"shard format {version}, expected {FORMAT_VERSION}",
             where=file,
-            hint="update the project: pip install --upgrade trace-5d"
+            hint="update the project: git pull in its clone, or pip install a newer wheel"
             if isinstance(version, int) and version > FORMAT_VERSION
             else store.rebuild_hint,
         )

@@ -137,7 +137,7 @@ class ShardWriter:
         return entry, tuple(self._entries)
 
     def _write(self, content: Any) -> None:
-        put(content, SEQUENCE_NAME, np.array([entry.key.encode() for entry in self._entries]))
+        put(content, SEQUENCE_NAME, np.array([entry.key.encode(errors="backslashreplace") for entry in self._entries]))
         put(content, SEQUENCE_OFFSET, offsets([entry.frames for entry in self._entries]))
         for name, column in SEQUENCE_COLUMNS.items():
             values = [getattr(entry, name.rpartition("/")[2]) for entry in self._entries]

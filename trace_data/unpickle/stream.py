@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trace_data.progress import counted
+
 CHUNK = 1 << 20
 """Number of bytes fetched at a time."""
 More = Callable[[int], bytes]
@@ -30,8 +32,10 @@ class Pieces:
         if count < 0 or end > len(self.data):
             if count < 0 or self.gone + end > self.length or not self.fetched(count):
                 raise Malformed(
-                    f"ends in the middle: {count:,} bytes are announced at byte {self.gone + self.at:,} of "
+                    f"ends in the middle: {counted(count, 'byte')} announced at byte {self.gone + self.at:,} of "
                     f"{self.length:,}"
+                    if self.length
+                    else "is empty"
                 )
             end = count
         chunk, self.at = self.data[self.at : end], end

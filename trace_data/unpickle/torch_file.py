@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AssetError, UnsafePickleError
+from trace_data.progress import counted
 from trace_data.unpickle.allowed import FACTORIES, MAX_ELEMENTS, count_of
 from trace_data.unpickle.allowed import find as find_any
 from trace_data.unpickle.budget import Budget
@@ -160,7 +161,9 @@ def _read_row(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, b
         dtype, expected = sizes[name]
         end = at + count * dtype.itemsize
         if count != expected or end > len(data):
-            raise Malformed(f"ends in the middle: {expected:,} numbers are announced at byte {at:,} of {len(data):,}")
+            raise Malformed(
+                f"ends in the middle: {counted(expected, 'number')} announced at byte {at:,} of {len(data):,}"
+            )
         storages[name], at = data[at:end], end
     return value, storages
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from trace_data.adapters import find_sequences, load_adapter, read_record
 from trace_data.assets.bodies import Bodies, load_bodies
+from trace_data.consistency.agreement import Agreement
+from trace_data.consistency.joint_errors import joints_to_show
 from trace_data.drawing import MESH, Picture, contact_sheet, draw_mesh, draw_skeleton
 from trace_data.errors import OutputError, TraceError
 from trace_data.files import atomic_write
@@ -21,9 +23,7 @@ from trace_data.frames.video import contents
 from trace_data.geometry import project, transform
 from trace_data.schema.record import SequenceRecord
 from trace_data.schema.thinning import kept
-from trace_data.verify.consistency import Agreement
 from trace_data.verify.datasets import VerifyReport
-from trace_data.verify.joint_errors import joints_to_show
 
 WORST = 4
 """Number of frames with the largest errors, each of another sequence."""

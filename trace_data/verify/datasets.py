@@ -16,17 +16,17 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from trace_data.adapters import adapter_identity, canonical_names, find_sequences, load_adapter
+from trace_data.adapters import adapter_identity, canonical_names, find_sequences, left_out, load_adapter
 from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.folder import versions
+from trace_data.consistency.agreement import Agreement
 from trace_data.defects import Applied, known_defects
 from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped
 from trace_data.schema.record import Split
-from trace_data.verify.consistency import Agreement
 from trace_data.verify.memory import VerifyMemory
 from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
 from trace_data.workers import spread
@@ -296,6 +296,7 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
     for split in adapter.SPEC.splits:
         attempt(partial(look_for, split))
     attempt(lambda: findings.extend((name, finding) for finding in adapter.inspect(root)))
+    attempt(lambda: findings.extend((name, found) for found in left_out(name, root) if (name, found) not in findings))
     if not refs and all(entry.severity != "error" for _, entry in findings):
         hint = adapter.SPEC.expected
         findings.append((str(root), Finding(severity="error", key="layout", what="no sequences", hint=hint)))

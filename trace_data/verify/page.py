@@ -6,22 +6,41 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from trace_data.consistency.agreement import Agreement, Spread
 from trace_data.drawing import data_uri
 from trace_data.errors import OutputError
 from trace_data.files import atomic_write
 from trace_data.schema.findings import Problem
-from trace_data.verify.consistency import Agreement, Spread
 from trace_data.verify.contact_sheet import make_sheet
 from trace_data.verify.datasets import DatasetReport, VerifyReport
 
 WORST = 20
 """Number of sequences of a dataset in the table of geometry."""
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:84rem;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .9rem .25rem 0;text-align:left;"
-    "border-bottom:1px solid #ddd;vertical-align:top}h2{margin-top:2.5rem}.error{color:#b3261e}.warning{color:#8a5a00}"
-    "code{font-size:13px}li{overflow-wrap:anywhere}img{max-width:100%}.hint{margin:.2rem 0 1rem}"
-)
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c1f24; --soft: #5c6370; --line: #e1e4e9; --page: #fff; --raised: #f6f7f9;
+  --error: #b3261e; --warning: #8a5a00; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e6ea; --soft: #9aa1ac; --line: #2e343c; --page: #14161a; --raised: #1c2026; --error: #f2847c;
+    --warning: #e9bd62; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); overflow-wrap: anywhere;
+  font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+main { max-width: 1040px; margin: 0 auto; padding: 40px 24px 60px; }
+h1 { font-size: 26px; line-height: 1.3; margin: 0 0 10px; font-weight: 650; }
+h2 { font-size: 18px; margin: 48px 0 12px; padding-top: 14px; border-top: 1px solid var(--line); font-weight: 650; }
+p { margin: .5em 0; max-width: 82ch; }
+nav a { margin-right: 14px; } a { color: inherit; }
+code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.scroll { overflow-x: auto; margin: 8px 0 14px; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
+th, td { padding: 5px 22px 5px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+th { font-weight: 500; color: var(--soft); } td { overflow-wrap: normal; white-space: nowrap; }
+.error { color: var(--error); } .warning { color: var(--warning); }
+.hint { margin: .2em 0 1em; color: var(--soft); }
+img { display: block; max-width: 100%; height: auto; border-radius: 4px; }
+@media (max-width: 560px) { main { padding: 22px 14px 40px; } h1 { font-size: 22px; } th, td { padding-right: 14px; } }
+"""
+"""That of the report's page (`trace_train/report/page.css`), as far as this one needs it; names are never cut."""
 
 
 def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> None:
@@ -35,16 +54,17 @@ def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, d
             ("dataset", "layout found", "sequences", "frames", "people", "problems"),
             (_summary(dataset) for dataset in report.datasets),
         ),
+        f"<nav>{''.join(_link(dataset.name) for dataset in report.datasets)}</nav>" if len(report.datasets) > 1 else "",
         *(_dataset(dataset) for dataset in report.datasets),
         f'<h2>Worst and random frames</h2><img alt="" src="{data_uri(sheet)}">' if sheet is not None else "",
     ]
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Datasets verified</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>"
+        f"<title>Datasets verified</title><style>{STYLE}</style><body><main>{''.join(parts)}</main></body></html>"
     )
     try:
         with atomic_write(file) as partial:
-            partial.write_text(page, encoding="utf-8", errors="replace")
+            partial.write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
 
@@ -60,6 +80,10 @@ def _summary(dataset: DatasetReport) -> tuple[str, ...]:
     )
 
 
+def _link(name: str) -> str:
+    return f'<a href="#{escape(name)}">{escape(name)}</a>'
+
+
 def _dataset(dataset: DatasetReport) -> str:
     known = (
         f"<li>{escape(entry.reason)}: {entry.effect} of {entry.frames:,} frames in {entry.sequences:,} sequences</li>"
@@ -68,7 +92,7 @@ def _dataset(dataset: DatasetReport) -> str:
     defects = "".join(known)
     columns = ("sequence", "reprojection px", "body to joints mm", "bones change", "fastest", "worst frames")
     return (
-        f"<h2>{escape(dataset.name)}</h2>"
+        f'<h2 id="{escape(dataset.name)}">{escape(dataset.name)}</h2>'
         + ("".join(map(_problem, dataset.problems)) or "<p>Nothing is wrong.</p>")
         + (f"<p>Known defects, removed:</p><ul>{defects}</ul>" if defects else "")
         + (_table(columns, map(_geometry, dataset.geometry[:WORST])) if dataset.geometry else "")
@@ -101,4 +125,4 @@ def _geometry(agreement: Agreement) -> tuple[str, ...]:
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'

@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
+from trace_data.consistency.agreement import Agreement, judge, measure
 from trace_data.defects import Applied, known_defects, take_out
 from trace_data.errors import AnnotationError, TraceError
 from trace_data.frames.image import decode, file_header, image_size, read_bytes
@@ -23,7 +26,6 @@ from trace_data.schema.check import check_record
 from trace_data.schema.findings import Finding
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame, file_of
 from trace_data.schema.record import SequenceRecord
-from trace_data.verify.consistency import Agreement, judge, measure
 from trace_data.verify.memory import Remembered, stamp, stamp_of_all
 from trace_data.workers import in_order
 
@@ -146,7 +148,8 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
     findings = check_record(record, files=False)
     if task.ref.frames > len(whole.frames):
         what = f"{task.ref.frames} images, {len(whole.frames)} annotated frames"
-        hint = "the images after the last annotated frame are not used"
+        gaps = len(set(np.diff(whole.frame_ids).tolist())) > 1
+        hint = f"images {'without annotation' if gaps else 'after the last annotated frame'} are not used"
         findings.append(Finding(severity="warning", key="frames", what=what, hint=hint))
     looked = _Look(record, task)
     findings += looked.check(progress)

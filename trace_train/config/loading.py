@@ -61,7 +61,7 @@ def config_from(values: dict[str, Any], *, origin: str) -> Config:
         raise ConfigError(
             f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the configuration:\n    " + "\n    ".join(lines),
             where=origin,
-            hint="every key is listed in docs/configuration.md",
+            hint="trace docs configuration  lists every key",
         ) from error
 
 

@@ -27,7 +27,7 @@ def _packs(folder: Path | str | None) -> DoctorFinding:
     there = [name for name in PURPOSES if isinstance(folder, Path) and (folder / name).is_file()]
     if "SMPL_NEUTRAL.pth" not in there:
         others = f", only {', '.join(there)}" if there else ""
-        return _absent("packs", f"no SMPL_NEUTRAL.pth{others}", meaning, "trace prepare-smpl  (docs/body-models.md)")
+        return _absent("packs", f"no SMPL_NEUTRAL.pth{others}", meaning, "trace prepare-smpl  (trace docs body-models)")
     missing = sorted({PURPOSES[name] for name in PURPOSES if name not in there} - {"training"})
     return _there(
         "packs",
@@ -39,7 +39,7 @@ def _packs(folder: Path | str | None) -> DoctorFinding:
 def _weights(folder: Path | str | None) -> DoctorFinding:
     meaning = "starting from the released network; flow by RAFT"
     if not isinstance(folder, Path) or not (folder / DESCRIPTION).is_file():
-        return _absent("weights", "none imported", meaning, "trace import-weights  (docs/weights.md)")
+        return _absent("weights", "none imported", meaning, "trace import-weights  (trace docs weights)")
     try:
         weights = open_weights(folder)
     except TraceError as error:
@@ -70,7 +70,7 @@ def _shards(places: Places) -> DoctorFinding:
     if isinstance(where, str):
         return _there("shards", f"{shown(where)} (a URL, not looked at)", meaning)
     if where is None or not (where / "index.json").is_file():
-        return _absent("shards", "none built", meaning, "trace build-shards  (docs/build-shards.md)")
+        return _absent("shards", "none built", meaning, "trace build-shards  (trace docs build-shards)")
     try:
         index = load_index(where)
     except TraceError as error:

@@ -19,9 +19,9 @@ from trace_train.streaming.gpu_decoder import nvjpeg_decoder
 REQUIRED = ("numpy", "scipy", "h5py", "opencv-python-headless", "simplejpeg", "safetensors", "pydantic", "fsspec")
 """Required distributions whose versions matter in bug reports."""
 EXTRAS = {
-    "s3fs": ("shards on S3", "pip install 'trace-5d[s3]'"),
-    "aiohttp": ("shards on a web server", "pip install 'trace-5d[http]'"),
-    "ray": ("building shards on a Ray cluster", "pip install 'trace-5d[ray]'"),
+    "s3fs": ("shards on S3", "pip install s3fs"),
+    "aiohttp": ("shards on a web server", "pip install aiohttp"),
+    "ray": ("building shards on a Ray cluster", "pip install ray"),
 }
 """Optional packages: purpose, and how to install them."""
 TROUBLE = (ImportError, RuntimeError, OSError, AttributeError)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import usual_step
+from trace_data.shards.entries import build_split, usual_step
 from trace_data.shards.reader import ShardReader
 
 CHUNK_SECONDS = 100 / 30
@@ -62,6 +62,7 @@ def windows_of(reader: ShardReader, split: str, *, every: int = 1) -> list[Video
         raise ConfigError(
             f"these shards have no split {split!r}, they have {', '.join(reader.index.splits)}",
             where=reader.store.where,
+            hint=build_split(reader.index, split),
         )
     return windows[::every]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,9 +14,9 @@ from trace_data.errors import ConfigError
 from trace_train.config import Config
 
 FOLDER = "tensorboard"
-"""In the run folder; found by `tensorboard --logdir` with the run or a folder of runs."""
-WANDB = "pip install 'trace-5d[wandb]', or --set log.wandb=null"
-TENSORBOARD = "pip install 'trace-5d[tensorboard]', or --set log.tensorboard=never"
+"""Within the run folder: `tensorboard --logdir RUN`, or the folder of all runs, finds it."""
+WANDB = "pip install wandb, or --set log.wandb=null"
+TENSORBOARD = "pip install tensorboard, or --set log.tensorboard=never"
 
 
 class Board(Protocol):
@@ -36,6 +37,7 @@ class TensorBoard:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries that TensorBoard brings along
             from torch.utils.tensorboard import SummaryWriter
+        _show_no_traceback_of_its_thread()
         self._writer = SummaryWriter(str(run / FOLDER), purge_step=next_step + 1 if next_step else None)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -49,6 +51,20 @@ class TensorBoard:
         self._writer.close()
 
 
+def _show_no_traceback_of_its_thread() -> None:
+    """What ends TensorBoard's thread, such as a full disk, is raised by its next call too, and said there."""
+    others = threading.excepthook
+    if getattr(others, "is_ours", False):
+        return
+
+    def hook(given: threading.ExceptHookArgs) -> None:
+        if not type(given.thread).__module__.startswith("tensorboard."):
+            others(given)
+
+    hook.is_ours = True  # type: ignore[attr-defined]
+    threading.excepthook = hook
+
+
 class WeightsAndBiases:
     """A run at Weights & Biases, continued when the run is resumed. The server cannot delete lines, so what a run that
     died had sent for later steps stays there."""
@@ -56,7 +72,7 @@ class WeightsAndBiases:
     def __init__(self, run: Path, config: Config) -> None:
         import wandb
 
-        place = hashlib.sha256(str(run.absolute()).encode()).hexdigest()[:8]  # run names need not be unique
+        place = hashlib.sha256(bytes(run.absolute())).hexdigest()[:8]  # other runs may have the same name
         self._run: Any = wandb.init(
             project=config.log.wandb,
             id=f"{run.name}-{place}",

@@ -14,9 +14,13 @@ LEGEND = "each part of the loss / how many valid entries it has"
 
 
 class TableLines:
-    """Formats the rows, with a heading before the first and every `AGAIN` rows."""
+    """Rows of such a table, with a heading in front of the first and of every 25th.
 
-    def __init__(self) -> None:
+    `width`: characters that fit a line, None for any number. A row that is longer goes on in the next line.
+    """
+
+    def __init__(self, width: int | None = None) -> None:
+        self._width = width
         self._rows = 0
         self._headings: list[str] = []
 
@@ -36,13 +40,21 @@ class TableLines:
         cells["left"] = (
             duration(line["seconds_left"]) if line["step"] > 1 else "–"
         )  # the first takes longer than others
-        text = "  ".join(f"{cell:<{_width(name)}}" for name, cell in cells.items()).rstrip()
         headings = list(cells)
         due = self._rows % AGAIN == 0 or headings != self._headings
-        heading = ["  ".join(f"{name:<{_width(name)}}" for name in headings).rstrip()] if due else []
         legend = [] if self._rows else [LEGEND]
         self._rows, self._headings = self._rows + 1, headings
-        return [*legend, *heading, text]
+        rows = [{name: name for name in headings}, cells] if due else [cells]
+        return [*legend, *(line for row in rows for line in self._folded(row))]
+
+    def _folded(self, cells: Mapping[str, str]) -> list[str]:
+        """One row in as few lines as its cells fill; those after the first stand under the cell after `step`."""
+        lines = [""]
+        for name, cell in cells.items():
+            if self._width is not None and len(lines[-1]) + _width(name) > self._width:
+                lines.append(" " * (_width("step") + 2))
+            lines[-1] += f"{cell:<{_width(name)}}  "
+        return [line.rstrip() for line in lines]
 
 
 def _parts(line: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, str]:

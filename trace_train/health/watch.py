@@ -33,7 +33,7 @@ class Watch:
         """Process a new log line."""
         known = read_metrics(snapshot.run)
         if self._boards is None or self._lines is None:
-            self._lines = TableLines()
+            self._lines = TableLines(self._progress.width)
             before = max((old["step"] for old in known if old["step"] < line["step"]), default=0)
             self._boards = Boards(snapshot.run, snapshot.config, next_step=before, log=self._progress.log)
         self._boards.write(line)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trace_data.errors import ConfigError, ShardError, TraceError
 from trace_data.progress import counted
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import ShardIndex
+from trace_data.shards.entries import ShardIndex, build_split
 from trace_data.shards.index import load_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table
@@ -86,7 +86,7 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Prefl
         yield ConfigError(
             f"these shards have no training split, they have {', '.join(index.splits) or 'none'}",
             where=index.folder,
-            hint="trace build-shards --split train",
+            hint=build_split(index, "train"),
         )
         return
     yield from stage_errors(config, world_size)
@@ -98,13 +98,7 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Prefl
             for name in names
         }
         if not any(map(len, tables.values())):
-            longest = max(entry.frames for entry in index.sequences if entry.split == "train")
-            yield ConfigError(
-                f"no training sequence is long enough for {counted(stage.frames, 'frame')} with strides "
-                f"{list(config.data.strides)}: the longest has {longest}",
-                where=where,
-                hint="choose fewer frames for this stage, or smaller data.strides",
-            )
+            yield _no_clips(index, stage.frames, config.data.strides, where)
             continue
         clips = sum(map(len, tables.values()))
         part.found += f"{', ' if part.found else ''}{clips:,} of {counted(stage.frames, 'frame')}"
@@ -113,13 +107,35 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Prefl
         yield ConfigError(
             f"these shards have no split {config.evaluation.split!r} to evaluate on",
             where="evaluation.every",
-            hint=f"trace build-shards --split {config.evaluation.split}, or --set evaluation.every=0",
+            hint=f"{build_split(index, config.evaluation.split)}, or --set evaluation.every=0",
         )
     if config.data.occluders is not None:
         try:
             load_cutouts(config.data.occluders)
         except TraceError as error:
             yield error
+
+
+def _no_clips(index: ShardIndex, frames: int, strides: Sequence[int], where: str) -> ConfigError:
+    """Why no training sequence has a clip of so many frames: it is too short, or nobody is annotated so long."""
+    training = [entry for entry in index.sequences if entry.split == "train"]
+    longest = max(entry.frames for entry in training)
+    usable = max((end - first for entry in training for runs in entry.usable for first, end in runs), default=0)
+    with_strides = f"{counted(frames, 'frame')} with strides {list(strides)}"
+    if (frames - 1) * min(strides) < longest:
+        return ConfigError(
+            f"in no training sequence can anybody be learnt from for {with_strides}: the longest has {longest} frames, "
+            + (f"people are annotated in {usable} on end at most" if usable else "nobody is annotated in any"),
+            where=where,
+            hint="choose fewer frames for this stage, or look for the annotations with  trace verify-datasets"
+            if usable
+            else "annotations were lost, or never made: trace verify-datasets --depth content",
+        )
+    return ConfigError(
+        f"no training sequence is long enough for {with_strides}: the longest has {longest}",
+        where=where,
+        hint="choose fewer frames for this stage, or smaller data.strides",
+    )
 
 
 def _mixing_errors(config: Config, tables: dict[str, ClipTable]) -> Iterator[TraceError]:

@@ -89,7 +89,7 @@ def preview(
     content = b""
     if page is not None:
         title = f"Preview of {shards.resolve().name}{', as the network sees it' if augmented else ''}"
-        content = page_text(title=title, notes=notes, clips=on_page).encode()
+        content = page_text(title=title, notes=notes, clips=on_page).encode(errors="backslashreplace")
         write_file(page, content)
     if sheet is not None:
         write_file(sheet, encoded(compose(on_sheet), sheet))

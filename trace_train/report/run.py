@@ -138,7 +138,7 @@ def _store(run: RunFolder, shards: Path | str | Store | None) -> Store:
         raise ConfigError("this run does not say where its shards are", hint="--shards DIR  names them")
     if shards is None and "://" in str(where):
         raise ConfigError("its shards are behind a URL", where=str(where), hint="--shards URL  fetches what is drawn")
-    return as_store(where if isinstance(where, Store) else Path(where) if "://" not in str(where) else where)
+    return as_store(where)
 
 
 def _packs(run: RunFolder, packs: Path | None) -> Path:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trace_data.errors import quoted
 from trace_train.evaluate import MEASURES, MODEL, Measure
 from trace_train.report.chart import Frame, legend, line_chart
 from trace_train.report.curves import span_of, stage_marks
@@ -57,10 +58,8 @@ def _score(evaluation: Evaluation, row: str, measure: str) -> float:
 def scores_section(run: RunFolder) -> Section:
     """A table of the latest evaluation with its protocol, for each split and selection of frames."""
     if not run.evaluations:
-        return Section(
-            title="Scores",
-            body=joined([note("This run has not been scored yet:"), element("pre", f"trace evaluate {run.path}")]),
-        )
+        command = element("pre", f"trace evaluate {quoted(run.path)}")
+        return Section(title="Scores", body=joined([note("This run has not been scored yet:"), command]))
     parts = [_scored(series[-1]) for split in run.splits for series in run.scored(split)]
     return Section(title="Scores", body=joined([*parts, _followed(run)]))
 

@@ -255,7 +255,7 @@ def automatic_window(config: Config, reader: ShardReader) -> int:
     Half of it, so that the next window can be fetched while the current one is in use.
     """
     store = reader.store
-    if isinstance(store, LocalStore):
+    if isinstance(store, LocalStore) or not store.remote:
         return 0
     shards = [entry for entry in reader.index.shards if entry.split == "train"]
     datasets = {entry.dataset for entry in shards if _drawn(config, entry.dataset)}

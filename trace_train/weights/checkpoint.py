@@ -29,7 +29,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
-from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError
+from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError, quoted
 from trace_data.files import sha256_of
 from trace_data.text_files import content_of, parse_json
 from trace_train.config import Config, config_from
@@ -192,7 +192,7 @@ def describe_run(run: Path) -> RunDescription:
         raise NoCheckpointError(
             "holds no run, or one that was stopped before its first checkpoint",
             where=run,
-            hint=f"trace train --out {run}  begins one there",
+            hint=f"trace train --out {quoted(run)}  begins one there",
         )
     folder = finished(run)[-1]
     facts = _description(folder)

@@ -130,7 +130,7 @@ def _right_file(part: ModelPart, names: Iterable[str], where: str, option: str) 
         f"is no checkpoint of this network: {count(len(found), 'tensor')}, first {some(sorted(found))}"
         + (f"; {nearest}" if nearest else ""),
         where=where,
-        hint=f"{option} takes {part.file}; docs/weights.md says where it is found",
+        hint=f"{option} takes {part.file}; trace docs weights  says where it is found",
     )
 
 

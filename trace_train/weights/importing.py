@@ -107,7 +107,7 @@ def _read(name: str, path: Path, option: str, allow_unexpected: bool) -> tuple[C
             data = read_within(stream, LIMIT_BYTES)
     except OSError as error:
         raise CheckpointError(
-            f"cannot be read: {error.strerror}", where=path, hint=f"{option} takes {part.file}; see docs/weights.md"
+            f"cannot be read: {error.strerror}", where=path, hint=f"{option} takes {part.file}; see  trace docs weights"
         ) from error
     if len(data) > LIMIT_BYTES:
         raise CheckpointError(f"is larger than {LIMIT_BYTES:,} bytes, more than any published file", where=path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 
-from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError
+from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError, quoted
 from trace_data.files import path_of
 from trace_train.config import Config, NetworkConfig
 from trace_train.weights.checkpoint import open_checkpoint
@@ -40,7 +40,7 @@ def _opened(where: Path, parts: Sequence[str] | None) -> Start:
         raise CheckpointError(
             "is a file; init.weights takes a folder of imported weights, a run or a checkpoint",
             where=where,
-            hint=f"trace import-weights --head {where} --out weights  (or --image, --flow)",
+            hint=f"trace import-weights --head {quoted(where)} --out weights  (or --image, --flow)",
         )
     start = _imported(where, taken) if (where / DESCRIPTION).is_file() else _of_run(where, taken)
     there = {*start.files, *(["flow"] if start.flow else [])}

@@ -10,12 +10,11 @@ import cdflib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from cdflib.cdfwrite import CDF
+from cdf_files import write_cdf
 
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.errors import AnnotationError
 
-POSE = np.random.default_rng(0).normal(size=(1, 7, 6)).astype(np.float32)
 KINDS = list(product(("Row_major", "Column_major"), (1, 6), (0, 6), (0, 5)))
 
 
@@ -23,20 +22,9 @@ def read(file: Path) -> npt.NDArray[np.float64]:
     return read_cdf(file, "Pose", hint="get it again")
 
 
-def write(file: Path, majority: str = "Row_major", encoding: int = 6, packed: int = 0, packed_file: int = 0) -> Path:
-    cdf = CDF(file, cdf_spec={"Majority": majority, "Encoding": encoding, "Compressed": packed_file}, delete=True)
-    shape = {"Num_Elements": 1, "Rec_Vary": True, "Compress": packed}
-    cdf.write_var(
-        {"Variable": "Other", "Data_Type": 4, "Dim_Sizes": [], **shape}, var_data=np.arange(5, dtype=np.int32)
-    )
-    cdf.write_var({"Variable": "Pose", "Data_Type": 44, "Dim_Sizes": [7, 6], **shape}, var_data=POSE)
-    cdf.close()
-    return file
-
-
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_it_reads_what_cdflib_reads(kind: tuple[str, int, int, int], tmp_path: Path) -> None:
-    file = write(tmp_path / "a.cdf", *kind)
+    file = write_cdf(tmp_path / "a.cdf", *kind)
     np.testing.assert_array_equal(read(file), cdflib.CDF(file).varget("Pose"))
 
 
@@ -67,7 +55,7 @@ def test_version_2_is_read_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed_file", [0, 5], ids=["plain", "compressed"])
 def test_flipped_bits_and_cut_files_are_read_or_named(packed_file: int, tmp_path: Path) -> None:
-    file = write(tmp_path / "a.cdf", packed=6, packed_file=packed_file)
+    file = write_cdf(tmp_path / "a.cdf", packed=6, packed_file=packed_file)
     whole, rng, named = file.read_bytes(), np.random.default_rng(1), 0
     for case in range(1500):
         data = bytearray(whole)
@@ -86,7 +74,7 @@ FIELDS = {"last record": 12, "first index": 20, "elements": 52, "dimensions": 32
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_numbers_beyond_the_file_are_named(field: str, tmp_path: Path) -> None:
-    file = write(tmp_path / "a.cdf")
+    file = write_cdf(tmp_path / "a.cdf")
     data = bytearray(file.read_bytes())
     place = data.index(b"Pose") - 72 + FIELDS[field]  # the name stands 72 bytes into the descriptor's content
     data[place : place + 4] = struct.pack(">i", 0x7FFFFFF0)
@@ -103,7 +91,7 @@ def test_what_is_no_cdf_file_and_what_lacks_the_variable_is_named(tmp_path: Path
             read(file)
         assert caught.value.where == str(file)
     with pytest.raises(AnnotationError, match="no variable Posture"):
-        read_cdf(write(file), "Posture", hint="")
+        read_cdf(write_cdf(file), "Posture", hint="")
     file.unlink()
     with pytest.raises(AnnotationError, match="missing"):
         read(file)

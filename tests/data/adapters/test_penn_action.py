@@ -405,3 +405,58 @@ def test_frames_without_labels_and_beyond_them_are_warnings(official: Path) -> N
     frame.with_name("000005.jpg").write_bytes(frame.read_bytes())
     assert problems(official, "layout") == ["warning: frames without labels"]
     assert "warning: 5 images, 4 annotated frames" in problems(official, "content")
+
+
+@pytest.mark.parametrize("scale", [0.667, 0.75, 1.36])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_coordinates_count_from_where_unlabelled_points_stand(layout: str, scale: float, tmp_path: Path) -> None:
+    """docs/reference/datasets.md#penn-action-coordinates: labels were counted from 1 and scaled with the picture."""
+    folder = tiny.write(tmp_path, packed=layout == "npz")
+    content = tiny.labels(1, 4, 1)
+    places = np.stack([content["x"], content["y"]], axis=2) * scale
+    places[0, 5] = 3.0, 17.0  # hidden, and yet somebody placed it
+    if layout == "labels":
+        tiny.change_mat(folder, "0001", lambda c: c.update(x=places[..., 0], y=places[..., 1]))
+    else:
+
+        def change(held: dict[str, Any]) -> None:
+            for row, image in zip(places, held["seq_frame_names"]["0001"]):
+                held["annot"][f"0001-{image}"][0][0][:, :2] = row
+
+        tiny.change_npz(folder, change)
+    record = read(find(tmp_path, "train")[0])
+    seen = content["visibility"] == 1
+    points = record.people[0].keypoints2d
+    assert points is not None
+    np.testing.assert_allclose(points.points[seen][:, :2], places[seen] - scale, atol=1e-12)
+
+
+def test_videos_with_useless_labels_are_left_out_and_said(folder: Path, tmp_path: Path) -> None:
+    if (folder / "labels").exists():
+        (folder / "labels/0003.mat").rename(folder / "labels/1021.mat")
+    else:
+
+        def rename(held: dict[str, Any]) -> None:
+            for key in ("seq_frame_names", "seq_info"):
+                held[key]["1021"] = held[key].pop("0003")
+            held["annot"] = {key.replace("0003-", "1021-"): value for key, value in held["annot"].items()}
+
+        tiny.change_npz(folder, rename)
+    (folder / "frames/0003").rename(folder / "frames/1021")
+    report = build_shards(["penn-action"], tmp_path, tmp_path / "out", splits=["train"])
+    assert [entry.name for entry in report.index.sequences] == ["0001"] and not report.bad
+    assert any("left out" in line and "warning" in line for line in problems(folder, "layout"))
+
+
+def test_labels_far_outside_and_frames_without_any_are_found_in_unknown_videos_too(official: Path) -> None:
+    def enlarge(content: dict[str, Any]) -> None:
+        content["x"][:2] *= 3
+
+    def blank(content: dict[str, Any]) -> None:
+        content["visibility"][1:3] = 0
+
+    tiny.change_mat(official, "0001", enlarge)
+    tiny.change_mat(official, "0003", blank)
+    found = problems(official, "content")
+    assert any(line.startswith("error") and "outside the frames" in line for line in found)
+    assert any(line.startswith("warning") and "nobody is annotated in 2 of 4" in line for line in found)

@@ -85,6 +85,7 @@ BROKEN = {
         "poses has no frames",
     ),
     "unknown gender": (lambda c: c.update(genders=["x", "f"]), r"genders\[0\] is 'x', expected m or f"),
+    "a gender that is none": (lambda c: c.update(genders=["nan", "f"]), r"genders\[0\] is 'nan', expected m or f"),
     "no genders": (lambda c: c.update(genders=None), r"genders is a NoneType without \[0\]"),
     "betas of one person": (lambda c: c["betas"].pop(), r"betas is a list without \[1\]"),
     "betas that are none": (lambda c: c.update(betas=[{}, {}]), r"betas\[0\] is no array of numbers"),

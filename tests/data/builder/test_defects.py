@@ -98,3 +98,11 @@ def test_3dpw_is_read_without_its_defects_unless_asked(tmp_path: Path) -> None:
     assert read_record(ref, defects=False).everyone_annotated.all()
     dancing = next(entry for entry in known_defects("3dpw") if "courtyard_dancing_01" in entry.sequences)
     assert (dancing.effect, dancing.frames) == ("body", (91, 134))
+
+
+def test_what_single_readers_found_names_its_source() -> None:
+    (mirrored,) = [entry for entry in known_defects("mpi-inf-3dhp") if entry.frames == (3759, 5852)]
+    assert mirrored.sequences == ("S4_Seq2_video_*",) and "single source" in mirrored.source
+    assert {"0979", "1021", "1024", "1032", "1516"} == {
+        name for entry in known_defects("penn-action") for name in entry.sequences
+    }

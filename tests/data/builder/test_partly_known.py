@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from trace_data.assets.bodies import Bodies
+from trace_data.consistency.agreement import measure
 from trace_data.geometry import project
 from trace_data.schema.body import BodyParams, BodyPart
 from trace_data.schema.camera import Camera, nominal_camera
@@ -16,7 +17,6 @@ from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 from trace_data.shards.layout import PEOPLE_COLUMNS
 from trace_data.shards.rows import rows_of
-from trace_data.verify.consistency import measure
 
 FRAMES = 4
 JOINTS = np.random.default_rng(0).uniform((-0.5, -0.8, 3.5), (0.5, 0.8, 4.5), (FRAMES, 24, 3))

@@ -1,11 +1,15 @@
-"""What entries of an index say of frames."""
+"""What entries of an index say of frames, and of splits that they lack."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from trace_data.shards.entries import usual_step
+from trace_data.adapters import ADAPTERS, load_adapter
+from trace_data.shards.entries import SPLITS, ShardIndex, build_split, usual_step
 
 
 @pytest.mark.parametrize(
@@ -22,3 +26,26 @@ from trace_data.shards.entries import usual_step
 )
 def test_the_usual_step_is_the_most_frequent_distance(ids: list[int], step: int) -> None:
     assert usual_step(np.array(ids)) == step
+
+
+def test_splits_are_those_of_the_adapters() -> None:
+    assert {name: load_adapter(name).SPEC.splits for name in ADAPTERS} == SPLITS
+
+
+@pytest.mark.parametrize(
+    ("datasets", "split", "words"),
+    [
+        (["penn-action"], "val", "penn-action has no split 'val'"),
+        (["h36m"], "test", "h36m has no split 'test'"),
+        (["penn-action", "3dpw"], "val", "trace build-shards 3dpw --split val"),
+        (["my-own"], "val", "trace build-shards my-own --split val"),
+        ([], "train", "trace build-shards --split train"),
+    ],
+)
+def test_a_split_is_only_suggested_of_datasets_that_have_it(
+    datasets: list[str], split: str, words: str, tmp_path: Path
+) -> None:
+    entries = tuple(SimpleNamespace(dataset=name, split="train") for name in datasets)
+    index = ShardIndex(folder=tmp_path, shards=(), sequences=entries, bad=(), settings={})  # type: ignore[arg-type]
+    assert words in build_split(index, split)
+    assert ("--split" in build_split(index, split)) == ("--split" in words)

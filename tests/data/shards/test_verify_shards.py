@@ -214,7 +214,8 @@ def test_an_index_that_cannot_be_used(own: Path, capsys: Any) -> None:
     edit_index(own, lambda index: index.update(format_version=9))
     assert run(["verify-shards", str(own), "--json"]) == 3
     shown = capsys.readouterr()
-    assert shown.out == "" and "shard format 9, expected 4" in shown.err and "pip install" in shown.err
+    assert json.loads(shown.out)["error"]["kind"] == "ShardError"
+    assert "shard format 9, expected 4" in shown.err and "pip install" in shown.err
     (own / "index.json").unlink()
     with pytest.raises(ShardError, match="no finished shards"):
         verify_shards(own)

@@ -12,9 +12,9 @@ import tiny_3dpw
 from random_bodies import TwoBodies
 
 from trace_data.adapters.threedpw import find, read
+from trace_data.consistency.agreement import judge, measure
 from trace_data.errors import AssetError, ConfigError
 from trace_data.schema.body import Gender
-from trace_data.verify.consistency import judge, measure
 from trace_data.verify.datasets import DEPTHS, VerifyReport, verify_datasets
 
 NAME = "train_walk_01"

@@ -191,6 +191,26 @@ def test_lines_are_a_table_that_fits_a_terminal() -> None:
     assert again[1].split() == heading.split() and "5 h 12 min" in again[0] and again[-1].startswith("99,999")
 
 
+def test_the_summary_compares_losses_within_the_last_stage(shards: Path, packs: Path, tmp_path: Path) -> None:
+    report = train(tiny("log_every=1"), shards=shards, packs=packs, run=tmp_path / "run")
+    lines = read_metrics(tmp_path / "run")
+    last = [line["loss"]["total"] for line in lines if line["stage"] == lines[-1]["stage"]]
+    assert 1 < len(last) < len(lines)
+    assert (report.stage, report.first_loss, report.last_loss) == (lines[-1]["stage"], last[0], last[-1])
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_lines_of_a_narrow_terminal_hold_the_same_in_more_lines(width: int) -> None:
+    counts = {**dict.fromkeys(DEBUG[1], 20), "joints2d": 1204}
+    rest = {"gradient_norm": 12.345, "clips_per_s": 61.4, "data_wait": 0.003, "seconds_left": 18720.0}
+    line = line_of(99_950, {**DEBUG[1], "total": 773.2}, **rest, memory_gb=61.04) | {"counts": counts}
+    wide, narrow = TableLines().row(line, {}), TableLines(width).row(line, {})
+    assert max(map(len, narrow[1:])) <= width < max(map(len, wide))
+    assert [word for text in narrow for word in text.split()] == [word for text in wide for word in text.split()]
+    heading, values = narrow[1 : 1 + len(narrow) // 2], narrow[1 + len(narrow) // 2 :]
+    assert len(heading) == len(values) and all(text.startswith(" " * 9) for text in values[1:])
+
+
 def events(run: Path) -> dict[str, dict[int, float]]:
     """What TensorBoard shows of a run: number by step, by name."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -265,6 +285,23 @@ def test_a_disk_that_takes_no_lines_does_not_end_a_run(shards: Path, packs: Path
     assert [line["step"] for line in read_metrics(run)] == [1, 2, 3, 4, 5, 6, 7]
     assert len([line for line in told.lines if "metrics.jsonl cannot be written" in line]) == 1
     assert any(line.startswith("TensorBoard is given up") for line in told.lines)
+
+
+def test_tensorboard_on_a_full_disk_is_given_up_without_a_traceback(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    probe = (
+        "import resource, signal, sys, threading; from pathlib import Path\n"
+        "from trace_train.config import load_config; from trace_train.health.boards import Boards\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "boards = Boards(Path(sys.argv[1]), load_config('debug', []), next_step=0, log=print)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))\n"
+        "for step in range(20): boards.write({'step': step, 'loss': {'total': 1.0}})\n"
+        "boards.close()\n"
+        "other = threading.Thread(target=lambda: 1 / 0); other.start(); other.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.count("TensorBoard is given up") == 1
+    assert "OSError" not in done.stderr and "ZeroDivisionError" in done.stderr
 
 
 @pytest.fixture

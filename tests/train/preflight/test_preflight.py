@@ -197,6 +197,22 @@ def test_ten_problems_of_files_and_machine_are_named_together(
     assert (run / "mine.txt").read_text() == "mine" and not any(part.name == "memory" for part in report.parts)
 
 
+def test_sequences_without_anybody_are_not_called_too_short(shards: Path, packs: Path, tmp_path: Path) -> None:
+    def told(usable: list[list[int]]) -> str:
+        own = tmp_path / f"shards{len(usable)}"
+        shutil.copytree(shards, own)
+        index = json.loads((own / "index.json").read_text())
+        for entry in index["sequences"]:
+            entry["usable"] = [usable for _ in entry["usable"]]
+        (own / "index.json").write_text(json.dumps(index))
+        report = preflight(tiny("stages=[{clips: 2, frames: 3}]"), shards=own, packs=packs, run=tmp_path / "run")
+        (error,) = [error for error in report.errors if isinstance(error, ConfigError)]
+        return str(error)
+
+    assert "nobody is annotated" in told([])
+    assert "in 2 on end at most" in told([[0, 2], [4, 5]]) and "long enough" not in told([[0, 1], [2, 3], [4, 6]])
+
+
 def test_a_single_problem_keeps_its_kind(shards: Path, packs: Path, tmp_path: Path) -> None:
     with pytest.raises(ShardError, match=r"no such folder"):
         preflight(tiny(), shards=tmp_path / "none", packs=packs, run=tmp_path / "run").raise_if_wrong()

@@ -147,8 +147,8 @@ class AnnotatedSequence:
         return self._array(key, (self.length,), sides, flat)[self.chosen]
 
     def points(self, key: str = "kp2ds") -> Keypoints:
-        """(S, T, K, 3) px and confidence; zero for joints that are not visible."""
-        points = self.people(key, -1, -1)
+        """(S, T, K, 3) px and confidence; joints that were not seen are zeros. See also `schema.wild_points`."""
+        points = self._array(key, (len(self.identities), self.length), (-1, -1), finite=False)[:, self.chosen]
         if points.shape[2] not in JOINT_SETS or points.shape[3] not in (2, 3):
             joints = " or ".join(f"{count} ({name})" for count, name in sorted(JOINT_SETS.items()))
             found = f"has {points.shape[2]} joints of {points.shape[3]} numbers"
@@ -173,8 +173,10 @@ class AnnotatedSequence:
         """An error that names the key."""
         return AnnotationError(f"{key} {found}, expected {expected}", where=self.where, hint="copy the file again")
 
-    def _array(self, key: str, first: tuple[int, ...], last: tuple[int, ...] = (), flat: bool = False) -> Array:
-        """A finite float64 copy of shape `first` + `last` (-1: any length). `flat`: `last` may be stored flattened."""
+    def _array(
+        self, key: str, first: tuple[int, ...], last: tuple[int, ...] = (), flat: bool = False, *, finite: bool = True
+    ) -> Array:
+        """A float64 copy of shape `first` and `last` (-1: any length). `flat`: `last` may be stored as one."""
         shape = first + last
         if key not in self:
             raise self.wrong(key, "is missing", f"the keys of the release, found {', '.join(map(str, self.values))}")
@@ -186,7 +188,7 @@ class AnnotatedSequence:
             array = array.reshape(shape)
         if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape)):
             raise self.wrong(key, f"has shape {array.shape}", _sides(shape))
-        if not np.isfinite(array).all():
+        if finite and not np.isfinite(array).all():
             first_bad = np.argwhere(~np.isfinite(array))[0].tolist()
             found = f"has {int((~np.isfinite(array)).sum())} NaN or infinite values, first at {first_bad}"
             raise self.wrong(key, found, "finite numbers")

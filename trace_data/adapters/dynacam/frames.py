@@ -120,6 +120,7 @@ def _cut_outs(
         if given.layout == whole.layout:
             both = (given.points[..., 2] > 0) & (whole.points[..., 2] > 0)
             apart = np.linalg.norm(given.points - moved.points, axis=-1)[both]
+            apart = apart[np.isfinite(apart)]
             if len(apart) and np.median(apart) > CORNER_SLACK:
                 found = f"lies {np.median(apart):.1f} px (median) from kp2ds moved into the box"
                 raise sequence.wrong("kp2ds_crop", found, f"{CORNER_SLACK:.0f} at most")

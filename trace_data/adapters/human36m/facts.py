@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.base import DatasetSpec
+from trace_data.adapters.base import DatasetSpec, SequenceRef
 from trace_data.adapters.files import stamp
 from trace_data.adapters.listing import entry, names_in
 from trace_data.errors import AnnotationError
+from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Split
 
@@ -33,6 +36,26 @@ FPS = 50.0
 NOTE = "SYNTHETIC.txt"
 """A file that only a synthetic dataset folder has."""
 AGAIN = f"copy the file from the release again ({SPEC.page})"
+
+
+def subjects_without_images(refs: Iterable[SequenceRef], annotated: Collection[int], file: str) -> list[Finding]:
+    """An error for each subject with released poses that `file` is about and whose images are all missing.
+
+    None when it is about none of those that have images: then it belongs to another folder, which reading will say.
+    """
+    held = {int(digits[0]) for ref in refs if (digits := re.findall(r"\d+", ref.name))}
+    if not held & {*annotated}:
+        return []
+    return [
+        Finding(
+            severity="error",
+            key=f"S{subject}",
+            what=f"{file.format(subject)} is about S{subject}, of whom there are no images",
+            hint=f"unpack the images of S{subject} again; without them move its annotations away",
+        )
+        for subject in sorted({*annotated} - held)
+        if split_of(subject) is not None
+    ]
 
 
 def split_of(subject: int) -> Split | None:

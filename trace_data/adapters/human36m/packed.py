@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +28,16 @@ from trace_data.adapters.human36m.calibration import (
     metadata_file,
     read_metadata,
 )
-from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certain, file_state, numbers
+from trace_data.adapters.human36m.facts import (
+    AGAIN,
+    FPS,
+    SPEC,
+    SUBJECTS,
+    certain,
+    file_state,
+    numbers,
+    subjects_without_images,
+)
 from trace_data.adapters.human36m.packed_file import Entries, dictionary, read_entries
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.listing import entry, listing, numbered_groups, why_empty
@@ -84,7 +94,11 @@ def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
     if not refs:
         what = why_empty(folder / "images") or "no images"
         findings.append(Finding(severity="error", key="images", what=what, hint=f"expected {SPEC.expected}"))
-    if entry(folder, BETAS) is None:
+    shapes = entry(folder, BETAS)
+    if refs and shapes is not None:
+        # the annotation itself takes minutes to read; the shapes that belong to it name the same subjects
+        findings += subjects_without_images(refs, {_subject_of(key) for key in _betas(file_state(shapes))}, BETAS)
+    if shapes is None:
         findings.append(
             Finding(
                 severity="warning",
@@ -103,6 +117,12 @@ def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
             )
         )
     return findings
+
+
+def _subject_of(key: Any) -> int:
+    """The subject that `S9`, 9 or `9` stands for; 0 for none."""
+    digits = str(key).upper().removeprefix("S")
+    return int(digits) if digits.isdecimal() else 0
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
@@ -203,14 +223,26 @@ def _body(folder: Path, subject: int, found: Entries, file: Path, world_from_cam
 
 
 def _images(folder: Path, clip: str) -> dict[int, Path]:
-    """The images of a clip by number, in the folder shared by all clips."""
-    names, start = listing(folder).files, f"{clip}_"
+    """The images of a clip by number, of a folder that all clips share, in whatever letter case."""
+    names = listing(folder).files
     found: dict[int, Path] = {}
-    for place in range(bisect_left(names, start), len(names)):
-        if not names[place].startswith(start):
-            break
-        if (match := _IMAGE.fullmatch(names[place])) is not None:
-            found[int(match[2])] = folder / names[place]
+    for spelling in sorted(_spellings(names).get(clip.lower(), ()), reverse=True):
+        start = f"{spelling}_"
+        for place in range(bisect_left(names, start), len(names)):
+            if not names[place].startswith(start):
+                break
+            if (match := _IMAGE.fullmatch(names[place])) is not None:
+                found[int(match[2])] = folder / names[place]
+    return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=1)
+def _spellings(names: tuple[str, ...]) -> Mapping[str, set[str]]:
+    """Clip in lower case to the ways in which it is written."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        clip = name.rpartition("_")[0]
+        found[clip.lower()].add(clip)
     return found
 
 

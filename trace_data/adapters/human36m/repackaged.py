@@ -16,7 +16,16 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.files import frame_size
 from trace_data.adapters.human36m import subject_files
 from trace_data.adapters.human36m.calibration import CalibratedView, pinhole
-from trace_data.adapters.human36m.facts import AGAIN, FPS, SPEC, SUBJECTS, certain, entries, numbers
+from trace_data.adapters.human36m.facts import (
+    AGAIN,
+    FPS,
+    SPEC,
+    SUBJECTS,
+    certain,
+    entries,
+    numbers,
+    subjects_without_images,
+)
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.human36m.subject_files import Rows, subject_file
 from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty
@@ -83,6 +92,8 @@ def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
                         hint="download the annotations of the re-packaged release",
                     )
                 )
+    annotated = [n for subjects in SUBJECTS.values() for n in subjects if subject_file(folder, n, "joint_3d")]
+    findings += subjects_without_images(refs, annotated, "Human36M_subject{}_joint_3d.json")
     findings += [
         Finding(severity="error", key=f"images/{ref.name}", what=why_empty(ref.images) or "no images", hint=_IMAGES)
         for ref in refs

@@ -43,6 +43,8 @@ class CameraSequence:
     """(T, K, 3) metres, camera axes."""
     intrinsics: Array
     """(3, 3) px."""
+    distortion: Array | None = None
+    """See `schema.camera.Camera`."""
     camera_from_world: Array | None
     """(4, 4) metres; None if the release has none."""
     world_reason: str
@@ -50,6 +52,10 @@ class CameraSequence:
     body: tuple[BodyParams, npt.NDArray[np.bool_]] | None
     """World body and its mask (T,)."""
     synthetic: bool
+    projected: bool = True
+    """Whether the points are projections of the joints through this camera, see `Keypoints`."""
+    camera: str = ""
+    """How the camera was found, in words, where it has no calibration of all cameras."""
     remarks: tuple[str, ...] = ()
     """Remarks for the record."""
 
@@ -75,6 +81,7 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
             intrinsics=found.intrinsics[None],
             camera_from_world=None if extrinsics is None else extrinsics[None],
             moving=False,
+            distortion=found.distortion,
         ),
         people=(
             Person(
@@ -84,7 +91,7 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
                 keypoints2d=Keypoints(
                     layout=found.layout,
                     points=np.where(inside, _with_ones(found.points), 0.0),
-                    projected=extrinsics is not None,  # otherwise the camera was fitted to these points
+                    projected=found.projected,
                 ),
                 joints3d=Keypoints(layout=found.layout, points=_with_ones(world)),
                 body=body,
@@ -102,6 +109,7 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
             "release": "synthetic sample world" if found.synthetic else "MPI-INF-3DHP",
             "layout": ref.layout,
             "adapter": ADAPTER,
+            **({"camera": found.camera} if found.camera else {}),
             "body": "none" if body is None else "NeuralAnnot SMPL",
             "defects": "",
             "synthetic": "true" if found.synthetic else "false",

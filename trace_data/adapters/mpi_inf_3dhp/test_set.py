@@ -1,7 +1,6 @@
 """The test set: `TS?/` with `annot_data.mat` and images, or the packed `annots.npz` of the published loader.
 
-It has no calibration: intrinsics are fitted to 2D points and 3D joints by least squares, and the world is the camera
-frame.
+The world is the camera's.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from trace_data.adapters.mpi_inf_3dhp.folders import test_recordings
 from trace_data.adapters.mpi_inf_3dhp.matlab import annotated_test_frames, numbers, read_test_annotations
 from trace_data.adapters.mpi_inf_3dhp.packed_files import read_packed
 from trace_data.adapters.mpi_inf_3dhp.pictures import count_images, frame_size, image_numbers, numbered_images
+from trace_data.adapters.mpi_inf_3dhp.test_cameras import calibration_of, test_camera
 from trace_data.adapters.units import check_unit
 from trace_data.errors import AnnotationError
 from trace_data.schema.findings import Finding
@@ -32,8 +32,6 @@ from trace_data.schema.record import SequenceRecord
 Array = npt.NDArray[np.float64]
 
 OFFICIAL, PACKED = "official test set (annot_data.mat)", "packed test set (annots.npz)"
-MIDDLE = (0, 1, 14, 15, 16)
-"""Head top, neck, pelvis, spine and head among the 17 joints."""
 _KEY = re.compile(r"(?:.*/)?TS(\d)/imageSequence/img_(\d+)\.jpg", re.IGNORECASE)
 
 
@@ -47,6 +45,7 @@ def find(test: Path) -> list[SequenceRef]:
         if annotation is None:
             continue
         images = entry(folder, "imageSequence") or folder / "imageSequence"
+        calibration = calibration_of(test, number)
         refs.append(
             SequenceRef(
                 dataset=SPEC.name,
@@ -55,7 +54,7 @@ def find(test: Path) -> list[SequenceRef]:
                 layout=OFFICIAL if official else PACKED,
                 annotation=annotation,
                 images=images,
-                reads=(annotation,),
+                reads=(annotation,) if calibration is None else (annotation, calibration),
                 frames=_usable(annotation if official else None, count_images(images)),
             )
         )
@@ -91,6 +90,9 @@ def read(ref: SequenceRef) -> SequenceRecord:
         )
     frames: tuple[Frame, ...] = tuple(images[int(row) + 1] for row in rows)
     size = frame_size(frames)
+    number = int(ref.name.removeprefix("TS"))
+    calibration = calibration_of(ref.images.parent.parent, number)
+    camera = test_camera(number, ref.annotation, calibration, size, points, joints)
     return assemble(
         ref,
         CameraSequence(
@@ -102,23 +104,31 @@ def read(ref: SequenceRef) -> SequenceRecord:
             layout="MPI_INF_TEST_17",
             points=points,
             joints=joints,
-            intrinsics=fitted_intrinsics(ref.annotation, points, joints),
+            intrinsics=camera.intrinsics,
+            distortion=camera.distortion,
             camera_from_world=None,
             world_reason="",
             body=None,
             synthetic=synthetic,
+            projected=camera.calibrated,  # else the camera was found from these points
+            camera=camera.how,
+            remarks=camera.remarks,
         ),
     )
 
 
 def _packed(ref: SequenceRef) -> tuple[npt.NDArray[np.int64], Array, Array, bool]:
-    state = ref.annotation.stat()
-    tables = _packed_tables(ref.annotation, state.st_mtime_ns, state.st_size)
+    tables = _tables_of(ref.annotation)
     number = int(ref.name.removeprefix("TS"))
     if number not in tables:
         raise wrong(ref.annotation, "annots", f"is about TS{sorted(tables)}", f"images of {ref.name}/imageSequence/")
     rows, points, joints, synthetic = tables[number]
     return rows - 1, points, joints, synthetic
+
+
+def _tables_of(file: Path) -> dict[int, tuple[npt.NDArray[np.int64], Array, Array, bool]]:
+    state = file.stat()
+    return _packed_tables(file, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=1)
@@ -150,30 +160,6 @@ def _entry(file: Path, name: str, entry: Any, key: str) -> Any:
     return entry[key]
 
 
-def fitted_intrinsics(file: Path, points: Array, joints: Array) -> Array:
-    """(3, 3) px intrinsics that best project `joints` (T, K, 3) onto `points` (T, K, 2); exact for exact annotations.
-
-    Lens distortion (TS5 and TS6) stays as an error. Raises AnnotationError when joints lie behind the camera.
-    """
-    depth = joints[..., 2].reshape(-1)
-    if not (depth > 0).all():
-        raise wrong(file, "annot3", f"has {np.mean(depth <= 0):.0%} of its joints behind the camera", "z forward")
-    matrix = np.eye(3)
-    for axis in range(2):
-        slope = joints[..., axis].reshape(-1) / depth
-        design = np.stack([slope, np.ones_like(slope)], axis=1)
-        pixels = points[..., axis].reshape(-1)
-        # points of the middle first: they stay where they are when left and right were exchanged
-        kept = np.tile(np.isin(np.arange(joints.shape[1]), MIDDLE), len(joints))
-        for _ in range(3):
-            focal, centre = np.linalg.lstsq(design[kept], pixels[kept], rcond=None)[0]
-            errors = np.abs(design @ (focal, centre) - pixels)
-            # a few wrong points must not bend the camera
-            kept = errors <= max(3 * float(np.median(errors)), 1e-6)
-        matrix[axis, axis], matrix[axis, 2] = focal, centre
-    return matrix
-
-
 def inspect(test: Path) -> list[Finding]:
     """Test subjects without annotation or images, and gaps in the images."""
     findings = []
@@ -194,4 +180,24 @@ def inspect(test: Path) -> list[Finding]:
         else:
             continue
         findings.append(Finding(severity="error", key=folder.name, what=what, hint=hint))
+    packed = next((ref.annotation for ref in refs.values() if ref.layout == PACKED), None)
+    if packed is not None:
+        held = {number for number, _ in test_recordings(test)}
+        findings += [
+            Finding(
+                severity="error",
+                key=f"TS{number}",
+                what=f"{packed.name} is about TS{number}, of whom there are no images",
+                hint="unpack this test subject again",
+            )
+            for number in sorted(_subjects(packed) - held)
+        ]
     return findings
+
+
+def _subjects(packed: Path) -> set[int]:
+    """The test subjects that a packed annotation is about; none of one that cannot be read, which `read` will say."""
+    try:
+        return set(_tables_of(packed))
+    except (AnnotationError, OSError):
+        return set()

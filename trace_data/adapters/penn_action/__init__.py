@@ -16,7 +16,7 @@ from trace_data.adapters.base import DatasetSpec, SequenceRef, dataset_folder
 from trace_data.adapters.files import frame_size
 from trace_data.adapters.listing import entry, is_folder, lacking, listing, numbered, numbered_files, why_empty
 from trace_data.adapters.penn_action import official, packed
-from trace_data.adapters.penn_action.labels import PAGE, Labels
+from trace_data.adapters.penn_action.labels import PAGE, Labels, first_pixel
 from trace_data.adapters.penn_action.sides import sides_agree
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
 from trace_data.schema.body import BodyParams
@@ -129,8 +129,8 @@ def read(ref: SequenceRef) -> SequenceRecord:
         poses, fitted = packed.body_poses(eft, ref.name, labels.numbers)
     sides = dict(option.split("=", 1) for option in ref.options)["sides"]
     seen = labels.points[..., 2:] > 0
-    # MATLAB counts pixels from 1; invisible joints can be anywhere, often at (1, 1)
-    points = Keypoints(layout=SIDES_LAYOUT[sides], points=np.where(seen, labels.points - (1.0, 1.0, 0.0), 0.0))
+    first = first_pixel(labels.points)
+    points = Keypoints(layout=SIDES_LAYOUT[sides], points=np.where(seen, labels.points - (first, first, 0.0), 0.0))
     return SequenceRecord(
         dataset=SPEC.name,
         split=ref.split,

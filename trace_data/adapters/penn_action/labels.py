@@ -13,6 +13,8 @@ from trace_data.schema.record import Split
 
 PAGE = "https://dreamdragon.github.io/PennAction/"
 JOINTS = 13
+LARGEST_SCALE = 5.0
+"""No picture was enlarged so much: frames have 640 px at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,7 +25,7 @@ class Labels:
     numbers: npt.NDArray[np.int64]
     """(T,) frame numbers of the files, increasing."""
     points: npt.NDArray[np.float64]
-    """(T, 13, 3) x and y in MATLAB's pixels, counted from 1, and visibility, 0 or 1."""
+    """(T, 13, 3) x and y as the files count them, see `first_pixel`, and 1 where visible, else 0."""
     size: tuple[int, int] | None
     """Width and height of the frames in the labels; None if not given."""
     synthetic: bool
@@ -37,6 +39,19 @@ def split_of(source: AnnotationFile, key: str, value: object) -> Split:
     if flag.size != 1 or flag.item() not in (1.0, -1.0):
         raise source.wrong(key, f"is {flag.ravel()[:4].tolist()}", "1 (train) or -1 (test)")
     return "train" if flag.item() == 1 else "test"
+
+
+def first_pixel(points: npt.NDArray[np.float64]) -> float:
+    """Where the top-left pixel stands on both axes, from points (T, 13, 3).
+
+    Coordinates were counted from 1 and then scaled with the picture, by s. A point that nobody labelled stands at
+    (s, s); one that is hidden may stand anywhere. 1 where no point tells it, which is at most 0.4 px off
+    (docs/reference/datasets.md#penn-action-coordinates).
+    """
+    x, y, visible = points.reshape(-1, 3).T
+    unlabelled = x[(visible == 0) & (x == y) & (x > 0) & (x < LARGEST_SCALE)]
+    values, counts = np.unique(unlabelled, return_counts=True)
+    return float(values[counts.argmax()]) if len(values) else 1.0
 
 
 def checked_points(source: AnnotationFile, key: str, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -50,13 +50,14 @@ def load(file: Path, name: str) -> Labels:
     source = _variables(file, _VARIABLES)
     split_of(source, "train", source.value("train"))
     count = source.array("nframes", source.value("nframes"), (1, 1))
-    x = source.array("x", source.value("x"), (-1, JOINTS))
+    x = source.array("x", source.value("x"), (-1, JOINTS), finite=False)
     frames = len(x)
     if frames == 0:
         raise source.wrong("x", "has no rows", "one a frame")
     if count.item() != frames:
         raise source.wrong("nframes", f"is {count.item():g}", f"{frames}, the number of rows of x")
-    y, visible = (source.array(key, source.value(key), (frames, JOINTS)) for key in ("y", "visibility"))
+    visible = source.array("visibility", source.value("visibility"), (frames, JOINTS))
+    x, y = (source.array(key, source.value(key), (frames, JOINTS), finite=visible != 0) for key in ("x", "y"))
     height, width, _ = source.array("dimensions", source.value("dimensions"), (1, 3))[0].astype(int).tolist()
     return Labels(
         file=file,

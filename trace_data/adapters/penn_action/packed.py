@@ -104,4 +104,5 @@ def _one_person(points: AnnotationFile, key: str) -> npt.NDArray[np.float64]:
         person = people[0]
     except (TypeError, LookupError) as error:
         raise points.wrong(key, f"is a {type(value).__name__}", "[[points], [person number]]") from error
-    return points.array(key, person, (JOINTS, 3))
+    visible = points.array(key, person, (JOINTS, 3), finite=False)[:, 2:] != 0
+    return points.array(key, person, (JOINTS, 3), finite=visible | (np.arange(3) == 2))

@@ -96,7 +96,8 @@ def _folders(root: Path) -> tuple[Path, Path]:
     folder = dataset_folder(SPEC, root, ("sequenceFiles", "imageFiles"))
     images = entry(folder, "imageFiles")
     if images is None or not is_folder(images):
-        raise lacking(folder, "imageFiles", hint=f"unpack imageFiles.zip of {PAGE} there")
+        hint = f"unpack imageFiles.zip of {PAGE} there"
+        raise lacking(folder, "imageFiles", hint=hint, others=("sequenceFiles",))
     return folder, images
 
 

@@ -25,6 +25,7 @@ from trace_data.adapters.threedpw.parts import (
     PAGE,
     body_of,
     camera_source,
+    everyone_present,
     image_files,
     no_cameras,
     person_of,
@@ -105,7 +106,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     trans = _people(source, "trans", lengths, (3,))
     observed = _observations(ref.annotation, stamp(ref.annotation))
     joints = _people(observed.inside("kp3d"), key, lengths, (24, 3))
-    points = _people(observed.inside("kp2d"), key, lengths, (3, 18))
+    points = _people(observed.inside("kp2d"), key, lengths, (3, 18), finite=False)  # see `schema.wild_points`
     synthetic = "synthetic" in observed.content
     people, present = [], np.zeros((len(places), len(numbers)), bool)
     for i, rows in enumerate(places):
@@ -133,7 +134,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         fps=FPS,
         camera=camera,
         people=tuple(people),
-        everyone_annotated=np.asarray(present.all(axis=0)),  # people left out of a frame may still be visible in it
+        everyone_annotated=everyone_present(people),
         world_valid=exact,
         world_reason=EXACT if exact else DRIFTS if camera.known else unknown,
         provenance=provenance(ref.layout, synthetic),
@@ -171,12 +172,14 @@ def _camera(ref: SequenceRef, numbers: list[int], size: tuple[int, int]) -> Came
     return Camera(width=width, height=height, intrinsics=matrix[None], camera_from_world=poses[numbers], moving=True)
 
 
-def _people(source: AnnotationFile, key: str, lengths: list[int], shape: tuple[int, ...]) -> list[Array]:
-    """One array per person with the given numbers of rows."""
+def _people(
+    source: AnnotationFile, key: str, lengths: list[int], shape: tuple[int, ...], *, finite: bool = True
+) -> list[Array]:
+    """A list with one array of so many rows for each person."""
     value = source.value(key)
     if not isinstance(value, (list, tuple)) or len(value) != len(lengths):
         raise source.wrong(key, f"is a {type(value).__name__}", f"a list of {len(lengths)} people")
-    return [source.array(f"{key}[{i}]", value[i], (length, *shape)) for i, length in enumerate(lengths)]
+    return [source.array(f"{key}[{i}]", value[i], (length, *shape), finite=finite) for i, length in enumerate(lengths)]
 
 
 def _indices(source: AnnotationFile, number: int) -> npt.NDArray[np.int64]:

@@ -21,6 +21,7 @@ from trace_data.adapters.threedpw.parts import (
     IMAGE,
     PAGE,
     body_of,
+    everyone_present,
     image_files,
     person_of,
     provenance,
@@ -49,9 +50,10 @@ def holds(folder: Path) -> bool:
 def find(folder: Path, images: Path, split: Split) -> list[SequenceRef]:
     """The sequences of a split, by name. Raises DatasetLayoutError if its folder is missing."""
     annotations = entry(entry(folder, FOLDER) or folder, *_SPLIT_FOLDERS[split])
-    if annotations is None:
+    if annotations is None or not is_folder(annotations):
         hint = f"unpack sequenceFiles.zip of {PAGE} again"
-        raise lacking(entry(folder, FOLDER) or folder, _SPLIT_FOLDERS[split][0], hint=hint)
+        others = [name for names in _SPLIT_FOLDERS.values() for name in names]
+        raise lacking(entry(folder, FOLDER) or folder, _SPLIT_FOLDERS[split][0], hint=hint, others=others)
     return [
         SequenceRef(
             dataset="3dpw",
@@ -97,9 +99,19 @@ def read(ref: SequenceRef) -> SequenceRecord:
     width, height = frame_size(files)
     trans = source.people("trans", (frames, 3), people)
     joints = source.people("jointPositions", (frames, 72), people)
-    points = source.people("poses2d", (frames, 3, 18), people)
+    points = source.people("poses2d", (frames, 3, 18), people, finite=False)  # see `schema.wild_points`
     valid = source.people("campose_valid", (frames,), people)
     synthetic = "synthetic" in source.content
+    found = tuple(
+        person_of(
+            number,
+            body_of(source, number, poses[number], trans[number]),
+            joints[number].reshape(frames, 24, 3),
+            points[number].transpose(0, 2, 1),
+            valid[number] > 0,
+        )
+        for number in range(people)
+    )
     return SequenceRecord(
         dataset=ref.dataset,
         split=ref.split,
@@ -110,17 +122,8 @@ def read(ref: SequenceRef) -> SequenceRecord:
         camera=Camera(
             width=width, height=height, intrinsics=intrinsics[None], camera_from_world=extrinsics, moving=True
         ),
-        people=tuple(
-            person_of(
-                number,
-                body_of(source, number, poses[number], trans[number]),
-                joints[number].reshape(frames, 24, 3),
-                points[number].transpose(0, 2, 1),
-                valid[number] > 0,
-            )
-            for number in range(people)
-        ),
-        everyone_annotated=np.ones(frames, bool),
+        people=found,
+        everyone_annotated=everyone_present(found),
         world_valid=synthetic,
         world_reason=EXACT if synthetic else DRIFTS,
         provenance=provenance(LAYOUT, synthetic),

@@ -26,7 +26,9 @@ DRIFTS = "the camera moves and its extrinsics drift: world-frame motion is not s
 CAMERAS = "camera_annots.npz"
 BETAS = "smpl_neutral_betas.npz"
 IMAGE = re.compile(r"image_(\d{5})\.jpg", re.IGNORECASE)
-_GENDERS: dict[str, Gender] = {"m": "male", "f": "female", "n": "neutral"}
+_GENDERS: dict[str, Gender] = {
+    "m": "male", "male": "male", "f": "female", "female": "female", "n": "neutral", "neutral": "neutral",
+}  # fmt: skip
 
 
 def image_files(source: AnnotationFile, ref: SequenceRef, numbers: Sequence[int]) -> tuple[Path, ...]:
@@ -46,16 +48,16 @@ def body_of(
     source: AnnotationFile, number: int, poses: npt.NDArray[np.float64], translation: npt.NDArray[np.float64]
 ) -> BodyParams:
     """The body of a person with the keys `genders` and `betas`, from (T, 72) and (T, 3). Raises AnnotationError."""
-    letter = word(source.of_person("genders", number))[:1].lower()
-    if letter not in _GENDERS:
-        raise source.wrong(f"genders[{number}]", f"is {letter!r}", "m or f")
+    gender = word(source.of_person("genders", number)).strip().lower()
+    if gender not in _GENDERS:
+        raise source.wrong(f"genders[{number}]", f"is {gender[:20]!r}", "m or f")
     key = f"betas[{number}]"
     shape = source.array(key, source.of_person("betas", number), None).reshape(-1)
     if len(shape) < 10:
         raise source.wrong(key, f"has {len(shape)} coefficients", "10 or more")
     frames = len(poses)
     return BodyParams(
-        gender=_GENDERS[letter],
+        gender=_GENDERS[gender],
         pose=poses.reshape(frames, 24, 3),
         betas=np.broadcast_to(shape[:10], (frames, 10)).copy(),
         translation=translation,
@@ -117,6 +119,11 @@ def person_of(
         body=body,
         body_valid=trusted,
     )
+
+
+def everyone_present(people: Sequence[Person]) -> npt.NDArray[np.bool_]:
+    """(T,) where all people of a sequence are annotated: who is left out of a frame may stand in it all the same."""
+    return np.asarray(np.all([person.present for person in people], axis=0))
 
 
 def provenance(layout: str, synthetic: bool) -> dict[str, str]:

@@ -26,6 +26,7 @@ from trace_data.adapters.threedpw.parts import (
     PAGE,
     camera_source,
     detected,
+    everyone_present,
     image_files,
     no_cameras,
     provenance,
@@ -38,6 +39,7 @@ from trace_data.schema.camera import Camera, nominal_camera
 from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import LSP_14, Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
+from trace_data.schema.wild_points import wild_points
 from trace_data.unpickle.reader import load_pickle
 
 Array = npt.NDArray[np.float64]
@@ -126,8 +128,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         fps=FPS,
         camera=camera,
         people=tuple(people),
-        # people left out of a frame may still be visible in it
-        everyone_annotated=np.all([person.present for person in people], axis=0),
+        everyone_annotated=everyone_present(people),
         world_valid=False,
         world_reason="the bodies stand in the camera's frame, and its motion is not in these files",
         provenance=provenance(ref.layout, "synthetic" in database.source.content),
@@ -144,11 +145,12 @@ def _person(
 ) -> Person:
     frames = len(numbers)
     places = np.searchsorted(numbers, source.content["frame_id"][rows])
-    points = _lsp(source, "joints2D", rows, 3)
+    points = _lsp(source, "joints2D", rows, 3, finite=False)  # see `schema.wild_points`
     points[:, FROM_NOSE] = 0.0
     points = detected(points)
+    sane = np.where(wild_points(points, (camera.width, camera.height))[..., None], 0.0, points)
     trusted = source.array("valid", source.content["valid"][rows], (len(rows),)) > 0
-    joints = solve_translation(_lsp(source, "joints3D", rows, 3), points, camera.intrinsics[0])
+    joints = solve_translation(_lsp(source, "joints3D", rows, 3), sane, camera.intrinsics[0])
     joints[~trusted] = 0.0
     pose = source.array("pose", source.content["pose"][rows], (len(rows), 72)).reshape(-1, 24, 3)
     known: frozenset[BodyPart] = frozenset({"root_rotation", "body_pose"})
@@ -169,12 +171,13 @@ def _person(
     )
 
 
-def _lsp(source: AnnotationFile, key: str, rows: npt.NDArray[np.int64], width: int) -> Array:
-    """(N, 14, width) joints of the rows, for any joint set of the column."""
+def _lsp(source: AnnotationFile, key: str, rows: npt.NDArray[np.int64], width: int, *, finite: bool = True) -> Array:
+    """(N, 14, width) of the rows, whichever joint set the column has."""
     column = source.content[key]
     if column.ndim != 3 or column.shape[1] not in _LSP_ROWS:
         raise source.wrong(key, f"has shape {column.shape}", "n x 14 or 49 joints x coordinates")
-    return source.array(key, column[rows][:, _LSP_ROWS[column.shape[1]]], (len(rows), 14, width)).copy()
+    chosen = column[rows][:, _LSP_ROWS[column.shape[1]]]
+    return source.array(key, chosen, (len(rows), 14, width), finite=finite).copy()
 
 
 def _camera(folder: Path, name: str, size: tuple[int, int]) -> Camera:

@@ -153,6 +153,7 @@ def _options(settings: Mapping[str, Any]) -> list[str]:
     if shard_bytes != SHARD_BYTES and shard_bytes % (1 << 20) == 0:  # others only a script can have asked for
         given.append(("--shard-size", shard_bytes >> 20))
     words = [str(word) for option in given for word in option]
+    words += ["--check", "geometry"] if settings.get("check") == "geometry" else []
     return words + (["--no-defects"] if settings.get("defects") is False else [])
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import SequenceEntry, ShardIndex, usual_step
+from trace_data.shards.entries import SequenceEntry, ShardIndex, build_split, usual_step
 from trace_data.shards.sampling.permutation import permuted
 from trace_data.shards.sampling.windowed_order import WindowedOrder
 
@@ -67,7 +67,7 @@ def clip_table(
         raise ConfigError(
             f"these shards have no split {split!r}, they have {', '.join(index.splits) or 'none'}",
             where=index.folder,
-            hint=f"trace build-shards --split {split}",
+            hint=build_split(index, split),
         )
     if length < 1 or not strides or min(strides) < 1 or (hop is not None and hop < 1):
         raise ConfigError(f"length {length}, strides {list(strides)} and hop {hop} must all be at least 1")
@@ -156,7 +156,8 @@ class ClipSampler:
                 raise ConfigError(f"dataset {name!r} cannot have weight {share}: {held}")
         if sum(shares.values()) <= 0:
             raise ConfigError(
-                "no sequence is long enough for a single clip", hint="choose fewer frames a clip or a smaller stride"
+                "no sequence is long enough for a single clip, or nobody is annotated for so long in any",
+                hint="choose fewer frames a clip or a smaller stride, or another split",
             )
         self._length = total if clips_per_epoch is None else clips_per_epoch
         self._quota = _apportion({name: shares.get(name, 0.0) for name in sorted(self.tables)}, self._length)

@@ -24,7 +24,7 @@ from trace_data.shards.storage.url import joined, shown
 
 Answer = TypeVar("Answer")
 
-PACKAGES = {"s3": "'trace-5d[s3]'", "s3a": "'trace-5d[s3]'", "http": "aiohttp", "https": "aiohttp"}
+PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp"}
 """What to install for a protocol, where fsspec's own words do not say it well."""
 UNREACHABLE = {"EndpointConnectionError", "ClientConnectorError", "ConnectTimeoutError", "ConnectionTimeoutError"}
 PASSING_STATUS = {408, 425, 429}

@@ -7,8 +7,9 @@ import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,6 +53,8 @@ class LocalStore:
         self.folder = folder
         self.where = str(folder)
         """The place in words, for messages and records."""
+        self.lasting = str(folder.resolve())
+        """The same from any working folder, for a run that goes on later."""
         self.repair_hint = f"trace verify-shards {shlex.quote(str(folder))}  says what else is wrong, and what mends it"
         """The hint of every error about a shard."""
 
@@ -123,7 +126,7 @@ class RemoteStore:
 
     def __init__(self, folder: RemoteFolder, cache: ShardCache, progress: Progress = SILENT) -> None:
         self._folder, self.cache, self._progress = folder, cache, progress
-        self.where = folder.where
+        self.where = self.lasting = folder.where
         """The URL without its secrets, for messages and records."""
         self._ahead: tuple[int, _Ahead] | None = None
 
@@ -197,7 +200,81 @@ class RemoteStore:
         self._ahead[1].want(self.cache.touch(fitting))
 
 
-Store = LocalStore | RemoteStore
+class JoinedStore:
+    """Several sets of shards as one. In its entries the number of the set precedes `file`, as in `1/h36m-….h5`."""
+
+    index_repair_hint = "look at each of the sets:  trace verify-shards DIR"
+    rebuild_hint = "build the set that is named anew: the same trace build-shards command with --force"
+    repair_hint = "trace verify-shards DIR  with the folder that is named says what else is wrong, and what mends it"
+
+    def __init__(self, parts: Sequence[LocalStore | RemoteStore]) -> None:
+        self.parts = tuple(parts)
+        self.where = JOIN.join(part.where for part in parts)
+        self.lasting = JOIN.join(part.lasting for part in parts)
+        self.remote = any(part.remote for part in parts)
+
+    @property
+    def cache(self) -> ShardCache:
+        """The one that all sets behind URLs share; only where some are."""
+        return next(part.cache for part in self.parts if isinstance(part, RemoteStore))
+
+    def name(self, file: str) -> str:
+        """The place of a file, for messages; all sets for a file of none, as the index."""
+        number, _, name = file.partition("/")
+        return self.parts[int(number)].name(name) if name else self.where
+
+    def read_index(self) -> bytes:
+        """The content of every `index.json`, for who compares it. Raises ShardError."""
+        return b"".join(part.read_index() for part in self.parts)
+
+    def _own(self, entry: ShardEntry) -> tuple[LocalStore | RemoteStore, ShardEntry]:
+        number, _, name = entry.file.partition("/")
+        return self.parts[int(number)], replace(entry, file=name)
+
+    def open(self, entry: ShardEntry) -> BinaryIO:
+        """The shard's file, as its set opens it."""
+        part, own = self._own(entry)
+        return part.open(own)
+
+    def file(self, entry: ShardEntry) -> Path:
+        """The shard's path, as its set gives it."""
+        part, own = self._own(entry)
+        return part.file(own)
+
+    def sizes(self, entries: Sequence[ShardEntry]) -> list[int | None]:
+        """Length of each shard. Raises ShardError for one that is missing."""
+        found: dict[str, int | None] = {}
+        for part, of_part in self._by_part(entries):
+            names = [entry.file for entry in of_part]
+            found.update(zip(names, part.sizes([self._own(entry)[1] for entry in of_part])))
+        return [found[entry.file] for entry in entries]
+
+    def prefetch(self, entries: Sequence[ShardEntry]) -> None:
+        """Let each set fetch its own, in this order."""
+        for part, of_part in self._by_part(entries):
+            part.prefetch([self._own(entry)[1] for entry in of_part])
+
+    def _by_part(self, entries: Sequence[ShardEntry]) -> Iterator[tuple[LocalStore | RemoteStore, list[ShardEntry]]]:
+        for part in self.parts:
+            if of_part := [entry for entry in entries if self._own(entry)[0] is part]:
+                yield part, of_part
+
+
+Store = LocalStore | RemoteStore | JoinedStore
+JOIN = " + "
+"""Between the folders and URLs of several sets that are used as one."""
+
+
+def places_of(location: str) -> list[str]:
+    """The folders and URLs that a text names: several where it joins them."""
+    return location.split(JOIN) if JOIN in location and not Path(location).is_dir() else [location]
+
+
+def joined_place(places: Sequence[str | Path]) -> str:
+    """The text that names several sets as one. Raises ConfigError when a name could be taken for two."""
+    if broken := next((place for place in map(str, places) if JOIN in place), None):
+        raise ConfigError(f"holds {JOIN!r}, which stands between several sets", where=broken, hint="rename the folder")
+    return JOIN.join(map(str, places))
 
 
 class _Turn:
@@ -271,10 +348,15 @@ def open_store(
 ) -> Store:
     """The store at a folder or URL (`s3://`, `https://`, `gs://`, `file://`, … whatever fsspec knows).
 
+    A text with " + " between several is a `JoinedStore` of them, as for `--shards A --shards B`.
+
     `cache`: folder whose part `shards` holds at most `cache_bytes` of a URL's shards. `progress` is told so, and when a
     server is in trouble. Raises ConfigError when a URL comes without cache, with a protocol that is not installed, or
     with a cache in which shards were built; OutputError when the cache cannot be written. Nothing is fetched yet.
     """
+    places = places_of(location) if isinstance(location, str) else []
+    if len(places) > 1:
+        return _joined(places, cache, cache_bytes, progress, patience)
     if not is_url(location):
         return LocalStore(Path(location))
     assert isinstance(location, str)
@@ -285,6 +367,20 @@ def open_store(
     less = "" if held.limit == cache_bytes else f"; the disk has no room for {size_in_words(cache_bytes)}"
     progress.log(f"shards of {folder.where} are kept in {held.folder}, at most {size_in_words(held.limit)}{less}")
     return RemoteStore(folder, held, progress)
+
+
+def _joined(
+    places: Sequence[str], cache: Path | None, cache_bytes: int, progress: Progress, patience: Patience | None
+) -> JoinedStore:
+    parts: list[LocalStore | RemoteStore] = []
+    held: ShardCache | None = None
+    for place in places:
+        part = open_store(place, cache=cache, cache_bytes=cache_bytes, progress=progress, patience=patience)
+        assert not isinstance(part, JoinedStore)
+        if isinstance(part, RemoteStore):
+            held = part.cache = held or part.cache  # one keeper of one folder
+        parts.append(part)
+    return JoinedStore(parts)
 
 
 def as_store(location: Path | str | Store) -> Store:

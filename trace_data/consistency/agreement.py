@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from trace_data.assets.bodies import Bodies
-from trace_data.schema.check import DETECTED_SHARE, EXACT_PX
-from trace_data.schema.findings import Finding, Severity
-from trace_data.schema.record import Person, SequenceRecord
-from trace_data.verify.joint_errors import (
+from trace_data.consistency.joint_errors import (
     OWN_JOINTS,
     Floats,
     backwards,
+    backwards_from_to,
     body_errors,
     bone_change,
     displaced,
@@ -28,6 +26,9 @@ from trace_data.verify.joint_errors import (
     speeds_of,
     twisted,
 )
+from trace_data.schema.check import DETECTED_SHARE, EXACT_PX
+from trace_data.schema.findings import Finding, Severity
+from trace_data.schema.record import Person, SequenceRecord
 
 OFF_FACTOR = 5.0
 """A frame is an outlier when its median error exceeds this multiple of the sequence's median, and the limit."""
@@ -86,6 +87,8 @@ class Agreement:
     """People whose 3D joints fit their body much better with left and right exchanged."""
     backwards: tuple[str, ...]
     """People whose knees bend and whose toes point backwards in 3D."""
+    backwards_stretches: tuple[tuple[int, int], ...]
+    """First and last frame of stretches in which somebody's do, who is not among these."""
     displaced: tuple[str, ...]
     """People whose body stands elsewhere than their 3D joints, and would fit them there."""
     shifts: tuple[int, ...]
@@ -103,6 +106,7 @@ class Agreement:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
         }
+        values["backwards_stretches"] = tuple((first, last) for first, last in content["backwards_stretches"])
         for name in ("reprojection_px", "body_mm"):
             if (spread := content[name]) is not None:
                 values[name] = Spread(**{**spread, "worst_frames": tuple(spread["worst_frames"])})
@@ -127,6 +131,7 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
         swapped=_exchanged(record, pixels, _limit(record), twisted),
         swapped_body=_exchanged(record, metres, _body_limit(record) / 1000),
         backwards=tuple(person.name for person in record.people if backwards(person)),
+        backwards_stretches=tuple(stretch for person in record.people if (stretch := backwards_from_to(person))),
         displaced=tuple(person.name for person, joints in zip(record.people, posed) if displaced(person, joints)),
         shifts=tuple(shift_of(person, joints, record) for person, joints in zip(record.people, posed)),
         off_frames=_off([direct for direct, _ in pixels], reprojection, _limit(record)),
@@ -170,6 +175,11 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
         people = ", ".join(agreement.backwards)
         what = f"knees bend and toes point backwards: left and right are exchanged in 3D for {people}"
         problems.append(("error", "joints3d", what, "where the 2D joints fit, theirs are exchanged too"))
+    elif agreement.backwards_stretches:
+        first, last = (int(record.frame_ids[frame]) for frame in agreement.backwards_stretches[0])
+        what = f"knees bend and toes point backwards in frames {first} to {last}, and forwards in others"
+        hint = "left and right may be exchanged there, or the annotation mirrored: look with  trace preview"
+        problems.append(("warning", "joints3d", what, hint))
     if agreement.swapped_body:
         people = ", ".join(agreement.swapped_body)
         problems.append(("error", "joints3d", f"left and right of the 3D joints are exchanged for {people}", ""))

@@ -30,6 +30,8 @@ BENT = 0.34
 """Sine of the angle from which a knee is bent, or a foot stands off its shank: 20 degrees."""
 MOST = 0.9
 """Share of legs that must bend backwards."""
+PIECE = 200
+"""Frames of a piece in which a stretch is looked for whose left and right are exchanged."""
 MOST_LEGS = 3
 """So many bent knees and feet must be seen."""
 _LEGS = tuple(
@@ -215,9 +217,29 @@ def backwards(person: Person) -> bool:
 
     Seen along the line from the right hip to the left one, thigh and shank turn one way, shank and foot the other.
     """
+    return person.joints3d is not None and _bend_backwards(person.joints3d.to_44(), MOST_LEGS)
+
+
+def backwards_from_to(person: Person) -> tuple[int, int] | None:
+    """First and last frame of a stretch in which they do, of a person whose do not in other frames; None without one.
+
+    A sequence is looked at in pieces of `PIECE` frames, of which two in a row must tell: single poses may do so.
+    """
     if person.joints3d is None:
-        return False
+        return None
     joints = person.joints3d.to_44()
+    pieces = [_bend_backwards(joints[start : start + PIECE], PIECE // 4) for start in range(0, len(joints), PIECE)]
+    if all(pieces):
+        return None
+    for first in range(len(pieces) - 1):
+        if pieces[first] and pieces[first + 1]:
+            last = next((end for end in range(first, len(pieces)) if not pieces[end]), len(pieces))
+            return first * PIECE, min(last * PIECE, len(joints)) - 1
+    return None
+
+
+def _bend_backwards(joints: Floats, least: int) -> bool:
+    """Whether the legs of joints (T, 44, 4) bend backwards, by at least so many bent knees and feet."""
 
     def first(choices: tuple[int, ...]) -> Floats:
         """(T, 4) of these joints the one that is known in most frames."""
@@ -228,7 +250,7 @@ def backwards(person: Person) -> bool:
     knees = np.concatenate([_turns(*hips, hip, knee, ankle) for hip, knee, ankle, _ in legs])
     toes = np.concatenate([-_turns(*hips, knee, ankle, toe) for _, knee, ankle, toe in legs])
     told = [kind for kind in (knees, toes) if len(kind)]
-    return len(knees) + len(toes) >= MOST_LEGS and all((kind < 0).mean() > MOST for kind in told)
+    return len(knees) + len(toes) >= least and all((kind < 0).mean() > MOST for kind in told)
 
 
 def _turns(left: Floats, right: Floats, start: Floats, middle: Floats, end: Floats) -> Floats:

@@ -13,10 +13,11 @@ from standing_figure import standing
 
 from trace_data.adapters import read_record
 from trace_data.adapters.threedpw import find
+from trace_data.consistency.agreement import Agreement, judge, measure
+from trace_data.consistency.joint_errors import backwards_from_to
 from trace_data.geometry import project, transform
 from trace_data.schema.keypoints import ALL_44, LAYOUTS, LSP_14, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
-from trace_data.verify.consistency import Agreement, judge, measure
 
 FRAMES = 24
 H36M_17 = (
@@ -257,6 +258,37 @@ def test_sides_exchanged_in_2d_and_3d_alike_make_knees_and_toes_point_backwards(
     turned = dataclasses.replace(person, joints3d=exchanged(person.joints3d), keypoints2d=exchanged(person.keypoints2d))
     (what,) = words(dataclasses.replace(ours, people=(turned,)))
     assert what.startswith("error: knees bend") and "left and right are exchanged" in what
+
+
+@pytest.mark.parametrize("layout", ["MPI_INF_28", "H36M_32"])
+def test_a_stretch_that_is_mirrored_is_found(record: SequenceRecord, layout: str) -> None:
+    """MPI-INF-3DHP S4/Seq2, by one reader's account."""
+    frames = 2000
+    joints = standing(LAYOUTS[layout], frames)
+    points = np.concatenate([joints, np.ones((*joints.shape[:2], 1))], axis=2)
+    person = dataclasses.replace(
+        record.people[0],
+        present=np.ones(frames, bool),
+        keypoints2d=None,
+        joints3d=Keypoints(layout=layout, points=points),
+        body=None,
+        body_valid=np.zeros(frames, bool),
+    )
+    assert backwards_from_to(person) is None
+    mirrored = points.copy()
+    mirrored[730:1490, :, 0] *= -1
+    found = backwards_from_to(
+        dataclasses.replace(person, joints3d=dataclasses.replace(person.joints3d, points=mirrored))  # type: ignore[type-var]
+    )
+    assert found is not None and abs(found[0] - 730) < 200 and abs(found[1] - 1490) < 200
+    measured = dataclasses.replace(measure(record, None), backwards=(), swapped=(), backwards_stretches=((1, 3),))
+    told = [finding for finding in judge(measured, record) if "frames 1 to 3" in finding.what]
+    assert [finding.severity for finding in told] == ["warning"]
+    assert Agreement.from_json(json.loads(json.dumps(dataclasses.asdict(measured)))) == measured
+    mirrored[...] = points
+    mirrored[730:800, :, 0] *= -1
+    alone = dataclasses.replace(person, joints3d=Keypoints(layout=layout, points=mirrored))
+    assert backwards_from_to(alone) is None, "a pose may bend so for a moment"
 
 
 CAMERAS = {
