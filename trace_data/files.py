@@ -24,7 +24,7 @@ from trace_data.os_errors import SpecialFile
 LOCK_WORD, LOCK_END = 5.0, 120.0
 """Seconds after which waiting for a lock is reported, and after which it fails."""
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
-"""What a disk answers that knows no file locks."""
+"""Errors of file systems without file locks."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _WITHOUT_WAITING = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

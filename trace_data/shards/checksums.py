@@ -1,4 +1,4 @@
-"""Checksums inside a shard: computed here, compared by `shards/reader.py` and `shards/checks/`.
+"""Checksums inside a shard: computed here, verified by `shards/reader.py` and `shards/checks/`.
 
 zlib's CRC-32 detects any changed bit or byte, at several GB per second. It does not protect against intentional
 changes; the SHA-256 of the whole file in the index does.

@@ -14,7 +14,7 @@ from trace_data.errors import ConfigError
 from trace_train.config import Config
 
 FOLDER = "tensorboard"
-"""Within the run folder: `tensorboard --logdir RUN`, or the folder of all runs, finds it."""
+"""In the run folder; found by `tensorboard --logdir` with the run or a folder of runs."""
 WANDB = "pip install wandb, or --set log.wandb=null"
 TENSORBOARD = "pip install tensorboard, or --set log.tensorboard=never"
 
@@ -72,7 +72,7 @@ class WeightsAndBiases:
     def __init__(self, run: Path, config: Config) -> None:
         import wandb
 
-        place = hashlib.sha256(bytes(run.absolute())).hexdigest()[:8]  # other runs may have the same name
+        place = hashlib.sha256(bytes(run.absolute())).hexdigest()[:8]  # run names need not be unique
         self._run: Any = wandb.init(
             project=config.log.wandb,
             id=f"{run.name}-{place}",

@@ -14,9 +14,9 @@ LEGEND = "each part of the loss / how many valid entries it has"
 
 
 class TableLines:
-    """Rows of such a table, with a heading in front of the first and of every 25th.
+    """Formats the rows, with a heading before the first and every `AGAIN` rows.
 
-    `width`: characters that fit a line, None for any number. A row that is longer goes on in the next line.
+    `width`: characters per line; None: unlimited. Longer rows are wrapped.
     """
 
     def __init__(self, width: int | None = None) -> None:

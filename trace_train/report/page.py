@@ -39,7 +39,7 @@ class Page:
 
 
 def write_page(path: Path, page: Page) -> int:
-    """Write the page to `path`, replacing an older one in a single move. Returns its bytes. Raises OutputError."""
+    """Write the page to `path` atomically. Returns its size in bytes. Raises OutputError."""
     content = page_text(page).encode(errors="backslashreplace")  # names may hold bytes that are no UTF-8
     try:
         with atomic_write(path) as partial:

@@ -147,7 +147,7 @@ class AnnotatedSequence:
         return self._array(key, (self.length,), sides, flat)[self.chosen]
 
     def points(self, key: str = "kp2ds") -> Keypoints:
-        """(S, T, K, 3) px and confidence; joints that were not seen are zeros. See also `schema.wild_points`."""
+        """(S, T, K, 3) px and confidence; zero for joints that are not visible. See also `schema.wild_points`."""
         points = self._array(key, (len(self.identities), self.length), (-1, -1), finite=False)[:, self.chosen]
         if points.shape[2] not in JOINT_SETS or points.shape[3] not in (2, 3):
             joints = " or ".join(f"{count} ({name})" for count, name in sorted(JOINT_SETS.items()))
@@ -176,7 +176,7 @@ class AnnotatedSequence:
     def _array(
         self, key: str, first: tuple[int, ...], last: tuple[int, ...] = (), flat: bool = False, *, finite: bool = True
     ) -> Array:
-        """A float64 copy of shape `first` and `last` (-1: any length). `flat`: `last` may be stored as one."""
+        """A float64 copy of shape `first` + `last` (-1: any length). `flat`: `last` may be stored flattened."""
         shape = first + last
         if key not in self:
             raise self.wrong(key, "is missing", f"the keys of the release, found {', '.join(map(str, self.values))}")

@@ -223,7 +223,7 @@ def _body(folder: Path, subject: int, found: Entries, file: Path, world_from_cam
 
 
 def _images(folder: Path, clip: str) -> dict[int, Path]:
-    """The images of a clip by number, of a folder that all clips share, in whatever letter case."""
+    """The images of a clip by number, in the folder shared by all clips, ignoring letter case."""
     names = listing(folder).files
     found: dict[int, Path] = {}
     for spelling in sorted(_spellings(names).get(clip.lower(), ()), reverse=True):
@@ -238,7 +238,7 @@ def _images(folder: Path, clip: str) -> dict[int, Path]:
 
 @lru_cache(maxsize=1)
 def _spellings(names: tuple[str, ...]) -> Mapping[str, set[str]]:
-    """Clip in lower case to the ways in which it is written."""
+    """Lower-case clip to its spellings."""
     found: dict[str, set[str]] = defaultdict(set)
     for name in names:
         clip = name.rpartition("_")[0]

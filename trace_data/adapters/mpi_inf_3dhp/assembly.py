@@ -55,7 +55,7 @@ class CameraSequence:
     projected: bool = True
     """Whether the points are projections of the joints through this camera, see `Keypoints`."""
     camera: str = ""
-    """How the camera was found, in words, where it has no calibration of all cameras."""
+    """How the camera was determined, if not from a calibration of all cameras."""
     remarks: tuple[str, ...] = ()
     """Remarks for the record."""
 

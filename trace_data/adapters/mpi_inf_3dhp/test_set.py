@@ -1,6 +1,6 @@
 """The test set: `TS?/` with `annot_data.mat` and images, or the packed `annots.npz` of the published loader.
 
-The world is the camera's.
+The world is the camera frame.
 """
 
 from __future__ import annotations

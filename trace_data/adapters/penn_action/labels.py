@@ -25,7 +25,7 @@ class Labels:
     numbers: npt.NDArray[np.int64]
     """(T,) frame numbers of the files, increasing."""
     points: npt.NDArray[np.float64]
-    """(T, 13, 3) x and y as the files count them, see `first_pixel`, and 1 where visible, else 0."""
+    """(T, 13, 3) x and y as counted in the files (`first_pixel`), and visibility, 0 or 1."""
     size: tuple[int, int] | None
     """Width and height of the frames in the labels; None if not given."""
     synthetic: bool

@@ -175,7 +175,7 @@ def _camera(ref: SequenceRef, numbers: list[int], size: tuple[int, int]) -> Came
 def _people(
     source: AnnotationFile, key: str, lengths: list[int], shape: tuple[int, ...], *, finite: bool = True
 ) -> list[Array]:
-    """A list with one array of so many rows for each person."""
+    """One array per person with the given numbers of rows."""
     value = source.value(key)
     if not isinstance(value, (list, tuple)) or len(value) != len(lengths):
         raise source.wrong(key, f"is a {type(value).__name__}", f"a list of {len(lengths)} people")

@@ -172,7 +172,7 @@ def _person(
 
 
 def _lsp(source: AnnotationFile, key: str, rows: npt.NDArray[np.int64], width: int, *, finite: bool = True) -> Array:
-    """(N, 14, width) of the rows, whichever joint set the column has."""
+    """(N, 14, width) joints of the rows, for any joint set of the column."""
     column = source.content[key]
     if column.ndim != 3 or column.shape[1] not in _LSP_ROWS:
         raise source.wrong(key, f"has shape {column.shape}", "n x 14 or 49 joints x coordinates")
