@@ -1,4 +1,4 @@
-"""Files: opening others' and our own without traps, output folders, locks, permissions, atomic writing."""
+"""File handling: safe opening of foreign and own files, output folders, locks, permissions, atomic writes."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from trace_data.errors import ConfigError, OutputError
 from trace_data.os_errors import SpecialFile
 
 LOCK_WORD, LOCK_END = 5.0, 120.0
-"""Seconds after which somebody else's lock is mentioned, and after which it is no longer waited for."""
+"""Seconds after which waiting for a lock is reported, and after which it fails."""
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
-"""What a disk answers that knows no file locks."""
+"""Errors of file systems without file locks."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _WITHOUT_WAITING = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def open_regular(file: Path) -> BinaryIO:
-    """A file from elsewhere, or a link to one, open for reading; its `name` is the path.
+    """Open a foreign file, or a link to one, for reading; its `name` is the path.
 
-    Raises OSError; SpecialFile for a pipe or device, which would be waited for, or read, for ever.
+    Raises OSError; SpecialFile for a pipe or device, on which reading could block or never end.
     """
     if "\0" in str(file):
         raise FileNotFoundError(errno.ENOENT, "no file has a NUL in its name", str(file))
-    _refuse_special(file, file.stat())  # before it is opened: some devices act on that
+    _refuse_special(file, file.stat())  # before opening, which has side effects on some devices
     stream = open(file, "rb", opener=lambda path, _: os.open(path, os.O_RDONLY | _WITHOUT_WAITING))  # noqa: SIM115
     try:
-        _refuse_special(file, os.fstat(stream.fileno()))  # it may have been exchanged
+        _refuse_special(file, os.fstat(stream.fileno()))  # it may have been replaced meanwhile
     except OSError:
         stream.close()
         raise
@@ -48,7 +48,7 @@ def open_regular(file: Path) -> BinaryIO:
 
 
 def read_regular(file: Path, limit: int) -> bytes:
-    """The whole of a file from elsewhere of at most `limit` bytes. Raises OSError as `open_regular` does."""
+    """Read a foreign file of at most `limit` bytes. Raises OSError as `open_regular` does."""
     with open_regular(file) as stream:
         size = os.fstat(stream.fileno()).st_size
         data = stream.read(limit + 1) if size <= limit else b""
@@ -58,10 +58,10 @@ def read_regular(file: Path, limit: int) -> bytes:
 
 
 def read_within(stream: IO[bytes], limit: int) -> bytes:
-    """All bytes of a stream, or `limit` and one more where it has more: never more memory than it has bytes."""
+    """Read all bytes of a stream, up to `limit` + 1, without allocating more memory than it has bytes."""
     try:
         left = os.fstat(stream.fileno()).st_size - stream.tell()
-    except (OSError, ValueError, AttributeError):  # no file of the system: a member of an archive, bytes in memory
+    except (OSError, ValueError, AttributeError):  # not a system file: an archive member, bytes in memory
         pieces, missing = [], limit + 1
         while missing and (piece := stream.read(min(missing, 1 << 20))):
             pieces.append(piece)
@@ -71,7 +71,7 @@ def read_within(stream: IO[bytes], limit: int) -> bytes:
 
 
 def path_of(text: str, *, where: str | Path) -> Path:
-    """The path that a user wrote, `~` and `~name` filled in. Raises ConfigError where `where` holds no path."""
+    """A path given by the user, with `~` and `~name` expanded; `where`: its source. Raises ConfigError if invalid."""
     if "\0" in text:
         raise ConfigError(f"{text!r} is no path: it holds a NUL", where=where)
     try:
@@ -92,13 +92,13 @@ def _refuse_special(file: Path, found: os.stat_result) -> None:
 
 
 def open_own(file: Path, *, make: bool = True) -> FileIO:
-    """A file that we lock or go on writing: for reading and writing, unbuffered, nothing cut off.
+    """Open one of our own files for reading and writing, unbuffered, without truncation, to lock or append to it.
 
-    `make`: it is made where it is missing. Where others may write, a link, pipe or second name of another file may
-    stand in its place: refused, for what is written would end up there. Raises OutputError, OSError.
+    `make`: create it if missing. In a folder where others can write, it could be replaced by a link, pipe or hard link
+    to another file: these are refused, as writes would end up there. Raises OutputError, OSError.
     """
     with contextlib.suppress(FileNotFoundError):
-        _refuse_foreign(file, file.lstat())  # before it is opened: a device may act on that
+        _refuse_foreign(file, file.lstat())  # before opening, which has side effects on some devices
     flags = os.O_RDWR | (os.O_CREAT if make else 0) | os.O_NOFOLLOW | _WITHOUT_WAITING
     stream = open(file, "r+b", buffering=0, opener=lambda path, _: os.open(path, flags, 0o666))  # noqa: SIM115
     try:
@@ -121,10 +121,10 @@ def _refuse_foreign(file: Path, found: os.stat_result) -> None:
 
 
 def wait_for_lock(lock: Callable[[], object], file: Path, say: Callable[[str], object]) -> None:
-    """Call `lock`, which must raise BlockingIOError rather than wait, until it succeeds.
+    """Call `lock`, which must raise BlockingIOError instead of waiting, until it succeeds.
 
-    `say` is told after `LOCK_WORD` seconds who is waited for. Raises OutputError after `LOCK_END` seconds, and where
-    the disk knows no locks.
+    `say` receives a message after `LOCK_WORD` seconds. Raises OutputError after `LOCK_END` seconds, or if the file
+    system has no locks.
     """
     began, told, pause = time.monotonic(), False, 0.001
     while True:
@@ -149,7 +149,7 @@ def wait_for_lock(lock: Callable[[], object], file: Path, say: Callable[[str], o
 
 
 def cannot_lock(error: OSError, folder: Path) -> OutputError:
-    """The error where the system refuses a lock for another reason than that somebody holds it."""
+    """The error if a lock fails for another reason than being held."""
     if error.errno in NO_LOCKS:
         return OutputError(
             f"this disk knows no file locks ({error.strerror}), which keep several processes apart",
@@ -163,7 +163,7 @@ def writable_folder(folder: Path) -> None:
     """Create the folder and check that it is writable. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # without a name that two processes could share
+        tempfile.TemporaryFile(dir=folder).close()  # unnamed, so that processes cannot collide
     except OSError as error:
         raise OutputError(
             f"cannot be written: {error.strerror}", where=folder, hint="give another --out DIR, or fix its permissions"
@@ -172,9 +172,9 @@ def writable_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Lock `folder` (created when missing) for this process. A killed process releases its lock.
+    """Lock `folder` (created if missing) for this process. A killed process releases its lock.
 
-    Raises OutputError when another process holds it.
+    Raises OutputError if another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open_own(folder / "lock") as stream:
@@ -190,13 +190,13 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process holds `folder` by `exclusive` at this moment."""
+    """Whether a process currently holds `folder` by `exclusive`."""
     try:
         with open_regular(folder / "lock") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # no lock was ever taken, or this disk knows none
+    except OSError:  # never locked, or a file system without locks
         return False
     return False
 

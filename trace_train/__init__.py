@@ -1,1 +1,1 @@
-"""The part of the toolkit that learns: network, trainer, evaluation."""
+"""Network, trainer and evaluation."""

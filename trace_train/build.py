@@ -17,8 +17,8 @@ from trace_train.network.sizes import NetworkSizes
 
 
 def choose_device(config: Config, local_rank: int = 0) -> torch.device:
-    """The device that process `local_rank` of this machine computes on. Raises ConfigError when it needs CUDA and there
-    is none, or none left for it."""
+    """The device used by process `local_rank` of this machine. Raises ConfigError if CUDA is required and no GPU is
+    available for this process."""
     if config.device == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
@@ -30,27 +30,27 @@ def choose_device(config: Config, local_rank: int = 0) -> torch.device:
             )
         return torch.device("cuda", local_rank)
     raise ConfigError(
-        f"preset {config.preset!r} trains on a GPU and this machine has none that torch {torch.__version__} can use",
-        hint="trace train --config debug  trains a small network on the CPU; --set device=cpu insists",
+        f"preset {config.preset!r} trains on a GPU; torch {torch.__version__} finds none on this machine",
+        hint="trace train --config debug  trains a small network on the CPU; --set device=cpu overrides",
     )
 
 
 def scoring_device(config: Config) -> torch.device:
-    """The device that a trained network is scored or shown on: the CPU where the configuration says so, else CUDA.
+    """The device for evaluation and previews: the CPU if the configuration asks for it, else CUDA if available.
 
-    A run that was trained on a GPU can be scored on a machine without one, on its CPU.
+    A run trained on a GPU can therefore be evaluated on a machine without one.
     """
     wanted = config.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if wanted else "cpu")
 
 
 def build_network(sizes: NetworkSizes) -> TraceNetwork:
-    """The network with fresh weights; seed torch first."""
+    """The network with newly initialised weights; seed torch first."""
     return TraceNetwork(sizes).channels_last()
 
 
 def read_pack(file: Path) -> dict[str, Tensor]:
-    """The tensors of a body-model pack. Raises AssetError when it is missing, damaged or none."""
+    """The tensors of a body-model pack. Raises AssetError if the file is missing, damaged or not a pack."""
     return {name: torch.from_numpy(array) for name, array in load_pack(file).items()}
 
 

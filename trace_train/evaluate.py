@@ -1,4 +1,4 @@
-"""Score a run or checkpoint on a held-out split; docs/evaluation.md says what every number means."""
+"""Evaluates a run or checkpoint on a held-out split; docs/evaluation.md defines every metric."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def evaluate(
     threshold: float | None = None,
     progress: Progress = SILENT,
 ) -> EvalReport:
-    """Score a run, a checkpoint or imported released weights on the sequences of a split, watched as videos.
+    """Evaluate a run, a checkpoint or imported released weights on a split, processing each sequence as a video.
 
-    `every`: above one, every so many windows of them. `threshold`: least score of a detection, else the run's own. The
-    result is also written beside the run's checkpoints. Raises CheckpointError, ShardError, ConfigError.
+    `every`: evaluate only every n-th window of the sequences. `threshold`: minimum detection score; default: the run's
+    own. The result is also written next to the run's checkpoints. Raises CheckpointError, ShardError, ConfigError.
     """
     source = open_source(path)
     store = as_store(shards)
     check_index(store)
     reader = ShardReader(store, verify=source.config.data.verify)
-    writable_folder(source.folder)  # found out now rather than after the work
+    writable_folder(source.folder)  # fails now rather than after the evaluation
     config = source.config
     if threshold is not None:
         changed = config.evaluation.model_copy(update={"threshold": threshold})

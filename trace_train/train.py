@@ -1,4 +1,4 @@
-"""A training run from beginning to end: everything is checked before anything is written."""
+"""Runs a training from start to finish. Everything is checked before anything is written."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ from trace_train.weights.sources import open_start
 from trace_train.weights.starting import Start, table
 
 MEAN_BATCHES = 8
-"""Batches whose mean pose, shape and camera a fresh network starts from."""
+"""Number of batches whose mean pose, shape and camera initialise a new network."""
 GROUPS_FILE = "parameters.txt"
-"""Where a run folder says which parameters are trained, and how."""
+"""Table in the run folder of which parameters are trained, and how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReport:
-    """What a run did."""
+    """Result of a call of `train`."""
 
     run: Path
     checkpoint: Path
     """The last checkpoint."""
     steps: int
-    """Steps of the run in all."""
+    """Total steps of the run."""
     steps_now: int
-    """Steps done by this call; the others were done before it."""
+    """Steps taken by this call; the rest were taken before it resumed."""
     seconds: float
     """Wall time of this call."""
     data_wait: float
@@ -76,28 +76,28 @@ class TrainReport:
     parameters: int
     """Trained parameters."""
     synthetic: bool
-    """Whether it was trained on the sample world."""
+    """Whether the training data were the sample world."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunInputs:
-    """What a run is made of, found and checked; nothing has been written yet."""
+    """The checked inputs of a run, before anything has been written."""
 
     config: Config
-    """Resolved: with what the shards and the initial weights decide."""
+    """Resolved: values that depend on the shards and the initial weights are filled in."""
     stream: TrainStream
     layer: BodyLayer
     network: TraceNetwork
-    """With fresh weights, on the device."""
+    """Newly initialised, on the device."""
     parts: NetworkParameters
     start: Start | None
-    """The weights that a fresh run starts from, where they are not its own."""
+    """Initial weights from `init.weights`, if any."""
     facts: Mapping[str, Any]
-    """What the run is trained on; written into every checkpoint."""
+    """Facts about the training data; written into every checkpoint."""
     notes: tuple[str, ...]
-    """What a person should know before it starts."""
+    """Messages for the user before the run starts."""
     groups: tuple[str, ...]
-    """Table of the parameters."""
+    """Lines of the parameter table."""
 
 
 def train(
@@ -110,12 +110,12 @@ def train(
     hooks: Hooks | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
-    """Train until `config.steps`; with `resume`, from the run's last checkpoint on.
+    """Train up to `config.steps`; with `resume`, continue from the run's last checkpoint.
 
-    `hooks`: what happens beside the steps; None: `standard_hooks`. Started by torchrun, this is one of the processes of
-    the run; the first one writes. Interrupted at any step and resumed, a run on the CPU ends in the same weights and
-    log to the last bit. Raises ConfigError, ShardError, AssetError, OutputError before the first step,
-    TrainingDiverged, LostProcess, InterruptedRun (a checkpoint was saved) after it.
+    `hooks`: callbacks between steps; None: `standard_hooks`. Under torchrun this is one process of the run, and rank 0
+    writes the files. A CPU run that is interrupted at any step and resumed ends with bit-identical weights and log.
+    Raises ConfigError, ShardError, AssetError, OutputError before the first step, and TrainingDiverged, LostProcess,
+    InterruptedRun (after saving a checkpoint) during training.
     """
     with joined(config.distributed.timeout_minutes) as processes:
         progress = progress if processes.first else SILENT
@@ -136,7 +136,7 @@ def train(
 def prepare(
     config: Config, shards: Path | str | Store, packs: Path, begun: bool, processes: Processes, device: torch.device
 ) -> RunInputs:
-    """Find and check all that a run needs. Raises ConfigError, ShardError, AssetError, CheckpointError."""
+    """Collect and check all inputs of a run. Raises ConfigError, ShardError, AssetError, CheckpointError."""
     store = as_store(shards)
     index = check_index(store)
     reader = ShardReader(store, verify=config.data.verify)
@@ -178,7 +178,7 @@ def prepare(
 
 
 def standard_hooks(config: Config, progress: Progress) -> Hooks:
-    """What happens beside the steps of an ordinary run."""
+    """The hooks of an ordinary run."""
     watch = Watch(progress)
     return Hooks(
         on_line=watch.on_line,
@@ -199,7 +199,7 @@ def _train(
     device: torch.device,
     progress: Progress,
 ) -> TrainReport:
-    """The run itself; in the first process its folder is ours."""
+    """The run itself; rank 0 holds the lock of the run folder."""
     started, config = time.monotonic(), inputs.config
     for note in (*inputs.notes, *inputs.groups):
         progress.log(note)
@@ -228,7 +228,7 @@ def _train(
         with atomic_write(run / GROUPS_FILE) as partial:
             partial.write_text("".join(f"{line}\n" for line in inputs.groups), encoding="utf-8")
     if config.compile:
-        inputs.network.compile(dynamic=False)  # shapes change from stage to stage, not within
+        inputs.network.compile(dynamic=False)  # shapes are constant within a stage
     first = state.step
     if not begun:
         state.save()
@@ -246,9 +246,9 @@ def _train(
 
 
 def _begin(inputs: RunInputs, run: Path, device: torch.device, progress: Progress) -> None:
-    """Give a fresh network its first weights: means of what is to be learnt, and over them those of `init.weights`."""
+    """Initialise the network: to the mean of the training targets, then with the tensors of `init.weights`."""
     config, network, start = inputs.config, inputs.network, inputs.start
-    whole = TrainStream(inputs.stream.reader, config, device)  # the clips of all processes
+    whole = TrainStream(inputs.stream.reader, config, device)  # without sharding over processes
     batches = whole.batches(0, min(MEAN_BATCHES, config.steps))
     start_from_means(network, [batch_targets(network, batch.to(device)) for batch in batches])
     if start is not None:
@@ -259,12 +259,12 @@ def _begin(inputs: RunInputs, run: Path, device: torch.device, progress: Progres
 
 
 def _go_on(state: RunState, latest: Path, progress: Progress) -> None:
-    """Become what the run's last checkpoint holds."""
+    """Restore the run's last checkpoint."""
     if not latest.is_dir():
         raise CheckpointError(
             f"process {state.processes.rank} on {socket.gethostname()} does not see this folder",
             where=latest,
-            hint="processes on several machines need the run on a disk that all of them share",
+            hint="a run on several machines needs its folder on a shared disk",
         )
     checkpoint = open_checkpoint(latest)
     refuse_changes(checkpoint, state.config, state.facts)
@@ -273,7 +273,7 @@ def _go_on(state: RunState, latest: Path, progress: Progress) -> None:
 
 
 def check_unused(run: Path) -> None:
-    """Raise OutputError when a folder holds more than a run leaves that was stopped before its first checkpoint."""
+    """Raise OutputError unless the folder is empty or holds only what a run writes before its first checkpoint."""
     ours = {".lock", GROUPS_FILE, flow_folder(run).name, "checkpoints"}
     if run.is_dir() and (finished(run) or any(item.name not in ours for item in run.iterdir())):
         resume = f"trace train --resume {shlex.quote(str(run))}"

@@ -76,7 +76,7 @@ def test_when_nobody_is_found_the_best_score_is_told(run: Path, capsys: pytest.C
     assert report["matched"] == report["candidates"] == 0 and 0 < report["best_score"] < 0.99
     command(["evaluate", str(run), "--threshold", "0.99"])
     said = capsys.readouterr().out
-    assert "nobody annotated was found: 0 detections" in said and f"{report['best_score']:.3g}" in said
+    assert "no annotated person was found: 0 detections" in said and f"{report['best_score']:.3g}" in said
     lower = said.split("--threshold ")[1].split()[0]
     command(["evaluate", str(run), "--threshold", lower, "--json"])
     assert json.loads(capsys.readouterr().out)["candidates"] > 0, "the threshold that was offered finds somebody"

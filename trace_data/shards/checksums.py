@@ -1,7 +1,7 @@
-"""Checksums inside a shard: computed here, compared by `shards/reader.py` and `shards/checks/`.
+"""Checksums inside a shard: computed here, verified by `shards/reader.py` and `shards/checks/`.
 
-CRC-32 as of zlib: it finds every changed bit or byte, at several GB a second. It is no proof against intent; the
-SHA-256 of the whole file in the index is.
+zlib's CRC-32 detects any changed bit or byte, at several GB per second. It does not protect against intentional
+changes; the SHA-256 of the whole file in the index does.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from trace_data.shards.layout import FRAME_COLUMNS, PEOPLE_COLUMNS
 
 
 def of_values(values: npt.NDArray[Any]) -> int:
-    """Of an array's bytes as they lie in the file."""
+    """Checksum of an array's bytes as stored in the file."""
     return zlib.crc32(values.tobytes())
 
 
 def of_annotations(
     columns: Mapping[str, npt.NDArray[Any]], offset: npt.NDArray[np.int64], frames: Sequence[int]
 ) -> npt.NDArray[np.uint32]:
-    """(T,) of what is known of each frame: its row of every frame column, then its rows of every people column, in the
-    order of the layout.
+    """(T,) checksums of the annotations of each frame: its row of every frame column, then its rows of every people
+    column, in the order of the layout.
 
-    `columns`: all of them, from some first frame and person row on. `offset`: (F + 1,) the people of frame f are the
-    rows `offset[f] : offset[f + 1]` of those. `frames`: the T frames, counted from that first one.
+    `columns`: all columns, from some first frame and person row on. `offset` (F + 1,): the people of frame f are the
+    rows `offset[f] : offset[f + 1]`. `frames`: the T frames, relative to that first frame.
     """
     parts = [
         (

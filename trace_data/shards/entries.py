@@ -1,4 +1,4 @@
-"""What `index.json` says of shards and sequences. The types are its schema: `index.py` reads it by them."""
+"""Entries of `index.json` for shards and sequences. The types are its schema, used by `index.py`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pydantic import ConfigDict, Field
 from trace_data.schema.clip import ClipRef
 
 LARGEST = 1 << 62
-"""Of any whole number in an index: sums and products of a few of them stay what they are."""
+"""Maximum of integers in an index, so that sums of a few of them do not overflow."""
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 Run = tuple[Count, Count]
 NOTHING_ELSE = ConfigDict(extra="forbid")
-"""Keys that an entry does not know are errors."""
+"""Unknown keys in an entry are errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ShardEntry:
     bytes: Count
     """Length of the file."""
     sha256: str
-    """Of the whole file, hexadecimal."""
+    """SHA-256 of the whole file, hexadecimal."""
     sequences: Count
     frames: Count
     rows: Count
@@ -91,7 +91,7 @@ class SequenceEntry:
         return np.concatenate(runs) if runs else np.zeros(0, np.int64)
 
     def clip_ids(self, ref: ClipRef) -> npt.NDArray[np.int64]:
-        """(T,) those of a clip's frames."""
+        """(T,) frame numbers of a clip."""
         return self.frame_ids()[ref.start :: ref.stride][: ref.length]
 
 
@@ -174,7 +174,7 @@ def numbered(shards: Sequence[Sequence[SequenceEntry]]) -> tuple[SequenceEntry, 
 def usual_step(ids: npt.NDArray[np.int64]) -> int:
     """The distance of consecutive frames of a sequence in frame ids: the most frequent one; 1 for a single frame.
 
-    Where two are equally frequent it is the smaller one: a gap of the release makes distances larger, never smaller.
+    If two are equally frequent, the smaller one: gaps in a release make distances larger, never smaller.
     """
     steps, counts = np.unique(np.diff(ids), return_counts=True)
     return int(steps[counts.argmax()]) if len(steps) else 1

@@ -1,4 +1,4 @@
-"""Read, write and check `index.json`, which is written last and so marks a complete folder of shards."""
+"""Reads, writes and checks `index.json`, which is written last and so marks a complete folder of shards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trace_data.shards.storage.store import JoinedStore, LocalStore, Store, as_s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Content:
-    """What stands in the file, by types. The first entry that is none ends a list: a hostile file has a million."""
+    """Typed content of the file. Validation of a list stops at its first error: a hostile file could have a million."""
 
     format_version: int
     shards: Annotated[tuple[ShardEntry, ...], FailFast()]
@@ -111,15 +111,15 @@ def _facts_of_datasets(indexes: Sequence[ShardIndex]) -> dict[str, dict[str, tup
 
 
 def read_index(location: Path | str | Store) -> tuple[ShardIndex, list[tuple[str, Finding]]]:
-    """The index, and (where, what) is wrong with it; without entries where they do not have the types that they should.
+    """The index and its problems as (where, finding); without entries if these have wrong types.
 
-    Raises ShardError when it is missing, no JSON, or of another format version.
+    Raises ShardError if it is missing, not JSON, or of another format version.
     """
     store = as_store(location)
     file = store.name(INDEX_FILE)
     data = store.read_index()
     try:
-        values = pydantic_core.from_json(data)  # bounds nesting and numbers, and knows only UTF-8
+        values = pydantic_core.from_json(data)  # limits nesting and numbers, and accepts only UTF-8
     except ValueError as error:
         raise ShardError(f"cannot be read: {error}", where=file, hint=store.index_repair_hint) from error
     version = values.get("format_version") if isinstance(values, dict) else None
@@ -146,7 +146,7 @@ def read_index(location: Path | str | Store) -> tuple[ShardIndex, list[tuple[str
 
 
 _KINDS = {"string": "str", "dict": "object", "dataclass": "object", "tuple": "list"}
-"""What Pydantic calls differently from JSON or Python."""
+"""Names of types that differ between Pydantic and JSON or Python."""
 
 
 def _type_findings(error: ValidationError) -> list[tuple[str, Finding]]:

@@ -11,10 +11,10 @@ the build was asked for more), N person-frame rows and S sequences it holds
     sequence/offset  int64 (S + 1)     the frames of sequence s are offset[s] : offset[s + 1]
     sequence/name    bytes (S)         `dataset/split/name`
     crc32/images     uint32 (L, F)     CRC-32 of each image
-    crc32/annotations  uint32 (F)      CRC-32 of what is known of each frame, see `checksums.of_annotations`
+    crc32/annotations  uint32 (F)      CRC-32 of each frame's annotations, see `checksums.of_annotations`
 
-and the columns below. The `TABLES`, by which everything else is found and checked, each have an attribute `crc32` of
-their own bytes. Units and frames of reference are those of `schema.clip.ClipAnnotations`.
+and the columns below. Each of the `TABLES`, which locate and verify everything else, has an attribute `crc32` of its
+own bytes. Units and frames of reference are those of `schema.clip.ClipAnnotations`.
 """
 
 from __future__ import annotations

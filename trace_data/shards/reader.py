@@ -1,4 +1,4 @@
-"""Read clips from shards: annotations, and frames decoded only to the resolution that their windows need."""
+"""Reads clips from shards: annotations, and frames decoded only at the resolution that their windows need."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from trace_data.shards.storage.store import CACHE_BYTES, Store, open_store
 from trace_data.shards.view import view
 
 Verify = Literal["first", "always", "off"]
-"""When what was read is compared with its checksums."""
+"""When data is verified against its checksums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +67,7 @@ class _Shard:
     annotation_checksum: npt.NDArray[np.uint32]
     """(F,)"""
     seen: npt.NDArray[np.bool_]
-    """(L + 1, F) which images, and in the last row which annotations, were found right before."""
+    """(L + 1, F) which images, and in the last row which annotations, have been verified."""
 
 
 class ShardReader:
@@ -86,9 +86,9 @@ class ShardReader:
     ) -> None:
         """`cache`, `cache_bytes`: local folder for the shards of a URL and its limit, see `store.open_store`.
 
-        `verify`: what is read is compared with its checksums the `first` time in this process, `always`, or never
-        (`off`). A shard's tables are checked whenever it is opened. Raises ShardError when there are no finished
-        shards, ConfigError for a URL without cache.
+        `verify`: whether data is verified against its checksums the `first` time in this process, `always`, or never
+        (`off`). A shard's tables are verified whenever it is opened. Raises ShardError if there are no finished shards,
+        ConfigError for a URL without cache.
         """
         if verify not in get_args(Verify):
             raise ConfigError(f"verify is {verify!r}, expected one of {', '.join(get_args(Verify))}")
@@ -251,7 +251,7 @@ class ShardReader:
         return images
 
     def _unseen(self, shard: _Shard, row: int, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
-        """Those of the frames that have to be compared with their checksums; None where none has to."""
+        """The frames still to be verified against their checksums; None if there are none."""
         if self.verify == "off":
             return None
         new = frames if self.verify == "always" else frames[~shard.seen[row, frames]]
@@ -265,7 +265,7 @@ class ShardReader:
         found: npt.NDArray[np.uint32],
         expected: npt.NDArray[np.uint32],
     ) -> None:
-        """Raises ShardError at the first frame whose bytes are not those that were written."""
+        """Raises ShardError at the first frame whose checksum differs."""
         if (bad := found != expected[frames]).any():
             frame = int(frames[bad.argmax()])
             dataset = "the annotations" if row < 0 else f"{FRAME_BYTES}: level {row}"
@@ -277,7 +277,7 @@ class ShardReader:
         shard.seen[row, frames] = True
 
     def _check_size(self, shard: _Shard, level: int, frame: int, image: bytes) -> None:
-        """Raises ShardError when an image announces another size than the table: no memory is taken for it then."""
+        """Raises ShardError if an image's header gives another size than the table, before memory is allocated."""
         expected = tuple(shard.frame_size[level, frame].tolist())
         try:
             found = image_size(image, "frame", whole=False) if image else (0, 0)
@@ -333,7 +333,7 @@ def _open(store: Store, entry: ShardEntry, sequences: Sequence[SequenceEntry]) -
                 f"the shard has {size:,} bytes, expected {entry.bytes:,}", where=where, hint=store.repair_hint
             )
         try:
-            # without locks: many network disks know none, and nobody changes a finished shard
+            # without locks: many network file systems have none, and finished shards are never modified
             with h5py.File(str(stream.name), "r", locking=False) as content:
                 if wrong := structure_findings(content, entry) or table_findings(content, entry, sequences):
                     raise ShardError(f"{wrong[0].key}: {wrong[0].what}", where=where, hint=store.repair_hint)

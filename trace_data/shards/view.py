@@ -13,8 +13,7 @@ from trace_data.schema.clip import Window
 
 
 class _Scratch(threading.local):
-    """A buffer per thread that is reused for every frame: page faults of fresh memory would take a fifth of a frame's
-    time."""
+    """A buffer per thread, reused for every frame: page faults of new memory would take a fifth of a frame's time."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
@@ -47,7 +46,7 @@ def view(
     size = len(out)
     shrink = float(scale.min()) * window.side / size
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
-    # strict: of a file damaged on the way the decoder would fill the rest with grey, and a run would learn from that
+    # strict: otherwise the decoder fills the rest of a damaged image with grey, and a run would learn from that
     picture = decode(data, "frame", reduce, rgb=True, strict=True, expected=expected, take=_pictures.take)
     step = scale / reduce
     picture_from_frame = np.diag([step[0], step[1], 1.0])

@@ -1,4 +1,4 @@
-"""Write a shard file: rows and images are spooled, then written at once and renamed."""
+"""Writes a shard file: rows and images are spooled, then written in one pass and renamed."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def stored_levels(
 
 
 def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:
-    """One contiguous dataset without a time stamp; with a checksum where it is one of the tables."""
+    """Write one contiguous dataset without a time stamp; with a checksum if it is one of the tables."""
     written = content.create_dataset(name, data=values, track_times=False)
     if name in TABLES:
         written.attrs[TABLE_CHECKSUM] = np.uint32(of_values(values))

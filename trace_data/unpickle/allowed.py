@@ -1,8 +1,8 @@
-"""The allow-list: the globals that a pickle may name, and what each becomes.
+"""The allow-list: the globals that a pickle may name, and what each is mapped to.
 
 Source: docs/reference/assets.md#globals-that-a-model-file-names.
 
-Arrays are rebuilt from sizes and bytes that were compared first; objects of chumpy and scipy become inert `Node`s.
+Arrays are rebuilt after comparing their sizes and bytes; chumpy and scipy objects become inert `Node`s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 CSC = "scipy.sparse.csc_matrix"
 _INLINE = "joblib array"
 _BLANK = np.dtype([("not filled yet", "u1")])
-"""Type of an array before its state is read; no file can make one, because structured types are refused."""
+"""Type of an array before its state is set; no file can create it, because structured types are refused."""
 MAX_SIDES = 16
 MAX_ELEMENTS = 1 << 56
 _PLAIN_TYPE = re.compile(r"[<>=|]?(?:[biufc]\d{1,2}|[SU]\d{1,5}|O\d?|\?)")
@@ -39,7 +39,7 @@ def find(module: str, name: str) -> Global | None:
 
 
 def build(machine: Machine, target: Any, state: Any) -> Any:
-    """Give `target` its stored state (the BUILD operation); returns what takes its place."""
+    """Set the stored state of `target` (the BUILD operation); returns its replacement."""
     if isinstance(target, np.ndarray):
         return _fill(target, state)
     if isinstance(target, np.dtype):
@@ -65,7 +65,7 @@ def array_of(shape: Any, dtype: Any, data: bytes | bytearray | str, *, order: An
 
 
 def count_of(shape: Any) -> int:
-    """The elements of an array of `shape`. Raises Malformed for what is no shape, or one that no array can have."""
+    """Number of elements of an array of `shape`. Raises Malformed for an invalid or impossible shape."""
     if not isinstance(shape, tuple) or len(shape) > MAX_SIDES:
         raise Malformed("has an array without a shape")
     if any(type(side) is not int or not 0 <= side <= MAX_ELEMENTS for side in shape):
@@ -105,7 +105,7 @@ def _with_byte_order(dtype: np.dtype[Any], state: Any) -> np.dtype[Any]:
 
 
 def _read_inline(machine: Machine, state: dict[str, Any]) -> Array:
-    """An array that joblib wrote into the middle of the pickle."""
+    """An array that joblib embedded in the pickle."""
     dtype, shape = state.get("dtype"), state.get("shape")
     if isinstance(dtype, np.dtype) and dtype.hasobject:
         inner = Machine(
@@ -194,7 +194,7 @@ def _ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
 
 
 def _defaulting(factory: Any = None, pairs: Any = ()) -> dict[Any, Any]:
-    """A plain dictionary: its entries count, and what a missing one would be is nobody's question here."""
+    """A plain dictionary; the default factory is ignored."""
     if factory is not None and not isinstance(factory, Global):
         raise Malformed("makes a dictionary with a default that Python never writes")
     return dict(_ordered(pairs))
@@ -227,7 +227,7 @@ for _module in ("numpy.core", "numpy._core"):
     for _name, _call in _NUMPY_CORE.items():
         _GLOBALS[f"{_module}.multiarray", _name] = Global(f"numpy.{_name}", call=_call)
 for _module in ("__builtin__", "builtins"):
-    # only named: what an object is made from, and the default of a dictionary
+    # only named: the base of an object, or the default factory of a dictionary
     for _name in FACTORIES:
         _GLOBALS[_module, _name] = Global(_name)
     for _name, _make in _BUILTINS.items():

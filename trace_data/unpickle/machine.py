@@ -1,8 +1,8 @@
-"""The opcodes of Python's pickle format, protocols 0 to 5, read without Python's own loader.
+"""The stack machine of Python's pickle format, protocols 0 to 5, without Python's own loader.
 
-A pickle is a program for a small stack machine. Writing that machine out keeps every step in our hands: it can name
-only what its table of globals lists, it knows the byte at which it meets a name, and it checks every size before it
-takes memory. Python-2 text is decoded as latin1, which loses nothing (docs/reference/assets.md#encoding-of-the-pickle).
+A pickle is a program for a small stack machine. Our own implementation controls every step: a file can only use globals
+from an allow-list, errors give the byte offset of a name, and sizes are checked before memory is allocated. Python-2
+text is decoded as latin1, which is lossless (docs/reference/assets.md#encoding-of-the-pickle).
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from trace_data.unpickle.stream import Malformed, More, Pieces
 
 MAX_KEY_PARTS = 64
 MAX_KEY_BITS = 60
-"""Larger integers can be chosen so that all have one hash, and each is then compared with all before it."""
+"""Maximum size of integer keys: larger ones can be chosen to have equal hashes, which makes insertion quadratic."""
 MAX_CLASHES = 64
-"""Tuples of one hash among the keys of a file; chance makes none."""
+"""Maximum number of keys that are tuples with equal hashes; random data has none."""
 MAX_DIGITS = 4096
 MAX_LONG = 512
-"""Bytes of a binary integer."""
+"""Maximum bytes of a binary integer."""
 MAX_MARKS = 10_000
-"""Tuples and lists begun inside each other; Python's own pickles reach a thousand."""
+"""Maximum nesting of tuples and lists; Python's own pickles reach a thousand."""
 MAX_GAP = 1 << 16
-"""Python counts what it memoises; a file that leaves larger gaps was not written by it."""
+"""Maximum gap between memo indices: Python numbers them consecutively."""
 WINDOW = 1 << 16
-"""How many of the parts that came last may be referred to while `each` makes smaller things of them."""
+"""Number of most recent objects that can still be referenced when `each` is used."""
 _GONE = object()
 _LARGE = (np.ndarray, bytes, str, tuple, dict, list)
-"""What a file may hold millions of."""
+"""Types of which a file may contain millions."""
 _OF_A_MODEL = ("torch", "torchvision", "models", "model", "lib", "romp", "trace")
 _HARMLESS = ("collections", "datetime", "pathlib", "argparse", "easydict", "yacs", "pandas", "scipy", "decimal")
-"""Packages whose objects people save beside their numbers. Their names are refused like any other."""
+"""Packages whose objects are often saved with data. Their names are refused like any other."""
 DROPPED = object()
-"""What `each` returns of a value that a dictionary need not hold."""
+"""Returned by `each` to omit a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A name that a pickle may mention, and what may be done with it."""
+    """A global that a pickle may name, and its allowed uses."""
 
     name: str
     """Module and name as written in the file."""
     call: Callable[..., Any] | None = None
-    """Result of the name called with arguments; checks its arguments itself."""
+    """Implements calls with arguments; validates them itself."""
     new: Callable[[], Any] | None = None
-    """A fresh, empty instance."""
+    """Creates an empty instance."""
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """Stand-in for an object of a library that is not imported (chumpy, scipy): its class and what it stored."""
+    """Stand-in for an object of a library that is not imported (chumpy, scipy): its class and stored state."""
 
     kind: str
     state: dict[str, Any] = field(default_factory=dict)
 
 
 Each = Callable[[Any, Any], Any]
-"""Given a key and the value that a dictionary is to hold under it, returns what it holds instead, or `DROPPED`."""
+"""Given a key and its value in a dictionary, returns a replacement for the value, or `DROPPED`."""
 Find = Callable[[str, str], "Global | None"]
 Build = Callable[["Machine", Any, Any], Any]
 Lookup = Callable[[Any], Any]
@@ -72,15 +72,15 @@ Lookup = Callable[[Any], Any]
 class Machine(Pieces):
     """Runs one pickle that starts at byte `at` of `data`.
 
-    `find` maps module and name to an allowed `Global` or None; `build` gives an object its stored state and returns the
-    object that takes its place. `pickle_operations.run` raises UnsafePickleError on any other name, Malformed on
-    everything else that is wrong (and the plain ValueError, TypeError, KeyError or IndexError of hostile operands:
-    callers treat them alike). `outside` gives what a persistent id means, where the format has content beside the
-    pickle; without it such ids are refused. `kind` says in errors what the file should be.
+    `find` maps module and name to an allowed `Global` or None; `build` sets the stored state of an object and returns
+    its replacement. `opcodes.run` raises UnsafePickleError on any other name, and Malformed on other errors (or a plain
+    ValueError, TypeError, KeyError or IndexError caused by hostile operands, which callers treat alike). `outside`
+    resolves persistent ids for formats with content besides the pickle; without it they are refused. `kind` names the
+    expected kind of file in errors.
 
-    With `each`, what stands in a dictionary is what `each` makes of it, and parts far behind are let go, for a file of
-    millions of them; one that refers for the first time to such a part, a text say, further back than `WINDOW`
-    cannot be read then. With `more`, `data` is but the beginning of `length` bytes, of which a piece is held at a time.
+    `each` replaces every dictionary value as it is read, and old objects are released, for files with millions of them;
+    such a file cannot be read if it refers for the first time to an object more than `WINDOW` objects back. With
+    `more`, `data` is only the beginning of `length` bytes, and one piece is held in memory at a time.
     """
 
     def __init__(
@@ -110,25 +110,25 @@ class Machine(Pieces):
         self.slots_of: dict[int, list[int]] = {}
 
     def number(self, form: str) -> int:
-        """A binary integer of `struct` format `form`."""
+        """Read a binary integer of `struct` format `form`."""
         value: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
         return value
 
     def sized(self, form: str) -> bytes:
-        """Bytes preceded by their count."""
+        """Read length-prefixed bytes."""
         count = self.number(form)
         self.budget.bytes_left -= count
         return self.take(count)
 
     def above_mark(self) -> list[Any]:
-        """What was pushed since the last mark, removed from the stack."""
+        """Pop everything pushed since the last mark."""
         start = self.marks.pop()
         found = self.stack[start:]
         del self.stack[start:]
         return found
 
     def look_up(self, module: Any, name: Any) -> Global:
-        """The allowed global of that name. Raises UnsafePickleError with the byte of the operation that asks for it."""
+        """The allowed global of that name. Raises UnsafePickleError with the byte offset of the operation."""
         known = self.find(module, name) if isinstance(module, str) and isinstance(name, str) else None
         if known is None:
             raise UnsafePickleError(
@@ -154,12 +154,12 @@ class Machine(Pieces):
             self.slots_of.setdefault(id(value), []).append(slot)
         behind = slot - WINDOW
         if self.each is None or behind < WINDOW or behind in self.recalled:
-            return  # what is shared once will be shared again
+            return  # an object shared once is likely shared again
         if isinstance(self.memo[behind], _LARGE):
             self.memo[behind] = _GONE
 
     def recall(self, slot: int) -> Any:
-        """What was memoised there."""
+        """The object memoised in `slot`."""
         if self.each is not None:
             self.recalled.add(slot)
         if slot < 0 or (value := self.memo[slot]) is _GONE:
@@ -167,24 +167,24 @@ class Machine(Pieces):
         return value
 
     def replace(self, old: np.dtype[Any], new: np.dtype[Any]) -> None:
-        """Let `new` stand wherever `old` was memoised: a dtype cannot be changed in place."""
+        """Replace `old` by `new` in the memo: a dtype cannot be changed in place."""
         for slot in self.slots_of.pop(id(old), []):
             if self.memo[slot] is old:
                 self.memo[slot] = new
 
 
 class Keys:
-    """What may be a key of a dictionary or member of a set: atoms, stand-ins and small tuples of atoms."""
+    """Checks keys of dictionaries and members of sets: atoms, stand-ins and small tuples of atoms are allowed."""
 
     def __init__(self) -> None:
         self._first: dict[int, tuple[Any, ...]] = {}
         self._clashes = 0
 
     def checked(self, value: Any) -> Any:
-        """`value`, or Malformed.
+        """Return `value` if it is a valid key. Raises Malformed.
 
-        Hashing a deeply nested tuple overflows the C stack, a wide tuple is hashed anew each time, and of integers,
-        complex numbers and tuples many can be found that have the same hash.
+        Hashing a deeply nested tuple overflows the C stack, wide tuples are rehashed each time, and many integers,
+        complex numbers and tuples can be constructed with equal hashes.
         """
         if isinstance(value, str):
             return value
@@ -216,7 +216,7 @@ class Keys:
 
 
 def quoted(value: Any) -> str:
-    """A foreign value in a message. Of what is no text only the type: its own words may be endless."""
+    """A value from the file, for a message; only the type if it is not text, as its repr may be endless."""
     if not isinstance(value, str):
         return f"<{type(value).__name__}>"
     return "".join(letter if letter.isprintable() else "?" for letter in value[:80])

@@ -1,6 +1,6 @@
-"""What each opcode of Python's pickle format does to the machine, and the loop that runs them.
+"""The opcodes of Python's pickle format, and the loop that runs them.
 
-Tables rather than branches: what is in neither table cannot happen.
+Opcodes are dispatched by tables: anything that is not in them is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trace_data.unpickle.stream import Malformed
 
 
 def run(machine: Machine) -> Any:
-    """The object the pickle describes; `machine.at` then stands behind it.
+    """Run the pickle and return its object; `machine.at` is then at its end.
 
     Raises UnsafePickleError and Malformed, see `Machine`.
     """
@@ -236,7 +236,7 @@ _VALUES: dict[int, Callable[[Machine], Any]] = {
 
 _ACTIONS: dict[int, Callable[[Machine], Any]] = {
     0x80: lambda m: m.number("<B"),
-    # a frame only tells a streaming reader how much to fetch
+    # a frame is only a prefetching hint
     0x95: lambda m: m.number("<Q"),
     ord("("): _mark,
     ord("0"): _pop,
@@ -252,8 +252,8 @@ _ACTIONS: dict[int, Callable[[Machine], Any]] = {
     0x90: lambda m: _add(m, m.above_mark()),
     **dict.fromkeys((ord("P"), ord("o"), 0x82, 0x83, 0x84, 0x97, 0x98), _refuse),
 }
-"""Operations that change the stack or the memo, and those that are refused: persistent ids as text, extension codes,
-old-style instances, out-of-band buffers."""
+"""Operations that change the stack or the memo, and refused ones: persistent ids as text, extension codes, old-style
+instances, out-of-band buffers."""
 
 _SIZES = {
     32: b"FG",
@@ -266,4 +266,4 @@ _SIZES = {
     224: b"\x8f\x91",
 }
 _COSTS = [next((size for size, codes in _SIZES.items() if code in codes), 8) for code in range(256)]
-"""Bytes that an operation takes beside the content it names; 8 for a place on the stack, in a list or in the memo."""
+"""Cost of each operation in bytes, besides its content; 8 for a slot on the stack, in a list or in the memo."""

@@ -64,8 +64,8 @@ def load_pickle(source: Source, *, limit_bytes: int = LIMIT_BYTES, where: str | 
     `source` is a path, the bytes themselves, or an open binary file; `where` names it in errors. chumpy and scipy
     objects come back as stand-ins for `to_array`; Python-2 text and bytes come back as str (latin1).
 
-    Raises UnsafePickleError when the file names anything that is not on the list (name and byte offset are told, and
-    nothing was run), AssetError when it is missing, larger than `limit_bytes`, cut short or malformed.
+    Raises UnsafePickleError if the file names anything outside the allow-list (with name and byte offset; nothing is
+    executed), AssetError if it is missing, larger than `limit_bytes`, truncated or malformed.
     """
     name, data = _read(source, limit_bytes, where)
     for start, finding in _FOREIGN_STARTS.items():
@@ -93,11 +93,11 @@ def load_npz(
     each: Each | None = None,
     where: str | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a .npz file by name, object arrays included; those named in `only` where it is given.
+    """The arrays of a .npz file by name, including object arrays; if given, only those named in `only`.
 
-    `limit_bytes` bounds their unpacked sum, `max_steps` the parts of each object array. `each` gets every key and value
-    that a dictionary is to hold and returns what it holds instead, or `DROPPED`: a file of a million arrays need not be
-    held as such, and object arrays are read piece by piece then. A path's file is read array by array. Raises
+    `limit_bytes` bounds their total uncompressed size, `max_steps` the parts of each object array. `each` receives
+    every key and value of a dictionary and returns a replacement or `DROPPED`, so that a file of a million arrays need
+    not be in memory at once; object arrays are then read piecewise. A file given by path is read array by array. Raises
     AssetError (UnsafePickleError) as `load_pickle` does.
     """
     if isinstance(source, (str, Path)):
@@ -110,7 +110,7 @@ def load_npz(
     arrays, left = {}, limit_bytes
     try:
         with stream, zipfile.ZipFile(stream) as archive:
-            if each is not None:  # what was read is let go, so that only what it was packed from counts
+            if each is not None:  # the content is released as it is read, so only its compressed size counts
                 packed = min(MAX_PACKING * packed, sum(member.file_size for member in archive.infolist()))
             budget = Budget(packed, max_steps)
             for member in archive.infolist():
@@ -121,7 +121,7 @@ def load_npz(
                     raise Malformed(f"unpacks to more than {limit_bytes:,} bytes")
                 with archive.open(member) as file:
                     arrays[key] = _parse_npy(file, member.file_size, f"{name}: {member.filename}", budget, each)
-                    while file.read(CHUNK):  # to the end, where the checksum is compared
+                    while file.read(CHUNK):  # read to the end, where the checksum is verified
                         pass
                 left -= member.file_size
     except (
@@ -147,8 +147,8 @@ def to_array(
 ) -> npt.NDArray[Any]:
     """`value` (array, number, chumpy or sparse stand-in from `load_pickle`) as a dense numeric array of `dtype`.
 
-    `shape` is what is expected, None for a side of any length. Raises AssetError naming `name` when the value is not
-    numeric, not finite, of another shape, cannot be computed without chumpy, or loses by conversion to integers.
+    `shape`: expected shape, None for an axis of any length. Raises AssetError naming `name` if the value is not
+    numeric, not finite, of another shape, not computable without chumpy, or not exactly convertible to integers.
     """
     try:
         array = _Evaluation().value(value, shape, 0)
@@ -178,13 +178,13 @@ def to_array(
 
 
 def _held(values: npt.NDArray[Any], converted: npt.NDArray[Any]) -> bool:
-    """Whether a conversion kept the values: whole numbers exactly, others finite."""
+    """Whether a conversion kept the values: integers exactly, others finite."""
     if converted.dtype.kind == "f":
         return bool(np.isfinite(converted).all())
     if converted.dtype.kind == "b":
         return bool(((values == 0) | (values == 1)).all())
     limits = np.iinfo(converted.dtype)
-    # as Python's integers: 2**63 as a float is one more than an int64 holds
+    # as Python integers: the float 2**63 is one more than the largest int64
     return int(limits.min) <= int(values.min()) and int(values.max()) <= int(limits.max)
 
 
@@ -193,16 +193,16 @@ def _matches(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 
 
 class _Evaluation:
-    """The value of one stand-in; a part that is named many times is computed once."""
+    """Evaluates a stand-in; parts used several times are computed once."""
 
     def __init__(self) -> None:
         self._known: dict[int, npt.NDArray[Any]] = {}
         self._left = MAX_COMPUTED
 
     def value(self, value: Any, shape: tuple[int | None, ...] | None, depth: int) -> npt.NDArray[Any]:
-        """The array that `value` stands for."""
+        """The array represented by `value`."""
         if isinstance(value, np.ndarray) and value.dtype.hasobject and value.shape == () and depth == 0:
-            value = value.item()  # how an .npz holds what is no array
+            value = value.item()  # an .npz stores non-arrays as 0-d object arrays
         if isinstance(value, int) and value.bit_length() > 64:
             raise Malformed("is an integer that no array can hold")
         if isinstance(value, (np.ndarray, np.generic, bool, int, float)):
@@ -243,7 +243,7 @@ class _Evaluation:
         return picked.reshape(chosen.shape if wanted is None else _integers(wanted))
 
     def _dense(self, state: dict[str, Any], shape: tuple[int | None, ...] | None) -> npt.NDArray[np.float64]:
-        """A scipy csc_matrix, written out by hand."""
+        """A scipy csc_matrix as a dense array."""
         rows, columns = _integers(state["_shape"] if "_shape" in state else state["shape"])
         if shape is None or not _matches((rows, columns), shape) or not 0 <= rows * columns <= MAX_DENSE or rows < 0:
             raise Malformed(f"is sparse with shape ({rows}, {columns}), expected {shape}")
@@ -304,7 +304,7 @@ def _read(source: Source, limit: int, where: str | None) -> tuple[str, bytes]:
 
 
 def _decompressed(data: bytes, limit: int, budget: Budget, name: str) -> bytes:
-    """What joblib compressed, bounded; other bytes unchanged."""
+    """Decompress joblib data, with a size limit; other bytes are returned unchanged."""
     limit = min(limit, budget.bytes_left)
     try:
         if data[:1] == b"x" or data[:2] == b"\x1f\x8b":
@@ -375,7 +375,7 @@ def _parse_npy(stream: IO[bytes], length: int, name: str, budget: Budget, each: 
 
 
 def _beginning(source: Path | str | bytes) -> bytes:
-    """Enough of an archive to tell whether it was copied as text."""
+    """The first bytes of an archive, to detect copying in text mode."""
     if isinstance(source, bytes):
         return source
     with suppress(OSError), open_regular(Path(source)) as stream:
@@ -384,13 +384,13 @@ def _beginning(source: Path | str | bytes) -> bytes:
 
 
 def _refused(error: OSError, name: str) -> AssetError:
-    """What the system says of a file, which may be whole."""
+    """The error for a file that the system cannot read; the file itself may be intact."""
     what, hint = in_words(error)
     return AssetError(what, where=name, hint=hint or None)
 
 
 def fail(error: BaseException, name: str, kind: str, data: bytes = b"") -> NoReturn:
-    """Raise the AssetError that says why `name` is no file of `kind`; `data`: its bytes, where they are at hand."""
+    """Raise an AssetError saying why `name` is not a file of `kind`; `data`: its bytes, if available."""
     if isinstance(error, OSError) and error.errno is not None:
         raise _refused(error, name) from error
     if isinstance(error, MemoryError):
@@ -406,7 +406,7 @@ def fail(error: BaseException, name: str, kind: str, data: bytes = b"") -> NoRet
 
 
 def _told(error: BaseException) -> str:
-    """An error in its own words, unless they may be those of a foreign object."""
+    """The message of an error, unless it may contain the repr of an object from the file."""
     if isinstance(error, KeyError):
         return f"there is no {quoted(error.args[0]) if isinstance(error.args[0], str) else 'part of that number'}"
     return str(error)[:300]

@@ -1,4 +1,4 @@
-"""The bytes of a pickle, taken from front to back; of a large file only a piece is in memory at a time."""
+"""Reads the bytes of a pickle sequentially; only a piece of a large file is in memory at a time."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from trace_data.progress import counted
 
 CHUNK = 1 << 20
-"""Bytes that are fetched at once."""
+"""Number of bytes fetched at a time."""
 More = Callable[[int], bytes]
-"""Gives so many further bytes, fewer only at the end."""
+"""Returns the requested number of further bytes, fewer only at the end."""
 
 
 class Malformed(Exception):
-    """The bytes are no pickle we can read. Turned into an AssetError where the file's name is known."""
+    """The bytes are not a readable pickle. Converted to an AssetError where the file name is known."""
 
 
 class Pieces:
-    """`data`, read from byte `at` on, and what `more` gives after it: `length` bytes in all, else those of `data`.
+    """Reads `data` from byte `at`, followed by the bytes from `more`, `length` bytes in total (default: only `data`).
 
-    Positions in `data` move when further bytes are fetched; `gone` is how many were let go before its first.
+    Positions in `data` shift when further bytes are fetched; `gone`: number of bytes released before its start.
     """
 
     def __init__(self, data: bytes, at: int, more: More | None, length: int | None) -> None:
@@ -42,7 +42,7 @@ class Pieces:
         return chunk
 
     def fetched(self, count: int) -> bool:
-        """Let go of what was read and fetch at least `count` bytes in its place; whether there were so many."""
+        """Release the bytes read and fetch at least `count` more; returns whether there were enough."""
         if self.more is None:
             return False
         left = len(self.data) - self.at
@@ -51,7 +51,7 @@ class Pieces:
         return len(self.data) >= count
 
     def line(self) -> bytes:
-        """The bytes up to the next line feed, which is passed over."""
+        """The bytes up to the next line feed, which is skipped."""
         end = self.data.find(b"\n", self.at)
         while end < 0:
             held = len(self.data) - self.at
@@ -63,6 +63,6 @@ class Pieces:
 
 
 def copied_as_text(data: bytes) -> bool:
-    """Whether every line feed stands behind a carriage return, as where a binary file was copied as text."""
+    """Whether every line feed follows a carriage return, as in a binary file copied in text mode."""
     feeds = data.count(b"\n")
     return feeds > 4 and feeds == data.count(b"\r\n")

@@ -1,9 +1,9 @@
-"""Tensors in a file that `torch.save` wrote, read without torch and without running anything in it.
+"""Reads tensors from a `torch.save` file without torch and without executing anything in it.
 
-Both forms that are found in the wild: the zip of today and the row of pickles of before torch 1.6. The pickle inside
-may name `torch._utils._rebuild_tensor_v2`, torch's storage types and `collections.OrderedDict`; any other name ends the
-reading, and the error tells it and its byte. torch's own `weights_only` has a longer list that grows with its versions,
-restores objects that nobody here needs, and does not say where in the file a refused name stands.
+Supports both formats: the current zip, and the sequence of pickles from before torch 1.6. The pickle may name
+`torch._utils._rebuild_tensor_v2`, torch's storage types and `collections.OrderedDict`; any other name is an error with
+its byte offset. torch's own `weights_only` has a longer allow-list that grows with its versions, restores objects not
+needed here, and does not report the offset of a refused name.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from trace_data.unpickle.stream import Malformed, copied_as_text
 KIND = "checkpoint of weights"
 MAX_STEPS = 5_000_000
 MAX_GROWTH = 4
-"""Bytes of tensors to a byte of file, at most: parts of a file may be used twice, not a thousand times."""
+"""Maximum bytes of tensors per byte of file: storages may be shared by a few tensors, not by thousands."""
 MAGIC = 0x1950A86A20F9469CFC6C
-"""The first of the pickles of the old form."""
+"""The first pickle of the old format."""
 WRAPPERS = ("model_state_dict", "state_dict")
-"""Keys under which training scripts keep the weights, beside other things."""
+"""Keys under which training scripts store the weights."""
 STORAGES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -50,7 +50,7 @@ STORAGES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-"""torch's names of element types; bfloat16 is widened to float32 on the way."""
+"""torch's names of element types; bfloat16 is converted to float32."""
 _HOSTILE_OPERANDS = (
     Malformed, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, MemoryError, RecursionError,
     AttributeError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError,
@@ -66,16 +66,16 @@ class StateDict:
     tensors: dict[str, Array]
     """By name, in the file's order."""
     wrapper: str | None
-    """Key of the outer dictionary that they were under."""
+    """Their key in the outer dictionary, if any."""
     widened: tuple[str, ...] = ()
-    """Names of those that were bfloat16, which numpy does not know; they are float32 here."""
+    """Names of the tensors converted from bfloat16, which numpy lacks, to float32."""
 
 
 def read_state(data: bytes, *, where: str) -> StateDict:
-    """The state dict in a file's bytes; `where` names the file in errors.
+    """Read the state dict in a file's bytes; `where` names the file in errors.
 
-    Raises UnsafePickleError when the pickle names anything that weights do not need (name and byte are told, nothing
-    was run), AssetError when the file is cut short, malformed, of another kind, or holds no state dict.
+    Raises UnsafePickleError if the pickle names anything that weights do not need (with name and byte offset; nothing
+    is executed), AssetError if the file is truncated, malformed, of another kind, or has no state dict.
     """
     for finding in _other_kinds(data):
         raise AssetError(f"{finding}, expected a file that torch.save wrote", where=where)
@@ -140,7 +140,7 @@ def _read_zip(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, b
 
 
 def _read_row(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, bytes]]:
-    """Magic number, version, facts of the machine, the object, its storages' names; then those storages' bytes."""
+    """Old format: magic number, version, system information, the object, names of its storages, then their bytes."""
     at, found = 0, []
     for number in range(5):
         machine = _machine(data, where, budget, at)
@@ -156,7 +156,7 @@ def _read_row(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, b
     sizes = _storage_sizes(value)
     storages = {}
     for name in names:
-        # an unknown name here would be bytes that nothing says the length of
+        # an unknown name here would have bytes of unknown length
         (count,), at = struct.unpack_from("<q", data, at), at + 8
         dtype, expected = sizes[name]
         end = at + count * dtype.itemsize
@@ -169,7 +169,7 @@ def _read_row(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, b
 
 
 def _storage_sizes(value: Any) -> dict[str, tuple[np.dtype[Any], int]]:
-    """Element type and count of every storage that is mentioned anywhere."""
+    """Element type and count of every referenced storage."""
     sizes, waiting, seen = {}, [value], set()
     while waiting:
         part = waiting.pop()
@@ -201,7 +201,7 @@ def _find(module: str, name: str) -> Global | None:
 
 
 def _build(machine: Machine, target: Any, state: Any) -> Any:
-    # the versions of the modules, which a state dict carries as an attribute
+    # module versions, an attribute of state dicts
     if isinstance(target, OrderedDict) and isinstance(state, dict) and set(state) <= {"_metadata"}:
         return target
     raise Malformed(f"gives a state to a {type(target).__name__}, which has none")
@@ -214,7 +214,7 @@ def _storage(identity: Any) -> Node:
                 case [] | [None]:
                     start = 0
                 case [(str(), int(start), int(size))] if 0 <= start <= start + size <= count:
-                    pass  # until torch 0.3: a part of another storage, counted from its first number
+                    pass  # until torch 0.3: a view of another storage
                 case _:
                     count = -1
             if 0 <= count <= MAX_ELEMENTS:
@@ -241,7 +241,7 @@ def _described(
 
 
 _REBUILDERS = {"_rebuild_tensor": _described, "_rebuild_tensor_v2": _described}
-"""The first is of torch before 0.4, without the last arguments."""
+"""The first is from torch before 0.4 and lacks the last arguments."""
 
 
 def _unwrapped(found: Any) -> tuple[str | None, dict[str, Node]]:

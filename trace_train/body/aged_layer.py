@@ -1,4 +1,4 @@
-"""Adults, children and infants in one batch: SMPL with the kid direction, and SMIL above a threshold.
+"""A body layer for adults, children and infants: SMPL with the kid direction, and SMIL above a threshold.
 
 Source: docs/reference/assets.md#choice-between-smpla-and-smil. The published TRACE model does not use it: its shape
 outputs beyond ten betas never reach a mesh (docs/reference/assets.md#model-wrappers).
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from trace_train.body.layer import BodyLayer, BodyOutput
 
 INFANT_FROM = 0.8
-"""A kid parameter above this is an infant's."""
+"""Bodies with a kid parameter above this use SMIL."""
 KID = 10
 """Index of the kid parameter among the betas."""
 
 
 class AgedBodyLayer(nn.Module):
-    """Two body layers, of an `SMPLA_*.pth` and of SMIL's pack; each body is posed by the one for its age."""
+    """Two body layers, from an `SMPLA_*.pth` and the SMIL pack; each body uses the one for its age."""
 
     def __init__(self, grown: BodyLayer, infant: BodyLayer, *, threshold: float = INFANT_FROM) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class AgedBodyLayer(nn.Module):
         return self.grown.faces
 
     def forward(self, rotations: Tensor, betas: Tensor, *, vertices: bool = False) -> BodyOutput:
-        """Pose bodies: rotations (N, 24, 3, 3), betas (N, 11) or (N, 21), as `BodyLayer` does.
+        """Pose bodies as `BodyLayer` does: rotations (N, 24, 3, 3), betas (N, 11) or (N, 21).
 
-        Ten betas, the kid parameter, and where there are ten more, the infant's own; without those SMIL takes the first
-        ten, though the two shape spaces are unrelated (docs/reference/assets.md#shape-space-of-smil).
+        Ten betas, the kid parameter, and optionally ten SMIL betas. Without the latter SMIL uses the first ten, though
+        the two shape spaces are unrelated (docs/reference/assets.md#shape-space-of-smil).
         """
         if betas.shape[1] not in (KID + 1, 2 * KID + 1):
             raise ValueError(f"{betas.shape[1]} betas, expected {KID + 1} or {2 * KID + 1}")

@@ -1,8 +1,8 @@
-"""The SMPL body layer in torch: joints without the mesh, or the mesh as well (docs/reference/assets.md#body-layer).
+"""The SMPL body layer in torch, with or without the mesh (docs/reference/assets.md#body-layer).
 
-Works from the tensors of a pack (docs/reference/assets.md#smpla-pack). It computes in the precision of its buffers:
-float32, inside autocast too, or float64 after `.double()`. Outputs are aligned to the midpoint of the regressed hips,
-which is what every loss and camera of this project calls the root.
+Uses the tensors of a pack (docs/reference/assets.md#smpla-pack) and computes in the precision of its buffers: float32,
+even under autocast, or float64 after `.double()`. Outputs are relative to the midpoint of the regressed hips, the root
+in all losses and cameras of this project.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trace_data.schema.keypoints import ALL_44, L_HIP, R_HIP, SMPL_PARENTS
 from trace_train.body.skinning import skin
 
 PICKED_VERTICES = 11
-"""Face and foot vertices used of the 21 in a pack (docs/reference/assets.md#extra-vertex-joints)."""
+"""Number of face and foot vertices used, out of 21 in a pack (docs/reference/assets.md#extra-vertex-joints)."""
 JOINTS = len(SMPL_PARENTS)
 
 
@@ -31,18 +31,18 @@ class BodyOutput:
     joints_h36m: Tensor
     """(N, 17, 3) joints of the H36M regressor, J17 order; the first 14 are LSP order."""
     root: Tensor
-    """(N, 3) hip midpoint in SMPL's own frame, which was subtracted from the others."""
+    """(N, 3) hip midpoint in SMPL's own frame, subtracted from the other outputs."""
     vertices: Tensor | None
-    """(N, 6890, 3), only when asked for."""
+    """(N, 6890, 3), if requested."""
 
 
 class BodyLayer(nn.Module):
-    """Linear blend skinning of one pack. Buffers only, nothing to learn.
+    """Linear blend skinning of one pack. Has buffers only, no parameters.
 
     A regressed point is the sum over vertices v of r[v] times the sum over joints j of w[v, j] (R[j] (p[v] - J[j]) +
-    t[j]), where p and J are linear in the coefficients (betas and rotations). So the sum over v is done here, once. For
-    each pair of a point and a joint that moves it, it leaves an arm, linear in the coefficients, which R[j] turns, and
-    a share of t[j]. Posing joints then touches no vertex at all, however many a regressor uses.
+    t[j]), where p and J are linear in the coefficients (betas and rotations). So the sum over v is precomputed. For
+    each pair of a point and a joint that influences it, this gives an arm, linear in the coefficients and rotated by
+    R[j], and a weight of t[j]. Posing joints then needs no vertices, however many a regressor uses.
     """
 
     faces: Tensor
@@ -64,7 +64,7 @@ class BodyLayer(nn.Module):
         shapes = pack.get("smpla_shapedirs", pack["shapedirs"]).double().permute(2, 0, 1)
         pose = pack["posedirs"].double().unflatten(1, (-1, 3))
         weights, regressor = pack["weights"].double(), pack["J_regressor"].double()
-        # the pose blend shapes take rotations minus identity; here the identity is part of the base
+        # pose blend shapes use rotations minus identity; the identity's part is folded into the base
         straight = torch.eye(3).double().flatten().repeat(JOINTS - 1)
         base = pack["v_template"].double() - torch.einsum("p,pvc->vc", straight, pose)
         directions = torch.cat([shapes, pose])
@@ -102,16 +102,16 @@ class BodyLayer(nn.Module):
     def forward(self, rotations: Tensor, betas: Tensor, *, vertices: bool = False) -> BodyOutput:
         """Pose bodies: rotations (N, 24, 3, 3) relative to the parent, betas (N, 10 or fewer).
 
-        A layer of an `SMPLA_*.pth` takes (N, 11), the last 0 for the adult and 1 for the kid. `vertices=True` also
-        returns the mesh. Raises ValueError for more betas than the pack has.
+        For an `SMPLA_*.pth` betas are (N, 11), the last from 0 (adult) to 1 (kid). `vertices=True` also returns the
+        mesh. Raises ValueError for more betas than the pack has.
         """
         device = rotations.device.type
-        # where there is no autocast, even leaving it costs a fifth of the time of one body's joints
+        # skipped if autocast is off: disabling it would cost a fifth of the time of one body's joints
         with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
             dtype, bodies = self.weights.dtype, len(rotations)
             rotations, betas = rotations.to(dtype), self._all_betas(betas.to(dtype))
             coefficients = torch.cat([betas, rotations.flatten(1)[:, 9:]], dim=1)
-            # split, not sliced: its gradient is one operation, and for few bodies their number is the cost
+            # split instead of slices: one operation in the backward pass, whose number dominates for few bodies
             reach = torch.addmm(self.reach_base, coefficients, self.reach_directions).unflatten(1, (-1, 3, 1))
             bones, arms = reach.split((JOINTS, len(self.arm_joints)), dim=1)
             turned, placed = self._chain(rotations, bones).split((3, 1), dim=3)
@@ -121,7 +121,7 @@ class BodyLayer(nn.Module):
             mesh = None
             if vertices:
                 rest = torch.addmm(self.rest_base, betas, self.rest_directions).view(bodies, JOINTS, 3, 1)
-                # weights sum to one, so what is subtracted from every joint is subtracted from every vertex
+                # weights sum to one, so subtracting the root from every joint subtracts it from every vertex
                 shift = placed - root[..., None] - turned @ rest
                 shaped = torch.addmm(self.mesh_base, coefficients, self.mesh_directions).unflatten(1, (3, -1))
                 mesh = skin(torch.cat([turned, shift], dim=3), shaped, self.weights)
@@ -134,10 +134,9 @@ class BodyLayer(nn.Module):
         return nn.functional.pad(betas, (0, missing)) if missing else betas
 
     def _chain(self, rotations: Tensor, bones: Tensor) -> Tensor:
-        """Forward kinematics: (N, 24, 3, 4) turn and place of every joint, from bones (N, 24, 3, 1).
+        """Forward kinematics: (N, 24, 3, 4) global rotation and position of every joint, from bones (N, 24, 3, 1).
 
-        Each product doubles the part of its way to the root that a joint has behind it: three instead of eight in a
-        row.
+        By pointer doubling along the path to the root: three consecutive products instead of eight.
         """
         bodies = len(rotations)
         root, limbs = torch.cat([rotations, bones], dim=3).split((1, JOINTS - 1), dim=1)
@@ -150,14 +149,15 @@ class BodyLayer(nn.Module):
 
 
 def _points(pack: Mapping[str, Tensor]) -> Tensor:
-    """(37, V) the regressed points: picked vertices, extra joints, H36M joints."""
+    """(37, V) regressors of the points: picked vertices, extra joints, H36M joints."""
     picked = pack["extra_joints_index"][:PICKED_VERTICES].long()
     chosen = nn.functional.one_hot(picked, len(pack["v_template"]))
     return torch.cat([chosen, pack["J_regressor_extra9"], pack["J_regressor_h36m17"]]).double()
 
 
 def _collect(shares: Tensor, of_point: Tensor) -> Tensor:
-    """(62, 24 + P) from joint places and turned arms to 44 and 17 joints relative to the root, and the root itself."""
+    """(62, 24 + P) matrix from joint positions and rotated arms to the 44 and 17 joints relative to the root, and the
+    root itself."""
     arms = nn.functional.one_hot(of_point, len(shares)).T
     points = torch.cat([torch.eye(JOINTS, JOINTS + len(of_point)), torch.cat([shares, arms], dim=1)])
     root = 0.5 * (points[R_HIP] + points[L_HIP])

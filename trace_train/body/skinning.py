@@ -1,4 +1,4 @@
-"""Linear blend skinning of many points, the one large product of a body layer."""
+"""Linear blend skinning of many points, the only large product in a body layer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 BODIES_AT_ONCE = 32
-"""On a CPU: their blended transforms (11 MB) stay in the cache between being made and being used."""
+"""Chunk size on a CPU: the blended transforms (11 MB) then stay in the cache until they are used."""
 
 
 def skin(transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
     """Move points by blended transforms: (N, J, 3, 4), (N, 3, V) and weights (J, V) give (N, V, 3).
 
-    Differentiable once by transforms and points. Weights are constants.
+    Once differentiable with respect to transforms and points; weights are constant.
     """
     rows = transforms.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
     if points.device.type != "cpu" or torch.compiler.is_compiling():
@@ -27,9 +27,9 @@ def skin(transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
 
 
 def _in_parts(rows: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-    """A few bodies at a time: (N, 12, V) blended transforms are never held for all N.
+    """Skin a few bodies at a time, so that (N, 12, V) blended transforms are never held for all N.
 
-    Coordinates come before vertices in every array, so that each step runs along vertices without gaps.
+    Coordinates come before vertices in every array, so that memory access along vertices is contiguous.
     """
     bodies, _, vertices = points.shape
     out = points.new_empty(bodies, vertices, 3)
@@ -45,7 +45,7 @@ def _in_parts(rows: Tensor, points: Tensor, weights: Tensor) -> Tensor:
 
 
 class _Skin(torch.autograd.Function):
-    """The same with a backward pass, which makes the blended transforms again instead of keeping them."""
+    """The same with a backward pass that recomputes the blended transforms instead of storing them."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, points: Tensor, weights: Tensor) -> Tensor:

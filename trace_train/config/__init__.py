@@ -1,4 +1,4 @@
-"""What a run is made of. These models are the only schema; a preset holds only what differs from the defaults."""
+"""Configuration of a run. These models are the only schema; a preset lists only what differs from the defaults."""
 
 from trace_train.config.data import DataConfig, DatasetConfig
 from trace_train.config.loading import changed, config_from, load_config, presets

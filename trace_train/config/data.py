@@ -1,4 +1,4 @@
-"""Which clips are drawn and how they are seen."""
+"""Sampling and augmentation of training clips."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def _scale_in_order(scale: tuple[float, float]) -> tuple[float, float]:
 
 
 class DatasetConfig(ConfigPart):
-    """What is drawn differently from one dataset, by its name; preset `trace` holds the published table."""
+    """Sampling settings of one dataset; preset `trace` holds the published table."""
 
     share: float | None = Field(None, ge=0)
-    """Share in the clips drawn among those datasets that are there; absent ones are left out."""
+    """Share of the drawn clips, normalised over the datasets present."""
     crop_probability: float | None = Field(None, ge=0, le=1)
     """As `data.crop_probability`, which holds where this is None."""
     crop_scale: tuple[float, float] | None = None
@@ -34,55 +34,55 @@ class DatasetConfig(ConfigPart):
 
 
 class DataConfig(ConfigPart):
-    """How clips are drawn and seen (docs/training.md#what-is-drawn)."""
+    """Sampling and augmentation of clips (docs/training.md#what-is-drawn)."""
 
     strides: tuple[PositiveInt, ...] = (1, 2, 3, 4)
-    """Frame distances a clip may have."""
+    """Possible frame strides of a clip."""
     weights: dict[str, float] | None = None
-    """Exact share of each dataset in the clips drawn, whatever `datasets` says; all of them must be there. Without
-    weights and shares every clip is drawn equally often."""
+    """Exact share of each dataset in the drawn clips, overriding `datasets`; every dataset named must be present.
+    Without weights and shares all clips are equally likely."""
     datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
-    """What differs from dataset to dataset, by canonical name, as in `data.datasets.h36m.crop_scale`."""
+    """Settings per dataset, by canonical name, for example `data.datasets.h36m.crop_scale`."""
     crop_probability: float = Field(0.5, ge=0, le=1)
-    """How often a clip shows a crop around its people rather than the whole frame."""
+    """Probability that a clip is cropped around its people instead of showing the whole frame."""
     crop_scale: tuple[float, float] = (1.3, 2.2)
-    """Side of that crop over the longer side of the people's box: lower and upper bound."""
+    """Range of the crop's side, relative to the longer side of the people's bounding box."""
     crop_shift: float = Field(0.0, ge=0, le=1)
-    """How far a crop is shifted off its people, at most, as a share of what their box leaves free."""
+    """Maximum random shift of a crop, as a share of its margin around the people's bounding box."""
     camera_probability: float = Field(0.8, ge=0, le=1)
-    """How often a synthetic camera moves over a clip whose own camera stands still."""
+    """Probability of a synthetic camera motion in a clip recorded by a static camera."""
     tracking_probability: float = Field(0.6, ge=0, le=1)
-    """How often that camera follows a person; otherwise it pans."""
+    """Probability that the synthetic camera follows a person; otherwise it pans."""
     pan_reach: tuple[float, float] = (0.2, 0.1)
-    """How far a pan goes across and upwards, in half sizes of the window."""
+    """Horizontal and vertical extent of a pan, in half sizes of the window."""
     flip_probability: float = Field(0.0, ge=0, le=1)
-    """How often a clip is mirrored, with its world and cameras."""
+    """Probability that a clip is mirrored, including its world and cameras."""
     color_jitter: float = Field(0.1, ge=0, le=0.5)
-    """Largest relative change of brightness, contrast and saturation, drawn once a clip."""
+    """Maximum relative change of brightness, contrast and saturation, drawn once per clip."""
     color_jitter_probability: float = Field(0.2, ge=0, le=1)
-    """How often a clip's colours are changed."""
+    """Probability of colour jitter in a clip."""
     occlusion_probability: float = Field(0.0, ge=0, le=1)
-    """How often an object stands in front of a clip's people."""
+    """Probability that a synthetic occluder is drawn over a clip."""
     occluders: Path | None = None
-    """Folder of RGBA cut-outs to take objects from; None draws textured shapes."""
+    """Folder of RGBA cut-outs used as occluders; None: textured shapes."""
     decode: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where frames are decoded and cropped; `gpu` asks for nvJPEG through torchvision, which was never run: `auto` is
-    `cpu` until it was."""
+    """Where frames are decoded and cropped. `gpu` uses nvJPEG through torchvision and is untested; until it is tested,
+    `auto` means `cpu`."""
     shuffle_window: int | None = Field(None, ge=0)
-    """Shards of each dataset whose clips are mixed at a time; 0 mixes all clips. None chooses: 0 for a folder, for a
-    URL as many as fit half of its cache, at most 32 in all. A run keeps what it began with."""
+    """Number of shards per dataset in one shuffle window; 0 shuffles all clips together. None: 0 for a folder; for a
+    URL as many as fit in half of the cache, at most 32 in total. The value is fixed when a run starts."""
     threads: int = Field(2, ge=1)
-    """Threads that read and decode."""
+    """Number of reading and decoding threads."""
     prefetch: int = Field(4, ge=1)
-    """Batches read ahead."""
+    """Number of batches to read ahead."""
     on_error: Literal["stop", "skip"] = "stop"
-    """What happens when a clip cannot be read: the run stops, its checkpoint saved, or the clip is replaced by another,
-    always the same one, and listed in `errors.jsonl`."""
+    """What to do when a clip cannot be read: `stop` saves a checkpoint and ends the run; `skip` replaces the clip by
+    another, chosen deterministically, and lists it in `errors.jsonl`."""
     verify: Literal["first", "always", "off"] = "first"
-    """When frames and annotations are compared with the checksums in their shard: the first time that a process reads
-    them, each time, or never. A shard's tables are checked whenever it is opened."""
+    """When frames and annotations are verified against the checksums in their shard: on the first read in each
+    process, on every read, or never. A shard's tables are verified whenever it is opened."""
     skip_limit: float = Field(0.01, gt=0, le=1)
-    """Share of the clips (of at least 1,000) that may be replaced before the run stops all the same."""
+    """Share of the clips (counted from 1,000 on) that may be skipped before the run stops anyway."""
 
     @field_validator("crop_scale")
     @classmethod

@@ -1,6 +1,6 @@
-"""From a preset, a file and assignments to a checked configuration.
+"""Loads a configuration from a preset or file plus command-line assignments.
 
-Every problem is reported at once, before anything slow starts, and an unknown key names its nearest neighbour.
+All problems are reported together before anything slow starts; an unknown key suggests the most similar known one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from trace_train.config.run import Config
 
 
 def presets() -> list[str]:
-    """Names that `--config` knows."""
+    """Preset names accepted by `--config`."""
     folder = resources.files("trace_train.presets")
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def load_config(preset: str | Path, assignments: Sequence[str] = ()) -> Config:
-    """A preset's name or a YAML file, with `key.sub=value` assignments on top.
+    """Load a preset by name, or a YAML file, and apply `key.sub=value` assignments.
 
-    A file holds what differs from the preset that its key `preset` names (default: the published sizes). Raises
-    ConfigError with every unknown key, wrong type and value out of range.
+    A file lists what differs from the preset named by its key `preset` (default: the published sizes). Raises
+    ConfigError listing every unknown key, wrong type and value out of range.
     """
     values = _read(preset)
     base = values.get("preset")
@@ -38,12 +38,12 @@ def load_config(preset: str | Path, assignments: Sequence[str] = ()) -> Config:
 
 
 def changed(config: Config, assignments: Sequence[str]) -> Config:
-    """A configuration with `key.sub=value` assignments on top. Raises ConfigError as `load_config` does."""
+    """The configuration after `key.sub=value` assignments. Raises ConfigError as `load_config` does."""
     return config_from(_assigned(config.model_dump(mode="json"), assignments), origin="--set")
 
 
 def _assigned(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """`values` with the assignments made in it."""
+    """A copy of `values` with the assignments applied."""
     for text in assignments:
         key, sign, value = text.partition("=")
         if not sign:
@@ -53,7 +53,7 @@ def _assigned(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, A
 
 
 def config_from(values: dict[str, Any], *, origin: str) -> Config:
-    """Validate nested values read from `origin`."""
+    """Validate nested values; `origin` names their source in errors."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -80,13 +80,13 @@ def _read(preset: str | Path) -> dict[str, Any]:
     values = parse_yaml(content, where=name, error=ConfigError) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"holds a {type(values).__name__}, expected keys and values", where=name)
-    if name in presets() and "base" in values:  # a preset may be another one with changes
+    if name in presets() and "base" in values:  # a preset may extend another one
         return _merged(_read(values.pop("base")), values)
     return values
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` on top, mapping by mapping."""
+    """`base` updated with `changes`, recursively."""
     out = dict(base)
     for key, value in changes.items():
         inner = out.get(key)
@@ -95,7 +95,7 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assign(values: dict[str, Any], path: list[str], value: object) -> None:
-    """Set a key; `stages.0.clips` is that of the first stage. A list that is not there yet begins as its default."""
+    """Set a nested key; `stages.0.clips` addresses the first stage. A missing list starts as its default."""
     inner: Any = values
     default: Any = Config().model_dump(mode="json")
     for number, key in enumerate(path):
@@ -124,7 +124,7 @@ def _explain(item: Any) -> str:
         return f"{name}: {item['msg'].removeprefix('Value error, ')}, found {item['input']!r}"
     model: Any = Config
     for part in path[:-1]:
-        if (field := model.model_fields.get(part)) is not None:  # else an index of a list or a key of a mapping
+        if (field := model.model_fields.get(part)) is not None:  # otherwise a list index or mapping key
             inner = (field.annotation, *get_args(field.annotation))
             model = next(t for t in inner if hasattr(t, "model_fields"))
     near = nearest(path[-1], model.model_fields)

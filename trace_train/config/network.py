@@ -1,4 +1,4 @@
-"""The network of a run: its sizes, and where it gets optical flow from."""
+"""Network configuration: sizes and optical-flow source."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from trace_train.network.sizes import NetworkSizes
 
 
 class NetworkConfig(ConfigPart, NetworkSizes):
-    """Sizes of the network and its flow. The defaults are the published ones.
+    """Sizes of the network and its optical flow. The defaults are the published values.
 
     Source: docs/reference/network.md#live-configuration.
     """
 
     flow: Literal["none", "dis", "raft"] = "raft"
-    """Where optical flow comes from: RAFT, with weights from `init.weights`, OpenCV's DIS on the CPU, or
-    nowhere (zeros)."""
+    """Source of optical flow: RAFT with weights from `init.weights`, OpenCV's DIS on the CPU, or none (zeros)."""
     flow_iterations: int = Field(20, ge=1)
-    """Refinement steps of RAFT."""
+    """Refinement iterations of RAFT."""
     flow_first_frame: Literal["zero", "self"] = "zero"
-    """Flow of a clip's first frame: zero, or from that frame to `self`, which released weights are used to."""
+    """Flow of a clip's first frame: zero, or RAFT from the frame to itself (`self`), as the released weights expect."""
 
     @model_validator(mode="after")
     def _flow_has_its_place(self) -> NetworkConfig:

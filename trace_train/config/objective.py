@@ -1,4 +1,4 @@
-"""What is optimised, and how: loss weights, optimiser, stages."""
+"""Training objective: loss weights, optimiser, stages."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ else:
         __doc__="Weights of the loss terms (docs/losses.md); a term of weight 0 is not computed.",
         **{name: (float, Field(loss.weight, ge=0, description=loss.doc)) for name, loss in LOSSES.items()},
     )
-"""A key for each of `LOSSES`: `trace_train/losses/table.py` is where one is added."""
+"""One key per entry of `LOSSES`; new losses are added in `trace_train/losses/table.py`."""
 
 
 class Stage(ConfigPart):
-    """A stretch of training with its own batch shape, and with what else differs in it."""
+    """A part of training with its own batch shape and, optionally, its own settings."""
 
     name: str | None = None
-    """What the log calls it; None: its number."""
+    """Name in the log; None: its number."""
     share: float = Field(1.0, gt=0, le=1)
     """Share of all steps."""
     clips: int = Field(6, ge=1)
-    """Clips in a step, those of all processes together."""
+    """Clips per step, over all processes."""
     frames: int = Field(10, ge=1)
-    """Frames of a clip."""
+    """Frames per clip."""
     lr: float | None = Field(None, gt=0)
     """As `optim.lr`, which holds where this is None."""
     frozen: tuple[str, ...] | None = None
     """As `optim.frozen`, which holds where this is None."""
     loss: dict[str, float] = Field(default_factory=dict)
-    """Weights that differ from those in `loss`, by the name of the term or a pattern, as in `{"world_*": 0}`."""
+    """Loss weights that override those in `loss`, by term or pattern, for example `{"world_*": 0}`."""
     camera_probability: float | None = Field(None, ge=0, le=1)
     """As `data.camera_probability`, which holds where this is None."""
 
@@ -61,10 +61,10 @@ class Stage(ConfigPart):
 
 
 class GroupRule(ConfigPart):
-    """Parameters that are trained otherwise than the rest; of several rules that fit one, the first holds."""
+    """Optimiser settings for some parameters; the first rule that matches a parameter applies."""
 
     pattern: str
-    """Name of a module or parameter, or a pattern, as in `backbone`, `*_head`, `det_head.*.bias`."""
+    """Name of a module or parameter, or a pattern, for example `backbone`, `*_head`, `det_head.*.bias`."""
     lr_factor: float = Field(1.0, gt=0)
     """Their learning rate as a multiple of the stage's."""
     weight_decay: float | None = Field(None, ge=0)
@@ -72,16 +72,16 @@ class GroupRule(ConfigPart):
 
 
 class OptimConfig(ConfigPart):
-    """The optimiser, its schedule, and which parameters it is given (docs/training.md#what-is-trained)."""
+    """The optimiser, its learning-rate schedule and the parameters it trains (docs/training.md#what-is-trained)."""
 
     optimizer: Literal["adamw", "adam"] = "adamw"
-    """`adam` adds weight decay to the gradient; published training used it, without decay."""
+    """`adam` adds weight decay to the gradient; the published training used it without decay."""
     lr: float = Field(1e-4, gt=0)
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """Decay of the averages of the gradient and of its square."""
+    """Decay rates of the running averages of the gradient and its square."""
     schedule: Literal["cosine", "steps", "constant"] = "cosine"
-    """After the warm-up: a cosine to `final_lr`, drops at `milestones`, or nothing."""
+    """Learning rate after the warm-up: cosine decay to `final_lr`, drops at `milestones`, or constant."""
     warmup: int = Field(500, ge=0)
     """Steps of linear warm-up."""
     final_lr: float = Field(0.05, ge=0, le=1)
@@ -89,24 +89,24 @@ class OptimConfig(ConfigPart):
     milestones: tuple[float, ...] = (0.75,)
     """Shares of all steps at which `steps` multiplies the learning rate by `factor`."""
     factor: float = Field(0.1, gt=0, le=1)
-    """What a milestone multiplies the learning rate by."""
+    """Factor applied to the learning rate at each milestone."""
     weight_decay: float = Field(0.01, ge=0)
-    """Weight decay of matrices and kernels; biases and normalisation have none."""
+    """Weight decay of weight matrices and kernels; biases and normalisation layers have none."""
     clip_norm: float = Field(10.0, gt=0)
-    """Largest norm of the whole gradient."""
+    """Maximum norm of the whole gradient."""
     accumulate: int = Field(1, ge=1)
-    """Parts in which the clips of a step are computed one after the other, where memory is short. The gradient is that
-    of the whole, apart from batch normalisation, which sees the parts."""
+    """Number of micro-batches a step is split into to save memory. The gradient equals that of the whole batch, except
+    that batch normalisation sees one micro-batch at a time."""
     max_skipped: int = Field(20, ge=1)
-    """Steps in a row that fp16 may skip because their gradient overflowed."""
+    """Maximum number of consecutive steps skipped because the fp16 gradient overflowed."""
     ema: float = Field(0.0, ge=0, lt=1)
-    """Decay of the averaged weights that are evaluated; 0 evaluates the raw ones."""
+    """Decay of the moving average of the weights used for evaluation; 0: evaluate the weights themselves."""
     groups: tuple[GroupRule, ...] = ()
-    """Parameters that are trained otherwise than the rest."""
+    """Settings for some of the parameters."""
     frozen: tuple[str, ...] | None = None
-    """Modules or parameters that are not trained, by name or pattern: no gradient, no place in the optimiser, and their
-    normalisation stays as it is. None chooses: the backbone, where imported weights filled it; a run keeps what was
-    chosen."""
+    """Modules or parameters that are not trained, by name or pattern: they get no gradient and are not in the
+    optimiser, and their batch-normalisation statistics stay fixed. None: the backbone if its weights were imported.
+    The value is fixed when a run starts."""
 
     @field_validator("milestones")
     @classmethod
@@ -117,10 +117,10 @@ class OptimConfig(ConfigPart):
 
 
 class SupervisionConfig(ConfigPart):
-    """How people are read in training, and what else is known of them (docs/losses.md)."""
+    """Where people are sampled from the maps in training, and the pose prior (docs/losses.md)."""
 
     center_jitter: int = Field(0, ge=0, le=3)
-    """How far from annotated centres people are read, at most, in cells of the maps: detected ones are a cell off.
-    Drawn by the clip, the same each time."""
+    """Maximum offset, in map cells, between the annotated centre and the cell that is sampled; detected centres are
+    about one cell off. Determined by the clip, the same each time."""
     pose_prior_file: Path | None = None
-    """`gmm_08.pkl` of SMPLify, which `loss.pose_prior` needs; read only when that has a weight."""
+    """SMPLify's `gmm_08.pkl`, needed by `loss.pose_prior`; read only if that loss has a weight."""

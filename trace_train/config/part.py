@@ -1,4 +1,4 @@
-"""What all parts of a configuration share: no unknown keys, no changes, no truth values for numbers."""
+"""Base class of all configuration parts: unknown keys are errors, instances are frozen, bools are not numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ConfigPart(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_numbers(cls, values: Any) -> Any:
-        # pydantic takes True for 1; here it is a mistake
+        # pydantic accepts True as 1; here that is a mistake
         switches = {key for key, field in cls.model_fields.items() if field.annotation is bool}
         for key, value in values.items() if isinstance(values, dict) else ():
             if isinstance(value, bool) and key not in switches:

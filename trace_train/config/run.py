@@ -1,4 +1,4 @@
-"""A whole training run."""
+"""Configuration of a training run."""
 
 from __future__ import annotations
 
@@ -16,78 +16,79 @@ from trace_train.config.part import ConfigPart
 
 
 class InitConfig(ConfigPart):
-    """What a fresh network starts from. A resumed run needs nothing of it."""
+    """Initial weights of a new run. Ignored when a run is resumed."""
 
     weights: Path | None = None
-    """Folder of `trace import-weights`, or a run or checkpoint to go on from with another configuration. None: random
-    weights that begin at the constant predictor."""
+    """Folder written by `trace import-weights`, or a run or checkpoint to continue from with another configuration.
+    None: random weights initialised to predict the mean."""
     parts: tuple[Literal["image", "head", "flow"], ...] | None = None
-    """Which of its parts are taken: backbone, everything else of the network, RAFT. None: all that are there."""
+    """Which parts to load: the backbone (`image`), the rest of the network (`head`), RAFT (`flow`). None: all that are
+    available."""
 
 
 class LogConfig(ConfigPart):
-    """Where a run tells how it goes, beside `metrics.jsonl`, which is always written."""
+    """Logging beyond `metrics.jsonl`, which is always written."""
 
     tensorboard: Literal["auto", "always", "never"] = "auto"
-    """Whether the lines of the log are written for TensorBoard too, into the run folder. `auto`: where it is
-    installed."""
+    """Whether the log is also written for TensorBoard, into the run folder. `auto`: if TensorBoard is installed."""
     wandb: str | None = None
-    """Project at Weights & Biases that the lines are sent to. None: none, and the package is not looked for."""
+    """Weights & Biases project that receives the log. None: no W&B, and the package is not imported."""
 
 
 class DistributedConfig(ConfigPart):
-    """How several processes train together (docs/cluster.md). One alone needs nothing of it."""
+    """Multi-process training (docs/cluster.md). Unused by a single process."""
 
     timeout_minutes: float = Field(10.0, gt=0)
-    """How long one process waits for the others in a step before it ends with an error."""
+    """How long a process waits for the others within a step before it ends with an error."""
     sync_batchnorm: Literal["auto", "always", "never"] = "auto"
-    """Whether normalisation sees the clips of all processes; `auto`: on CUDA. Not possible on a CPU."""
+    """Whether batch normalisation is synchronised over all processes. `auto`: on CUDA. Not available on the CPU."""
 
 
 class EvaluationConfig(ConfigPart):
-    """How a run scores itself while it trains, and how a network watches videos when it is scored."""
+    """Evaluation during training, and how videos are processed in any evaluation."""
 
     every: int = Field(0, ge=0)
-    """Steps between evaluations on held-out shards; the last step is evaluated too. 0: none."""
+    """Steps between evaluations on held-out shards; the last step is always evaluated. 0: no evaluation."""
     split: Literal["train", "val", "test"] = "val"
-    """What is evaluated while the run goes on."""
+    """Split evaluated during training."""
     frames: int = Field(2000, ge=0)
-    """About how many frames of it, in windows spread over its sequences. 0: all."""
+    """Approximate number of frames evaluated, in windows spread over the split's sequences. 0: all."""
     threshold: float = Field(0.2, ge=0, lt=1)
-    """Least score of a detection."""
+    """Minimum score of a detection."""
     videos: int = Field(4, ge=1)
-    """Videos that are watched side by side; it changes the speed, not the result."""
+    """Videos processed in parallel; affects speed, not results."""
     chunk: int = Field(8, ge=1)
-    """Frames of each that are seen at once; it changes the speed, not the result."""
+    """Frames of a video per forward pass; affects speed, not results."""
 
 
 class Config(ConfigPart):
-    """A whole training run."""
+    """A training run."""
 
     preset: str = "trace"
-    """Name of the preset it started from."""
+    """Name of the preset it is based on."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Random seed."""
     steps: int = Field(100_000, ge=1)
-    """Optimiser steps."""
+    """Number of optimiser steps."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes CUDA; preset `debug` asks for the CPU."""
+    """`auto`: CUDA. Preset `debug` uses the CPU."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """What convolutions compute in; losses and bodies are float32. `auto`: bf16 where the device has it, else fp32."""
+    """Precision of convolutions; losses and the body model use float32. `auto`: bf16 if the device supports it, else
+    fp32."""
     compile: bool = False
-    """Whether torch.compile makes one program of the network: slow to start, then faster."""
+    """Whether to use torch.compile: slow to start, then faster."""
     log_every: int = Field(50, ge=1)
-    """Steps between lines of the log."""
+    """Steps between log lines."""
     checkpoint_every: int = Field(500, ge=1)
     """Steps between checkpoints."""
     checkpoint_minutes: float = Field(10.0, ge=0)
-    """Minutes after which one is written in any case. 0: never."""
+    """Maximum minutes between checkpoints. 0: no limit."""
     keep_checkpoints: int = Field(3, ge=1)
-    """How many of the latest checkpoints stay, beside the best."""
+    """Number of latest checkpoints to keep, in addition to the best."""
     pictures_every: int = Field(0, ge=0)
-    """Steps between pictures of predictions in the run folder. 0: none."""
+    """Steps between preview pictures of predictions in the run folder. 0: none."""
     stages: tuple[Stage, ...] = (Stage(),)
-    """Stretches of training, in order; their shares sum to one."""
+    """Parts of training, in order; their shares sum to one."""
     init: InitConfig = InitConfig()
     network: NetworkConfig = NetworkConfig()
     data: DataConfig = DataConfig()
@@ -127,9 +128,10 @@ def _names_prior(pattern: str) -> bool:
 
 
 def at_stage(config: Config, number: int) -> Config:
-    """The configuration with what stage `number` (from 0) has for itself put where it belongs.
+    """The configuration as it applies in stage `number` (from 0).
 
-    Loss weights, `optim.lr`, `optim.frozen` and `data.camera_probability`; whoever reads these need not know of stages.
+    The stage's overrides of loss weights, `optim.lr`, `optim.frozen` and `data.camera_probability` are filled in, so
+    that code reading these keys need not know about stages.
     """
     stage = config.stages[number]
     loss = config.loss.model_dump()
@@ -147,5 +149,5 @@ def at_stage(config: Config, number: int) -> Config:
 
 
 def stage_name(config: Config, number: int) -> str:
-    """What a stage is called in the log."""
+    """The name of a stage in the log."""
     return config.stages[number].name or str(number + 1)

@@ -1,1 +1,1 @@
-"""What this machine can do, and what is missing for which command."""
+"""Diagnosis of this machine: what is available, and what is missing for which command."""

@@ -1,4 +1,4 @@
-"""Which commands can be run as things stand, and what the others wait for."""
+"""Which commands can run, and what the others need."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("shards", "packs", "runs"),
     "export-weights": ("weights",),
 }
-"""Command -> what it needs, by the names of findings, what is got first in front. A GPU is one of any number."""
+"""Requirements of each command by names of findings, in the order of getting them. `GPU` matches any number of GPUs."""
 
 
 def commands(findings: Iterable[DoctorFinding]) -> list[DoctorFinding]:
-    """For each command whether all is there, else what is missing and how to get it."""
+    """For each command whether it can run, or what is missing and how to get it."""
     known = {("GPU" if item.name.startswith("GPU") else item.name): item for item in findings}
     out = []
     for name, needs in NEEDS.items():

@@ -1,4 +1,4 @@
-"""What lies in the folders of the settings: looked at, not verified (that is what `trace verify-…` is for)."""
+"""Lists what the configured folders contain, without verifying it (see `trace verify-…`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trace_train.weights.checkpoint import finished
 from trace_train.weights.folder import DESCRIPTION, open_weights
 
 Places = Mapping[str, Path | str | None]
-"""Setting to its folder or URL, None where there is none."""
+"""Settings with their folder or URL, or None."""
 
 
 def data(places: Places) -> list[DoctorFinding]:

@@ -1,4 +1,4 @@
-"""What the doctor says: one line a fact."""
+"""Results of the doctor, one line per fact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ State = Literal["ok", "absent", "problem"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorFinding:
-    """One thing that is here, is not here, or is here and broken."""
+    """One item that is available, missing or broken."""
 
     group: str
     """`machine`, `library`, `data`, `setting` or `command`."""
@@ -19,6 +19,6 @@ class DoctorFinding:
     found: str
     """What was found, or what is wrong."""
     meaning: str = ""
-    """What it is for, or what its absence means."""
+    """Its purpose, or the effect of its absence."""
     hint: str = ""
-    """The command or place that mends it; empty when nothing has to be mended."""
+    """The command or place that fixes it; empty if nothing needs fixing."""

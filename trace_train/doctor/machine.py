@@ -1,4 +1,4 @@
-"""The machine and its libraries. Each is tried, not only looked up: an installed library may not load."""
+"""The machine and its libraries. Each is imported, because an installed library may fail to load."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from trace_train.network.deform import TORCHVISION, implementation
 from trace_train.streaming.gpu_decoder import nvjpeg_decoder
 
 REQUIRED = ("numpy", "scipy", "h5py", "opencv-python-headless", "simplejpeg", "safetensors", "pydantic", "fsspec")
-"""Distributions that come with this one and whose version matters in a report."""
+"""Required distributions whose versions matter in bug reports."""
 EXTRAS = {
     "s3fs": ("shards on S3", "pip install s3fs"),
     "aiohttp": ("shards on a web server", "pip install aiohttp"),
     "ray": ("building shards on a Ray cluster", "pip install ray"),
 }
-"""Optional packages: what needs them, how to get them."""
+"""Optional packages: purpose, and how to install them."""
 TROUBLE = (ImportError, RuntimeError, OSError, AttributeError)
-"""What importing a library of another build raises."""
+"""Errors raised when importing an incompatible build of a library."""
 
 
 def machine(home: Path) -> list[DoctorFinding]:
@@ -62,7 +62,7 @@ def machine(home: Path) -> list[DoctorFinding]:
 
 
 def libraries() -> list[DoctorFinding]:
-    """torch and what goes with it, and the extras."""
+    """torch, related libraries, and optional packages."""
     cuda = f", CUDA {torch.version.cuda}" if torch.version.cuda else ", CPU build"
     findings = [_ok("library", "torch", f"{torch.__version__}{'' if '+' in torch.__version__ else cuda}")]
     findings += [_ok("library", name, version) for name in REQUIRED if (version := _version(name))]
@@ -152,7 +152,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _try(module: str) -> tuple[bool, str]:
-    """Whether a module can be imported, and its version or what went wrong."""
+    """Whether a module can be imported, and its version or the error."""
     if importlib.util.find_spec(module) is None:
         return False, "not installed"
     try:

@@ -1,1 +1,1 @@
-"""Scores of a network on held-out videos: camera, detection, world."""
+"""Evaluation on held-out videos: detection, errors in the camera frame and in the world."""

@@ -1,4 +1,4 @@
-"""What the network's detections amount to, added up window by window."""
+"""Accumulates scores of the network's detections, window by window."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MISS_MM = 150.0
 
 
 class ScoreAccumulator:
-    """Sums of every window and predictor."""
+    """Sums of measures for every window and predictor."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class ScoreAccumulator:
         self._tracks: dict[int, dict[int, Track]] = {}
 
     def add(self, chunk: Chunk, batch: Batch, maps: Maps, found: Detections) -> None:
-        """Take in what was found in a piece."""
+        """Add the detections in a chunk."""
         truth = annotated(batch, self.layers)
         people = candidates(batch, truth)
         frames = len(chunk.windows) * chunk.frames
@@ -63,10 +63,9 @@ class ScoreAccumulator:
         self._end_windows(chunk)
 
     def _count(self, chunk: Chunk, batch: Batch, people: Candidates, found: Detections, whom: Tensor) -> None:
-        """Recall and precision: who was to be found, who was, and what was found where nobody is.
+        """Count people, matches and false alarms for recall and precision.
 
-        A detection is explained by anybody whom it was matched to; only where everyone visible is annotated is one
-        without explanation a false alarm.
+        An unmatched detection is a false alarm only in frames where everyone visible is annotated.
         """
         everyone = batch.masks["everyone_annotated"].flatten()
         there, matched = people.frame[people.counted], people.frame[whom][people.counted[whom]]
@@ -90,7 +89,7 @@ class ScoreAccumulator:
             self.sums[number][MODEL].add("precision", sure, sure + shown - known)
 
     def _add_joints(self, chunk: Chunk, people: Candidates, found: Detections, rows: Tensor, whom: Tensor) -> None:
-        """People with labelled joints and no body."""
+        """Add errors of people with labelled joints but no body."""
         some = people.scored[whom].any(-1)
         rows, whom = rows[some], whom[some]
         if not len(rows):
@@ -118,7 +117,7 @@ class ScoreAccumulator:
         found: Detections,
         pairs: tuple[Tensor, Tensor],
     ) -> None:
-        """People with a body: `pairs` of rows of `found` and of `truth`."""
+        """Add errors of people with a body: `pairs` of rows of `found` and `truth`."""
         rows, target = pairs[0], truth.rows(pairs[1])
         for number, there, hits, in_world, world_hits in zip(
             chunk.windows,
@@ -139,7 +138,7 @@ class ScoreAccumulator:
             self._add_tracks(chunk, values, person.cpu(), (target.frame % chunk.frames).cpu())
 
     def _add_frames(self, chunk: Chunk, values: Values) -> None:
-        """Errors of single frames, of the network and of constant bodies."""
+        """Add per-frame errors of the network and of the constant bodies."""
         video, image = values["video"], values["true_joints2d"]
         each = torch.ones(len(video))
         predictions = {MODEL: (values["predicted"], values["joints2d"])}
@@ -190,6 +189,6 @@ class ScoreAccumulator:
 
 
 def _per_video(frame: Tensor, chunk: Chunk) -> list[int]:
-    """How many entries (M,), by their frame, each video has."""
+    """Number of entries (M,) per video, given the frame of each."""
     counts: list[int] = torch.bincount(frame // chunk.frames, minlength=len(chunk.windows)).tolist()
     return counts

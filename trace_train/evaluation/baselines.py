@@ -1,6 +1,6 @@
-"""The best predictors that never look at a pixel. A network that does not beat them has learnt nothing.
+"""Constant baselines that ignore the image. A network that does not beat them has learnt nothing.
 
-Fitted on the training split by geometric median, which no other constant can beat in a mean of distances.
+Fitted on the training split with the geometric median: the constant prediction with the least mean distance.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from trace_train.streaming.augment import full_frame
 from trace_train.streaming.batch import LoadedClip, collate
 
 FRAMES = 1000
-"""Training frames the constants are fitted on, evenly spread."""
+"""Number of training frames, evenly spaced, used to fit the constants."""
 SHARDS = 16
-"""Shards they come from, evenly spread too: a training split behind a URL is not fetched whole to score a network."""
+"""Number of shards these frames come from, so that a remote training split is not downloaded completely."""
 MEAN_POSE = "mean pose"
 MEAN_POSE_IN_CAMERA = "mean pose in the camera"
 
@@ -34,33 +34,33 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ConstantBody:
-    """Two constant bodies, and where in the frame they stand. float64."""
+    """Two constant bodies and their position in the frame, float64."""
 
     mean_pose: Tensor
-    """(14, 3) median joints in body axes, turned by the mean root rotation, metres."""
+    """(14, 3) median joints in body axes, rotated by the mean root rotation, metres."""
     mean_pose_in_camera: Tensor
     """(14, 3) median joints in camera axes, metres."""
     joints2d: Tensor
     """(14, 2) median joints in the letter-boxed frame, edges at -1 and 1."""
     skeleton: Tensor
-    """(24, 3) median kinematic joints in body axes, turned by the mean root rotation, metres."""
+    """(24, 3) median kinematic joints in body axes, rotated by the mean root rotation, metres."""
     root: Tensor
     """(3, 3) mean root rotation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ConstantPredictor:
-    """What can be said of people without looking; None of what nobody in the training split has."""
+    """Constant predictions; None for labels that the training split does not have."""
 
     body: ConstantBody | None
-    """Of people with whole bodies."""
+    """Fitted on people with a full body."""
     joints: Tensor | None
     """(44, 3) median labelled joints in camera axes, relative to the hips, metres, of people without bodies; zero
     where a joint is never labelled."""
 
     @classmethod
     def fit(cls, reader: ShardReader, layers: Mapping[str, BodyLayer]) -> ConstantPredictor:
-        """From the annotations of the training split, where there is one; no frame is decoded."""
+        """Fit on the annotations of the training split, if any; no frame is decoded."""
         refs = _spread(reader)
         reader.prefetch(refs)
         people = [_people(reader, refs[i : i + 64], layers) for i in range(0, len(refs), 64)]
@@ -116,7 +116,7 @@ def _spread(reader: ShardReader) -> list[ClipRef]:
 def _people(
     reader: ShardReader, refs: Sequence[ClipRef], layers: Mapping[str, BodyLayer]
 ) -> tuple[GroundTruth, Candidates]:
-    size = 2  # any: the crop only carries coordinates here
+    size = 2  # arbitrary: the crop only defines coordinates here
     blank = []
     for ref in refs:
         known = reader.annotations(ref)
@@ -135,8 +135,8 @@ def geometric_median(
 ) -> npt.NDArray[np.float64]:
     """The point (..., 3) with the least mean distance to points (N, ..., 3), by Weiszfeld's iteration.
 
-    For a mean of distances, as MPJPE is, no constant prediction can be better than this. `known` (N, ...): which of
-    them count; where none does the result is zero.
+    No constant prediction has a lower mean distance, such as MPJPE. `known` (N, ...): the points to use; without any
+    the result is zero.
     """
     counts = np.ones((*points.shape[:-1], 1)) if known is None else known[..., None].astype(np.float64)
     estimate: npt.NDArray[np.float64] = (points * counts).sum(0) / np.maximum(counts.sum(0), 1)

@@ -1,4 +1,4 @@
-"""Found people beside the bodies they were matched to: everything that is measured of them, in a few batched passes."""
+"""Compares detected people with the bodies they were matched to, in a few batched passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trace_train.streaming.batch import Batch
 
 LSP = 14
 MESHES_AT_ONCE = 128
-"""Bodies that are skinned at a time: 80 kB each, several times over."""
+"""Number of bodies skinned at a time; each takes several arrays of 80 kB."""
 Values = dict[str, Tensor]
 """Values (M, ...) of M pairs by name."""
 
@@ -30,10 +30,10 @@ def compare(
     world: tuple[Tensor, Tensor],
     layers: Mapping[str, BodyLayer],
 ) -> Values:
-    """What is to be compared of M pairs, float64 on the CPU.
+    """Errors and values to compare for M pairs, float64 on the CPU.
 
-    `rows` (M,) of `found`, `target` the M people they were matched to. `world`: from the camera's axes to the
-    predicted world's (M, 3, 3), and the hip midpoints there (M, 3), in the 50-degree camera.
+    `rows` (M,) of `found`; `target`: the M people they were matched to. `world`: rotations from camera axes to the axes
+    of the predicted world (M, 3, 3), and the hip midpoints there (M, 3), for the 50-degree camera.
     """
     turn, place = world
     frames = batch.images.shape[1]
@@ -66,8 +66,8 @@ def compare(
 def _meshes(
     found: Detections, rows: Tensor, target: GroundTruth, layers: Mapping[str, BodyLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Per-vertex errors (M,), the foot vertices of the predictions in the camera's axes and of the annotation in the
-    world's (M, 4, 3), both relative to the hip midpoint."""
+    """Per-vertex errors (M,), and foot vertices (M, 4, 3) relative to the hip midpoint: predicted ones in camera axes,
+    annotated ones in world axes."""
     parts = []
     feet = list(FOOT_VERTICES)
     for at in torch.arange(len(rows), device=rows.device).split(MESHES_AT_ONCE):
@@ -81,10 +81,10 @@ def _meshes(
 
 
 def true_from_assumed(batch: Batch) -> Tensor:
-    """(B, T, 3, 3) linear maps from places in the crop's 50-degree camera to places in the true camera, metres.
+    """(B, T, 3, 3) linear maps from positions in the crop's 50-degree camera to positions in the true camera, metres.
 
-    A place keeps where it is seen in the frame, and its depth grows with the focal length: a body of the same size
-    that looks as large stands farther away from a longer lens.
+    The projection into the frame is kept, and depth scales with the focal length: a body that appears equally large
+    is farther away from a longer lens.
     """
     size = batch.images.shape[2]
     px_from_crop = torch.eye(3, device=batch.images.device)

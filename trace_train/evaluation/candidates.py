@@ -1,4 +1,4 @@
-"""Everyone annotated in a frame, with or without a body: who a detection may be."""
+"""Annotated people, with or without a body, to whom detections can be matched."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trace_train.streaming.batch import Batch
 from trace_train.targets.view import CropView
 
 LEAST_JOINTS = 4
-"""2D joints by which a person without a body can be told from others."""
+"""Minimum number of 2D joints needed to match a person without a body."""
 POINTS = LSP + len(ALL_44)
-"""People with a body are matched by the 14 LSP joints, all others by those of the 44 that are labelled."""
+"""Matching points: the 14 LSP joints for people with a body, the labelled ones of the 44 joints for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,28 +26,29 @@ class Candidates:
     """L annotated people of a batch of frames, in the order of the frames."""
 
     frame: Tensor
-    """(L,) frame of the batch, counted over clips and their frames."""
+    """(L,) index of the frame in the flattened batch (clips, frames)."""
     points: Tensor
     """(L, 58, 2) the 14 LSP joints and the 44: x, y in the crop, edges at -1 and 1."""
     labelled: Tensor
-    """(L, 58) bool: by which of them the person is matched."""
+    """(L, 58) bool: the points used for matching."""
     counted: Tensor
-    """(L,) bool: in the picture, so that not to find it is a miss. To find another one is no false alarm."""
+    """(L,) bool: inside the picture, so that not detecting this person is a miss. Detections matched to other people
+    are not false alarms."""
     body: Tensor
     """(L,) row in `GroundTruth`; -1 for people without a whole body."""
     joints: Tensor
     """(L, 44, 3) labelled joints, metres, camera axes, relative to the midpoint of the labelled hips."""
     scored: Tensor
-    """(L, 44) bool: which of them are compared. None of people with a body, who are compared by that."""
+    """(L, 44) bool: the joints compared; none for people with a body, whose body is compared instead."""
 
 
 def points_of(found: Detections) -> Tensor:
-    """(K, 58, 2) the same points of detections."""
+    """(K, 58, 2) the matching points of detections."""
     return torch.cat([found.joints2d_h36m[:, :LSP], found.joints2d], dim=1)
 
 
 def candidates(batch: Batch, bodies: GroundTruth) -> Candidates:
-    """All people of a batch by whom a detection can be explained. `bodies`: those of them with a whole body."""
+    """All people of a batch that detections can be matched to. `bodies`: those with a full body."""
     frames = batch.images.shape[1]
     row = torch.full(batch.present.shape, -1, device=batch.present.device)
     row[bodies.frame // frames, bodies.person, bodies.frame % frames] = torch.arange(
@@ -78,7 +79,7 @@ def candidates(batch: Batch, bodies: GroundTruth) -> Candidates:
 
 
 def _joints2d(batch: Batch) -> tuple[Tensor, Tensor]:
-    """2D joints (B, P, T, 44, 2), px of the frame, and which are known: annotated ones, else projected 3D ones."""
+    """2D joints (B, P, T, 44, 2), px of the frame, and their mask: annotated joints, else projected 3D joints."""
     known2d = (batch.kp2d[..., 2] > LEAST_CONFIDENCE) & batch.masks["pose2d"][..., None]
     view = CropView.of_frames(batch, batch.images.shape[2])
     projected, depth = view.project(batch.kp3d[..., :3])
@@ -92,7 +93,7 @@ def _joints2d(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _joints3d(batch: Batch, at: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Joints (L, 44, 3) in camera axes relative to the hips, and which are labelled; none where a hip is not."""
+    """Joints (L, 44, 3) in camera axes relative to the hips, and the mask of labelled ones; none without both hips."""
     clip, _, frame = at
     points, known = batch.kp3d[at][..., :3], batch.kp3d[at][..., 3] > 0
     has = batch.masks["joints3d"][at] & known[:, R_HIP] & known[:, L_HIP]

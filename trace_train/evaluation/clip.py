@@ -1,4 +1,4 @@
-"""What a network sees in a clip: the people it detects, beside those that are annotated, and how far they are apart."""
+"""Evaluates a network on one clip: detections, their matches with annotated people, and errors."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from trace_train.streaming.stream import load_clip
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipResult:
-    """One clip of T frames through a network."""
+    """Result of a network on one clip of T frames."""
 
     ref: ClipRef
     found: Detections
     truth: GroundTruth
     pairs: tuple[tuple[int, int], ...]
-    """Rows of `found` and of `truth` that are the same person."""
+    """Matched rows of `found` and `truth`."""
     heat: Tensor
     """(T, M, M) front-view centre heat, 0 to 1."""
 
@@ -47,12 +47,12 @@ class ClipResult:
 
     @property
     def missed(self) -> int:
-        """Annotated people, frame by frame, that nothing was matched to."""
+        """Number of annotated person-frames without a match."""
         return len(self.truth.frame) - len(self.pairs)
 
     @property
     def error(self) -> float:
-        """MPJPE over everybody annotated, mm, each missed person counting 150; NaN when nobody is annotated."""
+        """MPJPE over all annotated people, mm, with 150 for each missed one; NaN if nobody is annotated."""
         if not len(self.truth.frame):
             return math.nan
         return (float(self.mpjpe.sum()) + MISS_MM * self.missed) / len(self.truth.frame)
@@ -73,8 +73,8 @@ def evaluate_clip(
     threshold: float,
     vertices: bool = False,
 ) -> ClipResult:
-    """Whole frames of a clip through a network in evaluation mode. `flow`: the run's own. `layers` by gender name.
-    `threshold`: least score of a detection.
+    """Run a network in evaluation mode on the whole frames of a clip. `flow`: that of the run. `layers` by gender name.
+    `threshold`: minimum score of a detection.
 
     Raises ShardError.
     """

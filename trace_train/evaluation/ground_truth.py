@@ -1,4 +1,4 @@
-"""The annotated people of frames, posed with their own gendered body: what evaluation compares with."""
+"""Ground truth of an evaluation: the annotated people, posed with their gendered body models."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class GroundTruth:
     """K people of a batch of frames, in the order of the frames."""
 
     frame: Tensor
-    """(K,) frame of the batch, counted over clips and their frames."""
+    """(K,) index of the frame in the flattened batch (clips, frames)."""
     person: Tensor
-    """(K,) row among the people of its clip."""
+    """(K,) index of the person in its clip."""
     joints: Tensor
     """(K, 14, 3) LSP joints, metres, camera axes, relative to the hip midpoint."""
     upright: Tensor
@@ -29,15 +29,15 @@ class GroundTruth:
     root: Tensor
     """(K, 3, 3) root rotation in the camera frame."""
     joints2d: Tensor
-    """(K, 14, 2) x, y in the crop, edges at -1 and 1, by the true camera."""
+    """(K, 14, 2) x, y in the crop, edges at -1 and 1, projected with the true camera."""
     skeleton: Tensor
-    """(K, 24, 3) the kinematic joints, metres, world axes, relative to the hip midpoint."""
+    """(K, 24, 3) kinematic joints, metres, world axes, relative to the hip midpoint."""
     hips: Tensor
     """(K, 3) hip midpoint, metres, world."""
     in_world: Tensor
-    """(K,) bool: whether place and motion in the world may be compared (mask `world`)."""
+    """(K,) bool: whether position and motion in the world can be compared (mask `world`)."""
     turn: Tensor
-    """(K, 3, 3) rotation from the world's axes to the camera's."""
+    """(K, 3, 3) rotation from world to camera axes."""
     gender: Tensor
     """(K,) codes of `GENDERS`."""
     rotations: Tensor
@@ -46,7 +46,7 @@ class GroundTruth:
     """(K, 10) of the gendered body."""
 
     def rows(self, rows: Tensor) -> GroundTruth:
-        """Some of them, by index or mask."""
+        """Select people by index or mask."""
         return GroundTruth(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def vertices(self, layers: Mapping[str, BodyLayer]) -> Tensor:
@@ -62,7 +62,7 @@ class GroundTruth:
 
 
 def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
-    """Pose everyone of a batch whose body is annotated as a whole and whose hips are inside the crop.
+    """Pose all people of a batch with a full body annotation and hips inside the crop.
 
     `layers` by gender name, as in `trace_data.schema.body.GENDERS`.
     """
@@ -89,7 +89,7 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
         frame=clip * batch.images.shape[1] + frame,
         person=person,
         joints=in_camera,
-        upright=joints @ rotations[:, 0],  # row vectors times R = R^T x: back into the body's own axes
+        upright=joints @ rotations[:, 0],  # row vectors times R, i.e. R^T x: back to body axes
         root=turn @ rotations[:, 0],
         joints2d=joints2d,
         skeleton=skeleton,
@@ -104,5 +104,5 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
 
 
 def in_crop(batch: Batch, clip: Tensor, frame: Tensor, px: Tensor) -> Tensor:
-    """Points (K, J, 2), px of the frame, to x, y in the crop, edges at -1 and 1."""
+    """Map points (K, J, 2), px of the frame, to x, y in the crop, edges at -1 and 1."""
     return to_crop(px, batch.crop_from_frame[clip, frame], batch.images.shape[2])

@@ -1,4 +1,4 @@
-"""Evaluation while a run goes on: the hook that `train.py: standard_hooks` names."""
+"""Evaluation during training, as a hook (`train.py: standard_hooks`)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from trace_train.training.hooks import RunSnapshot
 
 
 class HeldOutScores:
-    """Scores the weights that a run would keep, on `evaluation.split`; the result is written into the run folder.
+    """Evaluates the current (averaged) weights on `evaluation.split` and writes the result into the run folder.
 
-    What stays the same from time to time is made once: body layers and constant predictors.
+    Body layers and constant baselines are created once and reused.
     """
 
     def __init__(self, progress: Progress = SILENT) -> None:
@@ -31,7 +31,7 @@ class HeldOutScores:
         self._told = False
 
     def __call__(self, snapshot: RunSnapshot) -> Mapping[str, float | None]:
-        """The network's scores by name; none where the shards have no such split, which is said once."""
+        """The network's scores by name; empty, with one message, if the shards have no such split."""
         reader, settings = snapshot.stream.reader, snapshot.config.evaluation
         if settings.split not in reader.index.splits:
             if not self._told:

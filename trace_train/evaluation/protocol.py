@@ -1,4 +1,4 @@
-"""How scores are computed, in words: it stands in every result."""
+"""Description of the evaluation protocol, included in every result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STILL = (
 
 
 def protocol(*, every: int, threshold: float, temporal: bool, flow: str, fitted: bool) -> str:
-    """The words for one evaluation."""
+    """The protocol of one evaluation."""
     frames = "every frame of every sequence"
     if every > 1:
         frames = f"one of {every} windows of {CHUNK_SECONDS:.2f} s, each watched from its beginning"

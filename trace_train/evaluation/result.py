@@ -1,4 +1,4 @@
-"""The result of an evaluation: scores, how they were computed, and what is needed to repeat it."""
+"""The result of an evaluation: scores, protocol, and everything needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trace_train.evaluation.measures import Scores
 
 
 def basis_of(values: Mapping[str, Any]) -> str:
-    """`EvalReport.basis` of a result as it was written, by any version."""
+    """`EvalReport.basis` of a stored result of any version."""
     settings = values.get("settings") or {}
     facts = [values.get(name) for name in ("split", "sequences_sha256", "shards_sha256", "packs_sha256")]
     facts += [None if settings.get(name) is None else float(settings[name]) for name in ("every", "threshold")]
@@ -33,96 +33,96 @@ def data_hashes(reader: ShardReader, packs: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceScores:
-    """The network's scores on one sequence, or on one window of it."""
+    """The network's scores on one sequence or one window of it."""
 
     dataset: str
     name: str
     start: int
-    """First frame, counted within the sequence."""
+    """Index of the first frame in the sequence."""
     frames: int
     people: int
     """Annotated person-frames."""
     matched: int
-    """Person-frames a detection was matched to."""
+    """Person-frames matched by a detection."""
     scores: Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalReport:
-    """The result of an evaluation and all that is needed to repeat it."""
+    """The result of an evaluation and everything needed to reproduce it."""
 
     checkpoint: str
-    """Where the weights come from."""
+    """Source of the weights."""
     weights_sha256: str
-    """Of the file they were read from; empty for those of a run that goes on."""
+    """SHA-256 of the weights file; empty for an evaluation during training."""
     step: int
     split: str
     synthetic: bool
     sequences: int
-    """Sequences that frames were taken of."""
+    """Number of sequences evaluated."""
     sequences_sha256: str
-    """Of the list of names, first frames and numbers of frames."""
+    """SHA-256 of the list of sequence names, first frames and frame counts."""
     frames: int
     people: int
     """Annotated person-frames in the picture."""
     matched: int
-    """Person-frames a detection was matched to."""
+    """Person-frames matched by a detection."""
     rows: Mapping[str, Scores]
-    """`model`, `mean pose` and `mean pose in the camera` where they could be fitted, `stands still`."""
+    """Scores of `model`, `mean pose` and `mean pose in the camera` (if they could be fitted), and `stands still`."""
     datasets: Mapping[str, Mapping[str, Scores]]
-    """The same rows for each dataset, where the split has several."""
+    """The same rows per dataset, if the split has several."""
     sequence_scores: tuple[SequenceScores, ...]
-    """Of the network, sequence by sequence, or window by window where only some are scored."""
+    """Scores of the network per sequence, or per window if only some windows are evaluated."""
     settings: Mapping[str, Any]
     """How frames were chosen and people detected."""
     configuration: Mapping[str, Any]
-    """The run's."""
+    """Configuration of the run."""
     protocol: str
     shards_sha256: str = ""
-    """Of the index of the shards; empty in results of versions before this one, as is the next."""
+    """SHA-256 of the shard index; this and the next are empty in results of older versions."""
     packs_sha256: str = ""
-    """Of the body models that annotated bodies are made of."""
+    """SHA-256 of the body-model packs used for the ground truth."""
     candidates: int | None = None
-    """Detections in all frames, whoever they are; None in results of versions before this one, as is the next."""
+    """Number of detections in all frames, matched or not; this and the next are None in results of older versions."""
     best_score: float | None = None
-    """Of anything that could have been a detection."""
+    """Highest detection score anywhere, above the threshold or not."""
 
     def of_data(self, shards_sha256: str, packs_sha256: str) -> EvalReport:
-        """The same, which says what data it was computed on."""
+        """A copy with the hashes of the data."""
         return replace(self, shards_sha256=shards_sha256, packs_sha256=packs_sha256)
 
     @property
     def basis(self) -> str:
-        """Eight digits of what the scores were computed on and how: only results of one basis can be compared."""
+        """Eight digits identifying data and protocol: only results with the same basis can be compared."""
         return basis_of(self.to_json())
 
     @property
     def file_name(self) -> str:
-        """Results of one step on other data, or with another threshold, have another one."""
+        """File name; it differs for other data or another threshold at the same step."""
         return f"evaluation-{self.split}-{self.step:08d}-{self.basis}.json"
 
     @property
     def advice(self) -> str:
-        """What to know, and to do, where nobody annotated was found; empty where somebody was."""
+        """Advice if no annotated person was detected; otherwise empty."""
         if self.matched or not self.people or self.candidates is None or self.best_score is None:
             return ""
         threshold = self.settings["threshold"]
         text = (
-            f"nobody annotated was found: {self.candidates:,} detections above the threshold of {threshold:g}, the best"
-            f" score is {self.best_score:.3g}"
+            f"no annotated person was found: {self.candidates:,} detections above the threshold of {threshold:g}, the"
+            f" best score is {self.best_score:.3g}"
         )
         if self.candidates:
-            return f"{text}; they are not where people are: train longer, and look at the heat maps of trace report"
+            return f"{text}; none matches a person: train longer, and look at the heat maps of trace report"
         lower = 0.8 * self.best_score
         return f"{text}; --threshold {lower:.2g} would show the best of them, and longer training raises them"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The report as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> EvalReport:
-        """The report whose `to_json` gave `values`."""
+        """The report from the output of `to_json`."""
 
         def rows(found: Mapping[str, Any]) -> dict[str, Scores]:
             return {name: Scores.from_json(row) for name, row in found.items()}
@@ -138,7 +138,7 @@ class EvalReport:
         return cls(**{**values, **nested})
 
     def write(self, file: Path) -> None:
-        """Write it as JSON, whole or not at all. Raises OutputError."""
+        """Write the report as JSON, atomically. Raises OutputError."""
         try:
             with atomic_write(file) as partial:
                 partial.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Score a network on a split of shards, in training or after it."""
+"""Evaluates a network on a split of the shards, during or after training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from trace_train.streaming.stream import BatchPlan, load_clip, read_ahead
 from trace_train.training.precision import whole_float32
 
 PIECES_AHEAD = 64
-"""Coming pieces whose shards are fetched, where shards have to be fetched."""
+"""Number of upcoming chunks whose shards are prefetched, if they are remote."""
 
 
 def score(
@@ -50,12 +50,12 @@ def score(
     step: int = 0,
     progress: Progress = SILENT,
 ) -> EvalReport:
-    """Watch a split as videos, detect, match, measure, and compare with the best constant predictors.
+    """Process a split as videos, match detections, compute errors, and compare with the constant baselines.
 
-    `config`: its `evaluation` and `data` say how. `every`: above one, every so many windows instead of all frames.
-    `layers` of all genders on the network's device. `constants`: fitted here when they are not given. `checkpoint`,
-    `weights_sha256` and `step` are noted in the report. The network's weights, modes and torch's random numbers are
-    afterwards as they were. Raises ConfigError when there is no such split, ShardError.
+    Settings come from `config.evaluation` and `config.data`. `every`: evaluate every n-th window instead of all frames.
+    `layers`: of all genders, on the network's device. `constants`: fitted here if not given. `checkpoint`,
+    `weights_sha256` and `step` are recorded in the report. The network's weights and modes and torch's random states
+    are left unchanged. Raises ConfigError if the split does not exist, ShardError.
     """
     settings = config.evaluation
     windows = windows_of(reader, split, every=every)
@@ -99,9 +99,9 @@ def score(
 
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; afterwards every module's mode and all random states are as they were.
+    """Put a network into evaluation mode, and restore every module's mode and all random states afterwards.
 
-    It runs as it is written: a compiled one would be compiled anew for every shape.
+    torch.compile is disabled: it would recompile for every shape.
     """
     modes = {module: module.training for module in network.modules()}
     device = next(network.parameters()).device
@@ -116,7 +116,7 @@ def untouched(network: nn.Module) -> Iterator[None]:
 
 
 def _pieces(reader: ShardReader, windows: Sequence[VideoSpan], config: Config) -> Iterator[tuple[Chunk, Batch]]:
-    """The pieces of all videos with their frames, read ahead."""
+    """The chunks of all videos with their frames, prefetched."""
     size, settings = config.network.input_size, config.evaluation
     chunks = list(schedule(windows, videos=settings.videos, frames=settings.chunk))
 
@@ -172,7 +172,7 @@ def _report(
 
 
 def _predictors(constants: ConstantPredictor) -> list[str]:
-    """Whose scores are told, the network's first: of the constants those that could be fitted."""
+    """Names of the rows, the network first, then the constant baselines that could be fitted."""
     body, joints = constants.body is not None, constants.joints is not None
     fitted = {MEAN_POSE: body, MEAN_POSE_IN_CAMERA: body or joints}
     return [MODEL, *(name for name, there in fitted.items() if there), STANDS_STILL]

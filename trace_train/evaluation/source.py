@@ -1,4 +1,4 @@
-"""What is scored: the network of a run or checkpoint, or that of imported released weights."""
+"""Loads the network to evaluate from a run, a checkpoint or imported released weights."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from trace_train.weights.sources import open_start
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EvaluatedNetwork:
-    """A network in evaluation mode, on its device, and what is known of it."""
+    """A network in evaluation mode, on its device, with its source."""
 
     network: TraceNetwork
     flow: FlowProvider
     config: Config
     where: Path
-    """The checkpoint's folder, or that of the weights."""
+    """Folder of the checkpoint or of the weights."""
     folder: Path
-    """Where results are written: beside the run's checkpoints, or beside the weights."""
+    """Output folder: next to the run's checkpoints or the weights."""
     step: int
     sha256: str
-    """Of the file with the weights; of several, those of each."""
+    """SHA-256 of the weights file; of several files, each of them."""
 
     @property
     def device(self) -> torch.device:
-        """The device that it is on."""
+        """The network's device."""
         return next(self.network.parameters()).device
 
 
 def open_source(path: Path) -> EvaluatedNetwork:
-    """A run (its last checkpoint), a checkpoint, or a folder of imported weights that holds a whole network.
+    """Open a run (its last checkpoint), a checkpoint, or a folder of imported weights with a complete network.
 
-    Raises CheckpointError when it is none of these, or damaged.
+    Raises CheckpointError if it is none of these or damaged.
     """
     return _imported(path) if (path / DESCRIPTION).is_file() else _of_run(open_checkpoint(path))
 

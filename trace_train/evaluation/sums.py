@@ -1,4 +1,4 @@
-"""Scores as sums and counts: those of a split are those of its sequences, added up."""
+"""Scores as sums and counts, so that those of sequences add up to those of a split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Sums:
         self.counts: dict[str, float] = {}
 
     def add(self, measure: str, total: float, count: float) -> None:
-        """Take in a sum over `count` things. Raises ValueError for a measure that `Scores` does not have."""
+        """Add a sum over `count` values. Raises ValueError for a measure that `Scores` does not have."""
         if measure not in KEYS:
             raise ValueError(f"no measure is called {measure!r}: Scores lists all of them")
         if count:
@@ -27,11 +27,11 @@ class Sums:
             self.counts[measure] = self.counts.get(measure, 0.0) + count
 
     def add_all(self, measure: str, values: Tensor, factor: float = 1.0) -> None:
-        """Take in values (N,), each counting once."""
+        """Add values (N,), each counting once."""
         self.add(measure, factor * float(values.sum()), len(values))
 
     def take(self, other: Sums) -> None:
-        """Take in all of another's."""
+        """Add all sums of `other`."""
         for measure, total in other.totals.items():
             self.add(measure, total, other.counts[measure])
 

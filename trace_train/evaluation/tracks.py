@@ -1,7 +1,7 @@
-"""One annotated person's found frames of a window, in order, measured chunk by chunk so that memory stays flat.
+"""World-frame measures of one person's track in a window, computed chunk by chunk in constant memory.
 
-Detections are linked into tracks by whom they were matched to, frame by frame: no tracker is at work. Frames in which
-the person was not found are left out, never filled in.
+Detections are linked into tracks by the person they were matched to in each frame, without a tracker. Frames in which
+the person was not detected are left out, not interpolated.
 """
 
 from __future__ import annotations
@@ -18,44 +18,45 @@ from trace_train.evaluation.windows import CHUNK_SECONDS
 from trace_train.metrics import joints, world
 
 STANDS_STILL = "stands still"
-"""The annotated body where the track begins, which then never moves: an opponent in the world only."""
+"""Baseline for world measures: the annotated body at the start of the track, without any motion."""
 SHORTEST_PATH = 0.1
-"""Metres; an error is no share of a path that is not there."""
+"""Minimum path length, m, for errors relative to the path."""
 TAIL = 3
-"""Frames of the chunk before that derivatives need."""
+"""Number of frames of the previous chunk needed for derivatives."""
 KEPT = ("id", "predicted", "annotated", "in_world", "skeleton", "feet", "root")
 ALIGNMENTS = {"ate": world.similar, "ate_rigid": world.rigid, "ate_start": world.from_start}
 Frames = dict[str, Tensor]
-"""Values (n, ...) of n frames by name, float64 on the CPU; `id` (n,) int64 and `in_world` (n,) bool among them."""
+"""Values (n, ...) of n frames by name, float64 on the CPU; including `id` (n,) int64 and `in_world` (n,) bool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """What a sequence's frame ids mean."""
+    """Timing of a sequence's frame ids."""
 
     fps: float
-    """Frames a second of consecutive ids."""
+    """Frames per second of consecutive ids."""
     step: int
-    """Usual distance of ids."""
+    """Usual difference between ids."""
 
     @property
     def rate(self) -> float:
-        """Frames a second of this sequence's frames."""
+        """Frames per second of the stored frames."""
         return self.fps / self.step
 
     def chunk(self, ids: Tensor, first: int) -> Tensor:
-        """(n,) number of the chunk that each frame is in, counted from the track's first frame."""
+        """(n,) index of each frame's chunk, counted from the track's first frame."""
         return torch.floor((ids - first).double() / (CHUNK_SECONDS * self.fps) + 1e-9).long()
 
 
 class Track:
-    """Takes frames in order and adds what they show to the sums of the predictors.
+    """Receives the frames of a track in order and accumulates the measures of all predictors.
 
-    Frames hold what `bodies.compare` gives, and their `id`.
+    Frames hold the values of `bodies.compare` and their `id`.
     """
 
     def __init__(self, clock: Clock, constant: ConstantBody | None, *, world_is_first_camera: bool) -> None:
-        """`world_is_first_camera`: predicted places are seen from where the track began, else each from its frame."""
+        """`world_is_first_camera`: predicted positions are relative to the camera of the track's first frame, else to
+        that of their own frame."""
         self.clock, self.constant, self.world_is_first_camera = clock, constant, world_is_first_camera
         self.sums: dict[str, Sums] = {MODEL: Sums(), STANDS_STILL: Sums()}
         if constant is not None:
@@ -67,7 +68,7 @@ class Track:
         self._path: list[tuple[Tensor, Tensor]] = []
 
     def add(self, frames: Frames) -> None:
-        """Take in the next frames."""
+        """Add the next frames."""
         if not self._first:
             self._first = {name: value[:1] for name, value in frames.items()}
         held = _joined(self._held, self._placed(frames))
@@ -78,7 +79,7 @@ class Track:
         self._held = _where(held, ~complete)
 
     def end(self) -> dict[str, Sums]:
-        """The sums, after what is left and the whole path."""
+        """Measure the rest and the whole path, and return the sums."""
         if self._held:
             self._measure(self._held)
         if self._path:
@@ -86,7 +87,7 @@ class Track:
         return self.sums
 
     def _placed(self, frames: Frames) -> Frames:
-        """Prediction and annotation both in the axes of the camera in which the track began, in metres."""
+        """Express prediction and annotation in the axes of the camera of the track's first frame, metres."""
         lens = self._first["true_from_assumed"] if self.world_is_first_camera else frames["true_from_assumed"]
         turn = self._first["camera_from_world"]
         return {name: frames[name] for name in KEPT} | {
@@ -98,7 +99,7 @@ class Track:
         }
 
     def _measure(self, chunk: Frames) -> None:
-        """Measure one whole chunk."""
+        """Measure one complete chunk."""
         longer = _joined(self._tail, chunk)
         new = len(longer["id"]) - len(chunk["id"])
         self._measure_smoothness(longer, new)
@@ -114,7 +115,7 @@ class Track:
                 _measure_chunk(self.sums[name], chunk, skeleton, root)
 
     def _in_world(self, chunk: Frames) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Joints in the world (n, 24, 3) and root rotations (n, 3, 3) of every predictor."""
+        """World joints (n, 24, 3) and root rotations (n, 3, 3) of every predictor."""
         count = len(chunk["id"])
         start = self._start
         found = {
@@ -129,7 +130,7 @@ class Track:
         return found
 
     def _measure_smoothness(self, frames: Frames, new: int) -> None:
-        """What needs consecutive frames; it counts for the last of them, which is one of those from `new` on."""
+        """Measures over consecutive frames, each counted for the last frame of its stencil, from frame `new` on."""
         sums, rate = self.sums[MODEL], self.clock.rate
         if (valid := self._consecutive(frames, 2, new)).any():
             error = joints.acceleration_error(frames["predicted"], frames["annotated"])[valid]
@@ -145,7 +146,7 @@ class Track:
             sums.add_all("foot_sliding", slid[valid][still[valid]], 1000)
 
     def _consecutive(self, frames: Frames, order: int, new: int, *, world: bool = False) -> Tensor:
-        """(n - order,) whether `order` + 1 frames follow each other without a gap and the last one is new."""
+        """(n - order,) whether `order` + 1 frames are consecutive and the last one is new."""
         ids, usable = frames["id"], frames["in_world"]
         follow = ids[order:] - ids[:-order] == order * self.clock.step
         follow &= torch.arange(len(ids))[order:] >= new
@@ -161,7 +162,7 @@ class Track:
                 continue
             for measure, align in ALIGNMENTS.items():
                 error = float(world.trajectory_error(path, true, align(path, true)))
-                sums.add(measure, error * len(path), len(path))  # a track of few frames is easily aligned
+                sums.add(measure, error * len(path), len(path))  # weighted by length, as short tracks are easy to align
             if float(length := world.path_length(true)) >= SHORTEST_PATH:
                 sums.add_all("rte", world.root_translation_error(path, true))
                 if name == MODEL:

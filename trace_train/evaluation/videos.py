@@ -1,4 +1,4 @@
-"""A network watching videos side by side: it sees of each what it would see of it alone, however it is cut."""
+"""Runs a network on several videos in parallel; results do not depend on batching or chunk length."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from trace_train.network.temporal import StreamState
 
 
 class Videos:
-    """Carries from piece to piece what the network remembers, the last frames for flow, and where people are."""
+    """Carries the network's memory, the last frames for flow, and people's positions from chunk to chunk."""
 
     def __init__(self, network: TraceNetwork, flow: FlowProvider | None, people: Sequence[int]) -> None:
-        """`people`: how many there are in each window."""
+        """`people`: the number of people in each window."""
         self.network, self.flow, self.people = network, flow, people
         self._state: StreamState | None = None
         self._last: Tensor | None = None
@@ -39,12 +39,12 @@ class Videos:
         return maps
 
     def place(self, chunk: Chunk, maps: Maps, found: Detections, rows: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
-        """Where some detections stand in the world of the person that each was matched to.
+        """World positions of detections, each in the world of the person it was matched to.
 
-        `rows` (M,) of `found`, `person` (M,) numbers within the window. Returns the rotations (M, 3, 3) from the
-        camera's axes to the world's, and the hip midpoints (M, 3) in the world's 50-degree camera. The world is the
-        camera of the frame in which a person was first found. A network without temporal parts knows no other place
-        than that in the camera: for it the camera stands still.
+        `rows` (M,) of `found`; `person` (M,) indices within the window. Returns rotations (M, 3, 3) from camera to
+        world axes, and hip midpoints (M, 3) in the world's 50-degree camera. A person's world is the camera of the
+        frame in which the person was first detected. A network without temporal parts has only positions in the
+        camera, which it assumes to be static.
         """
         if not self.network.temporal:
             return torch.eye(3, device=rows.device).expand(len(rows), 3, 3), found.translation[rows]

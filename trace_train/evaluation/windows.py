@@ -1,4 +1,4 @@
-"""Which frames of a split are scored, and in which order a network sees them: as videos, several side by side."""
+"""Selects the frames of a split to evaluate, and schedules them as videos processed in parallel."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from trace_data.shards.entries import build_split, usual_step
 from trace_data.shards.reader import ShardReader
 
 CHUNK_SECONDS = 100 / 30
-"""What the literature calls a chunk of 100 frames, at 30 frames a second; at other speeds the time is kept."""
+"""Duration of the literature's chunk of 100 frames at 30 frames per second; kept at other frame rates."""
 SORTED = 8
-"""Windows are sorted by length within so many times the videos that are seen side by side: videos of a like length
-keep each other company to their end, and those of one shard stay together."""
+"""Windows are sorted by length in groups of this many times the number of parallel videos, so that parallel videos have
+similar lengths and windows of one shard stay close together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSpan:
-    """Consecutive frames of a sequence that are seen as one video."""
+    """Consecutive frames of a sequence, processed as one video."""
 
     sequence: int
     """Row in the index."""
     start: int
-    """First frame, counted within the sequence."""
+    """Index of the first frame in the sequence."""
     frames: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """The next frames of some videos that are seen side by side."""
+    """The next frames of some videos processed in parallel."""
 
     windows: tuple[int, ...]
-    """Numbers of their windows."""
+    """Indices of their windows."""
     at: int
-    """First frame, counted within the windows."""
+    """Index of the first frame within the windows."""
     frames: int
     kept: tuple[int, ...]
-    """Places of these videos in the piece before, whose state they go on with; empty where they begin."""
+    """Indices of these videos in the previous chunk, whose state they continue; empty at the start."""
 
 
 def windows_of(reader: ShardReader, split: str, *, every: int = 1) -> list[VideoSpan]:
-    """The whole sequences of a split; with `every` above one, every so many of the windows they are cut into.
+    """The whole sequences of a split or, with `every` above one, every n-th of the windows they are cut into.
 
-    Raises ConfigError when there are none.
+    Raises ConfigError if there are none.
     """
     windows = []
     for row, entry in enumerate(reader.index.sequences):
@@ -68,16 +68,16 @@ def windows_of(reader: ShardReader, split: str, *, every: int = 1) -> list[Video
 
 
 def every_within(reader: ShardReader, split: str, frames: int) -> int:
-    """How many windows to go on by, so that about `frames` frames are scored; 0 takes all."""
+    """The step between windows for which about `frames` frames are evaluated; 0: all frames."""
     there = sum(entry.frames for entry in reader.index.sequences if entry.split == split)
     return max(1, math.ceil(there / frames)) if frames else 1
 
 
 def schedule(windows: Sequence[VideoSpan], *, videos: int, frames: int) -> Iterator[Chunk]:
-    """All windows, up to `videos` side by side, up to `frames` frames at a time.
+    """Chunks of all windows, with up to `videos` in parallel and up to `frames` frames.
 
-    Videos begin together and leave when they end; a piece ends where the first of its videos does, so that no frame
-    is ever filled in.
+    Videos start together and leave when they end; a chunk ends with the first video that ends, so that there is no
+    padding.
     """
     for first in range(0, len(windows), SORTED * videos):
         block = range(first, min(first + SORTED * videos, len(windows)))
@@ -94,7 +94,7 @@ def schedule(windows: Sequence[VideoSpan], *, videos: int, frames: int) -> Itera
 
 
 def refs_of(chunk: Chunk, windows: Sequence[VideoSpan]) -> list[ClipRef]:
-    """The clip of each video of a piece."""
+    """The clip of each video in a chunk."""
     return [
         ClipRef(sequence=w.sequence, start=w.start + chunk.at, stride=1, length=chunk.frames)
         for w in (windows[number] for number in chunk.windows)
@@ -102,6 +102,6 @@ def refs_of(chunk: Chunk, windows: Sequence[VideoSpan]) -> list[ClipRef]:
 
 
 def digest_of(windows: Sequence[VideoSpan], reader: ShardReader) -> str:
-    """SHA-256 of the list of what is scored: name, first frame and number of frames of each window."""
+    """SHA-256 of the list of windows: name, first frame and number of frames of each."""
     lines = [f"{reader.index.sequences[w.sequence].key} {w.start} {w.frames}\n" for w in windows]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""Rotations, the camera of the crop, Procrustes alignment, in torch."""
+"""Rotations, the crop's camera model and Procrustes alignment in torch."""

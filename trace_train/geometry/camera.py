@@ -1,9 +1,9 @@
 """The camera of the cropped view: triples, depth levels, projection and the solver for camera targets.
 
 The network sees square crops as if taken by a camera with a field of view of 50 degrees. Its camera triple (s, y, x)
-of a root at (X, Y, Z) metres is s = F/Z, y = F Y/Z, x = F X/Z with F = 1/tan(25 degrees): x and y are the root's place
-in the crop, normalised so that its edges are -1 and 1 (docs/reference/network.md#camera-triple).
-One constant F serves encoding, decoding and projection.
+of a root at (X, Y, Z) metres is s = F/Z, y = F Y/Z, x = F X/Z with F = 1/tan(25 degrees): x and y are the root's
+position in the crop, normalised so that its edges are at -1 and 1 (docs/reference/network.md#camera-triple).
+Encoding, decoding and projection use the same constant F.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 FOCAL = 1.0 / math.tan(math.radians(25.0))
 """Focal length in half-widths of the crop."""
 NEAR_PLANE = 0.05
-"""Points nearer to the camera's plane than this, m, are projected as if they lay there."""
+"""Minimum depth, m, used in projection."""
 IN_FRONT = 0.2
-"""What is nearer to the camera's plane than this, m, does not count as in front of it."""
+"""Minimum depth, m, at which a solution counts as in front of the camera."""
 NEAREST_SCALE = 8.0
 LEVEL_DEPTHS = (1.0, 10.0, 20.0, 100.0)
 LEVEL_COUNTS = (4, 50, 6, 4)
 SMALLEST_SCALE = 0.01
-"""Decoded bodies stay nearer than F / 0.01 = 214 m, so a raw output near zero cannot become an infinite depth."""
+"""Limits decoded depths to F / 0.01 = 214 m, so that an output near zero does not give an infinite depth."""
 PUBLISHED_FOCAL = 548 / 256
 """The rounded constant of the published projection, for released weights (docs/reference/network.md#projection)."""
 
@@ -34,7 +34,7 @@ def depth_levels(count: int) -> Tensor:
 
 
 def depth_scales(count: int) -> tuple[float, ...]:
-    """Scales s of `count` depth levels, near to far, piecewise linear in s; 64 levels published.
+    """Scales s of `count` depth levels, near to far, piecewise linear in s; the published count is 64.
 
     Source: docs/reference/network.md#depth-levels.
     """
@@ -63,17 +63,17 @@ def triple_from_translation(translation: Tensor) -> Tensor:
 def translation_from_triple(triple: Tensor, *, published: bool = False) -> Tensor:
     """Camera triples (..., 3) s, y, x to root positions (..., 3) x, y, z metres.
 
-    `published` guards the division as the published code does, which lets scales below zero through.
+    `published`: guard the division as the published code does, which allows negative scales.
     """
     scale = triple[..., 0] + 1e-6 if published else triple[..., 0].clamp_min(SMALLEST_SCALE)
     return torch.stack([triple[..., 2] / scale, triple[..., 1] / scale, FOCAL / scale], dim=-1)
 
 
 def metres_through(lens: Tensor, triple: Tensor, *, published: bool = False) -> Tensor:
-    """Root positions (..., 3) x, y, z metres before the camera that was there, of triples (..., 3) of its crop.
+    """Triples (..., 3) of a crop to root positions (..., 3) x, y, z metres in the frame of the true camera.
 
-    `lens` (..., 3): focal length and principal point y, x of the crop, in half widths. The 50-degree view has the same
-    place in the crop and the same size there, so it stretches depth and shears what a lens off the middle sees.
+    `lens` (..., 3): focal length and principal point y, x of the crop, in half widths. A triple fixes position and size
+    in the crop, so the 50-degree camera scales depth and, with an off-centre principal point, shears positions.
     """
     x, y, z = translation_from_triple(triple, published=published).unbind(-1)
     focal, middle_y, middle_x = (lens / FOCAL).unbind(-1)
@@ -81,20 +81,20 @@ def metres_through(lens: Tensor, triple: Tensor, *, published: bool = False) -> 
 
 
 def project(points: Tensor, *, published: bool = False) -> Tensor:
-    """Camera-space points (..., 3) metres to the crop's normalised coordinates (..., 2) x, y; edges at -1 and 1."""
+    """Project camera-space points (..., 3) metres to normalised crop coordinates (..., 2) x, y; edges at -1 and 1."""
     if published:
         return PUBLISHED_FOCAL * points[..., :2] / (points[..., 2:] + 1e-4)
     return FOCAL * points[..., :2] / points[..., 2:].clamp_min(NEAR_PLANE)
 
 
 def to_pixels(points: Tensor, intrinsics: Tensor) -> Tensor:
-    """Camera-space points (..., J, 3) metres to px of the frame (..., J, 2), through `intrinsics` (..., 3, 3)."""
+    """Project camera-space points (..., J, 3) metres to px of the frame (..., J, 2) with `intrinsics` (..., 3, 3)."""
     image = points @ intrinsics.mT
     return image[..., :2] / image[..., 2:].clamp_min(NEAR_PLANE)
 
 
 def to_crop(px: Tensor, crop_from_frame: Tensor, size: int) -> Tensor:
-    """Px of the frame (..., J, 2) to x, y in a crop of `size` px, whose edges are at -1 and 1.
+    """Map px of the frame (..., J, 2) to x, y in a crop of `size` px, with edges at -1 and 1.
 
     `crop_from_frame` (..., 3, 3): px to px, pixel centres.
     """
@@ -103,7 +103,7 @@ def to_crop(px: Tensor, crop_from_frame: Tensor, size: int) -> Tensor:
 
 
 def solve_translation(points2d: Tensor, joints: Tensor, weights: Tensor, refinements: int = 4) -> tuple[Tensor, Tensor]:
-    """Where a body stands in the 50-degree camera, from its joints and their places in the crop.
+    """Solve for a body's translation in the 50-degree camera from its joints and their projections in the crop.
 
     Weighted linear least squares of u (Z + z) = F (X + x), then Gauss-Newton steps on the reprojection error;
     deterministic (docs/reference/datasets.md#translation-by-linear-least-squares). points2d (..., J, 2) normalised,
@@ -119,7 +119,7 @@ def solve_translation(points2d: Tensor, joints: Tensor, weights: Tensor, refinem
         weighted = rows * w[..., None, None]
         lhs = torch.einsum("...jkp,...jkq->...pq", weighted, rows)
         rhs = torch.einsum("...jkp,...jk->...p", weighted, residual)
-        # not `solve`, which waits for a GPU to tell whether the matrix was singular; this one never is
+        # not `solve`, which synchronises with the GPU to check for singular matrices; this one is never singular
         step: Tensor = torch.linalg.solve_ex(lhs + (1e-9 + (~seen)[..., None, None].double()) * eye, rhs)[0]
         return step
 

@@ -1,4 +1,4 @@
-"""Least-squares alignment of point sets (Umeyama 1991, Horn 1987): used by the Procrustes loss and by the metrics."""
+"""Least-squares alignment of point sets (Umeyama 1991, Horn 1987), for the Procrustes loss and the metrics."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import torch
 from torch import Tensor
 
 SQUARINGS = 42
-"""How often the matrix of quaternions is squared: two rotations whose quality differs by 1e-12 of the whole are still
-told apart."""
+"""Number of squarings of the quaternion matrix: enough to separate eigenvalues with a relative gap of 1e-12."""
 
 
 def similarity(source: Tensor, target: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale (...), rotation (..., 3, 3) and shift (..., 3) that take source to target (..., J, 3), float64.
+    """Scale (...), rotation (..., 3, 3) and translation (..., 3) that map source to target (..., J, 3), float64.
 
-    `weights` (..., J) are all one by default. The layout is fixed as (..., J, 3) and never guessed from the sizes: that
-    guess is a fault of the published evaluation (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). Points
-    without extent get scale one. Points that are not finite give numbers that are not finite, without an error and
-    without waiting for a GPU: a singular value decomposition would raise, and ask in every step whether it converged.
+    `weights` (..., J) default to one. The layout is always (..., J, 3) and never guessed from the sizes: guessing is a
+    fault of the published evaluation (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). Points without extent
+    get scale one. Non-finite points give non-finite results without an error or a GPU synchronisation; an SVD would
+    raise, and synchronise in every step to check convergence.
     """
     source, target = source.double(), target.double()
     w = torch.ones_like(source[..., 0]) if weights is None else weights.double()
@@ -38,9 +37,9 @@ def similarity(source: Tensor, target: Tensor, weights: Tensor | None = None) ->
 def nearest_rotation(matrix: Tensor) -> Tensor:
     """The rotation R (..., 3, 3) with the largest trace of R^T M, for matrices M (..., 3, 3) in float64.
 
-    Its quaternion is the eigenvector of the largest eigenvalue of a symmetric 4x4 matrix (Horn 1987). Squaring that
-    matrix again and again, its eigenvalues made positive before, leaves the eigenvector alone. Where several rotations
-    are equally good, as for points on a line, it is one of them.
+    Its quaternion is the eigenvector of the largest eigenvalue of a symmetric 4x4 matrix (Horn 1987), found
+    by shifting the eigenvalues to be positive and squaring the matrix repeatedly. If several rotations are equally
+    good, as for points on a line, the result is one of them.
     """
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in matrix.unbind(-2))
     horn = torch.stack(
@@ -58,7 +57,7 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
         power = power @ power
         power = power @ power
         power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    # every column is a multiple of the eigenvector; the one with the largest diagonal is the longest
+    # each column is a multiple of the eigenvector; the one with the largest diagonal entry is the longest
     longest = power.diagonal(dim1=-2, dim2=-1).argmax(-1)
     quaternion = power.gather(-1, longest[..., None, None].expand(*longest.shape, 4, 1)).squeeze(-1)
     w, x, y, z = (quaternion / quaternion.square().sum(-1, keepdim=True).sqrt()).unbind(-1)
@@ -71,7 +70,7 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
 
 
 def aligned(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """`source` (..., J, 3) moved onto `target` by the best similarity, in the dtype of `source`."""
+    """`source` (..., J, 3) aligned to `target` by the best similarity, in the dtype of `source`."""
     scale, turn, shift = similarity(source, target, weights)
     moved = scale[..., None, None] * (source.double() @ turn.transpose(-1, -2)) + shift[..., None, :]
     return moved.to(source.dtype)

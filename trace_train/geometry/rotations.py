@@ -1,4 +1,4 @@
-"""The only torch rotations of the project. Shapes are (..., n); gradients are finite, at zero rotation too.
+"""Rotation conversions in torch. Shapes are (..., n); gradients are finite, even at zero rotation.
 
 6D layout: six numbers viewed as a (3, 2) row-major matrix, so elements 0, 2, 4 are the first column of the rotation and
 1, 3, 5 the second (docs/reference/assets.md#rotations-in-6d). Identity is (1, 0, 0, 1, 0, 0).
@@ -28,7 +28,7 @@ def matrix_from_axis_angle(axis_angle: Tensor) -> Tensor:
 
 
 def axis_angle_from_matrix(matrix: Tensor) -> Tensor:
-    """Rotation (..., 3, 3) to axis-angle (..., 3) with angles in [0, pi], through the best-conditioned quaternion."""
+    """Rotation (..., 3, 3) to axis-angle (..., 3) with angles in [0, pi], via the best-conditioned quaternion."""
     m = matrix.flatten(-2)
     trace_terms = torch.stack(
         [
@@ -57,12 +57,12 @@ def axis_angle_from_matrix(matrix: Tensor) -> Tensor:
     vector = quaternion[..., 1:]
     length = vector.square().sum(-1, keepdim=True).clamp_min(1e-24).sqrt()
     angle = 2 * torch.atan2(length, quaternion[..., :1])
-    # at the identity sin(a/2) vanishes: there vector / w * 2 is the limit
+    # at the identity sin(a/2) vanishes; the limit is 2 * vector / w
     return torch.where(length > 1e-9, vector / length * angle, torch.zeros_like(vector))
 
 
 def matrix_from_6d(six: Tensor) -> Tensor:
-    """Gram-Schmidt on the two columns held in (..., 6): a rotation (..., 3, 3)."""
+    """A rotation (..., 3, 3) by Gram-Schmidt on the two columns in (..., 6)."""
     columns = six.unflatten(-1, (3, 2))
     first = torch.nn.functional.normalize(columns[..., 0], dim=-1, eps=1e-6)
     second = columns[..., 1] - (first * columns[..., 1]).sum(-1, keepdim=True) * first
@@ -78,8 +78,8 @@ def sixd_from_matrix(matrix: Tensor) -> Tensor:
 def geodesic(a: Tensor, b: Tensor) -> Tensor:
     """Angle (...) in [0, pi] between rotations (..., 3, 3).
 
-    The arc tangent of sine and cosine: exact for small angles in float32, and with a finite gradient everywhere, zero
-    at both ends, where the arc cosine of a trace has an infinite one.
+    Uses atan2 of sine and cosine: exact for small angles in float32, with a finite gradient everywhere (zero at 0 and
+    pi, where acos of the trace has an infinite one).
     """
     apart = a.mT @ b
     skew = (apart - apart.mT).flatten(-2)

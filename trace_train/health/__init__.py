@@ -1,1 +1,1 @@
-"""What is watched while a run goes on: unusual losses, numbers that are not finite, boards."""
+"""Monitoring of a run: unusual losses, non-finite values, TensorBoard and Weights & Biases."""

@@ -1,4 +1,4 @@
-"""The lines of a run on TensorBoard and Weights & Biases. They may fail; `metrics.jsonl` and the run go on."""
+"""Logging to TensorBoard and Weights & Biases. Their failure affects neither `metrics.jsonl` nor the run."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from trace_data.errors import ConfigError
 from trace_train.config import Config
 
 FOLDER = "tensorboard"
-"""Within the run folder: `tensorboard --logdir RUN`, or the folder of all runs, finds it."""
+"""In the run folder; found by `tensorboard --logdir` with the run or a folder of runs."""
 WANDB = "pip install wandb, or --set log.wandb=null"
 TENSORBOARD = "pip install tensorboard, or --set log.tensorboard=never"
 
 
 class Board(Protocol):
-    """Something that shows numbers over steps."""
+    """A service that plots numbers over steps."""
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Numbers by their names, at a step."""
+        """Write named numbers at a step."""
 
     def close(self) -> None:
-        """Everything is written."""
+        """Finish writing."""
 
 
 class TensorBoard:
     """Event files in the run folder."""
 
     def __init__(self, run: Path, next_step: int) -> None:
-        """What was written for steps after `next_step` by a run that died is no longer shown."""
+        """Hides what a run that died had written for `next_step` and later."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries that TensorBoard brings along
             from torch.utils.tensorboard import SummaryWriter
@@ -66,13 +66,13 @@ def _show_no_traceback_of_its_thread() -> None:
 
 
 class WeightsAndBiases:
-    """A run at Weights & Biases; resumed in its folder it goes on as the same one. The server takes nothing back: what
-    a run that died had sent for later steps stays there."""
+    """A run at Weights & Biases, continued when the run is resumed. The server cannot delete lines, so what a run that
+    died had sent for later steps stays there."""
 
     def __init__(self, run: Path, config: Config) -> None:
         import wandb
 
-        place = hashlib.sha256(bytes(run.absolute())).hexdigest()[:8]  # other runs may have the same name
+        place = hashlib.sha256(bytes(run.absolute())).hexdigest()[:8]  # run names need not be unique
         self._run: Any = wandb.init(
             project=config.log.wandb,
             id=f"{run.name}-{place}",
@@ -92,7 +92,7 @@ class WeightsAndBiases:
 
 
 class Boards:
-    """All boards that a configuration asks for. One that fails is given up with a word."""
+    """All boards enabled in the configuration. A board that fails is dropped with a message."""
 
     def __init__(self, run: Path, config: Config, *, next_step: int, log: Callable[[str], None]) -> None:
         self._say = log
@@ -103,7 +103,7 @@ class Boards:
             self._open("Weights & Biases", lambda: WeightsAndBiases(run, config))
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """One line of the log."""
+        """Write one log line."""
         numbers = dict(flat(line))
         for name in list(self._boards):
             self._try(name, lambda board: board.write(line["step"], numbers))
@@ -116,7 +116,7 @@ class Boards:
     def _open(self, name: str, make: Callable[[], Board]) -> None:
         try:
             self._boards[name] = make()
-        except Exception as error:  # noqa: BLE001 a board is not worth a run, whatever is wrong with it
+        except Exception as error:  # noqa: BLE001 no failure of a board may end the run
             self._give_up(name, error)
 
     def _try(self, name: str, act: Callable[[Board], None]) -> None:
@@ -132,13 +132,13 @@ class Boards:
 
 
 def wants_tensorboard(config: Config) -> bool:
-    """Whether event files are written."""
+    """Whether TensorBoard event files are written."""
     wanted = config.log.tensorboard
     return wanted == "always" or (wanted == "auto" and importlib.util.find_spec("tensorboard") is not None)
 
 
 def missing_packages(config: Config) -> list[ConfigError]:
-    """An error for each package that the configuration asks for and that is not installed."""
+    """One error per package that the configuration needs and that is not installed."""
     asked = {
         "tensorboard": (config.log.tensorboard == "always", TENSORBOARD),
         "wandb": (config.log.wandb is not None, WANDB),

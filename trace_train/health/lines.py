@@ -1,4 +1,4 @@
-"""The lines that a person watches: a table that grows by one row each time something is logged."""
+"""The progress table on the terminal, with one row per log line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from trace_data.progress import duration
 from trace_train.losses.table import LOSSES
 
 AGAIN = 25
-"""Rows after which the heading comes again."""
+"""Number of rows after which the heading is repeated."""
 LEGEND = "each part of the loss / how many valid entries it has"
 
 
 class TableLines:
-    """Rows of such a table, with a heading in front of the first and of every 25th.
+    """Formats the rows, with a heading before the first and every `AGAIN` rows.
 
-    `width`: characters that fit a line, None for any number. A row that is longer goes on in the next line.
+    `width`: characters per line; None: unlimited. Longer rows are wrapped.
     """
 
     def __init__(self, width: int | None = None) -> None:
@@ -25,7 +25,7 @@ class TableLines:
         self._headings: list[str] = []
 
     def row(self, line: Mapping[str, Any], weights: Mapping[str, float]) -> list[str]:
-        """The lines to show for one line of the log. `weights`: of each term, in this stage."""
+        """The text lines for one log line. `weights`: of each term in the current stage."""
         cells = {
             "step": f"{line['step']:,}",
             "loss": _short(line["loss"]["total"]),
@@ -58,7 +58,7 @@ class TableLines:
 
 
 def _parts(line: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, str]:
-    """What each group of terms adds to the loss, with its smallest number of valid entries that is not zero."""
+    """Contribution of each group of terms to the loss, with its smallest non-zero count of valid entries."""
     parts: dict[str, tuple[float, list[float]]] = {}
     for name, value in line["loss"].items():
         if name == "total":

@@ -1,7 +1,7 @@
-"""A batch that led to numbers that are not finite, kept in the run folder so that it can be run again.
+"""Saves a batch that gave a non-finite loss or gradient in the run folder, so that it can be replayed.
 
-Two files: `not-finite-step-00000123.pth` holds the batch, where each clip comes from, the step and the configuration
-(tensors, numbers and text only), and `….safetensors` beside it the weights that the batch met.
+Two files: `not-finite-step-00000123.pth` with the batch, the origin of its clips, the step and the configuration
+(tensors, numbers and text only), and `….safetensors` next to it with the weights at that step.
 """
 
 from __future__ import annotations
@@ -29,34 +29,35 @@ from trace_train.training.hooks import RunSnapshot
 
 FORMAT_VERSION = 1
 NAMED = 4
-"""Clips that the error names; the file names all."""
+"""Number of clips named in the error; the file names all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SavedBatch:
-    """What such a file holds."""
+    """Content of such a file."""
 
     file: Path
     step: int
-    """Steps that were done before it."""
+    """Number of steps taken before it."""
     config: Config
     batch: Batch
     clips: tuple[str, ...]
-    """Where each clip comes from, in words."""
+    """Description of each clip's origin."""
     terms: Mapping[str, float]
-    """The loss terms as the run met them."""
+    """The loss terms computed in the run."""
     evaluating: tuple[str, ...]
-    """Modules that were in evaluation mode, because they are frozen."""
+    """Modules in evaluation mode, because they are frozen."""
     still: tuple[str, ...]
     """Parameters without gradient."""
     weights: Mapping[str, Tensor] | None
-    """State of the network; None where the disk had no room for it."""
+    """State of the network; None if the disk was too full to save it."""
     shards: str
-    """Where the clips lie."""
+    """Location of the shards."""
 
 
 def clip_names(snapshot: RunSnapshot, batch: Batch) -> list[str]:
-    """`3dpw/train/downtown_0, frames 12 to 18, every 2nd` of each clip, with the release's frame ids."""
+    """A description of each clip, such as `3dpw/train/downtown_0, frames 12 to 18 in steps of 2`, with the release's
+    frame ids."""
     names = []
     for ref in batch.refs:
         entry = snapshot.stream.reader.index.sequences[ref.sequence]
@@ -67,9 +68,9 @@ def clip_names(snapshot: RunSnapshot, batch: Batch) -> list[str]:
 
 
 def keep_batch(snapshot: RunSnapshot, batch: Batch, report: LossReport) -> str:
-    """Save the batch into the run folder, and say which clips it holds and which command runs it again.
+    """Save the batch in the run folder; return text with its clips and the command that replays it.
 
-    A disk that does not take it does not hide what happened: then that is said.
+    If saving fails, the text says so.
     """
     names = clip_names(snapshot, batch)
     shown = "; ".join(names[:NAMED]) + (f"; and {len(names) - NAMED} more" if len(names) > NAMED else "")
@@ -78,7 +79,7 @@ def keep_batch(snapshot: RunSnapshot, batch: Batch, report: LossReport) -> str:
     content = {
         "format_version": FORMAT_VERSION,
         "step": snapshot.step,
-        "config": snapshot.loss_module.config.model_dump(mode="json"),  # as it is in this stage
+        "config": snapshot.loss_module.config.model_dump(mode="json"),  # with the settings of this stage
         "evaluating": [name for name, module in snapshot.loss_module.named_modules() if not module.training],
         "still": [name for name, weight in snapshot.loss_module.named_parameters() if not weight.requires_grad],
         "shards": snapshot.stream.reader.store.where,
@@ -117,7 +118,7 @@ def _plain(batch: Batch) -> dict[str, Any]:
 
 
 def load_batch(file: Path) -> SavedBatch:
-    """Read such a file. Only tensors, numbers and text are read from it. Raises CheckpointError."""
+    """Read such a file; only tensors, numbers and text are allowed in it. Raises CheckpointError."""
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
         if content["format_version"] != FORMAT_VERSION:
@@ -152,4 +153,4 @@ def load_batch(file: Path) -> SavedBatch:
         safetensors.SafetensorError,
     ) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"is no saved batch: {reason}", where=file) from error
+        raise CheckpointError(f"is not a saved batch: {reason}", where=file) from error

@@ -1,4 +1,4 @@
-"""Is a run healthy? Each loss term is compared with what is normal for it at steps 1, 100 and 1000."""
+"""Health check of a run: each loss term is compared with its normal range at steps 1, 100 and 1000."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from trace_train.losses.table import LOSSES, Loss
 
 LOOKED_AT = (1, 100, 1000)
-"""Steps at which terms are compared; the first logged line from each of them on counts."""
+"""Steps at which terms are compared, using the first log line at or after each."""
 ENOUGH_TRAVEL = 0.02
-"""Sum of learning rates from which on a term must have fallen at step 100. Adam moves a weight by about the rate in a
-step, so this is how far weights can have moved: about the size of a fresh one. A long warm-up is not there by then."""
+"""Minimum sum of learning rates for requiring a fall at step 100. Adam moves a weight by about the learning rate per
+step, so this bounds how far weights have moved: about the size of an initial weight. A long warm-up stays below it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oddity:
-    """A term outside of what is normal for it."""
+    """A term outside its normal range."""
 
     step: int
     term: str
     what: str
-    """Value and range, in words."""
+    """Description of value and range."""
     causes: str
 
     def __str__(self) -> str:
@@ -30,10 +30,10 @@ class Oddity:
 
 
 def oddities(lines: Sequence[Mapping[str, Any]], *, fresh: bool) -> list[Oddity]:
-    """What is not normal in the last of a run's logged lines, if it is one of those that are looked at.
+    """Terms outside their normal range in the last log line, if it is one that is checked.
 
-    `lines`: all of `metrics.jsonl` so far. `fresh`: the network began at the constant predictor, not from weights that
-    were loaded. Terms without a valid entry are left out, as are terms of other versions.
+    `lines`: all of `metrics.jsonl` so far. `fresh`: the network was initialised to the mean, not from loaded weights.
+    Terms without valid entries and unknown terms are ignored.
     """
     line, before = lines[-1], lines[-2]["step"] if len(lines) > 1 else 0
     looked_at = [step for step in LOOKED_AT if before < step <= line["step"]]
@@ -54,7 +54,7 @@ def oddities(lines: Sequence[Mapping[str, Any]], *, fresh: bool) -> list[Oddity]
 
 
 def _odd(loss: Loss, value: float, start: float | None, asked: int, *, must_fall: bool) -> tuple[str, str] | None:
-    """What is odd about a value, and its usual causes; None where it is normal."""
+    """What is wrong with a value, and the usual causes; None if it is normal."""
     normal, (low, high) = loss.normal, loss.normal.range
     shown = f"{value:.4g} {loss.unit}"
     if value > high:

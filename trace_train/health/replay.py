@@ -1,4 +1,4 @@
-"""Run a saved batch again and find where numbers stop being finite: which module, which clip, forward or backward."""
+"""Replays a saved batch to locate the first non-finite value: module, clip, forward or backward pass."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from trace_train.weights.checkpoint import finished, open_checkpoint
 from trace_train.weights.flow import build_flow
 
 LARGE = 1e6
-"""No annotation in metres, pixels or radians is as large."""
+"""Larger than any valid annotation in metres, pixels or radians."""
 WORST = 10
-"""Rows of the table of terms and clips."""
+"""Number of rows in the table of terms and clips."""
 
 
 class NotFinite(FloatingPointError):
-    """Raised where the first number that is not finite comes out of a module."""
+    """Raised in the first module that outputs a non-finite value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """The value of one term for one clip alone."""
+    """The value of one term for a single clip."""
 
     term: str
     clip: str
@@ -46,30 +46,30 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What was found."""
+    """Result of a replay."""
 
     file: Path
     step: int
     total: float
     terms: Mapping[str, float]
     found: str
-    """Where it begins, in words; empty where everything is finite this time."""
+    """Description of the first non-finite value; empty if everything is finite."""
     module: str
-    """The first module whose output, or gradient of its output, is not finite; empty where none is."""
+    """The first module whose output, or output gradient, is not finite; empty if there is none."""
     weights: tuple[str, ...]
     """Weights that are not finite."""
     annotations: tuple[str, ...]
-    """Annotations that are not finite or larger than anything can be, with their clip."""
+    """Annotations that are not finite or impossibly large, with their clips."""
     worst: tuple[Entry, ...]
-    """Terms of single clips: those that are not finite first, then the largest in units of the term's mean."""
+    """Terms of single clips: non-finite ones first, then the largest relative to the term's mean."""
     weights_from: str
-    """Where the weights came from."""
+    """Source of the weights."""
 
 
 def replay(file: Path, *, packs: Path, raise_there: bool = False) -> Replay:
-    """Run the batch again: forward, losses, backward, with anomaly detection.
+    """Replay the batch: forward, losses and backward with anomaly detection.
 
-    `raise_there`: raise NotFinite inside the module where it begins, for a debugger, instead of reporting. Raises
+    `raise_there`: raise NotFinite inside the module concerned, for a debugger, instead of reporting. Raises
     CheckpointError, AssetError, ConfigError.
     """
     saved = load_batch(file)
@@ -113,7 +113,7 @@ _INF = float("inf")
 
 
 def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple[LossModule, str]:
-    """Network and losses with the weights that the batch met, else those of the last checkpoint before it."""
+    """Network and losses with the weights saved with the batch, else those of the last checkpoint before it."""
     network, run = build_network(saved.config.network).to(device), saved.file.parent
     flow = build_flow(saved.config, run, device)
     if saved.weights is not None:
@@ -135,10 +135,10 @@ def _learner(saved: SavedBatch, layer: BodyLayer, device: torch.device) -> tuple
 
 
 def _operation(loss_module: LossModule, batch: Batch) -> str:
-    """Which operation's backward pass makes the first NaN, in words; empty where none does."""
+    """Description of the operation whose backward pass gives the first NaN; empty if none does."""
     loss_module.zero_grad()
     with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
-        warnings.simplefilter("ignore")  # torch tells where the operation was called, which is for the debugger
+        warnings.simplefilter("ignore")  # torch prints the call stack of the operation as a warning
         try:
             loss_module(batch).total.backward()
         except RuntimeError as error:
@@ -149,14 +149,14 @@ def _operation(loss_module: LossModule, batch: Batch) -> str:
 
 
 class _Watch:
-    """Looks at what every module gives, and at the gradient that comes back to it."""
+    """Checks the output of every module and the gradient with respect to it."""
 
     def __init__(self, loss_module: LossModule, *, raise_there: bool) -> None:
         self._learner, self._raise = loss_module, raise_there
         self._ran: dict[str, nn.Module] = {}
-        """Modules that compute something themselves, in the order in which they did."""
+        """Leaf modules in order of execution."""
         self._reached: dict[str, Tensor] = {}
-        """Gradients that are not finite, by the module whose output they belong to."""
+        """Non-finite gradients by the module to whose output they belong."""
         self.module, self.found = "", ""
         self.backward = False
 
@@ -187,7 +187,7 @@ class _Watch:
             self._reached[name] = gradient
 
     def look_at_gradients(self) -> None:
-        """After the backward pass: the module nearest to the losses with a gradient that is not finite."""
+        """After the backward pass, find the module closest to the losses with a non-finite gradient."""
         for name, module in reversed(self._ran.items()):
             if name in self._reached:
                 self.backward = True
@@ -207,7 +207,7 @@ class _Watch:
 
 
 def _worst(loss_module: LossModule, batch: Batch, clips: tuple[str, ...], report: LossReport) -> list[Entry]:
-    """Each clip's own terms: all others are made absent, but normalisation sees the same batch."""
+    """Terms of each clip alone: all other clips are masked, but normalisation sees the same batch."""
     entries = []
     for row, clip in enumerate(clips):
         with torch.no_grad():
@@ -227,7 +227,7 @@ def _worst(loss_module: LossModule, batch: Batch, clips: tuple[str, ...], report
 
 
 def _only(batch: Batch, row: int) -> Batch:
-    """The batch in which nobody is annotated but in one clip."""
+    """The batch with the annotations of a single clip."""
 
     def keep(mask: Tensor) -> Tensor:
         kept = torch.zeros_like(mask)
@@ -258,7 +258,7 @@ def _counted(value: Tensor) -> str:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in what a module takes or gives."""
+    """All tensors in a module's inputs or outputs."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What a run does with its own numbers: shows each line, sends it to the boards, and says what looks wrong."""
+"""Prints each log line, sends it to the boards, and warns about unusual values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trace_train.training.hooks import RunSnapshot
 from trace_train.training.run_log import ERRORS, read_metrics
 
 LONG_WAIT = 0.05
-"""Share of time spent waiting for data from which on it is said."""
+"""Share of time spent waiting for data that triggers a warning."""
 ABSENT_LINES = 3
-"""TableLines in a row in which a term had no valid entry before that is said: one batch may well have none."""
+"""Consecutive log lines without a valid entry of a term that trigger a warning: a single batch may well have none."""
 
 
 class Watch:
-    """Sees each line of one run's log."""
+    """Receives every log line of a run."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -30,7 +30,7 @@ class Watch:
         self._replaced = 0
 
     def on_line(self, snapshot: RunSnapshot, line: Mapping[str, Any]) -> None:
-        """A line of the log was written."""
+        """Process a new log line."""
         known = read_metrics(snapshot.run)
         if self._boards is None or self._lines is None:
             self._lines = TableLines(self._progress.width)
@@ -49,7 +49,7 @@ class Watch:
             self._progress.log(f"{self._replaced:,} clips could not be read and were replaced: {snapshot.run / ERRORS}")
 
     def close(self) -> None:
-        """The run is over."""
+        """Close the boards at the end of the run."""
         if self._boards is not None:
             self._boards.close()
 

@@ -1,1 +1,1 @@
-"""From maps to people: detections, and trajectories in the world."""
+"""Decoding of the network's maps: detections, and trajectories in the world."""

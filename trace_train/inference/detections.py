@@ -1,4 +1,4 @@
-"""From maps to people: peaks of the 3D centre map, read out and posed."""
+"""Decodes detected people from the maps: peaks of the 3D centre map, sampled and posed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, full_rotations
 
 DUPLICATE_DISTANCE = 0.05
-"""Detections of a frame nearer than this in (s, y, x) are one person; the best score stays. The published system uses
-this value (docs/reference/inference.md#duplicate-filter)."""
+"""Detections in a frame closer than this in (s, y, x) are duplicates; the one with the best score is kept. The
+published system uses this value (docs/reference/inference.md#duplicate-filter)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +27,7 @@ class Detections:
     zyx: Tensor
     """(K, 3) voxel of the peak: depth level, row, column."""
     score: Tensor
-    """(K,) height of the centre's peak; a probability when the map holds logits."""
+    """(K,) value of the peak; a probability if the map holds logits."""
     translation: Tensor
     """(K, 3) hip midpoint, metres, in the 50-degree camera of the crop."""
     rotations: Tensor
@@ -39,16 +39,16 @@ class Detections:
     joints2d: Tensor
     """(K, 44, 2) x, y in the crop, edges at -1 and 1."""
     joints2d_h36m: Tensor
-    """(K, 17, 2) the H36M joints, likewise."""
+    """(K, 17, 2) the same for the H36M joints."""
 
 
 def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64) -> tuple[Tensor, Tensor, Tensor]:
     """Peaks of (N, D, M, M): frame (K,), voxel z, y, x (K, 3) and score (K,), best first within a frame.
 
-    A voxel is a peak when it is the largest of its 5 x 5 x 5 neighbourhood
+    A voxel is a peak if it is the maximum of its 5 x 5 x 5 neighbourhood
     (docs/reference/network.md#peaks-of-the-centre-volume).
     """
-    # peaks are found before the sigmoid, which makes equals of large logits
+    # find peaks before the sigmoid, which saturates for large logits
     peak = F.max_pool3d(center_3d[:, None], 5, stride=1, padding=2).squeeze(1)
     heat = center_3d.sigmoid() if logits else center_3d
     kept = torch.where(center_3d == peak, heat, torch.zeros_like(heat)).flatten(1)
@@ -61,7 +61,7 @@ def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64
 
 
 def best_score(center_3d: Tensor, *, logits: bool) -> float:
-    """The highest score in (N, D, M, M) maps: why nobody is detected, and which threshold would find somebody."""
+    """The highest score in (N, D, M, M) maps, for advice when nobody is detected."""
     highest = center_3d.max()
     return float(highest.sigmoid() if logits else highest)
 
@@ -69,7 +69,7 @@ def best_score(center_3d: Tensor, *, logits: bool) -> float:
 def detect(
     network: TraceNetwork, maps: Maps, layer: BodyLayer, *, threshold: float = 0.2, vertices: bool = False
 ) -> Detections:
-    """Find and pose everyone in the frames of `maps`."""
+    """Detect and pose all people in the frames of `maps`."""
     frame, zyx, score = centers(maps.center_3d, logits=network.center_logits, threshold=threshold)
     people = network.regress(maps, frame, zyx)
     keep = _without_duplicates(frame, people.camera)
@@ -91,21 +91,21 @@ def detect(
 
 
 def _without_duplicates(frame: Tensor, camera: Tensor) -> Tensor:
-    """Which of the detections (frames ascending, best first within each) stay: (K,) bool.
+    """Mask (K,) of the detections to keep; they are sorted by frame, best first within each.
 
-    Detections are compared within their frame only, so that a batch costs what its frames cost.
+    Detections are compared only within their frame, so the cost is linear in the number of frames.
     """
     if not len(frame):
         return torch.ones_like(frame, dtype=torch.bool)
     number = torch.unique_consecutive(frame, return_inverse=True)[1]
     count = torch.bincount(number)
     rank = torch.arange(len(frame), device=frame.device) - (count.cumsum(0) - count)[number]
-    place = camera.new_full((len(count), int(count.max()), 3), float("nan"))  # nothing is near to nobody
+    place = camera.new_full((len(count), int(count.max()), 3), float("nan"))  # NaN padding is close to nothing
     place[number, rank] = camera
     near = (place[:, :, None] - place[:, None]).norm(dim=-1) < DUPLICATE_DISTANCE
-    better = near.triu(diagonal=1)  # (frame, i, j): i comes before j and is the same person
+    better = near.triu(diagonal=1)  # (frame, i, j): i scores better than j and is the same person
     keep = torch.ones_like(place[..., 0], dtype=torch.bool)
-    # only who stays can send another away; each round settles at least the next in a row of neighbours
+    # only kept detections suppress others; each round settles at least one more in a chain of neighbours
     while not torch.equal(keep, settled := ~(better & keep[..., None]).any(1)):
         keep = settled
     return keep[number, rank]

@@ -1,4 +1,4 @@
-"""From tracks to bodies, in the camera of each frame and in the world: the camera frame of each track's first frame."""
+"""Decodes tracks to bodies, in each frame's camera and in the world (the camera of the track's first frame)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart,
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trajectories:
-    """S people over T frames. Where `mask` is False the numbers mean nothing."""
+    """S people over T frames. Values are undefined where `mask` is False."""
 
     mask: Tensor
     """(S, T) bool."""
@@ -29,12 +29,12 @@ class Trajectories:
     world_root: Tensor
     """(S, T, 3, 3) root rotation in the world."""
     end: WorldStart
-    """Where the tracks stand, for the next chunk."""
+    """State of the tracks at the end, for the next chunk."""
 
     def joints(self, layer: BodyLayer) -> tuple[Tensor, Tensor]:
         """The 44 joints (S, T, 44, 3), metres, in the camera and in the world.
 
-        The body in the world is the one in the camera, turned: its pose and shape learn nothing from there.
+        The world body is the rotated camera body, so that pose and shape get no gradient from the world losses.
         """
         shape = self.mask.shape
         camera = layer(self.rotations.flatten(0, 1), self.betas.flatten(0, 1)).joints.unflatten(0, shape)
@@ -44,7 +44,7 @@ class Trajectories:
 
 
 def trajectories(network: TraceNetwork, maps: Maps, tracks: Tracks, start: WorldStart | None = None) -> Trajectories:
-    """Decode people along tracks. `start` says where tracks of the chunk before have ended."""
+    """Decode people along tracks. `start`: `end` of the previous chunk."""
     tracked = network.follow(maps, tracks, start)
     people, published = tracked.people, network.published_camera
     return Trajectories(
@@ -59,7 +59,7 @@ def trajectories(network: TraceNetwork, maps: Maps, tracks: Tracks, start: World
 
 
 def _end(tracked: TrackedPeople, start: WorldStart | None) -> WorldStart:
-    # a frame without its person adds no motion, so the last frame holds what the last seen one did
+    # frames without the person add no motion, so the last frame has the state of the last visible one
     known = tracked.mask.any(1)
     if start is not None:
         known = known | start.known

@@ -1,1 +1,1 @@
-"""Every loss term, and their weighted sum."""
+"""Loss terms and their weighted sum."""

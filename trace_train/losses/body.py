@@ -1,4 +1,4 @@
-"""Losses on body-model parameters (docs/reference/training.md#active-terms). Masks (...) say who counts."""
+"""Losses on body-model parameters (docs/reference/training.md#active-terms). Masks (...) select valid people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BETA_WEIGHTS = (1.0, 0.64, 0.32, 0.32, *(0.16,) * 6)
 
 
 def rotation(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
-    """Frobenius norm of the difference of rotation matrices (..., 3, 3); a person's joints are averaged first."""
+    """Frobenius norm of the difference of rotation matrices (..., 3, 3), averaged over a person's joints first."""
     apart = norm(filled(predicted - target, mask).flatten(-2))
     if apart.dim() > mask.dim():
         apart = apart.mean(-1)
@@ -20,9 +20,9 @@ def rotation(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
 
 
 def shape(predicted: Tensor, target: Tensor, mask: Tensor, supervised: Tensor) -> Term:
-    """Weighted distance of betas (..., 10) over 20 where they are known, a pull to the mean shape elsewhere.
+    """Weighted distance of betas (..., 10) divided by 20 where they are known; elsewhere a pull towards the mean shape.
 
-    `mask` (...): the person counts at all; `supervised` (...): the betas are known.
+    `mask` (...): valid people; `supervised` (...): people with known betas.
     """
     weights = constant(BETA_WEIGHTS, like=predicted)
     supervised = supervised & mask

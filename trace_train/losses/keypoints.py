@@ -9,8 +9,8 @@ from trace_train.geometry.procrustes import similarity
 from trace_train.losses.reduce import Term, distance, filled, masked, norm
 
 FARTHEST = 3.0
-"""Projected joints are held within so many half widths of the crop: a person thrown behind the camera by one early step
-must not outweigh the batch."""
+"""Limit of projected joints, in half widths of the crop: a person who lands behind the camera early in training must
+not dominate the batch."""
 
 
 def joints2d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
@@ -26,8 +26,8 @@ def joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
 def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     """The same after aligning the prediction to the target by rotation, scale and translation, per person.
 
-    The alignment is a constant for the gradient: by then it is optimal, and the derivative of an SVD near symmetric
-    poses is not.
+    The alignment is treated as constant in the backward pass: the gradient with respect to an optimal alignment
+    vanishes, and the derivative of an SVD is unstable near symmetric poses.
     """
     enough = mask & (mask.sum(-1, keepdim=True) >= 4)
     predicted, target = filled(predicted, enough), filled(target, enough)

@@ -1,4 +1,4 @@
-"""Predictions and targets side by side, along tracks: what a loss term asks for, computed when it asks."""
+"""Inputs of the loss terms: predictions and targets along tracks, computed lazily."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trace_train.network.outputs import Maps, People, TrackedPeople, full_rotati
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LossInputs:
-    """S = B P tracks of T frames. People are there where `seen`; elsewhere, their numbers mean nothing."""
+    """S = B P tracks of T frames. Values are undefined where `seen` is False."""
 
     maps: Maps
     people: People
@@ -30,11 +30,11 @@ class LossInputs:
     published_camera: bool
 
     def of(self, values: Tensor) -> Tensor:
-        """Targets (B, P, T, ...) by track (S, T, ...)."""
+        """Reshape targets (B, P, T, ...) to tracks (S, T, ...)."""
         return values.flatten(0, 1)
 
     def mask(self, mask: Tensor) -> Tensor:
-        """A mask (B, P, T, ...) by track, only where people are seen."""
+        """Reshape a mask (B, P, T, ...) to tracks, restricted to where people are seen."""
         seen = self.targets.center_mask[(..., *[None] * (mask.dim() - 3))]
         return self.of(mask & seen)
 
@@ -66,7 +66,7 @@ class LossInputs:
         place = translation_from_triple(self.people.camera, published=self.published_camera)
         return project(self.joints + place[..., None, :], published=self.published_camera)
 
-    # --- the world, where both sides have one
+    # --- world frame, if predictions and targets have it
 
     @property
     def world(self) -> WorldTargets:
@@ -80,23 +80,23 @@ class LossInputs:
 
     @cached_property
     def world_joints(self) -> Tensor:
-        """(S, T, 44, 3) metres, world axes, relative to the hips: only the root's rotation in the world learns here."""
+        """(S, T, 44, 3) metres, world axes, relative to the hips; gradients reach only the world root rotation."""
         turn = self.trajectory.world_root @ self.rotations[..., 0, :, :].detach().mT
         return self.joints.detach() @ turn.mT
 
     @cached_property
     def world_joints2d(self) -> Tensor:
-        """(S, T, 44, 2) in the fixed view: only the motion in the world learns here."""
+        """(S, T, 44, 2) in the fixed view; gradients reach only the world motion."""
         place = translation_from_triple(self.trajectory.world_camera, published=self.published_camera)
         return project(self.world_joints.detach() + place[..., None, :], published=self.published_camera)
 
     def metres(self, triple: Tensor) -> Tensor:
-        """Triples (S, T, 3) of the fixed view to places (S, T, 3) through its own lens."""
+        """Triples (S, T, 3) of the fixed view to positions (S, T, 3), metres, with its true intrinsics."""
         return metres_through(self.of(self.world.lens)[:, None], triple, published=self.published_camera)
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
-        """Predicted and true places of the hips in the world (S, T, 3), metres."""
+        """Predicted and true hip positions in the world (S, T, 3), metres."""
         return self.metres(self.trajectory.world_camera), self.metres(self.of(self.world.camera))
 
     @cached_property
@@ -106,7 +106,7 @@ class LossInputs:
 
     @cached_property
     def feet(self) -> tuple[Tensor, Tensor]:
-        """Predicted and true places of the feet in the world (S, T, 4, 3), metres."""
+        """Predicted and true foot positions in the world (S, T, 4, 3), metres."""
         found, wanted = self.places
         return feet_of(self.world_joints) + found[..., None, :], self.of(self.world.feet) + wanted[..., None, :]
 

@@ -1,4 +1,4 @@
-"""Focal losses of the centre maps: stable for logits, clamped for released weights.
+"""Focal losses of the centre maps, numerically stable for logits, clamped for released weights.
 
 Source: docs/reference/training.md#centre-map-losses.
 """
@@ -12,15 +12,14 @@ from torch import Tensor
 from trace_train.losses.reduce import Term, masked
 
 CLAMP = 1e-3
-"""Raw values are taken for probabilities of at least this and at most one less it; outside there is no gradient from
-the logarithm."""
+"""Raw outputs are clamped to [CLAMP, 1 - CLAMP] as probabilities; outside, the logarithm has no gradient."""
 
 
 def focal(found: Tensor, heat: Tensor, frame_mask: Tensor, *, logits: bool = True) -> Term:
     """Penalty-reduced focal loss, alpha 2 and beta 4, over maps (N, ...); one value per frame, `frame_mask` (N,).
 
-    Positives are the cells whose heat is exactly 1. A frame without positives counts its negatives undivided. `found`
-    holds logits, or raw values, which released weights have learnt.
+    Positives are the cells with heat exactly 1. In a frame without positives the sum over negatives is not divided.
+    `found` holds logits, or raw values as predicted by released weights.
     """
     found, heat = found.to(torch.promote_types(found.dtype, torch.float32)).flatten(1), heat.flatten(1)
     if logits:

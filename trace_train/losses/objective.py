@@ -1,4 +1,4 @@
-"""All active loss terms of a batch, with their values, valid counts and weights."""
+"""Computes all active loss terms of a batch, with values, valid counts and weights."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from trace_train.network.outputs import Maps, People, TrackedPeople
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LossReport:
-    """The total and what it is made of."""
+    """The total loss and its terms."""
 
     total: Tensor
-    """Scalar, the sum of weight times mean over the active terms."""
+    """Scalar, the weighted sum of the active terms' means."""
     values: Mapping[str, Tensor]
     """Mean of each term in its own unit, before its weight."""
     counts: Mapping[str, Tensor]
-    """How many entries each term averaged: a matter of the targets alone, so that they can be added up over processes
-    and parts of a batch before anything is divided."""
+    """Number of entries averaged in each term. It depends only on the targets, so that counts can be summed over
+    processes and micro-batches before dividing."""
     weights: Mapping[str, float]
     """Weight of each term."""
 
@@ -45,9 +45,9 @@ def objective(
 ) -> LossReport:
     """Compare maps and people (S = B P tracks, T frames) with targets (B, P, T). Always float32.
 
-    Terms with weight 0 are not computed, nor are those of tracks in clips of one frame, nor those of the world without
-    `tracked`; `pose_prior` needs a `prior`. The switches are the network's, see there: released weights are trained on
-    as they were trained.
+    Skips terms with weight 0, track terms in clips of one frame, and world terms without `tracked`; `pose_prior` needs
+    a `prior`. The switches are those of the network: released weights are fine-tuned with the losses they were trained
+    with.
     """
     losses = losses_of(targets.center_mask.shape[2], tracked is not None and targets.world is not None)
     inputs = LossInputs(

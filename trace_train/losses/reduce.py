@@ -1,4 +1,4 @@
-"""The one way a loss becomes a number: a masked sum and a count, divided once."""
+"""Loss reduction: a masked sum and a count, divided once."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Term:
-    """A sum over valid entries and how many there were; a sum, so that several devices can add theirs first."""
+    """Sum and count of valid entries, kept apart so that several devices can be added up before dividing."""
 
     total: Tensor
     """Scalar."""
     count: Tensor
-    """Scalar, how many entries were valid."""
+    """Scalar, number of valid entries."""
 
     def mean(self) -> Tensor:
-        """The mean over valid entries; exactly zero, with zero gradient, when there are none."""
+        """The mean over valid entries; exactly zero, with zero gradient, if there are none."""
         return self.total / self.count.clamp_min(1)
 
 
 def masked(values: Tensor, mask: Tensor) -> Term:
-    """Sum values (...) where the mask (...) holds. Values under a False mask may be anything, NaN included."""
+    """Sum values (...) where the mask (...) is True. Masked-out values may be anything, including NaN."""
     return Term(total=torch.where(mask, values, torch.zeros_like(values)).sum(), count=mask.sum())
 
 
 def filled(values: Tensor, mask: Tensor, fill: Tensor | None = None) -> Tensor:
-    """Values (..., D) with `fill` (zero) where the mask (...), which may lack trailing axes of theirs, is False.
+    """Replace values (..., D) by `fill` (default: zero) where the mask is False; it may lack trailing axes.
 
-    What stands there may be NaN: it reaches neither a value nor, as it would through a masked sum alone, a gradient.
+    Replaced values may be NaN: unlike with a masked sum alone, they do not reach the gradient either.
     """
     mask = mask[(..., *[None] * (values.dim() - mask.dim()))]
     return torch.where(mask, values, torch.zeros_like(values) if fill is None else fill)

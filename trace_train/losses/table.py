@@ -1,12 +1,12 @@
-"""Every loss, declared once by its name: formula, weight, unit, and what is normal for its value.
+"""Declares every loss by name: formula, weight, unit and normal range.
 
-From here come `loss.*` of the configuration, the terms of the objective, the headings of a run's lines, the groups and
-units of reports, and the warnings of a run that is not healthy. docs/losses.md holds the formulas as mathematics;
-docs/extending.md shows how one is added.
+The table defines `loss.*` of the configuration, the terms of the objective, the columns of a run's progress table, the
+groups and units of reports, and health warnings. docs/losses.md gives the formulas; docs/extending.md shows how to add
+a loss.
 
-What is normal follows from units, whatever the configuration. Values in brackets were measured with preset debug and a
-temporal network of that size on synthetic people. For preset trace on real people they are argued, not tested: no such
-run has been made.
+Normal ranges follow from units and hold for any configuration. Values in brackets were measured on synthetic people
+with preset debug and a temporal network of that size. For preset trace on real people they are estimates: no such run
+has been made.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.reduce import Term
 
 Group = Literal["detection", "location", "pose", "shape", "motion", "world"]
-"""What a loss is about, in the order in which a body is found, placed, posed and followed."""
+"""Kind of loss, in the order of detecting, locating, posing and tracking a body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normal:
-    """What is normal for a value, in its own unit."""
+    """Normal values of a loss, in its own unit."""
 
     range: tuple[float, float]
-    """Least and largest value at steps 1, 100 and 1000: what the unit allows of two bodies or pictures."""
+    """Minimum and maximum at steps 1, 100 and 1000: plausible values given the unit."""
     fall: tuple[float, float] | None = None
-    """Largest share of the value of step 1 that may be left at steps 100 and 1000, where learning shows early. A run
-    that began from loaded weights is not asked; at step 100 only one whose weights could move by then is."""
+    """Maximum ratio to the value of step 1 at steps 100 and 1000, for losses that fall early. Not checked for runs from
+    loaded weights, nor at step 100 if learning rates were too low until then."""
     rise: float
-    """Largest multiple of the value of step 1 at steps 100 and 1000."""
+    """Maximum ratio to the value of step 1 at steps 100 and 1000 for any run."""
     why: str
-    """Where the numbers come from."""
+    """Reason for the numbers."""
     above: str
-    """What usually makes the value too large."""
+    """Usual causes of values that are too large."""
     below: str
-    """What usually makes it too small."""
+    """Usual causes of values that are too small."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +48,18 @@ class Loss:
 
     formula: Callable[[LossInputs], Term]
     scope: Literal["frame", "track", "world"]
-    """Which clips have it: all; those of several frames; those of several frames in a network with temporal parts."""
+    """Clips it applies to: all (`frame`), those of several frames (`track`), those of several frames in a network with
+    temporal parts (`world`)."""
     weight: float
     """Default of `loss.NAME`; 0 is not computed."""
     doc: str
-    """What `loss.NAME` weighs, for docs/configuration.md."""
+    """Description of `loss.NAME` for docs/configuration.md."""
     group: Group
-    """Whose share of the total it is in reports."""
+    """Group in reports."""
     heading: str
-    """Column in the lines of a run; losses with the same heading share one."""
+    """Column of the progress table; losses with the same heading share a column."""
     unit: str
-    """Of its value."""
+    """Unit of its value."""
     normal: Normal
 
 
@@ -475,7 +476,7 @@ LOSSES: Mapping[str, Loss] = {
 
 
 def losses_of(frames: int, temporal: bool) -> dict[str, Loss]:
-    """The losses that clips of so many frames have, those of single frames first; `temporal`: whether the network has
-    the parts that move people."""
+    """The losses that apply to clips of `frames` frames, those of single frames first. `temporal`: the network has
+    temporal parts."""
     scopes = ("frame", *(("track",) if frames > 1 else ()), *(("world",) if frames > 1 and temporal else ()))
     return {name: loss for scope in scopes for name, loss in LOSSES.items() if loss.scope == scope}

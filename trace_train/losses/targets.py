@@ -1,6 +1,6 @@
-"""What losses compare predictions with; `trace_train/targets/` makes it of a batch.
+"""Loss targets, built from a batch by `trace_train/targets/`.
 
-B clips, P people, T frames; a value is meaningless where its mask is False.
+B clips, P people, T frames; values are undefined where their mask is False.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from trace_data.schema.keypoints import ALL_44
 
 FEET = tuple(ALL_44.index(name) for name in ("L_Ankle", "R_Ankle", "L_Toe_SMPL", "R_Toe_SMPL"))
-"""Joints that stand on the ground now and then."""
+"""Joints that can touch the ground."""
 
 
 def feet_of(joints: Tensor) -> Tensor:
@@ -23,15 +23,15 @@ def feet_of(joints: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WorldTargets:
-    """Tracks: how people move in their camera and in the world, which is the view (camera and crop) of each person's
-    first frame with a centre. Only made of clips of two frames and more."""
+    """Track targets: motion in the camera and in the world. A person's world is the view (camera and crop) of the first
+    frame with a centre. Only for clips of at least two frames."""
 
     motion: Tensor
-    """(B, P, T, 3) change of the camera triple since the frame before."""
+    """(B, P, T, 3) change of the camera triple since the previous frame."""
     motion_mask: Tensor
     """(B, P, T) the person has a centre and a solved camera in both; never at a clip's first frame."""
     joints2d: Tensor
-    """(B, P, T, 44, 2) x, y in the fixed view, edges at -1 and 1; may lie beyond."""
+    """(B, P, T, 44, 2) x, y in the fixed view, edges at -1 and 1; may lie outside."""
     joints2d_mask: Tensor
     """(B, P, T, 44)."""
     camera: Tensor
@@ -47,23 +47,23 @@ class WorldTargets:
     feet_mask: Tensor
     """(B, P, T, 4)."""
     stands: Tensor
-    """(B, P, T, 4) bool: the foot has hardly moved in the room since the frame before. False where that is unknown."""
+    """(B, P, T, 4) bool: the foot has hardly moved in the world since the previous frame. False if unknown."""
     lens: Tensor
-    """(B, P, 3) focal length and principal point y, x of the fixed view, normalised: with these a triple is metres."""
+    """(B, P, 3) normalised focal length and principal point y, x of the fixed view, to convert triples to metres."""
     lens_mask: Tensor
     """(B, P) the camera's intrinsics are known."""
     seconds: Tensor
-    """(B, T) when the frames were taken."""
+    """(B, T) time of each frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Targets:
-    """All that a batch can supervise."""
+    """Targets of a batch."""
 
     joints2d: Tensor
     """(B, P, T, 44, 2) x, y in the crop, edges at -1 and 1."""
     joints2d_mask: Tensor
-    """(B, P, T, 44) seen and inside the crop."""
+    """(B, P, T, 44) visible and inside the crop."""
     joints3d: Tensor
     """(B, P, T, 44, 3) metres, camera axes, relative to the hip midpoint."""
     joints3d_mask: Tensor
@@ -87,11 +87,11 @@ class Targets:
     center: Tensor
     """(B, P, T, 2) y, x in [-1, 1]."""
     center_mask: Tensor
-    """(B, P, T) the person has a centre inside the crop: the only people that are regressed."""
+    """(B, P, T) the person has a centre inside the crop; only these people are regressed."""
     cell: Tensor
-    """(B, P, T, 2) y, x cell of the map that holds the centre; zeros where there is none."""
+    """(B, P, T, 2) y, x of the map cell containing the centre; zeros if there is none."""
     frame_mask: Tensor
-    """(B, T) everyone visible is annotated: only there are centre maps supervised."""
+    """(B, T) everyone visible is annotated; centre maps are supervised only there."""
     center_map: Tensor
     """(B T, M, M) heat of the front view."""
     center_map_3d: Tensor
@@ -99,4 +99,4 @@ class Targets:
     center_map_3d_mask: Tensor
     """(B T,) everyone with a centre also has a camera."""
     world: WorldTargets | None = None
-    """When tracks were asked for and clips have at least two frames."""
+    """If track targets are requested and clips have at least two frames."""

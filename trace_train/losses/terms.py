@@ -1,4 +1,4 @@
-"""What each loss compares, a function by the name of its weight; `table.py` declares the rest."""
+"""One function per loss, named after its weight, that selects what it compares; the rest is declared in `table.py`."""
 
 from __future__ import annotations
 

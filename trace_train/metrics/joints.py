@@ -1,9 +1,9 @@
-"""Errors of bodies in the camera, each on tensors of fixed layout and in float64.
+"""Body errors in the camera frame, on tensors of fixed layout, in float64.
 
 Protocols: docs/reference/evaluation.md#3dpw and docs/reference/evaluation.md#mupots-3d-and-mpi-inf-3dhp.
 
-Nothing here guesses which dimension holds the joints: the published evaluation did, and aligned frames of two or three
-people wrongly.
+The joint axis is never guessed from the shape: the published evaluation did so, and misaligned frames with two or three
+people.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def pa_mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
-    """The same (N,) after the best similarity per person instead of the root alignment. (N, J, 3)."""
+    """The same (N,) after the best similarity per person instead of root alignment. (N, J, 3)."""
     p, t = predicted.double(), target.double()
     error: Tensor = (aligned(p, t) - t).norm(dim=-1).mean(-1)
     return error
@@ -50,7 +50,7 @@ def pve(predicted: Tensor, target: Tensor) -> Tensor:
 def labelled_errors(predicted: Tensor, target: Tensor, labelled: Tensor, *, align: bool = False) -> Tensor:
     """Distance of each labelled joint (N, J), zero elsewhere, of joints (N, J, 3) relative to the same root.
 
-    `labelled` (N, J) bool. With `align` after the similarity that fits the labelled joints best.
+    `labelled` (N, J) bool. `align`: after the similarity that best fits the labelled joints.
     """
     p, t, known = predicted.double(), target.double(), labelled.double()
     t = torch.where(labelled[..., None], t, torch.zeros_like(t))

@@ -1,4 +1,4 @@
-"""Who is who: detections and annotated people of the same frame, paired by their 2D joints."""
+"""Matches detections with annotated people of the same frame by their 2D joints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 LEAST_IOU = 0.05
 FAR = 1e6
-"""Cost of a pair that must not be; distances stay below a tenth of it."""
+"""Cost of a forbidden pair; distances stay below a tenth of it."""
 
 
 def same_frame(a: Tensor, b: Tensor, frames: int) -> tuple[Tensor, Tensor]:
@@ -41,12 +41,12 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 def match(
     found: Tensor, found_frame: Tensor, target: Tensor, target_frame: Tensor, labelled: Tensor, frames: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Pairs (detection, person) with the least total 2D joint distance in each frame, boxes overlapping.
+    """Pairs (detection, person) with overlapping boxes and the least total 2D joint distance in each frame.
 
     Joints (A, J, 2) and (B, J, 2) in the same coordinates, of which `labelled` (B, J) count; frame numbers (A,) and
     (B,), both ascending. Optimal assignment, not the published greedy one
-    (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). All costs are computed at once where the tensors are;
-    one transfer.
+    (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). All costs are computed on the tensors' device and
+    transferred once.
     """
     i, j = same_frame(found_frame, target_frame, frames)
     known, count = labelled[j], labelled.sum(-1).clamp_min(1)
@@ -58,7 +58,7 @@ def match(
     cost = np.where(possible > 0, np.minimum(cost, FAR / 10), FAR)
     pairs: list[tuple[int, int]] = []
     for of in np.split(np.arange(len(frame)), np.flatnonzero(np.diff(frame)) + 1):
-        # the pairs of a frame are a whole matrix, row by row
+        # the pairs of a frame form a full matrix in row-major order
         if len(of):
             shape = (len(np.unique(i[of])), -1)
             rows, columns = linear_sum_assignment(cost[of].reshape(shape))

@@ -1,7 +1,7 @@
-"""Errors of trajectories in the world, each for one person, float64 (docs/reference/evaluation.md#world-frame).
+"""Trajectory errors in the world for one person, float64 (docs/reference/evaluation.md#world-frame).
 
-Joints are (T, J, 3), positions (T, 3), rotations (T, 3, 3), metres. What is compared may stand in different
-coordinates: every measure says by which alignment it gets rid of that.
+Joints are (T, J, 3), positions (T, 3), rotations (T, 3, 3), metres. Prediction and target may have different world
+frames: every measure states the alignment it uses.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from trace_train.geometry.procrustes import similarity
 FOOT_VERTICES = (3216, 3387, 6617, 6787)
 """Left and right heel and sole of the SMPL mesh."""
 STANDING = 0.3
-"""A foot slower than this, m/s, stands: 1 cm in a thirtieth of a second (docs/reference/training.md#foot-contact)."""
+"""Maximum speed of a standing foot, m/s: 1 cm in 1/30 s (docs/reference/training.md#foot-contact)."""
 
 
 def moved(points: Tensor, alignment: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Points (..., 3) after scale (), rotation (3, 3) and shift (3,)."""
+    """Points (..., 3) after scale (), rotation (3, 3) and translation (3,)."""
     scale, turn, shift = alignment
     return scale * (points.double() @ turn.mT) + shift
 
 
 def similar(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The best Sim(3) from points (..., 3) to points (..., 3), whatever their layout: scale, rotation, shift."""
+    """The best Sim(3) between point sets (..., 3) of any layout: scale, rotation, translation."""
     return similarity(predicted.reshape(-1, 3), target.reshape(-1, 3))
 
 
 def rigid(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The best SE(3), in the same form: the rotation of the best Sim(3) with scale one."""
+    """The best SE(3) in the same form: the rotation of the best Sim(3), with scale one."""
     p, t = predicted.double().reshape(-1, 3), target.double().reshape(-1, 3)
     _, turn, _ = similarity(p, t)
     return torch.ones_like(turn[0, 0]), turn, t.mean(0) - turn @ p.mean(0)
@@ -50,7 +50,7 @@ def joint_errors(predicted: Tensor, target: Tensor, alignment: tuple[Tensor, Ten
 
 
 def path_length(positions: Tensor) -> Tensor:
-    """Sum of the distances between positions (T, 3) that follow each other."""
+    """Sum of the distances between consecutive positions (T, 3)."""
     length: Tensor = positions.double().diff(dim=0).norm(dim=-1).sum()
     return length
 
@@ -68,7 +68,7 @@ def trajectory_error(predicted: Tensor, target: Tensor, alignment: tuple[Tensor,
 
 
 def from_start(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The shift that makes the first positions (T, 3) meet: no rotation, no scale."""
+    """The translation that aligns the first of positions (T, 3), without rotation or scale."""
     one = torch.ones((), dtype=torch.float64)
     return one, torch.eye(3, dtype=torch.float64), target[0].double() - predicted[0].double()
 
@@ -80,7 +80,7 @@ def jitter(joints: Tensor, fps: float) -> Tensor:
 
 
 def foot_sliding(predicted: Tensor, target: Tensor, fps: float) -> tuple[Tensor, Tensor]:
-    """How far each foot vertex moves (T - 1, V) in a thirtieth of a second, and where the target's stands, bool.
+    """Distance (T - 1, V) each foot vertex moves per 1/30 s, and a mask where the target's foot stands.
 
     Vertices (T, V, 3) in the world.
     """

@@ -1,7 +1,7 @@
 """HRNet, the image backbone: four resolutions in parallel, fused repeatedly (docs/reference/network.md#image-backbone).
 
-`HRNet()` is the published W32; all widths and counts come from `NetworkSizes`. The same code is the small network
-that a CPU trains.
+`HRNet()` is the published W32; all widths and counts come from `NetworkSizes`, so the small network for the CPU uses
+the same code.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class HRNet(nn.Module):
         )
 
     def forward(self, images: Tensor, stages: TensorRecorder | None = None) -> Tensor:
-        """See the class. Normalisation to [-1, 1] happens here and nowhere else. `stages` notes the inner maps."""
+        """See the class. Images are normalised to [-1, 1] here only. `stages` records the intermediate maps."""
         note = (stages or TensorRecorder(False)).note
         x = images / 127.5 - 1.0
         x = F.relu(self.bn1(self.conv1(x)))

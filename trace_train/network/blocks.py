@@ -1,4 +1,4 @@
-"""The residual blocks every part of the network is made of. Attribute names are those of the published checkpoints."""
+"""Residual blocks of the network. Attribute names are those of the published checkpoints."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HeadBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions widening four times; the first of a row has a projected shortcut."""
+    """1x1, 3x3, 1x1 convolutions with expansion 4; the first block of a stage has a projected shortcut."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -84,12 +84,12 @@ class RowBlock(nn.Module):
 class VolumeConv(nn.Conv3d):
     """A 3x3x3 convolution of few channels.
 
-    CPU kernels are slow at it, and their backward pass is ten times slower still. With few depth levels it is faster
-    as a 2D convolution that has the levels among its channels: five to ten times at 16 levels, with the same result.
+    CPU kernels are slow at it, and their backward pass is ten times slower still. With few depth levels a 2D
+    convolution with the levels as channels gives the same result faster: five to ten times at 16 levels.
     """
 
     DENSE = 64
-    """Largest product of channels and levels for which the 2D form, which also multiplies zeros, pays."""
+    """Largest product of channels and levels for which the 2D form, which also multiplies zeros, is faster."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, 1, 1, bias=False)

@@ -1,10 +1,10 @@
-"""Deformable convolution, version 1: a 3x3 convolution with learnt offsets of its taps.
+"""Deformable convolution, version 1: a 3x3 convolution with learnt tap offsets.
 
 Source: docs/reference/network.md#deformable-convolution.
 
-On a GPU `torchvision.ops.deform_conv2d` computes it where that library's operators load. They do not beside every
-torch, so the same function is here in plain torch as well; nothing has to be compiled. On a CPU ours is always taken:
-forward both are equally fast, backward ours takes a fifth of the time.
+On a GPU `torchvision.ops.deform_conv2d` is used if torchvision's operators load, which depends on the torch version.
+Otherwise, and always on the CPU, an implementation in plain torch is used. On a CPU its forward pass is as fast, and
+its backward pass takes a fifth of the time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ GRID_SAMPLE, TORCHVISION = "grid_sample", "torchvision"
 
 @lru_cache(maxsize=1)
 def torchvision_operator() -> Callable[..., Tensor] | None:
-    """torchvision's operator, called as `deform_conv2d` below; None where it is absent or does not fit this torch."""
+    """torchvision's operator, called like `deform_conv2d` below; None if missing or incompatible with this torch."""
     try:
         from torchvision.ops import deform_conv2d
 
-        # a torchvision that was built for another torch may import and still lack its operators
+        # a torchvision built for another torch may import but lack its operators
         torch.ops.torchvision.deform_conv2d  # noqa: B018
     except (ImportError, RuntimeError, OSError, AttributeError):
         return None
@@ -35,7 +35,7 @@ def torchvision_operator() -> Callable[..., Tensor] | None:
 
 
 def implementation(device: torch.device) -> str:
-    """What computes deformable convolutions there: `torchvision` or `grid_sample`."""
+    """The implementation used on a device: `torchvision` or `grid_sample`."""
     return TORCHVISION if device.type == "cuda" and torchvision_operator() is not None else GRID_SAMPLE
 
 
@@ -43,8 +43,8 @@ def deform_conv2d(x: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
     """Maps (N, C, H, W) convolved at displaced taps; padding 1, stride 1, no bias.
 
     offsets (N, 18 G, H, W) in cells: for each of G groups of C / G channels and each of the nine taps, row by row, dy
-    and dx. weight (O, C, 3, 3). Returns (N, O, H, W). Values are bilinear; whatever lies outside the map is zero, so
-    that within one cell of the border they fade.
+    and dx. weight (O, C, 3, 3). Returns (N, O, H, W). Sampling is bilinear with zeros outside the map, so that values
+    fade out within one cell beyond the border.
     """
     n, channels, height, width = x.shape
     groups = offsets.shape[1] // (2 * TAPS)
@@ -63,14 +63,14 @@ def deform_conv2d(x: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
 
 
 class DeformWarper(nn.Module):
-    """Moves features along the offsets that were predicted from how they changed, in float32 also under autocast."""
+    """Warps features along predicted offsets, in float32 even under autocast."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         bound = 1 / math.sqrt(channels * TAPS)
         nn.init.uniform_(self.weight, -bound, bound)
-        # found out now: an import inside the forward pass would interrupt a compiled one
+        # looked up here: an import in the forward pass would cause a graph break under torch.compile
         self.on_gpu = torchvision_operator() or deform_conv2d
 
     def forward(self, x: Tensor, offsets: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""Where optical flow comes from: RAFT, DIS or nowhere, all behind one call.
+"""Optical-flow providers with one interface: RAFT, DIS, or none.
 
     flow = provider(frames)               # (B, T, S, S, 3) RGB in 0..255 -> (B T, 2, S / 4, S / 4)
-    flow = provider(frames, previous)     # in a stream: `previous` (B, S, S, 3) came just before
+    flow = provider(frames, previous)     # in a stream: `previous` (B, S, S, 3) is the frame before
 
-The flow of frame t lies on the grid of frame t - 1 and points to where things are in frame t; channels x, y. Its unit
-is 8 px of the input whatever the map's resolution: the published code divides by 8, not by 4
+The flow of frame t is defined on the grid of frame t - 1 and points to positions in frame t; channels x, y. Its unit
+is 8 px of the input, whatever the map's resolution: the published code divides by 8, not by 4
 (docs/reference/network.md#pairs-and-scaling). The first frame of a clip without a predecessor is paired with itself.
 """
 
@@ -25,24 +25,24 @@ from trace_train.network.raft import Raft
 
 MAP_STRIDE = 4
 UNIT = 8.0
-"""Input pixels to one unit of the flow that is handed on."""
+"""Input pixels per unit of the returned flow."""
 FirstFrame = Literal["self", "zero"]
-"""Flow of a first frame: computed from itself to itself, as published, or zero, which spares a pair of each clip."""
+"""Flow of a first frame: from the frame to itself, as published, or zero, which saves one pair per clip."""
 
 
 class FlowProvider(Protocol):
-    """What the network's caller needs to know of it."""
+    """Interface of the flow providers."""
 
     def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """Clips (B, T, S, S, 3) RGB in 0..255, and optionally the frames (B, S, S, 3) before them.
 
-        Returns (B T, 2, S / 4, S / 4) float32 on the device of `frames`, without gradient. A clip of one frame without
-        a predecessor shows no motion: a caller may spare itself the call and take zeros.
+        Returns (B T, 2, S / 4, S / 4) float32 on the device of `frames`, without gradient. For single frames without a
+        predecessor the caller may use zeros instead.
         """
 
 
 class NoFlow:
-    """Zeros: the network's flow channels, `channels` of them, stay empty."""
+    """Zero flow with `channels` channels."""
 
     def __init__(self, channels: int = 2) -> None:
         self.channels = channels
@@ -54,7 +54,7 @@ class NoFlow:
 
 
 class RaftFlow(nn.Module):
-    """Frozen RAFT. It stays in evaluation mode: the context encoder's batch statistics are the published ones."""
+    """Frozen RAFT, always in evaluation mode, with the published batch statistics of the context encoder."""
 
     def __init__(self, raft: Raft, *, first_frame: FirstFrame = "self") -> None:
         super().__init__()
@@ -62,13 +62,13 @@ class RaftFlow(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> RaftFlow:
-        """Nothing here is ever trained."""
+        """Ignore the mode: this module is never trained."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
-        """See FlowProvider. Inside autocast a GPU computes it in fp16, as it was published, whatever the network has:
-        bf16 has too few digits for correlations (at 4.5 px mean flow 0.071 px of error, fp16 0.011); a CPU in float32.
+        """See FlowProvider. Under autocast a GPU uses fp16, as published, whatever the type of autocast: bf16 is too
+        imprecise for correlations (error 0.071 px at a mean flow of 4.5 px; fp16: 0.011). A CPU uses float32.
         """
         device = frames.device.type
         half = device == "cuda" and torch.is_autocast_enabled(device)
@@ -89,17 +89,17 @@ class RaftFlow(nn.Module):
 
 
 class DisFlow:
-    """Dense inverse search of OpenCV, on the CPU, clips side by side in as many threads as torch computes with.
+    """OpenCV's dense inverse search on the CPU, with clips in parallel on as many threads as torch uses.
 
-    No weights; 2 ms a pair at 128 px and 30 ms at 512, of one core.
+    Needs no weights; takes 2 ms per pair at 128 px and 30 ms at 512 px on one core.
     """
 
     def __init__(self) -> None:
-        # its result depends on how many threads share a picture
+        # OpenCV's result depends on the number of threads per picture
         cv2.setNumThreads(1)
 
     def __call__(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
-        """See FlowProvider. Frames on another device come to the CPU for it."""
+        """See FlowProvider. Frames on another device are copied to the CPU."""
         ahead = frames[:, :1] if previous is None else previous[:, None]
         pictures = torch.cat([ahead, frames], dim=1)
         if pictures.is_floating_point():
@@ -111,7 +111,7 @@ class DisFlow:
 
 
 def _searched(pictures: npt.NDArray[np.uint8], still: bool) -> npt.NDArray[np.float32]:
-    """Flow (T, H, W, 2) between the T + 1 pictures (T + 1, H, W, 3) of a clip; zero to the first when it is `still`."""
+    """Flow (T, H, W, 2) between the T + 1 pictures (T + 1, H, W, 3) of a clip; `still`: the first flow is zero."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
     flow = np.zeros((len(grey) - 1, *grey[0].shape, 2), np.float32)
@@ -121,6 +121,6 @@ def _searched(pictures: npt.NDArray[np.uint8], still: bool) -> npt.NDArray[np.fl
 
 
 def to_map(flow: Tensor) -> Tensor:
-    """Flow in pixels (N, 2, H, W) at the map's resolution and in its unit, as the published code does it."""
+    """Resize flow in pixels (N, 2, H, W) to the map's resolution and unit, as the published code does."""
     size = (flow.shape[2] // MAP_STRIDE, flow.shape[3] // MAP_STRIDE)
     return F.interpolate(flow, size=size, mode="bilinear", align_corners=True) / UNIT

@@ -17,8 +17,8 @@ CAMERA, LOCAL = 3, 3
 
 
 DEPTH_GAIN = 4.0
-"""Logits per unit of bird's-eye heat, whose normalised values lie between 0 and about 3: a level can stand out by 12
-logits from the start, and one without heat loses 4."""
+"""Logits per unit of bird's-eye heat, whose normalised values are between 0 and about 3: initially the logits of depth
+levels can differ by 12, and a level without heat loses 4."""
 
 
 def map_head(inputs: int, channels: int, blocks: int, outputs: int | None) -> nn.Sequential:
@@ -32,7 +32,7 @@ def map_head(inputs: int, channels: int, blocks: int, outputs: int | None) -> nn
 
 
 def bird_eye_features(inputs: int, channels: int) -> nn.Sequential:
-    """(N, inputs, H, W) to (N, channels, H, W): the features that are folded along y for the bird's-eye view."""
+    """(N, inputs, H, W) to (N, channels, H, W): features to be folded along y for the bird's-eye view."""
     return nn.Sequential(
         *(nn.Conv2d(inputs, channels, 1), nn.BatchNorm2d(channels), nn.ReLU()),
         *(nn.Conv2d(channels, channels, 3, 1, 1), nn.BatchNorm2d(channels), nn.ReLU()),
@@ -41,7 +41,7 @@ def bird_eye_features(inputs: int, channels: int) -> nn.Sequential:
 
 
 class BirdEye(nn.Sequential):
-    """Folds a map's rows into channels and convolves along x: what stands where, seen from above."""
+    """Bird's-eye view: folds the rows of a map into channels and convolves along x."""
 
     def __init__(self, inputs: int, rows: int, hidden: int, outputs: int) -> None:
         super().__init__(RowBlock(inputs * rows, hidden), RowBlock(hidden, hidden), RowBlock(hidden, outputs))
@@ -68,9 +68,9 @@ class CenterHeads(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Head (N, 7, H, W) and bird's-eye view (N, 3 D, W) to centre map (N, D, H, W), cameras (N, 3, D, H, W).
 
-        The front heat is detached here: the 3D loss does not train the 2D head. Released weights need the raw product
-        of front heat and depth heat. From scratch (`logits`) the same product of probabilities is a sum of logits,
-        whose gradient does not vanish where the front heat is still small.
+        The front heat is detached, so the 3D loss does not train the 2D head. Released weights need the raw product of
+        front and depth heat. With `logits` (training from scratch) the product of probabilities becomes a sum of
+        logits, whose gradient does not vanish while the front heat is small.
         """
         heat = front[:, :1].detach()
         seen, shift = above[:, : self.depth], above[:, self.depth : 2 * self.depth]
@@ -82,13 +82,13 @@ class CenterHeads(nn.Module):
         return center, camera_refiner(torch.stack([s, y, x], dim=1))
 
     def coordinates(self) -> Tensor:
-        """(1, D, M, M, 3) what the volume's y and x start from, and zero for s, as the released weights store it."""
+        """(1, D, M, M, 3) base coordinates y and x of the volume, and zero for s, as stored in the released weights."""
         y, x = torch.meshgrid(self.grid, self.grid, indexing="ij")
         return torch.stack([torch.zeros_like(y), y, x], dim=-1).expand(1, self.depth, -1, -1, -1).clone()
 
 
 class TemporalEncoder(nn.Module):
-    """The MLP that turns a sampled feature into parameters (published name; it looks at one frame at a time)."""
+    """The MLP from sampled features to parameters. The name is the published one; it processes frames independently."""
 
     def __init__(self, inputs: int, hidden: int, outputs: Sequence[int]) -> None:
         super().__init__()

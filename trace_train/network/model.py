@@ -1,13 +1,13 @@
-"""The TRACE network: from frames to maps, and from maps at given centres to per-person parameters.
+"""The TRACE network: frames to maps, and maps at given centres to per-person parameters.
 
-Two steps, because training reads the maps at annotated centres and inference at detected ones:
+Two steps, because training samples the maps at annotated centres and inference at detected ones:
 
-    maps = network(images, flow)                    # what is where, and how it moves
-    people = network.regress(maps, frames, cells)   # who is there, how posed, how far away
-    tracked = network.follow(maps, tracks)          # the same along tracks, in the world too
+    maps = network(images, flow)                    # centres, cameras, mesh features, motion
+    people = network.regress(maps, frames, cells)   # parameters of people at given cells
+    tracked = network.follow(maps, tracks)          # parameters along tracks, and trajectories in the world
 
-Module names are those of the published checkpoints (`checkpoint_keys.tsv`), so weights move in and out by name.
-docs/network.md follows one person through all of it.
+Module names are those of the published checkpoints (`checkpoint_keys.tsv`), so weights are imported and exported by
+name. docs/network.md follows one person through the network.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SHAPE = 21
 
 
 class TraceNetwork(nn.Module):
-    """Everything from frames to people that is learnt; its parts follow `sizes`."""
+    """All trainable parts from frames to people, built according to `sizes`."""
 
     coordmap_3d: Tensor
 
@@ -63,7 +63,7 @@ class TraceNetwork(nn.Module):
         channels, depth, hidden = sizes.head_channels, sizes.depth_levels, sizes.bird_eye_hidden
         self.map_size, self.depth_levels, self.motion_channels = size, depth, sizes.motion_channels
         self.mesh_channels, self.temporal = channels, sizes.temporal
-        # how outputs are read: released weights need other values than those trained from scratch
+        # interpretation of the outputs: differs between released weights and training from scratch
         self.center_logits = sizes.center_maps == "logits"
         self.world_rotation, self.world_motion_gain = sizes.world_rotation, sizes.world_motion_gain
         self.count_first_motion = sizes.first_motion == "counted"
@@ -92,8 +92,8 @@ class TraceNetwork(nn.Module):
         self.motion_map_refiner = refiner(CAMERA)
         self.cam_motion_head = WorldMotionHead(moving, channels, sizes.world_blocks)
         self.cam_rot_head = world_rotation_head(channels, sizes.world_rotation_blocks)
-        # two tensors that the published network stores and never uses, or could compute: kept so that its
-        # checkpoints and ours have the same keys
+        # two tensors that the published network stores although it never uses them or could compute them: kept so
+        # that published checkpoints and ours have the same keys
         self.position_embeddings = nn.Embedding(size, channels).requires_grad_(False)
         self.register_buffer("coordmap_3d", self.compose.coordinates())
 
@@ -108,10 +108,9 @@ class TraceNetwork(nn.Module):
     ) -> Maps:
         """Clips (B, T, S, S, 3), or N clips of one frame (N, S, S, 3), RGB, uint8 or float in 0..255, to maps.
 
-        `flow` (N, 2, M, M) is the optical flow to each frame from the one before, x and y, in units of 8 px of the
-        input; None: zeros. `state` is that of the chunk before. `return_stages` fills `Maps.stages`, with parameters
-        along `tracks` when they are given. Pixels and flow that are not finite count as black and still. Raises
-        ValueError for other shapes.
+        `flow` (N, 2, M, M): optical flow from the previous frame to each frame, x and y, in units of 8 px of the input;
+        None: zeros. `state`: that of the previous chunk. `return_stages` fills `Maps.stages`, including parameters
+        along `tracks` if given. Non-finite pixels and flow are replaced by zero. Raises ValueError for other shapes.
         """
         pixels, frames = self._pixels(images)
         stages, after = TensorRecorder(return_stages), None
@@ -151,7 +150,7 @@ class TraceNetwork(nn.Module):
             )
         frames = images.shape[1] if images.dim() == 5 else 1
         x = images.reshape(-1, side, side, 3).permute(0, 3, 1, 2)
-        if x.is_floating_point():  # one broken pixel would spoil its clip from there on
+        if x.is_floating_point():  # one non-finite pixel would corrupt the rest of its clip
             x = x.nan_to_num(nan=0.0, posinf=255.0, neginf=0.0)
         return x.float().contiguous(memory_format=torch.channels_last), frames
 
@@ -191,11 +190,11 @@ class TraceNetwork(nn.Module):
         return torch.cat([flow.contiguous(memory_format=torch.channels_last), features], dim=1)
 
     def localise(self, features: Tensor, stages: TensorRecorder) -> tuple[Tensor, Tensor, Tensor]:
-        """Where people are: front centre map, 3D centre map, camera volume."""
+        """Localisation: front centre map, 3D centre map, camera volume."""
         front = self.det_head(features)
         bird = self.bv_pre_layers(features)
         above = self.bv_out_layers(torch.cat([front[:, :1].detach(), front[:, 1:], bird], dim=1))
-        with torch.autocast(features.device.type, enabled=False):  # small volumes; half precision only loses here
+        with torch.autocast(features.device.type, enabled=False):  # small volumes: half precision saves nothing
             front, above = front.float(), above.float()
             center_3d, camera = self.compose(
                 front, above, self.center_map_refiner2, self.cam_map_refiner, logits=self.center_logits
@@ -205,7 +204,7 @@ class TraceNetwork(nn.Module):
         return front[:, 0], center_3d, camera
 
     def move(self, moving: Tensor, stages: TensorRecorder) -> tuple[Tensor, Tensor, Tensor]:
-        """How people move: motion volume in the camera, world motion map, world rotation map."""
+        """Motion: camera-space motion volume, world motion map, world rotation map."""
         front = self.motion_head(moving)
         bird = self.bv_motion_pre_layers(moving)
         above = self.bv_motion_out_layers(torch.cat([front, bird], dim=1))
@@ -245,7 +244,7 @@ class TraceNetwork(nn.Module):
             )
 
     def follow(self, maps: Maps, tracks: Tracks, start: WorldStart | None = None) -> TrackedPeople:
-        """Parameters along tracks, and their trajectories in the world, which goes on from `start` where it is known.
+        """Parameters along tracks, and their trajectories in the world, which continue from `start` where it is known.
 
         Raises ValueError for a network without temporal parts.
         """

@@ -1,9 +1,9 @@
-"""Motion: how people moved in the camera's view, and how they move in the world.
+"""Motion of people in the camera view and in the world.
 
 Source: docs/reference/network.md#detection-and-motion-heads, docs/reference/network.md#world-heads.
 
-The camera-space motion is a volume like the camera volume: a front view and a bird's-eye view are added up. World
-motion and rotation are flat maps; summed along a track they give its trajectory in the first frame's camera.
+Camera-space motion is a volume like the camera volume: the sum of a front view and a bird's-eye view. World motion and
+rotation are 2D maps; accumulated along a track they give its trajectory in the first frame's camera.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from trace_train.network.sizes import RotationRule
 def motion_volume(front: Tensor, above: Tensor, refiner: nn.Module) -> Tensor:
     """Front motion (N, 3, M, M) and bird's-eye motion (N, D, M) to (N, 3, D, M, M) of s, y, x.
 
-    The bird's-eye view tells all three channels the same, as published.
+    The bird's-eye view is the same for all three channels, as published.
     """
     refined: Tensor = refiner(front[:, :, None] + above[:, None, :, None])
     return refined
 
 
 class WorldMotionHead(nn.Sequential):
-    """World motion (N, 3, M, M), and the features its last block starts from, which the rotation head shares."""
+    """World motion (N, 3, M, M), and the input features of its last block, which are shared with the rotation head."""
 
     def __init__(self, inputs: int, channels: int, blocks: int) -> None:
         super().__init__(*map_head(inputs, channels, blocks, 3))
@@ -55,11 +55,11 @@ def compose_world_camera(
     gain: float = 1.0,
     count_first: bool = False,
 ) -> Tensor:
-    """Triples in the fixed view (S, T, 3): where each track began, plus all its motion until then.
+    """Triples in the fixed view (S, T, 3): the start of each track plus its accumulated motion.
 
-    camera (S, T, 3), motion (S, T, 3), mask (S, T). A track begins at the camera of its first frame, which gets no
-    gradient from here, or where `start` knows it to have been. Frames in which a person was not seen add nothing, nor
-    does a track's first one, unless `count_first`: nothing has moved yet. `gain` multiplies the motion of y and x.
+    camera (S, T, 3), motion (S, T, 3), mask (S, T). A track starts at the camera triple of its first frame, detached
+    from the gradient, or at `start` where known. Frames without the person add no motion, nor does a track's first
+    frame unless `count_first`. `gain` multiplies the motion of y and x.
     """
     first = mask.int().argmax(1)[:, None, None].expand(-1, 1, 3)
     begin, moves = camera.detach().gather(1, first), mask
@@ -73,7 +73,7 @@ def compose_world_camera(
 
 
 def compose_world_rotation(root_6d: Tensor, offset_6d: Tensor, rule: RotationRule) -> Tensor:
-    """Root rotation in the world (..., 3, 3) from that in the camera (..., 6), without gradient, and the offset."""
+    """Root rotation in the world (..., 3, 3) from the detached one in the camera (..., 6) and the offset."""
     root = root_6d.detach()
     if rule == "additive":
         return matrix_from_6d(root + offset_6d)

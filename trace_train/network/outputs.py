@@ -1,4 +1,4 @@
-"""What goes in and out of the network beside images. N = B T frames, M the map side, D the number of depth levels."""
+"""Inputs and outputs of the network except images. N = B T frames, M: side of the maps, D: number of depth levels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trace_train.network.temporal import StreamState
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Maps:
-    """Dense outputs; those of the temporal parts are None in a network without them."""
+    """Dense outputs; those of the temporal parts are None in a network without these."""
 
     center: Tensor
     """(N, M, M) front-view centre heat: logits when trained from scratch."""
@@ -23,27 +23,27 @@ class Maps:
     camera: Tensor
     """(N, 3, D, M, M) camera triples s, y, x."""
     mesh: Tensor
-    """(N, C, M, M) features that hold pose and shape."""
+    """(N, C, M, M) features for pose and shape."""
     motion: Tensor | None = None
-    """(N, 3, D, M, M) how the camera triple changed since the frame before: c(t) - c(t - 1)."""
+    """(N, 3, D, M, M) change of the camera triple since the previous frame: c(t) - c(t - 1)."""
     world_motion: Tensor | None = None
-    """(N, 3, M, M) how the triple changed in the fixed view of the clip's first frame."""
+    """(N, 3, M, M) change of the triple in the fixed view of the clip's first frame."""
     world_rotation: Tensor | None = None
-    """(N, 6, M, M) 6D rotation from the camera's axes to the world's."""
+    """(N, 6, M, M) 6D rotation from camera to world axes."""
     state: StreamState | None = None
-    """What the next chunk of the same videos wants to know."""
+    """State for the next chunk of the same videos."""
     stages: Mapping[str, Tensor] = field(default_factory=dict)
-    """Every stage's tensor by its name in docs/network.md, when it was asked for."""
+    """Intermediate tensors by their names in docs/network.md, if requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class People:
-    """Parameters regressed at cells (...,): K of them, or S tracks of T frames."""
+    """Parameters regressed at cells (...,): K cells, or S tracks of T frames."""
 
     camera: Tensor
     """(..., 3) camera triple s, y, x of the root in the 50-degree view."""
     camera_coarse: Tensor
-    """(..., 3) the triple read from the camera volume, before refinement."""
+    """(..., 3) the triple sampled from the camera volume, before refinement."""
     root_6d: Tensor
     """(..., 6) root rotation in the camera frame, interleaved 6D."""
     pose_6d: Tensor
@@ -51,26 +51,26 @@ class People:
     shape: Tensor
     """(..., 21); the first ten are SMPL betas."""
     motion: Tensor | None = None
-    """(..., 3) change of the triple since the frame before."""
+    """(..., 3) change of the triple since the previous frame."""
     world_motion: Tensor | None = None
     """(..., 3) change of the triple in the fixed view."""
     world_rotation_6d: Tensor | None = None
-    """(..., 6) rotation from the camera's axes to the world's."""
+    """(..., 6) rotation from camera to world axes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tracks:
-    """Where S people are in up to T frames of their clips. Where `mask` is False the numbers mean nothing."""
+    """Positions of S people in up to T frames of their clips. Values are undefined where `mask` is False."""
 
     frame: Tensor
-    """(S, T) which of the N frames, int64."""
+    """(S, T) index of the frame among the N frames, int64."""
     zyx: Tensor
     """(S, T, 3) depth level, row and column of the centre, int64."""
     mask: Tensor
     """(S, T) bool."""
 
     def within_bounds(self) -> tuple[Tensor, Tensor]:
-        """Frames and voxels with zeros where there is nobody, so that every entry can be read."""
+        """Frames and voxels with zeros where `mask` is False, so that every entry is a valid index."""
         return (
             torch.where(self.mask, self.frame, torch.zeros_like(self.frame)),
             torch.where(self.mask[..., None], self.zyx, torch.zeros_like(self.zyx)),
@@ -79,12 +79,12 @@ class Tracks:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WorldStart:
-    """Where tracks stood in the fixed view at the end of the chunk before."""
+    """Positions of tracks in the fixed view at the end of the previous chunk."""
 
     camera: Tensor
-    """(S, 3) triple s, y, x; means nothing where `known` is False."""
+    """(S, 3) triple s, y, x; undefined where `known` is False."""
     known: Tensor
-    """(S,) bool: False for tracks that are new."""
+    """(S,) bool: False for new tracks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,7 +94,7 @@ class TrackedPeople:
     people: People
     """Parameters (S, T, ...)."""
     mask: Tensor
-    """(S, T) bool: where the person was seen."""
+    """(S, T) bool: the person is present in the frame."""
     world_camera: Tensor
     """(S, T, 3) triple s, y, x in the fixed view of the first frame."""
     world_root: Tensor
@@ -102,7 +102,7 @@ class TrackedPeople:
 
 
 def full_rotations(people: People) -> Tensor:
-    """(..., 24, 3, 3): root, 21 body joints, and hands that never turn."""
+    """(..., 24, 3, 3): root, 21 body joints, and hands with identity rotation."""
     joints = matrix_from_6d(torch.cat([people.root_6d[..., None, :], people.pose_6d], dim=-2))
     hands = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(*joints.shape[:-3], 2, 3, 3)
     return torch.cat([joints, hands], dim=-3)

@@ -1,9 +1,8 @@
-"""RAFT: optical flow between two frames, refined step by step (docs/reference/network.md#optical-flow).
+"""RAFT: optical flow between two frames by iterative refinement (docs/reference/network.md#optical-flow).
 
-Module names are those of the published `raft-things.pth`, so its tensors go in by name. What costs time is done once:
-each frame is encoded once, although it takes part in two pairs; the context's share of the recurrent convolutions,
-which no refinement step changes, is computed before the first; the full-size flow only after the last, and only when
-asked for.
+Module names are those of the published `raft-things.pth`, so its tensors load by name. Expensive parts are computed
+once: each frame is encoded once although it is part of two pairs; the context's contribution to the recurrent
+convolutions is computed before the first iteration; flow is upsampled only after the last, if requested.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEVELS, RADIUS = 4, 4
-"""Resolutions of the correlation, each half of the one before; cells looked up to each side."""
+"""Levels of the correlation pyramid, each at half the resolution of the previous; lookup radius in cells."""
 STRIDE = 8
-"""Pixels of the frame to a cell of the flow that is refined."""
+"""Pixels of the frame per cell of the refined flow."""
 SMALLEST = STRIDE * 2 ** (LEVELS - 1)
-"""Least side of a frame, px: the coarsest correlation still has a cell."""
+"""Minimum side of a frame, px, for one cell at the coarsest correlation level."""
 FEATURES, HIDDEN, CONTEXT = 256, 128, 128
 WINDOW = LEVELS * (2 * RADIUS + 1) ** 2
 Folded = tuple[tuple[Tensor, Tensor, Tensor, Tensor, tuple[int, int]], ...]
-"""For each direction of the recurrent unit: weights of both gates and of the candidate without the context's channels,
-the context's shares of them, and the padding."""
+"""For each direction of the GRU: weights of both gates and of the candidate without the context channels, the context's
+contributions to them, and the padding."""
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised 3x3 convolutions with a shortcut, which is projected where the resolution changes."""
+    """Two normalised 3x3 convolutions with a shortcut, projected if the resolution changes."""
 
     def __init__(self, inputs: int, outputs: int, norm: Callable[[int], nn.Module], stride: int) -> None:
         super().__init__()
@@ -62,7 +61,7 @@ class Encoder(nn.Module):
 
 
 class MotionEncoder(nn.Module):
-    """What the correlation says about the present flow, as 126 features, and that flow itself."""
+    """126 features from the correlation around the current flow, concatenated with that flow."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,9 +78,9 @@ class MotionEncoder(nn.Module):
 
 
 class SeparableGru(nn.Module):
-    """A convolutional gated recurrent unit, along x and then along y.
+    """A separable convolutional GRU, along x and then along y.
 
-    Its input is [context, motion]. A convolution is linear, so the context's part is summed up once (`fold`).
+    Its input is [context, motion]. Convolutions are linear, so the context's contribution is computed once (`fold`).
     """
 
     def __init__(self) -> None:
@@ -93,7 +92,7 @@ class SeparableGru(nn.Module):
                 self.add_module(f"conv{gate}{direction}", nn.Conv2d(inputs, HIDDEN, kernel, padding=padding))
 
     def fold(self, context: Tensor) -> Folded:
-        """What every step shares, from context (N, 128, h, w)."""
+        """Precompute the part shared by all iterations from context (N, 128, h, w)."""
         folded = []
         for direction, padding in ((1, (0, 2)), (2, (2, 0))):
             z, r, q = (getattr(self, f"conv{gate}{direction}") for gate in "zrq")
@@ -116,7 +115,7 @@ class SeparableGru(nn.Module):
 
 
 class FlowHead(nn.Module):
-    """By how much the flow changes."""
+    """Predicts the flow update."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,21 +128,21 @@ class FlowHead(nn.Module):
 
 
 class UpdateBlock(nn.Module):
-    """One refinement step; the same 20 times, so this is what is compiled (`raft.update_block.compile()`)."""
+    """One refinement iteration, used 20 times, so this is what is compiled (`raft.update_block.compile()`)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder, self.gru, self.flow_head = MotionEncoder(), SeparableGru(), FlowHead()
-        # weights of the nine coarse neighbours of each fine pixel
+        # upsampling weights of the nine coarse neighbours of each fine pixel
         self.mask = nn.Sequential(nn.Conv2d(HIDDEN, 256, 3, 1, 1), nn.ReLU(), nn.Conv2d(256, 9 * STRIDE * STRIDE, 1))
 
     def forward(self, hidden: Tensor, flow: Tensor, levels: list[Tensor], folded: Folded) -> tuple[Tensor, Tensor]:
-        """Hidden state and flow (N, 2, h, w), float32 cells, after one more step."""
+        """Hidden state and flow (N, 2, h, w), float32 cells, after one more iteration."""
         hidden = self.gru(hidden, self.encoder(flow, look_up(levels, flow)), folded)
         return hidden, flow + self.flow_head(hidden).float()
 
     def enlarge(self, hidden: Tensor, flow: Tensor) -> Tensor:
-        """Flow in cells (N, 2, h, w) to flow in pixels (N, 2, 8 h, 8 w): each a mean of nine, weights from `mask`."""
+        """Convex upsampling of flow in cells (N, 2, h, w) to flow in pixels (N, 2, 8 h, 8 w), weights from `mask`."""
         n, _, h, w = flow.shape
         weights = 0.25 * self.mask(hidden).float().view(n, 1, 9, STRIDE, STRIDE, h, w)
         near = F.unfold(STRIDE * flow, (3, 3), padding=1).view(n, 2, 9, 1, 1, h, w)
@@ -153,10 +152,10 @@ class UpdateBlock(nn.Module):
 
 
 class Raft(nn.Module):
-    """Flow through clips, from each frame's predecessor to it.
+    """Optical flow of clips, from each frame's predecessor to the frame.
 
-    Memory is bounded by `pairs_at_once`: of so many pairs the correlation of every cell with every other is held, in
-    float32 with its three halvings: 85 MiB a pair at 512 px, 1 GiB for the default.
+    `pairs_at_once` bounds memory: the all-pairs correlation pyramid of this many pairs is held in float32, 85 MiB per
+    pair at 512 px, 1 GiB by default.
     """
 
     def __init__(self, *, iterations: int = 20, pairs_at_once: int = 12) -> None:
@@ -168,11 +167,11 @@ class Raft(nn.Module):
         self.update_block = UpdateBlock()
 
     def forward(self, frames: Tensor, *, first_with_itself: bool = False, upsample: bool = False) -> Tensor:
-        """Clips of frames (B, L, H, W, 3), RGB in 0..255, to the flow between neighbours, and before these, when asked
-        for, to that from the first frame to itself: P = L - 1 or L pairs a clip.
+        """Flow between consecutive frames of clips (B, L, H, W, 3), RGB in 0..255. With `first_with_itself` preceded by
+        the flow from the first frame to itself: P = L - 1 or L pairs per clip.
 
-        (B, P, 2, H / 8, W / 8) in cells of 8 px, or with `upsample` (B, P, 2, H, W) in px; channels x, y; float32, on
-        the grid of the earlier frame. Sides must be multiples of 8, at least 64 px.
+        Returns (B, P, 2, H / 8, W / 8) in cells of 8 px, or with `upsample` (B, P, 2, H, W) in px; channels x, y;
+        float32, on the grid of the earlier frame. Sides must be multiples of 8, at least 64 px.
         """
         b, length, height, width = frames.shape[:4]
         if height % STRIDE or width % STRIDE or min(height, width) < SMALLEST:
@@ -204,7 +203,8 @@ class Raft(nn.Module):
         return self.update_block.enlarge(hidden, flow) if upsample else flow
 
     def _encoded(self, encoder: Encoder, frames: Tensor) -> Tensor:
-        """Features (B, L, 256, h, w), a few frames at a time: an encoder's inner maps are four times its input."""
+        """Features (B, L, 256, h, w), computed for a few frames at a time to save memory: an encoder's inner maps are
+        four times the size of its input."""
         b, length, height, width = frames.shape[:4]
         if not b * length:
             return frames.new_zeros(b, length, FEATURES, height // STRIDE, width // STRIDE, dtype=torch.float32)
@@ -217,7 +217,8 @@ class Raft(nn.Module):
 
 
 def pyramid(before: Tensor, after: Tensor) -> list[Tensor]:
-    """Correlation of features (P, C, h, w), as (P h w, 1, h / 2^l, w / 2^l): cell of `before`, then map of `after`."""
+    """Correlation pyramid of features (P, C, h, w): levels (P h w, 1, h / 2^l, w / 2^l), a map of `after` for each cell
+    of `before`."""
     p, channels, h, w = before.shape
     with torch.autocast(before.device.type, enabled=False):
         one = before.float().flatten(2).transpose(1, 2)
@@ -230,10 +231,10 @@ def pyramid(before: Tensor, after: Tensor) -> list[Tensor]:
 
 
 def look_up(levels: list[Tensor], flow: Tensor) -> Tensor:
-    """Correlation around where flow (P, 2, h, w), in cells, points from each cell: (P, 324, h, w).
+    """Sample the correlation around the position each cell's flow (P, 2, h, w), in cells, points to: (P, 324, h, w).
 
-    Bilinear, zero outside. Channels: level, then offset along x, then offset along y: the published order, in which
-    the window lies transposed.
+    Bilinear, zero outside. Channels: level, then offset along x, then offset along y: the published order, which
+    transposes the window.
     """
     p, _, h, w = flow.shape
     offset = torch.arange(-RADIUS, RADIUS + 1, device=flow.device, dtype=torch.float32)
@@ -244,7 +245,7 @@ def look_up(levels: list[Tensor], flow: Tensor) -> Tensor:
         for number, level in enumerate(levels):
             rows, columns = level.shape[-2:]
             shape = (p * h * w, len(offset), len(offset))
-            # edges at -1 and 1: the other convention divides by zero where a level is one cell wide
+            # edges at -1 and 1: the other convention divides by zero if a level is one cell wide
             grid_x = ((x * 0.5**number + offset[:, None]) * 2 + 1) / columns - 1
             grid_y = ((y * 0.5**number + offset) * 2 + 1) / rows - 1
             grid = torch.stack([grid_x.expand(shape), grid_y.expand(shape)], dim=-1)

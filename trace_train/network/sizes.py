@@ -1,7 +1,7 @@
-"""What the network is made of, declared once: sizes, and how its outputs are read.
+"""Sizes of the network, and how its outputs are interpreted.
 
-Plain values that know neither tensors nor presets. The configuration takes them over as its part `network`; the
-network's modules take the object and read what they need.
+Plain values, independent of torch and presets. The configuration includes them as its part `network`; the network's
+modules receive the whole object.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 RotationRule = Literal["composed", "additive"]
-"""How a root rotation becomes one in the world: by a product of rotations, or by the released weights' sum in 6D."""
+"""How the world root rotation is obtained: as a product of rotations or, for released weights, a sum in 6D."""
 
 
 class NetworkSizes(BaseModel):
-    """Sizes of the network, and how its outputs are read.
+    """Sizes of the network, and how its outputs are interpreted.
 
     The defaults are the published ones (docs/reference/network.md#live-configuration).
 
@@ -43,11 +43,11 @@ class NetworkSizes(BaseModel):
     head_channels: int = Field(128, ge=8)
     """Channels inside the map heads and of the mesh features."""
     detection_blocks: int = Field(1, ge=1)
-    """Residual blocks of the head of centres, cameras and coarse places."""
+    """Residual blocks of the head for centres, cameras and coarse positions."""
     mesh_blocks: int = Field(2, ge=1)
     """Residual blocks of the mesh-feature head."""
     motion_channels: int = Field(2, ge=0)
-    """Input channels kept for optical flow: 2, or 0 where none is computed and none will be."""
+    """Input channels for optical flow: 2, or 0 for a network without flow."""
     bird_eye_channels: int = Field(16, ge=4)
     """Channels of the features folded into the bird's-eye view."""
     bird_eye_hidden: int = Field(512, ge=16)
@@ -55,14 +55,14 @@ class NetworkSizes(BaseModel):
     regressor_hidden: int = Field(256, ge=16)
     """Hidden units of the per-person regressors."""
     temporal: bool = True
-    """Whether frames of a clip see each other: temporal features, motion and world heads. Without them every frame
-    stands for itself."""
+    """Whether the network has temporal features and motion and world heads. Without them every frame is processed
+    independently."""
     gru_layers: int = Field(2, ge=1)
     """Layers of the convolutional GRU."""
     offset_blocks: int = Field(3, ge=0)
     """Residual blocks between feature differences and the offsets of the deformable convolution."""
     deform_groups: int = Field(8, ge=1)
-    """Groups of channels with offsets of their own; divides `width`."""
+    """Channel groups with separate offsets; must divide `width`."""
     motion_blocks: int = Field(2, ge=1)
     """Residual blocks of the motion head."""
     world_blocks: int = Field(6, ge=2)
@@ -70,13 +70,14 @@ class NetworkSizes(BaseModel):
     world_rotation_blocks: int = Field(1, ge=1)
     """Residual blocks of the world-rotation head: 1 in the released weights, 3 in the published training."""
     center_maps: Literal["logits", "raw"] = "logits"
-    """What centre maps hold; `raw` belongs to released weights, and so do the values named in the next four lines."""
+    """Content of the centre maps; `raw` is for released weights, as are the values mentioned in the next four lines."""
     world_rotation: RotationRule = "composed"
-    """How world-rotation offsets and root rotations combine: as rotations, or `additive`, a sum in 6D."""
+    """How world-rotation offsets and root rotations are combined: as rotations, or by a sum in 6D (`additive`)."""
     world_motion_gain: float = Field(1.0, gt=0)
     """Factor of world motion in y and x; 2 for released weights."""
     first_motion: Literal["ignored", "counted"] = "ignored"
-    """Whether the motion read at a track's first frame moves its trajectory; `counted` for released weights."""
+    """Whether the motion predicted at a track's first frame is added to its trajectory; `counted` for released
+    weights."""
     camera_constants: Literal["exact", "published"] = "exact"
     """Focal length and guards of decoding and projection; `published` differs by 0.2 %."""
 
@@ -88,4 +89,4 @@ class NetworkSizes(BaseModel):
 
 
 PUBLISHED = NetworkSizes()
-"""Those of the published network."""
+"""Sizes of the published network."""

@@ -1,10 +1,10 @@
-"""Temporal features: image features, their memory over time, and their motion.
+"""Temporal features: the sum of image features, their recurrent memory, and warped features.
 
 Source: docs/reference/network.md#temporal-features.
 
 F' = G + W + F      F   image features of the frame
                     G   their memory, a convolutional GRU over the clip (`temp_model`)
-                    W   F moved along offsets predicted from F(t) - F(t - 1) (`deform_warper`)
+                    W   F warped along offsets predicted from F(t) - F(t - 1) (`deform_warper`)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trace_train.network.deform import TAPS
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StreamState:
-    """What is carried from a chunk of B videos to the next one of the same videos."""
+    """State carried from a chunk of B videos to the next chunk of the same videos."""
 
     hidden: tuple[Tensor, ...]
     """(B, C, M, M) of each GRU layer, after the last frame."""
@@ -30,17 +30,17 @@ class StreamState:
     """(B, C, M, M) image features of the last frame."""
 
     def detach(self) -> StreamState:
-        """The same without its gradient's history."""
+        """The state detached from the graph."""
         return StreamState(hidden=tuple(h.detach() for h in self.hidden), features=self.features.detach())
 
     def of(self, videos: Sequence[int]) -> StreamState:
-        """The state of some of the videos, by their places in it."""
+        """The state of some of the videos, by index."""
         rows = list(videos)
         return StreamState(hidden=tuple(h[rows] for h in self.hidden), features=self.features[rows])
 
 
 class ConvGRUCell(nn.Module):
-    """A GRU whose matrices are 3x3 convolutions. In the weights' input channels the memory comes before the frame."""
+    """A GRU with 3x3 convolutions. The weights' input channels are ordered [memory, frame]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -50,10 +50,10 @@ class ConvGRUCell(nn.Module):
         self.convq = nn.Conv2d(2 * channels, channels, 3, 1, 1)
 
     def forward(self, frames: list[Tensor], hidden: Tensor) -> list[Tensor]:
-        """T frames and the memory before them, each (B, C, H, W), to the memory (B, C, H, W) after each frame.
+        """T frames and the initial memory, each (B, C, H, W), to the memory (B, C, H, W) after each frame.
 
-        A convolution of [memory; frame] is the sum of one of each. That of the frames does not wait for the memory:
-        it is done for all of them at once.
+        The convolution of [memory, frame] is split into a sum, so that the frames' part is computed for all frames at
+        once.
         """
         c, gates = self.channels, (self.convz, self.convr, self.convq)
         of_frame = torch.cat([g.weight[:, c:] for g in gates])
@@ -71,7 +71,7 @@ class ConvGRUCell(nn.Module):
 
 
 class ConvGRU(nn.Module):
-    """Stacked cells; each sees all that the one before it remembered."""
+    """Stacked cells; each receives the memory of the previous one at all frames."""
 
     def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class ConvGRU(nn.Module):
     def forward(self, frames: Tensor, hidden: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Frames (B, T, C, H, W) to memory (B, T, C, H, W) and each layer's last state (B, C, H, W), in float32.
 
-        Without a state the memory is empty and sees the first frame twice: once to warm up, which is not returned.
+        Without a state the memory starts empty and is warmed up with the first frame, without returning that step.
         """
         sequence = list(frames.unbind(1))
         if hidden is None:
@@ -105,6 +105,6 @@ def offset_predictor(channels: int, groups: int) -> nn.Conv2d:
 
 
 def feature_differences(frames: Tensor, before: Tensor | None = None) -> Tensor:
-    """F(t) - F(t - 1) of (B, T, C, H, W); the frame before the first is `before` (B, C, H, W), or the first itself."""
+    """F(t) - F(t - 1) of (B, T, C, H, W); `before` (B, C, H, W) precedes the first frame; default: the first itself."""
     first = frames[:, 0] if before is None else before.to(frames)
     return frames - torch.cat([first[:, None], frames[:, :-1]], dim=1)

@@ -1,4 +1,4 @@
-"""Every stage's tensor under the name it has in docs/network.md, for whoever compares two networks stage by stage."""
+"""Records intermediate tensors under their names in docs/network.md, to compare networks stage by stage."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class TensorRecorder:
         self.tensors: dict[str, Tensor] = {}
 
     def note(self, **tensors: Tensor) -> None:
-        """Keep these, if wanted."""
+        """Record tensors, if wanted."""
         if self.wanted:
             self.tensors.update(tensors)
 
 
 def parameter_stages(tracked: TrackedPeople) -> dict[str, Tensor]:
-    """What was regressed along tracks: rows are track by track, frame by frame (S T, ...)."""
+    """Parameters regressed along tracks, flattened to rows (S T, ...)."""
     people = tracked.people
     assert people.motion is not None and people.world_motion is not None and people.world_rotation_6d is not None
     parameters = torch.cat([people.camera, people.root_6d, people.pose_6d.flatten(-2), people.shape], dim=-1)

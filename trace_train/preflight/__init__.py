@@ -1,1 +1,1 @@
-"""Everything that can be checked before the first step of a run."""
+"""Checks before the first step of a run."""

@@ -1,4 +1,4 @@
-"""Do the shards hold what the configuration asks for?"""
+"""Checks that the shards contain what the configuration needs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from trace_train.streaming.stream import load_clip, mixing
 from trace_train.training.stage_checks import stage_errors
 
 NAMED = 10
-"""Broken shards that are named; when there are more, it is not the single file."""
+"""Maximum number of broken shards to name."""
 
 
 def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[PreflightItem]:
-    """The files, a frame of each dataset, and whether clips can be drawn as the configuration asks."""
+    """Check the files, one frame of each dataset, and that clips can be sampled as configured."""
     files, clips = PreflightItem(name="shards"), PreflightItem(name="clips")
     try:
         index = load_index(store)
@@ -39,13 +39,13 @@ def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[P
     if not files.errors and not store.remote:
         files.errors += _frame_errors(ShardReader(store))
     if store.remote:
-        files.warnings.append("frames behind a URL are not looked at before they are fetched")
+        files.warnings.append("frames behind a URL are not checked before they are fetched")
     clips.errors += _clip_errors(index, config, world_size, clips)
     return [files, clips]
 
 
 def _file_errors(store: Store, index: ShardIndex) -> list[TraceError]:
-    """Each shard that is missing or has another length; a server is asked for all at once and names the first."""
+    """An error for each missing or truncated shard; of remote shards, only for the first."""
     groups = [index.shards] if store.remote else [(entry,) for entry in index.shards]
     found: list[TraceError] = []
     for entries in groups:
@@ -72,7 +72,7 @@ def _file_errors(store: Store, index: ShardIndex) -> list[TraceError]:
 
 
 def _frame_errors(reader: ShardReader) -> Iterator[TraceError]:
-    """The first frame of each dataset is read and decoded."""
+    """Read and decode the first frame of each dataset."""
     first = {entry.dataset: row for row, entry in reversed(list(enumerate(reader.index.sequences)))}
     for row in first.values():
         try:
@@ -139,7 +139,7 @@ def _no_clips(index: ShardIndex, frames: int, strides: Sequence[int], where: str
 
 
 def _mixing_errors(config: Config, tables: dict[str, ClipTable]) -> Iterator[TraceError]:
-    """Datasets that `data.weights` names and that have no clips, each; then what is wrong with the shares."""
+    """Errors for datasets in `data.weights` without clips, and for wrong shares."""
     weights = config.data.weights
     if weights is not None:
         empty = [name for name, weight in weights.items() if weight > 0 and not len(tables.get(name, ()))]

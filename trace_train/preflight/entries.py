@@ -1,4 +1,4 @@
-"""Which losses the shards have nothing for, seen in a few clips before hours of training."""
+"""Finds losses without any valid entry, from a few clips, before hours of training."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from trace_train.training.loss_module import LossModule
 from trace_train.training.update import valid_counts
 
 LOOKED_AT = 8
-"""Clips of each dataset and stage, the first that an epoch draws."""
+"""Clips checked per dataset and stage, the first ones of an epoch."""
 MOST = 500
-"""Clips of an epoch among which those of every dataset are looked for."""
+"""Number of clips of an epoch searched for those of every dataset."""
 
 
 def terms_without_entries(config: Config, store: Store, packs: Path, network: TraceNetwork) -> list[str]:
-    """A line for each stage whose clips leave some loss without a single entry. Raises ShardError, AssetError."""
+    """A message for each stage in which some loss has no valid entry. Raises ShardError, AssetError."""
     stream = TrainStream(ShardReader(store), config)
     layer = body_layers(packs)["neutral"]
     lines = []

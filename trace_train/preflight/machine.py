@@ -1,4 +1,4 @@
-"""Packs, versions, device and disk: everything beside shards and memory."""
+"""Checks of packs, versions, device and disk."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from trace_train.weights.pose_prior import read_pose_prior
 DISTRIBUTION = "trace-5d"
 ALL_PACKS = "trace prepare-smpl --gender all"
 ADULTS = ("SMPL_FEMALE.pth", "SMPL_MALE.pth", "SMPL_NEUTRAL.pth")
-"""Training reads the last; the others tell whether it is one of them under another name."""
+"""Training uses the last; the others are compared to detect a renamed pack."""
 EVENT_BYTES = 100
-"""Of one number in TensorBoard's files and in `metrics.jsonl` together."""
+"""Size of one number in TensorBoard's files and in `metrics.jsonl` together."""
 NUMBERS = 60
-"""In one line of the log, at most."""
+"""Maximum count of numbers in a log line."""
 BEST = 2
-"""Checkpoints that may stay because they are the best, beside the latest."""
+"""Maximum number of best checkpoints kept in addition to the latest."""
 
 
 def check_bodies(packs: Path, config: Config) -> PreflightItem:
-    """The neutral pack is there, is a body, and is neutral; so are the others of a run that scores itself, and the pose
-    prior, where one is used."""
+    """Check that the neutral pack exists, is valid and is neutral; also the other packs if the run evaluates, and the
+    pose prior if used."""
     part = PreflightItem(name="packs")
     if config.uses_pose_prior and config.supervision.pose_prior_file is not None:
         try:
@@ -74,7 +74,7 @@ def check_bodies(packs: Path, config: Config) -> PreflightItem:
 
 
 def check_versions(config: Config) -> PreflightItem:
-    """Every package that this one needs is installed in a version that will do, and those that the run asks for."""
+    """Check that all required packages, and those the run asks for, are installed in a suitable version."""
     part = PreflightItem(name="versions", found=f"torch {torch.__version__}")
     part.errors += missing_packages(config)
     for requirement in importlib.metadata.requires(DISTRIBUTION) or ():
@@ -97,9 +97,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def busy_with_others(load: float, cores: int, threads: int) -> list[str]:
-    """A line where others keep the cores busy, and threads that wait for each other would cost a multiple.
+    """A warning if other processes keep the cores busy, which slows down threads that wait for each other.
 
-    How many there are is not changed here: a run that is resumed has to compute as it did, to the last bit.
+    The number of threads is not changed here, because a resumed run must be bit-identical.
     """
     free = max(1, cores - round(load))
     if load < 1 or threads <= free:
@@ -111,7 +111,7 @@ def busy_with_others(load: float, cores: int, threads: int) -> list[str]:
 
 
 def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, torch.device | None]:
-    """The device is there and computes in the precision that is asked for."""
+    """Check that the device exists and supports the requested precision."""
     part = PreflightItem(name="device")
     try:
         device = choose_device(config, local_rank)
@@ -135,7 +135,7 @@ def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, to
 
 
 def check_network(config: Config) -> tuple[PreflightItem, TraceNetwork]:
-    """The rules for parameters fit something, and clips can be computed in parts. Random numbers stay as they were."""
+    """Check parameter rules and the split into micro-batches, without changing random states."""
     with torch.random.fork_rng(devices=[]):  # torch's meta device would cost as much time, and import a compiler
         network = build_network(config.network)
     part = PreflightItem(name="network")
@@ -151,15 +151,15 @@ def check_network(config: Config) -> tuple[PreflightItem, TraceNetwork]:
 
 
 def checkpoint_bytes(config: Config, network: TraceNetwork) -> int:
-    """Size of one checkpoint: weights, averaged weights, and two numbers a weight for the optimiser."""
+    """Size of one checkpoint: weights, averaged weights, and two optimiser values per weight."""
     state: int = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     trained = sum(weight.numel() * weight.element_size() for weight in network.parameters())
     return state * (2 if config.optim.ema else 1) + 2 * trained
 
 
 def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool) -> PreflightItem:
-    """The run folder can be written and has room for all checkpoints that are kept, one more, and the log; those that a
-    resumed run has already are there."""
+    """Check that the run folder is writable and has room for all checkpoints kept, one more, and the log, minus those
+    that a resumed run already has."""
     part = PreflightItem(name="disk")
     if not resume:
         try:
@@ -174,12 +174,12 @@ def check_disk(config: Config, network: TraceNetwork, run: Path, *, resume: bool
             OutputError(
                 f"cannot be written: {error.strerror}",
                 where=standing,
-                hint="give another --out, or mend its permissions",
+                hint="give another --out, or fix its permissions",
             )
         )
         return part
     kept = config.keep_checkpoints + 1 + (BEST if config.evaluation.every else 0)
-    # a checkpoint is written before the oldest goes, so there is always one to come
+    # a checkpoint is written before the oldest is deleted, so there must be room for one more
     kept = max(1, kept - (len(finished(run)) if resume else 0))
     size = checkpoint_bytes(config, network)
     log = config.steps // config.log_every * NUMBERS * EVENT_BYTES if wants_tensorboard(config) else 0

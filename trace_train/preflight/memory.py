@@ -1,4 +1,4 @@
-"""How much memory a step takes, by doing one, and how many clips fit."""
+"""Measures the memory of a training step, and how many clips fit."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import Protocol
 import torch
 
 MOST_CLIPS = 4096
-"""Beyond this many clips a step nobody looks for more."""
+"""Maximum number of clips per step tried."""
 MARGIN = 0.95
-"""Share of the memory that an estimate may use: pieces of freed memory cannot always be used again."""
+"""Share of the memory that an estimate may use, because of fragmentation."""
 OF_OTHERS = 0.1
-"""Share of a machine's free memory that is left alone: others grow too, and who takes the last of it is killed."""
+"""Share of a machine's free memory kept in reserve: other processes grow too, and the system may kill this one."""
 
 Step = Callable[[int, int], None]
-"""One training step of so many clips of so many frames; what runs out of memory raises."""
+"""Runs a training step with a number of clips and frames; raises if it runs out of memory."""
 
 
 class Meter(Protocol):
-    """Where memory is counted."""
+    """Interface of memory measurement."""
 
     def room(self) -> int:
-        """Bytes that this process can have in all, those it has already among them."""
+        """Bytes this process can use in total, including those in use."""
 
     def peak(self, work: Callable[[], None]) -> int:
-        """Do the work; the most bytes that this process had meanwhile."""
+        """Run `work`; return the peak memory of this process in bytes."""
 
 
 class CudaMeter:
@@ -42,12 +42,12 @@ class CudaMeter:
         self._device = device
 
     def room(self) -> int:
-        """What nobody else has taken."""
+        """Memory not used by other processes."""
         free, _ = torch.cuda.mem_get_info(self._device)
         return int(free) + int(torch.cuda.memory_reserved(self._device))
 
     def peak(self, work: Callable[[], None]) -> int:
-        """What torch had reserved."""
+        """Peak memory reserved by torch."""
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self._device)
@@ -60,14 +60,14 @@ class RamMeter:
     """Memory of the machine, or of the container, whichever is smaller."""
 
     def room(self) -> int:
-        """What is available, less a margin, and what this process has."""
+        """Available memory minus a reserve, plus that of this process."""
         return int((1 - OF_OTHERS) * min(_available(), _container_left())) + _status("VmRSS")
 
     def peak(self, work: Callable[[], None]) -> int:
-        """The largest resident set. Where the system cannot forget an earlier peak, it may be that one."""
+        """The peak resident set size; an earlier peak if the system cannot reset it."""
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):  # of other systems
-            ctypes.CDLL(None).malloc_trim(0)  # freed memory that the process still holds would hide what is taken
+            ctypes.CDLL(None).malloc_trim(0)  # return freed memory, which would hide new allocations
         try:
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:
@@ -108,12 +108,12 @@ def meter_of(device: torch.device) -> Meter:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on whatever device."""
+    """Whether an error means out of memory, on any device."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 class Fitting:
-    """Which sizes fit, by trial. What memory would surely not hold is not tried where that would end the process."""
+    """Finds by trial which sizes fit, without trying sizes that would get the process killed."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Fitting:
         dares: bool,
         on_result: Callable[[int, int, int], None] = lambda clips, frames, peak: None,
     ) -> None:
-        """`dares`: running out of memory raises, as on a GPU; a machine rather kills the process. `on_result` is told
+        """`dares`: running out of memory raises, as on a GPU, instead of killing the process. `on_result` receives
         clips, frames and bytes of every size that was run."""
         self._step, self._meter, self._dares, self._on_result = step, meter, dares, on_result
         self.peaks: dict[tuple[int, int], int] = {}
@@ -146,26 +146,26 @@ class Fitting:
         return True
 
     def _at_most(self, clips: int, frames: int) -> float:
-        """Bytes that a step can take, from the largest that were run: on the line through two, or by its share."""
+        """Upper estimate of a step's bytes, extrapolated from the largest sizes run."""
         known = sorted((count, peak) for (count, length), peak in self.peaks.items() if length == frames)
         smaller = [(count, peak) for count, peak in known if count < clips]
         if not smaller:
             return 0.0
         count, peak = smaller[-1]
         each = peak / count
-        if len(smaller) > 1 and peak > smaller[-2][1]:  # else nothing was seen of what a clip takes
+        if len(smaller) > 1 and peak > smaller[-2][1]:  # otherwise the memory per clip is not known
             each = (peak - smaller[-2][1]) / (count - smaller[-2][0])
         return peak + (clips - count) * each
 
     def expected(self, clips: int, frames: int) -> float | None:
-        """Bytes of a step, on the line through those of one and two clips; None where these do not fit."""
+        """Bytes of a step, extrapolated linearly from one and two clips; None if these do not fit."""
         if not (self.fits(1, frames) and self.fits(2, frames)):
             return None
         one, two = self.peaks[1, frames], self.peaks[2, frames]
         return one + (clips - 1) * max(two - one, 0)
 
     def estimate(self, frames: int) -> int:
-        """How many clips would fit by that line; 0 where not even one does."""
+        """Number of clips expected to fit by that extrapolation; 0 if not even one fits."""
         if self.expected(2, frames) is None:
             return int((1, frames) in self.peaks)
         one, two = self.peaks[1, frames], self.peaks[2, frames]
@@ -174,7 +174,7 @@ class Fitting:
         return min(MOST_CLIPS, 1 + math.floor((self._meter.room() * MARGIN - one) / (two - one)))
 
     def largest(self, frames: int) -> int:
-        """The most clips that fit, by trial: doubled until they do not, then halved in between."""
+        """The largest number of clips that fit, by doubling and then bisection."""
         good, bad = 0, 1
         while bad <= MOST_CLIPS and self.fits(bad, frames):
             good, bad = bad, 2 * bad

@@ -1,4 +1,4 @@
-"""What a preflight says of each thing that a run needs."""
+"""Results of a preflight."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from trace_data.errors import TraceError
 
 @dataclass(slots=True, kw_only=True)
 class PreflightItem:
-    """One thing that was looked at, and everything that is wrong with it."""
+    """Result of one check, with all its problems."""
 
     name: str
     """`shards`, `packs`, …"""
     found: str = ""
-    """What there is."""
+    """Description of what was found."""
     errors: list[TraceError] = field(default_factory=list)
-    """Each with its cause, its place, and what mends it."""
+    """Each with its cause, location and fix."""
     warnings: list[str] = field(default_factory=list)
-    """What a run can live with."""
+    """Problems that do not prevent a run."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no errors."""
         return not self.errors
 
 
@@ -35,7 +35,7 @@ class PreflightError(TraceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreflightReport:
-    """Everything that was looked at."""
+    """Results of all checks."""
 
     parts: tuple[PreflightItem, ...]
 
@@ -46,16 +46,16 @@ class PreflightReport:
 
     @property
     def ok(self) -> bool:
-        """Whether a run can begin."""
+        """Whether a run can start."""
         return not self.errors
 
     def raise_if_wrong(self) -> None:
-        """Raise the problem there is, or PreflightError with all of them."""
+        """Raise the only error, or PreflightError with all of them."""
         raise_all(self.errors)
 
 
 def raise_all(errors: Sequence[TraceError]) -> None:
-    """Raise the only error, or PreflightError that names all; nothing where there is none."""
+    """Raise the only error, or PreflightError with all of them; do nothing if there are none."""
     if len(errors) == 1:
         raise errors[0]
     if errors:

@@ -1,4 +1,4 @@
-"""Everything a run needs, looked at within seconds, before the first step: all problems at once."""
+"""Checks everything a run needs within seconds, before the first step, and reports all problems together."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from trace_train.weights.starting import Start
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundBatch:
-    """How many clips fit, by trial."""
+    """Number of clips that fit in memory."""
 
     clips: tuple[int, ...]
-    """For each stage, those of one process."""
+    """Clips per process for each stage."""
     assignment: str
-    """What to give to `--set`, for all processes together."""
+    """Argument for `--set`, for all processes together."""
 
 
 def preflight(
@@ -50,10 +50,10 @@ def preflight(
     meter: Callable[[torch.device], Meter] = meter_of,
     progress: Progress = SILENT,
 ) -> PreflightReport:
-    """Look at shards, body models, weights, versions, device, disk and, when nothing is wrong yet, memory.
+    """Check shards, body models, weights, versions, device, disk and, if there are no errors so far, memory.
 
-    Nothing is written, and torch's random numbers stay where they are. `memory`: whether a step of the largest stage is
-    done to measure it. `meter`: how memory is counted on a device.
+    Writes nothing and leaves torch's random states unchanged. `memory`: run a step of the largest stage to measure its
+    memory. `meter`: memory measurement for a device.
     """
     parts: list[PreflightItem] = []
     progress.log("shards, body models and weights are looked at")
@@ -93,8 +93,8 @@ def find_batch(
     meter: Callable[[torch.device], Meter] = meter_of,
     progress: Progress = SILENT,
 ) -> FoundBatch:
-    """The most clips of each stage that fit one process, by doing steps of more and more. Raises what is wrong, and
-    ConfigError when not even one clip fits."""
+    """Find by trial the largest number of clips of each stage that fits in one process. Raises the errors of the
+    preflight, and ConfigError if not even one clip fits."""
     preflight(config, shards=shards, packs=packs, run=run, resume=True, memory=False).raise_if_wrong()
     _, start, config = _check_weights(config, run)
     _, device = check_device(config, local_rank)
@@ -118,7 +118,7 @@ def find_batch(
 
 
 def _check_weights(config: Config, run: Path) -> tuple[PreflightItem, Start | None, Config]:
-    """The weights to start from are there and fit; and the configuration as it follows them."""
+    """Check the initial weights; also returns the configuration with the settings they require."""
     part = PreflightItem(name="weights", found="a fresh network")
     if finished(run):
         part.found = "those of the run"
@@ -157,7 +157,7 @@ def _fitting(
 def _check_memory(
     config: Config, fitting: Fitting, meter: Meter, device: torch.device, world_size: int
 ) -> PreflightItem:
-    """One step of the stage with the most frames a step."""
+    """Measure one step of the stage with the most frames per step."""
     part = PreflightItem(name="memory")
     number, stage = max(enumerate(config.stages), key=lambda item: item[1].clips * item[1].frames)
     clips, place, room = stage.clips // world_size, _place(device), meter.room()

@@ -1,4 +1,4 @@
-"""A training step for measuring: a network of its own, real clips, and nothing of the run is touched."""
+"""Training steps for measuring memory: a separate network on real clips, without touching the run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from trace_train.weights.folder import open_weights
 from trace_train.weights.starting import Start
 
 LOOKED_AT = 16
-"""First clips of a stage; the one of the sequence with the most people is taken, since they need memory too."""
+"""Number of first clips of a stage among which the one with the most people is used, as people need memory too."""
 
 
 class Trial:
-    """Steps of any size: forward, backward, optimiser, averaged weights. Numbers are forgotten after each."""
+    """Runs steps of any size: forward, backward, optimiser, averaged weights. Results are discarded."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Trial:
         self._clips: dict[int, LoadedClip] = {}
 
     def __call__(self, clips: int, frames: int) -> None:
-        """One step of `clips` clips of `frames` frames. The state of torch's random numbers stays as it was."""
+        """Run one step of `clips` clips of `frames` frames, leaving torch's random states unchanged."""
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             config = at_stage(self._config, self._stage(frames))
@@ -53,7 +53,7 @@ class Trial:
             parts.apply(groups)
             optimizer = build_optimizer(groups, config.optim)
             averaged = AveragedWeights(network, config.optim.ema) if config.optim.ema else None
-            together = -(-clips // config.optim.accumulate)  # the others come after them, in the same memory
+            together = -(-clips // config.optim.accumulate)  # the other micro-batches reuse the same memory
             batch = collate([self._clip(frames)] * together).to(self._device)
             loss_module(batch).total.backward()
             optimizer.step()
@@ -74,7 +74,7 @@ class Trial:
 
 
 def _flow(config: Config, start: Start | None, run: Path, device: torch.device) -> FlowProvider:
-    """The run's flow; that of a run that has not begun lies where it starts from."""
+    """The run's flow provider; for a new run, from its initial weights."""
     if config.network.flow == "raft" and start is not None and start.flow is not None:
         return raft_flow(open_weights(start.flow), config.network, device)
     return build_flow(config, run, device)

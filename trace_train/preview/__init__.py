@@ -1,1 +1,1 @@
-"""A page that plays clips with joints and bodies, and pictures of predictions."""
+"""Previews: a page that plays clips with joints and bodies, and pictures of predictions."""

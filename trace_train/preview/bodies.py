@@ -1,4 +1,4 @@
-"""The annotated bodies of a clip as pictures with transparent ground, which lie over its frames."""
+"""Renders the annotated bodies of a clip as transparent overlays for its frames."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from trace_train.preview.clips import PreviewClip
 
 OPACITY = 0.8
 NEEDED = ("root_rotation", "body_pose", "translation")
-"""Masks of a body that can be drawn."""
+"""Masks required for drawing a body."""
 FINER = 2
-"""Bodies are drawn so many times as large and then made smaller: that smooths their edges."""
+"""Supersampling factor for smooth edges."""
 
 
 class BodyPainter:
-    """Poses the people of clips with the packs of a folder, each loaded when it is first needed."""
+    """Poses the people of clips with the packs of a folder, loaded on demand."""
 
     def __init__(self, packs: Path, index: ShardIndex) -> None:
         self.packs = packs
         self._known = index.settings.get("body_models") or {}
         self._layers: dict[str, BodyLayer] = {}
         self.others: set[str] = set()
-        """Names of used packs that are not those the shards were built with."""
+        """Names of packs that differ from those the shards were built with."""
 
     def _layer(self, gender: str) -> BodyLayer:
         if gender not in self._layers:
@@ -46,13 +46,13 @@ class BodyPainter:
 
     @property
     def faces(self) -> npt.NDArray[np.int64]:
-        """(F, 3) of all bodies."""
+        """(F, 3) faces, the same for all bodies."""
         faces: npt.NDArray[np.int64] = self._layer("neutral").faces.numpy()
         return faces
 
     @torch.inference_mode()
     def vertices(self, clip: PreviewClip) -> dict[tuple[int, int], npt.NDArray[np.float64]]:
-        """(person, frame) -> (6890, 3) metres, camera frame, wherever all of a body is known. Raises AssetError."""
+        """(person, frame) -> (6890, 3) metres, camera frame, for every full body annotation. Raises AssetError."""
         known = clip.present & np.all([clip.mask(name) for name in NEEDED], axis=0)
         known = known & clip.batch.masks["intrinsics"][0].numpy()
         cameras = clip.batch.camera_from_world[0].numpy()
@@ -73,7 +73,7 @@ class BodyPainter:
         return meshes
 
     def overlays(self, clip: PreviewClip) -> list[npt.NDArray[np.uint8] | None]:
-        """For each frame (H, W, 4) RGBA of the size of its picture, or None where no body is known."""
+        """For each frame an (H, W, 4) RGBA overlay of its size, or None without a body."""
         meshes = self.vertices(clip)
         people = [sorted(person for person, at in meshes if at == frame) for frame in range(len(clip.images))]
         return [
@@ -102,7 +102,7 @@ def painted(bodies: Sequence[Body], intrinsics: npt.NDArray[np.floating], size: 
     finer = np.diag([FINER, FINER, 1.0])
     finer[:2, 2] = 0.5 * FINER - 0.5
     canvas = np.zeros((FINER * height, FINER * width, 3), np.uint8)
-    for vertices, faces, colour in sorted(bodies, key=lambda body: -float(body[0][:, 2].mean())):  # the farthest first
+    for vertices, faces, colour in sorted(bodies, key=lambda body: -float(body[0][:, 2].mean())):  # back to front
         draw_mesh(canvas, vertices, faces, finer @ intrinsics, colour=colour, opacity=1.0)
     covered = (canvas.any(axis=-1) * 255).astype(np.uint8)  # no surface colour is black
     small = cv2.resize(np.dstack([canvas, covered]), (width, height), interpolation=cv2.INTER_AREA)
@@ -112,7 +112,7 @@ def painted(bodies: Sequence[Body], intrinsics: npt.NDArray[np.floating], size: 
 
 
 def blended(image: npt.NDArray[np.uint8], overlay: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
-    """The picture with what lies over it."""
+    """The picture with the overlay on top."""
     if overlay is None:
         return image.copy()
     share = overlay[..., 3:] / 255.0

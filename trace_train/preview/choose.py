@@ -1,4 +1,4 @@
-"""Which clips are shown: spread evenly over datasets, splits and sequences, by their place alone."""
+"""Chooses clips to show, spread evenly over datasets, splits and sequences."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from trace_data.shards.entries import SequenceEntry, ShardIndex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What somebody wants to see."""
+    """Requested clips."""
 
     clips: int = 12
-    """At most so many."""
+    """Maximum number of clips."""
     frames: int = 16
-    """Frames of a clip; a sequence that is shorter is shown whole."""
+    """Frames per clip; shorter sequences are shown completely."""
     stride: int = 1
-    """Every so many frames."""
+    """Frame stride."""
     splits: tuple[str, ...] = ("train", "val", "test")
     sequences: tuple[str, ...] = ()
-    """Names or patterns of sequences, see `named.fits`; all when none is named."""
+    """Names or patterns of sequences (`sequence_patterns`); empty: all."""
 
 
 def wanted_sequences(index: ShardIndex, wanted: Wanted) -> list[int]:
-    """Rows of the index that fit. Raises ConfigError when a named sequence is not there, or none fits."""
+    """Index rows of the requested sequences. Raises ConfigError if a named sequence is missing or none matches."""
     check_patterns(wanted.sequences, index.sequences, where=index.folder)
     rows = [row for row, entry in enumerate(index.sequences) if entry.split in wanted.splits and _named(entry, wanted)]
     if not rows:
@@ -42,10 +42,10 @@ def _named(entry: SequenceEntry, wanted: Wanted) -> bool:
 
 
 def choose_clips(index: ShardIndex, wanted: Wanted) -> list[ClipRef]:
-    """The clips to show, in the order of the index. The same index and wishes give the same clips.
+    """The clips to show, in index order; deterministic.
 
-    Each dataset and split gets its equal share as long as it has sequences, each sequence one clip from its middle, and
-    further ones beside it where there are more wishes than sequences. Raises ConfigError.
+    Datasets and splits get equal shares as far as they have sequences. Each sequence gives one clip from its middle,
+    and more around it if there are fewer sequences than requested clips. Raises ConfigError.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for row in wanted_sequences(index, wanted):
@@ -64,7 +64,7 @@ def choose_clips(index: ShardIndex, wanted: Wanted) -> list[ClipRef]:
 
 
 def dealt(room: Sequence[int], total: int) -> list[int]:
-    """`total` things dealt one by one in turns to places that have `room` for so many each."""
+    """Distribute `total` items round-robin over places with capacities `room`."""
     shares = [0] * len(room)
     while sum(shares) < min(total, sum(room)):
         for place in range(len(room)):
@@ -74,12 +74,12 @@ def dealt(room: Sequence[int], total: int) -> list[int]:
 
 
 def _spaced(rows: Sequence[int], count: int) -> list[int]:
-    """`count` of the rows, each from the middle of an equal part of them."""
+    """`count` evenly spaced rows, each from the middle of an equal part."""
     return [rows[int((2 * i + 1) * len(rows) / (2 * count))] for i in range(count)]
 
 
 def _room(entry: SequenceEntry, wanted: Wanted) -> int:
-    """How many clips a sequence has that do not overlap; at least one, be it short."""
+    """Number of non-overlapping clips in a sequence; at least one, even in a short one."""
     return max(1, entry.frames // _span(wanted))
 
 

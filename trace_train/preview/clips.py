@@ -1,4 +1,4 @@
-"""Clips to look at, made from batches: what is drawn is what the batch says, wherever its pixels were cut from."""
+"""Clips for previews, made from batches, so that what is drawn is exactly what a batch contains."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trace_train.streaming.pixels import finish
 from trace_train.streaming.stream import TrainStream, load_clip
 
 STEPS_LOOKED_AT = 2000
-"""Training steps in which named sequences are looked for."""
+"""Number of training steps searched for named sequences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class PreviewClip:
     entry: SequenceEntry
     ref: ClipRef
     frame_ids: npt.NDArray[np.int64]
-    """(T,)."""
+    """(T,) frame ids of the release."""
     images: npt.NDArray[np.uint8]
     """(T, H, W, 3) RGB."""
     image_from_frame: npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ class PreviewClip:
 
     @property
     def genders(self) -> tuple[str, ...]:
-        """Of the P people."""
+        """Genders of the P people."""
         return tuple(GENDERS[code] for code in self.batch.gender[0, : len(self.people)].tolist())
 
     def person(self, name: str) -> npt.NDArray[np.float64]:
@@ -72,7 +72,7 @@ class PreviewClip:
         return np.concatenate([placed, joints[..., 2:]], axis=-1)
 
     def resized(self, factor: float) -> PreviewClip:
-        """The same clip, smaller."""
+        """The clip scaled by `factor`."""
         height, width = (max(1, round(side * factor)) for side in self.images.shape[1:3])
         images = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in self.images]
         scale = np.array([width / self.images.shape[2], height / self.images.shape[1]])
@@ -82,11 +82,11 @@ class PreviewClip:
 
 
 def plain_clip(reader: ShardReader, ref: ClipRef, longest: int) -> PreviewClip:
-    """Whole frames as they are stored, not enlarged, their longer side at most `longest` px. Raises ShardError."""
+    """Whole stored frames, not enlarged, with the longer side at most `longest` px. Raises ShardError."""
     entry = reader.index.sequences[ref.sequence]
     size = min(longest, max(entry.width, entry.height))
     clip = clip_of(reader, collate([load_clip(reader, ref, size)]), 0)
-    # what letter-boxing has added goes again
+    # remove the letter-box borders
     scale = size / max(entry.width, entry.height)
     width, height = (max(1, round(scale * side)) for side in (entry.width, entry.height))
     left, top = (size - width) // 2, (size - height) // 2
@@ -96,9 +96,9 @@ def plain_clip(reader: ShardReader, ref: ClipRef, longest: int) -> PreviewClip:
 
 
 def augmented_clips(stream: TrainStream, wanted: Wanted) -> Iterator[PreviewClip]:
-    """The first clips that a training run shows to its network, from the stage with the longest clips.
+    """The first clips of a training run, from the stage with the longest clips.
 
-    Raises ConfigError when no step near the stage's begin shows the sequences that are named; ShardError.
+    Raises ConfigError if no step near the start of the stage uses the named sequences; ShardError.
     """
     reader, config = stream.reader, stream.config
     rows = set(wanted_sequences(reader.index, replace(wanted, splits=("train",))))
@@ -126,14 +126,14 @@ def augmented_clips(stream: TrainStream, wanted: Wanted) -> Iterator[PreviewClip
 
 
 def _row(values: Any, row: int) -> Any:
-    """One row of whatever a batch holds."""
+    """One row of any field of a batch."""
     if isinstance(values, Mapping):
         return {name: _row(value, row) for name, value in values.items()}
     return values[row : row + 1] if isinstance(values, Tensor | tuple) else values
 
 
 def clip_of(reader: ShardReader, batch: Batch, row: int) -> PreviewClip:
-    """One row of a batch whose pixels are finished, with its names from the index."""
+    """One row of a batch after `pixels.finish`, with names from the index."""
     ref = batch.refs[row]
     entry = reader.index.sequences[ref.sequence]
     own = replace(batch, **{field.name: _row(getattr(batch, field.name), row) for field in fields(batch)})

@@ -1,4 +1,4 @@
-"""Clips as one HTML page that plays them: pictures inlined, joints and paths as numbers that its script draws."""
+"""An HTML page that plays clips: pictures are inlined, joints and paths drawn by its script."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trace_train.preview.clips import PreviewClip
 from trace_train.preview.plan import Plan, plan_of
 
 QUALITY = 82
-"""Of the JPEGs on the page."""
+"""Quality of the JPEGs on the page."""
 EXACT = 256
-"""Frames of at most so many px on their longer side, the input of small networks, stand on the page pixel by pixel."""
+"""Frames with a longer side up to this many px, the input of small networks, are shown pixel by pixel."""
 LOSSLESS = 101
-"""What OpenCV calls the quality of a WebP file without loss."""
+"""OpenCV's quality value for lossless WebP."""
 TEMPLATE = "page.html"
 
 
@@ -71,7 +71,7 @@ def _image(image: npt.NDArray[np.uint8]) -> str:
 
 
 def _joints(points: npt.NDArray[np.float64]) -> list[list[float] | None]:
-    """x, y of each of the 44, px; None where it is not known."""
+    """x, y of each of the 44 joints, px; None if unknown."""
     return [[round(float(x), 1), round(float(y), 1)] if c > 0 else None for x, y, c in points]
 
 
@@ -83,7 +83,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
 
 
 def webp_uri(picture: npt.NDArray[np.uint8], *, quality: int = 80) -> str:
-    """An RGBA picture as a `data:image/webp` address: small, and what is transparent stays so."""
+    """An RGBA picture as a `data:image/webp` URI, which keeps transparency."""
     ok, encoded = cv2.imencode(".webp", picture[..., (2, 1, 0, 3)], [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not ok:
         raise ValueError(f"not a picture: {picture.dtype} {picture.shape}")
@@ -91,7 +91,7 @@ def webp_uri(picture: npt.NDArray[np.uint8], *, quality: int = 80) -> str:
 
 
 def page_text(*, title: str, notes: Sequence[str], clips: Sequence[dict[str, Any]]) -> str:
-    """The whole page; it refers to nothing outside itself."""
+    """The self-contained HTML page."""
     content = {
         "clips": clips,
         "masks": PERSON_MASKS,
@@ -100,7 +100,7 @@ def page_text(*, title: str, notes: Sequence[str], clips: Sequence[dict[str, Any
         "colours": {side: _css(colour) for side, colour in ANNOTATED.items()},
         "surfaces": [_css(colour) for colour in MESH],
     }
-    # inside a script element only these could end it or open a comment
+    # only these could end a script element or open a comment in it
     data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     synthetic = any(clip["synthetic"] for clip in clips)
     page = resources.files("trace_train.preview").joinpath(TEMPLATE).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The world of a clip seen from above: where people and the camera go, in metres."""
+"""Top view of a clip: paths of people and camera in the world, metres."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from trace_train.preview.clips import PreviewClip
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """Places on the ground, metres, from the camera's first place; its first view points along the second axis."""
+    """Ground positions, metres, relative to the first camera position; its view points along the second axis."""
 
     people: npt.NDArray[np.float64]
-    """(P, T, 2), NaN where a person's place in the world is not known."""
+    """(P, T, 2), NaN where a person's world position is unknown."""
     camera: npt.NDArray[np.float64]
     """(T, 2)."""
     view: npt.NDArray[np.float64]
-    """(T, 2) unit vectors along which the camera looks."""
+    """(T, 2) unit vectors of the viewing direction."""
 
 
 def plan_of(clip: PreviewClip) -> Plan | None:
-    """The plan of a clip; None where nobody has a valid place in the world."""
+    """The top view of a clip; None if nobody has a valid world position."""
     valid = clip.mask("world") & clip.present
     if not valid.any():
         return None
     cameras = clip.batch.camera_from_world[0].numpy().astype(np.float64)
     centres = -np.einsum("tji,tj->ti", cameras[:, :3, :3], cameras[:, :3, 3])
-    # bodies stand along the y axis of their own frame; whichever axis of the world is nearest to that is up
+    # bodies are upright along y in their own frame; the world axis closest to that is up
     standing = matrix_from_axis_angle(clip.person("pose")[..., 0, :])[valid][..., 1].mean(axis=0)
     up = np.zeros(3)
     up[np.abs(standing).argmax()] = np.sign(standing[np.abs(standing).argmax()])
@@ -47,7 +47,7 @@ def plan_of(clip: PreviewClip) -> Plan | None:
 
 
 def _level(directions: npt.NDArray[np.float64], up: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(T, 3) the level part of directions, of length one; any level direction where one points straight up or down."""
+    """(T, 3) normalised horizontal part of directions; an arbitrary horizontal direction for vertical ones."""
     level = directions - (directions @ up)[:, None] * up
     length = np.linalg.norm(level, axis=1, keepdims=True)
     level_units: npt.NDArray[np.float64] = np.where(length > 1e-6, level / np.maximum(length, 1e-6), np.roll(up, 1))

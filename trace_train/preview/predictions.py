@@ -1,4 +1,4 @@
-"""Frames with what is annotated, what a network takes for the middle of a person, and the bodies it predicts."""
+"""Draws frames with annotations, predicted centre heat and predicted bodies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trace_train.streaming.augment import full_frame
 
 Picture = npt.NDArray[np.uint8]
 NOBODY: Colour = (225, 85, 85)
-"""Surface of a predicted body where nobody is annotated."""
+"""Colour of predicted bodies without a match."""
 CAPTION = "A predicted body has the colour of the annotated one it was matched with; it is red if matched with none."
 
 
@@ -35,7 +35,7 @@ class Panels:
 
 
 class Artist:
-    """Draws clips of some shards; needs the packs of the annotated genders and of the neutral body."""
+    """Draws clips; needs the packs of the annotated genders and of the neutral body."""
 
     def __init__(self, reader: ShardReader, packs: Path, *, longest: int = 320) -> None:
         """`longest`: the longer side of a picture, px."""
@@ -43,7 +43,7 @@ class Artist:
         self.painter = BodyPainter(packs, reader.index)
 
     def panels(self, seen: ClipResult, frames: Sequence[int] | None = None) -> list[Panels]:
-        """Pictures of the frames (all of the clip when none are named). `seen` has vertices. Raises ShardError."""
+        """Pictures of `frames` (default: all of the clip). `seen` must have vertices. Raises ShardError."""
         clip = plain_clip(self.reader, seen.ref, self.longest)
         overlays = self.painter.overlays(clip)
         faces = self.painter.faces
@@ -61,7 +61,7 @@ class Artist:
 def _annotated(clip: PreviewClip, t: int, bodies: Picture | None) -> Picture:
     picture = blended(clip.images[t], bodies)
     known = clip.mask("body_pose")[:, t] & clip.mask("translation")[:, t] & clip.mask("root_rotation")[:, t]
-    for points in clip.joints()[clip.present[:, t] & ~known, t]:  # whoever has no body has at least joints
+    for points in clip.joints()[clip.present[:, t] & ~known, t]:  # people without a body have joints
         draw_skeleton(picture, points, annotated=True)
     return picture
 
@@ -79,7 +79,7 @@ def _predicted(clip: PreviewClip, t: int, seen: ClipResult, faces: npt.NDArray[n
 
 
 def _warmed(clip: PreviewClip, t: int, heat: npt.NDArray[np.float32]) -> Picture:
-    """The frame, dark, with the heat (M, M) glowing over it."""
+    """The darkened frame with the heat (M, M) over it."""
     half, centre = _square(clip, t)
     scale = 2 * half / len(heat)
     place = np.array([[scale, 0, centre[0] - half + scale / 2], [0, scale, centre[1] - half + scale / 2]])
@@ -92,7 +92,7 @@ def _warmed(clip: PreviewClip, t: int, heat: npt.NDArray[np.float32]) -> Picture
 
 
 def _square(clip: PreviewClip, t: int) -> tuple[float, npt.NDArray[np.float64]]:
-    """Half the side and the centre (2,), px of the picture, of the square that the network has seen of a frame."""
+    """Half the side and the centre (2,), px of the picture, of the network's input square."""
     window = full_frame(clip.entry.width, clip.entry.height)
     middle = np.array([window.left + window.side / 2 - 0.5, window.top + window.side / 2 - 0.5, 1.0])
     placed: npt.NDArray[np.float64] = (clip.image_from_frame[t] @ middle)[:2]

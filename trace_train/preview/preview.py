@@ -1,4 +1,4 @@
-"""What shards hold, to be looked at: one page that plays clips, or one picture of them."""
+"""Previews of shards: a page that plays clips, or a contact sheet."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from trace_train.preview.sheet import Picture, compose, sheet_row
 from trace_train.streaming.stream import TrainStream
 
 LONGEST = 640
-"""Longer side of a frame on the page, px, at most."""
+"""Maximum longer side of a frame on the page, px."""
 PICTURE_BYTES = 6_500_000
-"""Room for the encoded frames of all clips; on the page they take a third more, and bodies a fifth of that."""
+"""Maximum size of all encoded frames; base64 adds a third on the page, and bodies a fifth of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewReport:
-    """What was shown."""
+    """Result of a preview."""
 
     page: Path | None
     sheet: Path | None
     bytes: int
-    """Of the page."""
+    """Size of the page."""
     clips: tuple[dict[str, Any], ...]
-    """Sequence, frame ids, people and size of each."""
+    """Sequence, frame ids, people and size of each clip."""
     synthetic: bool
     bodies: bool
     """Whether bodies were drawn."""
     augmented: bool
     notes: tuple[str, ...]
-    """What the page says under its title."""
+    """Notes under the title of the page."""
 
 
 def preview(
@@ -60,14 +60,14 @@ def preview(
 ) -> PreviewReport:
     """Show clips on a page (.html), on a contact sheet (.jpg or .png), or both.
 
-    `packs`: body models, without which only joints are drawn. `augmented`: the configuration of a training run whose
-    own batches are shown instead of whole frames. Raises ConfigError, ShardError, AssetError, OutputError.
+    `packs`: body models; without them only joints are drawn. `augmented`: configuration of a training run, whose
+    batches are shown instead of whole frames. Raises ConfigError, ShardError, AssetError, OutputError.
     """
     if sheet is not None:
         check_picture_name(sheet)
     for place in (page, sheet):
         if place is not None:
-            writable_folder(place.parent)  # found out now rather than after the clips are drawn
+            writable_folder(place.parent)  # fails now rather than after drawing
     index = check_index(shards)
     reader = ShardReader(shards)
     stream = None if augmented is None else TrainStream(reader, augmented)
@@ -115,7 +115,7 @@ def _clips(reader: ShardReader, stream: TrainStream | None, wanted: Wanted) -> I
 
 
 def fitted(clip: PreviewClip, room: float) -> PreviewClip:
-    """The clip, made smaller where its frames would take more than `room` bytes, as far as one of them tells."""
+    """The clip, downscaled if its frames would take more than `room` bytes, estimated from one frame."""
     middle = clip.images[len(clip.images) // 2]
     _, data = cv2.imencode(".jpg", middle, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     share = room / (len(data) * len(clip.images))
@@ -133,7 +133,7 @@ def _told(clip: PreviewClip) -> dict[str, Any]:
 
 
 def _notes(reader: ShardReader, stream: TrainStream | None, painter: BodyPainter | None) -> tuple[str, ...]:
-    """What a reader of the page should know."""
+    """Notes for the reader of the page."""
     index = reader.index
     frames = sum(entry.frames for entry in index.shards)
     notes = [f"{len(index.sequences):,} sequences with {frames:,} frames in {len(index.shards):,} shards."]

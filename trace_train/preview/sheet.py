@@ -1,4 +1,4 @@
-"""Clips as one picture: a row for each, with bodies and joints drawn."""
+"""Contact sheet of clips: one row per clip, with bodies and joints."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trace_train.preview.clips import PreviewClip
 COLUMNS = 6
 TILE_WIDTH = 220
 GROUND = (24, 26, 30)
-"""Colour of a contact sheet."""
+"""Background colour of a contact sheet."""
 Picture = npt.NDArray[np.uint8]
 
 
 def sheet_row(clip: PreviewClip, overlays: Sequence[Picture | None]) -> list[tuple[str, Picture]]:
-    """Pictures of at most `COLUMNS` frames spread over the clip; the caption of the first speaks for the row."""
+    """Pictures of up to `COLUMNS` frames spread over the clip; the first has the caption of the row."""
     frames = np.unique(np.linspace(0, len(clip.images) - 1, COLUMNS).round().astype(int)).tolist()
     joints, present = clip.joints(), clip.present
     pictures = [blended(clip.images[frame], overlays[frame]) for frame in frames]
@@ -28,12 +28,12 @@ def sheet_row(clip: PreviewClip, overlays: Sequence[Picture | None]) -> list[tup
             draw_skeleton(picture, points, annotated=True)
     ids = ", ".join(str(clip.frame_ids[frame]) for frame in frames)
     words = f"{clip.entry.key}{'  (synthetic)' * clip.entry.synthetic}   frames {ids}   people {', '.join(clip.people)}"
-    # it runs on under the other pictures of its row
+    # the caption extends below the other pictures of the row
     return [(words if column == 0 else "", picture) for column, picture in enumerate(pictures)]
 
 
 def compose(rows: Sequence[list[tuple[str, Picture]]]) -> Picture:
-    """All rows below each other; shorter ones are filled up with nothing."""
+    """Stack the rows, padding shorter ones."""
     columns = max(len(row) for row in rows)
     nothing = ("", np.full((1, TILE_WIDTH, 3), GROUND, np.uint8))
     tiles = [tile for row in rows for tile in (*row, *[nothing] * (columns - len(row)))]

@@ -1,6 +1,6 @@
-"""Pictures of predictions while a run goes on: the same few frames again and again, so that one sees what it learns.
+"""Pictures of predictions during training, always of the same few frames, to show learning progress.
 
-`pictures/step-00000500.jpg` has a column for each frame and the rows of `ROWS`.
+`pictures/step-00000500.jpg` has a column per frame and the rows of `ROWS`.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ Picture = npt.NDArray[np.uint8]
 
 
 class Snapshots:
-    """Draws the sheets of one run; what they need is read once. Training goes on whatever becomes of a picture."""
+    """Draws the sheets of a run, reading their inputs once. Failures never interrupt training."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
-        """`log` is told in a line when a sheet cannot be drawn."""
+        """`log` receives a message when a sheet cannot be drawn."""
         self._say = log
         self._layers: dict[str, BodyLayer] | None = None
         self._artist: Artist | None = None
 
     def draw(self, snapshot: RunSnapshot) -> None:
-        """Write the sheet of a moment, or say why there is none."""
+        """Write the sheet of a step, or log why that failed."""
         try:
             self._draw(snapshot)
-        except Exception as error:  # noqa: BLE001  pictures are a service; days of training must not end for one
+        except Exception as error:  # noqa: BLE001  a failed picture must not end days of training
             self._say(f"step {snapshot.step:,}: no pictures of predictions: {' '.join(str(error).split())}")
 
     def _draw(self, snapshot: RunSnapshot) -> None:
@@ -72,9 +72,9 @@ class Snapshots:
 
 
 def fixed_clips(index: ShardIndex, temporal: bool) -> list[ClipRef]:
-    """What is drawn: frames of different sequences, or one clip for a network that sees them together.
+    """The frames drawn: from different sequences, or one clip for a temporal network.
 
-    From the validation split where there is one, else from the training split.
+    From the validation split if there is one, else from the training split.
     """
     split = "val" if "val" in index.splits else "train"
     clips, frames = (1, COLUMNS) if temporal else (COLUMNS, 1)
@@ -82,7 +82,7 @@ def fixed_clips(index: ShardIndex, temporal: bool) -> list[ClipRef]:
 
 
 def sheet(columns: Sequence[tuple[str, Panels]]) -> Picture:
-    """All columns beside each other, every row equally high; the names stand under the topmost."""
+    """All columns side by side with rows of equal height; names are below the first row."""
     pictures = [[getattr(panels, row) for _, panels in columns] for row in ROWS]
     ratio = max(picture.shape[0] / picture.shape[1] for picture in pictures[0])
     size = (max(1, round(ratio * TILE)), TILE)
@@ -95,14 +95,14 @@ def sheet(columns: Sequence[tuple[str, Panels]]) -> Picture:
 
 
 def row_of(picture: Picture, row: str) -> Picture:
-    """One row of a sheet, without its names."""
+    """One row of a sheet, without the names."""
     height = (len(picture) - GAP) // len(ROWS)
     top = GAP + ROWS.index(row) * height
     return picture[top : top + height - GAP - 18, GAP:-GAP]
 
 
 def _padded(picture: Picture, size: tuple[int, int]) -> Picture:
-    """The picture in the middle of a black one of `size` (H, W), its shape as it was."""
+    """The picture centred on a black one of `size` (H, W), with its aspect ratio kept."""
     scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
     height, width = (max(1, min(limit, round(scale * side))) for limit, side in zip(size, picture.shape))
     placed = np.zeros((*size, 3), np.uint8)

@@ -1,1 +1,1 @@
-"""A run on one page."""
+"""The HTML report of a run."""

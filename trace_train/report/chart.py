@@ -1,4 +1,4 @@
-"""Charts as HTML: lines are SVG that stretches with the page, words are text that does not, hovering needs no script.
+"""Charts as HTML: lines are SVG that scales with the page, labels are plain text, and hovering needs no script.
 
 Colours come from the page's style sheet: a series is of class `c0`, `c1`, ….
 """
@@ -16,28 +16,28 @@ from trace_train.report.hover import Series, stops
 from trace_train.report.scale import Scale, along, fitting, short
 
 DRAWN = 300
-"""Points of a curve that are drawn; of longer ones each stretch shows its smallest and largest value."""
+"""Maximum number of points drawn; longer curves are reduced to the minimum and maximum of each segment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What a chart is drawn in."""
+    """Axes and labels of a chart."""
 
     label: str
-    """What a reader who sees no picture is told."""
+    """Text for screen readers."""
     span: tuple[float, float] | None = None
-    """First and last step of the axis; that of the values when it is not given."""
+    """First and last step of the axis; None: the range of the values."""
     marks: Sequence[tuple[float, str]] = ()
-    """Steps at which something begins, with its name."""
+    """Labelled steps, such as the start of stages."""
     levels: Sequence[tuple[float, str]] = ()
-    """Values to compare with, with their names."""
+    """Labelled reference values."""
     large: bool = False
     log: bool = True
-    """Whether the axis is logarithmic where values span much."""
+    """Whether to use a logarithmic axis for a large range of values."""
 
 
 def line_chart(series: Sequence[Series], frame: Frame) -> str:
-    """Curves over steps. Returns a note instead when there is nothing to draw."""
+    """Curves over steps, or a note if there is nothing to draw."""
     kept = [_finite(one) for one in series]
     kept = [one for one in kept if len(one.steps) >= (1 if one.dots else 2)]
     if not kept:
@@ -94,7 +94,7 @@ def sparkline(values: Sequence[float], colour: int = 0) -> str:
 
 
 def legend(names: Sequence[tuple[str, int]]) -> str:
-    """Names beside their colours."""
+    """Names with their colours."""
     return '<p class="legend">' + "".join(f'<span><i class="c{c}"></i>{escape(n)}</span>' for n, c in names) + "</p>"
 
 
@@ -149,7 +149,7 @@ def _down(y: Scale, value: float) -> str:
 
 
 def _extremes(one: Series) -> tuple[list[float], list[float]]:
-    """The curve itself, or the smallest and the largest value of each of `DRAWN / 2` stretches, in their order."""
+    """The curve, or the minimum and maximum of each of `DRAWN / 2` segments, in order."""
     if len(one.values) <= DRAWN:
         return list(one.steps), list(one.values)
     values = np.asarray(one.values)

@@ -1,4 +1,4 @@
-"""The worst and the best clips of a split, drawn: the annotated bodies and those that the network predicts."""
+"""Report section with the worst and best clips of a split: annotated and predicted bodies."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from trace_train.report.html import Html, element, figure, image, joined, note
 from trace_train.report.page import Section
 
 LOOKED_AT = 60
-"""Clips of the split, spread evenly, among which the worst and best are found."""
+"""Number of evenly spaced clips evaluated to find the worst and best."""
 SHOWN = 4
-"""Of the worst and of the best."""
+"""Number of worst and of best clips shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gallery:
-    """All that is needed to draw what a checkpoint predicts."""
+    """What is needed to draw the predictions of a checkpoint."""
 
     network: TraceNetwork
     """In evaluation mode."""
@@ -45,12 +45,12 @@ class Gallery:
     packs: Path
     split: str
     threshold: float
-    """Least score of a detection."""
+    """Minimum score of a detection."""
     frames: int
-    """Frames of a clip: one for a network that sees single ones."""
+    """Frames per clip; one for a network without temporal parts."""
 
     def evaluate_clip(self, ref: ClipRef, *, vertices: bool = False) -> ClipResult:
-        """A clip through the network."""
+        """Evaluate a clip."""
         return evaluate_clip(
             self.network, self.flow, self.layers, self.reader, ref, threshold=self.threshold, vertices=vertices
         )
@@ -58,17 +58,17 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A clip and how well it was seen."""
+    """A clip and its error."""
 
     ref: ClipRef
     error: float
     """mm."""
     found: bool
-    """Whether anybody annotated in it was found."""
+    """Whether any annotated person was detected."""
 
 
 def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:
-    """Worst and best of `LOOKED_AT` clips by their mean error. Raises ShardError, AssetError."""
+    """The worst and best of `LOOKED_AT` clips by mean error. Raises ShardError, AssetError."""
     wanted = Wanted(clips=LOOKED_AT, frames=gallery.frames, splits=(gallery.split,))
     refs = choose_clips(gallery.reader.index, wanted)
     progress.begin("report", len(refs) + 2 * SHOWN, "clips")
@@ -98,10 +98,9 @@ def clips_section(gallery: Gallery, *, progress: Progress = SILENT) -> Section:
 
 
 def extremes(scored: Sequence[Scored]) -> tuple[list[ClipRef], list[ClipRef]]:
-    """At most `SHOWN` clips with the largest errors and as many with the smallest, each from a sequence of its own.
+    """Up to `SHOWN` clips with the largest and with the smallest errors, each list from different sequences.
 
-    Where there are few sequences, one can have a clip among the worst and another among the best, but none twice. A
-    clip in which nobody was found is not among the best.
+    No clip is in both lists. Clips without detected people are not among the best.
     """
     falling = sorted(scored, key=lambda clip: -clip.error)
     worst = _of_different_sequences([clip.ref for clip in falling])[:SHOWN]
@@ -117,7 +116,7 @@ def _of_different_sequences(refs: Sequence[ClipRef]) -> list[ClipRef]:
 
 
 def _drawn(gallery: Gallery, artist: Artist, seen: ClipResult) -> Html:
-    """The clip's frame with the largest error: annotation and prediction side by side, and the numbers."""
+    """The clip's frame with the largest error, annotation and prediction side by side, with numbers."""
     frame = _largest(seen)
     (panels,) = artist.panels(seen, [frame])
     entry = gallery.reader.index.sequences[seen.ref.sequence]
@@ -135,7 +134,7 @@ def _drawn(gallery: Gallery, artist: Artist, seen: ClipResult) -> Html:
 
 
 def _largest(seen: ClipResult) -> int:
-    """The frame of the clip whose matched people are farthest off, else the middle one."""
+    """The frame with the largest error of matched people, or the middle frame."""
     if not seen.pairs:
         return seen.ref.length // 2
     row = seen.pairs[int(seen.mpjpe.argmax())][0]
@@ -143,7 +142,7 @@ def _largest(seen: ClipResult) -> int:
 
 
 def learning_section(run: RunFolder) -> Section:
-    """The first, middle and last of the pictures drawn while it trained."""
+    """The first, middle and last picture drawn during training."""
     last = len(run.pictures) - 1
     chosen = [run.pictures[i] for i in sorted({0, last // 2, last})] if run.pictures else []
     read = [(step, sheet) for step, file in chosen if (sheet := _read(file)) is not None]

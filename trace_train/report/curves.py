@@ -1,4 +1,4 @@
-"""How training went: the total, which terms it is made of, each term, and what the machine did meanwhile."""
+"""Report sections on training: total loss, shares of its terms, each term, and throughput."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MACHINE: Sequence[tuple[str, str, str, float]] = (
     ("data_wait", "waiting for data", "% of the time", 100.0),
     ("memory_gb", "GPU memory", "GB, the most so far", 1.0),
 )
-"""Key of a line of the log, what it is called, its unit, and the factor to that unit."""
+"""Key in a log line, title, unit, and factor to that unit."""
 
 
 def stage_marks(settings: Mapping[str, Any]) -> list[tuple[float, str]]:
-    """Steps at which stages after the first begin, with their batch in words."""
+    """Start steps of stages after the first, with descriptions of their batches."""
     stages, steps = settings.get("stages") or [], number(settings.get("steps"))
     if not math.isfinite(steps):
         return []
@@ -37,7 +37,7 @@ def stage_marks(settings: Mapping[str, Any]) -> list[tuple[float, str]]:
 
 
 def weights_at(settings: Mapping[str, Any], step: float) -> dict[str, float]:
-    """Weights of the loss terms in the stage that a finished step belongs to, as far as they are known."""
+    """Weights of the loss terms in the stage of a step, as far as known."""
     weights = {term: number(weight) for term, weight in (settings.get("loss") or {}).items()}
     begun = sum(begin < step for begin, _ in stage_marks(settings))
     stages = settings.get("stages") or []
@@ -47,19 +47,19 @@ def weights_at(settings: Mapping[str, Any], step: float) -> dict[str, float]:
 
 
 def batch_words(stage: Mapping[str, Any]) -> str:
-    """`16 clips of 1 frame`, with the stage's name where it has one."""
+    """`16 clips of 1 frame`, with the stage's name if it has one."""
     clips, frames = stage.get("clips", "?"), stage.get("frames", "?")
     name = f"{stage['name']}: " if stage.get("name") else ""
     return f"{name}{clips} clips of {frames} frame{'' if frames == 1 else 's'}"
 
 
 def span_of(run: RunFolder) -> tuple[float, float]:
-    """First and last step that charts show."""
+    """First and last step shown in charts."""
     return 0.0, float(max(run.step, 1))
 
 
 def loss_section(run: RunFolder) -> Section:
-    """The total, the shares of its terms, a table of all terms, and each of their curves."""
+    """The total, the shares of its terms, a table of all terms, and the curve of each."""
     if not run.lines:
         return Section(title="Training loss", body=note("Nothing has been logged yet."))
     span, marks = span_of(run), stage_marks(run.settings)

@@ -1,4 +1,4 @@
-"""What a run folder holds, read leniently: any of it may be missing, older or newer than this version."""
+"""Reads a run folder leniently: files may be missing, or from older or newer versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import DESCRIPTION, finished
 
 ERRORS = "errors*.jsonl"
-"""One of each process that met any."""
+"""One file per process with errors."""
 PARAMETERS = "parameters.txt"
 PICTURES = "pictures"
 State = Literal["finished", "going on", "interrupted"]
@@ -31,54 +31,54 @@ class RunFolder:
     settings: Mapping[str, Any]
     """`config.yaml`."""
     lines: Sequence[Mapping[str, Any]]
-    """`metrics.jsonl`, those that log losses."""
+    """Lines of `metrics.jsonl` with losses."""
     evaluations: Sequence[Mapping[str, Any]]
-    """`evaluation-SPLIT-STEP-BASIS.json`, by split and step, each with its `basis`: what it was computed on. Of those
-    that the checkpoint remembers, the network's scores."""
+    """`evaluation-SPLIT-STEP-BASIS.json`, by split and step, each with its `basis`, which identifies data and protocol.
+    Evaluations known only from the checkpoint have the network's scores only."""
     checkpoint: Mapping[str, Any]
-    """`checkpoint.json` of the newest checkpoint; empty when there is none."""
+    """`checkpoint.json` of the latest checkpoint; empty if there is none."""
     errors: Sequence[Mapping[str, Any]]
-    """`errors.jsonl` and its like: clips that could not be read."""
+    """Entries of the `errors*.jsonl` files: clips that could not be read."""
     not_finite: Sequence[Path]
-    """Batches whose loss was not finite, which ended the run."""
+    """Saved batches with a non-finite loss or gradient, which ended the run."""
     parameters: str
     """`parameters.txt`: what is trained, and how."""
     pictures: Sequence[tuple[int, Path]]
-    """Step and file of the pictures drawn while it trained."""
+    """Step and file of the pictures drawn during training."""
     running: bool
-    """Whether a process is at work on it."""
+    """Whether a process is running it."""
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder."""
         return self.path.resolve().name
 
     @property
     def steps(self) -> int:
-        """How many steps it is meant to take; those done where that is not known."""
+        """Total steps of the run; the steps taken if unknown."""
         return int(self.settings.get("steps") or self.step)
 
     @property
     def step(self) -> int:
-        """Steps done, as far as the log or a checkpoint tells."""
+        """Steps taken, according to the log or a checkpoint."""
         logged = int(self.lines[-1]["step"]) if self.lines else 0
         return max(logged, int(self.checkpoint.get("step", 0)))
 
     @property
     def state(self) -> State:
-        """Where the run stands."""
+        """State of the run."""
         if self.step >= self.steps > 0:
             return "finished"
         return "going on" if self.running else "interrupted"
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What it was trained on, as its checkpoint says."""
+        """Training data, as recorded in the checkpoint."""
         found: Mapping[str, Any] = self.checkpoint.get("data") or {}
         return found
 
     def scored(self, split: str) -> list[list[Mapping[str, Any]]]:
-        """The evaluations on a split that can be compared, by step: a list for each basis, most frames first."""
+        """Comparable evaluations of a split, sorted by step: one list per basis, most frames first."""
         series: dict[str, list[Mapping[str, Any]]] = {}
         for one in self.evaluations:
             if one["split"] == split:
@@ -129,7 +129,7 @@ def _evaluations(path: Path, checkpoint: Mapping[str, Any]) -> list[Mapping[str,
     split = ((checkpoint.get("config") or {}).get("evaluation") or {}).get("split", "val")
     history = checkpoint.get("history") or []
     steps = {scores["step"] for scores in history}
-    # the run's own: those of the basis that most of the remembered steps have
+    # the run's own evaluations have the basis of most steps in the checkpoint
     bases = Counter(one["basis"] for one in whole if one["split"] == split and one["step"] in steps)
     own = bases.most_common(1)[0][0] if bases else ""
     there = {one["step"] for one in whole if one["split"] == split and one["basis"] == own}
@@ -155,7 +155,7 @@ def _text(file: Path) -> str:
 
 
 def _object(file: Path) -> dict[str, Any]:
-    """One JSON object; an empty one when the file is damaged or gone by now."""
+    """One JSON object; empty if the file is damaged or missing."""
     try:
         value = parse_json(content_of(file, error=CheckpointError), where=file, error=CheckpointError)
     except (FileNotFoundError, CheckpointError):
@@ -164,7 +164,7 @@ def _object(file: Path) -> dict[str, Any]:
 
 
 def _objects(file: Path) -> list[dict[str, Any]]:
-    """JSON objects, one a line; what is cut short is left out."""
+    """JSON objects, one per line; truncated lines are left out."""
     out = []
     for text in _text(file).splitlines():
         try:

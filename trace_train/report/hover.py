@@ -1,4 +1,4 @@
-"""What a chart says when the pointer is over it, by the page's style sheet alone."""
+"""Tooltips of charts, with CSS only."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import numpy as np
 from trace_train.report.scale import Scale, short
 
 STOPS = 40
-"""Places of a chart, at most, that say their values."""
+"""Maximum number of positions with a tooltip in a chart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Values over steps; those that are not finite are left out."""
+    """Values over steps; non-finite ones are left out."""
 
     name: str
     steps: Sequence[float]
     values: Sequence[float]
     colour: int = 0
     dots: bool = False
-    """Few measured values, drawn as dots joined by lines; else a noisy curve with its running mean over it."""
+    """Draw few values as connected dots; otherwise a noisy curve with its running mean."""
 
 
 def stops(series: Sequence[Series], x: Scale, y: Scale | None) -> str:
-    """Stripes that show a line and the values when the pointer is over them; `y` places a dot on each curve."""
+    """Stripes that show a line and the values on hover; `y` places a dot on each curve."""
     known = sorted({step for one in series for step in one.steps if x.low <= step <= x.high})
     chosen = [known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(len(known), STOPS)).round().astype(int))]
     places = [100 * x.place(step) for step in chosen]

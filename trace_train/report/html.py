@@ -1,4 +1,4 @@
-"""Pieces of HTML. What is not `Html` already is text and gets escaped, so that no name from a file becomes markup."""
+"""HTML elements. Anything that is not `Html` is escaped as text, so that names from files cannot become markup."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from trace_data.drawing import data_uri
 
 
 class Html(str):
-    """Markup that may stand on the page as it is."""
+    """Trusted markup."""
 
     __slots__ = ()
 
 
 def text(value: object) -> Html:
-    """The value as markup: unchanged when it is some, else escaped."""
+    """The value as markup: unchanged if it is `Html`, else escaped."""
     return value if isinstance(value, Html) else Html(escape(str(value), quote=True))
 
 
@@ -35,28 +35,28 @@ def element(name: str, *content: object, style: str = "") -> Html:
 
 
 def note(words: object) -> Html:
-    """A paragraph of less weight."""
+    """A less prominent paragraph."""
     return element("p", words, style="note")
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], *, style: str = "") -> Html:
-    """A table that scrolls sideways where it does not fit; the first cell of a row is its name."""
+    """A table that scrolls horizontally if too wide; the first cell of a row is its header."""
     titles = element("thead", element("tr", *(element("th", cell) for cell in head))) if head else Html()
     lines = [element("tr", element("th", row[0]), *(element("td", cell) for cell in row[1:])) for row in rows]
     return element("div", element("table", titles, element("tbody", *lines), style=style), style="scroll")
 
 
 def figure(caption: object, content: object, *, under: bool = False) -> Html:
-    """Something to look at with its name over it, or `under` it."""
+    """Content with its caption above, or `under` it."""
     words = element("figcaption", caption)
     return element("figure", content, words) if under else element("figure", words, content)
 
 
 def image(picture: npt.NDArray[np.uint8], describe: str, *, quality: int = 85) -> Html:
-    """An RGB picture (H, W, 3), inside the page; `describe` is for who does not see it."""
+    """An inlined RGB picture (H, W, 3); `describe`: its alternative text."""
     return Html(f'<img alt="{escape(describe, quote=True)}" src="{data_uri(picture, quality=quality)}">')
 
 
 def folded(summary: object, *content: object) -> Html:
-    """Something that opens when its summary is clicked."""
+    """Collapsible content."""
     return element("details", element("summary", summary), *content)

@@ -1,4 +1,4 @@
-"""What everybody asks first of a run, and what in it deserves a second look."""
+"""Key facts and warnings of a run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from trace_train.training.run_log import METRICS
 from trace_train.weights.provenance import training_data
 
 SHOWN = 20
-"""Warnings and unreadable clips that are told one by one."""
+"""Maximum number of warnings and of unreadable clips listed."""
 
 
 def badges(run: RunFolder, *, synthetic: bool) -> list[tuple[str, str]]:
-    """Words beside the title."""
+    """Badges next to the title."""
     found = [("synthetic data", "synthetic")] if synthetic else []
     if run.state == "finished":
         return [*found, ("finished", "good")]
@@ -34,7 +34,7 @@ def badges(run: RunFolder, *, synthetic: bool) -> list[tuple[str, str]]:
 
 
 def facts(run: RunFolder, index: ShardIndex | None) -> list[tuple[str, object]]:
-    """Name and answer; what a run does not tell is left out."""
+    """Names and values of known facts."""
     data, versions = run.data, run.checkpoint.get("versions") or {}
     found = [
         ("trained on", _trained_on(run, index)),
@@ -71,7 +71,7 @@ def _batches(settings: Mapping[str, Any]) -> str:
 
 
 def seconds_of(run: RunFolder) -> float:
-    """Time that the logged steps took, from their throughput and the clips of their stages; NaN when not known."""
+    """Duration of the logged steps, from throughput and clips per step; NaN if unknown."""
     stages = run.settings.get("stages") or []
     begins = [0.0, *(step for step, _ in stage_marks(run.settings))]
     total, before = 0.0, 0
@@ -124,7 +124,7 @@ def _last_line(run: RunFolder) -> str:
 
 
 def warnings_section(run: RunFolder) -> Section:
-    """What the run said of itself while it trained, and what its numbers say."""
+    """Warnings logged during training, and warnings derived from the log."""
     kept = [f"The loss was not finite; the batch is kept: trace train --replay {file}" for file in run.not_finite]
     found = [*kept, *_of_the_numbers(run), *_out_of_range(run)]
     body = element("ul", *(element("li", words) for words in found[:SHOWN]), style="warnings") if found else Html()
@@ -162,7 +162,7 @@ def _of_the_numbers(run: RunFolder) -> list[str]:
 
 
 def _out_of_range(run: RunFolder) -> list[str]:
-    """Terms that were not in their usual range at steps 1, 100 and 1000, as the run has said when it got there."""
+    """Terms outside their normal range at steps 1, 100 and 1000, as warned during the run."""
     last = next((i for i, line in enumerate(run.lines) if line["step"] >= max(LOOKED_AT)), len(run.lines) - 1)
     lines = run.lines[: last + 1]
     if not all({"counts", "lr"} <= line.keys() for line in lines):
@@ -193,7 +193,7 @@ class StepTook:
     name: str
     seconds: float
     text: str
-    """What came out, in a line."""
+    """Result in one line."""
 
 
 def steps_section(steps: Sequence[StepTook]) -> Section:

@@ -1,4 +1,4 @@
-"""The page: one HTML file that refers to nothing outside itself, so it opens from disk and can be sent as it is."""
+"""The report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Everything the page shows. Sections without a body are left out of it."""
+    """Content of the page. Sections without a body are left out."""
 
     title: str
     badges: Sequence[tuple[str, str]] = ()
-    """Words beside the title and their class: `synthetic`, `good`, `open`."""
+    """Texts next to the title and their classes: `synthetic`, `good`, `open`."""
     notes: Sequence[object] = ()
     """Paragraphs under the title."""
     facts: Sequence[tuple[str, object]] = ()
-    """What everybody asks first: name and answer."""
+    """Key facts: name and value."""
     sections: Sequence[Section] = ()
 
 
 def write_page(path: Path, page: Page) -> int:
-    """Write the page to `path`, replacing an older one in a single move. Returns its bytes. Raises OutputError."""
+    """Write the page to `path` atomically. Returns its size in bytes. Raises OutputError."""
     content = page_text(page).encode(errors="backslashreplace")  # names may hold bytes that are no UTF-8
     try:
         with atomic_write(path) as partial:

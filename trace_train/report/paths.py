@@ -1,4 +1,4 @@
-"""Where people go in the world, seen from above: annotated and predicted, for networks that follow them."""
+"""Report section with top views of annotated and predicted paths in the world, for temporal networks."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from trace_train.training.loss_module import batch_targets
 
 CLIPS = 6
 FRAMES = 48
-"""Frames of a path, at most."""
+"""Maximum number of frames of a path."""
 COLOURS = (0, 2, 4, 5)
-"""Of the people of a clip, of whom no more are drawn."""
+"""Colours of the people in a clip; no more people are drawn."""
 WIDTH, HEIGHT, EDGE = 480, 300, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Way:
-    """One person's way over T frames, metres, x to the right and z away from the camera of the first frame."""
+    """One person's path over T frames, metres, x to the right and z away from the camera of the first frame."""
 
     known: npt.NDArray[np.float64]
     """(T, 2)."""
@@ -41,7 +41,7 @@ class Way:
 
 
 def paths_section(gallery: Gallery) -> Section:
-    """Top views of a few clips of the split whose people have a place in the world. Raises ShardError."""
+    """Top views of a few clips of the split with known world positions. Raises ShardError."""
     index = gallery.reader.index
     spread = choose_clips(index, Wanted(clips=8 * CLIPS, frames=FRAMES, splits=(gallery.split,)))
     figures: list[Html] = []
@@ -67,7 +67,7 @@ def paths_section(gallery: Gallery) -> Section:
 
 
 def _farthest(gallery: Gallery, ref: ClipRef) -> float:
-    """The longest annotated way of anybody in the world, metres; -1 where nobody has one."""
+    """Length of the longest annotated path in the world, metres; -1 if there is none."""
     known = gallery.reader.annotations(ref)
     here = known.masks["world"] & known.present
     hips = known.kp3d[:, :, [L_HIP, R_HIP], :3].mean(axis=2)
@@ -79,7 +79,7 @@ def _farthest(gallery: Gallery, ref: ClipRef) -> float:
 
 @torch.inference_mode()
 def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
-    """The ways of at most four people of a clip that are seen, and known in the world, in its first frame."""
+    """Paths of up to four people who are visible, with a known world position, in the first frame of a clip."""
     network, chunk = gallery.network, max(2, gallery.frames)
     device = next(network.parameters()).device
     batch = collate([load_clip(gallery.reader, ref, 4 * network.map_size)]).to(device)
@@ -125,9 +125,9 @@ def _focal(batch: Batch) -> float:
 
 
 def plan(paths: Sequence[Way]) -> Html:
-    """The ways as a drawing with a grid in metres, equal scales, the camera at (0, 0)."""
+    """Draw the paths with a grid in metres, equal scales, and the camera at (0, 0)."""
     known = np.concatenate([np.zeros((1, 2)), *(path.known for path in paths)])
-    # what leaves the world by far would make everything else a dot: it leaves the picture
+    # outliers are clipped: they would shrink everything else to a dot
     reach = np.ptp(known, axis=0).max() + 0.5
     found = np.concatenate([path.found for path in paths]).clip(known.min(axis=0) - reach, known.max(axis=0) + reach)
     places = np.concatenate([known, found])
@@ -158,7 +158,7 @@ def plan(paths: Sequence[Way]) -> Html:
 
 
 def _grid(origin: tuple[float, float], scale: float) -> str:
-    """Lines a round number of metres apart through the camera's place, and how far apart they are."""
+    """Grid lines through the camera's position at a round spacing in metres, with a label."""
     step = next((metres for metres in (0.5, 1, 2, 5, 10, 20, 50) if metres * scale > 24), 100)
     apart = step * scale
     across = np.arange(origin[0] % apart, WIDTH, apart).round(1).tolist()

@@ -1,4 +1,4 @@
-"""The report of a run: from its folder, and from its shards where they are there, to one page."""
+"""Writes the report of a run from its folder and, if available, its shards."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SYNTHETIC = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportResult:
-    """What was written."""
+    """Result of writing a report."""
 
     report: Path
     run: Path
@@ -50,7 +50,7 @@ class ReportResult:
     clips: bool
     """Whether clips were drawn."""
     notes: tuple[str, ...]
-    """What is missing on the page, and why."""
+    """Parts missing on the page, and why."""
     bytes: int
 
 
@@ -67,13 +67,13 @@ def write_report(
 ) -> ReportResult:
     """Write the page of a run, finished or not, to `out` (default: `report.html` in its folder).
 
-    Clips are drawn from `shards` with the body models in `packs` (default: where the run says they are); where that
-    cannot be done the page says why. `title`, `notes` and `sections`: what a caller has to add. Raises CheckpointError
-    when there is no run, OutputError.
+    Clips are drawn from `shards` with the body models in `packs` (default: as recorded in the run); if that fails, the
+    page says why. `title`, `notes` and `sections` are added to the page. Raises CheckpointError if there is no run,
+    OutputError.
     """
     folder = read_run(run)
     target = out or run / PAGE
-    writable_folder(target.parent)  # found out now rather than after the clips are drawn
+    writable_folder(target.parent)  # fails now rather than after drawing
     index, drawn, missing = _drawn(folder, shards, packs, progress)
     synthetic = bool(folder.data.get("synthetic")) or (index is not None and index.synthetic)
     lead = [*notes, *([SYNTHETIC] if synthetic else []), *([headline(folder)] if folder.evaluations else [])]
@@ -107,9 +107,9 @@ def write_report(
 
 
 def report_or_why_not(run: Path, **settings: Any) -> str:
-    """Write the page as `write_report` does and say where it is; when that fails, why. For the end of a run.
+    """Write the page with `write_report` at the end of a run; return a message with its path or the error.
 
-    Never raises: what the run has learnt is safe in its checkpoints, whatever becomes of its page.
+    Never raises: a failed report must not fail a finished run.
     """
     try:
         return f"report      {write_report(run, **settings).report}"
@@ -120,7 +120,7 @@ def report_or_why_not(run: Path, **settings: Any) -> str:
 def _drawn(
     run: RunFolder, shards: Path | str | Store | None, packs: Path | None, progress: Progress
 ) -> tuple[ShardIndex | None, list[Section], tuple[str, ...]]:
-    """The index of the shards, the sections that show clips, and why there are none."""
+    """The index of the shards, the sections with clips, and notes if there are none."""
     index, title = None, "Worst and best clips"
     try:
         store = _store(run, shards)

@@ -1,4 +1,4 @@
-"""Scales of charts: where on an axis a value lies, which round numbers are named there, and how they are written."""
+"""Axis scales of charts: positions of values, ticks and number formats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LOG_FROM = 12.0
-"""Values whose largest is so many times their smallest are drawn on a logarithmic axis."""
+"""Ratio of maximum to minimum from which a logarithmic axis is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Scale:
     log: bool = False
 
     def place(self, value: float) -> float:
-        """Share of the axis, 0 at `low` and 1 at `high`; what lies outside is put to the nearer end."""
+        """Position on the axis, 0 at `low` and 1 at `high`, clamped."""
         low, high, at = self.low, self.high, min(max(value, self.low), self.high)
         if self.log:
             low, high, at = math.log(low), math.log(high), math.log(at)
@@ -29,13 +29,13 @@ class Scale:
 
 
 def linear(low: float, high: float, wanted: int) -> Scale:
-    """An axis that begins and ends at round numbers, about `wanted` of them apart."""
+    """An axis that starts and ends at round numbers, with about `wanted` ticks."""
     ticks = _round_numbers(low, high, wanted)
     return Scale(low=ticks[0], high=ticks[-1], ticks=ticks)
 
 
 def along(first: float, last: float, wanted: int) -> Scale:
-    """An axis of exactly this range, for steps; round numbers inside it are named."""
+    """An axis of exactly this range, for steps, with ticks at round numbers."""
     last = last if last > first else first + 1
     ticks = tuple(tick for tick in _round_numbers(first, last, wanted) if first <= tick <= last)
     return Scale(low=first, high=last, ticks=ticks)
@@ -55,7 +55,7 @@ def logarithmic(low: float, high: float) -> Scale:
 
 
 def fitting(values: Sequence[float], wanted: int, *, log: bool = True) -> Scale:
-    """The axis for finite values: from zero, or with `log` logarithmic where they span more than that can show."""
+    """The axis for finite values: from zero or, with `log` and a large range, logarithmic."""
     low, high = min(values), max(values)
     if log and low > 0 and high > LOG_FROM * low:
         return logarithmic(low, high)

@@ -1,4 +1,4 @@
-"""Scores of a run beside those of the constant predictors, and how they came about over the steps."""
+"""Report section with a run's scores, compared with the constant baselines and over the steps."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from trace_train.report.page import Section
 from trace_train.report.terms import number
 
 COMPARED = ("mpjpe", "pa_mpjpe", "pve", "w_mpjpe", "wa_mpjpe", "rte")
-"""Errors whose charts show what the best constant predictor reaches."""
+"""Errors whose charts show the best constant baseline."""
 HARDEST = 8
-"""Sequences that are listed."""
+"""Number of sequences listed."""
 FOLLOWED = ("mpjpe", "pa_mpjpe", "pve", "recall", "precision", "wa_mpjpe", "w_mpjpe", "rte", "acceleration")
-"""Measures whose way over the steps is drawn."""
+"""Measures drawn over the steps."""
 Evaluation = Mapping[str, Any]
 
 
 def headline(run: RunFolder) -> str:
-    """The result in a sentence: on test where it was scored there, else on the first split."""
+    """The result in a sentence, on the test split if evaluated, else on the first split."""
     splits = sorted(run.splits, key=lambda split: split != "test")
     if not splits:
         return ""
@@ -46,7 +46,7 @@ def _change(ratio: float) -> str:
 
 
 def best_constant(evaluation: Evaluation, measure: str) -> float | None:
-    """The smallest error that a predictor which never looks at a pixel reaches."""
+    """The smallest error of the constant baselines."""
     found = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
     return min((value for value in found if math.isfinite(value)), default=None)
 
@@ -56,7 +56,7 @@ def _score(evaluation: Evaluation, row: str, measure: str) -> float:
 
 
 def scores_section(run: RunFolder) -> Section:
-    """A table for each split and what of it was scored, of the latest evaluation, with the protocol."""
+    """A table of the latest evaluation with its protocol, for each split and selection of frames."""
     if not run.evaluations:
         command = element("pre", f"trace evaluate {quoted(run.path)}")
         return Section(title="Scores", body=joined([note("This run has not been scored yet:"), command]))
@@ -83,7 +83,7 @@ def _scored(one: Evaluation) -> Html:
 
 
 def _hardest(one: Evaluation) -> Html:
-    """The sequences with the largest errors, where the evaluation tells of each."""
+    """The sequences with the largest errors, if the evaluation has scores per sequence."""
     known = [s for s in one.get("sequence_scores") or [] if math.isfinite(number(s["scores"].get("mpjpe")))]
     if not known:
         return Html()
@@ -118,7 +118,7 @@ def _cells(measure: Measure, values: Sequence[float]) -> Iterable[Html]:
 
 
 def _followed(run: RunFolder) -> Html:
-    """Measures over steps, where something was scored more than once; scores on other data are another line."""
+    """Measures over steps, if evaluated more than once; one line per data basis."""
     series_of = {name: series for name, series in _named(run) if len(series) > 1}
     charts = []
     for m in MEASURES:
@@ -146,7 +146,7 @@ def _colour(place: int) -> int:
 
 
 def _named(run: RunFolder) -> Iterator[tuple[str, list[Evaluation]]]:
-    """Evaluations that can be compared, by a name: the split, with the number of frames where it has several."""
+    """Comparable evaluations by name: the split, with the number of frames if there are several."""
     for split in run.splits:
         series = run.scored(split)
         for one in series:

@@ -1,4 +1,4 @@
-"""How a run was set: what differs from its preset, everything, and which parameters it trained."""
+"""Report section with a run's configuration and trained parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trace_train.report.page import Section
 
 
 def settings_section(run: RunFolder) -> Section:
-    """Which parameters are trained and how, what differs from the preset, and everything."""
+    """Trained parameters, differences from the preset, and the whole configuration."""
     differs = _differences(run.settings)
     parts = [folded("what is trained (parameters.txt)", element("pre", run.parameters))] if run.parameters else []
     if differs:

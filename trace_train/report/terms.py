@@ -1,4 +1,4 @@
-"""Loss terms: which of them belong together, what each weighs, and which of them the total is made of."""
+"""Loss terms in reports: groups, colours, values and shares of the total."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from trace_train.losses.table import LOSSES, Group
 
 TOTAL = "total"
 OTHER = "other"
-"""Group of losses of other versions."""
+"""Group of unknown losses, from other versions."""
 GROUPS = (*get_args(Group), OTHER)
-"""In the order in which a body is found, placed, posed and followed; a group's place is its colour."""
+"""In the order of detecting, locating, posing and tracking a body; the index of a group is its colour."""
 
 
 def group_of(term: str) -> str:
@@ -41,16 +41,16 @@ def values_of(lines: Sequence[Mapping[str, Any]], key: str, term: str) -> tuple[
 
 
 def number(value: object) -> float:
-    """The value as a number; NaN when it is none."""
+    """The value as a number; NaN if it is not one."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def shares(
     lines: Sequence[Mapping[str, Any]], weights: Sequence[Mapping[str, float]]
 ) -> tuple[list[int], dict[str, npt.NDArray[np.float64]]]:
-    """For the steps in which every part is a number: each term's weight times value, over the sum of these.
+    """Share of each weighted term in the total, for the steps in which all terms are numbers.
 
-    `weights` of the terms, for each line; terms that never have one are left out.
+    `weights`: of the terms, for each line; terms without a weight in all lines are left out.
     """
     terms = [term for term in terms_of(lines) if any(term in own for own in weights)]
     parts = np.array(

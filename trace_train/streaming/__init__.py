@@ -1,1 +1,1 @@
-"""Shards become training batches: views, augmentation, decoding."""
+"""Training batches from shards: views, augmentation, decoding."""

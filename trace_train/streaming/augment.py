@@ -1,7 +1,7 @@
-"""Plan what the network will see of a clip, before a single pixel is decoded.
+"""Draws the augmentation of a clip before any pixel is decoded.
 
-Everything drawn comes from a generator keyed by (seed, stage, epoch, position), never from a worker or the clock. What
-each draw does, its range and how it differs from the published code: docs/training.md#what-is-drawn.
+All randomness comes from a generator keyed by (seed, stage, epoch, position), independent of workers and time. For the
+effect and range of each augmentation, and differences from the published code, see docs/training.md#what-is-drawn.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Colors = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ViewPlan:
-    """How one clip is shown."""
+    """The view of one clip: crop windows, mirroring, colours, occluder."""
 
     annotations: ClipAnnotations
-    """What is known of the frames as they are shown: mirrored when they are."""
+    """Annotations of the frames as shown, mirrored if the frames are."""
     flip: bool = False
     """Whether the frames are shown mirrored; `windows` then lie in the mirrored frame."""
     windows: tuple[Window, ...]
-    """One window per frame. Where the sequence's own camera stands still, the first one is the fixed view."""
+    """One window per frame. If the sequence's own camera is static, the first one is the fixed view."""
     color: Colors = (1.0, 1.0, 1.0)
-    """Factors of brightness, contrast and saturation, once for the clip; ones leave the colours alone."""
+    """Factors for brightness, contrast and saturation, the same for all frames; ones change nothing."""
     occluder: Occluder | None = None
-    """What stands in front of the people."""
+    """Synthetic object in front of the people."""
 
     @property
     def camera_moves(self) -> bool:
@@ -43,13 +43,13 @@ class ViewPlan:
         return any(window != self.windows[0] for window in self.windows)
 
     def stored_windows(self) -> tuple[Window, ...]:
-        """The windows in the frames as they are stored; where `flip` is set, their crops are to be mirrored."""
+        """The windows in the stored frames; if `flip` is set, their crops must be mirrored."""
         if not self.flip:
             return self.windows
         return tuple(window.mirrored(self.annotations.width) for window in self.windows)
 
     def crop_from_frame(self, size: int) -> npt.NDArray[np.float64]:
-        """(T, 3, 3) px of the frame as it is shown to px of the crop, pixel centres."""
+        """(T, 3, 3) maps from px of the frame as shown to px of the crop, pixel centres."""
         return np.stack([window.crop_from_frame(size) for window in self.windows])
 
 
@@ -82,7 +82,7 @@ def plan(annotations: ClipAnnotations, generator: np.random.Generator, settings:
 
 
 def _windows(annotations: ClipAnnotations, generator: np.random.Generator, settings: DataConfig) -> tuple[Window, ...]:
-    """A moving window where a synthetic camera is drawn (only over a camera that stands still), else a fixed one."""
+    """Moving windows if a synthetic camera is drawn (only for a static camera), else a fixed window."""
     own = settings.datasets.get(annotations.dataset, DatasetConfig())
     scale = settings.crop_scale if own.crop_scale is None else own.crop_scale
     probability = settings.crop_probability if own.crop_probability is None else own.crop_probability
@@ -108,9 +108,9 @@ def _windows(annotations: ClipAnnotations, generator: np.random.Generator, setti
 def _crop(
     places: PersonBoxes, generator: np.random.Generator, scale: Scale, shift: float
 ) -> tuple[Window, npt.NDArray[np.float64]] | None:
-    """A square around one to all people, over all frames, and the centres (T, 2) of one of them, which it holds.
+    """A square around a random subset of the people over all frames, and the centres (T, 2) of one person inside it.
 
-    None when nobody is seen.
+    None if nobody is visible.
     """
     candidates = np.flatnonzero(np.isfinite(places.centers).any(axis=(1, 2)))
     if not len(candidates):

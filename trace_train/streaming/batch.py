@@ -1,4 +1,4 @@
-"""A batch: named tensors and named masks, padded to the largest number of people in it."""
+"""A training batch: named tensors and masks, padded to the largest number of people in a clip."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, C
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedClip:
-    """One clip as a worker hands it over."""
+    """One clip as loaded by a worker."""
 
     ref: ClipRef
     frames: Tensor
-    """(T, S, S, 3) uint8 RGB, without the changes below."""
+    """(T, S, S, 3) uint8 RGB, before the colour changes and occluder below."""
     crop_from_frame: npt.NDArray[np.float64]
-    """(T, 3, 3) px of the frame to px of the crop."""
+    """(T, 3, 3) maps from px of the frame to px of the crop."""
     annotations: ClipAnnotations
     color: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Factors of brightness, contrast and saturation."""
+    """Factors for brightness, contrast and saturation."""
     camera_moves: bool = False
     """Whether a synthetic camera moves over the clip."""
     occluder: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]] | None = None
-    """What stands in front: its (N, N, 4) RGBA picture, and (T, 2, 3) maps from px of the crop to the picture, whose
-    edges are at -1 and 1."""
+    """The occluder's (N, N, 4) RGBA picture, and (T, 2, 3) maps from px of the crop to the picture, whose edges are at
+    -1 and 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,31 +40,31 @@ class Batch:
 
     refs: tuple[ClipRef, ...]
     images: Tensor
-    """(B, T, S, S, 3) uint8 RGB; `pixels.finish` gives them the colours and occluders below."""
+    """(B, T, S, S, 3) uint8 RGB; `pixels.finish` applies the colours and occluders below."""
     color: Tensor
-    """(B, 3) factors of brightness, contrast and saturation still to be applied; stays on the CPU, which decides."""
+    """(B, 3) pending factors for brightness, contrast and saturation; stays on the CPU, where they are tested."""
     occluded: tuple[int, ...]
-    """The R clips an object is still to be drawn into."""
+    """The R clips into which an occluder is still to be drawn."""
     occluders: Tensor
-    """(R, N, N, 4) uint8 RGBA pictures of these objects."""
+    """(R, N, N, 4) uint8 RGBA pictures of these occluders."""
     occluder_places: Tensor
-    """(R, T, 2, 3) px of the crop to these pictures, whose edges are at -1 and 1."""
+    """(R, T, 2, 3) maps from px of the crop to these pictures, whose edges are at -1 and 1."""
     crop_from_frame: Tensor
-    """(B, T, 3, 3) px to px, pixel centres."""
+    """(B, T, 3, 3) maps from px of the frame to px of the crop, pixel centres."""
     seconds: Tensor
-    """(B, T) when frames were taken, counted from the clip's first."""
+    """(B, T) time of each frame since the clip's first."""
     frame_size: Tensor
     """(B, 2) width and height of the frame, px."""
     moving: Tensor
-    """(B,) bool: the sequence's own camera moves. Where it does not, the crop of frame 0 is the fixed view."""
+    """(B,) bool: the sequence's own camera moves. If not, the crop of frame 0 is the fixed view."""
     camera_moves: Tensor
-    """(B,) bool: a synthetic camera moves over the clip, so that the crops of later frames leave the fixed view."""
+    """(B,) bool: a synthetic camera moves, so later crops differ from the fixed view."""
     camera_from_world: Tensor
     """(B, T, 4, 4) metres."""
     intrinsics: Tensor
     """(B, T, 3, 3) px of the frame."""
     identity: Tensor
-    """(B, P) person numbers of the index; -1 is padding."""
+    """(B, P) person ids of the index; -1 is padding."""
     gender: Tensor
     """(B, P) uint8, codes of `trace_data.schema.body.GENDERS`."""
     present: Tensor
@@ -72,9 +72,9 @@ class Batch:
     pose: Tensor
     """(B, P, T, 24, 3) axis-angle, world root."""
     betas: Tensor
-    """(B, P, T, 10) of the gendered model."""
+    """(B, P, T, 10) betas of the gendered model."""
     betas_neutral: Tensor
-    """(B, P, T, 10)."""
+    """(B, P, T, 10) betas of the neutral model."""
     translation: Tensor
     """(B, P, T, 3) metres, world."""
     kp2d: Tensor
@@ -85,7 +85,7 @@ class Batch:
     """`PERSON_MASKS` (B, P, T) and `FRAME_MASKS` (B, T), bool."""
 
     def split(self, parts: int) -> list[Batch]:
-        """The same clips in so many batches of equal size, after `pixels.finish`, which leaves no occluders to draw."""
+        """Split into `parts` batches of equal size. Call it after `pixels.finish`: pending occluders are not split."""
         if parts == 1:
             return [self]
         size = len(self.refs) // parts
@@ -103,7 +103,7 @@ class Batch:
         return [part(begin) for begin in range(0, len(self.refs), size)]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on a device."""
+        """Move the batch to a device."""
         moved: dict[str, Tensor] = {
             f.name: to_device(getattr(self, f.name), device)
             for f in fields(self)
@@ -113,16 +113,16 @@ class Batch:
 
 
 def to_device(value: Tensor, device: torch.device | str) -> Tensor:
-    """The tensor on a device; a GPU copies it while the CPU goes on, which it only does from page-locked memory."""
+    """Move a tensor to a device, asynchronously through page-locked memory for a GPU."""
     if torch.device(device).type == "cuda" and value.device.type == "cpu":
         value = value.pin_memory()
     return value.to(device, non_blocking=True)
 
 
 def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
-    """Stack clips of equal length and size; people are padded to the largest number of any clip (at least one).
+    """Stack clips of equal length and size, padding people to the largest number in any clip (at least one).
 
-    `images` (B, T, S, S, 3): the frames where they stand together already; stacked here when it is not given.
+    `images` (B, T, S, S, 3): the frames if they already share one tensor; otherwise they are stacked here.
     """
     people = max(1, *(len(c.annotations.identity) for c in clips))
 
@@ -175,11 +175,11 @@ def _seconds(annotations: ClipAnnotations) -> npt.NDArray[np.float32]:
 
 
 class FrameBuffers:
-    """Uint8 tensors whose memory returns here when the last tensor that shows it is gone."""
+    """A pool of uint8 tensors: memory returns to it when the last tensor that uses it is gone."""
 
     def __init__(self, *, pinned: bool = False) -> None:
-        """`pinned`: page-locked memory, from which a GPU copies while the CPU goes on; torch itself reuses that, and
-        knows when a copy is over."""
+        """`pinned`: page-locked memory for asynchronous copies to a GPU; torch recycles it itself and knows when a copy
+        has finished."""
         self._pinned = pinned
         self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}
 
@@ -190,6 +190,6 @@ class FrameBuffers:
         size = math.prod(shape)
         free = self._free.setdefault(size, [])
         memory = free.pop() if free else np.empty(size, np.uint8)
-        shown = memory.view()  # the tensor keeps this view alive, and the view's end gives the memory back
+        shown = memory.view()  # kept alive by the tensor; when the view dies, its memory returns to the pool
         weakref.finalize(shown, free.append, memory).atexit = False
         return torch.from_numpy(shown).view(shape)

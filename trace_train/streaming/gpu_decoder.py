@@ -1,7 +1,7 @@
-"""Decoding JPEGs on the GPU, through torchvision's nvJPEG.
+"""JPEG decoding on the GPU with torchvision's nvJPEG.
 
-The call of nvJPEG has never been run: no GPU was at hand when this was written. What stands around it is tested: the
-probe, the fall back to the CPU decoder image by image, and the cropping (`pixels.crop_pictures`).
+The nvJPEG call itself is untested, for lack of a GPU. The code around it is tested: the probe, the fallback to the CPU
+decoder for single images, and cropping (`pixels.crop_pictures`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from trace_data.errors import ConfigError
 from trace_data.frames.image import decode
 
 Decoder = Callable[[list[bytes]], list[Tensor]]
-"""Encoded images to (H, W, 3) uint8 RGB on a device; raises RuntimeError, and returns none, when it refuses one."""
+"""Decodes images to (H, W, 3) uint8 RGB on a device; raises RuntimeError if it cannot decode one of them."""
 
 
 def choose_decoder(wanted: Literal["auto", "cpu", "gpu"], device: torch.device) -> Decoder | None:
-    """The GPU decoder to use; None decodes on the CPU, as `auto` does until nvJPEG was run.
+    """The GPU decoder, or None for the CPU decoder, which `auto` selects until nvJPEG is tested.
 
-    Raises ConfigError where `gpu` is wanted and cannot be had.
+    Raises ConfigError if `gpu` is requested but not available.
     """
     decoder = nvjpeg_decoder(device) if wanted == "gpu" and device.type == "cuda" else None
     if wanted == "gpu" and decoder is None:
@@ -38,9 +38,9 @@ def choose_decoder(wanted: Literal["auto", "cpu", "gpu"], device: torch.device) 
 
 
 def nvjpeg_decoder(device: torch.device) -> Decoder | None:
-    """torchvision's decoder on a CUDA device, tried on a small image; None where anything that it needs is missing."""
+    """torchvision's decoder on a CUDA device, probed with a small image; None if it is not available."""
     try:
-        # not at module level: beside a torch of another build the import itself fails, with any of these errors
+        # imported here: with a mismatched torch build the import fails with any of these errors
         from torchvision.io import ImageReadMode, decode_jpeg
     except (ImportError, RuntimeError, OSError, AttributeError):
         return None
@@ -59,10 +59,10 @@ def nvjpeg_decoder(device: torch.device) -> Decoder | None:
 
 @contextmanager
 def own_stream(device: torch.device) -> Iterator[Callable[[], None]]:
-    """A CUDA stream of this thread's own, so that its work does not queue up behind the training's, nor before it.
+    """Run the block on a CUDA stream of its own, so that decoding and training do not block each other.
 
-    Gives a function to call before memory is written that was made outside: it may still be in use there. When the
-    block ends, all is done. On a CPU nothing of this happens.
+    Yields a function that must be called before writing to memory allocated outside, which may still be in use. The
+    stream is synchronised when the block ends. A no-op on the CPU.
     """
     if device.type != "cuda":
         yield lambda: None
@@ -78,17 +78,17 @@ _of_thread = threading.local()
 
 
 def decode_on_device(images: Sequence[bytes], device: torch.device, decoder: Decoder) -> list[Tensor]:
-    """(H, W, 3) uint8 RGB on the device for each encoded image.
+    """Decode each image to (H, W, 3) uint8 RGB on the device.
 
-    What the decoder refuses (a rare colour space, a PNG) is decoded on the CPU. Raises AnnotationError for what does
-    not decode there either.
+    Images that the decoder rejects (a rare colour space, a PNG) are decoded on the CPU. Raises AnnotationError if that
+    fails too.
     """
     try:
         return decoder(list(images))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:
-        return [_one(image, device, decoder) for image in images]  # it names no image, so each is tried
+        return [_one(image, device, decoder) for image in images]  # the error does not say which image failed
 
 
 def _one(image: bytes, device: torch.device, decoder: Decoder) -> Tensor:

@@ -1,4 +1,4 @@
-"""A clip as if its frames had been mirrored: every number changes so that all of them still agree."""
+"""Mirrors a clip's annotations consistently with its frames."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from trace_data.schema.clip import ClipAnnotations
 from trace_data.schema.keypoints import FLIP_24, FLIP_44
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
-"""What happens to the axes of the world and of the camera alike: x changes its sign."""
+"""Sign of the world and camera axes under mirroring: x is negated."""
 
 
 def mirrored(annotations: ClipAnnotations) -> ClipAnnotations:
     """The annotations of the mirrored frames; mirroring twice gives the original.
 
-    A pixel centre x goes to W - 1 - x, and left joints become right ones. The world is mirrored in its plane x = 0 and
-    the camera in its own, so that camera_from_world stays a rotation: projecting mirrored joints with the mirrored
-    camera meets the mirrored pixels exactly. A mirrored body takes the rotations of the other side with their axes
-    mirrored, axis-angle (x, -y, -z), and keeps its betas. Posed again, it meets the mirrored joints as far as the body
-    model is symmetric itself: the kinematic joints exactly when template and shapes are; where the pelvis at rest lies
-    off the plane x = 0, everything is off by twice that. Pose corrections may differ between the sides by more.
+    A pixel centre x maps to W - 1 - x, and left and right joints are swapped. World and camera are each mirrored in
+    their plane x = 0, so the rotation of camera_from_world stays a rotation, and mirrored joints project exactly onto
+    the mirrored pixels. A mirrored body takes the rotations of the opposite side with mirrored axes, axis-angle
+    (x, -y, -z), and keeps its betas. Posing it reproduces the mirrored joints only as far as the body model is
+    symmetric: exactly for kinematic joints if template and shape directions are symmetric; if the rest pelvis lies off
+    the plane x = 0, all joints are off by twice that distance. Pose blend shapes may be more asymmetric.
     """
-    # points that are missing have confidence 0 and stay at the origin
+    # missing points have confidence 0 and stay at the origin
     kp2d, kp3d = annotations.kp2d[:, :, FLIP_44].copy(), annotations.kp3d[:, :, FLIP_44].copy()
     kp2d[..., 0] = np.where(kp2d[..., 2] > 0, annotations.width - 1 - kp2d[..., 0], kp2d[..., 0])
     kp3d[..., :3] *= MIRROR.astype(np.float32)
@@ -36,7 +36,7 @@ def mirrored(annotations: ClipAnnotations) -> ClipAnnotations:
     frame[0, 2] = annotations.width - 1
     both_sides = np.append(MIRROR, 1.0)
     extrinsics = both_sides[:, None] * annotations.camera_from_world * both_sides
-    turned = annotations.pose[:, :, FLIP_24] * -MIRROR  # a mirror maps an axis v to -M v, for it reverses rotations
+    turned = annotations.pose[:, :, FLIP_24] * -MIRROR  # a mirror reverses rotations, so it maps an axis v to -M v
     return replace(
         annotations,
         intrinsics=(frame @ annotations.intrinsics * MIRROR).astype(np.float32),

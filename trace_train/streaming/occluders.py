@@ -1,7 +1,7 @@
-"""Objects put in front of people: small RGBA pictures that a view plan places and the device draws.
+"""Synthetic occluders: small RGBA pictures placed by a view plan and drawn on the device.
 
-A picture is either one of the user's own cut-outs or a textured shape made here; the published trainer took cut-outs
-of Pascal VOC. Joints behind it stay annotated: the network is to guess them.
+A picture is one of the user's cut-outs or a generated textured shape; the published trainer used cut-outs from Pascal
+VOC. Occluded joints stay annotated, so the network learns to infer them.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from trace_data.schema.clip import Window
 SIDE = 128
 """Side of an object's square picture, px."""
 SIZES = (0.3, 0.6)
-"""Longer side of an object, in sides of the window."""
+"""Range of an object's longer side, relative to the window's side."""
 JUMP_PROBABILITY = 0.1
 JUMP = 1 / 32
-"""Now and then a frame's object is off by up to so many sides of the window (published: 16 px)."""
+"""Maximum random jump of an object in single frames, relative to the window's side (published: 16 px)."""
 
 Pictures = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Occluder:
-    """One object, fixed to the frame, over a clip."""
+    """One object at a fixed place in the frame, for a whole clip."""
 
     seed: int
-    """Which picture: a number that chooses among the user's cut-outs or shapes one here."""
+    """Selects one of the user's cut-outs, or seeds a generated shape."""
     centers: npt.NDArray[np.float64]
-    """(T, 2) x, y of its middle, edges in px of the frame."""
+    """(T, 2) x, y of its centre in px of the frame, measured from the frame's edge."""
     half: float
     """Half the side of its picture, px of the frame."""
 
     def place(self, crop_from_frame: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """(T, 2, 3) from pixel centres of the crop to the object's picture, whose edges are at -1 and 1."""
+        """(T, 2, 3) maps from pixel centres of the crop to the object's picture, whose edges are at -1 and 1."""
         picture_from_frame = np.tile(np.diag([1 / self.half, 1 / self.half, 1.0]), (len(self.centers), 1, 1))
         picture_from_frame[:, :2, 2] = (0.5 - self.centers) / self.half
         placed: npt.NDArray[np.float64] = (picture_from_frame @ np.linalg.inv(crop_from_frame))[:, :2]
@@ -47,7 +47,7 @@ class Occluder:
 
 
 def draw_occluder(first: Window, frames: int, generator: np.random.Generator) -> Occluder:
-    """An object somewhere in the middle half of the first frame's window; a moving window passes it by."""
+    """An object placed in the central half of the first frame's window; a moving window moves past it."""
     seed = int(generator.integers(2**32))
     half = 0.5 * first.side * generator.uniform(*SIZES)
     middle = np.array([first.left, first.top]) + first.side * generator.uniform(0.25, 0.75, 2)
@@ -71,7 +71,7 @@ def shape(seed: int) -> Pictures:
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     if ellipse:
         distance = np.hypot(u, v / slenderness)
-    else:  # its corners reach the edge of the picture's inscribed circle
+    else:  # its corners lie on the picture's inscribed circle
         reach = 1 / np.hypot(1, slenderness)
         distance = np.maximum(np.abs(u), np.abs(v) / slenderness) / reach
     if striped:
@@ -86,9 +86,9 @@ def shape(seed: int) -> Pictures:
 
 
 def load_cutouts(folder: Path) -> Pictures:
-    """(K, SIDE, SIDE, 4) uint8 RGBA of a folder's pictures in the order of their names, each scaled into the square.
+    """(K, SIDE, SIDE, 4) uint8 RGBA pictures of a folder, sorted by name, each scaled to fit the square.
 
-    Raises ConfigError when the folder has none with an alpha channel.
+    Raises ConfigError if no picture has an alpha channel.
     """
     files = sorted(file for file in folder.glob("*") if file.suffix.lower() in {".png", ".webp", ".tif", ".tiff"})
     pictures = [picture for file in files if (picture := _cutout(file)) is not None]
@@ -108,7 +108,7 @@ def _cutout(file: Path) -> Pictures | None:
     height, width = image.shape[:2]
     scale = SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # colours are weighted by alpha while they are scaled, or transparent pixels would tint the edge
+    # premultiply by alpha before scaling, or transparent pixels would bleed into the edge
     alpha = image[..., 3:].astype(np.float32)
     weighted = np.concatenate([image[..., 2::-1] * (alpha / 255), alpha], axis=2)
     small = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

@@ -1,6 +1,6 @@
-"""Where people are in the frames of a clip, and how windows are kept over them.
+"""Person boxes of a clip, and how windows are constrained to contain them.
 
-Coordinates are edges in px of the frame, as in `Window`: a pixel centre x is x + 0.5 here.
+Coordinates are px measured from the frame's edge, as in `Window`: pixel x has its centre at x + 0.5.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PersonBoxes:
-    """P people in T frames, as the build found them (`center` and `box` of the annotations); NaN where nothing is."""
+    """P people in T frames, from `center` and `box` of the annotations; NaN where there is none."""
 
     centers: Array
     """(P, T, 2)."""
     low: Array
-    """(P, T, 2) left and top of the box of the joints inside the frame."""
+    """(P, T, 2) left and top edge of the box around the joints inside the frame."""
     high: Array
-    """(P, T, 2) right and bottom."""
+    """(P, T, 2) right and bottom edge."""
 
     def most_often(self, people: npt.NDArray[np.int64]) -> Array:
-        """(T, 2) the centres of that one of `people` who has one in the most frames (the first of equals)."""
+        """(T, 2) centres of the one of `people` with centres in the most frames; the first if tied."""
         if not len(people):
             return np.full(self.centers.shape[1:], np.nan)
         chosen: Array = self.centers[people[int(np.isfinite(self.centers[people, :, 0]).sum(axis=1).argmax())]]
@@ -35,7 +35,7 @@ class PersonBoxes:
 
 
 def places_of(annotations: ClipAnnotations) -> PersonBoxes:
-    """The people of a clip in its frames."""
+    """The person boxes of a clip."""
     there = annotations.masks["center"][..., None]
     box = np.where(there, annotations.box.astype(np.float64) + 0.5, np.nan)
     centers = np.where(there, annotations.center.astype(np.float64) + 0.5, np.nan)
@@ -43,9 +43,9 @@ def places_of(annotations: ClipAnnotations) -> PersonBoxes:
 
 
 def held(path: Array, centers: Array, half: float) -> Array:
-    """A path (T, 2) of window centres, moved as a whole as little as keeps a person's centres (T, 2) inside.
+    """A path (T, 2) of window centres, shifted as a whole by the least amount that keeps `centers` (T, 2) inside.
 
-    `half`: half the windows' side, px. Where no one shift does for all frames, the first frame with a centre decides.
+    `half`: half the side of the windows, px. If no shift works for all frames, the first frame with a centre decides.
     """
     away = (centers - path)[np.isfinite(centers[:, 0])]
     low, high = away.max(axis=0) - half, away.min(axis=0) + half
@@ -55,7 +55,7 @@ def held(path: Array, centers: Array, half: float) -> Array:
 
 
 def damped(offsets: Array, base: Array, centers: Array, half: float) -> Array:
-    """Offsets (T, 2) px of a window from `base` (2,), shrunk together until a person's centres (T, 2) stay inside."""
+    """Offsets (T, 2) px of a window from `base` (2,), scaled down together until `centers` (T, 2) stay inside."""
     known = np.isfinite(centers[:, 0])
     away, step = (centers - base)[known], offsets[known]
     room = half + np.sign(step) * away

@@ -1,4 +1,4 @@
-"""Pixel work on the device, the same code on CPU and GPU: colours and occluders of a batch, crops of whole pictures."""
+"""Pixel operations on the CPU or GPU: colour jitter, occluders, and crops from whole pictures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from trace_train.geometry.constants import constant
 from trace_train.streaming.batch import Batch, to_device
 
 LUMA = (0.299, 0.587, 0.114)
-"""Share of red, green and blue in a pixel's brightness."""
+"""Weights of red, green and blue in luma."""
 
 
 def finish(batch: Batch) -> Batch:
-    """The batch with its colours changed and its occluders drawn, on the device it is on; nothing is left to be done.
+    """Apply the pending colour changes and occluders on the batch's device.
 
-    The same batch where there is nothing to do.
+    Returns the same batch if nothing is pending.
     """
     images = recolored(batch.images, batch.color)
     images = occluded(images, batch.occluded, batch.occluders, batch.occluder_places)
@@ -33,8 +33,8 @@ def finish(batch: Batch) -> Batch:
 def recolored(images: Tensor, color: Tensor) -> Tensor:
     """Change brightness, contrast (about the clip's own mean) and saturation of clips, in this order.
 
-    images (B, T, S, S, 3) uint8 on any device; color (B, 3) factors on the CPU. Clips with factors of one stay as they
-    are; where all do, the same tensor comes back, else a new one.
+    images (B, T, S, S, 3) uint8 on any device; color (B, 3) factors on the CPU. Clips with factors of one are
+    unchanged. Returns the same tensor if all are, else a new one.
     """
     rows = (color != 1).any(dim=1).nonzero()[:, 0]
     if not len(rows):
@@ -42,7 +42,7 @@ def recolored(images: Tensor, color: Tensor) -> Tensor:
     brightness, contrast, saturation = to_device(color[rows].double(), images.device).unbind(dim=1)
     at = to_device(rows, images.device)
     chosen = images[at]
-    # with gray(x) = luma . x the three steps are one affine map per clip: x -> gain (s x + (1 - s) gray(x)) + rest
+    # with gray(x) = luma . x the three steps form one affine map per clip: x -> gain (s x + (1 - s) gray(x)) + rest
     gain = brightness * contrast
     mean = chosen.sum(dim=(1, 2, 3, 4), dtype=torch.int64).double() / chosen[0].numel()
     rest = brightness * mean * (1 - contrast)
@@ -60,8 +60,8 @@ def occluded(images: Tensor, rows: Sequence[int], pictures: Tensor, places: Tens
     """Draw one object into each frame of some clips.
 
     images (B, T, S, S, 3) uint8; rows: the R clips that have an object; pictures (R, N, N, 4) uint8 RGBA; places
-    (R, T, 2, 3) maps from pixel centres of the crop to the picture, whose edges are at -1 and 1. Without rows the same
-    tensor comes back, else a new one.
+    (R, T, 2, 3) maps from pixel centres of the crop to the picture, whose edges are at -1 and 1. Returns the same
+    tensor if `rows` is empty, else a new one.
     """
     if not rows:
         return images
@@ -70,7 +70,7 @@ def occluded(images: Tensor, rows: Sequence[int], pictures: Tensor, places: Tens
     y, x = torch.meshgrid(line, line, indexing="ij")
     grid = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ places.float().flatten(0, 1)[:, None].transpose(2, 3)
     layers = pictures.float().permute(0, 3, 1, 2)
-    # colours are weighted by alpha before they are interpolated, or transparent pixels would tint the edge
+    # premultiply by alpha before interpolating, or transparent pixels would bleed into the edge
     layers = torch.cat([layers[:, :3] * layers[:, 3:] / 255, layers[:, 3:] / 255], dim=1)
     drawn = F.grid_sample(layers.repeat_interleave(frames, dim=0), grid, align_corners=False).permute(0, 2, 3, 1)
     at = to_device(torch.tensor(rows), images.device)
@@ -82,11 +82,11 @@ def occluded(images: Tensor, rows: Sequence[int], pictures: Tensor, places: Tens
 
 
 def crop_pictures(pictures: Sequence[Tensor], crop_from_picture: npt.NDArray[np.float64], size: int) -> Tensor:
-    """What windows show of decoded pictures, as the reader's CPU path would give it: (T, size, size, 3) uint8.
+    """Crop decoded pictures with the same result as the reader's CPU path: (T, size, size, 3) uint8.
 
     pictures: T of (H, W, 3) uint8 on one device, all of one size; crop_from_picture (T, 3, 3) between pixel centres,
-    axis-parallel, mirrored where its x scale is negative. Where a picture is shrunk by two or more it is averaged by a
-    whole factor first, then sampled bilinearly; outside is black.
+    axis-aligned, mirrored if its x scale is negative. A picture shrunk by a factor of two or more is first averaged by
+    an integer factor, then sampled bilinearly; outside is black.
     """
     stacked = torch.stack(list(pictures)).permute(0, 3, 1, 2)
     scales = np.abs(crop_from_picture[:, (0, 1), (0, 1)])
@@ -99,9 +99,9 @@ def crop_pictures(pictures: Sequence[Tensor], crop_from_picture: npt.NDArray[np.
 
 
 def _factors(shrink: float) -> tuple[int, int]:
-    """By which whole numbers a picture is averaged, one after the other, when `shrink` of its px make one of the crop.
+    """The two integer factors by which a picture is averaged when `shrink` of its px make one px of the crop.
 
-    The first is what the reader's decoder does while it decodes, the second what is left for it to do.
+    The first corresponds to the decoder's reduced-size decoding, the second to the reader's averaging afterwards.
     """
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
     return reduce, max(1, int(shrink / reduce))
@@ -110,13 +110,13 @@ def _factors(shrink: float) -> tuple[int, int]:
 def _sampled(
     pictures: Tensor, crop_from_picture: npt.NDArray[np.float64], factors: tuple[int, int], size: int
 ) -> Tensor:
-    """(T, 3, H, W) float to (T, size, size, 3) uint8."""
+    """Sample (T, 3, H, W) float to (T, size, size, 3) uint8."""
     reduce, average = factors
     height, width = pictures.shape[2:]
-    if reduce > 1:  # as the decoder does, with a last block that is filled up at the edge
+    if reduce > 1:  # like the decoder, padding the last block at the edge
         pictures = F.pad(pictures, (0, -width % reduce, 0, -height % reduce), mode="replicate")
         pictures = F.avg_pool2d(pictures, reduce).round_()
-    if average > 1:  # as the reader does, without a last block that is not full
+    if average > 1:  # like the reader, dropping an incomplete last block
         pictures = F.avg_pool2d(pictures, average).round_()
     factor = reduce * average
     enlarged = np.array([[factor, 0, 0.5 * factor - 0.5], [0, factor, 0.5 * factor - 0.5], [0, 0, 1.0]])
@@ -126,7 +126,7 @@ def _sampled(
     edges = np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1.0]])  # at -1 and 1
     theta = torch.from_numpy((edges @ picture_from_crop)[:, :2]).to(pictures.device)
     line = torch.arange(size, dtype=torch.float64, device=pictures.device)
-    # axis-parallel: x depends on the column alone, y on the row alone
+    # axis-aligned: x depends only on the column, y only on the row
     x = theta[:, 0, 0, None] * line + theta[:, 0, 2, None]
     y = theta[:, 1, 1, None] * line + theta[:, 1, 2, None]
     grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1).float()

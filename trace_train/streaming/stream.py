@@ -1,7 +1,7 @@
-"""Batches in a fixed order: what step `s` sees is a pure function of (configuration, seed, s), whoever loads it.
+"""Training batches in a fixed order: the batch of step `s` is a pure function of (configuration, seed, s).
 
-Threads, not processes: decoding releases the interpreter lock, and nothing has to be copied between processes. Each
-thread decodes one clip at a time straight into its place in the batch.
+Uses threads instead of processes: decoding releases the GIL, and nothing has to be copied between processes. Each
+thread decodes one clip at a time directly into its place in the batch.
 """
 
 from __future__ import annotations
@@ -32,38 +32,38 @@ from trace_train.streaming.unreadable import ATTEMPTS, UNREADABLE, SkippedClip, 
 from trace_train.streaming.views import read_view
 
 MOST_SHARDS = 32
-"""In an automatic window. The first batches need nearly all of them, 16 GB of the usual size; with five sequences a
-shard two clips of a batch then come from the same sequence in one of 160 pairs."""
+"""Maximum number of shards in an automatic shuffle window. The first batches need nearly all of them, about 16 GB. With
+five sequences per shard, two clips of a batch share a sequence with probability 1/160."""
 
 
 CPU = torch.device("cpu")
 Loader = Callable[[Tensor], LoadedClip]
 """Loads one clip into its place in a batch, (T, S, S, 3)."""
 SHARDS_AHEAD = 128
-"""Coming shards that are looked at; of these the store fetches those that its cache holds."""
+"""Number of upcoming shards considered for prefetching; the store fetches as many as its cache can hold."""
 Take = Callable[[tuple[int, ...]], Tensor]
-"""Memory for uint8 frames of a shape, with undefined values."""
+"""Allocates uninitialised memory for uint8 frames of a shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """The clips of one batch and how each is loaded."""
+    """The clips of one batch and their loaders."""
 
     loaders: Sequence[Loader]
     frames: int
-    """Frames a clip, T."""
+    """Frames per clip, T."""
     size: int
     """Side of the square crops, px."""
 
 
 def load_clip(reader: ShardReader, ref: ClipRef, size: int, out: Tensor | None = None) -> LoadedClip:
-    """Read one clip with its whole frames letter-boxed and unchanged."""
+    """Read one clip without augmentation, its whole frames letter-boxed."""
     place = torch.empty(ref.length, size, size, 3, dtype=torch.uint8) if out is None else out
     return read_view(reader, ref, whole(reader.annotations(ref)), place)
 
 
 class TrainStream:
-    """The training batches of a run, from any step on."""
+    """The training batches of a run, starting at any step."""
 
     def __init__(
         self,
@@ -75,12 +75,12 @@ class TrainStream:
         world_size: int = 1,
         on_message: Callable[[SkippedClip], None] = lambda clip: None,
     ) -> None:
-        """`device`: where the batches go; `data.decode` says whether frames are decoded there. `on_message` is called
-        by the reading threads for every clip that another one replaces (`data.on_error`).
+        """`device`: target of the batches; frames are decoded there if `data.decode` says so. `on_message` is called
+        from the reading threads for every clip that was replaced (`data.on_error`).
 
-        Of `world_size` processes that train together, each gets its part of every step's clips; what a step sees does
-        not depend on their number. Raises ConfigError when clips cannot be drawn, occluders read or frames decoded as
-        the configuration asks, or when some step has clips that cannot be dealt evenly.
+        Each of `world_size` processes gets an equal part of every step's clips; which clips a step has does not depend
+        on their number. Raises ConfigError if clips cannot be sampled, occluders read or frames decoded as configured,
+        or if the clips of some step cannot be divided evenly.
         """
         config = with_shuffle_window(config, reader)
         self.reader, self.config, self.device = reader, config, device
@@ -95,7 +95,7 @@ class TrainStream:
             )
         self.bounds = stage_bounds(config)
         self.notes: list[str] = []
-        """What a person should know about how clips are drawn."""
+        """Messages for the user about the sampling of clips."""
         self.data = [at_stage(config, number).data for number in range(len(config.stages))]
         self.samplers = [self._sampler(number, stage) for number, stage in enumerate(config.stages)]
         self.decoder = choose_decoder(config.data.decode, device)
@@ -113,12 +113,12 @@ class TrainStream:
         return ClipSampler(tables, seed=self.config.seed + number, weights=weights, window=data.shuffle_window or None)
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
-        """Number and definition of the stage that step belongs to."""
+        """Number and definition of the stage of a step."""
         number = next(i for i, end in enumerate(self.bounds) if step < end or i == len(self.bounds) - 1)
         return number, self.config.stages[number]
 
     def positions(self, step: int) -> list[tuple[int, int, ClipRef]]:
-        """(epoch, position, clip) of every clip in this process's batch of a step."""
+        """(epoch, position, clip) of every clip in this process's batch at a step."""
         number, first = self._place(step)
         sampler, count = self.samplers[number], self.config.stages[number].clips
         drawn = []
@@ -128,14 +128,14 @@ class TrainStream:
         return drawn
 
     def _place(self, step: int) -> tuple[int, int]:
-        """Stage of a step, and the clips of that stage that all processes together have seen before it."""
+        """The stage of a step, and the number of that stage's clips used before it by all processes."""
         number, stage = self.stage_at(step)
         return number, (step - (self.bounds[number - 1] if number else 0)) * stage.clips
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps start to stop, read ahead; frames in page-locked memory or already on a GPU.
+        """The batches of steps start to stop, prefetched; frames in page-locked memory or already on a GPU.
 
-        Raises ShardError at the step whose clip cannot be read, see `data.on_error`.
+        Raises ShardError at the step of a clip that cannot be read, unless `data.on_error` is `skip`.
         """
         size = self.config.network.input_size
 
@@ -150,7 +150,7 @@ class TrainStream:
         yield from read_ahead(map(batch_of, range(start, stop)), self.config.data, take)
 
     def _look_ahead(self, step: int) -> None:
-        """Let the shards that come next be fetched, where they have to be."""
+        """Prefetch the shards needed next, if they are remote."""
         store = self.reader.store
         if not store.remote:
             return
@@ -162,7 +162,7 @@ class TrainStream:
             store.prefetch([self.reader.index.shards[shard] for shard in coming])
 
     def _load(self, step: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
-        """The clip, or the first that can be read of those that may take its place."""
+        """The clip, or its first readable replacement."""
         number, _ = self.stage_at(step)
         for attempt in range(1, ATTEMPTS + 2):
             try:
@@ -182,15 +182,15 @@ class TrainStream:
 
 
 def stage_bounds(config: Config) -> list[int]:
-    """The step at which each stage ends; the last one ends the run."""
+    """The step at which each stage ends; the last is the end of the run."""
     shares = np.cumsum([stage.share for stage in config.stages])
     return [*(round(share * config.steps) for share in shares[:-1]), config.steps]
 
 
 def mixing(data: DataConfig, tables: Mapping[str, ClipTable]) -> tuple[dict[str, float] | None, str]:
-    """Weights for the sampler, and in words what is made of `data.datasets`; None draws every clip equally often.
+    """Sampling weights of the datasets (None: all clips are equally likely), and a note about absent datasets.
 
-    Shares are those among the datasets that have clips. Raises ConfigError when one of these has none beside others.
+    Shares are normalised over the datasets that have clips. Raises ConfigError if only some of these have a share.
     """
     there = [name for name, table in tables.items() if len(table)]
     absent = sorted(name for name in data.datasets if name not in there)
@@ -211,11 +211,11 @@ def mixing(data: DataConfig, tables: Mapping[str, ClipTable]) -> tuple[dict[str,
 
 
 def read_ahead(plans: Iterable[BatchPlan], data: DataConfig, take: Take | None = None) -> Iterator[Batch]:
-    """The batch of every plan, in order, `data.prefetch` ahead on `data.threads` threads.
+    """Load the batch of every plan, in order, `data.prefetch` ahead with `data.threads` threads.
 
-    `take`: where memory of a shape for frames comes from (default: `FrameBuffers`).
+    `take`: allocator of frame memory (default: `FrameBuffers`).
     """
-    cv2.setNumThreads(1)  # clips are decoded side by side already
+    cv2.setNumThreads(1)  # clips are already decoded in parallel
     take = take or FrameBuffers().take
     waiting: deque[tuple[list[Future[LoadedClip]], Tensor]] = deque()
     with ThreadPoolExecutor(data.threads, thread_name_prefix="clips") as pool:
@@ -241,8 +241,8 @@ def read_ahead(plans: Iterable[BatchPlan], data: DataConfig, take: Take | None =
 
 
 def with_shuffle_window(config: Config, reader: ShardReader) -> Config:
-    """The configuration with the automatic `data.shuffle_window` replaced by a number, which a run then keeps: the
-    order of clips must not change with the size of a cache."""
+    """Replace an automatic `data.shuffle_window` by a number, which the run then keeps: the order of clips must not
+    change with the size of the cache."""
     if config.data.shuffle_window is not None:
         return config
     data = config.data.model_copy(update={"shuffle_window": automatic_window(config, reader)})
@@ -250,9 +250,9 @@ def with_shuffle_window(config: Config, reader: ShardReader) -> Config:
 
 
 def automatic_window(config: Config, reader: ShardReader) -> int:
-    """0 for a folder; for a URL as many training shards of each dataset as together fit half of the cache, at least 1.
+    """0 for a folder; for a URL the number of training shards per dataset that fit in half of the cache, at least 1.
 
-    Half, so that the next window is fetched while this one is in use.
+    Half of it, so that the next window can be fetched while the current one is in use.
     """
     store = reader.store
     if isinstance(store, LocalStore) or not store.remote:

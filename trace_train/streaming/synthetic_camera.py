@@ -1,7 +1,7 @@
-"""Moving crops over clips of a static camera (docs/reference/datasets.md#dynamic-camera).
+"""Synthetic camera motion: moving crops of static-camera clips (docs/reference/datasets.md#dynamic-camera).
 
-The window follows a person, or pans as somebody holding a camera would. Its size never changes within a clip, and its
-place is never rounded to pixels: the published code rounds it, so its pans go in steps of a pixel.
+The window follows a person or pans like a hand-held camera. Its size is constant within a clip. Its position is not
+rounded to pixels; the published code rounds it, so its pans move in whole pixels.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from trace_data.schema.clip import ClipAnnotations, Window
 from trace_train.streaming.person_boxes import Array, PersonBoxes, damped, held
 
 ACROSS = {"single": 7, "return": 4, "shaking": 1, "static": 1}
-"""How often, out of 13, each curve moves the window sideways."""
+"""Relative frequency of each curve for horizontal motion, out of 13."""
 UPWARDS = {"static": 5, "return": 2, "single": 2, "shaking": 1}
-"""How often, out of 10, each curve moves it up and down."""
+"""Relative frequency of each curve for vertical motion, out of 10."""
 TREMBLE = 0.01
-"""Width of the noise on curves, in half sizes of the window."""
+"""Amplitude of the noise on curves, in half sizes of the window."""
 SMALLEST_SIDE = 8.0
-"""A window is never smaller than this, px."""
+"""Minimum side of a window, px."""
 ENOUGH_JOINTS = 3
-"""When so many joints are seen in every frame, the window follows the box of these alone."""
+"""If at least this many joints are visible in every frame, the window follows their box only."""
 
 
 def windows_along(path: Array, side: float) -> tuple[Window, ...]:
-    """Windows of one size (px) with their centres along a path (T, 2)."""
+    """Windows of side `side` (px) centred on a path (T, 2)."""
     return tuple(Window(left=float(x - side / 2), top=float(y - side / 2), side=side) for x, y in path)
 
 
 def tracking(
     annotations: ClipAnnotations, places: PersonBoxes, generator: np.random.Generator, scale: tuple[float, float]
 ) -> tuple[Window, ...] | None:
-    """Windows that follow one person who has a centre in every frame; None when nobody has.
+    """Windows that follow a person with a centre in every frame; None if there is no such person.
 
-    Half the side is a factor drawn from `scale` times the largest half side of the person's boxes. The centre is that
-    of the box of the joints seen throughout, so that a joint that comes and goes does not make the window jump.
+    Half the side is the largest half side of the person's boxes, times a random factor from `scale`. The window is
+    centred on the joints visible in all frames, so that joints that come and go do not make it jump.
     """
     throughout = np.flatnonzero(np.isfinite(places.centers[..., 0]).all(axis=1))
     if not len(throughout):
@@ -60,9 +60,9 @@ def panning(
 ) -> tuple[Window, ...]:
     """Windows that pan around `base`.
 
-    `extent`: half width and half height, px, in which the curves count (those of the picture, where `base` is the
-    whole letter-boxed frame). `centers` (T, 2): the pan is damped until this person's stay inside. `reach`: how far
-    curves go across and upwards, in `extent`.
+    `extent`: half width and half height, px, the unit of the curves (those of the picture if `base` is the whole
+    letter-boxed frame). `centers` (T, 2): the pan is damped until these stay inside. `reach`: horizontal and vertical
+    amplitude of the curves, in `extent`.
     """
     across = pan_curve(_draw(ACROSS, generator), frames, reach[0], generator)
     upwards = pan_curve(_draw(UPWARDS, generator), frames, reach[1], generator)
@@ -72,14 +72,14 @@ def panning(
 
 
 def pan_curve(mode: str, frames: int, reach: float, generator: np.random.Generator) -> Array:
-    """(T,) place of the camera over time, in half sizes of its window."""
+    """(T,) position of the camera over time, in half sizes of its window."""
     time = np.arange(frames) / max(1, frames - 1)
     noise = (generator.random(frames) - 0.5) * TREMBLE
     sign = generator.choice((-1.0, 1.0))
-    if mode == "single":  # from a stand to somewhere
+    if mode == "single":  # from rest to a target
         shape = np.sin(np.pi / 2 * time) if generator.random() < 0.5 else time
         return np.asarray(sign * shape * reach * generator.uniform(0.4, 1.0) + noise)
-    if mode == "return":  # towards a turning point and back
+    if mode == "return":  # to a turning point and back
         turn = time[generator.integers(frames)]
         shape = np.sin(np.pi / 2 * (1 + time - turn)) - generator.uniform(0.5, 1.5)
         return np.asarray(sign * shape * reach * generator.random() + noise)

@@ -1,4 +1,4 @@
-"""Clips that cannot be read: the run stops, or another clip takes the place of each (`data.on_error`)."""
+"""Handling of unreadable clips: stop the run or replace the clip (`data.on_error`)."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from trace_data.shards.sampling.sampler import ClipSampler
 from trace_train.config import DataConfig
 
 UNREADABLE = (ShardError, OSError, cv2.error, ValueError, IndexError, ArithmeticError)
-"""What a damaged or vanished file ends in. A full cache or a wrong setting is not the clip's fault."""
+"""Errors caused by a damaged or missing file. A full cache or a wrong setting is not the clip's fault."""
 ATTEMPTS = 5
-"""Other clips that are tried for one. When none can be read it is no single file, and the run stops."""
+"""Number of replacements to try. If none can be read, the fault is not in a single file, and the run stops."""
 REACH = 4096
-"""A clip is replaced by one at most so many positions later, which is in the same window of shards or the next."""
+"""Maximum distance, in positions, of a replacement: it then lies in the same shuffle window or the next."""
 COUNTED_FROM = 1000
-"""Clips from which on `data.skip_limit` is a share: before that, one bad clip would be a large one."""
+"""Minimum clip count used for `data.skip_limit`: early in a run one bad clip would be a large share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedClip:
-    """A clip that could not be read, as `errors.jsonl` keeps it."""
+    """A clip that could not be read, as listed in `errors.jsonl`."""
 
     step: int
-    """Counted from 1, as in the log."""
+    """Step, counted from 1 as in the log."""
     clip: str
     """`dataset/split/sequence`."""
     start: int
-    """First frame, counted within the sequence."""
+    """Index of the first frame in the sequence."""
     stride: int
     length: int
     file: str
@@ -42,26 +42,26 @@ class SkippedClip:
 
 
 class UnreadableClips:
-    """Decides about clips that cannot be read, counts them, and tells of them. Safe between threads."""
+    """Counts and reports unreadable clips and decides when to stop. Thread-safe."""
 
     def __init__(self, reader: ShardReader, data: DataConfig, on_message: Callable[[SkippedClip], None]) -> None:
         self._reader, self._data = reader, data
         self.on_message = on_message
-        """Hears of every clip that is passed over."""
+        """Called for every skipped clip."""
         self._lock = threading.Lock()
         self.read = 0
-        """Clips read since the stream was made."""
+        """Clips read since the stream was created."""
         self.skipped = 0
-        """Clips of these that others have replaced."""
+        """Clips of these that were replaced."""
 
     def was_read(self) -> None:
-        """One clip more is in memory."""
+        """Count a clip that was read."""
         with self._lock:
             self.read += 1
 
     def skip(self, step: int, ref: ClipRef, error: Exception, *, last: bool) -> None:
-        """Pass over a clip. Raises ShardError where the run has to stop: it was not asked to go on, this was the
-        `last` of `ATTEMPTS`, or there were too many."""
+        """Skip a clip. Raises ShardError if the run must stop: `data.on_error` is `stop`, this was the `last` of
+        `ATTEMPTS`, or too many clips were skipped."""
         entry = self._reader.index.sequences[ref.sequence]
         file = getattr(error, "where", None) or self._reader.store.name(self._reader.index.shards[entry.shard].file)
         reason = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
@@ -70,7 +70,7 @@ class UnreadableClips:
             raise ShardError(
                 f"a clip cannot be read ({place}): {reason}",
                 where=file,
-                hint=f"{self._reader.store.repair_hint}; --set data.on_error=skip  goes on without such clips",
+                hint=f"{self._reader.store.repair_hint}; --set data.on_error=skip  skips such clips",
             ) from error
         with self._lock:
             self.skipped += 1
@@ -94,9 +94,9 @@ class UnreadableClips:
 
 
 def another(sampler: ClipSampler, key: tuple[int, int], epoch: int, position: int, attempt: int) -> ClipRef:
-    """The clip that is tried in place of one that cannot be read, a pure function of its arguments.
+    """The replacement of an unreadable clip; a pure function of its arguments.
 
-    `key`: seed and number of the stage; `attempt` counts from 1.
+    `key`: seed and stage number; `attempt` counts from 1.
     """
     reach = min(len(sampler) - 1, REACH)
     offset = int(np.random.default_rng([*key, epoch, position, attempt]).integers(1, reach + 1)) if reach else 0

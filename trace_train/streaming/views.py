@@ -1,4 +1,4 @@
-"""From a planned view to pixels: on the CPU as the reader shows them, or decoded and cropped on a GPU."""
+"""Renders a planned view to pixels, through the reader on the CPU or decoded and cropped on a GPU."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def read_view(
     decoder: Decoder | None = None,
     cutouts: Pictures | None = None,
 ) -> LoadedClip:
-    """Write what a view shows into `out` (T, S, S, 3) uint8, which lies on the decoder's device when there is one.
+    """Write the pixels of a view into `out` (T, S, S, 3) uint8, on the decoder's device if there is a decoder.
 
-    Colours and the occluder are not in these pixels yet: `pixels.finish` adds them to a whole batch. `cutouts`: the
-    user's occluders. Raises ShardError.
+    Colour changes and occluders are applied later to the whole batch by `pixels.finish`. `cutouts`: the user's
+    occluders. Raises ShardError.
     """
     if decoder is None:
         crop_from_stored = _read(reader, ref, view, out)
@@ -49,12 +49,12 @@ def read_view(
 
 
 def mirror_map(width: int) -> npt.NDArray[np.float64]:
-    """(3, 3) map of pixel centres between a picture of this width and its mirror image, either way."""
+    """(3, 3) map of pixel centres from a picture of this width to its mirror image; its own inverse."""
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def _read(reader: ShardReader, ref: ClipRef, view: ViewPlan, out: Tensor) -> npt.NDArray[np.float64]:
-    """The reader's pixels; (T, 3, 3) from px of the stored frame to those of the crop."""
+    """Read the pixels through the reader; returns (T, 3, 3) maps from px of the stored frame to px of the crop."""
     size, pixels = out.shape[1], out.numpy()
     _, maps = reader.frames(ref, view.stored_windows(), size, pixels)
     if not view.flip:
@@ -67,7 +67,7 @@ def _read(reader: ShardReader, ref: ClipRef, view: ViewPlan, out: Tensor) -> npt
 def _read_on_device(
     reader: ShardReader, ref: ClipRef, view: ViewPlan, out: Tensor, decoder: Decoder
 ) -> npt.NDArray[np.float64]:
-    """The same, decoded and cropped on the device; windows stand exactly where they were planned."""
+    """The same, decoded and cropped on the device, with windows exactly as planned."""
     size = out.shape[1]
     images, scales = reader.stored(ref, min(window.side for window in view.windows), size)
     crop_from_stored = np.stack([window.crop_from_frame(size) for window in view.stored_windows()])

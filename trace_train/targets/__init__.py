@@ -1,4 +1,4 @@
-"""What the network is asked for, made of annotations in one batched pass on the device."""
+"""Training targets from annotations, in one batched pass on the device."""
 
 from trace_train.losses.targets import Targets, WorldTargets
 from trace_train.targets.make import make_targets

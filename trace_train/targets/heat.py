@@ -1,4 +1,4 @@
-"""Centre maps: the targets of the detection heads (docs/reference/training.md#2d-centre-heatmap and the 3D one)."""
+"""Centre maps, the targets of the detection heads (docs/reference/training.md#2d-centre-heatmap and the 3D one)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _by_frame(values: Tensor) -> Tensor:
 
 
 def center_heat(cell: Tensor, valid: Tensor, extent: Tensor, size: int) -> Tensor:
-    """Front-view heat (B T, M, M): a Gaussian per person, the larger value where they meet, 1 at each centre cell.
+    """Front-view heat (B T, M, M): the maximum over one Gaussian per person, 1 at each centre cell.
 
     `cell` (B, P, T, 2) y, x; `extent` (B, P, T) diagonal of the person's box, normalised. Radius and width follow
     docs/reference/training.md#2d-centre-heatmap, scaled with the map: r = int(8 e / 2 + 4) on the published 128 cells.
@@ -28,7 +28,7 @@ def center_heat(cell: Tensor, valid: Tensor, extent: Tensor, size: int) -> Tenso
 
 
 def center_heat_3d(cell: Tensor, level: Tensor, valid: Tensor, size: int, levels: int) -> Tensor:
-    """Heat over depth level, y, x (B T, D, M, M), person by person to keep one volume in memory.
+    """Heat over depth level, y, x (B T, D, M, M), computed person by person to keep one volume in memory.
 
     Source: docs/reference/training.md#3d-centre-heatmap.
     """

@@ -1,6 +1,6 @@
-"""From annotations in world and frame coordinates to what the network is asked for, in one batched pass on the device.
+"""Builds training targets from annotations in world and frame coordinates, in one batched pass on the device.
 
-Here, and nowhere else, bodies become relative to their hip midpoint and cameras become the 50-degree view of the crop
+This is the only place where bodies become relative to their hip midpoint and cameras the crop's 50-degree view
 (docs/reference/training.md#units-and-coordinate-frames, docs/reference/training.md#targets).
 """
 
@@ -21,7 +21,7 @@ from trace_train.targets.world import world_targets
 
 
 def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int, tracks: bool = False) -> Targets:
-    """All targets of a batch. `levels` is the number of depth levels; `tracks` asks for those of motion and world."""
+    """All targets of a batch. `levels`: number of depth levels; `tracks`: include motion and world targets."""
     masks, view = batch.masks, CropView.of_frames(batch, input_size)
     joints2d = view.normalised(batch.kp2d[..., :2])
     # outside the crop, or in its black part outside the frame, nothing can be seen; decided for x and y together

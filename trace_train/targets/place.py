@@ -1,4 +1,4 @@
-"""Joints of people in the crop, and the centre made of these (docs/reference/training.md#person-centre)."""
+"""Joints of people in the crop, and their centres (docs/reference/training.md#person-centre)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def annotated_joints(batch: Batch) -> Tensor:
 
 
 def center_joints(batch: Batch, view: CropView, joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """The joints a person's centre is made of: the annotated 2D ones, or 3D ones projected by a known camera in frames
-    without any.
+    """The joints that define a person's centre: annotated 2D joints or, in frames without any, 3D joints projected by a
+    known camera.
 
-    An annotated body without 2D points (3DPW has such frames) is in the picture all the same; without a centre the
-    maps would be taught that nobody is there.
+    A body annotated without 2D points (3DPW has such frames) is still visible; without a centre, the maps would be
+    trained to show nobody there.
     """
     px, depth = view.project(batch.kp3d[..., :3])
     projected = view.normalised(px)
@@ -40,7 +40,7 @@ def in_frame(batch: Batch, px: Tensor) -> Tensor:
 
 
 def person_center(joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of the seen torso joints when there are two, else of all seen joints when there are three.
+    """Mean of the visible torso joints if there are at least two, else of all visible joints if at least three.
 
     (..., 44, 2) and (..., 44) to centres (..., 2) y, x and whether they exist
     (docs/reference/joints.md#centre-of-a-person).
@@ -56,7 +56,7 @@ def person_center(joints2d: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def extent_of(joints2d: Tensor, seen: Tensor) -> Tensor:
-    """Diagonal (...,) of the box of the seen joints, in normalised units (the whole crop is 2 wide)."""
+    """Diagonal (...,) of the bounding box of the visible joints, in normalised units (the crop is 2 wide)."""
     big = torch.full_like(joints2d, 9.0)
     low = torch.where(seen[..., None], joints2d, big).amin(-2)
     high = torch.where(seen[..., None], joints2d, -big).amax(-2)

@@ -1,4 +1,4 @@
-"""A view: a camera and the crop through which the network sees its frames."""
+"""A view: a camera together with a crop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CropView:
     intrinsics: Tensor
     """(..., 3, 3) px of the frame."""
     intrinsics_known: Tensor
-    """(...) bool: they are those of the camera."""
+    """(...) bool: the intrinsics are those of the real camera."""
     crop_from_frame: Tensor
     """(..., 3, 3) px to px, pixel centres."""
     size: int
@@ -38,7 +38,7 @@ class CropView:
         )
 
     def at(self, frame: Tensor) -> CropView:
-        """The view (B, P, 1) that each person has in its `frame` (B, P)."""
+        """The view (B, P, 1) at each person's `frame` (B, P)."""
         return CropView(
             camera_from_world=at_frame(self.camera_from_world.expand(-1, frame.shape[1], -1, -1, -1), frame),
             intrinsics=at_frame(self.intrinsics.expand(-1, frame.shape[1], -1, -1, -1), frame),
@@ -49,20 +49,20 @@ class CropView:
 
     @property
     def turn(self) -> Tensor:
-        """(..., 3, 3) rotation from the world's axes to the camera's."""
+        """(..., 3, 3) rotation from world to camera axes."""
         return self.camera_from_world[..., :3, :3]
 
     def in_axes(self, vectors: Tensor) -> Tensor:
-        """Vectors (B, P, T, J, 3) of the world in the axes of the camera."""
+        """Rotate vectors (B, P, T, J, 3) from world to camera axes."""
         return vectors @ self.turn.mT
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """World points (B, P, T, J, 3) m to px of the frame (B, P, T, J, 2) and depth (B, P, T, J) m."""
+        """Project world points (B, P, T, J, 3) m to px of the frame (B, P, T, J, 2) and depth (B, P, T, J) m."""
         seen = self.in_axes(points) + self.camera_from_world[..., None, :3, 3]
         return to_pixels(seen, self.intrinsics), seen[..., 2]
 
     def normalised(self, px: Tensor) -> Tensor:
-        """Px of the frame (B, P, T, J, 2) to the crop's coordinates x, y, whose edges are at -1 and 1."""
+        """Map px of the frame (B, P, T, J, 2) to normalised crop coordinates x, y, edges at -1 and 1."""
         return to_crop(px, self.crop_from_frame, self.size)
 
     def lens(self) -> Tensor:
@@ -74,6 +74,6 @@ class CropView:
 
 
 def at_frame(values: Tensor, frame: Tensor) -> Tensor:
-    """(B, P, T, ...) read at each person's frame (B, P): (B, P, 1, ...)."""
+    """Select each person's frame (B, P) from (B, P, T, ...): (B, P, 1, ...)."""
     index = frame[(..., *[None] * (values.dim() - 2))].expand(*values.shape[:2], 1, *values.shape[3:])
     return values.gather(2, index)

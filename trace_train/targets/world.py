@@ -1,14 +1,14 @@
-"""Targets along tracks: how people move in their camera, and in the world.
+"""Track targets: motion of people in the camera and in the world.
 
 Source: docs/reference/training.md#motion-offsets and the two sections after it.
 
-The world of a person is the view, camera and crop, of the first frame in which it has a centre, kept fixed: that is
-where the network's trajectories begin. One rule covers a camera that moves and whose extrinsics are known, and one that
-stands still under a crop that moves: joints in the axes of that first camera, through that first crop.
+A person's world is the fixed view (camera and crop) of the first frame in which the person has a centre, where the
+network's trajectories start. The same rule covers a moving camera with known extrinsics and a static camera with a
+moving crop: joints are expressed in the axes of that first camera and seen through that first crop.
 
-Rotations are in the axes of cameras. A crop has none of its own: it moves the principal point, and neither the root
-rotation in the camera nor that in the world is turned towards the crop's middle. So where the camera stands still,
-people turn in the world as in the camera, wherever the crop goes.
+Rotations are in camera axes. A crop only moves the principal point; root rotations, in the camera or in the world, are
+not corrected for the crop's position. So with a static camera people rotate in the world as in the camera, wherever
+the crop moves.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from trace_train.targets.place import annotated_joints
 from trace_train.targets.view import CropView, at_frame
 
 REACH = 2.0
-"""How far from the fixed view's middle joints may be, in half widths: a place beyond the edge is still a place."""
+"""Maximum distance of joints from the centre of the fixed view, in half widths; joints outside its edges count too."""
 SMALLEST_SCALE = 0.02
-"""Least s of a world triple, 107 m away."""
+"""Minimum s of a world triple, a distance of 107 m."""
 
 
 def world_targets(
@@ -40,10 +40,10 @@ def world_targets(
     camera_mask: Tensor,
     seen: Tensor,
 ) -> WorldTargets:
-    """Targets of tracks: a person's frames in which it is `seen` (B, P, T), which may have holes.
+    """Track targets over the frames in which a person is `seen` (B, P, T); tracks may have gaps.
 
     `body` (B, P, T, 44, 3): joints relative to the hips, m, world axes; `root` (B, P, T, 3, 3) world axes; `camera`
-    (B, P, T, 3): triples in each frame's own view, right where `camera_mask`.
+    (B, P, T, 3): triples in each frame's own view, valid where `camera_mask`.
     """
     first = seen.int().argmax(2)
     fixed, placed = view.at(first), _placed(batch, seen, first)
@@ -51,7 +51,7 @@ def world_targets(
     joints2d, joints2d_mask = _in_fixed_view(batch, fixed, placed, body_mask)
     translation, solved = solve_translation(joints2d, joints, (joints2d_mask & body_mask).float())
     triple = triple_from_translation(torch.where(solved[..., None], translation, torch.ones_like(translation)))
-    # a track begins at the camera of its first frame, as the network's does, and moves as the fixed view says
+    # a track starts at the camera triple of its first frame, like the network's, and follows the fixed view
     triple = at_frame(camera, first) + triple - at_frame(triple, first)
     begun = at_frame(camera_mask, first) & at_frame(solved, first)
     feet_mask = feet_of(body_mask[..., None])[..., 0] & placed[..., None]
@@ -78,18 +78,18 @@ def world_targets(
 def _placed(batch: Batch, seen: Tensor, first: Tensor) -> Tensor:
     """(B, P, T) whether a frame's camera is known relative to that of the track's first frame.
 
-    It is where the camera stands still, even when nothing else is known of the room; where it moves, the person must
-    be valid in the world in both frames.
+    Always for a static camera, even if nothing else is known of the world; for a moving one, the person must be valid
+    in the world in both frames.
     """
     world = batch.masks["world"]
     return seen & (~batch.moving[:, None, None] | (world & at_frame(world, first)))
 
 
 def _in_fixed_view(batch: Batch, fixed: CropView, placed: Tensor, body_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Joints in the fixed view (B, P, T, 44, 2), and which of them count (B, P, T, 44).
+    """Joints in the fixed view (B, P, T, 44, 2), and their mask (B, P, T, 44).
 
-    Annotated 2D joints under a camera that stands still, which need nothing known of its lens or of 3D (Penn Action);
-    else 3D joints through the first frame's camera.
+    Annotated 2D joints for a static camera, which need neither intrinsics nor 3D (Penn Action); else 3D joints
+    projected by the first frame's camera.
     """
     px, depth = fixed.project(batch.kp3d[..., :3])
     projectable = body_mask & (depth > IN_FRONT) & fixed.intrinsics_known[..., None]
@@ -100,7 +100,7 @@ def _in_fixed_view(batch: Batch, fixed: CropView, placed: Tensor, body_mask: Ten
 
 
 def _stands(batch: Batch, known: Tensor) -> Tensor:
-    """(B, P, T, 4) which feet are slower than `STANDING` since the frame before, in the room."""
+    """(B, P, T, 4) feet that moved slower than `STANDING` in the world since the previous frame."""
     stands = torch.zeros_like(known)
     moved = feet_of(batch.kp3d[..., :3]).diff(dim=2).norm(dim=-1)
     slow = moved < STANDING * batch.seconds.diff(dim=1)[:, None, :, None]

@@ -1,1 +1,1 @@
-"""The trainer: the loop, one update, processes, precision, stages, optimizer."""
+"""The trainer: training loop, weight update, multi-process training, precision, stages, optimiser."""

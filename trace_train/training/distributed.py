@@ -1,7 +1,7 @@
 """Multi-process training as launched by torchrun or Slurm. In a single process every call is a no-op.
 
-Rank and number come from the environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT). CPU tensors are
-exchanged by gloo, CUDA tensors by NCCL. A process that ends before the others is named by those that miss it.
+Rank and world size come from the environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT). CPU tensors use
+gloo, CUDA tensors NCCL. If a process is lost, the errors of the others name it.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ from trace_train.training.loss_module import LossModule
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=24)
-"""How long processes wait for the first while it evaluates or draws; one that has ended is noticed at once."""
+"""How long processes wait while rank 0 evaluates or draws; a process that has ended is noticed at once."""
 CONNECTION = ("gloo", "nccl", "connection", "timed out", "timeout", "pair closure", "socket", "broken pipe", "store")
-"""Words by which an error of an exchange is known: torch has no type of its own for most of them."""
+"""Words that identify a communication error: torch has no exception type for most of them."""
 
 
 class Processes:
-    """The processes that train together, seen from one of them."""
+    """This process's view of the process group, and its collective operations."""
 
     def __init__(self, rank: int = 0, world_size: int = 1, local_rank: int = 0) -> None:
         self.rank, self.world_size, self.local_rank = rank, world_size, local_rank
         self.first = rank == 0
-        """Whether this one writes and speaks for all."""
+        """Whether this is rank 0, which writes files and prints."""
         self.together = world_size > 1
         self._patient: dist.ProcessGroup | None = None
         self.exchanging: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Around a step, in which a process that is lost may leave this one waiting for ever (`liveness.py`)."""
+        """Context manager around a step, where a lost process could block this one for ever (`liveness.py`)."""
 
     def connect(self, timeout: timedelta) -> PeerLiveness:
-        """Meet the others. Raises ConfigError when it is not said where, LostProcess when they do not all come."""
+        """Initialise the process group. Raises ConfigError if the rendezvous address is missing, LostProcess if some
+        processes do not join."""
         try:
             store, _, _ = next(rendezvous("env://", self.rank, self.world_size, timeout=timeout))
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -52,20 +53,19 @@ class Processes:
             self._patient = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))
         except ValueError as error:
             raise ConfigError(
-                f"{self.world_size} processes are said to train together (WORLD_SIZE), and it is not said where they"
-                f" meet: {error}",
-                hint="torchrun --nproc-per-node N -m trace_cli train …  sets all of it; alone, unset WORLD_SIZE",
+                f"WORLD_SIZE asks for {self.world_size} processes, but their rendezvous is not set: {error}",
+                hint="torchrun --nproc-per-node N -m trace_cli train …  sets it; for one process, unset WORLD_SIZE",
             ) from error
         except RuntimeError as error:
             raise LostProcess(
-                f"{self.world_size} processes were to meet at {os.environ.get('MASTER_ADDR')} and did not:"
+                f"the rendezvous of {self.world_size} processes at {os.environ.get('MASTER_ADDR')} failed:"
                 f" {str(error).splitlines()[0]}",
-                hint="start them all, and let them reach MASTER_ADDR at MASTER_PORT",
+                hint="start all of them, and make sure that they can reach MASTER_ADDR:MASTER_PORT",
             ) from error
         return PeerLiveness(store, self.rank, self.world_size)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over all processes, on the device the values are on."""
+        """Sum over all processes, on the device of `values`."""
         if not self.together:
             return values
         total = values.clone()
@@ -73,11 +73,11 @@ class Processes:
         return total
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Each flag, whether any process has raised it; the same answer for all."""
+        """For each flag, whether it is set in any process; the same result in all of them."""
         return tuple(bool(count) for count in self.sum(torch.tensor(flags, dtype=torch.int32)).tolist())
 
     def share(self, value: T) -> T:
-        """The first process's value, for all; they wait for it as long as it takes."""
+        """Broadcast the value of rank 0; the others wait for it without a time limit."""
         if not self.together:
             return value
         held = [value]
@@ -85,7 +85,7 @@ class Processes:
         return held[0]
 
     def gather(self, value: T) -> list[T]:
-        """Every process's value, in the order of their ranks."""
+        """The values of all processes, in rank order."""
         if not self.together:
             return [value]
         values: list[T | None] = [None] * self.world_size
@@ -93,15 +93,15 @@ class Processes:
         return cast("list[T]", values)
 
     def broadcast_parameters(self, module: nn.Module) -> None:
-        """Give all processes the first one's parameters and buffers."""
+        """Copy the parameters and buffers of rank 0 to all processes."""
         if self.together:
             for value in module.state_dict().values():
                 dist.broadcast(value, src=0)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> bool:
-        """Leave the mean gradient of all processes in each of them. Returns whether some parameter lacks one.
+        """Average the gradients over all processes in place. Returns whether some parameter has no gradient.
 
-        A parameter that has one in some processes only counts as zero in the others.
+        Where only some processes have a gradient for a parameter, it counts as zero in the others.
         """
         device = parameters[0].device
         found = self.sum(torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=device))
@@ -114,10 +114,10 @@ class Processes:
     def replicate(
         self, loss_module: LossModule, device: torch.device, *, has_unused_parameters: bool
     ) -> DistributedDataParallel:
-        """The module in a wrapper whose backward pass averages gradients over all processes.
+        """Wrap the module so that its backward pass averages gradients over all processes.
 
-        `has_unused_parameters`: whether some parameters get no gradient; they keep none. Buffers are not exchanged:
-        those of the first process count (`distributed.sync_batchnorm` makes all of them alike).
+        `has_unused_parameters`: whether some parameters get no gradient. Buffers are not synchronised: those of rank 0
+        are saved (`distributed.sync_batchnorm` keeps them equal everywhere).
         """
         known = inspect.signature(DistributedDataParallel.__init__).parameters  # renamed in torch 2.13
         buffers: dict[str, Any] = {
@@ -134,10 +134,10 @@ class Processes:
 
 @contextmanager
 def joined(timeout_minutes: float) -> Iterator[Processes]:
-    """The processes of this run, from the environment.
+    """Join the process group described by the environment.
 
-    When one ends with an error the others end too, with one that names it; what all have to say alike, only the first
-    says. Raises ConfigError when the environment is incomplete, LostProcess.
+    When one process fails, the others end with an error that names it; an error common to all is printed by rank 0
+    only. Raises ConfigError if the environment is incomplete, LostProcess.
     """
     processes = from_environment()
     if not processes.together:
@@ -166,7 +166,8 @@ def joined(timeout_minutes: float) -> Iterator[Processes]:
 
 
 def _end(processes: Processes, liveness: PeerLiveness, error: TraceError) -> None:
-    """Leave word; a process that could only repeat what the first says, or that it is gone, ends silently."""
+    """Announce the error to the others; end silently if rank 0 reports the same error, or reports any when this process
+    only knows that another one is lost."""
     _outlive_the_others()
     liveness.tell(str(error))
     if not processes.first and liveness.first_told(None if isinstance(error, LostProcess) else str(error)):
@@ -174,13 +175,13 @@ def _end(processes: Processes, liveness: PeerLiveness, error: TraceError) -> Non
 
 
 def _outlive_the_others() -> None:
-    """Ignore the signal by which torchrun ends all when one has ended, for the moment it takes to say why."""
-    with suppress(ValueError):  # outside the main thread nothing is changed
+    """Ignore the signal by which torchrun stops the remaining processes until this one has printed its error."""
+    with suppress(ValueError):  # signal handlers can only be set in the main thread
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def from_environment() -> Processes:
-    """Which process this is. Raises ConfigError for values that are no numbers or do not fit."""
+    """Rank and world size from the environment. Raises ConfigError for values that are not numbers or inconsistent."""
     values = {}
     for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0")):
         text = os.environ.get(name, default)
@@ -194,13 +195,13 @@ def from_environment() -> Processes:
 
 
 def synchronise_normalisation(network: nn.Module, mode: str, processes: Processes, device: torch.device) -> None:
-    """Let batch normalisation see the clips of all processes, where `distributed.sync_batchnorm` asks for it.
+    """Synchronise batch normalisation over all processes if `distributed.sync_batchnorm` asks for it.
 
-    Raises ConfigError when it asks for it on a CPU.
+    Raises ConfigError if it is required on the CPU.
     """
     if mode == "always" and device.type != "cuda":
         raise ConfigError(
-            "distributed.sync_batchnorm works on CUDA alone, and this run computes on the CPU",
+            "distributed.sync_batchnorm needs CUDA, and this run uses the CPU",
             hint="--set distributed.sync_batchnorm=auto",
         )
     if processes.together and mode != "never" and device.type == "cuda":

@@ -1,8 +1,8 @@
-"""What happens beside the steps of a run: functions that the loop calls at their time, so that it stays short.
+"""Callbacks of the training loop: logging, evaluation, previews.
 
-`train.py: standard_hooks` names those of an ordinary run. Of several processes only the first calls them, while the
-others wait; `on_not_finite` is called by the process that met the numbers. Hooks draw no random numbers from torch's
-generators: a run with and without them ends in the same bits.
+`train.py: standard_hooks` defines those of an ordinary run. With several processes only rank 0 calls them while the
+others wait; `on_not_finite` is called by the process that found the non-finite values. Hooks must not draw from
+torch's random generators, so that a run ends with bit-identical weights with and without them.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from trace_train.training.loss_module import LossModule
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunSnapshot:
-    """Where a run stands when a hook is called."""
+    """State of a run when a hook is called."""
 
     run: Path
     step: int
-    """Steps done."""
+    """Number of steps taken."""
     config: Config
     loss_module: LossModule
-    """Network, body layer and losses, as they are trained."""
+    """Network, body layer and losses, in their training state."""
     averaged: Mapping[str, Tensor] | None
-    """The averaged weights, where the run keeps them."""
+    """The averaged weights (`optim.ema`), if any."""
     stream: TrainStream
     """The training batches; `stream.reader` reads all splits."""
     packs: Path
 
     @contextmanager
     def scored_network(self) -> Iterator[TraceNetwork]:
-        """The network in evaluation mode with the weights that are scored: the averaged ones where there are any.
+        """The network in evaluation mode, with the averaged weights if there are any.
 
-        Afterwards it is as it was, to the last bit, the mode of each of its modules included.
+        Afterwards weights and the mode of every module are restored exactly.
         """
         network = self.loss_module.network
         modes = {module: module.training for module in network.modules()}
@@ -61,7 +61,7 @@ class RunSnapshot:
 
 
 def _nothing(*args: object) -> None:
-    """Does nothing."""
+    """Do nothing."""
 
 
 def _no_advice(snapshot: RunSnapshot, batch: Batch, report: LossReport) -> str:
@@ -70,17 +70,18 @@ def _no_advice(snapshot: RunSnapshot, batch: Batch, report: LossReport) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """The functions; by default nothing happens."""
+    """Callback functions; by default they do nothing."""
 
     on_line: Callable[[RunSnapshot, Mapping[str, Any]], None] = _nothing
-    """A line of the log was written; the mapping is that line (docs/training.md#the-log)."""
+    """Called after each log line, with the line (docs/training.md#the-log)."""
     on_not_finite: Callable[[RunSnapshot, Batch, LossReport], str] = _no_advice
-    """The batch's loss or gradient is not finite, and the run ends after this; weights are still those of `step`.
-    Returns what the error's hint should add, such as the command that runs a saved batch again."""
+    """Called before the run ends because a batch's loss or gradient is not finite; the weights are still those of
+    `step`. Returns text for the error's hint, such as the command that replays the saved batch."""
     evaluate: Callable[[RunSnapshot], Mapping[str, float | None]] | None = None
-    """Every `evaluation.every` steps and after the last: scores by name. They are kept in checkpoints, and the best
-    are chosen by `mpjpe_with_misses`, and by `wa_mpjpe` and `world_coverage` (`checkpoint_writer.best_steps`)."""
+    """Called every `evaluation.every` steps and after the last; returns scores by name. They are stored in checkpoints,
+    and the best are chosen by `mpjpe_with_misses`, and by `wa_mpjpe` and `world_coverage`
+    (`checkpoint_writer.best_steps`)."""
     draw: Callable[[RunSnapshot], None] | None = None
-    """Every `pictures_every` steps: pictures of predictions into the run folder."""
+    """Called every `pictures_every` steps; draws predictions into the run folder."""
     close: Callable[[], None] = _nothing
-    """The loop has ended, however it did."""
+    """Called when the loop has ended, normally or not."""

@@ -1,4 +1,4 @@
-"""What a fresh network starts from: the constant predictor of some training batches."""
+"""Initialises a new network as the constant predictor of some training batches."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from trace_train.network.model import TraceNetwork
 from trace_train.targets import Targets
 
 CENTER_PRIOR = -4.0
-"""First logit of the front centre map: almost nowhere is a person, so the focal loss starts small."""
+"""Initial bias of the front centre map: almost all cells are empty, so the focal loss starts small."""
 
 
 @torch.no_grad()
 def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
-    """Let a fresh network begin at the constant predictor: mean camera, pose and shape of some training batches.
+    """Initialise the network to predict the mean camera, pose and shape of some training batches.
 
-    The weights of the last layers shrink, their biases become the means
-    (docs/reference/training.md#starting-from-the-mean-pose). Nobody moves, and the camera keeps its direction.
+    The weights of the last layers are scaled down and their biases set to the means
+    (docs/reference/training.md#starting-from-the-mean-pose). People do not move, and the camera does not rotate.
     """
 
     def mean(name: str, mask: str) -> Tensor:
         found = torch.cat([getattr(t, name)[getattr(t, mask) & t.center_mask] for t in targets])
         return found.mean(0) if len(found) else torch.zeros_like(getattr(targets[0], name)[0, 0, 0])
 
-    # a mean of rotations is kept as the mean of its six numbers; a trace of identity keeps it off zero length
+    # rotations are averaged in their 6D representation; a little identity keeps the mean from having zero length
     identity = torch.tensor(IDENTITY_6D)
     root = sixd_from_matrix(mean("root_rotation", "root_rotation_mask")).cpu() + 0.05 * identity
     pose = sixd_from_matrix(mean("body_pose", "body_pose_mask")).cpu() + 0.05 * identity
@@ -43,25 +43,25 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
     final = network.det_head[-1]
     assert isinstance(final, nn.Conv2d) and final.bias is not None
     final.bias[0] = CENTER_PRIOR
-    # the volume starts as composed; the refiner adds to it as it learns
+    # the refiner starts as the identity on the composed volume
     _gain(network.center_map_refiner2[0].bn2).fill_(0.1)
-    # no level stands out before there is a reason
+    # all depth levels start equal
     _gain(network.bv_out_layers[-1].bn2)[: network.depth_levels] = 0.25
     if network.temporal:
         _begin_at_rest(network)
 
 
 def _begin_at_rest(network: TraceNetwork) -> None:
-    """No motion in the camera or the world, and a camera that keeps its direction."""
+    """Zero motion in camera and world space, and no camera rotation."""
     same = torch.tensor(IDENTITY_6D) if network.world_rotation == "composed" else torch.zeros(6)
     _begin_at([network.motion_head[-1], network.cam_motion_head[-1]], torch.zeros(6))
     _begin_at([network.cam_rot_head[-1]], same)
     for norm in (network.bv_motion_out_layers[-1].bn2, network.motion_map_refiner[0].bn2):
-        _gain(norm).fill_(0.01)  # people move by a few hundredths of a triple from frame to frame
+        _gain(norm).fill_(0.01)  # motion between frames is a few hundredths of a camera triple
 
 
 def _gain(norm: nn.Module | Tensor) -> Tensor:
-    """The weight of a batch normalisation, plain or synchronised: a run on several GPUs has the second kind."""
+    """The weight of a batch normalisation, plain or synchronised."""
     assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
     return norm.weight
 

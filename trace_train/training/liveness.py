@@ -1,10 +1,10 @@
-"""Who is missing, when processes that train together have lost each other.
+"""Detects which process of a distributed run has died or hangs.
 
-They leave word in the store through which they met: why they end, or that they live. A store that does not answer is
-gone with the process or machine that held it.
+Every process writes heartbeats, and its error when it ends, to the store of the rendezvous. A store that does not
+answer is gone together with the process or machine that hosted it.
 
-NCCL has no error for a process that is gone: the CPU waits for a GPU that waits for the others. So a thread watches,
-and ends this process by name when the step at hand cannot end any more.
+NCCL raises no error when a peer is gone: the CPU waits for a GPU that waits for the peers. So a watchdog thread ends
+this process, with an error that names the lost peer, when the current step can no longer finish.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MISSING_SECONDS = 3.0
-"""How long the others have to say that they live, before they are taken for lost; torchrun ends all after 30."""
+"""How long peers may take to answer before they count as lost; torchrun kills all processes after 30 s."""
 BEAT_SECONDS = 2.0
-"""How often each process says that it lives."""
+"""Interval of heartbeats."""
 SILENT_SECONDS = 60.0
-"""How long a process may say nothing before it counts as lost: a file system that hangs can hold all of its threads."""
+"""How long heartbeats may be missing before a process counts as lost: a hanging file system can block every thread."""
 GRACE_SECONDS = 5.0
-"""How long a step has to fail by itself, as gloo lets it, after a process was lost."""
+"""How long a step may take to fail by itself, as it does with gloo, after a process was lost."""
 
 
 def end_process(error: LostProcess) -> None:
-    """Say the error and end this process at once, past a thread that waits for a GPU."""
+    """Print the error and exit at once, even while another thread is blocked on a GPU."""
     sys.stderr.write(f"error: {error}\n")
     sys.stderr.flush()
     os._exit(error.exit_code)
 
 
 class PeerLiveness:
-    """The words of all processes, as one of them reads and writes them."""
+    """Heartbeats and last errors of all processes, exchanged through the store."""
 
     def __init__(self, store: Store, rank: int, world_size: int) -> None:
         self._store, self.rank, self.world_size = store, rank, world_size
@@ -52,8 +52,8 @@ class PeerLiveness:
 
     @contextmanager
     def exchanging(self) -> Iterator[None]:
-        """A step, in which the CPU may wait for the others without an end. Elsewhere nothing is ended: a checkpoint may
-        be on its way."""
+        """Marks a step, where this process may block on its peers for ever. The watchdog ends it nowhere else: it could
+        be writing a checkpoint."""
         self._exchanging = True
         try:
             yield
@@ -62,7 +62,7 @@ class PeerLiveness:
 
     @contextmanager
     def watched(self, end: Callable[[LostProcess], None] = end_process) -> Iterator[None]:
-        """Say that this process lives, and call `end` when another is lost while this one is in `exchanging`."""
+        """Send heartbeats from a thread, which calls `end` if a peer is lost while this process is in `exchanging`."""
         thread = threading.Thread(target=self._watch, args=(end,), daemon=True, name="liveness")
         thread.start()
         try:
@@ -75,7 +75,7 @@ class PeerLiveness:
         lost_since = 0.0
         while not self._over.wait(BEAT_SECONDS):
             words = _within(2 * MISSING_SECONDS, partial(self._listen, beats))
-            ended, silent = words or ({}, {0} - {self.rank})  # else the store went with the first process
+            ended, silent = words or ({}, {0} - {self.rank})  # None: the store is gone, and rank 0 with it
             if not (ended or silent):
                 lost_since = 0.0
                 continue
@@ -85,8 +85,10 @@ class PeerLiveness:
                 return
 
     def _listen(self, beats: dict[int, tuple[bytes, float]]) -> tuple[dict[int, str], set[int]]:
-        """Say that this process lives; who has said why it ended, and who has been silent for long. `beats`: the last
-        word of each process, and when it was heard."""
+        """Send a heartbeat; return the errors of ended processes and the ranks whose heartbeats have stopped.
+
+        `beats`: the last heartbeat of each process, and when it was received.
+        """
         now = time.monotonic()
         self._store.set(f"beat/{self.rank}", str(now))
         ended: dict[int, str] = {}
@@ -102,11 +104,11 @@ class PeerLiveness:
         return ended, silent
 
     def tell(self, text: str) -> None:
-        """Leave word of why this process ends."""
+        """Announce why this process ends."""
         _within(MISSING_SECONDS, partial(self._store.set, f"ended/{self.rank}", text))
 
     def lost(self, error: RuntimeError) -> LostProcess:
-        """Find out who is missing, after an exchange has failed."""
+        """The error that names the lost processes, after communication has failed."""
         ended, silent = self._missing()
         self._first_is_gone = 0 in silent
         return self._named(ended, silent, f"the processes lost each other: {str(error).splitlines()[0]}")
@@ -125,16 +127,16 @@ class PeerLiveness:
         )
 
     def first_told(self, text: str | None) -> bool:
-        """Whether the first process says by itself why it ends: just this, or, with None, anything."""
+        """Whether rank 0 has announced `text` as its error or, with None, any error."""
         if self._first_is_gone:
             return False
         said = _within(2 * MISSING_SECONDS, partial(self._word_of, 0))
         if said is not None:
-            time.sleep(1)  # whoever started us ends all when one has ended: let the first one speak before
+            time.sleep(1)  # the launcher kills all processes once one has ended: let rank 0 print first
         return said is not None and text in (None, said)
 
     def _word_of(self, rank: int) -> str | None:
-        """What a process has left before it ended, waited for."""
+        """The error announced by a process, waiting for it for a short time."""
         deadline = time.monotonic() + MISSING_SECONDS
         while time.monotonic() < deadline:
             if self._store.check([f"ended/{rank}"]):
@@ -144,7 +146,7 @@ class PeerLiveness:
         return None
 
     def _missing(self) -> tuple[dict[int, str], set[int]]:
-        """Who has said why it ended, and who says nothing at all."""
+        """The errors of ended processes, and the ranks that do not answer."""
         ended: dict[int, str] = {}
         silent = set(range(self.world_size)) - {self.rank}
 
@@ -160,13 +162,13 @@ class PeerLiveness:
                 time.sleep(0.05)
             return True
 
-        if not _within(2 * MISSING_SECONDS, call):  # with whoever holds the store: the first process, or its machine
+        if not _within(2 * MISSING_SECONDS, call):  # the store's host, rank 0 or its machine, is gone
             return {}, {0} - {self.rank}
         return ended, silent
 
 
 def _within(seconds: float, ask: Callable[[], T]) -> T | None:
-    """What the store answers; None when it is gone, or does not answer in time."""
+    """The store's answer; None if it is gone or too slow."""
     answer: list[T] = []
 
     def asking() -> None:

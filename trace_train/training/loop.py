@@ -1,4 +1,4 @@
-"""The training loop: straight, with its phases in the order in which they happen."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from trace_train.weights.checkpoint_writer import best_so_far, best_steps
 
 
 def loop(state: RunState, hooks: Hooks, progress: Progress) -> None:
-    """The steps that are left, one after the other, all processes in step.
+    """Run the remaining steps, all processes in lockstep.
 
-    Raises InterruptedRun in all of them when any was told to stop, and, mostly, ShardError when any cannot read its
-    clips; then a checkpoint is saved.
+    When any process is told to stop or cannot read its clips, a checkpoint is saved and all processes raise
+    InterruptedRun or, usually, ShardError.
     """
     config, processes = state.config, state.processes
     log = RunLog(state.run, config, next_step=state.step, log=progress.log) if processes.first else None
@@ -44,7 +44,7 @@ def loop(state: RunState, hooks: Hooks, progress: Progress) -> None:
                 update = state.updater(batch, rate, partial(hooks.on_not_finite, state.snapshot()))
             state.take(update)
             done, last = state.step, state.step == config.steps
-            # the first step has its own line: how a run began is what later lines are compared with
+            # the first step gets its own line, as a baseline for later ones
             if log is not None and (done == 1 or done % config.log_every == 0 or last):
                 name = stage_name(config, number)
                 line = state.window.line(
@@ -66,13 +66,13 @@ def loop(state: RunState, hooks: Hooks, progress: Progress) -> None:
                 raise InterruptedRun(
                     f"stopped after step {done:,} of {config.steps:,}; the checkpoint is saved",
                     where=state.run,
-                    hint=f"{state.resume_command}  goes on",
+                    hint=f"{state.resume_command}  continues",
                 )
     progress.end()
 
 
 def _next_batch(state: RunState, batches: Iterator[Batch]) -> Batch:
-    """The clips of the next step. When any process cannot read its own, all save the steps that are done and end."""
+    """The batch of the next step. If any process cannot read its clips, all save a checkpoint and end."""
     batch, failed = None, None
     with state.window.waiting():
         try:
@@ -85,16 +85,16 @@ def _next_batch(state: RunState, batches: Iterator[Batch]) -> Batch:
         raise type(failed)(
             f"{failed.message}; the checkpoint of step {state.step:,} is saved",
             where=failed.where,
-            hint=f"{failed.hint}; then  {state.resume_command}  goes on",
+            hint=f"{failed.hint}; then  {state.resume_command}  continues",
         ) from failed
     assert batch is not None
     return batch
 
 
 def _look(state: RunState, hooks: Hooks, log: Callable[[str], None]) -> bool:
-    """Evaluate and draw where it is time, and say which step is the best by now.
+    """Evaluate and draw when due, and log the best step so far.
 
-    Returns whether this step's weights are the best so far, in every process.
+    Returns, in every process, whether the current weights are the best so far.
     """
     config, step = state.config, state.step
     scores = hooks.evaluate if config.evaluation.every else None

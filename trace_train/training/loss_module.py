@@ -1,4 +1,4 @@
-"""From a batch to its losses."""
+"""Computes the losses of a batch."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class LossModule(nn.Module):
             self.prior = read_pose_prior(file).to(next(network.parameters()).device)
 
     def forward(self, batch: Batch) -> LossReport:
-        """Losses of a batch."""
+        """The losses of a batch."""
         device, half = batch.images.device, autocast_dtype(self.config, batch.images.device)
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
-            # a single frame has nothing to flow from: the network takes zeros
+            # a single frame has no flow: the network uses zeros
             flow = self.flow(batch.images) if batch.images.shape[1] > 1 else None
             maps: Maps = self.network(batch.images, flow)
         return self.compare(maps, batch)
 
     def compare(self, maps: Maps, batch: Batch) -> LossReport:
-        """Losses of maps; people are read at their annotated centres. float32 throughout.
+        """The losses of predicted maps, with people sampled at their annotated centres; all in float32.
 
         Source: docs/reference/training.md#reading-people-at-annotated-centres.
         """
@@ -65,7 +65,7 @@ class LossModule(nn.Module):
 
 
 def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:
-    """Targets in the sizes of the network, and of tracks when it has the parts that they train."""
+    """Targets at the network's resolution, including track targets if the network has temporal parts."""
     return make_targets(
         batch,
         input_size=4 * network.map_size,
@@ -76,9 +76,9 @@ def batch_targets(network: TraceNetwork, batch: Batch) -> Targets:
 
 
 def annotated_tracks(network: TraceNetwork, maps: Maps, targets: Targets, offset: Tensor | None = None) -> Tracks:
-    """Everyone of a batch, S = B P tracks: at annotated centres, on the level where the predicted heat is highest.
+    """All people of a batch as S = B P tracks, at annotated centres on the depth level with the most predicted heat.
 
-    `offset` (B, P, T, 2): cells y, x from there, as far as the map goes.
+    `offset` (B, P, T, 2): shift in cells (y, x), clamped to the map.
     """
     cell = targets.cell if offset is None else (targets.cell + offset).clamp(0, network.map_size - 1)
     mask, cell = targets.center_mask.flatten(0, 1), cell.flatten(0, 1)
@@ -92,9 +92,9 @@ def annotated_tracks(network: TraceNetwork, maps: Maps, targets: Targets, offset
 
 
 def jitter(refs: Sequence[ClipRef], cell: Tensor, most: int) -> Tensor:
-    """Offsets in cells for `cell` (B, P, T, 2), up to `most` each way.
+    """Random offsets in cells for `cell` (B, P, T, 2), up to `most` in each direction.
 
-    A matter of the clip alone: neither a resumed run nor another number of processes draws others.
+    They depend on the clip alone, so resuming or changing the number of processes gives the same offsets.
     """
     drawn = []
     for ref in refs:

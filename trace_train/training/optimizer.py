@@ -23,7 +23,7 @@ def build_optimizer(groups: Sequence[ParameterGroup], config: OptimConfig) -> to
 
 
 def carry_over(before: torch.optim.Optimizer, after: torch.optim.Optimizer) -> None:
-    """Let an optimiser of other parameters go on with what was known of those that both have."""
+    """Copy the optimiser state of the parameters that both optimisers have."""
     for group in after.param_groups:
         for parameter in group["params"]:
             if parameter in before.state:
@@ -43,6 +43,6 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give each group its multiple of the rate."""
+    """Set each group's learning rate to its multiple of `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_factor"]

@@ -1,6 +1,6 @@
-"""Which parameters are trained, how fast, and which are not: by rules, shown as a table.
+"""Sorts the network's parameters into optimiser groups by rules, and prints them as a table.
 
-A frozen module computes as in inference: no gradient, evaluation mode, and the optimiser never sees its parameters.
+A frozen module runs in evaluation mode without gradients, and its parameters are not given to the optimiser.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ UNDECAYED = " (biases, norms)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterGroup:
-    """Parameters that are treated alike."""
+    """Parameters with the same optimiser settings."""
 
     name: str
-    """The pattern that chose them."""
+    """The pattern that selected them."""
     parameters: Mapping[str, nn.Parameter]
     lr_factor: float
     """Their learning rate as a multiple of the stage's."""
@@ -32,22 +32,22 @@ class ParameterGroup:
 
     @property
     def numbers(self) -> int:
-        """How many numbers they hold."""
+        """Total number of elements."""
         return sum(parameter.numel() for parameter in self.parameters.values())
 
 
 class NetworkParameters:
-    """A network's parameters, sorted anew in each stage."""
+    """A network's parameters, regrouped for each stage."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self.parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        """Those that can be trained at all."""
+        """The trainable parameters."""
 
     def groups(self, optim: OptimConfig) -> list[ParameterGroup]:
-        """All parameters in groups, those that are trained first. Raises ConfigError for a pattern that fits nothing.
+        """All parameters in groups, trained ones first. Raises ConfigError for a pattern that matches nothing.
 
-        Each rule makes two: biases and normalisation (one dimension or none) are not decayed.
+        Each rule gives two groups: biases and normalisation parameters (at most one dimension) have no weight decay.
         """
         frozen = optim.frozen or ()
         rules = [(rule.pattern, rule.lr_factor, rule.weight_decay) for rule in optim.groups]
@@ -70,7 +70,7 @@ class NetworkParameters:
         return [group for group in groups if group.parameters]
 
     def apply(self, groups: Sequence[ParameterGroup]) -> None:
-        """Let trained parameters have gradients and no others, and put modules into training or evaluation mode."""
+        """Enable gradients for trained parameters only, and set modules to training or evaluation mode."""
         for group in groups:
             for parameter in group.parameters.values():
                 parameter.requires_grad_(not group.frozen)
@@ -97,12 +97,12 @@ class NetworkParameters:
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Whether the pattern names this module or parameter, or a module around it."""
+    """Whether the pattern matches this module or parameter, or a module that contains it."""
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def stages_table(parts: NetworkParameters, config: Config) -> list[str]:
-    """Lines that say what is trained in which stage, and how. Raises ConfigError for a pattern that fits nothing."""
+    """Table of the parameters trained in each stage. Raises ConfigError for a pattern that matches nothing."""
     lines: list[str] = []
     before: list[str] = []
     for number in range(len(config.stages)):
@@ -116,7 +116,7 @@ def stages_table(parts: NetworkParameters, config: Config) -> list[str]:
 
 
 def table(groups: Sequence[ParameterGroup], lr: float) -> list[str]:
-    """The groups as lines of text; `lr` is the stage's peak."""
+    """The groups as lines of text; `lr`: peak learning rate of the stage."""
     width = max(len(group.name) for group in groups)
     lines = []
     for group in groups:

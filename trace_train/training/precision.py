@@ -1,4 +1,4 @@
-"""In what numbers convolutions compute, and what half precision needs so that small gradients are not lost."""
+"""Numerical precision of training: autocast, TF32 and gradient scaling."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from trace_train.config import Config
 
 FIRST_SCALE = 64.0
-"""What the loss is multiplied by at first. The terms' weights make its gradient large already: torch's own 65,536 costs
-the first dozen steps."""
+"""Initial loss scale. The loss weights already give large gradients: torch's default of 65,536 overflows in the first
+dozen steps."""
 
 
 def autocast_dtype(config: Config, device: torch.device) -> torch.dtype | None:
-    """The type convolutions compute in; None: as they are, float32."""
+    """The autocast type of convolutions; None: float32 without autocast."""
     if config.precision == "fp16":
         return torch.float16
     if config.precision == "bf16" or (config.precision == "auto" and _has_bf16(device)):
@@ -24,10 +24,10 @@ def autocast_dtype(config: Config, device: torch.device) -> torch.dtype | None:
 
 
 def set_float32_kernels(config: Config, device: torch.device) -> None:
-    """What a GPU's float32 means, which torch leaves to its defaults otherwise: with `fp32` all of it.
+    """Set whether float32 operations on a GPU may use TF32; with `fp32` none may.
 
-    Beside half precision, convolutions (the centre and motion volumes) may use TF32, whose ten bits are those of fp16.
-    Matrix products (bodies, cameras, RAFT's correlation) never do.
+    With half precision, float32 convolutions (the centre and motion volumes) may use TF32, whose ten mantissa bits
+    equal those of fp16. Matrix products (bodies, cameras, RAFT's correlation) never do.
     """
     torch.backends.cudnn.allow_tf32 = autocast_dtype(config, device) is not None
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -35,7 +35,7 @@ def set_float32_kernels(config: Config, device: torch.device) -> None:
 
 @contextmanager
 def whole_float32() -> Iterator[None]:
-    """Scores are computed in all of float32, in a run and after it; afterwards all is as it was."""
+    """Disable TF32, for evaluation during and after training; afterwards the settings are restored."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -45,13 +45,13 @@ def whole_float32() -> Iterator[None]:
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """Whether the device computes bfloat16 natively."""
+    """Whether the device supports bfloat16 natively."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def gradient_scaler(config: Config, device: torch.device) -> torch.amp.GradScaler:
-    """Scales the loss up so that fp16 gradients do not vanish, and down where they overflow; else it does nothing."""
+    """A loss scaler for fp16: raises the scale against underflow, lowers it on overflow. Disabled for other types."""
     half = autocast_dtype(config, device) is torch.float16
     return torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE, enabled=half)

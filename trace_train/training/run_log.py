@@ -1,4 +1,4 @@
-"""What a run leaves behind to be read: `config.yaml`, and one object a line in `metrics.jsonl` and `errors.jsonl`."""
+"""Log files of a run: `config.yaml`, and `metrics.jsonl` and `errors.jsonl` with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from trace_train.config import Config
 from trace_train.training.update import Update
 
 METRICS = "metrics.jsonl"
-"""The lines of the log, the truth about a run."""
+"""The log of a run."""
 ERRORS = "errors.jsonl"
 """Clips that could not be read and were replaced."""
 
 
 class RunLog:
-    """Appends to a run's folder; on resuming, what lies after the checkpoint is taken back first."""
+    """Appends to the log files of a run; on resuming, lines after the checkpoint are removed first."""
 
     def __init__(
         self, run: Path, config: Config, *, next_step: int, log: Callable[[str], None] = lambda line: None
@@ -37,16 +37,16 @@ class RunLog:
         self._lines = MetricsFile(run / METRICS, next_step=next_step, log=log)
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Append one line, see `MetricsFile.write`."""
+        """Append one line (`MetricsFile.write`)."""
         self._lines.write(values)
 
 
 class MetricsFile:
-    """A file of one object a line, each with its `step`. A full disk does not end a run: lines wait until there is
-    room, and that is said."""
+    """A file of JSON objects, one per line, each with its `step`. A full disk does not end the run: lines are kept in
+    memory until they can be written, and a message says so."""
 
     def __init__(self, file: Path, *, next_step: int, log: Callable[[str], None]) -> None:
-        """MetricsFile after `next_step`, which a run left that died, are taken back."""
+        """Removes lines of `next_step` and later, left by a run that died."""
         self.file, self._say = file, log
         self._waiting: list[bytes] = []
         kept = [line for line in read_lines(file) if line["step"] <= next_step]
@@ -55,14 +55,14 @@ class MetricsFile:
                 partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Append one line, after those that wait; when the disk does not take them they wait for the next one."""
+        """Append one line after those still pending; if writing fails they stay pending until the next call."""
         self._waiting.append(json.dumps(dict(values)).encode() + b"\n")
         try:
             with self.file.open("ab", buffering=0) as stream:
                 whole = os.fstat(stream.fileno()).st_size
                 content = b"".join(self._waiting)
                 if stream.write(content) != len(content):
-                    os.ftruncate(stream.fileno(), whole)  # a disk that takes a part: half a line would end the file
+                    os.ftruncate(stream.fileno(), whole)  # undo a partial write, or the file would end in half a line
                     raise OSError(0, "there is no room left for it")
         except OSError as error:
             if len(self._waiting) == 1:
@@ -72,12 +72,12 @@ class MetricsFile:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All logged lines of a run, in order; a last line cut short by a kill is left out."""
+    """All log lines of a run, in order, without a truncated last line."""
     return read_lines(run / METRICS)
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """All lines of such a file, in order; a last line cut short by a kill is left out."""
+    """All lines of such a file, in order, without a truncated last line."""
     lines = []
     for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         try:
@@ -88,29 +88,29 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 class MetricsWindow:
-    """Adds up updates and waiting. What it holds goes into checkpoints, so that no step is left out of the log."""
+    """Accumulates updates and waiting times between log lines. Saved in checkpoints, so that no step is lost."""
 
     def __init__(self, kept: Sequence[Mapping[str, Any]] = ()) -> None:
-        """`kept`: the `updates` of a window that was interrupted."""
+        """`kept`: the `updates` of an interrupted window."""
         self.updates: list[dict[str, Any]] = [dict(update) for update in kept]
-        """Values and counts of each, as plain numbers."""
+        """Values and counts of each update, as plain numbers."""
         self._timed = 0
         self.waited = self.waited_in_all = 0.0
         self.began = self.began_all = time.monotonic()
 
     @property
     def share_waited(self) -> float:
-        """Share of the time that was spent waiting for batches, over all windows."""
+        """Share of the time spent waiting for batches, over all windows."""
         return self.waited_in_all / max(1e-9, time.monotonic() - self.began_all)
 
     def add(self, update: Update) -> None:
-        """Take in an update."""
+        """Add an update."""
         self.updates.append({"values": dict(update.values), "counts": dict(update.counts)})
         self._timed += 1
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Time in which a batch is waited for."""
+        """Measures time spent waiting for a batch."""
         asked = time.monotonic()
         yield
         self.waited += time.monotonic() - asked
@@ -118,16 +118,16 @@ class MetricsWindow:
 
     @contextmanager
     def pausing(self) -> Iterator[None]:
-        """Time in which nothing is trained: saving, evaluating."""
+        """Excludes time spent on saving or evaluating."""
         asked = time.monotonic()
         yield
         self.began += time.monotonic() - asked
         self.began_all += time.monotonic() - asked
 
     def line(self, *, step: int, steps: int, stage: str, update: Update, rate: float, clips: int) -> dict[str, Any]:
-        """The line of the log that ends this window; the next one begins. `clips`: in a step, of all processes."""
+        """The log line of this window; starts a new window. `clips`: per step, over all processes."""
         elapsed = max(1e-9, time.monotonic() - self.began)
-        timed = max(1, self._timed)  # an interrupted window was timed in part
+        timed = max(1, self._timed)  # part of an interrupted window is not timed
         means, counts = _means(self.updates)
         memory = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_initialized() else None
         line = {
@@ -147,7 +147,7 @@ class MetricsWindow:
 
 
 def _means(updates: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean of each term over all its entries, and how many these were in a step; `total` is a mean over steps."""
+    """Mean of each term over all its entries, and its entries per step; `total` is averaged over steps."""
     sums: dict[str, float] = {}
     counts: dict[str, float] = {}
     for update in updates:

@@ -1,4 +1,4 @@
-"""Stopping a run from outside, after the step at hand."""
+"""Signals that stop a run after the current step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ Handler = Callable[[int, FrameType | None], None]
 
 @contextmanager
 def stop_signals() -> Iterator[StopFlag]:
-    """SIGINT, SIGTERM, SIGUSR1 (the warning of Slurm) and SIGHUP (the terminal is gone) end the loop after the step at
-    hand.
+    """SIGINT, SIGTERM, SIGUSR1 (Slurm's warning) and SIGHUP (terminal closed) end the loop after the current step.
 
-    Outside the main thread nothing is changed, nor is SIGHUP where it is ignored, as under nohup.
+    Does nothing outside the main thread, and leaves SIGHUP alone if it is ignored, as under nohup.
     """
     flag = StopFlag()
     before = _handled_by(flag.raise_flag)
@@ -30,11 +29,10 @@ def stop_signals() -> Iterator[StopFlag]:
 
 @contextmanager
 def one_interrupt() -> Iterator[None]:
-    """For a command that trains, from beginning to end: the first of these signals that comes outside the loop raises
-    KeyboardInterrupt.
+    """Wraps a whole training command: the first of these signals outside the loop raises KeyboardInterrupt.
 
-    When one has come, here or in the loop, all later ones are ignored, afterwards too: the process is ending, and a
-    further signal must not decide its exit code.
+    After the first signal, here or in the loop, all later ones are ignored for good: the process is ending, and another
+    signal must not change its exit code.
     """
     before = _handled_by(_interrupt)
     try:
@@ -63,7 +61,7 @@ def _handled_by(handler: Handler) -> dict[signal.Signals, Any]:
 
 
 class StopFlag:
-    """Whether somebody asked the run to stop."""
+    """Whether the run was asked to stop."""
 
     def __init__(self) -> None:
         self.stop = False

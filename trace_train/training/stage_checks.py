@@ -1,4 +1,4 @@
-"""Whether the stages of a configuration can be trained at all; runs and their preflight ask the same."""
+"""Checks that the stages of a configuration can be trained, for runs and preflight."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from trace_train.losses.table import losses_of
 
 
 def processes_able(config: Config) -> list[int]:
-    """Numbers of processes that can share the clips of every stage: a resumed run is one with the same clips."""
+    """Process counts that divide the clips of every stage evenly; a resumed run must keep its clips per step."""
     most = min(stage.clips for stage in config.stages)
     parts = config.optim.accumulate
     return [n for n in range(1, most + 1) if not any(stage.clips % (n * parts) for stage in config.stages)]
 
 
 def stage_errors(config: Config, world_size: int) -> Iterator[ConfigError]:
-    """Clips that cannot be dealt to `world_size` processes or computed in equal parts, and stages without a loss."""
+    """Errors of stages whose clips cannot be split evenly over `world_size` processes or into micro-batches, or that
+    have no loss."""
     able = " or ".join(map(str, processes_able(config)))
     for number, stage in enumerate(config.stages):
         where, parts = f"stages[{number}]", config.optim.accumulate

@@ -1,4 +1,4 @@
-"""What changes while a run goes on: weights, optimiser, averages, position; each stage makes it anew where it must."""
+"""State of a training run: weights, optimiser, averaged weights, step; adapted at the start of each stage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from trace_train.weights.checkpoint_writer import keep, save
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class RunState:
-    """What changes while a run goes on."""
+    """State of a training run."""
 
     run: Path
     config: Config
@@ -40,28 +40,28 @@ class RunState:
     parts: NetworkParameters
     packs: Path
     facts: Mapping[str, Any]
-    """What the run is trained on; written into every checkpoint."""
+    """Facts about the training data; written into every checkpoint."""
     averaged: AveragedWeights | None
-    """In the first process, where the run keeps them."""
+    """In rank 0 only, if `optim.ema` is set."""
     updater: Updater
     groups: list[ParameterGroup]
-    """All parameters, as the stage sorts them."""
+    """All parameters, grouped for the current stage."""
     step: int = 0
-    """Steps done."""
+    """Number of steps taken."""
     window: MetricsWindow = field(default_factory=MetricsWindow)
     history: list[dict[str, Any]] = field(default_factory=list)
-    """Scores of the evaluations so far, with their steps."""
+    """Scores of all evaluations so far, with their steps."""
     skipped: int = 0
-    """Steps whose fp16 gradient overflowed."""
+    """Number of steps skipped because the fp16 gradient overflowed."""
     skipped_in_a_row: int = 0
 
     @property
     def network(self) -> TraceNetwork:
-        """The network that is trained."""
+        """The network being trained."""
         return self.loss_module.network
 
     def enter(self, number: int) -> None:
-        """Make everything as it is in a stage; what the optimiser knows of a parameter stays while it is trained."""
+        """Switch to a stage; the optimiser state of parameters that stay trained is kept."""
         config = self.loss_module.config = at_stage(self.config, number)
         groups, updater = self.parts.groups(config.optim), self.updater
         updater.begin_stage()
@@ -75,7 +75,7 @@ class RunState:
         updater.optimizer = optimizer
 
     def take(self, update: Update) -> None:
-        """Take an update that was made as the next step. Raises TrainingDiverged after too many without effect."""
+        """Record an update as the next step. Raises TrainingDiverged after too many skipped updates in a row."""
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if update.skipped else 0
         self.skipped += update.skipped
         if self.averaged is not None and not update.skipped:
@@ -91,7 +91,7 @@ class RunState:
             )
 
     def save(self) -> None:
-        """Write a checkpoint, and drop those that do not stay; all processes wait until it is there."""
+        """Write a checkpoint and delete outdated ones; all processes wait until it is written."""
         random = self.processes.gather(random_states(self.device))
         if self.processes.first:
             number, _ = self.stream.stage_at(self.step)
@@ -120,7 +120,7 @@ class RunState:
         self.processes.share(None)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Become what a checkpoint holds. Raises CheckpointError."""
+        """Restore the state from a checkpoint. Raises CheckpointError."""
         self.enter(self.stream.stage_at(max(0, checkpoint.step - 1))[0])
         restore(
             checkpoint,
@@ -138,7 +138,7 @@ class RunState:
         self.skipped, self.skipped_in_a_row = facts["skipped"], facts["skipped_in_a_row"]
 
     def snapshot(self) -> RunSnapshot:
-        """Where the run stands, for hooks."""
+        """The state passed to hooks."""
         return RunSnapshot(
             run=self.run,
             step=self.step,
@@ -151,7 +151,7 @@ class RunState:
 
     @property
     def resume_command(self) -> str:
-        """What goes on with the run."""
+        """The command that resumes the run."""
         command = f"train --resume {shlex.quote(str(self.run))}"
         return f"torchrun … -m trace_cli {command}" if self.processes.together else f"trace {command}"
 
@@ -168,7 +168,7 @@ def new_state(
     packs: Path,
     facts: Mapping[str, Any],
 ) -> RunState:
-    """The state of a run that begins with the learner's weights, in its first stage. All processes call it."""
+    """The state of a new run with the loss module's weights, in its first stage. Called by all processes."""
     loss_module.config = at_stage(config, 0)
     optim = loss_module.config.optim
     groups = parts.groups(optim)

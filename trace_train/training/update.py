@@ -1,4 +1,4 @@
-"""One update of the weights: forward, backward, clip, step, in parts and in several processes where there are any."""
+"""One weight update: forward, backward, clipping, optimiser step; with micro-batches and several processes."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from trace_train.training.loss_module import LossModule
 from trace_train.training.optimizer import set_rate
 
 Advise = Callable[[Batch, LossReport], str]
-"""Is given a batch whose numbers are not finite; returns what the error's hint should add."""
+"""Receives a batch with a non-finite loss or gradient; returns text for the error's hint."""
 LOOK = "look at these clips, or lower the rate: --set optim.lr=…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one update was, the same in every process."""
+    """Result of one update, the same in every process."""
 
     values: Mapping[str, float]
     """Mean of each loss term over all clips of the step, and `total`."""
     counts: Mapping[str, int]
-    """How many entries each term averaged."""
+    """Number of entries averaged in each term."""
     norm: float
-    """Length of the gradient before it was clipped."""
+    """Norm of the gradient before clipping."""
     skipped: bool
     """Whether fp16 gradients overflowed, so that no weight changed."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Updater:
-    """What an update needs, as it is in one stage."""
+    """Updates the weights within one stage."""
 
     loss_module: LossModule
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     processes: Processes
     replica: DistributedDataParallel | None = None
-    """What exchanges gradients between the processes while they are computed; None alone and in a stage's first."""
+    """Wrapper that averages gradients in the backward pass; None in a single process and in a stage's first step."""
     has_unused_parameters: bool | None = None
     """Whether some parameters get no gradient in this stage; None until the first step has been taken."""
 
     def begin_stage(self) -> None:
-        """Other parameters may get a gradient from now on: by what is trained, the losses, the frames of a clip."""
+        """Reset what depends on which parameters get a gradient: it changes with frozen parts, losses, clip length."""
         self.replica, self.has_unused_parameters = None, None
 
     def __call__(self, batch: Batch, rate: float, advise: Advise) -> Update:
-        """Update the weights from a finished batch, this process's part of the step's clips.
+        """Update the weights with this process's batch, after `pixels.finish`.
 
-        Raises TrainingDiverged, in all processes, when loss or gradient is not finite; then no weight has changed.
+        Raises TrainingDiverged, in all processes, if the loss or gradient is not finite; the weights are not changed.
         """
         optim = self.loss_module.config.optim
         parts = batch.split(optim.accumulate)
@@ -92,7 +92,7 @@ class Updater:
         )
 
     def _backward(self, parts: Sequence[Batch]) -> tuple[list[LossReport], Mapping[str, Tensor]]:
-        """The gradient of the whole step; processes exchange theirs once, in the last part."""
+        """Compute the gradient of the whole step; it is averaged over processes once, in the last micro-batch."""
         together = self.processes.together
         counts: Mapping[str, Tensor] = {}
         if len(parts) > 1:
@@ -109,13 +109,13 @@ class Updater:
         return reports, counts
 
     def _alone(self) -> AbstractContextManager[None]:
-        """Backward passes in which nothing is exchanged with other processes."""
+        """Context for backward passes without gradient synchronisation."""
         return nullcontext() if self.replica is None else cast(AbstractContextManager[None], self.replica.no_sync())
 
     def _diverged(
         self, parts: Sequence[Batch], reports: Sequence[LossReport], norm: float, finite: bool, advise: Advise
     ) -> TrainingDiverged:
-        """The error, for all processes the same; those whose own numbers are bad say which."""
+        """The error, the same in all processes, with the non-finite terms of each affected process."""
         found = None
         for part, report in zip(parts, reports):
             if finite or not bool(torch.isfinite(_stacked(report)).all()):
@@ -142,7 +142,7 @@ def _stacked(report: LossReport) -> Tensor:
 
 @torch.no_grad()
 def valid_counts(loss_module: LossModule, parts: Sequence[Batch]) -> dict[str, Tensor]:
-    """How many entries of each term are valid in all parts together, without running the network."""
+    """Number of valid entries of each term over all parts, computed without running the network."""
     counts: dict[str, Tensor] = {}
     for part in parts:
         clips, frames = part.images.shape[:2]
@@ -154,15 +154,15 @@ def valid_counts(loss_module: LossModule, parts: Sequence[Batch]) -> dict[str, T
 
 
 def of_all(counts: Mapping[str, Tensor], processes: Processes) -> dict[str, Tensor]:
-    """The counts of all processes together, added up in one exchange."""
+    """The counts summed over all processes, in one reduction."""
     return dict(zip(counts, processes.sum(torch.stack(list(counts.values()))).unbind()))
 
 
 def over_all(report: LossReport, counts: Mapping[str, Tensor], processes: Processes) -> LossReport:
-    """The report of one part with each of its sums divided by `counts`, those of the whole step.
+    """The report of one part, with each sum divided by `counts` of the whole step.
 
-    Its values add up over the parts of a process, and the mean of that over the processes, which is what replicated
-    backward passes take, is the mean over all valid entries.
+    Summing the values over the parts of a process and averaging over processes, as the replicated backward pass does,
+    then gives the mean over all valid entries.
     """
     values = {
         name: value * (report.counts[name].clamp_min(1) * processes.world_size / counts[name].clamp_min(1))
@@ -173,7 +173,7 @@ def over_all(report: LossReport, counts: Mapping[str, Tensor], processes: Proces
 
 
 def _blank(network: TraceNetwork, frames: int, device: torch.device) -> Maps:
-    """Maps that hold nothing and take no memory."""
+    """Placeholder maps without values or memory."""
     side, depth = network.map_size, network.depth_levels
 
     def zeros(*shape: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""Checkpoints, and released weights in and out."""
+"""Checkpoints, and import and export of released weights."""

@@ -15,7 +15,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Take the step into the average; early steps weigh more, so the start is forgotten."""
+        """Update the average; early steps weigh more, so that the initial weights are forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
         pairs: list[tuple[Tensor, Tensor]] = []
         for name, value in network.state_dict().items():

@@ -1,14 +1,14 @@
-"""Checkpoints: everything a run needs to go on at the next step as if it had never stopped.
+"""Checkpoints: everything needed to resume a run exactly.
 
-A checkpoint is a folder `step-00000240` that appears by one rename, so it is there whole or not at all:
+A checkpoint is a folder `step-00000240`, created by an atomic rename:
 
     weights.safetensors    the network
-    averaged.safetensors   averaged weights, when the run keeps them
+    averaged.safetensors   averaged weights, if the run keeps them
     training.pth           optimiser, gradient scaler, random-number states of each process (tensors and numbers only)
     checkpoint.json        step, data position, scores so far, configuration, versions, SHA-256 of the other files
 
-This module reads them; checkpoint_writer.py writes them. What is read is checked: whatever is damaged ends in a
-CheckpointError that names the file and the checkpoint before it.
+This module reads checkpoints; checkpoint_writer.py writes them. Content is verified: damage raises a CheckpointError
+that names the file and the previous checkpoint.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from trace_train.weights.averaged import AveragedWeights
 
 FORMAT_VERSION = 2
 MOST_BYTES = 1 << 28
-"""A description is smaller: it grows by some hundred bytes with each evaluation and each step since a log line."""
+"""Maximum size of `checkpoint.json`; it grows by some hundred bytes per evaluation and per step since a log line."""
 REQUIRED = frozenset({"weights.safetensors", "training.pth"})
 """Files of every checkpoint."""
 DESCRIPTION = "checkpoint.json"
@@ -59,16 +59,16 @@ MAY_CHANGE = (
     "data.skip_limit",
     "log.",
 )
-"""Keys that a resumed run may have otherwise than it began, and beginnings of such keys."""
+"""Keys, and prefixes of keys, that may change when a run is resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint folder whose description was read and whose files have the right hashes."""
+    """A checkpoint folder whose files match the hashes in its description."""
 
     folder: Path
     step: int
-    """Steps done."""
+    """Number of steps taken."""
     config: Config
     """The run's resolved configuration."""
     facts: Mapping[str, Any]
@@ -80,12 +80,12 @@ class Checkpoint:
         return self.folder.parent.parent
 
     def weights_file(self, *, averaged: bool = True) -> Path:
-        """The file of the network's state; of the averaged one where there is one and it is wanted."""
+        """The file of the network's weights, with `averaged` of the averaged ones if there are any."""
         file = self.folder / "averaged.safetensors"
         return file if averaged and file.exists() else self.folder / "weights.safetensors"
 
     def weights(self, *, averaged: bool = True) -> dict[str, Tensor]:
-        """The network's state; the averaged one where there is one and it is wanted."""
+        """The network's weights, with `averaged` the averaged ones if there are any."""
         file = self.weights_file(averaged=averaged)
         try:
             return safetensors.torch.load_file(file)
@@ -93,7 +93,7 @@ class Checkpoint:
             raise CheckpointError(f"holds no weights: {first_line(error)}", where=file, hint=_before(file)) from error
 
     def load_into(self, network: nn.Module, *, averaged: bool = True) -> None:
-        """Fill a network, strictly. Raises CheckpointError naming the first keys that do not fit."""
+        """Load the weights into a network, strictly. Raises CheckpointError naming the first mismatched keys."""
         state, wanted = self.weights(averaged=averaged), network.state_dict()
         wrong = sorted(set(state) ^ set(wanted)) + [
             k for k in state if k in wanted and state[k].shape != wanted[k].shape
@@ -108,7 +108,7 @@ class Checkpoint:
 
 
 class _Written(BaseModel):
-    """What `checkpoint.json` holds, as far as it is used: written by this program, and perhaps damaged since."""
+    """Schema of the parts of `checkpoint.json` that are used; the file may be damaged."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -143,10 +143,10 @@ class _Written(BaseModel):
 
 
 def refuse_changes(checkpoint: Checkpoint, config: Config, data: Mapping[str, Any]) -> None:
-    """Make sure that a resumed run is the run it was. Raises ConfigError naming every key that differs.
+    """Check that a resumed run keeps its configuration and data. Raises ConfigError naming every key that differs.
 
-    The number of steps may change (not below those done): it moves the schedule and the bounds of stages, as it must.
-    How often is logged, scored and kept, device, number of processes and reading threads may change too.
+    The number of steps may change, but not below the steps taken; this moves the schedule and the bounds of stages.
+    Intervals of logging, evaluation and checkpoints, device, number of processes and of threads may change too.
     """
     before, now = (_flat(c.model_dump(mode="json")) for c in (checkpoint.config, config))
     changed = [f"{k}: {before.get(k)} → {now.get(k)}" for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
@@ -172,13 +172,13 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def finished(run: Path) -> list[Path]:
-    """Checkpoint folders of a run, oldest first; half-written ones do not count."""
+    """Complete checkpoint folders of a run, oldest first."""
     return sorted(f.parent for f in (run / "checkpoints").glob(f"step-*/{DESCRIPTION}") if f.parent.suffix == "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDescription:
-    """What a run's last checkpoint says of the run, without a look at its weights."""
+    """Facts about a run from its last checkpoint, without reading weights."""
 
     config: Config
     shards: str
@@ -187,7 +187,7 @@ class RunDescription:
 
 
 def describe_run(run: Path) -> RunDescription:
-    """What a run was started with. Raises NoCheckpointError."""
+    """Read what a run was started with. Raises NoCheckpointError."""
     if not finished(run):
         raise NoCheckpointError(
             "holds no run, or one that was stopped before its first checkpoint",
@@ -207,9 +207,9 @@ def describe_run(run: Path) -> RunDescription:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint folder, or the latest of a run's.
+    """Open a checkpoint folder, or the latest checkpoint of a run.
 
-    Raises NoCheckpointError when there is none, CheckpointError when it is damaged.
+    Raises NoCheckpointError if there is none, CheckpointError if it is damaged.
     """
     folder = path
     if not (path / DESCRIPTION).exists():
@@ -259,7 +259,7 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def _before(file: Path) -> str:
-    """What to do about a damaged file of a checkpoint: go back to the one before it, where there is one."""
+    """Hint for a damaged checkpoint: go back to the previous one, if any."""
     folder = file.parent.resolve()  # `best` is a link
     earlier = [other for other in finished(folder.parent.parent) if other.name < folder.name]
     remove = f"rm -r {shlex.quote(str(folder))}"
@@ -272,7 +272,7 @@ def _before(file: Path) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in a line; its name where it says nothing."""
+    """First line of an error's message, or its class name if there is no message."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
@@ -288,7 +288,7 @@ def restore(
     rank: int,
     device: torch.device,
 ) -> None:
-    """Put what is trained back to where the checkpoint was written. Raises CheckpointError."""
+    """Restore the training state of the checkpoint. Raises CheckpointError."""
     checkpoint.load_into(network, averaged=False)
     file = checkpoint.folder / "training.pth"
     try:
@@ -312,7 +312,7 @@ def restore(
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """What torch takes without a look, and stumbles over in the first step. Raises ValueError."""
+    """Check what torch loads unchecked and would only fail on in the first step. Raises ValueError."""
     own, saved = optimizer.state_dict()["param_groups"], state["param_groups"]
     if len(own) != len(saved):
         raise ValueError(f"{len(saved)} groups of parameters, expected {len(own)}")
@@ -331,7 +331,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any])
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
-    """What torch's generators of this process will draw next."""
+    """States of torch's random generators in this process."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -341,7 +341,7 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 def _restore_random(states: list[dict[str, Tensor]], rank: int, device: torch.device, key: tuple[int, int]) -> None:
     if not isinstance(states, list) or not states:
         raise ValueError("there are no states of random numbers")
-    if rank >= len(states):  # more processes than before: what a new one draws is fixed too
+    if rank >= len(states):  # more processes than before: seed the new ones deterministically
         torch.manual_seed(int(np.random.default_rng([*key, rank]).integers(1 << 62)))
         return
     torch.set_rng_state(states[rank]["cpu"])

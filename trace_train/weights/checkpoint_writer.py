@@ -1,4 +1,4 @@
-"""Writing checkpoints (checkpoint.py says what is in one), and which of them stay."""
+"""Writes checkpoints (see checkpoint.py for their content) and deletes outdated ones."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from trace_train.weights.averaged import AveragedWeights
 from trace_train.weights.checkpoint import DESCRIPTION, FORMAT_VERSION, finished
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
-"""What a disk answers that knows no symbolic links."""
+"""Errors of file systems without symbolic links."""
 MISS_MM = 150.0
-"""Error that a missed person counts where only labelled joints are scored, as it does in `mpjpe_with_misses`."""
+"""Error assigned to a missed person if only labelled joints are evaluated, as in `mpjpe_with_misses`."""
 
 
 def save(
@@ -45,8 +45,8 @@ def save(
 ) -> Path:
     """Write the checkpoint of `step` into `run/checkpoints` and return its folder.
 
-    `random` holds each process's generators, `facts` all that `checkpoint.json` says beside versions and hashes,
-    `resume` the command that goes on. Raises OutputError when the disk does not take it; the earlier ones stay.
+    `random`: generator states of each process; `facts`: content of `checkpoint.json` besides versions and hashes;
+    `resume`: the command that resumes the run. Raises OutputError if writing fails; earlier checkpoints are kept.
     """
     folder = _folder(run, step)
     partial = folder.with_name(folder.name + ".partial")
@@ -79,7 +79,7 @@ def save(
 
 
 def keep(run: Path, latest: int, history: Sequence[Mapping[str, Any]]) -> None:
-    """Drop all but the latest checkpoints and the best, which the links `best` and `best-world` point at."""
+    """Delete all but the latest checkpoints and the best ones, which the links `best` and `best-world` point to."""
     there = finished(run)
     best = {name: _folder(run, step) for name, step in best_steps(history).items()}
     for name, folder in best.items():
@@ -91,12 +91,12 @@ def keep(run: Path, latest: int, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _link(folder: Path, name: str) -> None:
-    """Let the link `name` point at the checkpoint; where the disk knows no links, a text beside it says so."""
+    """Point the link `name` to the checkpoint, or write a text file on file systems without links."""
     link, partial = folder.with_name(name), folder.with_name(f"{name}.partial")
     partial.unlink(missing_ok=True)
     try:
         partial.symlink_to(folder.name)
-    except OSError as error:  # exFAT and some mounts: not worth a run, the scores say which step was best
+    except OSError as error:  # exFAT and some mounts: no reason to end a run, as the scores identify the best step
         if error.errno not in NO_LINKS:
             raise
         link.with_name(f"{name}.txt").write_text(
@@ -107,14 +107,14 @@ def _link(folder: Path, name: str) -> None:
 
 
 def clear_partial(run: Path) -> None:
-    """Remove what a killed process has left half written."""
+    """Remove partial files left by a killed process."""
     for folder in (run / "checkpoints").glob("step-*.partial"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str | None]:
-    """Of the program and what it computes with; `git`: the revision it runs from, where it does."""
+    """Versions of this package and its main dependencies; `git`: its revision, when run from a repository."""
     return {
         "trace": metadata.version("trace-5d"),
         "git": _git_revision(Path(__file__).parents[1]),
@@ -141,7 +141,7 @@ def _write(file: Path, content: bytes | memoryview, hashes: dict[str, str]) -> N
     with file.open("wb") as stream:
         stream.write(content)
         stream.flush()
-        os.fsync(stream.fileno())  # a rename may reach the disk before the content does
+        os.fsync(stream.fileno())  # otherwise the rename could reach the disk before the content
     hashes[file.name] = hashlib.sha256(content).hexdigest()
 
 
@@ -150,10 +150,9 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def best_steps(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Steps of the best evaluations, under the names of the links to their checkpoints.
+    """Steps of the best evaluations, by the names of the links to their checkpoints.
 
-    `best`: lowest `error_with_misses`; `best-world`: lowest `world_error_with_misses`. One that no evaluation measured
-    is left out.
+    `best`: lowest `error_with_misses`; `best-world`: lowest `world_error_with_misses`. Omitted if never measured.
     """
     best: dict[str, int] = {}
     for name, (rule, _) in RULES.items():
@@ -164,7 +163,7 @@ def best_steps(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def best_so_far(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines that say which step is the best after the last evaluation, and by what."""
+    """Log lines with the best steps so far and their errors."""
     lines, last = [], history[-1] if history else {}
     for name, step in best_steps(history).items():
         rule, words = RULES[name]
@@ -175,9 +174,9 @@ def best_so_far(history: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def error_with_misses(scores: Mapping[str, Any]) -> float:
-    """MPJPE, mm, each missed person counting `MISS_MM`: an error that does not fall when difficult people are left out.
+    """MPJPE, mm, counting `MISS_MM` for each missed person, so that it does not improve by missing difficult people.
 
-    Of people with labelled joints and no body, the same by the share that was found. NaN where neither was measured.
+    For people with labelled joints but no body it is computed from the recall. NaN if neither was measured.
     """
     error = _value(scores, "mpjpe_with_misses")
     if isfinite(error):
@@ -187,9 +186,9 @@ def error_with_misses(scores: Mapping[str, Any]) -> float:
 
 
 def world_error_with_misses(scores: Mapping[str, Any]) -> float:
-    """WA-MPJPE, mm, over the share of the people that were found in the world: who finds half must be twice as good.
+    """WA-MPJPE, mm, divided by the share of people found in the world, so that missing people does not improve it.
 
-    NaN where it was not measured.
+    NaN if it was not measured.
     """
     coverage = scores.get("world_coverage")
     if coverage is None:  # who scores may leave it out
@@ -206,4 +205,4 @@ RULES = {
     "best": (error_with_misses, f"MPJPE with misses at {MISS_MM:.0f} mm"),
     "best-world": (world_error_with_misses, "WA-MPJPE over the share of people found"),
 }
-"""By the name of a link: the error that decides, and what it is called."""
+"""For each link name, the deciding error and its description."""

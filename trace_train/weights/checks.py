@@ -1,4 +1,4 @@
-"""Whether a file is the one that its option asks for, whole, of the right size. Every refusal names the nearest fit."""
+"""Checks that a weights file is the expected one, complete and of the right size; errors name the best match."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checked:
-    """A file's tensors that were compared with the table."""
+    """A file's tensors after comparison with the table."""
 
     tensors: dict[str, Array]
     """By name without prefix, in the table's order, float32 and int64."""
     prefixed: bool
     """Whether the names had DataParallel's prefix."""
     fates: dict[str, TensorUse]
-    """What becomes of each tensor."""
+    """Use of each tensor."""
     missing: tuple[str, ...]
-    """Known names that are not there, none of which is needed."""
+    """Known names that are missing but not needed."""
     converted: int
-    """Tensors that had another element type."""
+    """Number of tensors converted from another element type."""
 
 
 def check(
     part: ModelPart, tensors: Mapping[str, Array], *, where: str, option: str, allow_unexpected: bool = False
 ) -> Checked:
-    """Compare the tensors that came with `option` with the table. Raises CheckpointError for whatever does not fit."""
+    """Compare the tensors given by `option` with the table. Raises CheckpointError on any mismatch."""
     names, prefixed = _without_prefix(tensors, where)
     _right_file(part, names.keys(), where, option)
     expected = known(part)

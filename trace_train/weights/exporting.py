@@ -1,4 +1,4 @@
-"""Weights in the published files' names and layout, for the published code to read."""
+"""Exports weights in the names and layout of the published files, for use with the published code."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Exported:
     file: Path
     tensors: int
     missing: tuple[str, ...]
-    """Published names that are not in it; the published loader keeps what its own code has for them."""
+    """Published names missing in it; the published loader keeps its own initial values for them."""
 
 
 def export_weights(source: Path, out: Path, *, force: bool = False) -> tuple[Exported, ...]:
     """Write a folder of imported weights, or a run or checkpoint, as the published files.
 
-    Raises CheckpointError when the weights are not of the published architecture and form, OutputError when a file
-    exists or cannot be written.
+    Raises CheckpointError if the weights do not have the published architecture and form, OutputError if a file exists
+    or cannot be written.
     """
     if (source / DESCRIPTION).is_file():
         weights = open_weights(source)
@@ -93,7 +93,7 @@ def _write(part: ModelPart, state: Mapping[str, Tensor], file: Path) -> Exported
     names = [name for name in known(part) if name in state]
     names += [name for name in state if name not in known(part)]
     prefix = PREFIX if part.parallel else ""
-    # saved to memory, because torch writes a file's own name into it
+    # saved to memory first, because torch stores the file's name inside the file
     buffer = io.BytesIO()
     torch.save(OrderedDict((prefix + name, state[name].contiguous()) for name in names), buffer)
     try:

@@ -1,4 +1,4 @@
-"""Optical flow of a run: training, evaluation and pictures compute it alike, from what the run's own folder holds."""
+"""Optical flow of a run, computed in the same way for training, evaluation and previews from the run folder."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from trace_train.weights.folder import DESCRIPTION, Weights, open_weights
 
 
 def flow_folder(run: Path) -> Path:
-    """Where a run keeps RAFT's weights, in the layout of `trace import-weights`."""
+    """Folder of RAFT's weights in a run, in the layout of `trace import-weights`."""
     return run / "flow"
 
 
 def keep_flow(config: Config, source: Path, run: Path) -> None:
-    """Copy RAFT's weights from a folder of imported ones into a run that needs them, with where they came from."""
+    """Copy imported RAFT weights, with their provenance, into a run that needs them."""
     if config.network.flow == "raft":
         open_weights(source).copy("flow", flow_folder(run))
 
 
 def build_flow(config: Config, run: Path, device: torch.device) -> FlowProvider:
-    """The run's flow provider. Raises CheckpointError when the run has lost RAFT's weights or they are damaged."""
+    """The run's flow provider. Raises CheckpointError if RAFT's weights are missing or damaged."""
     network = config.network
     if network.flow == "none":
         return NoFlow(network.motion_channels)
@@ -41,6 +41,6 @@ def build_flow(config: Config, run: Path, device: torch.device) -> FlowProvider:
 
 
 def raft_flow(weights: Weights, network: NetworkConfig, device: torch.device) -> RaftFlow:
-    """Flow by the RAFT among imported weights, set up as the configuration says. Raises CheckpointError without one."""
+    """RAFT flow from imported weights, as configured. Raises CheckpointError if they contain no RAFT."""
     raft = weights.raft(iterations=network.flow_iterations)
     return RaftFlow(raft, first_frame=network.flow_first_frame).to(device)

@@ -1,10 +1,10 @@
-"""Imported weights: a folder with one safetensors file for each published file, and what is known of them in JSON.
+"""Imported weights: a folder with one safetensors file per published file, and a description in JSON.
 
-    image.safetensors  head.safetensors  flow.safetensors   those that were imported; published names without `module.`
-    start.safetensors  instead of a head: what of BEV's heads fits, for training from scratch
-    weights.json       where they came from, SHA-256, what became of the tensors, the switches
+    image.safetensors  head.safetensors  flow.safetensors   the imported parts; published names without `module.`
+    start.safetensors  instead of a head: the matching parts of BEV's heads, to start training from
+    weights.json       provenance, SHA-256, use of the tensors, switches
 
-It appears by one rename, so it is there whole or not at all.
+The folder is created by an atomic rename.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DESCRIPTION = "weights.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
-    """Keys of `network` that released weights need to be other than what is trained from scratch. They follow them."""
+    """Keys of `network` that differ between released weights and training from scratch; set when weights are loaded."""
 
     center_maps: str = "raw"
     """Centre maps are raw values with the published clamped focal loss, not logits."""
@@ -42,20 +42,20 @@ class Switches:
     world_rotation_blocks: int = 1
     """Blocks of the world-rotation head, which sits on the fifth block of the world-motion head."""
     world_motion_gain: float = 2.0
-    """Factor of the world motion in y and x that published inference has; published training has one."""
+    """Factor of the world motion in y and x: 2 in published inference, 1 in published training."""
     first_motion: str = "counted"
-    """The motion read at a track's first frame moves its trajectory too."""
+    """The motion predicted at a track's first frame is added to its trajectory."""
     camera_constants: str = "published"
     """Projection with 548 px at 512 and 1e-4 m on the depth, 1e-6 on s, instead of one constant everywhere."""
     flow_first_frame: str = "self"
-    """The first frame's flow: from itself to itself."""
+    """The first frame's flow is computed from the frame to itself."""
     flow_iterations: int = 20
-    """Refinement steps of RAFT."""
+    """Refinement iterations of RAFT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """A folder of imported weights whose files have the right hashes."""
+    """A folder of imported weights whose files match their hashes."""
 
     folder: Path
     facts: Mapping[str, Any]
@@ -63,17 +63,17 @@ class Weights:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Which of image, head, flow and start are there."""
+        """The available parts among image, head, flow and start."""
         return tuple(self.facts["parts"])
 
     @property
     def switches(self) -> Switches | None:
-        """What a released head asks of the network around it; None where there is no such head."""
+        """Settings that a released head needs; None without such a head."""
         values = self.facts["switches"]
         return None if values is None else Switches(**values)
 
     def state(self, part: str) -> dict[str, Tensor]:
-        """All tensors of a part, by published name. Raises CheckpointError when it was not imported."""
+        """All tensors of a part by published name. Raises CheckpointError if it was not imported."""
         if part not in self.parts:
             raise CheckpointError(
                 f"holds no {part} weights, only {', '.join(self.parts)}",
@@ -83,14 +83,14 @@ class Weights:
         return safetensors.torch.load_file(self.folder / f"{part}.safetensors")
 
     def raft(self, **settings: Any) -> Raft:
-        """RAFT, filled and frozen; `settings` as its constructor takes them."""
+        """RAFT with these weights, frozen; `settings`: arguments of its constructor."""
         model = Raft(**settings)
         state = {name: value for name, value in self.state("flow").items() if ".norm3." not in name}
         fill(model, state, where=self.folder / "flow.safetensors")
         return model.requires_grad_(False).eval()
 
     def copy(self, part: str, folder: Path) -> None:
-        """Write a folder of its own with one part and where it came from. Raises OutputError; then nothing is left."""
+        """Write one part with its provenance to a folder of its own. Raises OutputError and then leaves nothing."""
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         entry = self.facts["parts"][part]
@@ -109,7 +109,7 @@ class Weights:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], *, where: Path) -> None:
-    """Fill a module, every tensor of it and nothing else; batch counters may be missing. Raises CheckpointError."""
+    """Load all tensors of a module, strictly; batch counters may be missing. Raises CheckpointError."""
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
     wrong = missing + [name for name in state if name not in wanted or state[name].shape != wanted[name].shape]
@@ -129,7 +129,7 @@ def write(
     *,
     force: bool = False,
 ) -> None:
-    """Write the folder: arrays and what is known of them, both by part. Raises OutputError; then nothing is left."""
+    """Write the folder: arrays and their descriptions by part. Raises OutputError and then leaves nothing."""
     if folder.exists() and any(folder.iterdir()) and not (force and (folder / DESCRIPTION).is_file()):
         standing = (folder / DESCRIPTION).is_file()
         raise OutputError(
@@ -163,7 +163,7 @@ def write(
 
 
 def open_weights(folder: Path) -> Weights:
-    """Imported weights. Raises CheckpointError when there are none or they are damaged."""
+    """Open imported weights. Raises CheckpointError if there are none or they are damaged."""
     file = folder / DESCRIPTION
     try:
         content = content_of(file, error=CheckpointError)

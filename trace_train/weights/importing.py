@@ -1,4 +1,4 @@
-"""Released checkpoints into a folder of weights: read by the restricted reader, compared by name, all or nothing."""
+"""Imports released checkpoints into a folder, using the restricted unpickler and checking names; all or nothing."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class TensorGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartReport:
-    """What became of one file."""
+    """Result of importing one file."""
 
     part: str
-    """`image`, `head`, `flow`; `start` for what of BEV's heads begins a head."""
+    """`image`, `head`, `flow`, or `start` for BEV heads from which a head is initialised."""
     source: str
     """The file that was read."""
     source_sha256: str
@@ -43,21 +43,21 @@ class PartReport:
     prefixed: bool
     """Whether the names had DataParallel's prefix."""
     wrapper: str | None
-    """Key under which the weights were."""
+    """Key of the weights in the file."""
     converted: int
-    """Tensors that were no float32 or int64 and are now."""
+    """Number of tensors converted to float32 or int64."""
     groups: tuple[TensorGroup, ...]
     missing: tuple[str, ...]
-    """Published names that are not in the file; none is needed."""
+    """Published names missing in the file; none is needed."""
     unexpected: tuple[str, ...]
     """Names that the published file does not have."""
     notes: tuple[str, ...]
-    """What a reader should know."""
+    """Messages for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What was written."""
+    """Result of an import."""
 
     out: Path
     parts: tuple[PartReport, ...]
@@ -74,9 +74,9 @@ def import_weights(
 ) -> ImportReport:
     """Read the published files, given by part, and write the folder `out`.
 
-    `from_bev` is an image checkpoint with BEV's heads: it is the image part, and those of its heads that have the name
-    and shape of one of TRACE's become a start for training. Raises UnsafePickleError, AssetError, CheckpointError for a
-    file that is not what it should be, OutputError for the folder; then nothing was written.
+    `from_bev`: an image checkpoint with BEV's heads. It gives the image part, and tensors of its heads with the name
+    and shape of one of TRACE's initialise a head. Raises UnsafePickleError, AssetError, CheckpointError for a wrong
+    file, OutputError for the folder; then nothing is written.
     """
     given = dict(files) | ({"image": from_bev} if from_bev is not None else {})
     if from_bev is not None and ("image" in files or "head" in files):
@@ -151,7 +151,7 @@ def _groups(fates: Mapping[str, TensorUse]) -> tuple[TensorGroup, ...]:
 
 
 def _start(image: Mapping[str, Array], read: PartReport) -> tuple[dict[str, Array], PartReport]:
-    """BEV's heads as far as TRACE's have the same names and shapes; the published training starts from these."""
+    """Tensors of BEV's heads with the names and shapes of TRACE's; the published training starts from these."""
     head = table("temporal_published")
     start = {name: image[name] for name, shape in head.items() if name in image and image[name].shape == shape}
     missing = tuple(name for name in head if name not in start)

@@ -1,4 +1,4 @@
-"""SMPLify's pose prior (`gmm_08.pkl`) from its file; read only when its loss has a weight."""
+"""Reads SMPLify's pose prior (`gmm_08.pkl`), only if its loss has a weight."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trace_data.unpickle.reader import load_pickle, to_array
 from trace_train.losses.prior import PosePrior
 
 FULL, USED = 69, 63
-"""Numbers of a pose in the file, and those of the 21 joints that the network predicts: hands are left out."""
+"""Dimensions of a pose in the file, and of the 21 joints that the network predicts, without hands."""
 HINT = "gmm_08.pkl of the SMPLify release is meant: supervision.pose_prior_file"
 
 
 def read_pose_prior(file: Path) -> PosePrior:
-    """The mixture in the file. Raises AssetError where it is missing or is something else."""
+    """Read the mixture. Raises AssetError if the file is missing or something else."""
     content = load_pickle(file)
     if not isinstance(content, dict) or (missing := {"means", "covars", "weights"} - set(content)):
         found = f"lacks {', '.join(sorted(missing))}" if isinstance(content, dict) else "is no dictionary"

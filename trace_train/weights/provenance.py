@@ -1,4 +1,4 @@
-"""What a run was trained on and by, in words: its checkpoints keep them, so that they outlive shards and machine."""
+"""Descriptions of a run's training data and hardware, stored in its checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def training_data(index: ShardIndex) -> str:
 
 
 def hardware(device: torch.device, processes: int) -> str:
-    """`4 × NVIDIA H100` or `2 CPU cores`: one device for each process that trains."""
+    """`4 × NVIDIA H100` or `2 CPU cores`: one device per training process."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         return f"{processes} × {name}" if processes > 1 else name

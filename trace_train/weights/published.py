@@ -1,4 +1,4 @@
-"""The published files: what they are called, what their tensors are called, and what becomes of each here.
+"""The published weights: names of files and tensors, and the use of each tensor.
 
 `checkpoint_keys.tsv.gz` lists name, shape and type of every tensor of the released checkpoints
 (docs/reference/network.md#released-weights); it holds no values.
@@ -22,7 +22,7 @@ from trace_train.network.raft import Raft
 
 Shape = tuple[int, ...]
 PREFIX = "module."
-"""What DataParallel puts before every name of a model it holds."""
+"""Prefix that DataParallel adds to every name."""
 
 TensorUse = Literal["mapped", "unused", "double", "body model", "loss", "unexpected"]
 FATES: dict[TensorUse, str] = {
@@ -33,7 +33,7 @@ FATES: dict[TensorUse, str] = {
     "loss": "kept, of the published loss",
     "unexpected": "unexpected, kept",
 }
-"""What becomes of a tensor, in words. Nothing is dropped: what has no place in our network stays in the file."""
+"""Description of each use of a tensor. Nothing is dropped: tensors that our network lacks stay in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +41,17 @@ class ModelPart:
     """One of the published files."""
 
     name: str
-    """Its word here, and its option: `image` is `--image`."""
+    """Short name and option: `image` for `--image`."""
     file: str
-    """Its published name."""
+    """Published file name."""
     also: tuple[str, ...] = ()
-    """Other names under which it is published."""
+    """Other published file names."""
     what: str
-    """What it is, in words."""
+    """Description."""
     branch: str
-    """Its rows of the table."""
+    """Its branch in the table."""
     extras: tuple[str, ...] = ()
-    """Branches of rows that it may hold beside."""
+    """Further branches that the file may contain."""
     parallel: bool = False
     """Whether the published names have DataParallel's prefix."""
 
@@ -84,7 +84,7 @@ PARTS = {
         ),
     )
 }
-"""The published files by their word here."""
+"""The published files by short name."""
 
 
 @functools.cache
@@ -100,23 +100,23 @@ def table(branch: str) -> Mapping[str, Shape]:
 
 
 def known(part: ModelPart) -> dict[str, Shape]:
-    """Every name that the part's file may hold, and its shape."""
+    """Names and shapes of all tensors that the part's file may contain."""
     return {name: shape for branch in (part.branch, *part.extras) for name, shape in table(branch).items()}
 
 
 def needed(part: ModelPart) -> set[str]:
-    """Names without which the part does not compute what it should."""
+    """Names of the tensors that the part requires."""
     return {name for name in table(part.branch) if name in ours(part) and not dispensable(name)}
 
 
 def dispensable(name: str) -> bool:
-    """Whether nothing is computed from a tensor of that name, although our network has a place for it."""
+    """Whether a tensor of our network is unused in computation."""
     return name.endswith("num_batches_tracked") or name.split(".")[0] in ("coordmap_3d", "position_embeddings")
 
 
 @functools.cache
 def ours(part: ModelPart) -> Set[str]:
-    """Names of the part that our network has a place for."""
+    """Names of the part that exist in our network."""
     with torch.device("meta"):
         if part.name == "flow":
             return frozenset(Raft().state_dict())
@@ -125,7 +125,7 @@ def ours(part: ModelPart) -> Set[str]:
 
 
 def fate(part: ModelPart, name: str) -> TensorUse:
-    """What becomes of the tensor of that name."""
+    """The use of a tensor."""
     if name in ours(part):
         return "mapped"
     if name not in known(part):
@@ -134,5 +134,5 @@ def fate(part: ModelPart, name: str) -> TensorUse:
         return "body model"
     if name.startswith("_calc_loss."):
         return "loss"
-    # RAFT holds one normalisation under two names; the image file holds BEV's heads
+    # RAFT stores one normalisation under two names; the image file contains BEV's heads
     return "double" if part.name == "flow" else "unused"

@@ -1,4 +1,4 @@
-"""What `init.weights` names: a folder of imported weights, a run of ours, or something else, which is told."""
+"""Opens `init.weights`: a folder of imported weights, a run or a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PARTS = ("image", "head", "flow")
 
 
 def open_start(config: Config) -> Start | None:
-    """What `init.weights` names; None without it.
+    """Open `init.weights`; None if it is not set.
 
-    Raises CheckpointError when nothing of ours is there or it is damaged, ConfigError when flow by RAFT has no weights.
+    Raises CheckpointError if it is not a known folder or is damaged, ConfigError if RAFT flow has no weights.
     """
     given = config.init.weights
     start = None if given is None else _opened(path_of(str(given), where="init.weights"), config.init.parts)

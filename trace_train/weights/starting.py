@@ -1,7 +1,7 @@
-"""What a fresh network starts from (`init.*`): imported weights, or those of a run of ours with another configuration.
+"""Initial weights of a new run (`init.*`): imported weights, or those of a run with another configuration.
 
-Module by module: one that is there is filled whole, one that is not begins anew and the table says so, one that is
-there and does not fit is an error. What the weights say about how outputs are read goes into the configuration.
+Each module is loaded completely if present in the weights; it keeps its initialisation, as shown in the table, if
+absent; a mismatch is an error. Settings for interpreting outputs are taken from the weights into the configuration.
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ from trace_train.weights.published import dispensable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filled:
-    """What became of one module of the network."""
+    """How one module of the network is initialised."""
 
     module: str
     names: tuple[str, ...]
-    """Its tensors that are filled."""
+    """Its loaded tensors."""
     of: int
-    """How many it has."""
+    """Number of its tensors."""
     source: str
-    """File they come from; empty where all begin anew."""
+    """Source file; empty if nothing is loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Start:
-    """A folder of imported weights or a checkpoint, and what of it is taken."""
+    """A folder of imported weights or a checkpoint, with the parts to load."""
 
     where: Path
     files: Mapping[str, Path]
-    """safetensors file of `image`, the backbone, and of `head`, everything else of the network."""
+    """safetensors files of `image` (the backbone) and `head` (the rest of the network)."""
     flow: Path | None
     """Folder with RAFT's weights."""
     form: Mapping[str, Any]
-    """Keys of `network` that follow the head."""
+    """Keys of `network` determined by the head."""
     sizes: NetworkConfig
-    """The network they were made for."""
+    """Sizes of the network that the weights belong to."""
     frozen: tuple[str, ...]
-    """What is not trained any more, unless the configuration says otherwise."""
+    """Modules frozen by default."""
     facts: Mapping[str, Any]
-    """Where they come from, with hashes, for the checkpoints of what starts from them."""
+    """Provenance and hashes, recorded in the checkpoints of the new run."""
     partial: bool
-    """Whether the head is what fits of BEV's heads, so that a module may be filled in part."""
+    """Whether the head consists of matching BEV tensors, so that modules may be loaded in part."""
 
     def follow(self, config: Config) -> tuple[Config, list[str]]:
-        """The configuration with what the weights ask for, and lines that say what was taken over.
+        """The configuration with the settings required by the weights, and log lines about them.
 
-        Raises ConfigError where the configuration says otherwise, CheckpointError where sizes do not fit.
+        Raises ConfigError if the configuration contradicts them, CheckpointError if sizes do not match.
         """
         said = config.network.model_fields_set
         other = {key: value for key, value in self.form.items() if getattr(config.network, key) != value}
@@ -83,7 +83,7 @@ class Start:
         return config, lines
 
     def plan(self, network: TraceNetwork, sizes: NetworkConfig) -> tuple[Filled, ...]:
-        """What each module of a network will be filled with. Raises CheckpointError where one does not fit."""
+        """How each module of a network will be initialised. Raises CheckpointError on a mismatch."""
         wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
         found: dict[str, tuple[int, ...]] = {}
         source: dict[str, str] = {}
@@ -116,7 +116,7 @@ class Start:
         return tuple(rows)
 
     def fill(self, network: TraceNetwork, sizes: NetworkConfig) -> tuple[Filled, ...]:
-        """Fill a network. Raises CheckpointError where a module does not fit; then it is as it was."""
+        """Load the weights into a network. Raises CheckpointError on a mismatch, leaving the network unchanged."""
         rows = self.plan(network, sizes)
         names = {name for row in rows for name in row.names}
         state: dict[str, Tensor] = {}
@@ -134,7 +134,7 @@ class Start:
 
 
 def table(rows: Sequence[Filled], start: Start) -> list[str]:
-    """Lines that say of every module where it begins."""
+    """Table of how every module is initialised."""
     wide = max(len(row.module) for row in rows)
     lines = [f"starts from {start.where}"]
     for row in rows:

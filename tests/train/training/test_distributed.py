@@ -186,6 +186,6 @@ def test_a_wrong_environment_is_explained(values: dict[str, Any], words: str, mo
 def test_a_place_to_meet_is_needed(shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(ConfigError, match="it is not said where they meet"):
+    with pytest.raises(ConfigError, match="rendezvous"):
         training.train(uncoupled(), shards=shards, packs=packs, run=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -81,7 +81,7 @@ def test_the_folder_alone_is_enough(
     here, run = tmp_path / "shards", tmp_path / "run"
     shutil.copytree(shards, here)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InterruptedRun, match=f"trace train --resume {run}  goes on"):
+    with pytest.raises(InterruptedRun, match=f"trace train --resume {run}"):
         train(tiny(), shards=Path("shards"), packs=packs, run=run, progress=StopAt(2))
     assert command(["train", "--resume", str(run), "--set", "log_every=2"]) == 0
     assert "7 steps" in capsys.readouterr().out and open_checkpoint(run).step == 7

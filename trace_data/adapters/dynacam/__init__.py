@@ -1,8 +1,8 @@
-"""DynaCam: people before cameras that turn on their place (`panorama`) or move (`translation`).
+"""DynaCam: people filmed by cameras that rotate in place (`panorama`) or move (`translation`).
 
 `annotations/{panorama,translation}_{train,val,test}.npz` and `video_frames/{panorama,translation}_{split}/<seq>/`
 (docs/reference/datasets.md#dynacam). A sequence is called `panorama/<seq>` or `translation/<seq>`.
-Bodies are of the neutral model; `poses` has the root as the camera sees it, the `world_*` arrays place it in the world.
+Bodies use the neutral model; `poses` has the root in the camera frame, the `world_*` arrays have it in the world.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ SPEC = DatasetSpec(
 )
 FPS = 30.0
 FAR_FROM_HIPS = 0.5
-"""Metres between the projected translation and the hips above which somebody should look at the sequence."""
+"""Distance, m, of the projected translation from the hips above which a sequence gets a warning."""
 
 ANOTHER_WORLD = 5.0
-"""Metres above which it is in another unit or in another world."""
+"""Distance, m, above which the translation must be in another unit or world."""
 
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
     """The sequences of a split that have annotations and images, panorama first, each half by name.
 
-    A broken annotation file stands there as a sequence. Raises DatasetLayoutError when the dataset is not there.
+    A broken annotation file is listed as a sequence. Raises DatasetLayoutError if the dataset is missing.
     """
     refs = []
     for part in dataset_parts(SPEC, root):
@@ -73,7 +73,7 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
 
 
 def inspect(root: Path) -> list[Finding]:
-    """Parts that are missing, sequences with one of annotation and images, images that are missing."""
+    """Missing parts, sequences without annotation or without images, missing images."""
     findings: list[Finding] = []
     held: dict[str, list[str]] = {}
     for part in dataset_parts(SPEC, root):
@@ -109,7 +109,7 @@ def inspect(root: Path) -> list[Finding]:
 
 
 def _missing(part: Subset) -> Finding:
-    """What to say of a part without annotation file: half a dataset is fine, half a part is not."""
+    """Finding for a part without annotation file: a missing part is fine, an incomplete one is not."""
     return Finding(
         severity="error" if part.folders else "warning",
         key=f"annotations/{part.name}.npz",
@@ -119,7 +119,7 @@ def _missing(part: Subset) -> Finding:
 
 
 def _sequence(part: Subset, name: str, ids: npt.NDArray[np.int64] | None, has_arrays: bool) -> Finding | None:
-    """What is wrong with one annotated sequence as far as names tell."""
+    """Problem of one annotated sequence that file names reveal."""
     key = f"video_frames/{part.name}/{name}"
     if not has_arrays:
         what = "is in sequence_dict but has no arrays"
@@ -135,7 +135,7 @@ def _sequence(part: Subset, name: str, ids: npt.NDArray[np.int64] | None, has_ar
             hint="known of some releases; else unpack the frames again",
         )
     if ids is None:
-        return None  # reading the sequence says what is wrong with its frame numbers
+        return None  # reading the sequence reports wrong frame numbers
     lost = [number for number in ids.tolist() if number not in images]
     if (shift := shifted_by(ids, images)) or len(lost) == len(ids):
         what = f"image numbers are those of the annotation {shift:+d}" if shift else "no image is annotated"
@@ -149,7 +149,7 @@ def _sequence(part: Subset, name: str, ids: npt.NDArray[np.int64] | None, has_ar
 def read(ref: SequenceRef) -> SequenceRecord:
     """One sequence in the world of the release. Raises AnnotationError with file, key, found and expected.
 
-    Annotated frames without an image are left out; their numbers stay as gaps.
+    Annotated frames without an image are left out, leaving gaps in the frame numbers.
     """
     half, _, name = ref.name.partition("/")
     annotations = open_annotations(ref.annotation)
@@ -198,7 +198,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 def _people(sequence: AnnotatedSequence, view: FrameView, world: World, origin: Origin) -> tuple[Person, ...]:
     poses, betas = sequence.people("poses", 24, 3, flat=True), sequence.people("betas", 10)
-    # the root that the pictures show, seen from the world: `world_grots` agrees with it or the world is not trusted
+    # the camera-frame root transformed to the world: if `world_grots` disagrees, the world is not trusted
     world_from_camera = world.camera_from_world[:, :3, :3].transpose(0, 2, 1)
     poses[:, :, 0] = axis_angle_from_matrix(world_from_camera @ matrix_from_axis_angle(poses[:, :, 0]))
     frames = len(view.frames)
@@ -223,7 +223,7 @@ def _people(sequence: AnnotatedSequence, view: FrameView, world: World, origin: 
 
 
 def _reason(world: World, conventions: Conventions, synthetic: bool) -> str:
-    """Why the world may be supervised, or not, and how the file's conventions were settled."""
+    """Why the world is supervised or not, and how the file's conventions were determined."""
     agree = "agree" if world.degrees <= ROOTS_AGREE else "disagree, so the world is not supervised"
     found = f"it projects {conventions.metres:.2f} m from the hips (median)"
     return (

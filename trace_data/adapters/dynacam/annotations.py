@@ -1,5 +1,5 @@
-"""The annotation files of DynaCam: each is read once a process and serves all its sequences, whose arrays are checked
-when they are asked for and always copied."""
+"""The annotation files of DynaCam. Each is read once per process for all its sequences; arrays are checked and copied
+on access."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trace_data.unpickle.reader import load_npz
 Array = npt.NDArray[np.float64]
 
 NOT_READ = "kp3ds"
-"""A third of a file, and of unknown meaning."""
+"""Skipped key: a third of a file, of unknown meaning."""
 JOINT_SETS = {25: "OpenPose_25", 44: "ALL_44", 17: "COCO_17"}
 """Joint set by the number of joints: releases differ (docs/reference/joints.md#number-of-2d-joints-in-dynacam)."""
 
@@ -35,18 +35,18 @@ class Annotations:
     sequences: Mapping[str, Mapping[str, Any]]
     """Arrays of each sequence."""
     listed: Mapping[str, Any]
-    """Frame numbers of each sequence as `sequence_dict` has them."""
+    """Frame numbers of each sequence in `sequence_dict`."""
     synthetic: bool
 
     def ids_of(self, name: str) -> npt.NDArray[np.int64] | None:
-        """Frame numbers of a sequence; None where they are none."""
+        """Frame numbers of a sequence; None if invalid."""
         try:
             return _ids(self.sequences.get(name, {}).get("frame_ids", self.listed.get(name)))
         except (TypeError, ValueError):
             return None
 
     def sequence(self, name: str) -> AnnotatedSequence:
-        """One sequence, all its frames in the order of time. Raises AnnotationError."""
+        """One sequence with all frames in temporal order. Raises AnnotationError."""
         where = f"{self.file}[{name}]"
         if name not in self.sequences:
             near = nearest(name, self.sequences)
@@ -67,7 +67,7 @@ class Annotations:
 
 
 def _ids(value: Any) -> npt.NDArray[np.int64]:
-    """Frame numbers, stored as numbers or as words of digits."""
+    """Frame numbers, stored as numbers or as strings of digits."""
     words = value.ravel().tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(words, (list, tuple)):
         raise TypeError(f"is a {type(value).__name__}, expected a list of frame numbers")
@@ -82,7 +82,7 @@ def _words(ids: npt.NDArray[np.int64]) -> str:
 
 
 def open_annotations(file: Path) -> Annotations:
-    """The content of an annotation file. Raises AnnotationError when it is missing, damaged or of another kind."""
+    """The content of an annotation file. Raises AnnotationError if it is missing, damaged or of another kind."""
     return _read(file, stamp(file))
 
 
@@ -110,19 +110,19 @@ def _read(file: Path, _: Stamp) -> Annotations:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnnotatedSequence:
-    """Arrays of one sequence at its chosen frames, copied and checked when they are asked for."""
+    """Arrays of one sequence at selected frames, copied and checked on access."""
 
     where: str
     values: Mapping[str, Any]
     ids: npt.NDArray[np.int64]
-    """(T,) numbers of the chosen frames, ascending."""
+    """(T,) numbers of the selected frames, ascending."""
     chosen: npt.NDArray[np.int64]
     """(T,) their rows."""
     length: int
-    """Rows of the arrays."""
+    """Number of rows of the arrays."""
 
     def at(self, frames: npt.NDArray[np.int64]) -> AnnotatedSequence:
-        """The same at some of its frames, given by their places in `ids`."""
+        """Select frames by indices into `ids`."""
         return AnnotatedSequence(
             where=self.where, values=self.values, ids=self.ids[frames], chosen=self.chosen[frames], length=self.length
         )
@@ -139,7 +139,7 @@ class AnnotatedSequence:
         return [int(identity) for identity in array]
 
     def people(self, key: str, *sides: int, flat: bool = False) -> Array:
-        """(S, T, *sides); a side of -1 may be of any length. `flat`: the sides may be stored as one."""
+        """(S, T, *sides); a side of -1 may have any length. `flat`: the sides may be stored flattened."""
         return self._array(key, (len(self.identities), self.length), sides, flat)[:, self.chosen]
 
     def frames(self, key: str, *sides: int, flat: bool = False) -> Array:
@@ -147,13 +147,13 @@ class AnnotatedSequence:
         return self._array(key, (self.length,), sides, flat)[self.chosen]
 
     def points(self, key: str = "kp2ds") -> Keypoints:
-        """(S, T, K, 3) px and confidence; joints that were not seen are zeros. See also `schema.wild_points`."""
+        """(S, T, K, 3) px and confidence; zero for joints that are not visible. See also `schema.wild_points`."""
         points = self._array(key, (len(self.identities), self.length), (-1, -1), finite=False)[:, self.chosen]
         if points.shape[2] not in JOINT_SETS or points.shape[3] not in (2, 3):
             joints = " or ".join(f"{count} ({name})" for count, name in sorted(JOINT_SETS.items()))
             found = f"has {points.shape[2]} joints of {points.shape[3]} numbers"
             raise self.wrong(key, found, f"{joints} of 3")
-        if points.shape[3] == 2:  # without confidence, what lies at or beyond the left edge is missing
+        if points.shape[3] == 2:  # without confidence, points at or beyond the left edge are missing
             points = np.concatenate([points, points[..., :1] > 0], axis=3)
         # as in the published loader of the panorama half
         seen = points[..., 2:] >= LEAST_CONFIDENCE
@@ -161,7 +161,7 @@ class AnnotatedSequence:
         return Keypoints(layout=JOINT_SETS[points.shape[2]], points=points)
 
     def hips(self) -> Array:
-        """(S, T, 2) px of the middle of both hips; NaN where one was not seen."""
+        """(S, T, 2) px of the hip midpoint; NaN if a hip is not visible."""
         points = self.points()
         names = LAYOUTS[points.layout]
         pair = points.points[:, :, [names.index("R_Hip"), names.index("L_Hip")]]
@@ -176,7 +176,7 @@ class AnnotatedSequence:
     def _array(
         self, key: str, first: tuple[int, ...], last: tuple[int, ...] = (), flat: bool = False, *, finite: bool = True
     ) -> Array:
-        """A float64 copy of shape `first` and `last` (-1: any length). `flat`: `last` may be stored as one."""
+        """A float64 copy of shape `first` + `last` (-1: any length). `flat`: `last` may be stored flattened."""
         shape = first + last
         if key not in self:
             raise self.wrong(key, "is missing", f"the keys of the release, found {', '.join(map(str, self.values))}")

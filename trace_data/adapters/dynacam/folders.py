@@ -1,4 +1,4 @@
-"""Where the parts of DynaCam lie: folders and files by name, whatever their letter case."""
+"""Locates the folders and files of DynaCam, ignoring letter case."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANNOTATIONS = ("annotations", "annotation", "annots")
 FRAMES = ("video_frames", "videoframes", "frames", "images")
 MARKS = [f"{place}/{half}_train.npz" for place in ANNOTATIONS for half in HALVES]
 MARKS += [f"{place}/{half}_{split}" for place in FRAMES for half in HALVES for split in ("train", "val", "test")]
-"""By what the dataset is known: other datasets have folders of these names too, but not with these in them."""
+"""Paths that identify the dataset: others have folders of these names too, but not with this content."""
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("val", "validation"),
@@ -30,36 +30,36 @@ _IMAGE = re.compile(r"(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subset:
-    """One half in one split."""
+    """One half of one split."""
 
     half: Half
     split: Split
     annotation: Path | None
-    """Its annotation file; None where there is none."""
+    """Its annotation file, if any."""
     folders: Mapping[str, Path]
     """Folders with images by name."""
     broken: Mapping[str, str]
-    """Links in their place that lead nowhere, and why."""
+    """Broken links among the folders, and the reasons."""
 
     @property
     def name(self) -> str:
-        """As its files and folders are called."""
+        """Name used in files and folders."""
         return f"{self.half}_{self.split}"
 
     def folder_of(self, sequence: str) -> Path | None:
-        """Folder with the images of a sequence; one that differs in letter case will do."""
+        """Image folder of a sequence, ignoring letter case."""
         if sequence in self.folders:
             return self.folders[sequence]
         return next((folder for name, folder in self.folders.items() if name.lower() == sequence.lower()), None)
 
 
 def images_in(folder: Path | None) -> dict[int, Path]:
-    """Images of a folder by the number they are called by, in its order, whatever their zeros and their ending."""
+    """Images of a folder by number, in numeric order, for any zero padding and file type."""
     return {} if folder is None else numbered_files(folder, _IMAGE)
 
 
 def dataset_parts(spec: DatasetSpec, root: Path) -> list[Subset]:
-    """The six parts, of which some may be empty. Raises DatasetLayoutError."""
+    """The six parts; some may be empty. Raises DatasetLayoutError."""
     folder = dataset_folder(spec, root, MARKS)
     inside = _entries(folder)
     annotations, frames = (_part_of(folder, inside, names, spec) for names in (ANNOTATIONS, FRAMES))
@@ -100,7 +100,7 @@ def _part_of(folder: Path, inside: Sequence[Path], names: Sequence[str], spec: D
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, sorted. Raises DatasetLayoutError when something in it cannot be followed."""
+    """The entries of a folder, sorted. Raises DatasetLayoutError if one of them cannot be resolved."""
     found = listing(folder)
     for name, why in found.broken.items():
         raise DatasetLayoutError(f"is {why}", where=folder / name, hint="remove the link, or copy what it stands for")
@@ -108,6 +108,6 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _named(entries: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """The entry that has the first of the names that any has, whatever its letter case and with `-` for `_`."""
+    """The entry matching the first possible of `names`, ignoring letter case and treating `-` as `_`."""
     plain = {entry.name.lower().replace("-", "_"): entry for entry in reversed(entries)}
     return next((plain[name] for name in names if name in plain), None)

@@ -1,8 +1,8 @@
-"""Which images are the frames of a sequence, and what part of the whole frame they show.
+"""The images of a sequence, and the part of the full frame that they show.
 
-The translation half was published as cut-outs around the people, whose sizes change from frame to frame, and is also
-passed on as whole frames. Cut-outs become frames of one size: each lies in the top-left corner, the rest is black, and
-the principal point of each frame is moved by the corner of its box. So pixels, 2D joints and camera stay consistent.
+The translation half was published as crops around the people, of varying size, and also circulates as full frames.
+Crops are padded to frames of one size: each is placed in the top-left corner, the rest is black, and each frame's
+principal point is shifted by the corner of its box. So pixels, 2D joints and camera stay consistent.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Ints = npt.NDArray[np.int64]
 
 HEADER = 1 << 16
 SLACK = 1.0
-"""Pixels by which the size of a cut-out may differ from that of its box, which has fractions."""
+"""Tolerance, px, between the size of a crop and its fractional box."""
 CUT_OUTS = "cut-outs"
 CORNER_SLACK = 2.0
-"""Pixels (median) by which `kp2ds_crop` may differ from `kp2ds` moved by the corner of the box."""
+"""Tolerance, px (median), between `kp2ds_crop` and `kp2ds` shifted by the corner of the box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +40,14 @@ class FrameView:
     frames: tuple[Frame, ...]
     width: int
     height: int
-    """Of all frames, px."""
+    """Height of all frames, px."""
     corner: npt.NDArray[np.float64]
-    """(T, 2) where the frame's top-left pixel lies in the whole frame, px."""
+    """(T, 2) position of the image's top-left pixel in the full frame, px."""
     keypoints: tuple[Keypoints, ...]
-    """Of each person, px of the frame."""
+    """Keypoints of each person, px of the frame."""
     words: str
     cropped: bool
-    """Whether they are cut-outs."""
+    """Whether the images are crops."""
     remarks: tuple[str, ...] = ()
 
 
@@ -72,13 +72,13 @@ def annotated_frames(sequence: AnnotatedSequence, folder: Path) -> tuple[dict[in
 
 
 def shifted_by(ids: Ints, images: dict[int, Path]) -> int:
-    """By how much all image numbers differ from the annotated ones; 0 unless it is the same one or two for all."""
+    """Constant offset of image numbers from the annotated ones; 0 unless it is one or two for all."""
     found = set(images)
     return next((shift for shift in (1, -1, 2, -2) if found == {number + shift for number in ids.tolist()}), 0)
 
 
 def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> FrameView:
-    """What the images show: whole frames, or the boxes of `seq_bboxes`. Raises AnnotationError."""
+    """Whether the images show full frames or the boxes of `seq_bboxes`. Raises AnnotationError."""
     sizes = np.array([_size(image) for image in images], np.int64)
     known = sizes[:, 0] > 0
     if not known.any():
@@ -101,8 +101,7 @@ def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> FrameView:
 
 
 def _changed(sizes: Ints, boxes: npt.NDArray[np.float64]) -> str | None:
-    """What was done to cut-outs (N, 2) after they were cut from boxes (N, 2), of more than one size; None for nothing
-    that shows."""
+    """How crops of sizes (N, 2) were changed after cutting boxes (N, 2) of several sizes; None if no change is seen."""
     if (boxes < 1).any() or len(np.unique(boxes, axis=0)) == 1:
         return None
     if (np.abs(sizes - boxes[:, ::-1]) <= SLACK).all():
@@ -130,7 +129,7 @@ def _cut_outs(
 
 
 def _inside(points: Keypoints, sizes: Ints) -> Keypoints:
-    """What is outside its own image cannot be seen, also where the frame goes on in black."""
+    """Hide points outside their image, including those in the black padding."""
     places = points.points[..., :2]
     inside = ((places >= -0.5) & (places <= sizes[:, None] - 0.5)).all(axis=-1) & (points.points[..., 2] > 0)
     return replace(points, points=np.where(inside[..., None], points.points, 0.0))
@@ -154,20 +153,20 @@ def _view(
 
 
 def _boxes(sequence: AnnotatedSequence) -> npt.NDArray[np.float64] | None:
-    """(T, 2, 2) left top and right bottom in whole px of the whole frame, as an image is cut; None without boxes."""
+    """(T, 2, 2) left top and right bottom, rounded to whole px of the full frame; None without boxes."""
     if "seq_bboxes" not in sequence:
         return None
     return np.trunc(sequence.frames("seq_bboxes", 2, 2, flat=True))
 
 
 def _clipped(boxes: npt.NDArray[np.float64], sequence: AnnotatedSequence) -> npt.NDArray[np.float64]:
-    """The boxes as far as they lie inside the whole frame, whose middle is the principal point."""
+    """The boxes clipped to the full frame, whose centre is the principal point."""
     whole = 2 * sequence.frames("camera_intrinsics", 3, 3)[:, None, :2, 2]
     return np.clip(boxes, 0, whole)
 
 
 def _size(image: Path) -> tuple[int, int]:
-    """From the header; (0, 0) of a broken image, which whoever reads all images will report with the others."""
+    """Image size from the header; (0, 0) for a broken image, which is reported when all images are read."""
     try:
         with open_regular(image) as stream:
             return image_size(stream.read(HEADER), image, whole=False)
@@ -176,7 +175,7 @@ def _size(image: Path) -> tuple[int, int]:
 
 
 def _no_view(images: Sequence[Path], sizes: Ints, boxes: npt.NDArray[np.float64] | None) -> AnnotationError:
-    """Why the images are neither whole frames nor the boxes, by the first that shows it."""
+    """Why the images are neither full frames nor the boxes, by the first image that shows it."""
     known = np.flatnonzero(sizes[:, 0] > 0).tolist()
     hint = "images of another sequence or of another size: unpack the frames again"
     if boxes is None:

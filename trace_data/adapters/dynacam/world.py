@@ -1,8 +1,8 @@
-"""Which of DynaCam's worlds a sequence is read in, decided by what the arrays say of each other.
+"""Chooses among DynaCam's world annotations of a sequence by their consistency.
 
-A world is good when its roots, seen through its extrinsics, are the roots of `poses`. Whether extrinsics are camera
-from world, and what `world_trans` places, is nowhere written: each file's sequences decide together, by these roots and
-by projecting the translation towards the 2D hips.
+A world is accepted if its roots, transformed by its extrinsics, match the roots of `poses`. Whether extrinsics are
+camera from world, and which point `world_trans` refers to, is not documented: this is decided for each file from all
+its sequences, by these roots and by the distance of the projected translation from the 2D hips.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from trace_data.schema.body import Origin
 Array = npt.NDArray[np.float64]
 
 ROOTS_AGREE = 5.0
-"""Degrees (median) that a body's root in the world, seen by the camera, may be from its root in `poses`."""
+"""Tolerance, degrees (median), between a world root transformed to the camera and the root in `poses`."""
 AT_HIPS = 0.1
-"""Metres (median) within which a translation that is the middle of the hips projects onto the 2D hips. SMPL's own
-translation lies 0.15 to 0.3 m from them; 2D hips differ from SMPL's by 0.03 to 0.05 m."""
+"""Tolerance, m (median), between the 2D hips and a translation at the hip midpoint. SMPL's own translation is 0.15 to
+0.3 m away from the hips; 2D hips differ from SMPL's by 0.03 to 0.05 m."""
 TURNED = 0.5
-"""Degrees (mean over a file) by which roots must differ to say which way its extrinsics go."""
+"""Minimum difference of roots, degrees (mean over a file), to decide the direction of its extrinsics."""
 BETTER = 0.02
-"""Metres by which inverted extrinsics must be nearer to the hips to be believed."""
+"""Distance, m, by which inverted extrinsics must be closer to the hips to be preferred."""
 
 NOT_RIGID = 1e-2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conventions:
-    """What a file's arrays mean."""
+    """Conventions of a file's arrays."""
 
     inverted: bool
-    """Whether its extrinsics are world from camera."""
+    """Whether extrinsics are world from camera."""
     metres: float
     """Median distance of projected translations from the 2D hips; NaN when no hips are seen."""
 
     @property
     def origin(self) -> Origin:
-        """What a translation places."""
+        """The point that translations refer to."""
         return "hips" if self.metres < AT_HIPS else "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class World:
-    """One reading of a sequence's world, S people and T frames."""
+    """One candidate world of a sequence with S people and T frames."""
 
     aligned: bool
-    """Whether it is the world of the `*_aligned` arrays."""
+    """Whether it comes from the `*_aligned` arrays."""
     inverted: bool
     """Whether the file's extrinsics were inverted."""
     camera_from_world: Array
@@ -62,21 +62,21 @@ class World:
     translation: Array
     """(S, T, 3) metres."""
     degrees: float
-    """Median angle between the roots of `poses` and the world's roots seen by the camera."""
+    """Median angle between the roots of `poses` and the world roots in the camera frame."""
     metres: float
-    """Median distance of the projected translation from the 2D hips, at its depth; infinite behind the camera, NaN when
-    no hips are seen."""
+    """Median distance of the projected translation from the 2D hips, at its depth; infinite behind the camera, NaN
+    without visible hips."""
 
     @property
     def words(self) -> str:
-        """Which world it is."""
+        """Description of this world."""
         return f"{'aligned' if self.aligned else 'plain'} world" + (", extrinsics inverted" if self.inverted else "")
 
 
 def choose_world(sequence: AnnotatedSequence, conventions: Conventions) -> World:
-    """The first world whose roots agree, the aligned one first; else the one whose roots agree best.
+    """The first world with matching roots, preferring the aligned one; else the one with the best match.
 
-    Raises AnnotationError when an array is missing or malformed.
+    Raises AnnotationError if an array is missing or malformed.
     """
     worlds = [world for world in _readings(sequence) if world.inverted == conventions.inverted]
     return next((w for w in worlds if w.degrees <= ROOTS_AGREE), min(worlds, key=lambda world: world.degrees))
@@ -84,7 +84,7 @@ def choose_world(sequence: AnnotatedSequence, conventions: Conventions) -> World
 
 @lru_cache(maxsize=2)
 def conventions_of(annotations: Annotations) -> Conventions:
-    """What all sequences of a file say together; those that cannot be read have no say."""
+    """Determine the conventions of a file from all its readable sequences."""
     readings: list[list[World]] = []
     for name in annotations.sequences:
         try:
@@ -96,7 +96,7 @@ def conventions_of(annotations: Annotations) -> Conventions:
     metres = [_median([world.metres for world in way]) for way in ways]
     if abs(degrees[0] - degrees[1]) > TURNED:
         inverted = degrees[1] < degrees[0]
-    else:  # cameras that hardly turn: where they move, the hips tell
+    else:  # cameras that hardly rotate: decide by the hips
         inverted = metres[1] < metres[0] - BETTER
     return Conventions(inverted=inverted, metres=metres[inverted])
 
@@ -107,7 +107,7 @@ def _median(values: list[float]) -> float:
 
 
 def _readings(sequence: AnnotatedSequence) -> Iterator[World]:
-    """Each world of the file with its extrinsics as they are, then inverted."""
+    """Each world of the file with extrinsics as stored, then inverted."""
     camera_roots = matrix_from_axis_angle(sequence.people("poses", 24, 3, flat=True)[:, :, 0])
     intrinsics, hips = sequence.frames("camera_intrinsics", 3, 3), sequence.hips()
     for ending in ("_aligned", ""):
@@ -144,7 +144,7 @@ def _extrinsics(sequence: AnnotatedSequence, key: str) -> Array:
 
 
 def _inverse(extrinsics: Array) -> Array:
-    """Of rigid (T, 4, 4)."""
+    """Inverse of rigid transforms (T, 4, 4)."""
     inverse = extrinsics.copy()
     inverse[:, :3, :3] = extrinsics[:, :3, :3].transpose(0, 2, 1)
     inverse[:, :3, 3] = -np.einsum("tij,tj->ti", inverse[:, :3, :3], extrinsics[:, :3, 3])
@@ -152,13 +152,13 @@ def _inverse(extrinsics: Array) -> Array:
 
 
 def _degrees(one: Array, other: Array) -> float:
-    """Median angle between rotations (..., 3, 3); by the chord, which is exact also for small angles."""
+    """Median angle between rotations (..., 3, 3), from the chord length, which is exact for small angles."""
     chord = np.linalg.norm(one - other, axis=(-2, -1)) / np.sqrt(8)
     return float(np.degrees(np.median(2 * np.arcsin(np.minimum(chord, 1)))))
 
 
 def _metres(intrinsics: Array, camera: Array, hips: Array) -> float:
-    """Median distance of camera-frame points (S, T, 3) from the lines of sight of px (S, T, 2), in their depth."""
+    """Median distance of camera-frame points (S, T, 3) from the rays through px (S, T, 2), at their depth."""
     pixels = project(intrinsics, camera[:, :, None])[:, :, 0]
     focal = (intrinsics[:, 0, 0] + intrinsics[:, 1, 1]) / 2
     apart = np.linalg.norm(pixels - hips, axis=-1) * camera[..., 2] / focal

@@ -1,4 +1,4 @@
-"""Human3.6M in three layouts: official archives, the widely used re-packaging, packed files of TRACE's training.
+"""Human3.6M in three layouts: official archives, the widely used re-packaging, the packed files of TRACE's training.
 
 Facts: docs/reference/datasets.md#human36m, docs/reference/joints.md#human36m-skeleton-of-32-joints. One person, four
 calibrated static cameras.
@@ -20,13 +20,13 @@ from trace_data.schema.record import SequenceRecord, Split
 __all__ = ["SPEC", "find", "frame_file", "inspect", "read"]
 
 LAYOUTS: tuple[ModuleType, ...] = (official, repackaged, packed)
-"""In the order in which they are preferred when a folder holds several."""
+"""In order of preference if a folder has several."""
 CLIPS = {subject: 120 for subjects in SUBJECTS.values() for subject in subjects} | {11: 119}
-"""How many clips a subject has: 15 actions, twice, seen by 4 cameras; one video of subject 11 is damaged."""
+"""Number of clips per subject: 15 actions, twice, by 4 cameras; one video of subject 11 is damaged."""
 
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
-    """The sequences of a split, in a fixed order, without those known to be lost. Raises DatasetLayoutError."""
+    """The sequences of a split, in a fixed order, except those known to be lost. Raises DatasetLayoutError."""
     folder = _folder(root)
     return [ref for ref in _layouts(folder)[0].find(folder, split) if lost(SPEC.name, ref.name) is None]
 
@@ -39,12 +39,12 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 
 def frame_file(ref: SequenceRef, number: int) -> Path:
-    """Where the image of a video's frame is looked for once the video is gone, below the dataset's folder."""
+    """Path of a frame's image, relative to the dataset's folder, used if the video is missing."""
     return official.frame_file(ref, number)
 
 
 def inspect(root: Path) -> list[Finding]:
-    """What is missing or superfluous in the folder; of a synthetic one no complete set is expected."""
+    """Missing or superfluous parts of the folder; a synthetic one need not be complete."""
     folder = _folder(root)
     chosen, *others = _layouts(folder)
     refs = [ref for split in SPEC.splits for ref in chosen.find(folder, split)]

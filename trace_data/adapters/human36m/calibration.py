@@ -47,25 +47,25 @@ class CalibratedView:
     camera_from_world: Array | None
     """(4, 4) metres; None when the world is the camera's frame."""
     how: str
-    """How it was found, in words."""
+    """How the camera was determined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Metadata:
-    """What `metadata.xml` says."""
+    """Content of `metadata.xml`."""
 
     file: Path
     rotation: Array
     """(4, 11, 3, 3) rotation of each camera for each subject: Rx Ry Rz of its three angles."""
     position: Array
-    """(4, 11, 3) where each camera stands for each subject, metres."""
+    """(4, 11, 3) position of each camera for each subject, metres."""
     lens: Array
     """(4, 9) focal lengths, principal point, k1, k2, k3, p1, p2."""
     clips: Mapping[tuple[int, str], tuple[int, int]]
-    """Subject and name of an action to the numbers of action and subaction."""
+    """(subject, action name) to the numbers of action and subaction."""
 
     def views(self, subject: int, camera: int) -> list[CalibratedView]:
-        """Every reading of the calibration of a camera, the likeliest first."""
+        """All interpretations of a camera's calibration, the most likely first."""
         fx, fy, cx, cy, *coefficients = self.lens[camera]
         turn, place = self.rotation[camera, subject - 1], self.position[camera, subject - 1]
         return [
@@ -146,9 +146,9 @@ def pinhole(
 def locate_in_camera(
     metadata: Metadata | None, who: tuple[int, int], joints: Array, pixels: Array | None, file: Path
 ) -> CalibratedView:
-    """The view of joints (T, K, 3) that are given in a camera's own frame, and of their pixels where these are known.
+    """The view of joints (T, K, 3) in a camera's own frame and, if known, their pixels.
 
-    `who`: subject and number of the camera. Raises AnnotationError when neither a calibration nor pixels are there.
+    `who`: subject and number of the camera. Raises AnnotationError if there are neither a calibration nor pixels.
     """
     if metadata is None:
         if pixels is None:
@@ -162,23 +162,23 @@ def locate_in_camera(
 
 
 def best_view(views: Sequence[CalibratedView], joints: Array, pixels: Array) -> CalibratedView:
-    """The view through which world joints (T, K, 3) are seen nearest to their pixels (T, K, 2); the first of equals."""
+    """The view with the smallest reprojection error of world joints (T, K, 3), pixels (T, K, 2); the first if tied."""
     some = slice(None, None, max(1, len(joints) // 50))
     errors = [distance_px(view, joints[some], pixels[some]) for view in views]
     return views[int(np.argmin(errors))]
 
 
 def distance_px(view: CalibratedView, joints: Array, pixels: Array) -> float:
-    """Median px between joints (T, K, 3) seen through a view and their pixels; behind the camera counts as far away."""
+    """Median reprojection error, px, of joints (T, K, 3); large for joints behind the camera."""
     locate_in_camera = joints if view.camera_from_world is None else transform(view.camera_from_world, joints)
     apart = np.linalg.norm(project(view.intrinsics, locate_in_camera, view.distortion) - pixels, axis=-1)
     return round(float(np.median(np.where(np.isfinite(apart), apart, np.inf))), 4)
 
 
 def fitted_view(joints: Array, pixels: Array, file: Path) -> CalibratedView:
-    """The camera that sees points (T, K, 3), metres in its own frame, at pixels (T, K, 2), its lens included.
+    """Fit a camera, including distortion, that projects points (T, K, 3), metres in its own frame, to pixels (T, K, 2).
 
-    Raises AnnotationError when no camera does.
+    Raises AnnotationError if no camera fits.
     """
     from scipy.optimize import least_squares
 
@@ -223,10 +223,10 @@ _GET_METADATA = "put metadata.xml of the release (Release-v1.2) into the dataset
 
 
 def _lenses(coefficients: Array) -> list[tuple[Array, str]]:
-    """k1, k2, k3, p1, p2 in OpenCV's order, read in two ways.
+    """k1, k2, k3, p1, p2 in OpenCV's order, in two interpretations.
 
-    The release's code adds x (p1 y + p2 x) + p2 r², OpenCV twice the first part: half the tangential coefficients, and
-    the other half as a thin prism's, are the release's lens in OpenCV's terms.
+    The release's code adds x (p1 y + p2 x) + p2 r², OpenCV twice the first part: in OpenCV's model the release's lens
+    has half the tangential coefficients, and the other half as thin-prism coefficients.
     """
     k1, k2, k3, p1, p2 = coefficients
     own = np.array([k1, k2, p1 / 2, p2 / 2, k3, 0, 0, 0, p2 / 2, 0, p1 / 2, 0])

@@ -1,8 +1,8 @@
-"""One variable of a Common Data Format file, as Human3.6M's pose archives hold them.
+"""Reads one variable of a Common Data Format file, the format of Human3.6M's pose archives.
 
-A reader of our own for the little of the format that is needed: one flipped bit in a file of 5 KB made a general one
-wait for a minute and take gigabytes. Offsets, sizes and counts are checked against the bytes that are there before they
-are used. Layout: "CDF Internal Format Description" (NASA), versions 2.6 and 3.
+Implements only the small part of the format that is needed: with one flipped bit in a file of 5 KB, a general reader
+took a minute and gigabytes of memory. Offsets, sizes and counts are checked against the file's length before use.
+Layout: "CDF Internal Format Description" (NASA), versions 2.6 and 3.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ Array = npt.NDArray[np.float64]
 _MAGIC = {0xCDF30001: 3, 0xCDF26002: 2}
 _PLAIN, _PACKED = 0x0000FFFF, 0xCCCC0001
 _CDR, _GDR, _RVDR, _ZVDR, _VXR, _VVR, _CPR, _CVVR = 1, 2, 3, 8, 6, 7, 11, 13
-"""Types of the internal records that are used."""
+"""Types of the internal records used."""
 _COMPRESSED_FILE = 10
 _GZIP = 5
 _LITTLE = (4, 6, 13, 16)
 _BIG = (1, 2, 5, 7, 9, 11, 12, 18)
-"""Encodings by their order of bytes; what remains are the floating-point formats of VAX."""
+"""Encodings by byte order; the remaining ones are VAX floating-point formats."""
 _TYPES = {
     1: "i1", 2: "i2", 4: "i4", 8: "i8", 11: "u1", 12: "u2", 14: "u4", 21: "f4", 22: "f8", 41: "i1", 44: "f4", 45: "f8",
 }  # fmt: skip
 _MOST_SIDES = 10
 """The format's own limit."""
 _LARGEST = 1 << 30
-"""Bytes; an hour of poses at 50 Hz takes 70 MB."""
+"""Maximum bytes; an hour of poses at 50 Hz takes 70 MB."""
 _GROWTH, _ROOM = 10, 64 << 20
-"""Compressed content may become this many times the file, and this many bytes more."""
+"""Maximum decompressed size: this factor times the file, plus this many bytes."""
 _MOST_RECORDS = 1 << 16
-"""Internal records that are followed; a file of the release has about ten."""
+"""Maximum number of internal records; a file of the release has about ten."""
 
 
 class _Malformed(Exception):
-    """The bytes are no CDF file, or no whole one."""
+    """The bytes are not a complete CDF file."""
 
 
 def read_cdf(file: Path, name: str, *, hint: str) -> Array:
-    """(records, *dimensions) a variable's numbers. `hint`: where the file can be got again. Raises AnnotationError."""
+    """(records, *dimensions) values of a variable. `hint`: where to get the file again. Raises AnnotationError."""
     try:
         with open_regular(file) as stream:
             data = stream.read(_LARGEST + 1)
@@ -64,7 +64,7 @@ def read_cdf(file: Path, name: str, *, hint: str) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Variable:
-    """What the descriptor of a variable says."""
+    """The descriptor of a variable."""
 
     type: int
     last_record: int
@@ -94,7 +94,7 @@ class _File:
             self._data = data[:8] + self._unpacked(content, self._room)
 
     def variable(self, name: str) -> Array:
-        """(records, *dimensions) of a variable."""
+        """(records, *dimensions) values of a variable."""
         (globals_at, _, _, encoding, flags), _ = self._fields(self._record(8, _CDR)[1], "Oiiii")
         if not flags & 2:
             raise _Malformed("its variables lie in files of their own")
@@ -117,9 +117,9 @@ class _File:
             content += self._block(place, (min(last + 1, records) - first) * length)
         if len(content) != records * length:
             raise _Malformed(f"{name} has {len(content):,} bytes, expected {records * length:,}")
-        with np.errstate(invalid="ignore"):  # whoever asked looks for NaN
+        with np.errstate(invalid="ignore"):  # the caller checks for NaN
             values = np.frombuffer(content, item).astype(np.float64)
-        if flags & 1:  # rows first: the last index runs fastest
+        if flags & 1:  # row-major: the last index varies fastest
             return values.reshape(records, *variable.sides)
         turned = values.reshape(records, *reversed(variable.sides))
         return turned.transpose(0, *range(turned.ndim - 1, 0, -1))
@@ -140,14 +140,14 @@ class _File:
         return kind, self._data[place + head : place + size]
 
     def _fields(self, data: bytes, form: str) -> tuple[tuple[int, ...], bytes]:
-        """The numbers at the beginning of `data`, O for a file offset, and what follows them."""
+        """The numbers at the start of `data` (O: a file offset), and the rest."""
         packed = struct.Struct(">" + form.replace("O", self._offset))
         if len(data) < packed.size:
             raise _Malformed("a record ends too early")
         return packed.unpack_from(data), data[packed.size :]
 
     def _find(self, globals_at: int, name: str) -> _Variable:
-        """The descriptor of a variable; those whose dimensions are their own (z) come first."""
+        """The descriptor of a variable; z variables, with their own dimensions, are searched first."""
         fields, rest = self._fields(self._record(globals_at, _GDR)[1], "OOOOiiiiiOiii")
         shared = self._sides(fields[7], rest)[0]
         names = []
@@ -161,7 +161,7 @@ class _File:
         raise _Malformed(f"there is no variable {name}, only {', '.join(names[:20]) or 'none'}")
 
     def _describe(self, record: bytes, kind: int, shared: tuple[int, ...]) -> tuple[int, str, _Variable]:
-        """Where the next variable is, the name, and what the descriptor says."""
+        """Offset of the next variable, name, and descriptor."""
         fields, rest = self._fields(record, "OiiOOiiiiiiiOi")
         (raw,), rest = self._fields(rest, self._name)
         sides = shared
@@ -189,7 +189,7 @@ class _File:
         return self._fields(data, "i" * count)
 
     def _blocks(self, index_at: int) -> Iterator[tuple[int, int, int]]:
-        """(first record, last record, place) of the blocks of values, in the order of the index."""
+        """(first record, last record, offset) of the blocks of values, in index order."""
         while index_at > 0:
             (following, entries, used), rest = self._fields(self._record(index_at, _VXR)[1], "Oii")
             if not 0 <= used <= entries <= len(rest) // 12 + 1:

@@ -1,4 +1,4 @@
-"""Where things lie in a folder of Human3.6M, whatever their letter case, and what the parts are called."""
+"""Facts about Human3.6M, and case-insensitive lookup in its folders."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SPEC = DatasetSpec(
     ),
 )
 SUBJECTS: dict[Split, tuple[int, ...]] = {"train": (1, 5, 6, 7, 8), "val": (9, 11), "test": ()}
-"""The subjects whose poses were released; those of 2, 3, 4 and 10 were kept for the benchmark's server."""
+"""The subjects with released poses; those of 2, 3, 4 and 10 are kept for the benchmark server."""
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")
-"""Serial numbers in the order in which packed files (from 0) and re-packaged ones (from 1) count them."""
+"""Serial numbers in the order of packed files (from 0) and re-packaged files (from 1)."""
 FPS = 50.0
 NOTE = "SYNTHETIC.txt"
 """A file that only a synthetic dataset folder has."""
@@ -59,17 +59,17 @@ def subjects_without_images(refs: Iterable[SequenceRef], annotated: Collection[i
 
 
 def split_of(subject: int) -> Split | None:
-    """The split of a subject; None for one without released poses."""
+    """The split of a subject; None without released poses."""
     return next((split for split, subjects in SUBJECTS.items() if subject in subjects), None)
 
 
 def entries(folder: Path) -> dict[str, Path]:
-    """What a folder holds, sorted, by name in lower case. Raises DatasetLayoutError when it cannot be read."""
+    """The sorted entries of a folder by lower-case name. Raises DatasetLayoutError if it cannot be read."""
     return {name.lower(): folder / name for name in sorted(names_in(folder))}
 
 
 def below(folder: Path, *steps: str) -> Path | None:
-    """The entry of an entry of … by name, in any letter case; None where a step is missing."""
+    """Follow nested entries by name, ignoring letter case; None if one is missing."""
     place: Path | None = folder
     for step in steps:
         place = None if place is None else entry(place, step)
@@ -97,13 +97,13 @@ def numbers(value: Any, shape: tuple[int, ...], key: str, file: Path) -> npt.NDA
 
 
 def certain(layout: str, points: npt.NDArray[np.float64], *, projected: bool = False) -> Keypoints:
-    """Keypoints (T, K, D) that are all known."""
+    """Fully known keypoints (T, K, D)."""
     known = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2)
     return Keypoints(layout=layout, points=known, projected=projected)
 
 
 def provenance(folder: Path, layout: str, camera: str) -> dict[str, str]:
-    """What a record says of its origin; `camera` says in words how it was found."""
+    """Provenance of a record; `camera`: how the camera was determined."""
     synthetic = (folder / NOTE).is_file()
     return {
         "release": "synthetic sample world" if synthetic else "Human3.6M",
@@ -116,5 +116,5 @@ def provenance(folder: Path, layout: str, camera: str) -> dict[str, str]:
 
 
 def file_state(file: Path) -> tuple[str, int, int]:
-    """What a cached reading of a file is good for: path, size and time. Raises AnnotationError when it is missing."""
+    """Cache key of a file: path, size and time. Raises AnnotationError if it is missing."""
     return str(file), *stamp(file)

@@ -1,7 +1,7 @@
 """The official archives: `S1/Videos/Directions 1.54138969.mp4`, `S1/MyPoseFeatures/*/*.cdf`, `metadata.xml`.
 
-Frames come straight from the videos, all of them: 50 a second. A build thins them with `--every`. Where a video is
-gone, its images are read: `S1/Images/Directions 1.54138969/frame_000000.jpg`, whatever is before the number.
+All frames are read directly from the videos, at 50 frames per second; a build subsamples them with `--every`. If a
+video is missing, its images are read: `S1/Images/Directions 1.54138969/frame_000000.jpg`, with any prefix.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 
 def frame_file(ref: SequenceRef, number: int) -> Path:
-    """Where the image of a video's frame is looked for once the video is gone, below the dataset's folder."""
+    """Path of a frame's image, relative to the dataset's folder, used if the video is missing."""
     return Path(ref.images.parents[1].name, "Images", _name(ref.images), f"frame_{number:06d}.jpg")
 
 
@@ -157,7 +157,7 @@ def _frames(place: Path, annotated: int) -> tuple[tuple[Frame, ...], npt.NDArray
     """
     if not is_folder(place):
         facts = video_facts(place)
-        # whether it really has all frames, decoding will say: headers are often wrong
+        # decoding will tell whether it has all frames: headers are often wrong
         numbers = np.arange(annotated, dtype=np.int64)
         return tuple(VideoFrame(place, number) for number in range(annotated)), numbers, (facts.width, facts.height)
     images = numbered_files(place, _IMAGE)
@@ -212,7 +212,7 @@ def _in_world(annotation: Path) -> bool:
 
 
 def _name(video: Path) -> str:
-    """Of a video or of the folder of its images: `Directions 1.54138969`."""
+    """Name of a video or of its image folder: `Directions 1.54138969`."""
     return video.stem if video.suffix.lower() == VIDEO else video.name
 
 
@@ -223,8 +223,7 @@ def _clip(video: Path) -> tuple[str, str]:
 
 
 def _videos(folder: Path, subject: int) -> dict[Path, Path | None]:
-    """The videos of a subject, or the folders of their images, each with the file of its 3D joints: those in the world
-    where there are both."""
+    """The videos of a subject, or their image folders, each with the file of its 3D joints, preferably in the world."""
     videos, images = (below(folder, f"S{subject}", name) for name in ("Videos", "Images"))
     held = (
         {}
@@ -251,7 +250,7 @@ def _poses(folder: Path, subject: int, kind: str) -> dict[str, Path]:
 
 
 def _unseen(folder: Path, subject: int, videos: list[Path]) -> list[str]:
-    """Clips, or actions where no camera is named, that have joints but no video."""
+    """Clips (actions if no camera is named) with joints but without video."""
     kinds = ("D2_Positions", "D3_Positions", "D3_Positions_mono")
     files = [file for kind in kinds for file in _poses(folder, subject, kind).values()]
     seen = {_name(video).lower() for video in videos} | {_clip(video)[0].lower() for video in videos}
@@ -267,12 +266,12 @@ def _reads(folder: Path, subject: int, video: Path, annotation: Path) -> tuple[P
 
 
 def _length(video: Path) -> int:
-    """Frames by the header, or images; 0 when there is none to be read, of which `read` will say why."""
+    """Number of frames in the header, or of images; 0 if none can be read, as `read` will report."""
     try:
         if is_folder(video):
             return len(numbered(video, _IMAGE))
         return _facts(file_state(video)).frames
-    except (AnnotationError, DatasetLayoutError):  # a link in a circle is no folder that can be looked at
+    except (AnnotationError, DatasetLayoutError):  # a circular link cannot be listed
         return 0
 
 

@@ -1,6 +1,6 @@
 """The packed annotations of the TRACE training code: one folder of images and one `annots_smplkps.npz`.
 
-Every fifth frame of the videos; the number in a file's name counts those frames.
+It has every fifth frame of the videos; the numbers in file names count these frames.
 Facts: docs/reference/datasets.md#human36m-packed-files.
 """
 
@@ -55,7 +55,7 @@ LAYOUT = "packed (annots_smplkps.npz)"
 ANNOTATIONS = ("annots_smplkps.npz", "annots.npz")
 BETAS = "smpl_neutral_betas.npz"
 EVERY = 5
-"""Which frames of the videos were kept."""
+"""Frame step of the packed images."""
 _IMAGE = re.compile(r"(S\d+_[^_]+_[0-3])_(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
 """Clip and number of an image."""
 _CLIP = re.compile(r"S(\d+)_[^_]+_([0-3])", re.IGNORECASE)
@@ -89,7 +89,7 @@ def find(folder: Path, split: Split) -> list[SequenceRef]:
 
 
 def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
-    """Missing parts, and what is lost by it."""
+    """Missing parts and their consequences."""
     findings = []
     if not refs:
         what = why_empty(folder / "images") or "no images"
@@ -174,7 +174,7 @@ def _view(folder: Path, who: tuple[int, int], mono: Array | None, pixels: Array,
     if mono is not None:
         view = locate_in_camera(metadata, who, mono, pixels, file)
         apart = distance_px(dataclasses.replace(view, camera_from_world=None), mono, pixels)
-        if not apart < FIT_PX:  # the body's joints, which the record has, would not show it
+        if not apart < FIT_PX:  # the record has the body's joints, which would not reveal it
             raise AnnotationError(
                 f"the 3D joints meet the 2D joints at {apart:.1f} px (median), expected {FIT_PX}: {view.how}",
                 where=file,
@@ -191,7 +191,7 @@ def _view(folder: Path, who: tuple[int, int], mono: Array | None, pixels: Array,
 
 
 def _joints(found: Entries, mono: Array | None, world_from_camera: Array) -> Keypoints | None:
-    """The body's 44 joints, put where the motion capture's joints of the same names stand; else those themselves."""
+    """The body's 44 joints, aligned to the motion-capture joints of the same names; without a body the latter."""
     if mono is None:
         return None
     joints = found.get("kp3ds_smpl")
@@ -204,7 +204,7 @@ def _joints(found: Entries, mono: Array | None, world_from_camera: Array) -> Key
 
 
 def _body(folder: Path, subject: int, found: Entries, file: Path, world_from_camera: Array) -> BodyParams | None:
-    """Pose and neutral shape in the world. Where the body's origin stands the release does not say."""
+    """Pose and neutral shape in the world. The release does not give the body's translation."""
     shapes = entry(folder, BETAS)
     if shapes is None:
         return None
@@ -223,7 +223,7 @@ def _body(folder: Path, subject: int, found: Entries, file: Path, world_from_cam
 
 
 def _images(folder: Path, clip: str) -> dict[int, Path]:
-    """The images of a clip by number, of a folder that all clips share, in whatever letter case."""
+    """The images of a clip by number, in the folder shared by all clips, ignoring letter case."""
     names = listing(folder).files
     found: dict[int, Path] = {}
     for spelling in sorted(_spellings(names).get(clip.lower(), ()), reverse=True):
@@ -238,7 +238,7 @@ def _images(folder: Path, clip: str) -> dict[int, Path]:
 
 @lru_cache(maxsize=1)
 def _spellings(names: tuple[str, ...]) -> Mapping[str, set[str]]:
-    """Clip in lower case to the ways in which it is written."""
+    """Lower-case clip to its spellings."""
     found: dict[str, set[str]] = defaultdict(set)
     for name in names:
         clip = name.rpartition("_")[0]

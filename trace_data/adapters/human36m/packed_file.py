@@ -1,4 +1,4 @@
-"""`annots_smplkps.npz`: one dictionary of all images, read once and never held as a whole."""
+"""`annots_smplkps.npz`: one dictionary of all images, read once, without holding it in memory completely."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from trace_data.unpickle.reader import load_npz
 Array = npt.NDArray[np.float64]
 
 LIMIT_BYTES = 64 << 30
-"""The annotation is one object array of all images: much larger than what else is read under a limit."""
+"""Size limit of the annotation, one object array of all images and much larger than other files."""
 MAX_STEPS = 1_000_000_000
 """Half a million images of some hundred parts each."""
 CANDIDATE = 1
-"""Of the three poses and root rotations of an entry the one that the published loader takes."""
+"""Index of the pose and root rotation used by the published loader, of three per entry."""
 IMAGE = re.compile(r"(S(\d+)_[^_]+_([0-3]))_(\d+)(\.jpe?g|\.png)?", re.IGNORECASE)
-"""Clip, subject, camera and number of an image, by which entries are called."""
+"""Names of entries: clip, subject, camera and number of an image."""
 POINTS = {"kp2d": (32, 2), "kp3d_mono": (32, 3), "kp3ds_smpl": (44, 3)}
 BODY = {"poses": 72, "cam": 3}
 """Numbers of a candidate; poses may have 66."""
@@ -35,7 +35,7 @@ _ENDS = dict(zip(_WIDTHS, np.cumsum(list(_WIDTHS.values())).tolist()))
 
 
 class Entries:
-    """What the file says of the images of one clip, in the order of their numbers."""
+    """Annotations of one clip's images, ordered by number."""
 
     def __init__(self, rows: Array) -> None:
         self._rows = rows
@@ -50,7 +50,7 @@ class Entries:
 
 @lru_cache(maxsize=1)
 def read_entries(state: tuple[str, int, int]) -> PackedRows:
-    """Rows of all images by clip in lower case. Raises AnnotationError; what is wrong with one clip is kept for it."""
+    """Rows of all images by lower-case clip. Raises AnnotationError; errors of one clip are stored with it."""
     file = Path(state[0])
     rows = PackedRows(sum(_WIDTHS.values()))
 
@@ -109,7 +109,7 @@ def _points(image: str, key: str, value: Any, file: Path) -> Array:
 
 
 def _candidate(image: str, key: str, value: Any, file: Path) -> Array:
-    """The chosen candidate; a pose of 66 numbers says nothing of the hands."""
+    """The selected candidate; a pose of 66 numbers lacks the hands."""
     array = _array(image, key, value, file)
     if array.ndim != 2 or len(array) <= CANDIDATE:
         raise _wrong(image, key, f"has shape {array.shape}, expected 3xn", file)

@@ -1,4 +1,4 @@
-"""What every layout of Human3.6M makes of a clip: one actor before one camera that stands still."""
+"""Builds the record of a Human3.6M clip for all layouts: one person and one static camera."""
 
 from __future__ import annotations
 

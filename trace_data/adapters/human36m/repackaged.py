@@ -1,6 +1,6 @@
 """The widely used re-packaging: image folders `s_01_act_02_subact_01_ca_01` and JSON files a subject.
 
-It holds no 2D joints: they are the 3D joints seen through its pinhole camera. Its world is that of the release.
+It has no 2D joints: they are projected from the 3D joints with its pinhole cameras. Its world is that of the release.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ LAYOUT = "re-packaged (image folders, JSON)"
 CLIP = re.compile(r"s_(\d\d)_act_(\d\d)_subact_(\d\d)_ca_(\d\d)", re.IGNORECASE)
 _IMAGES = "unpack the images again"
 BOX_SHARE = 0.003
-"""Middles of boxes may lie this share of the frame's long side from those of the projected joints (median): they were
-made from these, so the right camera gives zero, and another one of the room 20 px and more."""
+"""Tolerance (median) between centres of boxes and of projected joints, relative to the frame's long side. Boxes were
+made from these joints, so the right camera gives zero, and another camera at least 20 px."""
 
 
 def is_here(folder: Path) -> bool:
@@ -152,7 +152,7 @@ def _joint_file(folder: Path, subject: int) -> Path:
 
 
 def _reads(folder: Path, subject: int) -> tuple[Path, ...]:
-    """All files that are about a subject."""
+    """All files of a subject."""
     kinds = (("joint_3d",), ("camera",), ("SMPL_NeuralAnnot", "smpl_param"), ("data",))
     found = [subject_file(folder, subject, *kind) for kind in kinds]
     return tuple(file for file in found if file is not None)
@@ -191,7 +191,7 @@ def _view(
     size: tuple[int, int],
     centres: Rows | None,
 ) -> CalibratedView:
-    """The camera, by whichever meaning of `t` shows the joints where they are. Raises AnnotationError."""
+    """The camera, with the interpretation of `t` that projects the joints correctly. Raises AnnotationError."""
     file = subject_file(folder, subject, "camera")
     if file is None:
         raise AnnotationError(
@@ -233,7 +233,7 @@ def _view(
 
 
 def _readings(file: Path, cameras: dict[str, Any], camera: int) -> list[CalibratedView]:
-    """A camera by either meaning of its `t`. Raises AnnotationError."""
+    """A camera with both interpretations of its `t`. Raises AnnotationError."""
     entry = cameras.get(str(camera))
     if not isinstance(entry, dict) or (lacking := {"R", "t", "f", "c"} - entry.keys()):
         found = "is missing" if not isinstance(entry, dict) else f"lacks {', '.join(sorted(lacking))}"
@@ -248,14 +248,14 @@ def _readings(file: Path, cameras: dict[str, Any], camera: int) -> list[Calibrat
 
 
 def _from_boxes(seen: npt.NDArray[np.float64], centres: Rows, frame_ids: npt.NDArray[np.int64]) -> float:
-    """Median px between the middles of the joints (T, 17, 2) and those of the boxes; infinite without boxes."""
+    """Median distance, px, between the centres of the joints (T, 17, 2) and of the boxes; infinite without boxes."""
     middles, known = centres.over(frame_ids)
     apart = np.linalg.norm((seen.min(axis=1) + seen.max(axis=1)) / 2 - middles, axis=1)[known]
     return float(np.median(apart)) if len(apart) else np.inf
 
 
 def _seen(view: CalibratedView, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(T, 17, 2) px; far outside where a joint is behind the camera."""
+    """(T, 17, 2) px; far outside the image for joints behind the camera."""
     assert view.camera_from_world is not None
     pixels = project(view.intrinsics, transform(view.camera_from_world, joints))
     return np.where(np.isfinite(pixels), pixels, -1e6)

@@ -1,4 +1,4 @@
-"""The JSON files that hold a whole subject: parsed once, kept as arrays a clip.
+"""The JSON files of a subject, parsed once and stored as arrays per clip.
 
 `Human36M_subject{n}_{joint_3d,SMPL_NeuralAnnot}.json` are nested by action (2 to 16), subaction (1, 2) and 0-based
 frame; `_data.json` lists images and their boxes; `_camera.json` the cameras 1 to 4. Facts:
@@ -36,7 +36,7 @@ IMAGE = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """What a file says of some frames of a clip."""
+    """Values for some frames of a clip."""
 
     frames: npt.NDArray[np.int64]
     """(N,) frame numbers from 0, ascending."""
@@ -44,14 +44,14 @@ class Rows:
     """(N, …)."""
 
     def over(self, frame_ids: npt.NDArray[np.int64]) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """Values (T, …) of the frames asked for, zero where there are none, and (T,) where there are."""
+        """Values (T, …) of the requested frames, zero where missing, and their mask (T,)."""
         place = np.searchsorted(self.frames, frame_ids).clip(max=len(self.frames) - 1)
         known = self.frames[place] == frame_ids
         return np.where(known.reshape(-1, *(1,) * (self.values.ndim - 1)), self.values[place], 0.0), known
 
 
 def subject_file(folder: Path, subject: int, *kinds: str) -> Path | None:
-    """The file of a subject by the first kind that is there, in `annotations/` or in the dataset's folder itself."""
+    """The first existing kind of file of a subject, in `annotations/` or in the dataset's folder."""
     for place in (entry(folder, "annotations", "annotation", "annots"), folder):
         if place is not None and place.is_dir():
             found = entry(place, *(f"Human36M_subject{subject}_{kind}.json" for kind in kinds))
@@ -85,7 +85,7 @@ def _bodies(state: tuple[str, int, int]) -> dict[Clip, Rows]:
 
 
 def body_over(file: Path | None, clip: Clip, frame_ids: npt.NDArray[np.int64]) -> tuple[BodyParams | None, Any]:
-    """The body (neutral model, world) of the frames asked for and (T,) where it is known; None without any."""
+    """The body (neutral model, world) of the requested frames and its mask (T,); None without any."""
     nothing = np.zeros(len(frame_ids), bool)
     rows = None if file is None else bodies(file).get(clip)
     if rows is None or not len(rows.frames):
@@ -104,16 +104,16 @@ def body_over(file: Path | None, clip: Clip, frame_ids: npt.NDArray[np.int64]) -
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Listed:
-    """What a data file says of the images of a clip."""
+    """Boxes and image sizes of a clip."""
 
     centres: Rows
     """Middles (N, 2) of the boxes around its projected joints, px."""
     sizes: frozenset[tuple[int, int]]
-    """Width and height of its images, px; empty where the file does not say."""
+    """Widths and heights of its images, px; empty if unknown."""
 
 
 def listed_images(file: Path) -> dict[str, Listed]:
-    """Clip (folder name in lower case) to what the file says of it. Raises AnnotationError."""
+    """Content by clip (folder name in lower case). Raises AnnotationError."""
     return _listed_images(file_state(file))
 
 
@@ -143,7 +143,7 @@ def _listed_images(state: tuple[str, int, int]) -> dict[str, Listed]:
 
 
 def _smaller(entry: dict[str, Any]) -> dict[str, Any]:
-    """Of an image its name and size, of an annotation its box: a subject has nearly half a million of each."""
+    """Keep only name and size of images and boxes of annotations: a subject has nearly half a million of each."""
     for wanted in (("id", "file_name", "width", "height"), ("image_id", "bbox")):
         if wanted[1] in entry:
             return {key: entry[key] for key in wanted if key in entry}
@@ -151,7 +151,7 @@ def _smaller(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(file: Path, each: Each | None = None) -> dict[str, Any]:
-    """The object in a JSON file, every object in it as `each` makes it. Raises AnnotationError."""
+    """The object in a JSON file, with every nested object replaced by `each`. Raises AnnotationError."""
     content = load_json(file, each=each, hint=AGAIN)
     if not isinstance(content, dict):
         raise AnnotationError(f"holds a {type(content).__name__}, expected an object", where=file, hint=AGAIN)

@@ -30,9 +30,9 @@ _READERS = {
 
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
-    """The sequences of a split, in order. Where both are there, the official release is read, not the packed one.
+    """The sequences of a split, in order, from the official release or, without it, from packed annotations.
 
-    Raises DatasetLayoutError when there is neither.
+    Raises DatasetLayoutError if there is neither.
     """
     place = folders(root)
     if split == "test":
@@ -52,7 +52,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 
 def frame_file(ref: SequenceRef, number: int) -> Path:
-    """Where the image of a video's frame is looked for once the video is gone, below the dataset's folder."""
+    """Path of a frame's image, relative to the dataset's folder, used if the video is missing."""
     recording = ref.annotation.parent  # S1/Seq1, in the dataset's folder or in one of its own there
     names = {name.lower() for name in SPEC.folders}
     dataset = next((above for above in recording.parents if above.name.lower() in names), recording.parent.parent)
@@ -60,7 +60,7 @@ def frame_file(ref: SequenceRef, number: int) -> Path:
 
 
 def inspect(root: Path) -> list[Finding]:
-    """Missing parts, frames and annotations that do not fit in number, gaps in image numbers, fits of another model."""
+    """Missing parts, mismatched numbers of frames and annotations, gaps in image numbers, fits of another model."""
     place = folders(root)
     findings = official.inspect(place.training)
     if not official.exists(place.training):

@@ -1,4 +1,4 @@
-"""From what every layout of MPI-INF-3DHP comes to, points in pixels and joints in camera axes, to a record."""
+"""Builds the record of an MPI-INF-3DHP sequence for all layouts, from 2D points and joints in camera axes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from trace_data.schema.record import Person, SequenceRecord
 Array = npt.NDArray[np.float64]
 
 CAMERAS_AGREE = 0.05
-"""Metres. Where two cameras see the same joints farther apart, their calibration is not good enough for a world."""
+"""Maximum disagreement of two cameras about the same joints, m, for supervising the world."""
 CAMERAS_OF_ONE_ROOM = 0.25
-"""Metres. Beyond this the calibration belongs to another recording."""
+"""Disagreement, m, beyond which the calibration belongs to another recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CameraSequence:
-    """One camera's sequence of T frames as its layout has it."""
+    """One camera's sequence of T frames, independent of the layout."""
 
     person: str
     frames: tuple[Frame, ...]
@@ -46,18 +46,18 @@ class CameraSequence:
     distortion: Array | None = None
     """See `schema.camera.Camera`."""
     camera_from_world: Array | None
-    """(4, 4) metres; None where the release has none."""
+    """(4, 4) metres; None if the release has none."""
     world_reason: str
-    """Why the world may not be supervised; empty when it may."""
+    """Why the world is not supervised; empty if it is."""
     body: tuple[BodyParams, npt.NDArray[np.bool_]] | None
-    """World body and (T,) where it is known."""
+    """World body and its mask (T,)."""
     synthetic: bool
     projected: bool = True
     """Whether the points are projections of the joints through this camera, see `Keypoints`."""
     camera: str = ""
-    """How the camera was found, in words, where it has no calibration of all cameras."""
+    """How the camera was determined, if not from a calibration of all cameras."""
     remarks: tuple[str, ...] = ()
-    """What the record says for somebody to know."""
+    """Remarks for the record."""
 
 
 def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
@@ -65,7 +65,7 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
     frames = len(found.frames)
     extrinsics = found.camera_from_world
     world = found.joints if extrinsics is None else transform(np.linalg.inv(extrinsics), found.joints)
-    # as the published loader: visible means inside the frame, nothing is known of occlusion
+    # as in the published loader: visible means inside the frame; occlusion is not annotated
     inside = ((found.points >= 0) & (found.points < found.size)).all(axis=-1, keepdims=True)
     body, body_valid = found.body or (None, np.zeros(frames, bool))
     return SequenceRecord(
@@ -86,7 +86,7 @@ def assemble(ref: SequenceRef, found: CameraSequence) -> SequenceRecord:
         people=(
             Person(
                 name=found.person,
-                gender="neutral",  # of the body model, and NeuralAnnot fitted the neutral one
+                gender="neutral",  # NeuralAnnot fitted the neutral model
                 present=np.ones(frames, bool),
                 keypoints2d=Keypoints(
                     layout=found.layout,
@@ -122,9 +122,9 @@ def _with_ones(points: Array) -> Array:
 
 
 def compare_cameras(file: Path, cameras: tuple[int, int], worlds: tuple[Array, Array]) -> str:
-    """Why the calibration makes no world, empty when it does: what two cameras see of the same frames must coincide.
+    """Why the calibration is unusable for a world; empty if joints of the same frames from two cameras coincide.
 
-    `worlds`: (T, K, 3) metres of each. Raises AnnotationError when the calibration is of another recording.
+    `worlds`: (T, K, 3) metres of each camera. Raises AnnotationError if the calibration is of another recording.
     """
     apart = float(np.median(np.linalg.norm(worlds[0] - worlds[1], axis=-1)))
     if apart > CAMERAS_OF_ONE_ROOM:

@@ -1,4 +1,4 @@
-"""`camera.calibration`: for each camera a name and lines of a word followed by numbers."""
+"""Reads `camera.calibration`: for each camera a name, and lines of a keyword followed by numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Calibrated:
 
 
 def read_calibration(file: Path) -> dict[int, Calibrated]:
-    """The cameras of a calibration by number. Raises AnnotationError with the line that is wrong."""
+    """The cameras of a calibration by number. Raises AnnotationError naming the wrong line."""
     try:
         lines = file.read_text(encoding="latin1").splitlines()
     except FileNotFoundError as error:

@@ -20,19 +20,19 @@ SPEC = DatasetSpec(
 ADAPTER = "mpi_inf_3dhp 1"
 
 VALIDATION = frozenset({(8, 2)})
-"""Subject and sequence of what is held out; everything else of S1 to S8 is for training."""
+"""Held-out (subject, sequence); the rest of S1 to S8 is the training split."""
 CAMERAS = range(11)
-"""Cameras that are read; 11 to 13 hang from the ceiling."""
+"""Cameras used; 11 to 13 are on the ceiling."""
 RECORDED = 14
-"""Cameras that annotations and calibrations are about."""
+"""Number of cameras in annotations and calibrations."""
 FAST = frozenset({(1, 2), (3, 1), (3, 2), (5, 1), (5, 2)})
-"""Subject and sequence of what was recorded at 50 frames a second."""
+"""(subject, sequence) of recordings at 50 frames per second."""
 TEST_FPS = 25.0
-"""The test set's annotation does not say; its lengths are those of the training videos of 25 frames a second."""
+"""Not stated in the test set's annotation; its lengths match training videos with 25 frames per second."""
 
 SHORT = 2
-"""Frames that a video may lack at its end: the README of the release says that some do. More than that was cut off, or
-the video belongs to another recording."""
+"""Number of frames that a video may lack at its end, as noted in the release's README. If more are missing, the video
+is truncated or belongs to another recording."""
 
 
 def split_of(subject: int, sequence: int) -> Split:
@@ -41,12 +41,12 @@ def split_of(subject: int, sequence: int) -> Split:
 
 
 def fps_of(subject: int, sequence: int) -> float:
-    """Frames a second of a training recording."""
+    """Frames per second of a training recording."""
     return 50.0 if (subject, sequence) in FAST else 25.0
 
 
 def wrong(file: Path, key: str, found: str, expected: str, hint: str | None = None) -> AnnotationError:
-    """The error that says what of `file` was found and what was expected."""
+    """An error about `file` with what was found and expected."""
     return AnnotationError(
         f"{key} {found}, expected {expected}", where=file, hint=hint or f"get the file again from {SPEC.page}"
     )

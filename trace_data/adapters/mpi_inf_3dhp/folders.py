@@ -1,4 +1,4 @@
-"""Where MPI-INF-3DHP lies below a folder, under any of the names and letter cases it is met with."""
+"""Locates MPI-INF-3DHP below a folder, with any of its usual names and letter cases."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _TEST_SUBJECT = re.compile(r"ts([1-6])", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """The folders of the dataset; one that is None is not there."""
+    """The folders of the dataset; None for missing ones."""
 
     dataset: Path
     training: Path
-    """Holds `S1` to `S8`, or `annots_video.npz`."""
+    """Contains `S1` to `S8`, or `annots_video.npz`."""
     test: Path | None
-    """Holds `TS1` to `TS6`."""
+    """Contains `TS1` to `TS6`."""
 
 
 def folders(root: Path) -> Folders:
-    """The dataset below `root`, or `root` itself when it is the dataset. Raises DatasetLayoutError."""
+    """The dataset below `root`, or `root` itself. Raises DatasetLayoutError."""
     named = next((folder for folder in children(root) if _plain(folder.name) in _NAMES), None)
     own = next((child for child in children(root) if _is_part(child)), None)
     dataset = named or (root if own else dataset_folder(SPEC, root, ()))
@@ -40,7 +40,7 @@ def folders(root: Path) -> Folders:
 
 
 def _test(dataset: Path, places: list[Path]) -> Path | None:
-    """The folder with the test subjects: it may stand beside the dataset, and archives put it into itself."""
+    """The folder with the test subjects: it may be next to the dataset, or nested in a folder of the same name."""
     if any(_TEST_SUBJECT.fullmatch(child.name) for child in children(dataset)):
         return dataset
     for place in places:
@@ -61,7 +61,7 @@ def _is_part(entry: Path) -> bool:
 
 
 def children(folder: Path) -> list[Path]:
-    """What a folder holds, by name; nothing when it is no folder. Raises DatasetLayoutError when it cannot be read."""
+    """The entries of a folder by name; empty if it is not a folder. Raises DatasetLayoutError if it cannot be read."""
     return [folder / name for name in sorted(names_in(folder))] if is_folder(folder) else []
 
 

@@ -25,17 +25,17 @@ Array = npt.NDArray[np.float64]
 
 _AGAIN = "copy the file from the release again"
 MOST_NUMBERS = 50_000_000
-"""A compressed file of a few bytes can hold more than memory; the release's arrays are of a few million."""
+"""Maximum array size, as a small compressed file can exceed the memory; the release's arrays have a few million."""
 _MALFORMED = (
     ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, MemoryError, OverflowError,
     struct.error, zlib.error, AttributeError,
 )  # fmt: skip
-"""What h5py raises on files that are not what they claim."""
+"""Errors raised by h5py on malformed files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Annotations:
-    """What one `annot.mat` says of all cameras. Arrays of a camera are checked when they are asked for."""
+    """Annotations of all cameras in one `annot.mat`. Arrays of a camera are checked on access."""
 
     file: Path
     frames: int
@@ -57,12 +57,12 @@ class Annotations:
 
 
 def read_annotations(file: Path) -> Annotations:
-    """An `annot.mat`, kept in memory until another one is asked for: it serves all cameras. Raises AnnotationError."""
+    """Read an `annot.mat`; the last one is cached, because it serves all cameras. Raises AnnotationError."""
     return _read_annotations(file, *_state(file))
 
 
 def annotated_frames(file: Path) -> int:
-    """The number of frames an `annot.mat` is about, from its headers alone. Raises AnnotationError."""
+    """The number of frames in an `annot.mat`, from its headers only. Raises AnnotationError."""
     _state(file)
     shapes = matlab_shapes(file, hint=_AGAIN)
     if "frames" not in shapes:
@@ -111,12 +111,12 @@ def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
 
 
 def annotated_test_frames(file: Path) -> int:
-    """How many frames of an `annot_data.mat` are annotated, without reading the rest of it. Raises AnnotationError."""
+    """The number of annotated frames in an `annot_data.mat`, without reading the rest. Raises AnnotationError."""
     return int((_test_arrays(file, ("valid_frame",))["valid_frame"] > 0).sum())
 
 
 def _test_arrays(file: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Arrays of numbers of an HDF5 file, and `synthetic` as an empty one where it has that."""
+    """Numeric arrays of an HDF5 file; `synthetic`, if present, as an empty array."""
     _state(file)
     try:
         with h5py.File(file, "r", locking=False) as content:
@@ -130,25 +130,25 @@ def _test_arrays(file: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TestSetAnnotations:
-    """What one `annot_data.mat` says of its N frames."""
+    """Annotations of the N frames of an `annot_data.mat`."""
 
     points: Array
     """(N, 17, 2) px."""
     joints: Array
     """(N, 17, 3) metres of camera axes."""
     valid: npt.NDArray[np.bool_]
-    """(N,) which frames are annotated."""
+    """(N,) whether each frame is annotated."""
     synthetic: bool
 
 
 def read_test_annotations(file: Path) -> TestSetAnnotations:
-    """An `annot_data.mat`. Raises AnnotationError."""
+    """Read an `annot_data.mat`. Raises AnnotationError."""
     raw = _test_arrays(file, ("annot2", "annot3", "valid_frame"))
     valid = numbers(file, "valid_frame", raw["valid_frame"], None).reshape(-1) > 0
     points = _by_frame(file, "annot2", raw["annot2"], len(valid), 2)
     joints = _by_frame(file, "annot3", raw["annot3"], len(valid), 3)
     for key, array in (("annot2", points), ("annot3", joints)):
-        numbers(file, key, array[valid], None)  # what is not valid may hold anything
+        numbers(file, key, array[valid], None)  # invalid frames may contain anything
     return TestSetAnnotations(points=points, joints=joints / 1000, valid=valid, synthetic="synthetic" in raw)
 
 
@@ -168,7 +168,7 @@ def _dataset(file: Path, content: h5py.File, key: str) -> npt.NDArray[Any]:
 
 
 def _by_frame(file: Path, key: str, value: npt.NDArray[Any], frames: int, width: int) -> Array:
-    """(N, 17, width), whichever end of the axes the reader or writer put first."""
+    """(N, 17, width), whatever the order of axes in the file."""
     if value.shape[:2] == (width, 17):
         value = value.transpose()
     shapes = {(frames, 1, 17, width), (frames, 17, width)}

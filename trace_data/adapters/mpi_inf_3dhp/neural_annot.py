@@ -1,6 +1,6 @@
-"""Bodies of NeuralAnnot, where `MPI-INF-3DHP_SMPL_NeuralAnnot.json` is present: SMPL in the world of the calibration.
+"""Bodies of NeuralAnnot from `MPI-INF-3DHP_SMPL_NeuralAnnot.json`, if present: SMPL in the calibration's world.
 
-SMPL-X fits are of another body model, and a record cannot hold a root alone: they are not read.
+SMPL-X fits are not read: they use another body model, and a record cannot store a root rotation alone.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def find_bodies(places: list[Path], name: str = SMPL_FILE) -> Path | None:
 def bodies_of(
     places: list[Path], subject: int, sequence: int, rows: list[int]
 ) -> tuple[BodyParams, npt.NDArray[np.bool_]] | None:
-    """The bodies of annotation rows (counted from 0) and where there are any; None without a file or any fit.
+    """The bodies of annotation rows (counted from 0) and their mask; None without a file or any fit.
 
-    Raises AnnotationError when the file is not what it should be.
+    Raises AnnotationError if the file is invalid.
     """
     file = find_bodies(places)
     if file is None:
@@ -70,7 +70,7 @@ def bodies_of(
 
 @lru_cache(maxsize=1)
 def _fits(file: Path, changed: int, size: int) -> dict[str, Any]:
-    """Subject, sequence and frame to the 85 numbers of a fit; a few hundred bytes a frame."""
+    """Subject, sequence and frame to the 85 numbers of a fit; a few hundred bytes per frame."""
     content = load_json(file, each=_compact, hint=f"get it from {URL}")
     if not isinstance(content, dict):
         raise wrong(file, "the file", f"holds a {type(content).__name__}", "an object", f"get it from {URL}")
@@ -78,7 +78,7 @@ def _fits(file: Path, changed: int, size: int) -> dict[str, Any]:
 
 
 def _compact(entry: dict[str, Any]) -> Any:
-    """A fit as one array as soon as it is read; what is no fit stays, and is named when its frame is asked for."""
+    """Convert a fit to one array as it is read; invalid ones are kept and reported when their frame is used."""
     if not _WIDTHS.keys() <= entry.keys():
         return entry
     try:

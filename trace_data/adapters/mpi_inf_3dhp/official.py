@@ -37,7 +37,7 @@ from trace_data.schema.record import SequenceRecord, Split
 
 VIDEOS, IMAGES = "official (annot.mat, videos)", "official (annot.mat, extracted images)"
 SAMPLED = 25
-"""Frames in which two cameras are compared."""
+"""Number of frames in which two cameras are compared."""
 _NAME = re.compile(r"S(\d)_Seq(\d)_video_(\d+)")
 
 
@@ -50,7 +50,7 @@ def numbers_of(name: str) -> tuple[int, int, int]:
 
 
 def find(training: Path, split: Split) -> list[SequenceRef]:
-    """The cameras of a split that have an annotation and frames. Frames are counted, headers of annotations read."""
+    """The cameras of a split with annotation and frames. Only counts frames and reads headers of annotations."""
     refs = []
     for subject, sequence, folder in recordings(training):
         annotation = entry(folder, "annot.mat")
@@ -75,7 +75,7 @@ def find(training: Path, split: Split) -> list[SequenceRef]:
 
 
 def _annotated(annotation: Path) -> int:
-    """Frames after so many are not used; no bound where the annotation does not tell, which reading it will say."""
+    """Maximum number of frames to use; unbounded if the annotation does not tell, as reading it will report."""
     try:
         return annotated_frames(annotation)
     except AnnotationError:
@@ -142,7 +142,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 
 def _compared(file: Path, annotations: Annotations, cameras: dict[int, Calibrated], camera: int) -> str:
-    """Why there is no world, from comparison with the first other camera; empty when nothing speaks against it."""
+    """Why there is no world, from a comparison with the first other camera; empty if they agree."""
     other = next((c for c in annotations.cameras if c != camera and c in cameras), None)
     if other is None:
         return ""
@@ -155,7 +155,7 @@ def _compared(file: Path, annotations: Annotations, cameras: dict[int, Calibrate
 
 
 def inspect(training: Path) -> list[Finding]:
-    """Parts of a recording that are missing, and frames that do not fit in number."""
+    """Missing parts of a recording, and mismatched numbers of frames."""
     findings = []
     for subject, sequence, folder in recordings(training):
         key = f"S{subject}/Seq{sequence}"
@@ -185,7 +185,7 @@ def inspect(training: Path) -> list[Finding]:
 
 
 def _counted(name: str, pictures: Pictures, annotated: int) -> tuple[str, str] | None:
-    """What is wrong with the number of a camera's frames, and what mends it."""
+    """What is wrong with the number of a camera's frames, and how to fix it."""
     if pictures.place.is_dir():
         images = image_numbers(pictures.place, pictures.prefix)
         lost = gap(images)

@@ -43,22 +43,22 @@ _VIDEO = re.compile(r"(S[1-8])/(Seq[12])/imageSequence/(video_\d+)\.avi")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Packed:
-    """The whole file; what it says of images lies on disk."""
+    """The whole file; the rows of images are on disk."""
 
     rows: PackedRows
-    """Of each image 28 points (px) and 28 joints (metres, camera axes)."""
+    """28 points (px) and 28 joints (metres, camera axes) of each image."""
     cameras: Mapping[str, Any]
-    """Of each clip as the file has it."""
+    """Camera of each clip, as in the file."""
     synthetic: bool
 
 
 def exists(training: Path) -> bool:
-    """Whether there is an annotation of this layout and a folder of frames."""
+    """Whether an annotation of this layout and a folder of frames exist."""
     return entry(training, *ANNOTATIONS) is not None and entry(training, FRAMES) is not None
 
 
 def find(training: Path, split: Split) -> list[SequenceRef]:
-    """The image folders of a split. Images are counted, the annotation is not opened."""
+    """The image folders of a split. Counts images without opening the annotation."""
     annotation = entry(training, *ANNOTATIONS)
     frames = entry(training, FRAMES)
     if annotation is None or frames is None:
@@ -95,7 +95,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     ids, (points, joints) = packed.rows.numbers(ref.name).tolist(), _split(packed.rows.of(ref.name))
     check_unit(ref.annotation, joints)
     images = numbered_images(ref.images, f"{ref.name}_F")
-    # an image that is not there keeps its place: whether that is known, or an error, is decided where defects are
+    # missing images keep their index: the handling of defects decides whether this is an error
     frames: tuple[Frame, ...] = tuple(images.get(i, ref.images / f"{ref.name}_F{i:06d}.jpg") for i in ids)
     places = [ref.annotation.parent, ref.annotation.parent.parent]
     return assemble(
@@ -144,7 +144,7 @@ def _split(rows: Array) -> tuple[Array, Array]:
 
 
 def read_file(file: Path) -> Packed:
-    """The whole `annots_video.npz`, kept in memory: it serves all sequences. Raises AnnotationError."""
+    """Read `annots_video.npz`, cached because it serves all sequences. Raises AnnotationError."""
     return _read_file(file, stamp(file))
 
 
@@ -169,7 +169,7 @@ def _read_file(file: Path, _: Stamp) -> Packed:
 
 
 def _joined(file: Path, name: str, held: Mapping[str, Any]) -> npt.NDArray[np.float32]:
-    """(140,) the points and joints of an image. `smpl_theta` and `smpl_beta` are of SMPL-X and stay unused."""
+    """(140,) the points and joints of an image. `smpl_theta` and `smpl_beta` are for SMPL-X and not used."""
     if not {"kp2d", "kp3d"} <= held.keys():
         raise wrong(file, f"annots[{name!r}]", "has no kp2d and kp3d", "both, of 28 joints")
     shapes = (("kp2d", (28, 2)), ("kp3d", (28, 3)))
@@ -199,7 +199,7 @@ def _camera(file: Path, name: str, cameras: Mapping[str, Any]) -> tuple[Array, A
 
 
 def inspect(training: Path) -> list[Finding]:
-    """Videos whose images do not fit the list of kept frames in the file, and folders without annotation."""
+    """Videos whose images do not match the list of frames in the file, and folders without annotation."""
     annotation = entry(training, *ANNOTATIONS)
     folders = {ref.name: ref for split in SPEC.splits for ref in find(training, split)}
     if annotation is None or not folders:

@@ -1,4 +1,4 @@
-"""The .npz files that the published code packs: dictionaries in object arrays, read by the restricted reader only."""
+"""The .npz files packed by the published code: dictionaries in object arrays, read with the restricted unpickler."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MAX_STEPS = 1_000_000_000
 
 
 def read_packed(file: Path, names: Collection[str], each: Each | None = None) -> dict[str, dict[Any, Any]]:
-    """The dictionaries of those names that the file holds, an empty one for `synthetic`. Raises AnnotationError.
+    """The dictionaries named `names` in the file, an empty one for `synthetic`. Raises AnnotationError.
 
-    The first of `names` must be there. `each` as in `load_npz`.
+    The first of `names` must exist. `each` as in `load_npz`.
     """
     try:
         content = load_npz(file, only=names, limit_bytes=LIMIT_BYTES, max_steps=MAX_STEPS, each=each)

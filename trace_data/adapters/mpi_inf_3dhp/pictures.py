@@ -1,4 +1,4 @@
-"""The frames of one camera: a video, or the folder that somebody extracted it to, in whatever numbering."""
+"""The frames of one camera: a video, or a folder of extracted images with any numbering."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from trace_data.schema.frame import Frame, VideoFrame, file_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """Where the frames of one camera are."""
+    """Location of one camera's frames."""
 
     place: Path
     """A video, or a folder of images."""
     prefix: str = ""
-    """What the names of its images start with, where a folder holds those of several cameras."""
+    """Prefix of its image names, if a folder contains those of several cameras."""
 
 
 def camera_pictures(sequence: Path, camera: int) -> Pictures | None:
-    """The frames of a camera of an official `S?/Seq?` folder: the video where there is one, else an image folder."""
+    """The frames of a camera in an official `S?/Seq?` folder: the video if present, else an image folder."""
     videos = entry(sequence, "imageSequence")
     name = f"video_{camera}"
     if videos is not None:
@@ -44,7 +44,7 @@ def camera_pictures(sequence: Path, camera: int) -> Pictures | None:
 
 
 def count(pictures: Pictures) -> int:
-    """How many frames there are; 0 for a video that does not open, which whoever reads it will say."""
+    """Number of frames; 0 for a video that does not open, which is reported when it is read."""
     if pictures.place.is_dir():
         return count_images(pictures.place, pictures.prefix)
     try:
@@ -54,7 +54,7 @@ def count(pictures: Pictures) -> int:
 
 
 def facts_of(video: Path) -> VideoFacts:
-    """Size and length of a video, read once while it does not change. Raises AnnotationError."""
+    """Size and length of a video, cached until it changes. Raises AnnotationError."""
     try:
         state = video.stat()
     except OSError as error:
@@ -69,17 +69,17 @@ def _facts(video: Path, changed: int, size: int) -> VideoFacts:
 
 
 def count_images(folder: Path, prefix: str = "") -> int:
-    """How many images of a folder have names that start with `prefix`: a million of them are counted in seconds."""
+    """Number of images in a folder with names starting with `prefix`; a million take seconds."""
     return len(numbered(folder, _pattern(prefix)))
 
 
 def image_numbers(folder: Path, prefix: str = "") -> list[int]:
-    """The numbers that end the names of a folder's images whose names start with `prefix`, ascending."""
+    """The trailing numbers of image names starting with `prefix` in a folder, ascending."""
     return [int(number) for number in numbered(folder, _pattern(prefix))]
 
 
 def numbered_images(folder: Path, prefix: str = "") -> dict[int, Path]:
-    """The images of a folder whose names start with `prefix`, by the number that ends the name, ascending."""
+    """The images in a folder with names starting with `prefix`, by trailing number, ascending."""
     return numbered_files(folder, _pattern(prefix))
 
 
@@ -88,9 +88,9 @@ def _pattern(prefix: str) -> re.Pattern[str]:
 
 
 def frames_of(pictures: Pictures, annotated: int) -> tuple[tuple[Frame, ...], list[int]]:
-    """The frames that have a row among `annotated` ones, and their rows.
+    """The frames with a row among the `annotated` ones, and these rows.
 
-    Raises AnnotationError when images are missing, see also `first_image`.
+    Raises AnnotationError if images are missing; see also `first_image`.
     """
     if not pictures.place.is_dir():
         rows = list(range(min(annotated, facts_of(pictures.place).frames)))
@@ -110,7 +110,7 @@ def frames_of(pictures: Pictures, annotated: int) -> tuple[tuple[Frame, ...], li
 
 
 def frame_size(frames: tuple[Frame, ...]) -> tuple[int, int]:
-    """(width, height) px of the first whole frame: broken ones are for whoever reads all. Raises AnnotationError."""
+    """(width, height) px of the first intact frame; broken ones are reported when read. Raises AnnotationError."""
     broken: AnnotationError | None = None
     for frame in frames:
         try:

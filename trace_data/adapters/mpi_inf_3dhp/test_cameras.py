@@ -1,6 +1,6 @@
-"""The cameras of the test set: from `test_util/camera_calibration/*.calib`, or found from points known in 3D and in 2D.
+"""Cameras of the test set, from `test_util/camera_calibration/*.calib` or fitted to 2D points and 3D joints.
 
-TS5 and TS6 have a lens (docs/reference/datasets.md#mpi-inf-3dhp-test-set).
+TS5 and TS6 have lens distortion (docs/reference/datasets.md#mpi-inf-3dhp-test-set).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ LENS = np.array([-0.276859611, 0.131125256, -0.000360494, -0.001149441, -0.04931
 """k1, k2, p1, p2, k3 of TS5 and TS6, as public readers have them from the calibration."""
 WITH_LENS = (5, 6)
 FIT_PX = 2.0
-"""A calibration shows the joints at most this far from their points (median), or it is another camera's."""
+"""Maximum reprojection error (median) of a calibration; above it, it belongs to another camera."""
 FOUND = "found from points and joints"
 _FILE = re.compile(r"ts(\d)(?:-(\d))?.*\.calib", re.IGNORECASE)
 _COUNTS = {"sensorsize": 2, "focallength": 1, "pixelaspect": 1, "centeroffset": 2, "distortion": 5}
-"""Words that begin the lines that are read, and how many numbers follow: mm, mm, 1, mm, and OpenCV's k1 k2 p1 p2 k3."""
+"""Keywords of the lines used, with their counts of numbers: mm, mm, 1, mm, and OpenCV's k1 k2 p1 p2 k3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,14 +43,14 @@ class TestCamera:
     distortion: Array | None
     """See `schema.camera.Camera`."""
     calibrated: bool
-    """Whether it is that of the calibration, and not found from what it shows."""
+    """Whether it comes from the calibration rather than a fit."""
     how: str
-    """How it was found, in words."""
+    """How it was determined."""
     remarks: tuple[str, ...] = ()
 
 
 def calibration_of(test: Path, number: int) -> Path | None:
-    """The calibration of test subject `number`, beside the subjects' folders; None without one."""
+    """The calibration of test subject `number`, next to the subjects' folders; None without one."""
     place: Path | None = test
     for name in ("test_util", "camera_calibration"):
         place = None if place is None or not is_folder(place) else entry(place, name)
@@ -66,9 +66,10 @@ def calibration_of(test: Path, number: int) -> Path | None:
 def test_camera(
     number: int, annotation: Path, calibration: Path | None, size: tuple[int, int], points: Array, joints: Array
 ) -> TestCamera:
-    """The camera that shows joints (T, 17, 3), metres of its axes, at points (T, 17, 2), px of frames of `size`.
+    """The camera that projects joints (T, 17, 3), metres in its axes, to points (T, 17, 2), px of frames of `size`.
 
-    A calibration that does not is not used, and said. Raises AnnotationError when joints lie behind the camera.
+    A calibration that does not fit is replaced by a fit, with a remark. Raises AnnotationError if joints are behind the
+    camera.
     """
     if not (joints[..., 2] > 0).all():
         behind = np.mean(joints[..., 2] <= 0)
@@ -101,7 +102,7 @@ def test_camera(
 
 
 def read_test_calibration(file: Path, size: tuple[int, int]) -> tuple[Array, Array | None]:
-    """Intrinsics (3, 3), px of frames of `size`, and the lens of a `.calib` file. Raises AnnotationError."""
+    """Intrinsics (3, 3), px of frames of `size`, and distortion in a `.calib` file. Raises AnnotationError."""
     try:
         lines = file.read_text(encoding="latin1").splitlines()
     except OSError as error:
@@ -129,7 +130,7 @@ def _camera(file: Path, values: Mapping[str, Array], size: tuple[int, int]) -> t
         raise wrong(file, "the file", f"has no {' and no '.join(lost)}", "a camera calibration of the test set")
     if not (values["sensorsize"] > 0).all():
         raise wrong(file, "sensorSize", f"is {values['sensorsize'].tolist()}", "mm")
-    px = np.array(size) / values["sensorsize"]  # a mm
+    px = np.array(size) / values["sensorsize"]  # px per mm
     focal = values["focallength"][0] * px[0] * np.array([1.0, values.get("pixelaspect", np.ones(1))[0]])
     centre = np.array(size) / 2 + values.get("centeroffset", np.zeros(2)) * px
     intrinsics = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1.0]])
@@ -143,19 +144,19 @@ def _median_px(intrinsics: Array, distortion: Array | None, points: Array, joint
 
 
 def fitted_intrinsics(points: Array, joints: Array, distortion: Array | None = None) -> Array:
-    """(3, 3) px that show `joints` (T, K, 3), all before the camera, at `points` (T, K, 2) best through a lens."""
+    """(3, 3) px intrinsics that best project `joints` (T, K, 3), all in front of the camera, to `points` (T, K, 2)."""
     bent = project(np.eye(3), joints, distortion)
     matrix = np.eye(3)
     for axis in range(2):
         slope = bent[..., axis].reshape(-1)
         design = np.stack([slope, np.ones_like(slope)], axis=1)
         pixels = points[..., axis].reshape(-1)
-        # points of the middle first: they stay where they are when left and right were exchanged
+        # start with points on the body's midline, which are unaffected by swapped sides
         kept = np.tile(np.isin(np.arange(joints.shape[1]), MIDDLE), len(joints))
         for _ in range(3):
             focal, centre = np.linalg.lstsq(design[kept], pixels[kept], rcond=None)[0]
             errors = np.abs(design @ (focal, centre) - pixels)
-            # a few wrong points must not bend the camera
+            # robust to a few wrong points
             kept = errors <= max(3 * float(np.median(errors)), 1e-6)
         matrix[axis, axis], matrix[axis, 2] = focal, centre
     return matrix

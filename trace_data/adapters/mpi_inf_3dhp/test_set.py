@@ -1,6 +1,6 @@
 """The test set: `TS?/` with `annot_data.mat` and images, or the packed `annots.npz` of the published loader.
 
-The world is the camera's.
+The world is the camera frame.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _KEY = re.compile(r"(?:.*/)?TS(\d)/imageSequence/img_(\d+)\.jpg", re.IGNORECASE)
 
 
 def find(test: Path) -> list[SequenceRef]:
-    """The test subjects that have an annotation."""
+    """The test subjects with an annotation."""
     packed = entry(test, "annots.npz")
     refs = []
     for number, folder in test_recordings(test):
@@ -62,11 +62,11 @@ def find(test: Path) -> list[SequenceRef]:
 
 
 def _usable(annotation: Path | None, images: int) -> int:
-    """How many of the images are annotated: about every tenth."""
+    """Number of annotated images, about every tenth."""
     try:
         return images if annotation is None else min(images, annotated_test_frames(annotation))
     except AnnotationError:
-        return images  # reading it will say what is wrong
+        return images  # reading it reports the error
 
 
 def read(ref: SequenceRef) -> SequenceRecord:

@@ -36,12 +36,12 @@ SPEC = DatasetSpec(
 LARGEST = 640
 """Pixels of a frame's longer side in the release."""
 FPS = 30.0
-"""Assumed: the release does not tell it, and nothing of it is supervised in time."""
+"""Assumed frame rate: the release does not give one, and nothing temporal is supervised."""
 SIDES = "TRACE_PENN_SIDES"
-"""Environment variable that says which of each pair of columns is the right side, when sequences are looked for."""
+"""Environment variable that sets which of each pair of columns is the right side, read when sequences are listed."""
 DEFAULT_SIDES = "right-first"
 SIDES_LAYOUT = {DEFAULT_SIDES: "PENN_13", "official": "PENN_13_OFFICIAL"}
-"""`right-first` as the label files are, `official` as the readme's list has it."""
+"""`right-first`: order of the label files; `official`: order of the readme's list."""
 PACKED = ("annots_train.npz", "annots.npz")
 EFT = "eft_annots.npz"
 _IMAGE = re.compile(r"(\d{6})\.jpg", re.IGNORECASE)
@@ -75,7 +75,7 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
 
 
 def inspect(root: Path) -> list[Finding]:
-    """Frames without labels, labels without frames, gaps in frame numbers; body poses that are not there."""
+    """Frames without labels, labels without frames, gaps in frame numbers, missing body poses."""
     folder, frames = _folders(root)
     refs = [ref for split in SPEC.splits for ref in find(root, split)]
     findings = []
@@ -183,7 +183,7 @@ def _folders(root: Path) -> tuple[Path, Path]:
 
 
 def _annotated(folder: Path) -> tuple[str, dict[str, Split], dict[str, Path]]:
-    """The layout, the sequences with their splits, and with their annotation files. The release's own labels win."""
+    """The layout, and the sequences with their splits and annotation files. The release's own labels are preferred."""
     labels = entry(folder, "labels")
     if labels is not None and is_folder(labels) and (files := official.label_files(labels)):
         return "official (labels)", official.splits(labels), files
@@ -210,7 +210,7 @@ def _sides() -> str:
 
 
 def _files(ref: SequenceRef, labels: Labels) -> tuple[Path, ...]:
-    """The frames of the labels. Raises AnnotationError when some are not there."""
+    """The frames of the labels. Raises AnnotationError if some are missing."""
     held = numbered_files(ref.images, _IMAGE)
     if lost := [number for number in labels.numbers.tolist() if number not in held]:
         raise AnnotationError(

@@ -1,4 +1,4 @@
-"""What both layouts of Penn Action tell of a sequence."""
+"""Labels of a sequence, common to both layouts of Penn Action."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Labels:
 
     file: Path
     numbers: npt.NDArray[np.int64]
-    """(T,) of the frames' files, increasing."""
+    """(T,) frame numbers of the files, increasing."""
     points: npt.NDArray[np.float64]
-    """(T, 13, 3) x and y as the files count them, see `first_pixel`, and 1 where visible, else 0."""
+    """(T, 13, 3) x and y as counted in the files (`first_pixel`), and visibility, 0 or 1."""
     size: tuple[int, int] | None
-    """Width and height of the frames by the labels; None where they do not say."""
+    """Width and height of the frames in the labels; None if not given."""
     synthetic: bool
     view: str = ""
-    """Side from which the person is seen (`front`, `back`, `left`, `right`); empty where the labels do not say."""
+    """Side from which the person is seen (`front`, `back`, `left`, `right`); empty if not given."""
 
 
 def split_of(source: AnnotationFile, key: str, value: object) -> Split:
-    """The split that a train flag (1 or -1) stands for. Raises AnnotationError."""
+    """The split for a train flag (1 or -1). Raises AnnotationError."""
     flag = source.array(key, value, None)
     if flag.size != 1 or flag.item() not in (1.0, -1.0):
         raise source.wrong(key, f"is {flag.ravel()[:4].tolist()}", "1 (train) or -1 (test)")
@@ -55,7 +55,7 @@ def first_pixel(points: npt.NDArray[np.float64]) -> float:
 
 
 def checked_points(source: AnnotationFile, key: str, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The points, when their last column holds 0 and 1 only. Raises AnnotationError."""
+    """The points, after checking that their last column has only 0 and 1. Raises AnnotationError."""
     flags = points[..., 2]
     if bad := flags[(flags != 0) & (flags != 1)].tolist():
         raise source.wrong(key, f"is {bad[0]:g} at {len(bad)} joints", "0 or 1")

@@ -1,4 +1,4 @@
-"""The release's own labels: a MATLAB file (version 5) for each sequence."""
+"""The release's labels: one MATLAB file (version 5) per sequence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trace_data.schema.record import Split
 _LABELS = re.compile(r"(\d{4})\.mat", re.IGNORECASE)
 _VARIABLES = ("pose", "x", "y", "visibility", "train", "nframes", "dimensions", "synthetic")
 _LARGEST = 1 << 24
-"""Bytes; a sequence of 663 frames takes 40 thousand."""
+"""Maximum bytes; a sequence of 663 frames takes 40 kB."""
 
 
 def label_files(folder: Path) -> dict[str, Path]:
@@ -29,7 +29,7 @@ def label_files(folder: Path) -> dict[str, Path]:
 
 
 def splits(folder: Path) -> dict[str, Split]:
-    """The split of each sequence by its train flag. A file that cannot be read counts as train: `load` says why."""
+    """The split of each sequence from its train flag. Unreadable files count as train, and `load` reports the error."""
     found: dict[str, Split] = {}
     for name, file in label_files(folder).items():
         try:

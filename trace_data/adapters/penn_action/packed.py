@@ -1,4 +1,4 @@
-"""Labels of all sequences in one .npz, and body poses in another, as TRACE's published annotations have them."""
+"""TRACE's published annotations: the labels of all sequences in one .npz, body poses in another."""
 
 from __future__ import annotations
 
@@ -62,9 +62,10 @@ def load(file: Path, name: str) -> Labels:
 def body_poses(
     file: Path, name: str, numbers: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Rotations (T, 24, 3) fitted to the numbered frames, and (T,) where there are any.
+    """Rotations (T, 24, 3) fitted to the given frames, and their mask (T,).
 
-    The root stays zero: the fits look right from the front and are wrong from the side. Raises AnnotationError.
+    The root rotation is left at zero: the fits look right from the front but wrong from the side. Raises
+    AnnotationError.
     """
     fits = _fits(file, stamp(file)).inside("annots")
     poses, fitted = np.zeros((len(numbers), 24, 3)), np.zeros(len(numbers), bool)
@@ -74,7 +75,7 @@ def body_poses(
             continue
         people = fits.value(key)
         try:
-            pose = people[0][0]  # others than the first are of nobody annotated
+            pose = people[0][0]  # further people are not annotated
         except (TypeError, LookupError) as error:
             raise fits.wrong(key, f"is a {type(people).__name__}", "a list of [pose, betas]") from error
         poses[row, 1:] = fits.array(key, pose, (72,)).reshape(24, 3)[1:]
@@ -84,7 +85,7 @@ def body_poses(
 
 @lru_cache(maxsize=1)
 def _annotations(file: Path, _: Stamp) -> AnnotationFile:
-    """The parsed file, kept for the next sequence of it."""
+    """The parsed file, cached for its next sequence."""
     return npz_source(file, PAGE, ("annot", "seq_frame_names", "synthetic"))
 
 

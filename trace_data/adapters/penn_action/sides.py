@@ -1,4 +1,4 @@
-"""Whether a clip's left and right fit the side from which its label file says that the person is seen."""
+"""Checks that left and right in a clip agree with the view given in its label file."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 from trace_data.schema.keypoints import LAYOUTS, Keypoints
 
 CLEAR = 0.5
-"""The shoulders of a clip tell something when their distances along x add up to this share of their absolute values."""
+"""Minimum ratio of the sum of the shoulders' signed x distances to the sum of absolute ones, for a decision."""
 _RIGHT_IS_LEFT = {"front": True, "back": False}
-"""Whether the right shoulder of an upright person stands left of the other one in the picture."""
+"""Whether an upright person's right shoulder is to the left of the other in the picture."""
 
 
 def sides_agree(keypoints: Keypoints, view: str) -> bool | None:
-    """Whether the shoulders (T, 13, 3) stand in the picture as `view` says; None where that cannot be told.
+    """Whether the shoulders in points (T, 13, 3) agree with `view`; None if that cannot be decided.
 
-    Frames count in which shoulders and hips are visible and the person is upright. Turned torsos (golf, serve, pitch)
-    disagree now and then, so one clip proves nothing (docs/reference/joints.md#left-and-right-in-penn-action).
+    Uses frames in which shoulders and hips are visible and the person is upright. Twisted torsos (golf, serve, pitch)
+    sometimes disagree, so one clip proves nothing (docs/reference/joints.md#left-and-right-in-penn-action).
     """
     if view not in _RIGHT_IS_LEFT:
         return None

@@ -1,7 +1,7 @@
-"""3DPW: `imageFiles/<seq>/image_00000.jpg` with the release's annotations, or with those that others packed from them.
+"""3DPW: `imageFiles/<seq>/image_00000.jpg` with the release's annotations, or annotations repackaged from them.
 
 Facts: docs/reference/datasets.md#3dpw, docs/reference/joints.md#neck-and-head-top-in-databases-of-3dpw. A folder may
-hold several kinds of annotations: the release's own are preferred, then `annots.npz`, then `vibe_db/`.
+have several kinds of annotations: the release's own are preferred, then `annots.npz`, then `vibe_db/`.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ SPEC = DatasetSpec(
     expected="3DPW/imageFiles/<seq>/image_00000.jpg and 3DPW/sequenceFiles/{train,validation,test}/<seq>.pkl",
 )
 _LAYOUTS: tuple[ModuleType, ...] = (official, annots, vibe)
-"""Each with `holds`, `find`, `read`, `frame_numbers` and `missing`, in the order in which they are preferred."""
+"""Modules with `holds`, `find`, `read`, `frame_numbers` and `missing`, in order of preference."""
 
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
-    """The sequences of a split, by name. Raises DatasetLayoutError when folders are missing, AnnotationError."""
+    """The sequences of a split, by name. Raises DatasetLayoutError if folders are missing, AnnotationError."""
     folder, images = _folders(root)
     refs: list[SequenceRef] = _layout_of(folder).find(folder, images, split)
     return refs
 
 
 def inspect(root: Path) -> list[Finding]:
-    """Image folders without annotation, annotations in two splits, lost images, optional files that are not there."""
+    """Image folders without annotation, sequences in two splits, missing images, missing optional files."""
     folder, images = _folders(root)
     layout = _layout_of(folder)
     refs = [ref for split in SPEC.splits for ref in find(root, split)]
@@ -74,7 +74,7 @@ def inspect(root: Path) -> list[Finding]:
 
 
 def _without_images(ref: SequenceRef, held: Listing, strays: tuple[str, ...]) -> Finding:
-    """Why a sequence has no images: a broken link, another name, or nothing is there."""
+    """Why a sequence has no images: a broken link, another folder name, or no folder."""
     what, hint = "annotation without images", "unpack imageFiles.zip again"
     if ref.name in held.broken:
         what, hint = held.broken[ref.name], "copy the folder itself"

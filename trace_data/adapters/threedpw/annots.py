@@ -1,7 +1,7 @@
-"""`annots.npz`, as TRACE's published annotations have it: all sequences, without the frames that it holds for invalid.
+"""`annots.npz` of TRACE's published annotations: all sequences, without the frames that it considers invalid.
 
-Root rotations and joints stand in the camera's frame, translations in the world. With `camera_annots.npz` beside it all
-goes back into the world of the release; without it the camera is not known, and translations mean nothing.
+Root rotations and joints are in the camera frame, translations in the world. With `camera_annots.npz` next to it,
+everything is transformed back to the release's world; without it, cameras are unknown and translations are unusable.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def frame_numbers(ref: SequenceRef) -> list[int]:
 
 
 def missing(folder: Path) -> list[Finding]:
-    """What goes without the optional files."""
+    """Consequences of missing optional files."""
     return [] if entry(folder, CAMERAS) is not None else [no_cameras("the world of the bodies is lost, and ")]
 
 
@@ -142,7 +142,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 
 def _in_world(body: BodyParams, joints: Array, extrinsics: Array, known: bool) -> tuple[BodyParams, Array]:
-    """A person's body and joints in the world, from the camera's frame; where that is not known, they stay there."""
+    """A person's body and joints, transformed from the camera to the world frame if the camera is known."""
     if not known:
         parts = body.known - {"translation"}
         nowhere = np.zeros_like(body.translation)
@@ -175,7 +175,7 @@ def _camera(ref: SequenceRef, numbers: list[int], size: tuple[int, int]) -> Came
 def _people(
     source: AnnotationFile, key: str, lengths: list[int], shape: tuple[int, ...], *, finite: bool = True
 ) -> list[Array]:
-    """A list with one array of so many rows for each person."""
+    """One array per person with the given numbers of rows."""
     value = source.value(key)
     if not isinstance(value, (list, tuple)) or len(value) != len(lengths):
         raise source.wrong(key, f"is a {type(value).__name__}", f"a list of {len(lengths)} people")
@@ -203,11 +203,11 @@ def _numbers(source: AnnotationFile) -> list[int]:
 
 @lru_cache(maxsize=1)
 def _parameters(file: Path, _: Stamp) -> AnnotationFile:
-    """Bodies and splits of all sequences, kept for the next one."""
+    """Bodies and splits of all sequences, cached."""
     return npz_source(file, PAGE, ("params",)).inside("params")
 
 
 @lru_cache(maxsize=1)
 def _observations(file: Path, _: Stamp) -> AnnotationFile:
-    """Joints of all sequences; global rotations, which follow from the poses, are not read."""
+    """Joints of all sequences; global rotations are not read, as they follow from the poses."""
     return npz_source(file, PAGE, ("kp2d", "kp3d", "synthetic"))

@@ -1,7 +1,7 @@
 """The release's own annotations: `sequenceFiles/<split>/<seq>.pkl`.
 
 The image number is the row of the arrays; `img_frame_ids` are ids of the 60 Hz recording and are not image numbers.
-Bodies and joints stand in the world frame.
+Bodies and joints are in the world frame.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def holds(folder: Path) -> bool:
 
 
 def find(folder: Path, images: Path, split: Split) -> list[SequenceRef]:
-    """The sequences of a split, by name. Raises DatasetLayoutError when its folder is missing."""
+    """The sequences of a split, by name. Raises DatasetLayoutError if its folder is missing."""
     annotations = entry(entry(folder, FOLDER) or folder, *_SPLIT_FOLDERS[split])
     if annotations is None or not is_folder(annotations):
         hint = f"unpack sequenceFiles.zip of {PAGE} again"
@@ -71,7 +71,7 @@ def find(folder: Path, images: Path, split: Split) -> list[SequenceRef]:
 
 
 def frame_numbers(ref: SequenceRef) -> list[int] | None:
-    """None: how many frames are annotated is known when the file is read."""
+    """None: the annotated frames are known only when the file is read."""
     return None
 
 

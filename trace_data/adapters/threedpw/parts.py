@@ -32,7 +32,7 @@ _GENDERS: dict[str, Gender] = {
 
 
 def image_files(source: AnnotationFile, ref: SequenceRef, numbers: Sequence[int]) -> tuple[Path, ...]:
-    """The images of the numbered frames. Raises AnnotationError when one is not there."""
+    """The images of the numbered frames. Raises AnnotationError if one is missing."""
     held = numbered_files(ref.images, IMAGE)
     if lost := sorted(set(numbers) - set(held)):
         raise source.wrong(
@@ -65,21 +65,21 @@ def body_of(
 
 
 def detected(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(T, K, 3) points as a record has them: what has no confidence is zero, and no confidence is above 1."""
+    """(T, K, 3) points for a record: zero without confidence, confidences clipped to 1."""
     seen = points[..., 2:] > 0
     found: npt.NDArray[np.float64] = np.where(seen, np.clip(points, None, (np.inf, np.inf, 1.0)), 0.0)
     return found
 
 
 def scattered(values: npt.NDArray[np.float64], places: npt.NDArray[np.int64], frames: int) -> npt.NDArray[np.float64]:
-    """(frames, ...) with the rows of `values` at their places and zeros elsewhere."""
+    """(frames, ...) with the rows of `values` at their frames and zeros elsewhere."""
     whole = np.zeros((frames, *values.shape[1:]))
     whole[places] = values
     return whole
 
 
 def camera_source(folder: Path) -> AnnotationFile | None:
-    """Intrinsics and extrinsics of all sequences by name; None when they are not there. Raises AnnotationError."""
+    """Intrinsics and extrinsics of all sequences by name; None if the file is missing. Raises AnnotationError."""
     file = entry(folder, CAMERAS)
     return None if file is None else _cameras(file, stamp(file))
 
@@ -90,7 +90,7 @@ def _cameras(file: Path, _: Stamp) -> AnnotationFile:
 
 
 def no_cameras(also: str) -> Finding:
-    """What goes without the cameras."""
+    """Consequences of missing cameras."""
     return Finding(
         severity="warning",
         key=CAMERAS,

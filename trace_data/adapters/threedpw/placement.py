@@ -1,4 +1,4 @@
-"""Where a body must stand so that its joints meet their 2D points."""
+"""Solves for a body's translation from its joints and 2D points."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 LEAST = 5
-"""So many joints must be seen; with fewer the distance is a guess."""
+"""Minimum number of visible joints for a reliable distance."""
 
 
 def solve_translation(

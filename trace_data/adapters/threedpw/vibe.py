@@ -55,11 +55,11 @@ _LSP_ROWS = {14: slice(0, 14), 49: slice(25, 39)}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Database:
-    """The columns of a file that are used, and which of their rows are whose."""
+    """The columns used of a file, and the rows of each person."""
 
     source: AnnotationFile
     rows: Mapping[str, Mapping[int, npt.NDArray[np.int64]]]
-    """Sequence to person to its rows, in the order of their frames."""
+    """Sequence to person to rows, in frame order."""
 
 
 def holds(folder: Path) -> bool:
@@ -68,7 +68,7 @@ def holds(folder: Path) -> bool:
 
 
 def find(folder: Path, images: Path, split: Split) -> list[SequenceRef]:
-    """The sequences of a split, by name; none when its file is not there. Raises AnnotationError."""
+    """The sequences of a split, by name; none if its file is missing. Raises AnnotationError."""
     file = _file(folder, split)
     if file is None:
         return []
@@ -95,7 +95,7 @@ def frame_numbers(ref: SequenceRef) -> list[int]:
 
 
 def missing(folder: Path) -> list[Finding]:
-    """What goes without the optional files."""
+    """Consequences of missing optional files."""
     findings = [] if camera_source(folder) is not None else [no_cameras("")]
     if entry(folder, BETAS) is None:
         what, hint = f"there is no {BETAS}: shapes are not supervised", "it comes with TRACE's annotations"
@@ -172,7 +172,7 @@ def _person(
 
 
 def _lsp(source: AnnotationFile, key: str, rows: npt.NDArray[np.int64], width: int, *, finite: bool = True) -> Array:
-    """(N, 14, width) of the rows, whichever joint set the column has."""
+    """(N, 14, width) joints of the rows, for any joint set of the column."""
     column = source.content[key]
     if column.ndim != 3 or column.shape[1] not in _LSP_ROWS:
         raise source.wrong(key, f"has shape {column.shape}", "n x 14 or 49 joints x coordinates")
@@ -210,7 +210,7 @@ def _name(split: Split) -> str:
 
 
 def _file(folder: Path, split: Split) -> Path | None:
-    """The file of a split: in the dataset's folder, in one of its own there, or in one beside it."""
+    """The file of a split: in the dataset's folder, in a subfolder, or in a folder next to it."""
     for place in (folder, folder.parent):
         held = entry(place, *FOLDERS)
         if held is not None and (found := entry(held, _name(split))) is not None:
@@ -220,7 +220,7 @@ def _file(folder: Path, split: Split) -> Path | None:
 
 @lru_cache(maxsize=3)
 def _database(file: Path, _: Stamp) -> Database:
-    """A file without its image features, kept for the next sequence of it. Raises AnnotationError."""
+    """A file without its image features, cached for its next sequence. Raises AnnotationError."""
     try:
         content = load_pickle(file)
     except AssetError as error:

@@ -1,17 +1,17 @@
-"""A bounded folder of shards that came from elsewhere, shared by all processes of a machine.
+"""A size-limited local cache of remote shards, shared by all processes of a machine.
 
-Files are named by their SHA-256, so two datasets, or one that was built anew, never mix:
+Files are named by their SHA-256, so different datasets or builds never mix:
 
     <sha256>.h5               a whole, verified shard
-    <sha256>-<bytes>.partial  one on its way; counted with the bytes it will have
+    <sha256>-<bytes>.partial  a download in progress; counted with its final size
     lock                      held while names in the folder change
 
-Files of other names are neither counted nor touched, and a folder of built shards is refused. A file is believed once
-its hash was found right in this process, and only while nobody else but the system's administrator could change it.
+Files with other names are neither counted nor touched, and a folder of built shards is refused. A file is trusted once
+its hash was verified in this process, and only while no other user except root could change it.
 
-A file is in use while somebody holds a lock on it: readers a shared one, the process that downloads an exclusive one.
-The system drops both when a process dies, however it dies. Only files that nobody holds are evicted, the one that was
-used longest ago first; a partial one that nobody holds was left by a process that died, and counts like the others.
+A file is in use while a process holds a lock on it: readers a shared one, the downloading process an exclusive one.
+The system releases both when a process dies. Only unused files are evicted, least recently used first; an unlocked
+partial file was left by a process that died, and is treated like the others.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _WHOLE = re.compile(r"[0-9a-f]{64}\.h5")
 _PARTIAL = re.compile(r"[0-9a-f]{64}-(\d+)\.partial")
 DISK_SHARE = 0.9
-"""Share of what the disk can give that the folder takes when its bound is beyond that."""
+"""Share of the disk's available space used if the limit exceeds it."""
 
 
 class ShardCache:
@@ -64,7 +64,7 @@ class ShardCache:
         held = sum(length for _, length, _, _ in self._held())
         on_disk = int(DISK_SHARE * (shutil.disk_usage(folder).free + held))
         self.limit = min(limit, on_disk)
-        """Bytes; less than asked for when the disk has less."""
+        """Maximum bytes; less than requested if the disk has less."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_progress": SILENT, "_sound": set()}
@@ -85,9 +85,9 @@ class ShardCache:
             )
 
     def open(self, entry: ShardEntry) -> FileIO | None:
-        """The whole shard, in use until it is closed; None when it is not here. Its hash is compared once a process.
+        """Open the complete shard, in use until closed; None if not cached. Its hash is verified once per process.
 
-        Raises OutputError when something else stands in its place, or a file that somebody else could change.
+        Raises OutputError if its path is not a regular file, or is a file that another user could change.
         """
         path = self.path(entry)
         while True:
@@ -126,7 +126,7 @@ class ShardCache:
         return state.st_size == entry.bytes and key in self._sound
 
     def touch(self, entries: Sequence[ShardEntry]) -> list[ShardEntry]:
-        """Mark the shards as needed soon, the first ones soonest; returns those that are not here."""
+        """Mark shards as needed soon, the first ones soonest; returns those not cached."""
         missing = []
         for entry in reversed(entries):
             try:
@@ -168,7 +168,7 @@ class ShardCache:
         return {file.name: length for _, length, _, file in self._held()}
 
     def finish(self, entry: ShardEntry, partial: FileIO) -> None:
-        """Give the verified partial file its name. It stays in use, now like a reader's, until `partial` is closed."""
+        """Rename the verified partial file. It stays in use, as by a reader, until `partial` is closed."""
         os.fsync(partial.fileno())
         with self._changing():
             (self.folder / f"{entry.sha256}-{entry.bytes}.partial").rename(self.path(entry))
@@ -182,7 +182,7 @@ class ShardCache:
             (self.folder / f"{entry.sha256}-{entry.bytes}.partial").unlink(missing_ok=True)
 
     def write(self, partial: FileIO, data: bytes) -> None:
-        """Write to a claimed file; when the disk is full, at the cost of other shards. Raises OutputError."""
+        """Write to a claimed file, evicting other shards if the disk is full. Raises OutputError."""
         view = memoryview(data)
         while view:
             try:
@@ -201,14 +201,14 @@ class ShardCache:
                     ) from error
 
     def _make_room(self, needed: int) -> bool:
-        """Evict until `needed` bytes more keep the bound; False when what is in use leaves too little."""
+        """Evict until `needed` more bytes fit the limit; False if files in use leave too little room."""
         while sum(size for _, _, size, _ in self._held()) + needed > self.limit:
             if not self._evict_one():
                 return False
         return True
 
     def _evict_one(self) -> bool:
-        """Delete the file that was used longest ago of those that nobody uses now; False when there is none."""
+        """Delete the least recently used file that is not in use; False if there is none."""
         for _, _, _, file in sorted(self._held()):
             with (
                 contextlib.suppress(FileNotFoundError, BlockingIOError, OutputError),

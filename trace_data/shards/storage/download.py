@@ -1,4 +1,4 @@
-"""One shard from a remote folder into its partial file: in ranges, resumed where it stopped, checked by its SHA-256."""
+"""Downloads a shard into its partial file: in ranges, resumable, verified by its SHA-256."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trace_data.shards.storage.cache import ShardCache
 from trace_data.shards.storage.remote import PassingError, RemoteFolder
 
 RANGE = 8 << 20
-"""Bytes asked for at once: 50 ms away and at 100 MB/s most of the time is transfer, and a thread holds 8 MB."""
+"""Bytes per request: at 50 ms latency and 100 MB/s transfer dominates, and a thread holds 8 MB."""
 SMALLEST_RANGE = 1 << 16
-"""Each failure halves the range down to this, so that a connection that always breaks after a while still gets on."""
+"""Each failure halves the range down to this, so that connections that always break after a while still progress."""
 
 
 def download(
@@ -22,9 +22,8 @@ def download(
 ) -> None:
     """Complete a claimed partial file and give it its name in the cache.
 
-    What an earlier download left in it is kept. A file that arrives whole but with another SHA-256 is fetched once
-    more from its beginning. Raises ShardError when that is wrong again and when the server has no such shard or stays
-    in trouble, OutputError when the disk does not take it.
+    Continues an earlier download. A complete file with a wrong SHA-256 is downloaded once more from the start. Raises
+    ShardError if it is wrong again, or if the server lacks the shard or keeps failing, OutputError if writing fails.
     """
     found = _complete(entry, remote, cache, partial)
     if found != entry.sha256:
@@ -76,7 +75,7 @@ def _range(entry: ShardEntry, remote: RemoteFolder, start: int, end: int) -> byt
 
 
 def _check_length(entry: ShardEntry, remote: RemoteFolder) -> None:
-    """Raises ShardError when the server has another length for the shard: then no further attempt helps."""
+    """Raises ShardError if the server reports another length for the shard, as retries would not help."""
     try:
         size = remote.size(entry.file)
     except PassingError:

@@ -1,4 +1,4 @@
-"""Files of a remote folder, read through fsspec: one attempt or several, and errors that say what is the matter.
+"""Reads files of a remote folder through fsspec, with retries and clear errors.
 
 No message and no chained exception carries the user, password or query of a URL: they are raised `from None`.
 """
@@ -25,55 +25,55 @@ from trace_data.shards.storage.url import joined, shown
 Answer = TypeVar("Answer")
 
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp"}
-"""What to install for a protocol, where fsspec's own words do not say it well."""
+"""Package to install for a protocol, if fsspec's own message is unclear."""
 UNREACHABLE = {"EndpointConnectionError", "ClientConnectorError", "ConnectTimeoutError", "ConnectionTimeoutError"}
 PASSING_STATUS = {408, 425, 429}
-"""Besides 5xx."""
+"""HTTP status codes that are retried, besides 5xx."""
 CREDENTIALS = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket FSSPEC_S3_ANON=true"
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long a server in trouble is waited for."""
+    """Retry and timeout policy."""
 
     attempts: int = 8
-    """Failures in a row after which a shard is given up; with the default delays after about a minute."""
+    """Consecutive failures after which a shard is given up; with the default delays, about a minute."""
     first_delay: float = 0.5
-    """Seconds before the second attempt; every later wait is twice as long, less a random half."""
+    """Seconds before the second attempt; doubled for each later one, minus a random part of up to half."""
     longest_delay: float = 30.0
-    """Seconds."""
+    """Maximum delay, seconds."""
     connecting: float = 15.0
-    """Seconds a connection may take to come about."""
+    """Connection timeout, seconds."""
     silence: float = 60.0
-    """Seconds a connection may stand without a byte."""
+    """Read timeout, seconds."""
     slowest: float = 2048.0
-    """Bytes a second, over each `silence` seconds, below which a connection counts as broken."""
+    """Minimum bytes per second, over each `silence` seconds; a slower connection counts as broken."""
 
     @property
     def longest_trouble(self) -> float:
-        """Seconds after which whoever downloads has given up, or has got a byte on."""
+        """Seconds after which a download has either failed or progressed."""
         return self.attempts * (self.connecting + self.silence + self.longest_delay)
 
     def for_bytes(self, count: int) -> float:
-        """Seconds in which so many bytes must come."""
+        """Maximum seconds for receiving a number of bytes."""
         return self.connecting + self.silence + count / self.slowest
 
     def wait(self, failures: int) -> float:
-        """Seconds before the next attempt; random, so that many readers do not come back all at once."""
+        """Seconds before the next attempt, randomised so that readers do not retry simultaneously."""
         return random.uniform(0.5, 1.0) * min(self.longest_delay, self.first_delay * 2.0 ** (failures - 1))
 
 
 class PassingError(ShardError):
-    """Something that may be over at the next attempt: a broken connection, a server that is overloaded."""
+    """A transient error, such as a broken connection or an overloaded server."""
 
 
 class _BeyondEnd(PassingError):
-    """A range was asked for that begins behind the file's last byte."""
+    """A requested range starts beyond the end of the file."""
 
 
 class RemoteFolder:
-    """The files in one folder behind a URL. Picklable; each process makes connections of its own."""
+    """The files in a remote folder. Picklable; each process opens its own connections."""
 
     def __init__(self, url: str, *, patience: Patience | None = None, progress: Progress = SILENT) -> None:
         self._url = url
@@ -91,11 +91,10 @@ class RemoteFolder:
         return shown(joined(self._url, file))
 
     def read(self, file: str, start: int | None = None, end: int | None = None, *, most: int) -> bytes:
-        """The bytes start:end of a file, in one attempt; fewer where the file ends, and where the server has no ranges
-        the whole file. Never more than its first `most` bytes: nothing more is read, whatever the server goes on to
-        send.
+        """Read the bytes start:end of a file in one attempt; fewer at the end of the file, and the whole file if the
+        server does not support ranges. Reads at most `most` bytes from the server.
 
-        Raises PassingError where another attempt may help, ShardError where none will.
+        Raises PassingError for transient errors, ShardError for permanent ones.
         """
         place = joined(self._url, file)
         patience = self.patience
@@ -117,7 +116,7 @@ class RemoteFolder:
             return b""
 
     def size(self, file: str) -> int | None:
-        """Length of a file, None when the server does not tell; in one attempt. Raises as `read` does."""
+        """Length of a file, None if the server does not report it; in one attempt. Raises as `read` does."""
         place = joined(self._url, file)
 
         def question(system: Any) -> Any:
@@ -128,7 +127,7 @@ class RemoteFolder:
         return None if size is None else int(size)
 
     def patiently(self, attempt: Callable[[], Answer], attempts: int | None = None) -> Answer:
-        """`attempt()`, again after each PassingError, with growing random pauses. Raises ShardError in the end."""
+        """Call `attempt()`, retrying after each PassingError with growing random delays. Finally raises ShardError."""
         failures = 0
         while True:
             try:
@@ -138,7 +137,8 @@ class RemoteFolder:
                 self.pause(failures, error, attempts)
 
     def pause(self, failures: int, error: PassingError, attempts: int | None = None) -> None:
-        """Wait after so many failures in a row; from the second on the user is told. Raises ShardError at the limit."""
+        """Wait after a number of consecutive failures, with a message from the second on. Raises ShardError at the
+        limit."""
         limit = min(attempts or self.patience.attempts, self.patience.attempts)
         if failures >= limit:
             message = f"{error.message} ({failures} attempts)" if failures > 1 else error.message
@@ -152,14 +152,14 @@ class RemoteFolder:
         system = self._filesystem()
         try:
             return question(system)
-        except Exception as error:  # noqa: BLE001  every backend of fsspec has a family of errors of its own
+        except Exception as error:  # noqa: BLE001  every fsspec backend has its own exception types
             failure = _explained(error, self.name(file))
         raise failure from None
 
     def _filesystem(self) -> Any:
-        """fsspec's own object for the URL, one for each process: its connections do not survive a fork."""
+        """fsspec's file system for the URL, one per process: its connections do not survive a fork."""
         process = os.getpid()
-        if process not in self._systems:  # the parent's is kept: giving it up in a child waits for its dead connections
+        if process not in self._systems:  # keep the parent's: deleting it would wait for dead connections
             self._systems[process] = _filesystem(self._url, self.patience)
         return self._systems[process]
 
@@ -189,9 +189,9 @@ def _is_http(url: str) -> bool:
 async def _streamed(
     system: Any, place: str, start: int | None, end: int | None, most: int, patience: Patience
 ) -> bytes:
-    """What a web server sends, piece by piece, so that one that sends more or slower than it should is left.
+    """Read a server's answer piecewise, and abort if it is too long or too slow.
 
-    A server that knows the range sends no more than that; another sends the file from its beginning.
+    A server that supports ranges sends only the range; others send the file from its start.
     """
     given = dict(system.kwargs)
     if start is not None and end is not None:
@@ -207,7 +207,7 @@ async def _streamed(
         async for piece in answer.content.iter_any():
             data += piece
             if len(data) >= limit and answer.content_length != limit:
-                answer.close()  # or the rest would be waited for before the connection is used again
+                answer.close()  # otherwise reusing the connection would wait for the rest
                 break
             seconds = time.monotonic() - began
             if seconds > patience.silence:
@@ -252,7 +252,7 @@ def _filesystem(url: str, patience: Patience) -> Any:
 
 
 def _explained(error: Exception, where: str) -> ShardError:
-    """What a backend's error means. S3 and HTTP put it into an exception, its cause, or a status."""
+    """Translate a backend's error. S3 and HTTP put the reason into an exception, its cause, or a status."""
     chain = list(_causes(error))
     status = next((found for found in map(_status, chain) if found), None)
     names = {kind.__name__ for link in chain for kind in type(link).__mro__}
