@@ -218,6 +218,7 @@ def test_ctrl_c_during_imports_shows_no_traceback(module: str) -> None:
     """Whatever is being imported when it comes."""
     probe = (
         "import os, runpy, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background of a shell
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"

@@ -294,7 +294,7 @@ def test_adult_is_no_infant(small: dict[str, Any], side: Path, tmp_path: Path) -
 
 def test_unreadable_sources(side: Path, tmp_path: Path) -> None:
     path = tmp_path / "SMPL_MALE.pkl"
-    for content, match in ((b"", "ends in the middle"), (b"\x80\x02}q", "ends in the middle"), (b"<html>", "web page")):
+    for content, match in ((b"", "is empty"), (b"\x80\x02}q", "ends in the middle"), (b"<html>", "web page")):
         path.write_bytes(content)
         with pytest.raises(AssetError, match=match):
             prepare(path, side, out=tmp_path / "out")
