@@ -125,7 +125,7 @@ def test_only_regular_files_within_a_limit_are_read(tmp_path: Path) -> None:
         content_of(tmp_path, error=ConfigError)
     os.mkfifo(tmp_path / "pipe")
     for special in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(ConfigError, match="regular file") as caught:
+        with pytest.raises(ConfigError, match="expected a file") as caught:
             content_of(special, error=ConfigError)
         assert caught.value.where == str(special)
 
@@ -141,7 +141,7 @@ def test_annotations_with_a_byte_order_mark_are_read_and_broken_ones_named(tmp_p
         assert caught.value.where == str(file)
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(AnnotationError, match="regular file"):
+    with pytest.raises(AnnotationError, match="expected a file"):
         subject_files.load(file)
 
 
