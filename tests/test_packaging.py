@@ -20,7 +20,9 @@ def test_the_package_list_equals_the_folders() -> None:
         ".".join(file.parent.relative_to(ROOT).parts) for top in ("trace_data", "trace_train") for file in
         (ROOT / top).rglob("__init__.py")
     }  # fmt: skip
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == folders | {"trace_cli"}
+    inside = {page.parent.relative_to(ROOT / "docs").parts for page in (ROOT / "docs").rglob("*.md")}
+    pages = {".".join(["trace_cli.pages", *parts]) for parts in inside}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == folders | {"trace_cli"} | pages
 
 
 def test_every_folder_with_code_is_a_package() -> None:
