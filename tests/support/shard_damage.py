@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zlib
 from contextlib import suppress
 from itertools import pairwise
@@ -46,3 +48,26 @@ def reseal(content: Any) -> None:
     for name in TABLES:
         if isinstance(content.get(name), h5py.Dataset):
             content[name].attrs["crc32"] = np.uint32(of_values(content[name][:]))
+
+
+def relabel(folder: Path, file: str, *, dataset: str | None = None, split: str | None = None) -> None:
+    """Put a whole shard into another dataset or split, in itself and in the index."""
+    new = {key: value for key, value in (("dataset", dataset), ("split", split)) if value is not None}
+    with h5py.File(folder / file, "r+") as content:
+        for key, value in new.items():
+            content.attrs[key] = np.bytes_(value)
+        names = [name.decode().rpartition("/")[2] for name in content["sequence/name"][:]]
+        place = [content.attrs[key].decode() for key in ("dataset", "split")]
+        keys = ["/".join([*place, name]).encode() for name in names]
+        kind = content["sequence/name"].dtype
+        del content["sequence/name"]
+        content.create_dataset("sequence/name", data=np.array(keys, f"S{max(map(len, keys))}"), dtype=None)
+        assert content["sequence/name"].dtype.kind == kind.kind
+    index = json.loads((folder / "index.json").read_text())
+    number = next(i for i, entry in enumerate(index["shards"]) if entry["file"] == file)
+    data = (folder / file).read_bytes()
+    index["shards"][number] |= new | {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    for sequence in index["sequences"]:
+        if sequence["shard"] == number:
+            sequence |= new
+    (folder / "index.json").write_text(json.dumps(index))
