@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,10 +164,13 @@ def test_a_damaged_file_is_refused_by_name(damage: str, run: Run) -> None:
         load_batch(run.file)
 
 
-def test_a_full_disk_does_not_hide_what_happened(run: Run) -> None:
-    full = Path("/dev/full")
-    run.file.with_name(f"{run.file.name}.partial").symlink_to(full)
-    advice = run.keep()
+def test_a_full_disk_does_not_hide_what_happened(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        advice = run.keep()
     assert "3dpw/train/" in advice and "could not be kept" in advice and not run.file.exists()
     run.file.with_name("not-finite-step-00000002.safetensors.partial").mkdir()
     advice = run.keep()

@@ -176,7 +176,7 @@ def test_what_the_decoder_refuses_is_decoded_on_the_cpu(photo: bytes) -> None:
     asked.clear()
     decode_on_device([photo, photo], CPU, picky)
     assert asked == [2]
-    with pytest.raises(AnnotationError, match="do not decode"):
+    with pytest.raises(AnnotationError, match="neither a JPEG nor a PNG"):
         decode_on_device([b"nothing"], CPU, picky)
 
     def full(images: list[bytes]) -> list[torch.Tensor]:
