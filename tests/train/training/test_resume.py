@@ -143,7 +143,7 @@ def test_checkpoints_come_by_time_too(shards: Path, packs: Path, tmp_path: Path)
         ("optim.groups=[{pattern: det_haed, lr_factor: 2}]", "did you mean 'det_head'"),
         ("optim.accumulate=3", "cannot be computed in 3 equal parts"),
         ("stages=[{clips: 2, frames: 1, loss: {'*': 0, 'world_*': 9}}]", "clips of 1 frame have center_map"),
-        ("distributed.sync_batchnorm=always", "on CUDA alone"),
+        ("distributed.sync_batchnorm=always", "needs CUDA"),
         ("data.occluders=/nowhere/at/all", "/nowhere/at/all"),
     ],
 )
