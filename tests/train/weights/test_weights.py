@@ -188,8 +188,8 @@ WRONG = [
     ("image", lambda s: s["flow"], "is RAFT and was given as --image", "--flow"),
     ("flow", lambda s: s["head"], "is TRACE's temporal head and was given as --flow", "--head"),
     ("flow", lambda s: dict.fromkeys(table("raft_torchvision"), torch.zeros(1)), "torchvision's names", "--flow"),
-    ("head", lambda s: {"fc.weight": torch.zeros(2, 2)}, "no checkpoint of this network: 1 tensor", "docs/weights"),
-    ("head", lambda s: dict.fromkeys(list(s["head"])[:40], torch.zeros(1)), "nearest is --head", "docs/weights"),
+    ("head", lambda s: {"fc.weight": torch.zeros(2, 2)}, "no checkpoint of this network: 1 tensor", "trace docs weights"),
+    ("head", lambda s: dict.fromkeys(list(s["head"])[:40], torch.zeros(1)), "nearest is --head", "trace docs weights"),
     ("head", lambda s: s["head"] | {"cam_rot_head.3.weight": torch.zeros(6, 128, 1, 1)}, "three blocks", "one block"),
     ("image", lambda s: widened(s["image"]), "is HRNet-W48, expected W32", "trace_image_backbone.pkl"),
     ("image", lambda s: half_prefixed(s["image"]), "half of a DataParallel prefix", "model.module"),
@@ -282,7 +282,8 @@ def checkpoint(folder: Path, state: dict[str, Tensor], **network: Any) -> Path:
     """A checkpoint of a run of the published size, with these keys of `network`."""
     folder.mkdir()
     save_file({name: value.contiguous() for name, value in state.items()}, folder / "weights.safetensors")
-    hashes = {"weights.safetensors": sha256_of(folder / "weights.safetensors")}
+    (folder / "training.pth").write_bytes(b"")  # every checkpoint has one; exporting reads the weights alone
+    hashes = {name: sha256_of(folder / name) for name in ("weights.safetensors", "training.pth")}
     config = Config.model_validate({"network": network}).model_dump(mode="json")
     text = {"format_version": FORMAT_VERSION, "step": 5, "config": config, "sha256": hashes}
     (folder / "checkpoint.json").write_text(json.dumps(text))
