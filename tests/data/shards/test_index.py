@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tiny_3dpw
 
-from cli.main import run
+from trace_cli.main import run
 from trace_data.builder.build import build_shards
 from trace_data.errors import ShardError
 from trace_data.shards.checks.shards import verify_shards
