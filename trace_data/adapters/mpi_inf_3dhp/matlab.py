@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +26,7 @@ MOST_NUMBERS = 50_000_000
 """Maximum array size, as a small compressed file can exceed the memory; the release's arrays have a few million."""
 _MALFORMED = (
     ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, MemoryError, OverflowError,
-    struct.error, zlib.error, AttributeError,
+    AttributeError,
 )  # fmt: skip
 """Errors raised by h5py on malformed files."""
 
