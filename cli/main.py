@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
+    "compare": ("report", "compare", "Show several runs beside each other on one page: scores, curves, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
     "docs": ("docs", "docs", "Show the pages of the documentation."),
     "config": ("config", "config", "Show the settings in force and where each comes from."),
