@@ -58,11 +58,14 @@ def evaluate(
       trace evaluate RUN/checkpoints/step-00000200 --json
     """
     from trace_train.evaluate import evaluate as score
+    from trace_train.training.threads import fit_threads
 
     from . import render
 
     shards, packs = _own_data(run, shards, packs)
     with render.Display() as progress:
+        if said := fit_threads():
+            progress.log(said)
         report = score(
             run,
             shards=options.store(shards, cache, cache_size, progress),

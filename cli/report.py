@@ -44,10 +44,13 @@ def report(
     _named_as_page(page)
     from trace_data.progress import size_in_words
     from trace_train.report.run import write_report
+    from trace_train.training.threads import fit_threads
 
     from . import render
 
     with render.Display() as progress:
+        if said := fit_threads():
+            progress.log(said)
         result = write_report(
             run,
             out=page,
