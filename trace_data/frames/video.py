@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from trace_data.errors import AnnotationError
 from trace_data.files import open_regular
 from trace_data.frames.image import decode, image_size, read_bytes
+from trace_data.frames.mp4_tables import samples_stated
 from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
 
@@ -53,6 +55,7 @@ _BEGINNINGS = (
 )  # fmt: skip
 """Place and bytes by which containers are known: AVI, Matroska, MPEG, ASF, FLV, Ogg, MP4 and QuickTime. FFmpeg
 would also open playlists and other texts that name files and addresses elsewhere."""
+_MP4 = frozenset(mark for place, mark in _BEGINNINGS if place == 4)
 _PACKET = 188
 """Bytes of a packet of an MPEG transport stream; each begins with a G."""
 MOST_FRAMES = 1 << 31
@@ -133,7 +136,8 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture
 def _open(video: Path) -> Any:
     try:
         with open_regular(video) as stream:
-            head = stream.read(_PACKET + 1)
+            head, size = stream.read(_PACKET + 1), os.fstat(stream.fileno()).st_size
+            samples = samples_stated(stream, size) if head[4:8] in _MP4 else 0
     except OSError as error:
         what, hint = in_words(error)
         raise AnnotationError(
@@ -145,6 +149,10 @@ def _open(video: Path) -> Any:
             f"{video.stat().st_size:,} bytes that are no video: no container of video begins like this",
             where=video,
             hint="copy it again",
+        )
+    if samples > size:
+        raise AnnotationError(
+            f"its tables state {samples:,} samples in {size:,} bytes", where=video, hint="copy it again"
         )
     # one thread: builds and checks run side by side already, and FFmpeg's own would multiply
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
