@@ -7,7 +7,6 @@ all memory. So it runs in a child process with limits, and a bad file costs an e
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from trace_data.adapters.files import refused
 from trace_data.errors import AnnotationError
 from trace_data.files import open_regular
+from trace_data.text_files import parse_json
 
 MOST_NUMBERS = 10_000_000
 """Numbers of an array; the largest of the test set of MPI-INF-3DHP has 0.3 million."""
@@ -79,7 +79,7 @@ def _read(file: Path, keys: tuple[str, ...], hint: str, changed: int, size: int)
         elif done.returncode or not head:
             why = f"reading it ended with code {done.returncode}"
         else:
-            said = json.loads(head)
+            said = parse_json(head, where=file, error=AnnotationError)
             why = said.get("error", "")
     except subprocess.TimeoutExpired:
         why = "reading it does not end"
