@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,6 +132,18 @@ def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     folder = read_run(run)
     assert folder.step == 40 and [one["step"] for one in folder.evaluations] == [40]
     assert "131.9" in page_of(run)[1].words
+
+
+def test_pipes_in_a_run_are_not_waited_for(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", LINES)
+    for name in ("errors.jsonl", "parameters.txt", "evaluation-val-00000050.json"):
+        os.mkfifo(run / name)
+    assert read_run(run).step == 40
+    (run / "metrics.jsonl").unlink()
+    os.mkfifo(run / "metrics.jsonl")
+    with pytest.raises(CheckpointError, match="pipe") as caught:
+        read_run(run)
+    assert caught.value.where == str(run / "metrics.jsonl")
 
 
 def test_no_name_becomes_markup(tmp_path: Path) -> None:
