@@ -112,7 +112,7 @@ def test_a_point_of_the_frame_comes_back_to_where_it_was(width: int, height: int
 @pytest.mark.parametrize(("width", "height"), [(96, 72), (131, 77)])
 def test_the_assumed_camera_sees_joints_where_they_are_said_to_be(packs: Path, width: int, height: int) -> None:
     box = Letterbox(width=width, height=height, size=64)
-    for found in stream(Spotter(), packs, box).see(frames(3, width, height)):
+    for found in stream(Spotter(), packs, box).see(frames(3, width=width, height=height)):
         points = found.hips[:, None] + found.joints
         in_front = (points[..., 2] > 0.1).all(1)
         assert in_front.any()
