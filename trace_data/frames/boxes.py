@@ -181,8 +181,8 @@ def _times(stream: BinaryIO, movie: _Box, track: _Box) -> npt.NDArray[np.float64
     shown = np.sort(shown)
     shown = shown[shown >= begin]
     if duration and (film := _scale(_content(stream, _child(stream, movie, b"mvhd")))):
-        # the duration is rounded to the film's clock, which may be coarse
-        shown = shown[shown < begin + duration * scale / film - np.median(steps) / 2]
+        rounding = min(scale / film, np.median(steps) / 2)  # the duration is in units of the film's coarser clock
+        shown = shown[shown < begin + duration * scale / film - rounding]
     if not len(shown):
         return None
     times: npt.NDArray[np.float64] = (shown - shown[0]) / scale
