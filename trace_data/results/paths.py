@@ -1,0 +1,58 @@
+"""Rigid motions over time: interpolation of rotations and places. Rotations by the shorter way, on the sphere."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.transform import Rotation
+
+Array = npt.NDArray[np.float64]
+
+
+def inverted(rigid: Array) -> Array:
+    """Inverses of rigid motions (..., 4, 4)."""
+    back = np.zeros_like(rigid, dtype=np.float64)
+    back[..., :3, :3] = np.swapaxes(rigid[..., :3, :3], -1, -2)
+    back[..., :3, 3] = -np.einsum("...ji,...j->...i", rigid[..., :3, :3], rigid[..., :3, 3])
+    back[..., 3, 3] = 1
+    return back
+
+
+def between(time: Array, wanted: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
+    """Indices of the known times before and after each wanted one, and its share of the way between them.
+
+    `time` (n,) increasing, n at least 1. Outside, the nearest one is held.
+    """
+    after = np.clip(np.searchsorted(time, wanted, side="right"), 1, max(len(time) - 1, 1))
+    before = after - 1
+    after = np.minimum(after, len(time) - 1)
+    span = time[after] - time[before]
+    share = np.clip((wanted - time[before]) / np.where(span > 0, span, 1.0), 0.0, 1.0)
+    return before, after, share
+
+
+def turned(start: Array, end: Array, share: Array) -> Array:
+    """Spherical interpolation of rotations (..., 3, 3), by `share` (...) of the way."""
+    shape = start.shape[:-2]
+    first, last = Rotation.from_matrix(start.reshape(-1, 3, 3)), Rotation.from_matrix(end.reshape(-1, 3, 3))
+    way = (first.inv() * last).as_rotvec() * np.broadcast_to(share, shape).reshape(-1, 1)
+    return np.asarray((first * Rotation.from_rotvec(way)).as_matrix()).reshape(*shape, 3, 3)
+
+
+def at_times(time: Array, camera_from_world: Array, wanted: Array) -> Array:
+    """The cameras (m, 4, 4) at `wanted` (m,) times of a path (n, 4, 4): centres on straight lines, rotations turned."""
+    before, after, share = between(time, wanted)
+    pose = inverted(camera_from_world)
+    result = np.tile(np.eye(4), (len(wanted), 1, 1))
+    result[:, :3, :3] = turned(pose[before, :3, :3], pose[after, :3, :3], share)
+    result[:, :3, 3] = (1 - share)[:, None] * pose[before, :3, 3] + share[:, None] * pose[after, :3, 3]
+    return inverted(result)
+
+
+def pieces(time: Array, longest_gap: float) -> list[slice]:
+    """Runs of increasing times (n,) with no gap longer than `longest_gap`, in the same unit."""
+    cuts = np.flatnonzero(np.diff(time) > longest_gap) + 1
+    bounds = [0, *cuts.tolist(), len(time)]
+    return [slice(start, end) for start, end in pairwise(bounds) if end > start]
