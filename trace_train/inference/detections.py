@@ -69,13 +69,20 @@ def best_score(center_3d: Tensor, *, logits: bool) -> float:
 
 
 def detect(
-    network: TraceNetwork, maps: Maps, layer: BodyLayer, *, threshold: float = 0.2, vertices: bool = False
+    network: TraceNetwork,
+    maps: Maps,
+    layer: BodyLayer,
+    *,
+    threshold: float = 0.2,
+    vertices: bool = False,
+    duplicates: bool = False,
 ) -> Detections:
-    """Detect and pose all people in the frames of `maps`."""
+    """Detect and pose all people in the frames of `maps`. `duplicates`: keep all peaks, also several of a person."""
     frame, zyx, score = centers(maps.center_3d, logits=network.center_logits, threshold=threshold)
     people = network.regress(maps, frame, zyx)
-    keep = _without_duplicates(frame, people.camera)
-    frame, zyx, score, people = frame[keep], zyx[keep], score[keep], people.of(keep)
+    if not duplicates:
+        keep = _without_duplicates(frame, people.camera)
+        frame, zyx, score, people = frame[keep], zyx[keep], score[keep], people.of(keep)
     published = network.published_camera
     rotations, betas = full_rotations(people), people.shape[:, :10]
     translation = translation_from_triple(people.camera, published=published)

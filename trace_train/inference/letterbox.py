@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from trace_data.schema.clip import Window
 from trace_data.shards.view import resample
-from trace_train.geometry.camera import FOCAL, PUBLISHED_FOCAL
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -20,8 +19,9 @@ Pixels = npt.NDArray[np.uint8]
 class Letterbox:
     """Maps frames of one size to the network's input, and its outputs back to px of the frame.
 
-    Padding is by whole px, the smaller half of an odd difference at the left or top. `black`: resized as in training and
-    evaluation here. `white`: bicubically, as in the published inference (docs/reference/inference.md#frame-preprocessing).
+    Padding is by whole px, the smaller half of an odd difference at the left or top. `black`: resized as in training
+    and evaluation here. `white`: bicubically, as in the published inference
+    (docs/reference/inference.md#frame-preprocessing).
     """
 
     width: int
@@ -55,9 +55,3 @@ class Letterbox:
         window = self.window
         px: npt.NDArray[np.float64] = (points + 1) * (window.side / 2) - 0.5 + np.array([window.left, window.top])
         return px
-
-    def assumed_intrinsics(self, *, published: bool = False) -> npt.NDArray[np.float64]:
-        """(3, 3) px: the 50-degree camera of the square, which the network assumes, for the frame."""
-        focal = (PUBLISHED_FOCAL if published else FOCAL) * self.window.side / 2
-        x, y = self.to_frame(np.zeros(2))
-        return np.array([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])

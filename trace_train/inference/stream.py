@@ -48,11 +48,13 @@ class NetworkStream:
         letterbox: Letterbox,
         *,
         threshold: float,
+        duplicates: bool = False,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """`threshold`: minimum score of a detection. `dtype`: of convolutions, by autocast; None: float32."""
+        """`threshold`: minimum score of a detection; `duplicates` as in `detect`. `dtype`: of convolutions, by autocast;
+        None: float32."""
         self.network, self.flow, self.layer, self.letterbox = network, flow, layer, letterbox
-        self.threshold, self.dtype = threshold, dtype
+        self.threshold, self.duplicates, self.dtype = threshold, duplicates, dtype
         self._state: StreamState | None = None
         self._last: Tensor | None = None
 
@@ -69,7 +71,7 @@ class NetworkStream:
             maps: Maps = self.network(images, self.flow_of(images), state=self._state)
         if self.network.temporal:
             self._state, self._last = maps.state, images[:, -1]
-        found = detect(self.network, maps, self.layer, threshold=self.threshold)
+        found = detect(self.network, maps, self.layer, threshold=self.threshold, duplicates=self.duplicates)
         return by_frame(self.network, maps, found, self.letterbox, first_moves=known)
 
     def prepared(self, frames: Sequence[Pixels]) -> Tensor:

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trace_train.build import body_layers
 from trace_train.geometry.camera import FOCAL
 from trace_train.inference.frame_detections import FrameDetections
+from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.letterbox import Letterbox, Pixels
 from trace_train.inference.stream import NetworkStream, use_chunk_statistics
 from trace_train.network.flow import DisFlow, NoFlow
@@ -116,7 +117,7 @@ def test_the_assumed_camera_sees_joints_where_they_are_said_to_be(packs: Path, w
         points = found.hips[:, None] + found.joints
         in_front = (points[..., 2] > 0.1).all(1)
         assert in_front.any()
-        image = points @ box.assumed_intrinsics().T
+        image = points @ PaddedSquare(width, height).intrinsics.T
         seen = image[..., :2] / image[..., 2:]
         assert np.abs(seen - found.joints_2d)[in_front].max() < 0.01
 

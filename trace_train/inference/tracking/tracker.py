@@ -76,6 +76,11 @@ class PeopleTracker:
         self._frame += 1
         return done
 
+    @property
+    def settled(self) -> int:
+        """Frames before this number receive no further assignments."""
+        return min((hits[0][0] for hits in self._waiting.values()), default=self._frame)
+
     def finish(self) -> Sequence[Assignment]:
         """The people of shots that were too short to confirm anybody."""
         return self._end_shot()
@@ -244,6 +249,5 @@ class PeopleTracker:
 
     def _forget_counts(self) -> None:
         """Forget how many people were reported of frames before the first hit of everybody who waits."""
-        first = min((hits[0][0] for hits in self._waiting.values()), default=self._frame)
-        for frame in [frame for frame in self._reported if frame < first]:
+        for frame in [frame for frame in self._reported if frame < self.settled]:
             del self._reported[frame]

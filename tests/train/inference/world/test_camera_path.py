@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
 from people_and_camera import LENS, SQUARE, Walkers, handheld, only, path
+from scipy.spatial.transform import Rotation
 
 from trace_train.config.world import WorldConfig
 from trace_train.inference.world.camera_path import CameraPath, WorldCamera
