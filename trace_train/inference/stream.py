@@ -51,8 +51,8 @@ class NetworkStream:
         duplicates: bool = False,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """`threshold`: minimum score of a detection; `duplicates` as in `detect`. `dtype`: of convolutions, by autocast;
-        None: float32."""
+        """`threshold`: minimum score of a detection; `duplicates` as in `detect`. `dtype`: of convolutions; None:
+        float32."""
         self.network, self.flow, self.layer, self.letterbox = network, flow, layer, letterbox
         self.threshold, self.duplicates, self.dtype = threshold, duplicates, dtype
         self._state: StreamState | None = None
