@@ -95,8 +95,8 @@ class TrackerConfig(ConfigPart):
     """Its scale, in standard deviations."""
     joints_weight: float = Field(1.0, ge=0)
     """Weight of 1 - object keypoint similarity of the 14 LSP joints in the picture."""
-    joints_seconds: float = Field(0.5, gt=0)
-    """Seconds unseen after which that weight has fallen to 37 %, because poses change."""
+    place_seconds: float = Field(0.5, gt=0)
+    """Seconds unseen after which the weights of position and joints have fallen to 37 %: they become uncertain."""
     feature_weight: float = Field(0.5, ge=0)
     """Weight of the cosine distance of features."""
     feature_scale: float = Field(0.2, gt=0)
@@ -109,7 +109,7 @@ class TrackerConfig(ConfigPart):
     """Seconds over which features and shapes are averaged."""
     lost_cost: float = Field(0.2, ge=0)
     """Cost added for a person lost for `remember` seconds, less for shorter times, so that those in view win."""
-    match_cost: float = Field(0.8, gt=0)
+    match_cost: float = Field(0.6, gt=0)
     """Cost from which track and detection are not matched."""
 
     return_speed: float = Field(12.0, gt=0)

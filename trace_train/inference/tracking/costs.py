@@ -57,11 +57,11 @@ def pairs(
     weights[:] = np.array(
         [[config.position_weight], [config.joints_weight], [config.feature_weight], [config.shape_weight]]
     )
+    weights[:2] *= np.exp(-age / config.place_seconds)[row]
     if config.position_weight:
         square = along[row, column] / spread[row, 0] + across[row, column] / spread[row, 1]
         terms[0] = _squashed(square / config.position_scale**2)
     if config.joints_weight:
-        weights[1] *= np.exp(-age / config.joints_seconds)[row]
         size = (tracks.size[row] + people.size[column]) / 2
         terms[1] = 1 - keypoint_similarity(joints[row], found_joints[column], size)
     if config.feature_weight:
