@@ -38,20 +38,22 @@ def write(
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
     transfer: int | None = None,
+    size: tuple[int, int] = SIZE,
     index_first: bool = False,
 ) -> None:
     """A video whose frames are shown at `times`, seconds."""
     base = Fraction(1, 25) if codec in ("mjpeg", "mpeg2video") else Fraction(1, 1000)
     with av.open(str(file), "w", options={"movflags": "faststart"} if index_first else {}) as container:
         stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height = SIZE
+        stream.width, stream.height = size
         stream.pix_fmt, stream.options = pixel_format, options or {}
         stream.codec_context.time_base = stream.time_base = base
         if transfer:
             stream.codec_context.color_trc = transfer
             stream.codec_context.color_primaries = stream.codec_context.colorspace = BT2020
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24").reformat(format=pixel_format)
+            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+            frame = frame.reformat(*size, format=pixel_format)
             frame.pts, frame.time_base = round(time / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -102,6 +104,7 @@ def main(folder: Path) -> None:
     write(folder / "hlg.mp4", EVEN[:6], "libx265", "yuv420p10le", hlg, HLG)
     write(folder / "grey16.mkv", EVEN[:6], "ffv1", "gray16le")
     write(folder / "alpha.mkv", EVEN[:6], "ffv1", "bgra")
+    write(folder / "odd.mkv", EVEN[:6], "ffv1", "bgr0", size=(97, 63))
     write(folder / "camcorder.ts", EVEN, "mpeg2video")
     write_sound(folder / "sound.mp4")
     longer = [number / 25 for number in range(30)]

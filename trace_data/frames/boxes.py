@@ -33,7 +33,7 @@ class MovieFacts:
     """What was found; None where the file does not say."""
 
     has_index: bool
-    """Whether there is a box `moov`, without which nothing can be decoded; recordings that were cut off lack it."""
+    """Whether there is a whole box `moov`, without which nothing decodes; recordings that were cut off lack it."""
     has_video: bool
     """Whether one of the tracks holds pictures."""
     lens_35mm: float | None = None
@@ -51,6 +51,9 @@ class _Box:
     start: int
     """Of the content, bytes from the beginning of the file."""
     end: int
+    """Of what is there of it."""
+    cut: bool = False
+    """Whether it announces more than is there."""
 
 
 def movie_facts(stream: BinaryIO) -> MovieFacts | None:
@@ -61,7 +64,7 @@ def movie_facts(stream: BinaryIO) -> MovieFacts | None:
         return None
     whole = _Box(b"", 0, length)
     movie = _child(stream, whole, b"moov")
-    if movie is None:
+    if movie is None or movie.cut:
         return MovieFacts(has_index=False, has_video=False)
     tracks = [box for box in _children(stream, movie) if box.kind == b"trak"]
     video = next((track for track in tracks if _handler(stream, track) == b"vide"), None)
@@ -95,7 +98,7 @@ def _children(stream: BinaryIO, parent: _Box) -> Iterator[_Box]:
             size = parent.end - at
         if size < begin:
             return
-        yield _Box(head[4:8], at + begin, min(at + size, parent.end))
+        yield _Box(head[4:8], at + begin, min(at + size, parent.end), at + size > parent.end)
         at += size
 
 

@@ -208,7 +208,7 @@ def _number(found: Mapping[str, Any], key: str, file: Path, default: float | Non
 
 def _of_yaml(text: str, file: Path) -> tuple[npt.NDArray[np.float64], tuple[float, float] | None]:
     # OpenCV begins with a directive that YAML writes otherwise, and names the type of its matrices
-    plain = re.sub(r"^%YAML[^\n]*\n(---[^\n]*\n)?", "", text).replace("!!opencv-matrix", "")
+    plain = re.sub(r"!!opencv-\S+", "", re.sub(r"^%YAML[^\n]*\n(---[^\n]*\n)?", "", text))
     found = parse_yaml(plain, where=file, error=ConfigError)
     matrix = found.get("camera_matrix") if isinstance(found, Mapping) else None
     data = matrix.get("data") if isinstance(matrix, Mapping) else matrix
@@ -231,6 +231,8 @@ def _scaled(
     """The matrix for frames of `size` where the file is about pictures of another size and the same shape."""
     if stated is None or stated == size:
         return matrix
+    if min(stated) <= 0:
+        raise ConfigError(f"is about pictures of {stated[0]:g}x{stated[1]:g} px", where=file)
     across, down = size[0] / stated[0], size[1] / stated[1]
     if abs(across / down - 1) > 0.01:
         raise ConfigError(

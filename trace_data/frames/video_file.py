@@ -96,15 +96,14 @@ class VideoFile:
         capture = _opened(path, movie)
         try:
             rotation = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
-            stored = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+            by_opencv = capture.get(cv2.CAP_PROP_ORIENTATION_AUTO) > 0  # although it was told not to
             found = _first_size(capture, path)
             claimed, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
             depth = _bit_depth(capture)
             aspect = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
         finally:
             capture.release()
-        turned_by_opencv = rotation % 180 == 90 and found == stored[::-1] != stored
-        self._turn = 0 if turned_by_opencv or rotation % 90 else rotation
+        self._turn = 0 if by_opencv or rotation % 90 else rotation
         size = found[::-1] if self._turn % 180 else found
         self._times = movie.times if movie else None
         self._rate = frame_rate
@@ -120,7 +119,7 @@ class VideoFile:
             path=path,
             kind="video",
             size=size,
-            rotation=rotation if turned_by_opencv else self._turn,
+            rotation=0 if rotation % 90 else rotation,
             frame_rate=frame_rate or own_rate,
             variable_rate=False if frame_rate else None if listed is None else varies(listed),
             frames=self._claimed if self._times is None else len(self._times),
