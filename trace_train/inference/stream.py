@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trace_train.body.layer import BodyLayer
 from trace_train.geometry.rotations import matrix_from_6d
-from trace_train.inference.detections import Detections, detect
+from trace_train.inference.detections import Detections, best_score, detect
 from trace_train.inference.frame_detections import FrameDetections
 from trace_train.inference.letterbox import Letterbox, Pixels
 from trace_train.network.flow import FlowProvider
@@ -55,6 +55,8 @@ class NetworkStream:
         float32."""
         self.network, self.flow, self.layer, self.letterbox = network, flow, layer, letterbox
         self.threshold, self.duplicates, self.dtype = threshold, duplicates, dtype
+        self.best = 0.0
+        """The highest score so far, for advice when nobody is detected."""
         self._state: StreamState | None = None
         self._last: Tensor | None = None
 
@@ -71,6 +73,7 @@ class NetworkStream:
             maps: Maps = self.network(images, self.flow_of(images), state=self._state)
         if self.network.temporal:
             self._state, self._last = maps.state, images[:, -1]
+        self.best = max(self.best, best_score(maps.center_3d, logits=self.network.center_logits))
         found = detect(self.network, maps, self.layer, threshold=self.threshold, duplicates=self.duplicates)
         return by_frame(self.network, maps, found, self.letterbox, first_moves=known)
 
@@ -90,20 +93,22 @@ class NetworkStream:
         return nullcontext() if self.dtype is None else torch.autocast(device, self.dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors on the CPU that the next frames depend on; empty before the first frame."""
-        if self._state is None or self._last is None:
-            return {}
-        hidden = [h.cpu() for h in self._state.hidden]
-        return {"hidden": hidden, "features": self._state.features.cpu(), "last": self._last.cpu()}
+        """What the next frames depend on, on the CPU."""
+        memory: dict[str, Any] = {}
+        if self._state is not None and self._last is not None:
+            hidden = [h.cpu() for h in self._state.hidden]
+            memory = {"hidden": hidden, "features": self._state.features.cpu(), "last": self._last.cpu()}
+        return {"best": self.best, "memory": memory}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self.restart()
-        if state:
+        self.best = state["best"]
+        if memory := state["memory"]:
             device = next(self.network.parameters()).device
-            hidden = tuple(h.to(device) for h in state["hidden"])
-            self._state = StreamState(hidden=hidden, features=state["features"].to(device))
-            self._last = state["last"].to(device)
+            hidden = tuple(h.to(device) for h in memory["hidden"])
+            self._state = StreamState(hidden=hidden, features=memory["features"].to(device))
+            self._last = memory["last"].to(device)
 
 
 def by_frame(

@@ -61,7 +61,8 @@ class People:
     def of(self, rows: Tensor) -> People:
         """Some of the people, by mask or index of the first dimension."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return People(**{name: None if value is None else value[rows] for name, value in values.items()})
+        chosen: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
+        return People(**chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
