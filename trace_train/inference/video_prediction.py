@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -159,6 +161,7 @@ class VideoPrediction:
         state = self.model.state(size, lens, given)
         with (
             writer or ResultWriter(out, about=about, image_size=size, intrinsics=lens, force=force) as writer,
+            _nothing_left_of_nothing(writer),
             stop_signals() as stop,
             whole_float32(),
         ):
@@ -265,6 +268,17 @@ class VideoPrediction:
             "warnings": [],
             "licence": LICENCE,
         }
+
+
+@contextmanager
+def _nothing_left_of_nothing(writer: ResultWriter) -> Iterator[None]:
+    """After an error before the first part, remove what was begun: it must not stand in the way of another attempt."""
+    try:
+        yield
+    except BaseException:
+        if writer.state is None:
+            shutil.rmtree(writer.folder, ignore_errors=True)
+        raise
 
 
 def _lens_of(camera: CameraFile | None, size: tuple[int, int]) -> tuple[Any, str] | None:

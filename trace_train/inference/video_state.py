@@ -52,6 +52,11 @@ class Body:
         return cls(**arrays, score=float(people.score[detection]))
 
     @property
+    def pose(self) -> Floats:
+        """(24, 3) `rotations` as axis-angle."""
+        return axis_angle_from_matrix(self.rotations)
+
+    @property
     def box(self) -> Floats:
         """(4,) left, top, width, height of the joints, px."""
         low = self.joints_2d.min(0)
