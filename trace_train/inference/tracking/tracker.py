@@ -190,7 +190,7 @@ class PeopleTracker:
             key = int(tracks.identity[row])
             needs_place = former is None or not tracks.placed[former]
             if needs_place and places < 1:
-                self._waiting[key] = self._waiting[key][-1:]  # when a place is free, it is not free in the past
+                self._waiting[key] = []  # when a place is free, it is not free in the past
                 continue
             places -= needs_place
             if former is None:
@@ -244,6 +244,6 @@ class PeopleTracker:
 
     def _forget_counts(self) -> None:
         """Forget how many people were reported of frames before the first hit of everybody who waits."""
-        first = min((hits[0][0] for hits in self._waiting.values()), default=self._frame)
+        first = min((hits[0][0] for hits in self._waiting.values() if hits), default=self._frame)
         for frame in [frame for frame in self._reported if frame < first]:
             del self._reported[frame]
