@@ -91,12 +91,14 @@ class TrackerConfig(ConfigPart):
 
     position_weight: float = Field(1.0, ge=0)
     """Weight of the position: its Mahalanobis distance in the camera frame."""
+    position_seconds: float = Field(0.5, gt=0)
+    """Seconds unseen after which that weight has fallen to 37 %, because predictions become uncertain."""
     position_scale: float = Field(3.0, gt=0)
     """Its scale, in standard deviations."""
     joints_weight: float = Field(1.0, ge=0)
     """Weight of 1 - object keypoint similarity of the 14 LSP joints in the picture."""
-    place_seconds: float = Field(0.5, gt=0)
-    """Seconds unseen after which the weights of position and joints have fallen to 37 %: they become uncertain."""
+    joints_seconds: float = Field(0.25, gt=0)
+    """Seconds unseen after which that weight has fallen to 37 %, because poses change."""
     feature_weight: float = Field(0.5, ge=0)
     """Weight of the cosine distance of features."""
     feature_scale: float = Field(0.2, gt=0)

@@ -40,7 +40,7 @@ class PredictionModel:
         """See `Predictor`."""
         self.config = config
         self.source = open_source(weights, device)
-        self.packs = packs or _own_packs(self.source.folder)
+        self.packs = packs or own_packs(self.source.folder)
         self.layer = body_layers(self.packs, ("neutral",), self.source.device)["neutral"]
         switches = self.source.switches
         self.padding = switches.padding if config.padding == "weights" else config.padding
@@ -92,7 +92,7 @@ class PredictionModel:
         return {"name": name, "version": said.get("version"), "gender": "neutral"}
 
 
-def _own_packs(folder: Path) -> Path:
+def own_packs(folder: Path) -> Path:
     """The body models that a run was trained with."""
     try:
         return describe_run(folder).packs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ from trace_data.frames.footage import Footage, FootageFrame
 from trace_data.frames.lens import ChosenLens, choose_lens
 from trace_data.progress import SILENT, Progress
 from trace_data.results.camera_files import CameraFile, read_camera_file
+from trace_data.results.file import is_result, read_result
 from trace_data.results.result import ASSUMED_UP
 from trace_data.results.writer import ResultWriter
 from trace_train.inference.model import PredictionModel
@@ -53,6 +55,16 @@ class VideoOptions:
     """Field of view over the longer side, degrees."""
     intrinsics: Path | None = None
     """File of `frames.lens.read_intrinsics`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a prediction takes, measured."""
+
+    seconds_per_frame: float
+    """Without decoding, by the network alone."""
+    memory: int
+    """Bytes at most, of the GPU if that is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +137,8 @@ class VideoPrediction:
         end = facts.frames if options.end is None or rate is None else min(facts.frames, options.end * rate)
         return max(1, -(-int(end - begin) // options.stride))
 
-    def seconds_per_frame(self) -> float:
-        """How long a frame takes on this machine, by a chunk of grey ones."""
+    def cost(self) -> Cost:
+        """What a frame takes on this machine, by a chunk of grey ones."""
         width, height = self.footage.facts.size
         chunk = self.model.config.chunk
         grey = np.full((height, width, 3), 128, np.uint8)
@@ -137,7 +149,36 @@ class VideoPrediction:
             with whole_float32():
                 state.stream.see([grey] * chunk)
             taken.append((time.perf_counter() - begin) / chunk)
-        return min(taken)
+        if self.model.source.device.type == "cuda":
+            memory = torch.cuda.max_memory_allocated(self.model.source.device)
+        else:
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Cost(seconds_per_frame=min(taken), memory=memory)
+
+    def finished(self, out: Path) -> PredictionReport | None:
+        """The report of a result that this prediction has written before; None where it would be another one.
+
+        Raises ResultError if the file is damaged.
+        """
+        if not out.is_file() or not is_result(out):
+            return None
+        result, about = read_result(out), self.about()
+        own = ("weights", "options", "intrinsics_source", "body_model")
+        if any(result.about.get(key) != about[key] for key in own):
+            return None
+        if result.about["video"].get("fingerprint") != about["video"]["fingerprint"]:
+            return None
+        return PredictionReport(
+            out=out,
+            frames=len(result.time),
+            gaps=result.about["video"].get("gaps", 0),
+            people=len(result.person),
+            rows=len(result.row_frame),
+            seconds=0.0,
+            continued=len(result.time),
+            camera=result.about.get("camera", {}),
+            warnings=tuple(result.about.get("warnings", ())),
+        )
 
     def write(self, out: Path, *, force: bool = False, progress: Progress = SILENT) -> PredictionReport:
         """Predict the video and write its result.

@@ -57,7 +57,8 @@ def pairs(
     weights[:] = np.array(
         [[config.position_weight], [config.joints_weight], [config.feature_weight], [config.shape_weight]]
     )
-    weights[:2] *= np.exp(-age / config.place_seconds)[row]
+    weights[0] *= np.exp(-age / config.position_seconds)[row]
+    weights[1] *= np.exp(-age / config.joints_seconds)[row]
     if config.position_weight:
         square = along[row, column] / spread[row, 0] + across[row, column] / spread[row, 1]
         terms[0] = _squashed(square / config.position_scale**2)

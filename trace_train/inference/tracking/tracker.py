@@ -79,7 +79,7 @@ class PeopleTracker:
     @property
     def settled(self) -> int:
         """Frames before this number receive no further assignments."""
-        return min((hits[0][0] for hits in self._waiting.values()), default=self._frame)
+        return min((hits[0][0] for hits in self._waiting.values() if hits), default=self._frame)
 
     def finish(self) -> Sequence[Assignment]:
         """The people of shots that were too short to confirm anybody."""
@@ -195,7 +195,7 @@ class PeopleTracker:
             key = int(tracks.identity[row])
             needs_place = former is None or not tracks.placed[former]
             if needs_place and places < 1:
-                self._waiting[key] = self._waiting[key][-1:]  # when a place is free, it is not free in the past
+                self._waiting[key] = []  # when a place is free, it is not free in the past
                 continue
             places -= needs_place
             if former is None:
