@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from trace_data.errors import TraceError
-from trace_data.results.paths import inverted
+from trace_data.results.placement import rigid_inverse
 from trace_data.text_files import content_of, parse_json
 
 Array = npt.NDArray[np.float64]
@@ -83,7 +83,7 @@ def _tum(path: Path, text: str) -> CameraFile:
         if not late:
             raise CameraFileError("the time is not later than the one before", where=f"{path}:{number}")
     rotation = _rotations(values[:, 4:], [f"{path}:{number}" for number, _ in lines])
-    return _file(path, "tum", time=values[:, 0], camera_from_world=inverted(_rigid(rotation, values[:, 1:4])))
+    return _file(path, "tum", time=values[:, 0], camera_from_world=rigid_inverse(_rigid(rotation, values[:, 1:4])))
 
 
 def _colmap(folder: Path) -> CameraFile:
@@ -172,7 +172,7 @@ def _nerfstudio(path: Path, text: str) -> CameraFile:
     return _file(
         path,
         "nerfstudio",
-        camera_from_world=inverted(np.array(poses) @ _OPENGL),
+        camera_from_world=rigid_inverse(np.array(poses) @ _OPENGL),
         intrinsics=None if not whole else np.array(known[:1] if shared else known),
         image_size=(int(width), int(height)) if _is_number(width) and _is_number(height) else None,
         distorted=bent,

@@ -8,16 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
+from trace_data.results.placement import rigid_inverse
+
 Array = npt.NDArray[np.float64]
-
-
-def inverted(rigid: Array) -> Array:
-    """Inverses of rigid motions (..., 4, 4)."""
-    back = np.zeros_like(rigid, dtype=np.float64)
-    back[..., :3, :3] = np.swapaxes(rigid[..., :3, :3], -1, -2)
-    back[..., :3, 3] = -np.einsum("...ji,...j->...i", rigid[..., :3, :3], rigid[..., :3, 3])
-    back[..., 3, 3] = 1
-    return back
 
 
 def between(time: Array, wanted: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
@@ -44,11 +37,11 @@ def turned(start: Array, end: Array, share: Array) -> Array:
 def at_times(time: Array, camera_from_world: Array, wanted: Array) -> Array:
     """The cameras (m, 4, 4) at `wanted` (m,) times of a path (n, 4, 4): centres on straight lines, rotations turned."""
     before, after, share = between(time, wanted)
-    pose = inverted(camera_from_world)
+    pose = rigid_inverse(camera_from_world)
     result = np.tile(np.eye(4), (len(wanted), 1, 1))
     result[:, :3, :3] = turned(pose[before, :3, :3], pose[after, :3, :3], share)
     result[:, :3, 3] = (1 - share)[:, None] * pose[before, :3, 3] + share[:, None] * pose[after, :3, 3]
-    return inverted(result)
+    return rigid_inverse(result)
 
 
 def pieces(time: Array, longest_gap: float) -> list[slice]:
