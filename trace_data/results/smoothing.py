@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from trace_data.results.bodies import Bodies
-from trace_data.results.paths import pieces
+from trace_data.results.paths import pieces, slerp
 from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import PREDICTED, Result
 from trace_data.results.rows import chosen, joined, made_between
@@ -28,7 +28,7 @@ SIGMA, FINE = 0.1, 0.033
 """s: standard deviations of the Gaussian, and of a finer one that tells motion from noise."""
 REACH = 3.0
 """Standard deviations at which the Gaussian ends."""
-TURN, SHIFT = np.radians(2.5), 0.03
+TURN, SHIFT = np.radians(2.0), 0.03
 """rad and m: what the Gaussian may take away from a motion. Where it would take more, the motion is kept: a Gaussian of
 0.1 s alone would leave a clap, 3 times a second, a sixth of its size."""
 CUTOFF, DERIVATIVE = 1.0, 1.0
@@ -99,10 +99,12 @@ def _window(time: Array, sigma: float) -> _Window:
     index = np.arange(len(time))[:, None] + np.arange(-half, half + 1)
     inside = (index >= 0) & (index < len(time))
     index = np.clip(index, 0, len(time) - 1)
-    apart = (time[index] - time[:, None]) / sigma
+    # towards the ends of a piece the bell gets narrower, not lopsided: it would cut off how a motion begins
+    near = np.minimum(sigma, np.minimum(time - time[0], time[-1] - time) / REACH)
+    apart = (time[index] - time[:, None]) / np.maximum(near, 1e-6)[:, None]
     bell = np.where(inside & (np.abs(apart) <= REACH), np.exp(-0.5 * apart**2), 0.0)
     bell /= bell.sum(1, keepdims=True)
-    # at the ends of a piece a mean would lag behind somebody who walks; a straight line does not
+    # between uneven times a mean would be off the way of somebody who walks; a straight line is not
     first, second = (bell * apart).sum(1, keepdims=True), (bell * apart**2).sum(1, keepdims=True)
     spread = second - first**2
     line = np.where(spread > 1e-9, bell * (second - first * apart) / np.maximum(spread, 1e-9), bell)
@@ -129,27 +131,35 @@ def _kept(window: _Window, lost: Array, limit: float) -> Array:
 
 def _one_euro(time: Array, rotation: Array, place: Array) -> tuple[Array, Array]:
     """Smooth rotations (n, J, 3, 3) and places (n, 3) with what came before them."""
-    turns, places = rotation.copy(), place.copy()
+    raw = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat().reshape(*rotation.shape[:2], 4)
+    turns, places = raw.copy(), place.copy()
+    # angular speeds along the axes of the joint, and speeds, of the raw motion
+    passed = np.diff(time)[:, None]
+    spin = _turns(raw[:-1], raw[1:]) / passed[..., None]
+    speed = np.diff(place, axis=0) / passed
     for piece in pieces(time, LONGEST_GAP):
-        speed_of_turn, speed = np.zeros((rotation.shape[1], 3)), np.zeros(3)
-        for k in range(piece.start + 1, piece.stop):
-            passed = time[k] - time[k - 1]
-            # the logarithm of the turn since the last output
-            turn = Rotation.from_matrix(np.swapaxes(turns[k - 1], -1, -2) @ rotation[k]).as_rotvec()
-            way = place[k] - places[k - 1]
-            moved = Rotation.from_matrix(np.swapaxes(rotation[k - 1], -1, -2) @ rotation[k]).as_rotvec()
-            share = _share(DERIVATIVE, passed)
-            speed_of_turn += share * (moved / passed - speed_of_turn)
-            speed += share * ((place[k] - place[k - 1]) / passed - speed)
-            cutoff = CUTOFF + TURN_GAIN * np.linalg.norm(speed_of_turn, axis=1, keepdims=True)
-            turns[k] = turns[k - 1] @ Rotation.from_rotvec(_share(cutoff, passed) * turn).as_matrix()
-            places[k] = places[k - 1] + _share(CUTOFF + SHIFT_GAIN * float(np.linalg.norm(speed)), passed) * way
-    return turns, places
+        spinning, moving = np.zeros(spin.shape[1:]), np.zeros(3)
+        for k in range(piece.start, piece.stop - 1):
+            dt = float(passed[k, 0])
+            eased = _share(DERIVATIVE, dt)
+            spinning = spinning + eased * (spin[k] - spinning)
+            moving = moving + eased * (speed[k] - moving)
+            fast = _share(CUTOFF + TURN_GAIN * np.linalg.norm(spinning, axis=-1), dt)
+            turns[k + 1] = slerp(turns[k], raw[k + 1], fast)
+            fast = _share(CUTOFF + SHIFT_GAIN * np.linalg.norm(moving), dt)
+            places[k + 1] = places[k] + fast * (place[k + 1] - places[k])
+    return Rotation.from_quat(turns.reshape(-1, 4)).as_matrix().reshape(rotation.shape), places
 
 
-def _share(cutoff: Array | float, passed: float) -> Array:
+def _turns(first: Array, second: Array) -> Array:
+    """Rotation vectors (..., 3) from unit quaternions `first` (..., 4) to `second`, in the axes of `first`."""
+    turn = Rotation.from_quat(first.reshape(-1, 4)).inv() * Rotation.from_quat(second.reshape(-1, 4))
+    return np.asarray(turn.as_rotvec()).reshape(*first.shape[:-1], 3)
+
+
+def _share(cutoff: npt.ArrayLike, passed: float) -> Array:
     """How much of a difference a low-pass filter takes over: 1 / (1 + 1 / (2 pi cutoff dt))."""
-    return np.asarray(1 / (1 + 1 / (2 * np.pi * np.asarray(cutoff) * passed)))
+    return np.asarray(1 / (1 + 1 / (2 * np.pi * np.asarray(cutoff, np.float64) * passed)))
 
 
 def fill_gaps(result: Result, longest: float = LONGEST_FILLED) -> Result:

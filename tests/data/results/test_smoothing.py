@@ -125,7 +125,9 @@ def test_a_clap_stays_a_clap(rate: float) -> None:
     assert kept > 0.9
     # where the hands meet, too
     peaks = np.abs(angle) > 0.95 * np.radians(30)
-    assert np.all(np.abs(elbow(smoothed)[peaks]) > 0.85 * np.abs(angle[peaks]))
+    left = np.abs(elbow(smoothed)[peaks]) / np.abs(angle[peaks])
+    assert left.mean() > 0.9
+    assert left.min() > 0.8
 
 
 def test_offline_has_no_delay_and_causal_has_some() -> None:
