@@ -234,6 +234,14 @@ def test_a_result_without_people() -> None:
         check_result(smooth(fill_gaps(result), mode))
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_single_frame_stays_as_it_is(mode: Mode) -> None:
+    result = example_result(frames=1, people=1)
+    smoothed = smooth(result, mode)
+    check_result(smoothed)
+    assert np.allclose(smoothed.joints, result.joints, atol=1e-6)
+
+
 def test_a_path_between_its_times_agrees_with_scipy() -> None:
     from scipy.spatial.transform import Slerp
 
