@@ -42,9 +42,7 @@ class ResultPlace(options.Folder):
 @click.option(
     "--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Only every N-th frame; times stay true."
 )
-@click.option(
-    "--frame-rate", type=float, metavar="FPS", help="Frames a second, of images or instead of the video's."
-)
+@click.option("--frame-rate", type=float, metavar="FPS", help="Frames a second, of images or instead of the video's.")
 @click.option(
     "--camera",
     metavar="auto|moving|static|background|FILE",

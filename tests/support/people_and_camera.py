@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import matrix_from_axis_angle, transform
-from trace_data.results.paths import inverted
+from trace_data.results.placement import rigid_inverse
 from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.world.frame_people import FramePeople
 
@@ -24,7 +24,7 @@ def path(rotation: Array, centre: Array) -> Array:
     world_from_camera = np.tile(np.eye(4), (len(rotation), 1, 1))
     world_from_camera[:, :3, :3] = matrix_from_axis_angle(rotation)
     world_from_camera[:, :3, 3] = centre
-    return inverted(world_from_camera) @ world_from_camera[0]
+    return rigid_inverse(world_from_camera) @ world_from_camera[0]
 
 
 def handheld(time: Array, *, speed: float = 0.5) -> Array:
@@ -66,11 +66,11 @@ class Walkers:
             SQUARE.triple(transform(camera[begun], self.hips[t][:, None])[:, 0], LENS)
             for t in (max(frame - 1, 0), frame)
         ]
-        rotation = (camera[begun] @ inverted(camera[frame]))[:, :3, :3]
+        rotation = (camera[begun] @ rigid_inverse(camera[frame]))[:, :3, :3]
         if error is not None:
             rotation = np.tile(np.eye(3), (len(hips), 1, 1))
             for t in range(1, frame + 1):
-                turn = (camera[t] @ inverted(camera[t - 1]))[:3, :3]
+                turn = (camera[t] @ rigid_inverse(camera[t - 1]))[:3, :3]
                 rotation = rotation @ np.swapaxes(error @ turn, -1, -2)
         everybody = np.arange(1, len(hips) + 1)
         return FramePeople(

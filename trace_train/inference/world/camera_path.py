@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
-from trace_data.results.paths import inverted
+from trace_data.results.placement import rigid_inverse
 from trace_train.config.world import WorldConfig
 from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.world.background import BackgroundMotion, BackgroundStep
@@ -195,7 +195,7 @@ class CameraPath:
 def _residuals(rows: Array, path: Array) -> dict[tuple[int, int], float]:
     """m between the network's own place of each row and the one by the camera path; see `CameraPath._rows`."""
     frame, anchor = rows[:, 0].astype(int), rows[:, 2].astype(int)
-    world_from_camera = inverted(path)
+    world_from_camera = rigid_inverse(path)
     own = transform(world_from_camera[anchor], rows[:, None, 3:6])[:, 0]
     common = transform(world_from_camera[frame], rows[:, None, 6:])[:, 0]
     distance = np.linalg.norm(own - common, axis=1)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from trace_data.errors import quoted
 from trace_data.results.camera_files import CameraFile, CameraFileError
-from trace_data.results.paths import at_times, inverted, pieces
+from trace_data.results.paths import at_times, pieces
+from trace_data.results.placement import rigid_inverse
 from trace_train.config.world import WorldConfig
 
 Array = npt.NDArray[np.float64]
@@ -54,7 +55,7 @@ class GivenPath:
                 )
             camera = at_times(file.time, file.camera_from_world, np.array([np.clip(time, begin, end)]))[0]
         if self._first is None:
-            self._first = inverted(camera)
+            self._first = rigid_inverse(camera)
         relative: Array = camera @ self._first
         return relative
 
@@ -98,7 +99,7 @@ class GivenPath:
         metric[:, :3, 3] *= scale
         up = None
         if self.file.up is not None and self._first is not None:
-            up = inverted(self._first)[:3, :3] @ self.file.up
+            up = rigid_inverse(self._first)[:3, :3] @ self.file.up
         return metric, up, facts, warnings
 
 
@@ -111,7 +112,7 @@ def path_scale(
     difference of the hips over `SPAN` on either side, reweighted towards the least sum of distances. `time` (T,) s;
     `frame`, `identity` (N,) and `hips` (N, 3), m, in the camera: the people who were seen.
     """
-    inverse = inverted(path)
+    inverse = rigid_inverse(path)
     fixed = np.einsum("nij,nj->ni", inverse[frame, :3, :3], hips)
     centre, weight = inverse[frame, :3, 3], 1 / np.maximum(hips[:, 2], 0.1) ** 2
     bends, turns, weights, count = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros(0)], 1.0

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trace_data.results.paths import inverted
+from trace_data.results.placement import rigid_inverse
 from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.world.frame_people import FramePeople
 from trace_train.inference.world.fusion import CameraStep, fused
@@ -91,7 +91,7 @@ class PeopleMotion:
                 anchor, view, triple = track.anchor, track.view_from_world, track.triple + people.world_motion[k]
             else:
                 anchor, view = track.anchor, track.view_from_world
-                to_view = view @ inverted(camera_from_world)
+                to_view = view @ rigid_inverse(camera_from_world)
                 triple = self.square.triple(to_view[:3, :3] @ people.hips[k] + to_view[:3, 3], self.intrinsics)
             anchors[k], places[k] = anchor, self._metres(triple)
             self._tracks[identity] = _Track(
