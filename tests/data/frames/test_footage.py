@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
