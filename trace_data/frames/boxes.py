@@ -186,7 +186,7 @@ def _times(stream: BinaryIO, movie: _Box, track: _Box) -> npt.NDArray[np.float64
     if duration and (film := _scale(_content(stream, _child(stream, movie, b"mvhd")))):
         rounding = min(scale / film, np.median(steps) / 2)  # the duration is in units of the film's coarser clock
         shown = shown[shown < begin + duration * scale / film - rounding]
-    if not len(shown):
+    if not len(shown) or (len(shown) > 1 and shown[0] == shown[-1]):  # hostile: all at once
         return None
     times: npt.NDArray[np.float64] = (shown - shown[0]) / scale
     return times

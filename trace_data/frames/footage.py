@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from trace_data.errors import ConfigError, FootageError, nearest, quoted
-from trace_data.files import open_regular
+from trace_data.files import open_regular, sha256_of
 from trace_data.frames.footage_frame import FootageFacts, FootageFrame, FootageSource
 from trace_data.frames.image_sequence import ENDINGS, ImageSequence, images_in, is_image, natural
 from trace_data.frames.video_file import VideoFile, varies
@@ -133,7 +133,7 @@ class Footage:
             first_gap=self._first_gap,
             frame_rate=(len(times) - 1) / lasted if lasted > 0 else None,
             variable_rate=varies(times),
-            repaired=getattr(self._source, "repaired", 0),
+            repaired=self._source.repaired,
             ended=self._ended,
         )
 
@@ -152,8 +152,7 @@ class Footage:
             (file,) = self._files
             if file.stat().st_size > _WHOLE:
                 return f"sha256-ends:{hashlib.sha256(_ends(file, _END)).hexdigest()}"
-            with open_regular(file) as stream:
-                return f"sha256:{hashlib.sha256(stream.read(_WHOLE)).hexdigest()}"
+            return f"sha256:{sha256_of(file)}"
         except OSError as error:
             raise _refused(error, self.facts.path) from error
 

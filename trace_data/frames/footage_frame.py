@@ -61,7 +61,7 @@ class FootageFrame:
 
 
 Wanted = Callable[[int, float], bool]
-"""Whether the frame of this number and time is to be decoded; asked once for each frame, in order."""
+"""Whether the frame of this number and time is to be decoded; asked once for each frame that can be, in order."""
 
 
 class FootageSource(Protocol):
@@ -74,6 +74,10 @@ class FootageSource(Protocol):
     @property
     def ended(self) -> str | None:
         """After a pass: what is missing at the end, if anything."""
+
+    @property
+    def repaired(self) -> int:
+        """After a pass: how many time stamps were replaced."""
 
     def frames(self, wanted: Wanted) -> Iterator[FootageFrame]:
         """The wanted frames from the beginning; the others without pixels and without a gap's reason."""

@@ -74,6 +74,7 @@ class ImageSequence:
     def __init__(self, files: Sequence[Path], path: Path, name: str, *, frame_rate: float | None = None) -> None:
         """`files` in their order. Raises FootageError unless the readable ones are all of one upright size."""
         self.ended: str | None = None
+        self.repaired = 0
         self._files, self._rate = list(files), frame_rate or ASSUMED_RATE
         size, lens = _common(self._files, path)
         self.facts = FootageFacts(

@@ -9,14 +9,17 @@ Verification counts the images that ask for it. Footage for prediction has no la
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 UPRIGHT = 1
 _ORIENTATION, _EXIF, _FOCAL_35MM = 0x0112, 0x8769, 0xA405
 """Tags: the second is the place of a directory of its own, in which the third stands."""
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+"""OpenCV's codes: columns, both, rows; after the transposition that 5 to 8 ask for."""
 _FORMATS = {3: "H", 4: "I"}
 """Of values by their kind: 16 and 32 bits."""
 _MOST = 1 << 16
@@ -44,12 +47,10 @@ def focal_35mm(stream: BinaryIO) -> float | None:
 
 def upright(pixels: npt.NDArray[np.uint8], how: int) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3) turned as EXIF's orientation 1 to 8 asks; 5 to 8 exchange height and width."""
-    turned = pixels.transpose(1, 0, 2) if how >= 5 else pixels
-    if how in (3, 4, 7, 8):
-        turned = turned[::-1]
-    if how in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    return np.ascontiguousarray(turned)
+    turned: Any = cv2.transpose(pixels) if how >= 5 else pixels
+    if how in _FLIPS:
+        turned = cv2.flip(turned, _FLIPS[how])
+    return np.asarray(turned, np.uint8)
 
 
 def turned_clockwise(pixels: npt.NDArray[np.uint8], degrees: int) -> npt.NDArray[np.uint8]:

@@ -100,6 +100,14 @@ def test_damaged_boxes_are_passed_over(seed: int) -> None:
             assert found.times[0] == 0 and (np.diff(found.times) >= 0).all()
 
 
+def test_frames_that_are_all_shown_at_once_have_no_times() -> None:
+    at = PLAIN.index(b"stts") + 12
+    assert facts(PLAIN[: at + 4] + bytes(4) + PLAIN[at + 8 :]).times is not None  # its ctts still spreads them
+    plain = bytearray(PLAIN[: at + 4] + bytes(4) + PLAIN[at + 8 :])
+    plain[plain.index(b"ctts") : plain.index(b"ctts") + 4] = b"free"
+    assert facts(bytes(plain)).times is None
+
+
 def test_a_box_that_holds_itself_ends() -> None:
     nothing = struct.pack(">I", 0) + b"moov"
     assert facts(BRAND + nothing * 3).has_index

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,14 @@ def test_a_part_is_the_same_frames(path: Path, start: float | None, end: float |
         assert [(f.number, f.time, f.gap) for f in found] == [(f.number, f.time, f.gap) for f in rest]
         for one, other in zip(found, rest):
             assert (one.pixels is None and other.pixels is None) or (one.pixels == other.pixels).all()  # type: ignore
+
+
+def test_only_the_frame_at_hand_is_in_memory() -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+    for frame in open_footage([PLAIN]).frames():
+        assert frame.pixels is not None
+        alive = [*(other for other in alive if other() is not None), weakref.ref(frame.pixels)]
+        assert len(alive) <= 2
 
 
 @pytest.mark.parametrize(
