@@ -56,7 +56,7 @@ _BEGINNINGS = (
 would also open playlists and other texts that name files and addresses elsewhere."""
 _PACKETS = ((188, 0), (192, 4))
 """Bytes of a packet of an MPEG transport stream, and where its G stands: broadcast, and camcorders' (.mts, .m2ts)."""
-_QUIET, _ERRORS = -8, 2
+_QUIET, _SILENT = -8, 0
 """Levels of messages, of FFmpeg and of OpenCV: every refusal has its words here, theirs would stand beside them."""
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", str(_QUIET))  # read when the first video is opened
 MOST_FRAMES = 1 << 31
@@ -182,7 +182,7 @@ def _name_for_ffmpeg(video: Path, stream: BinaryIO) -> str:
 
 def _capture(name: str, threads: int) -> Any:
     logging: Any = getattr(cv2.utils, "logging", cv2)  # until 4.12 its functions stood in cv2 itself
-    level = logging.setLogLevel(_ERRORS)
+    level = logging.setLogLevel(_SILENT)
     try:
         return cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
     finally:

@@ -93,11 +93,12 @@ class VideoFile:
         self.path, self.repaired = path, 0
         self.ended: str | None = None
         movie = _movie(path)
+        hdr = _HDR.get(movie.transfer or 0) if movie else None
         capture = _opened(path, movie)
         try:
             rotation = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
             by_opencv = capture.get(cv2.CAP_PROP_ORIENTATION_AUTO) > 0  # although it was told not to
-            found = _first_size(capture, path)
+            found = _first_size(capture, path, convert=hdr is None)
             claimed, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
             depth = _bit_depth(capture)
             aspect = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
@@ -112,7 +113,6 @@ class VideoFile:
         claimed_rate = rate if 0 < rate <= _MOST_RATE else None
         own_rate = claimed_rate if listed is None else (len(listed) - 1) / float(listed[-1])
         self._step = 1 / (own_rate or USUAL_RATE)
-        hdr = _HDR.get(movie.transfer or 0) if movie else None
         lens = movie.lens_35mm if movie else None
         self.facts = FootageFacts(
             name=name,
@@ -236,10 +236,15 @@ def _opened(path: Path, movie: MovieFacts | None) -> Any:
         raise FootageError(error.message, where=path, hint=hint) from error
 
 
-def _first_size(capture: Any, path: Path) -> tuple[int, int]:
-    """(width, height) px of the first frame that decodes, as stored. Raises FootageError when none does."""
+def _first_size(capture: Any, path: Path, *, convert: bool) -> tuple[int, int]:
+    """(width, height) px of the first frame that decodes, as stored. Raises FootageError when none does.
+
+    `convert`: by its pixels; otherwise by the header, as OpenCV from 4.13 on takes seconds for the first HDR frame.
+    """
     for _ in range(PATIENCE):
         if capture.grab():
+            if not convert:
+                return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
             done, pixels = capture.retrieve()
             if done:
                 return pixels.shape[1], pixels.shape[0]
