@@ -101,6 +101,13 @@ def test_frames_that_cannot_be_read_are_gaps_and_not_pictures(predictor: Predict
     assert set(result.row_frame.tolist()) == set(range(24)) - {9, 10}
 
 
+def test_a_cut_begins_another_shot(predictor: Predictor, packs: Path, tmp_path: Path) -> None:
+    other = [(picture * (0.1, 1.0, 0.5)).astype(np.uint8) for picture in frames(12, people=0, seed=5)]
+    video = folder_of(tmp_path / "cut", [*frames(13), *other])
+    assert predictor.run(video, options=RATE).about["camera"]["cuts"] == 1
+    assert "cuts" not in configured(packs, "cuts.detect=false").run(video, options=RATE).about["camera"]
+
+
 def test_start_end_and_stride_keep_true_times(predictor: Predictor, tmp_path: Path) -> None:
     options = VideoOptions(frame_rate=30.0, start=0.2, end=0.9, stride=2)
     result = predictor.run(video_of(tmp_path / "walk", 40), options=options)
