@@ -4,7 +4,7 @@
                                  [--device cpu] [--video FILE] [--json]
 
 Stages: decode (of --video, else of JPEG files made here), prepare (padding and resizing), flow, backbone, head (all of
-the network after the backbone), people (peaks and bodies), track (tracker), camera (path), write (rows), other (lens, cuts).
+the network after the backbone), people (peaks and bodies), track, camera (its path), write (rows), other (lens, cuts).
 The network has random weights, and so many people are drawn into its centre map. Flow by RAFT has random weights too.
 Times are those of one process, after one chunk for warming up; on a GPU each stage waits for the device.
 """
