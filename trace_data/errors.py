@@ -68,8 +68,20 @@ class AnnotationError(TraceError):
     exit_code = 3
 
 
+class FootageError(TraceError):
+    """A video or picture to predict on is missing, unreadable, or not what it should be."""
+
+    exit_code = 3
+
+
 class ShardError(TraceError):
     """A shard or its index is missing, truncated, or of another format."""
+
+    exit_code = 3
+
+
+class ResultError(TraceError):
+    """The result of a prediction is missing, cut short, of another version, or contradicts itself."""
 
     exit_code = 3
 
