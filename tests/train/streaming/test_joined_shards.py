@@ -126,6 +126,7 @@ def test_the_command_trains_on_the_union(sets: tuple[Path, Path], packs: Path, t
     run_folder, page = str(tmp_path / "run"), tmp_path / "page.html"
     shutil.copytree(sets[1], moved := tmp_path / "moved")
     given[3] = str(moved)  # the same sets at another place
+    capsys.readouterr()
     assert run(["evaluate", run_folder, *given, "--one-in", "50", "--json"]) == 0, capsys.readouterr().err
     assert (
         json.loads(capsys.readouterr().out)["shards_sha256"]
