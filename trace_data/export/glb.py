@@ -15,9 +15,10 @@ import numpy.typing as npt
 from trace_data.drawing import MESH
 from trace_data.export.gltf import INDICES, VERTICES, Document
 from trace_data.export.mesh import BodyMesh, Meshes
-from trace_data.export.skeleton import NAMES
+from trace_data.export.skeleton import NAMES, person_label
 from trace_data.export.track import presence, quaternions_of_matrices, track
 from trace_data.geometry import matrix_from_axis_angle
+from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
 from trace_data.schema.keypoints import SMPL_PARENTS
 
@@ -58,11 +59,6 @@ def glb_bytes(
     return document.glb()
 
 
-def person_label(result: Result, person: int) -> str:
-    """The person's name, else `person_3`."""
-    return str(result.person_name[person]) or f"person_{result.person[person]}"
-
-
 class _Scene:
     """Adds cameras and people to a document."""
 
@@ -82,7 +78,7 @@ class _Scene:
             "znear": NEAR,
         }
         camera = self.document.add("cameras", {"name": "camera", "type": "perspective", "perspective": lens})
-        world_from_camera = np.linalg.inv(self.result.camera_from_world)
+        world_from_camera = rigid_inverse(self.result.camera_from_world)
         rotation = quaternions_of_matrices(world_from_camera[:, :3, :3] @ OPENGL_FROM_OPENCV).astype(np.float32)
         place = world_from_camera[:, :3, 3].astype(np.float32)
         node = self._node("camera", camera=camera, rotation=rotation[0].tolist(), translation=place[0].tolist())
@@ -196,7 +192,8 @@ def _corrective_weights(result: Result, person: int) -> npt.NDArray[np.float32]:
     """(R, 207) weights of the morph targets, 0..1."""
     turned = matrix_from_axis_angle(result.pose[result.rows_of(person)][:, 1:])
     features = (turned - np.eye(3)).reshape(len(turned), -1)
-    return np.clip((features - LOW) / (HIGH - LOW), 0, 1).astype(np.float32)
+    shares: npt.NDArray[np.float32] = np.clip((features - LOW) / (HIGH - LOW), 0, 1).astype(np.float32)
+    return shares
 
 
 def _material(name: str, person: int) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def global_rotations(local: Array) -> Array:
     return world
 
 
+def person_label(result: Result, person: int) -> str:
+    """The person's name, else `person_3`."""
+    return str(result.person_name[person]) or f"person_{result.person[person]}"
+
+
 def rest_joints(result: Result, person: int) -> Array:
     """(24, 3) joints of a person's T-pose, m, from the posed joints of the person's rows (one at least).
 

@@ -1,0 +1,204 @@
+"""The formats by name: who writes each, in which axes, units and rate, and how it is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from trace_data.export.amass import Layout, amass_arrays, npz_bytes
+from trace_data.export.bvh import bvh_text
+from trace_data.export.coco import coco_text
+from trace_data.export.colmap import colmap_texts
+from trace_data.export.glb import Correctives, glb_bytes
+from trace_data.export.mesh import Meshes
+from trace_data.export.mot import mot_text
+from trace_data.export.nerfstudio import nerfstudio_text
+from trace_data.export.rate import Clock
+from trace_data.export.spreadsheet import csv_text
+from trace_data.export.tum import tum_text
+from trace_data.results.result import Result
+
+Up = Literal["y", "z", "camera"]
+Piece = tuple[str, bytes, int | None]
+"""The end of a file's name, its content, and the index of the person whose file it is; None: everybody's."""
+AXES: dict[Up, str] = {
+    "y": "Y up, right-handed",
+    "z": "Z up, right-handed",
+    "camera": "axes of the first camera: x right, y down, z forward",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """What a writer gets."""
+
+    result: Result
+    """In the axes that the format wants."""
+    clock: Clock
+    """Evenly spaced frames over the result."""
+    people: tuple[int, ...]
+    """Indices of the people with rows."""
+    meshes: Meshes | None
+    """None for formats without a mesh."""
+    gender: str
+    """Of the body model."""
+    up: Up | None
+    """The axes of the result; None: the file has none."""
+    names: str = "smpl"
+    """Key into `skeleton.NAMES`."""
+    layout: Layout = "smplh"
+    """Of AMASS."""
+    correctives: Correctives = "none"
+    """Of GLB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format."""
+
+    write: Callable[[Job], Iterator[Piece]]
+    holds: str
+    """What a file has in it."""
+    up: Up | None
+    """The usual axes of the format; None: pixels."""
+    unit: str
+    rate: Literal["true", "constant", "none"]
+    """Whether frames have their true times, are evenly spaced, or are numbers only."""
+    mesh: bool
+    """Whether it needs the mesh of the body model."""
+    hint: str
+    """How to import it."""
+    people: bool = True
+    """Whether it holds people, or the camera alone."""
+
+
+def _glb(job: Job) -> Iterator[Piece]:
+    assert job.meshes is not None
+    yield ".glb", glb_bytes(job.result, job.meshes, names=job.names, correctives=job.correctives), None
+
+
+def _bvh(job: Job) -> Iterator[Piece]:
+    for person in job.people:
+        yield ".bvh", bvh_text(job.result, person, job.clock, names=job.names).encode(), person
+
+
+def _amass(job: Job) -> Iterator[Piece]:
+    for person in job.people:
+        arrays = amass_arrays(job.result, person, job.clock, layout=job.layout, gender=job.gender, up=str(job.up))
+        yield f".{job.layout}.{job.up}-up.npz", npz_bytes(arrays), person
+
+
+def _tum(job: Job) -> Iterator[Piece]:
+    yield ".tum.txt", tum_text(job.result).encode(), None
+
+
+def _nerfstudio(job: Job) -> Iterator[Piece]:
+    yield ".nerfstudio/transforms.json", nerfstudio_text(job.result).encode(), None
+
+
+def _colmap(job: Job) -> Iterator[Piece]:
+    for name, text in colmap_texts(job.result).items():
+        yield f".colmap/{name}", text.encode(), None
+
+
+def _mot(job: Job) -> Iterator[Piece]:
+    yield ".mot.txt", mot_text(job.result).encode(), None
+
+
+def _coco(job: Job) -> Iterator[Piece]:
+    yield ".coco.json", coco_text(job.result).encode(), None
+
+
+def _csv(job: Job) -> Iterator[Piece]:
+    yield ".csv", csv_text(job.result).encode(), None
+
+
+_FRAMES = "frames: ffmpeg -i VIDEO -start_number 0 images/frame_%06d.jpg"
+FORMATS: dict[str, Format] = {
+    "glb": Format(
+        write=_glb,
+        holds="skinned people and the moving camera",
+        up="y",
+        unit="m",
+        rate="true",
+        mesh=True,
+        hint="Blender: set {fps:.4g} fps and {width} x {height} px first, then File > Import > glTF",
+    ),
+    "bvh": Format(
+        write=_bvh,
+        holds="skeleton and motion",
+        up="y",
+        unit="cm",
+        rate="constant",
+        mesh=False,
+        hint="Blender: File > Import > BVH with scale 0.01 and Update Scene FPS",
+    ),
+    "amass": Format(
+        write=_amass,
+        holds="SMPL parameters in AMASS's {layout} layout: {honesty}",
+        up="z",
+        unit="m",
+        rate="constant",
+        mesh=False,
+        hint="np.load(FILE); poses, trans, betas, mocap_framerate",
+    ),
+    "tum": Format(
+        write=_tum,
+        holds="camera path",
+        up="camera",
+        unit="m",
+        rate="true",
+        mesh=False,
+        hint="evo_traj tum FILE",
+        people=False,
+    ),
+    "nerfstudio": Format(
+        write=_nerfstudio,
+        holds="camera path",
+        up="z",
+        unit="m",
+        rate="none",
+        mesh=False,
+        hint=f"ns-train METHOD --data FOLDER; {_FRAMES}",
+        people=False,
+    ),
+    "colmap": Format(
+        write=_colmap,
+        holds="camera path",
+        up="camera",
+        unit="m",
+        rate="none",
+        mesh=False,
+        hint=f"colmap gui --import_path FOLDER --image_path images; {_FRAMES}",
+        people=False,
+    ),
+    "mot": Format(
+        write=_mot,
+        holds="boxes of everybody",
+        up=None,
+        unit="pixels of the video",
+        rate="none",
+        mesh=False,
+        hint="TrackEval: one such file a sequence",
+    ),
+    "coco": Format(
+        write=_coco,
+        holds="17 keypoints of everybody",
+        up=None,
+        unit="pixels of the video",
+        rate="none",
+        mesh=False,
+        hint="pycocotools: COCO(annotations).loadRes(FILE)",
+    ),
+    "csv": Format(
+        write=_csv,
+        holds="24 joints of everybody in the world, one line a person and frame",
+        up="y",
+        unit="m",
+        rate="true",
+        mesh=False,
+        hint="any spreadsheet; pandas.read_csv(FILE)",
+    ),
+}
+"""In the order of the documentation."""
