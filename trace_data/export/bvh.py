@@ -1,7 +1,7 @@
 """BVH: one person's skeleton and motion. Y up, right-handed, centimetres, a constant rate.
 
 Source: docs/reference/export.md#bvh. The result must have its Y axis up. Zero channels are SMPL's T-pose; the root's
-channels are the pelvis in the world. Rotations are channels Z, X, Y: R = Rz Rx Ry.
+channels are the pelvis in the world. The channels of rotation are Z, X, Y: R = Rz Rx Ry.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trace_data.export.rate import Clock
 from trace_data.export.skeleton import CHILDREN, NAMES, depth_first, rest_joints
-from trace_data.export.track import track
+from trace_data.export.track import matrices, track
 from trace_data.results.result import Result
 
 Array = npt.NDArray[np.float64]
@@ -23,46 +23,50 @@ ENDS = {
 """End sites in cm: toes forward, head up, hands outward. Ends of no length would make bones of no length."""
 
 
-def bvh_text(result: Result, person: int, clock: Clock, *, names: str = "smpl") -> str:
+def bvh_text(result: Result, person: int, clock: Clock, *, names: str = "smpl", order: str = "ZXY") -> str:
     """The BVH of the person with index `person`, who has at least one row.
 
     It covers the whole result, so that people stay in step; where the person is absent, the motion between the rows
-    around is interpolated. `names`: key into `skeleton.NAMES`.
+    around is interpolated. `names`: key into `skeleton.NAMES`. `order` of the rotation channels: other programs write
+    others, but every parser takes "ZXY".
     """
     rest = rest_joints(result, person)
     rotation, translation = track(result, person).at(clock.time)
     channels = np.concatenate(
-        [(translation + rest[0]) * CENTIMETRES, np.degrees(euler_zxy(rotation))[:, depth_first()].reshape(-1, 72)],
+        [
+            (translation + rest[0]) * CENTIMETRES,
+            np.degrees(euler_angles(rotation, order))[:, depth_first()].reshape(-1, 72),
+        ],
         axis=1,
     )
     line = " ".join(["%.6f"] * channels.shape[1])
     motion = "\n".join([line] * len(channels)) % tuple(channels.reshape(-1).tolist())
-    hierarchy = "\n".join(_joint(0, 0, rest, NAMES[names]))
+    hierarchy = "\n".join(_joint(0, 0, rest, NAMES[names], " ".join(f"{axis}rotation" for axis in order)))
     # nine digits: at 29.97 frames a second, eight would be 1 ms off after an hour
     head = f"MOTION\nFrames: {clock.frames}\nFrame Time: {1 / clock.fps:.9f}\n"
     return f"HIERARCHY\n{hierarchy}\n{head}{motion}\n"
 
 
-def euler_zxy(quaternion: Array) -> Array:
-    """(M, J, 3) angles a, b, c, radians, with R = Rz(a) Rx(b) Ry(c), continuous along the first axis.
+def euler_angles(quaternion: Array, order: str) -> Array:
+    """(M, J, 3) angles a, b, c, radians, of rotations (M, J, 4), continuous along the first axis.
 
-    Of the two solutions (a, b, c) and (a + pi, pi - b, c + pi), each frame takes the one nearer to the frame before.
+    `order`: three different axes; "ZXY" means R = Rz(a) Rx(b) Ry(c). Of the two solutions (a, b, c) and
+    (a + pi, pi - b, c + pi), each frame takes the one nearer to the frame before.
     """
-    x, y, z, w = np.moveaxis(quaternion, -1, 0)
-    first = np.arctan2(2 * (w * z - x * y), 1 - 2 * (x * x + z * z))
-    middle = np.arcsin(np.clip(2 * (y * z + w * x), -1, 1))
-    # from the row of Rz(-a) R that Rx does not touch, which is exact at the singularity too
-    cosine, sine = np.cos(first), np.sin(first)
-    last = np.arctan2(
-        cosine * 2 * (x * z + w * y) + sine * 2 * (y * z - w * x),
-        cosine * (1 - 2 * (y * y + z * z)) + sine * 2 * (x * y + w * z),
-    )
+    r = matrices(quaternion)
+    i, j, k = ("XYZ".index(axis) for axis in order)
+    sign = 1 if (j - i) % 3 == 1 else -1
+    first = np.arctan2(-sign * r[..., j, k], r[..., k, k])
+    middle = np.arcsin(np.clip(sign * r[..., i, k], -1, 1))
+    # from the row that the middle rotation leaves alone: it is exact at the singularity too, whatever `first` is
+    row = np.cos(first)[..., None] * r[..., j, :] + sign * np.sin(first)[..., None] * r[..., k, :]
+    last = np.arctan2(sign * row[..., i], row[..., j])
     one = np.stack([first, middle, last], axis=-1)
     other = np.stack([first + np.pi, np.pi - middle, last + np.pi], axis=-1)
     # a change of solution is as far from either one, so the nearer choices are a running parity
     stay, change = _distance(one[1:], one[:-1]), _distance(other[1:], one[:-1])
-    swapped = np.cumsum(change < stay, axis=0) % 2 == 1
     chosen = one.copy()
+    swapped = np.cumsum(change < stay, axis=0) % 2 == 1
     chosen[1:] = np.where(swapped[..., None], other[1:], one[1:])
     unwrapped: Array = np.unwrap(chosen, axis=0)
     return unwrapped
@@ -75,7 +79,7 @@ def _distance(first: Array, second: Array) -> Array:
     return total
 
 
-def _joint(joint: int, depth: int, rest: Array, names: tuple[str, ...]) -> list[str]:
+def _joint(joint: int, depth: int, rest: Array, names: tuple[str, ...], rotations: str) -> list[str]:
     """Lines of a joint and everything below it."""
     indent = "  " * depth
     if joint:
@@ -87,10 +91,10 @@ def _joint(joint: int, depth: int, rest: Array, names: tuple[str, ...]) -> list[
         f"{indent}{head} {names[joint]}",
         f"{indent}{{",
         f"{indent}  OFFSET {_point(offset)}",
-        f"{indent}  CHANNELS {6 if places else 3} {places}Zrotation Xrotation Yrotation",
+        f"{indent}  CHANNELS {6 if places else 3} {places}{rotations}",
     ]
     for child in CHILDREN[joint]:
-        lines += _joint(child, depth + 1, rest, names)
+        lines += _joint(child, depth + 1, rest, names, rotations)
     if joint in ENDS:
         lines += [
             f"{indent}  End Site",

@@ -156,13 +156,17 @@ class _Scene:
         return self._targets[id(directions)]
 
     def _hide(self, node: int, person: int) -> None:
-        """Scale the person to nothing where the result has no row of it."""
+        """Scale the person to nothing where the result has no row of it.
+
+        The steps are halfway between frames, so that no reader's rounding of times takes a frame for its neighbour.
+        """
         present = presence(self.result, person)
-        changes = np.flatnonzero(np.diff(present.astype(np.int8), prepend=-1))
         if present.all():
             return
+        changes = np.flatnonzero(np.diff(present.astype(np.int8), prepend=-1))
+        halfway = 0.5 * (self._time[changes] + self._time[np.maximum(changes - 1, 0)])
         scale = np.repeat(present[changes].astype(np.float32)[:, None], 3, axis=1)
-        self._channel(node, "scale", self._times(changes), scale, interpolation="STEP")
+        self._channel(node, "scale", self.document.accessor(halfway, bounds=True), scale, interpolation="STEP")
 
     def _node(self, name: str, **content: Any) -> int:
         return self.document.add("nodes", {"name": name, **content})

@@ -58,6 +58,17 @@ def quaternions(axis_angle: npt.NDArray[np.floating]) -> Array:
     return np.concatenate([0.5 * np.sinc(angle / (2 * np.pi)) * vector, np.cos(angle / 2)], axis=-1)
 
 
+def matrices(quaternion: Array) -> Array:
+    """Rotation matrices (..., 3, 3) of unit quaternions (..., 4)."""
+    x, y, z, w = np.moveaxis(quaternion, -1, 0)
+    entries = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return np.stack(entries, axis=-1).reshape(*quaternion.shape[:-1], 3, 3)
+
+
 def axis_angles(quaternion: Array) -> Array:
     """Rotations (..., 3), radians up to pi, of unit quaternions (..., 4)."""
     upper = np.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
