@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "preview": ("preview", "preview", "Show clips of the shards on one page, as stored or as the network sees them."),
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
+    "export": ("export", "export", "Write a predicted result in the formats of other programs: GLB, BVH, AMASS, …"),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
     "docs": ("docs", "docs", "Show the pages of the documentation."),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.export.rate import Clock
-from trace_data.export.track import absences, axis_angles, track
+from trace_data.export.track import axis_angles, presence_at, track
 from trace_data.results.result import Result
 
 Layout = Literal["smpl", "smplh", "smplx"]
@@ -40,9 +40,6 @@ def amass_arrays(
     rotation, translation = track(result, person).at(clock.time)
     pose = axis_angles(rotation).astype(np.float32).reshape(clock.frames, 72)
     body = pose[:, : 3 * BODY_JOINTS]
-    present = np.ones(clock.frames, dtype=bool)
-    for start, end in absences(result, person):
-        present &= (clock.time < start) | (clock.time >= end)
     common = {
         "trans": translation.astype(np.float32),
         "gender": np.array(gender),
@@ -51,7 +48,7 @@ def amass_arrays(
         "mocap_time_length": np.array(clock.time[-1]),
         "surface_model_type": np.array(layout),
         "up_axis": np.array(up),
-        "present": present,
+        "present": presence_at(result, person, clock.time),
     }
     betas = result.betas[person].astype(np.float32)
     if layout == "smpl":

@@ -12,6 +12,7 @@ from trace_data.export.coco import coco_text
 from trace_data.export.colmap import colmap_texts
 from trace_data.export.glb import Correctives, glb_bytes
 from trace_data.export.mesh import Meshes
+from trace_data.export.meshcapade import mcs_text, smpl_bytes
 from trace_data.export.mot import mot_text
 from trace_data.export.nerfstudio import nerfstudio_text
 from trace_data.export.rate import Clock
@@ -89,6 +90,15 @@ def _amass(job: Job) -> Iterator[Piece]:
         yield f".{job.layout}.{job.up}-up.npz", npz_bytes(arrays), person
 
 
+def _smpl(job: Job) -> Iterator[Piece]:
+    for person in job.people:
+        yield ".smpl", smpl_bytes(job.result, person, job.clock, gender=job.gender), person
+
+
+def _mcs(job: Job) -> Iterator[Piece]:
+    yield ".mcs", mcs_text(job.result, job.people, job.clock, gender=job.gender).encode(), None
+
+
 def _tum(job: Job) -> Iterator[Piece]:
     yield ".tum.txt", tum_text(job.result).encode(), None
 
@@ -142,6 +152,24 @@ FORMATS: dict[str, Format] = {
         rate="constant",
         mesh=False,
         hint="np.load(FILE); poses, trans, betas, mocap_framerate",
+    ),
+    "smpl": Format(
+        write=_smpl,
+        holds="SMPL parameters",
+        up="y",
+        unit="m",
+        rate="constant",
+        mesh=False,
+        hint="Meshcapade's Blender add-on and editor; the add-on takes whole rates only: see --fps",
+    ),
+    "mcs": Format(
+        write=_mcs,
+        holds="SMPL parameters of everybody and the moving camera",
+        up="y",
+        unit="m",
+        rate="constant",
+        mesh=False,
+        hint="Meshcapade's editor and Blender add-on; the add-on takes whole rates only: see --fps",
     ),
     "tum": Format(
         write=_tum,

@@ -59,6 +59,17 @@ def glb_bytes(
     return document.glb()
 
 
+def lens_of(result: Result) -> dict[str, float]:
+    """glTF's perspective camera; it is the lens of the first frame, without its principal point."""
+    width, height = map(float, result.image_size)
+    k = result.intrinsics[0]
+    return {
+        "yfov": 2 * float(np.arctan(height / (2 * k[1, 1]))),
+        "aspectRatio": width / height * float(k[1, 1] / k[0, 0]),
+        "znear": NEAR,
+    }
+
+
 class _Scene:
     """Adds cameras and people to a document."""
 
@@ -70,14 +81,9 @@ class _Scene:
 
     def camera(self) -> None:
         """The camera with its path; it has no channels where it does not move."""
-        width, height = map(float, self.result.image_size)
-        k = self.result.intrinsics[0]
-        lens = {
-            "yfov": 2 * float(np.arctan(height / (2 * k[1, 1]))),
-            "aspectRatio": width / height * float(k[1, 1] / k[0, 0]),
-            "znear": NEAR,
-        }
-        camera = self.document.add("cameras", {"name": "camera", "type": "perspective", "perspective": lens})
+        camera = self.document.add(
+            "cameras", {"name": "camera", "type": "perspective", "perspective": lens_of(self.result)}
+        )
         world_from_camera = rigid_inverse(self.result.camera_from_world)
         rotation = quaternions_of_matrices(world_from_camera[:, :3, :3] @ OPENGL_FROM_OPENCV).astype(np.float32)
         place = world_from_camera[:, :3, 3].astype(np.float32)

@@ -117,6 +117,16 @@ def absences(result: Result, person: int) -> list[tuple[float, float]]:
     return [(float(time[a]), float(time[min(b, len(time) - 1)])) for a, b in zip(edges[::2], edges[1::2])]
 
 
+def presence_at(result: Result, person: int, times: Array) -> npt.NDArray[np.bool_]:
+    """(M,) whether the person is there at these seconds since the first frame."""
+    present = np.ones(len(times), dtype=bool)
+    for start, end in absences(result, person):
+        present &= (times < start) | (times >= end)
+    if not presence(result, person)[-1]:
+        present[times >= result.time[-1] - result.time[0]] = False
+    return present
+
+
 def presence(result: Result, person: int) -> npt.NDArray[np.bool_]:
     """(T,) whether the person has a row in the frame."""
     present = np.zeros(len(result.time), dtype=bool)
