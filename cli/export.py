@@ -49,7 +49,7 @@ def _words(context: click.Context, parameter: click.Parameter, given: tuple[str,
 @click.option(
     "--origin",
     type=click.Choice(["first-pelvis", "world"]),
-    help="Origin at the first pelvis, or at the first camera  [default: first-pelvis; world where the axes are a camera's].",
+    help="Origin at the first pelvis or the first camera  [default: first-pelvis; with the camera's axes, world].",
 )
 @click.option(
     "--ground",
@@ -136,7 +136,7 @@ def export(result: Path, formats: Sequence[str], out: Path | None, **given: Any)
     smoothed = smooth(read_result(result), given["smooth"])
 
     def arranged(up: Up) -> Result:
-        origin = given["origin"] or ("world" if up == "camera" else "first-pelvis")
+        origin: Any = given["origin"] or ("world" if up == "camera" else "first-pelvis")
         return arrange(smoothed, replace(scene, up=up, origin=origin))
 
     files = export_result(
