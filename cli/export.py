@@ -160,8 +160,11 @@ def _tell(files: Sequence[Exported], verdicts: Sequence[Verdict]) -> None:
 
     from . import render
 
-    for file in files:
-        render.line(f"{file.format:<10}  {file.path}  ({size_in_words(file.bytes)}): {file.facts}")
+    for (name, facts), same in _grouped(files).items():
+        size = size_in_words(sum(file.bytes for file in same))
+        path = same[0].path if len(same) == 1 else f"{Path(same[0].path).parent}"
+        counted = "" if len(same) == 1 else f"{len(same):,} files, "
+        render.line(f"{name:<10}  {path}  ({counted}{size}): {facts}")
     for name in dict.fromkeys(file.format for file in files):
         first = next(file for file in files if file.format == name)
         render.line(f"  {name:<10}  {first.hint}")
@@ -171,3 +174,11 @@ def _tell(files: Sequence[Exported], verdicts: Sequence[Verdict]) -> None:
         render.line(f"  check       {verdict.checker} on {verdict.path}: {said}") if verdict.done else None
     for checker, hint in {(v.checker, v.hint): None for v in verdicts if not v.done}:
         render.line(f"  not checked by {checker}, which is not installed:  {hint}")
+
+
+def _grouped(files: Sequence[Exported]) -> dict[tuple[str, str], list[Exported]]:
+    """Files of a folder that hold the same are told in one line."""
+    groups: dict[tuple[str, str], list[Exported]] = {}
+    for file in files:
+        groups.setdefault((file.format, file.facts), []).append(file)
+    return groups

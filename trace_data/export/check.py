@@ -119,6 +119,21 @@ def _smplcodec_amass(file: Path) -> list[str]:
     return _problems_of(lambda: SMPLCodec.from_amass_npz(str(file)))
 
 
+def _smplcodec(file: Path) -> list[str]:
+    from smplcodec import SMPLCodec
+
+    return _problems_of(lambda: SMPLCodec.from_file(str(file)))
+
+
+def _usd_problems(file: Path) -> list[str]:
+    from pxr import Usd, UsdValidation
+
+    validators = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    stage = Usd.Stage.Open(str(file))
+    errors = UsdValidation.ValidationContext(validators).Validate(stage)
+    return [f"{error.GetName()}: {error.GetMessage()}" for error in errors]
+
+
 def _problems_of(read: Callable[[], object]) -> list[str]:
     """Whatever a foreign reader raises, in words."""
     try:
@@ -137,8 +152,10 @@ CHECKS: dict[str, Checker] = {
         hint=f"npm install --ignore-scripts --prefix {quoted(CHECKERS)} gltf-validator",
     ),
     "bvh": Checker(name="bvhio", found=_has("bvhio"), problems=_bvhio_problems, hint=_PIP.format("bvhio")),
+    "usd": Checker(name="usd-core", found=_has("pxr"), problems=_usd_problems, hint=_PIP.format("usd-core")),
     "amass": Checker(
         name="smplcodec", found=_has("smplcodec"), problems=_smplcodec_amass, hint=_PIP.format("smplcodec")
     ),
+    "smpl": Checker(name="smplcodec", found=_has("smplcodec"), problems=_smplcodec, hint=_PIP.format("smplcodec")),
 }
 """By format."""

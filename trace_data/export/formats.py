@@ -6,18 +6,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from trace_data.errors import ConfigError
 from trace_data.export.amass import Layout, amass_arrays, npz_bytes
 from trace_data.export.bvh import bvh_text
 from trace_data.export.coco import coco_text
 from trace_data.export.colmap import colmap_texts
+from trace_data.export.fbx import blender, fbx_bytes
 from trace_data.export.glb import Correctives, glb_bytes
-from trace_data.export.mesh import Meshes
+from trace_data.export.mesh import Meshes, PackMeshes
 from trace_data.export.meshcapade import mcs_text, smpl_bytes
 from trace_data.export.mot import mot_text
 from trace_data.export.nerfstudio import nerfstudio_text
+from trace_data.export.posed_meshes import obj_text, ply_bytes
+from trace_data.export.published import published_bytes
 from trace_data.export.rate import Clock
 from trace_data.export.spreadsheet import csv_text
 from trace_data.export.tum import tum_text
+from trace_data.export.usd import usda_text
 from trace_data.results.result import Result
 
 Up = Literal["y", "z", "camera"]
@@ -72,11 +77,49 @@ class Format:
     """How to import it."""
     people: bool = True
     """Whether it holds people, or the camera alone."""
+    parameters: bool = False
+    """Whether it needs the body model and yet holds no mesh of it."""
 
 
 def _glb(job: Job) -> Iterator[Piece]:
     assert job.meshes is not None
     yield ".glb", glb_bytes(job.result, job.meshes, names=job.names, correctives=job.correctives), None
+
+
+def _usd(job: Job) -> Iterator[Piece]:
+    assert job.meshes is not None
+    yield ".usda", usda_text(job.result, job.meshes, job.clock, names=job.names).encode(), None
+
+
+def _fbx(job: Job) -> Iterator[Piece]:
+    (_, glb, _), *_ = _glb(job)
+    if blender() is None:
+        yield ".glb", glb, None
+        return
+    width, height = (int(size) for size in job.result.image_size)
+    yield ".fbx", fbx_bytes(glb, fps=job.clock.fps, width=width, height=height), None
+
+
+def _meshes(job: Job, kind: Literal["obj", "ply"]) -> Iterator[Piece]:
+    """A folder with one file a person and frame."""
+    assert job.meshes is not None
+    for person in job.people:
+        faces = job.meshes.of(job.result, person).surface.faces
+        for row in job.result.rows_of(person):
+            vertices = job.meshes.posed(job.result, int(row))
+            content = obj_text(vertices, faces).encode() if kind == "obj" else ply_bytes(vertices, faces)
+            frame = job.result.frame_id[job.result.row_frame[row]]
+            yield f".{kind}/person-{job.result.person[person]}.frame-{frame:06d}.{kind}", content, None
+
+
+def _published(job: Job) -> Iterator[Piece]:
+    if not isinstance(job.meshes, PackMeshes):
+        raise ConfigError(
+            "romp needs the body model: its file holds joints that only the model has",
+            where="--body",
+            hint="leave out --body free",
+        )
+    yield ".romp.npz", published_bytes(job.result, job.meshes.body), None
 
 
 def _bvh(job: Job) -> Iterator[Piece]:
@@ -135,6 +178,24 @@ FORMATS: dict[str, Format] = {
         mesh=True,
         hint="Blender: set {fps:.4g} fps and {width} x {height} px first, then File > Import > glTF",
     ),
+    "usd": Format(
+        write=_usd,
+        holds="skinned people and the moving camera",
+        up="y",
+        unit="m",
+        rate="true",
+        mesh=True,
+        hint="Blender: File > Import > Universal Scene Description; usdcat -o NAME.usdc NAME.usda makes it smaller",
+    ),
+    "fbx": Format(
+        write=_fbx,
+        holds="skinned people and the moving camera, through Blender",
+        up="y",
+        unit="m",
+        rate="true",
+        mesh=True,
+        hint="Maya, Unreal, Unity: import as FBX; the motion begins at frame 1",
+    ),
     "bvh": Format(
         write=_bvh,
         holds="skeleton and motion",
@@ -170,6 +231,34 @@ FORMATS: dict[str, Format] = {
         rate="constant",
         mesh=False,
         hint="Meshcapade's editor and Blender add-on; the add-on takes whole rates only: see --fps",
+    ),
+    "obj": Format(
+        write=lambda job: _meshes(job, "obj"),
+        holds="one mesh a person and frame",
+        up="y",
+        unit="m",
+        rate="none",
+        mesh=True,
+        hint="Blender: File > Import > Wavefront; it takes Y for up and turns the mesh",
+    ),
+    "ply": Format(
+        write=lambda job: _meshes(job, "ply"),
+        holds="one mesh a person and frame",
+        up="y",
+        unit="m",
+        rate="none",
+        mesh=True,
+        hint="MeshLab, open3d; Blender does not turn PLY files: for it add --up z",
+    ),
+    "romp": Format(
+        write=_published,
+        holds="the published system's arrays, in a pickle",
+        up="camera",
+        unit="m",
+        rate="none",
+        mesh=True,
+        hint="np.load(FILE, allow_pickle=True)['outputs'][()]: for old scripts, trusted files only",
+        parameters=True,
     ),
     "tum": Format(
         write=_tum,

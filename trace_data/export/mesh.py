@@ -27,6 +27,9 @@ ANOTHER_MODEL = 0.02
 """Metres between rest joints that belong to different body models, or to different bodies."""
 
 
+_NO_BETAS = np.zeros((1, 1))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Surface:
     """What people with the same model share. V vertices, F faces."""
@@ -79,6 +82,10 @@ class Meshes(Protocol):
         """The mesh of the person with index `person`. Raises AssetError."""
         ...
 
+    def posed(self, result: Result, row: int) -> Array:
+        """(V, 3) vertices of a row, m, world, with pose correctives."""
+        ...
+
 
 class PackMeshes:
     """The body model that the result was made with, from a folder of packs."""
@@ -89,13 +96,13 @@ class PackMeshes:
         """Raises AssetError when the pack is missing or damaged."""
         self.model = f"SMPL {gender}"
         self._pack = packs / PACK_FILES[gender]
-        self._body = BodyModel.load(self._pack)
-        self._surface = surface(self._body.faces, self._body.weights, self._body.pose_directions)
+        self.body = BodyModel.load(self._pack)
+        self._surface = surface(self.body.faces, self.body.weights, self.body.pose_directions)
 
     def of(self, result: Result, person: int) -> BodyMesh:
         """The shaped mesh. Raises AssetError when the result's joints are those of another model."""
         betas = result.betas[person : person + 1]
-        rest = self._body.rest_joints(betas)[0]
+        rest = self.body.rest_joints(betas)[0]
         far = float(np.linalg.norm(rest - rest_joints(result, person), axis=1).max())
         if far > ANOTHER_MODEL:
             raise AssetError(
@@ -104,8 +111,16 @@ class PackMeshes:
                 hint=f"name the packs that the prediction used with --packs DIR, or export with  --body free"
                 f"  (their genders: {quoted(', '.join(GENDERS))})",
             )
-        vertices = self._body.rest_vertices(betas)[0].astype(np.float32)
+        vertices = self.body.rest_vertices(betas)[0].astype(np.float32)
         return BodyMesh(surface=self._surface, vertices=vertices, rest=rest, pelvis=rest[0])
+
+    def posed(self, result: Result, row: int) -> Array:
+        """(V, 3) vertices of a row, m, world."""
+        person = result.row_person[row]
+        vertices: Array = self.body.vertices(
+            result.pose[row : row + 1], result.betas[person : person + 1], result.translation[row : row + 1]
+        )[0]
+        return vertices
 
 
 class FreeMeshes:
@@ -127,6 +142,14 @@ class FreeMeshes:
         scale = _hip_height(theirs) / _hip_height(self._rest)
         vertices = (scale * self._body.v_template).astype(np.float32)
         return BodyMesh(surface=self._surface, vertices=vertices, rest=scale * self._rest, pelvis=theirs[0])
+
+    def posed(self, result: Result, row: int) -> Array:
+        """(V, 3) vertices of a row, m, world."""
+        mesh = self.of(result, int(result.row_person[row]))
+        scale = float(mesh.rest[0, 1] / self._rest[0, 1])
+        vertices, joints = self._body.pose(result.pose[row : row + 1].astype(np.float64), _NO_BETAS, np.zeros((1, 3)))
+        placed: Array = scale * (vertices[0] - joints[0, 0]) + result.translation[row] + mesh.pelvis
+        return placed
 
 
 def surface(faces: npt.NDArray[np.integer], weights: Array, pose_directions: npt.NDArray[np.floating]) -> Surface:

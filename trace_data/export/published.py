@@ -1,8 +1,8 @@
 """The published system's `.npz`, for scripts made for it: camera axes, metres, radians, pixels; no times.
 
-Source: docs/reference/inference.md#published-result-file. It holds a pickled dictionary, which this program itself only
-reads in its restricted way. Differences that no file can hide: `cam_trans` belongs to the video's own lens instead of one
-of 50 degrees, and `world_trans` to one world for everybody instead of one each.
+Source: docs/reference/inference.md#published-result-file. It holds a pickled dictionary. Two values mean something else
+than there: `cam_trans` belongs to the video's own lens instead of one of 50 degrees, and `world_trans` to one world for
+everybody instead of one each.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def outputs(result: Result, body: BodyModel) -> dict[str, npt.NDArray[Any]]:
     world = result.translation + hip_midpoint(body.joints44(result.pose, betas))
     side, corner = _square(result)
     depth = np.maximum(world[:, 2:], 1e-6)
-    values = {
+    values: dict[str, npt.NDArray[Any]] = {
         "smpl_thetas": pose.reshape(len(pose), 72),
         "smpl_betas": betas,
         "center_confs": result.score[:, None],

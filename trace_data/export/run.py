@@ -11,6 +11,7 @@ from typing import Literal
 
 from trace_data.errors import AssetError, ConfigError, OutputError, nearest
 from trace_data.export.amass import HONESTY, Layout
+from trace_data.export.fbx import blender, conversion
 from trace_data.export.formats import AXES, FORMATS, Format, Job, Up
 from trace_data.export.glb import Correctives
 from trace_data.export.mesh import FreeMeshes, Meshes, PackMeshes
@@ -102,7 +103,7 @@ def export_result(
                         path=str(out / path.relative_to(folder)),
                         bytes=len(content),
                         facts=_facts(form, job, person),
-                        hint=_filled(form.hint, job),
+                        hint=_hint(name, job, str(out / f"{base}")),
                         licence=_licence(form, job),
                     )
                 )
@@ -220,14 +221,17 @@ def _gaps(result: Result, person: int) -> str:
     return f"{person_label(result, person)} absent {shown} s{more}" if gaps else ""
 
 
-def _filled(hint: str, job: Job) -> str:
+def _hint(name: str, job: Job, base: str) -> str:
     width, height = (int(size) for size in job.result.image_size)
-    return hint.format(fps=job.clock.fps, width=width, height=height)
+    if name == "fbx" and blender() is None:
+        command = conversion(f"{base}.glb", f"{base}.fbx", fps=job.clock.fps, width=width, height=height)
+        return f"Blender was not found; this is the GLB that it turns into FBX:  {command}"
+    return FORMATS[name].hint.format(fps=job.clock.fps, width=width, height=height)
 
 
 def _licence(form: Format, job: Job) -> str:
-    if job.meshes is None:
+    if job.meshes is None or form.parameters:
         return LICENCE["parameters" if form.people else "camera"]
     if job.meshes.free:
         return LICENCE["free"]
-    return LICENCE["model" if job.correctives == "morph" else "mesh"]
+    return LICENCE["model" if job.correctives == "morph" and form.write is FORMATS["glb"].write else "mesh"]

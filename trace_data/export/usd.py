@@ -1,7 +1,7 @@
 """USD as text (`.usda`): everybody skinned and the moving camera. Y up, right-handed, metres, true times.
 
-Source: docs/reference/export.md#usd. The result must have its Y axis up. Time codes are seconds times the rate, so frames
-at uneven times lie between whole codes. Quaternions are w, x, y, z; matrices are for row vectors.
+Source: docs/reference/export.md#usd. The result must have its Y axis up. Time codes are seconds times the rate, so
+uneven times lie between whole codes. Quaternions are w, x, y, z; matrices are for row vectors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trace_data.export.glb import NEAR, OPENGL_FROM_OPENCV
 from trace_data.export.mesh import BodyMesh, Meshes
 from trace_data.export.rate import Clock
 from trace_data.export.skeleton import NAMES
-from trace_data.export.track import presence, quaternions_of_matrices, track
+from trace_data.export.track import presence, track
 from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
 from trace_data.schema.keypoints import SMPL_PARENTS
