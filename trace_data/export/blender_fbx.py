@@ -22,5 +22,8 @@ for item in list(bpy.data.objects):
 ends = [action.frame_range[1] for action in bpy.data.actions]
 scene.frame_start, scene.frame_end = 0, math.ceil(max(ends, default=0))
 bpy.ops.export_scene.fbx(
-    filepath=target, object_types={"ARMATURE", "MESH", "CAMERA", "EMPTY"}, add_leaf_bones=False, bake_anim=True
+    filepath=target,
+    object_types={"ARMATURE", "MESH", "CAMERA", "EMPTY"},
+    add_leaf_bones=False,
+    bake_anim_simplify_factor=0,  # every frame as it is: the usual simplification moves people by centimetres
 )

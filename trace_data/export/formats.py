@@ -92,10 +92,12 @@ def _usd(job: Job) -> Iterator[Piece]:
 
 
 def _fbx(job: Job) -> Iterator[Piece]:
-    (_, glb, _), *_ = _glb(job)
+    assert job.meshes is not None
     if blender() is None:
-        yield ".glb", glb, None
+        yield from _glb(job)
         return
+    # a bone of no size has no place in an FBX
+    glb = glb_bytes(job.result, job.meshes, names=job.names, correctives=job.correctives, absent=1e-3)
     width, height = (int(size) for size in job.result.image_size)
     yield ".fbx", fbx_bytes(glb, fps=job.clock.fps, width=width, height=height), None
 

@@ -42,14 +42,16 @@ def glb_bytes(
     *,
     names: str = "smpl",
     correctives: Correctives = "none",
+    absent: float = 0.0,
     facts: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The GLB of a result. `names`: key into `skeleton.NAMES`. `facts`: more entries of the extras, as JSON.
+    `absent`: the scale of people who are not there.
 
     Raises AssetError when a mesh cannot be had.
     """
     document = Document("trace-5d")
-    scene = _Scene(document, result, NAMES[names], correctives)
+    scene = _Scene(document, result, NAMES[names], correctives, absent)
     scene.camera()
     for person in range(len(result.person)):
         if len(result.rows_of(person)):
@@ -73,8 +75,11 @@ def lens_of(result: Result) -> dict[str, float]:
 class _Scene:
     """Adds cameras and people to a document."""
 
-    def __init__(self, document: Document, result: Result, names: Sequence[str], correctives: Correctives) -> None:
-        self.document, self.result, self.names, self.correctives = document, result, names, correctives
+    def __init__(
+        self, document: Document, result: Result, names: Sequence[str], correctives: Correctives, absent: float
+    ) -> None:
+        self.document, self.result, self.names = document, result, names
+        self.correctives, self.absent = correctives, absent
         self.roots: list[int] = []
         self._time = (result.time - result.time[0]).astype(np.float32)
         self._targets: dict[int, list[int]] = {}
@@ -171,7 +176,8 @@ class _Scene:
             return
         changes = np.flatnonzero(np.diff(present.astype(np.int8), prepend=-1))
         halfway = 0.5 * (self._time[changes] + self._time[np.maximum(changes - 1, 0)])
-        scale = np.repeat(present[changes].astype(np.float32)[:, None], 3, axis=1)
+        size = np.where(present[changes], 1, self.absent).astype(np.float32)
+        scale = np.repeat(size[:, None], 3, axis=1)
         self._channel(node, "scale", self.document.accessor(halfway, bounds=True), scale, interpolation="STEP")
 
     def _node(self, name: str, **content: Any) -> int:
