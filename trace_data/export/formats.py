@@ -259,7 +259,7 @@ FORMATS: dict[str, Format] = {
         unit="m",
         rate="none",
         mesh=True,
-        hint="np.load(FILE, allow_pickle=True)['outputs'][()]: for old scripts, trusted files only",
+        hint="np.load with allow_pickle, then ['outputs'][()]: for old scripts",
         parameters=True,
     ),
     "tum": Format(
