@@ -7,7 +7,7 @@ right, y down, z forward, and intrinsics whose first pixel has its centre at (0,
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,8 @@ def _tum(path: Path, text: str) -> CameraFile:
     if not lines:
         raise CameraFileError(f"has no camera; {_EXPECTED}", where=path)
     values = np.array([_numbers(path, number, line.replace(",", " ").split(), 8) for number, line in lines])
-    for (number, _), late in zip(lines[1:], np.diff(values[:, 0]) > 0):
-        if not late:
+    for (number, _), later in zip(lines[1:], np.diff(values[:, 0]) > 0):
+        if not later:
             raise CameraFileError("the time is not later than the one before", where=f"{path}:{number}")
     rotation = _rotations(values[:, 4:], [f"{path}:{number}" for number, _ in lines])
     return _file(path, "tum", time=values[:, 0], camera_from_world=rigid_inverse(_rigid(rotation, values[:, 1:4])))
@@ -96,8 +96,7 @@ def _colmap(folder: Path) -> CameraFile:
             hint="colmap model_converter --input_path . --output_path . --output_type TXT" if binary else None,
         )
     entries = []
-    # each image has two lines, the second with its 2D points, which may be empty
-    for number, line in _lines(_text(images), blank=True)[::2]:
+    for number, line in _images(_text(images)):
         words = line.split(maxsplit=9)
         if len(words) < 10:
             raise CameraFileError(
@@ -124,6 +123,18 @@ def _colmap(folder: Path) -> CameraFile:
     )
 
 
+def _images(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of images, without those of their 2D points: triples of numbers, or nothing, below each image."""
+    points_follow = False
+    for number, line in _lines(text):
+        words = line.split()
+        is_points = points_follow and len(words) % 3 == 0 and all(_NUMBER.fullmatch(word) for word in words)
+        if not is_points:
+            yield number, line
+        points_follow = not is_points
+
+
+_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 _COLMAP_LENSES = {
     "SIMPLE_PINHOLE": (0, 0, 1, 2),
     "PINHOLE": (0, 1, 2, 3),
@@ -261,10 +272,10 @@ def _text(file: Path) -> str:
         raise CameraFileError(f"is no text; {_EXPECTED}", where=file) from error
 
 
-def _lines(text: str, *, blank: bool = False) -> list[tuple[int, str]]:
-    """Numbers and contents of the lines that are no comments; with `blank`, of empty ones too."""
+def _lines(text: str) -> list[tuple[int, str]]:
+    """Numbers and contents of the lines that are neither empty nor comments."""
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    return [(number, line) for number, line in lines if (line or blank) and not line.startswith("#")]
+    return [(number, line) for number, line in lines if line and not line.startswith("#")]
 
 
 def _numbers(file: Path, line: int, words: Sequence[str], count: int | None) -> list[float]:
