@@ -121,6 +121,8 @@ def _published(job: Job) -> Iterator[Piece]:
             where="--body",
             hint="leave out --body free",
         )
+    for person in job.people:
+        job.meshes.of(job.result, person)  # refuses packs of another model
     yield ".romp.npz", published_bytes(job.result, job.meshes.body), None
 
 
