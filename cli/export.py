@@ -27,7 +27,13 @@ def _words(context: click.Context, parameter: click.Parameter, given: tuple[str,
 @options.command("export")
 @click.argument("result", type=options.AnyPath(dir_okay=False))
 @click.option(
-    "--to", "formats", multiple=True, required=True, metavar="FORMAT,…", callback=_words, help="Formats, see below."
+    "--to",
+    "formats",
+    multiple=True,
+    required=True,
+    metavar="FORMAT,…",
+    callback=_words,
+    help="Formats of the list above.",
 )
 @options.out("Folder for the files [default: that of RESULT].")
 @click.option(

@@ -136,6 +136,18 @@ def test_lines_say_what_a_file_is(tmp_path: Path) -> None:
     assert "person_" not in files["tum"].facts
 
 
+def test_a_lens_that_a_format_cannot_describe_is_told(tmp_path: Path) -> None:
+    result = example("camera")
+    lens = np.repeat(result.intrinsics, len(result.time), axis=0)
+    lens[:, 0, 2] += 12
+    lens[:, :2, :2] *= np.linspace(1, 1.2, len(lens))[:, None, None]
+    files = run(replace(result, intrinsics=lens), ["glb", "usd", "colmap"], tmp_path)
+    facts = {file.format: file.facts for file in files}
+    assert "12.0 px from the middle" in facts["glb"] and "zooms" in facts["glb"]
+    assert "middle" not in facts["usd"] and "zooms" in facts["usd"]
+    assert "zooms" not in facts["colmap"]
+
+
 def test_morph_targets_are_called_the_model_itself(packs: Path, tmp_path: Path) -> None:
     result = example("y", people=1, frames=3)
 
