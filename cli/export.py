@@ -33,7 +33,7 @@ def _words(context: click.Context, parameter: click.Parameter, given: tuple[str,
     required=True,
     metavar="FORMAT,…",
     callback=_words,
-    help="Formats of the list above.",
+    help="Formats of the list.",
 )
 @options.out("Folder for the files [default: that of RESULT].")
 @click.option(
