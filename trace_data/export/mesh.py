@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 
 INFLUENCES = 4
 """Joints that move a vertex, at most: what readers of glTF and USD expect."""
-ANOTHER_MODEL = 0.02
+ANOTHER_MODEL = 0.005
 """Metres between rest joints that belong to different body models, or to different bodies."""
 
 
