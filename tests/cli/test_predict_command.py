@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_several_videos_have_their_results_in_a_folder(command: list[str], tmp_p
     video_of(tmp_path / "more" / "one", 2)
     assert run([*command, "one", "more/one", "--out", "results"]) == 2
     assert "name" in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_are_no_obstacle(command: list[str], tmp_path: Path, capsys: Output) -> None:
+    name = os.fsdecode(b"caf\xe9 .mov")
+    video_of(tmp_path / name, 2, people=1)
+    assert run([*command, name, "--out", "with a blank"]) == 0
+    (file,) = Path("with a blank").iterdir()
+    assert "\\udce9" in read_result(file).about["video"]["name"] and len(capsys.readouterr().out.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
