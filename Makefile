@@ -20,7 +20,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
-# programs of others that judge exported files: `trace export --check` and the tests find gltf-validator there
+# programs of others that judge exported files: `trace export --validate` and the tests find gltf-validator there
 checkers: $(VENV)/.installed-test
 	npm install --ignore-scripts --no-audit --no-fund --prefix ~/.cache/trace-5d/checkers gltf-validator@2.0.0-dev.3.10
 

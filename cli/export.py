@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 def _words(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[str]:
     """Values that may be repeated, or separated by commas."""
-    return [word.strip() for value in given for word in value.split(",") if word.strip()]
+    words = [word.strip() for value in given for word in value.split(",") if word.strip()]
+    if given and not words:
+        raise click.BadParameter("names nothing", context, parameter)
+    return words
 
 
 @options.command("export")
@@ -101,7 +104,7 @@ def _words(context: click.Context, parameter: click.Parameter, given: tuple[str,
     help="AMASS: the body model that the file is for.",
 )
 @options.packs
-@click.option("--check", is_flag=True, help="Have the files read by whatever checkers are found; say which are not.")
+@click.option("--validate", is_flag=True, help="Have the files read by whatever checkers are found; say which are not.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @options.json
 def export(result: Path, formats: Sequence[str], out: Path | None, **given: Any) -> None:
@@ -156,12 +159,15 @@ def export(result: Path, formats: Sequence[str], out: Path | None, **given: Any)
         options=Options(**{key: given[key] for key in ("names", "layout", "correctives", "body", "up")}),
         force=given["force"],
     )
-    verdicts = check_files([(file.format, file.path) for file in files]) if given["check"] else []
+    verdicts = check_files([(file.format, file.path) for file in files]) if given["validate"] else []
     told = {up: scene.about["scene"] for up, scene in scenes.items()}
     if given["as_json"]:
         render.json_object({"files": files, "scenes": told, "checks": verdicts})
         return
     _tell(files, verdicts)
+    for name in dict.fromkeys(formats):
+        if all(file.format != name for file in files):
+            render.line(f"{name:<10}  no file: it holds one person, and there is nobody")
     for up, facts in told.items():
         done = "; ".join(f"{key}: {facts[key]}" for key in ("level", "origin", "ground", "smoothing"))
         render.line(f"  scene, {up:<8}{done}")

@@ -29,7 +29,7 @@ class ResultPlace(options.Folder):
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO|FOLDER|IMAGE...", type=options.AnyPath())
 @click.option(
     "--weights",
-    type=options.AnyPath(file_okay=False),
+    type=options.AnyPath(),
     help="A run, a checkpoint, or imported weights  [setting weights, else the latest of setting runs].",
 )
 @options.packs
@@ -55,9 +55,15 @@ class ResultPlace(options.Folder):
 @click.option("--fov", type=float, metavar="DEGREES", help="Field of view over the longer side.")
 @click.option("--intrinsics", type=options.AnyPath(dir_okay=False), help="File with the camera matrix.")
 @click.option("--people", metavar="all|largest|N", help="Most people at a time  [default: all].")
-@click.option("--score", type=float, help="Score from which a detection can be a new person  [default: 0.3].")
-@click.option("--keep-score", type=float, help="Score from which it can continue a person  [default: 0.18].")
-@click.option("--remember", type=float, metavar="SECONDS", help="How long a lost person is looked for  [default: 3].")
+@click.option(
+    "--score",
+    type=click.FloatRange(0, 1),
+    help="Score from which a detection can be a new person  [default: 0.3].",
+)
+@click.option(
+    "--keep-score", type=click.FloatRange(0, 1), help="Score from which it can continue a person  [default: 0.18]."
+)
+@click.option("--remember", type=click.FloatRange(min=0), metavar="SECONDS", help="How long a lost person is looked for  [default: 3].")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, as in tracker.gate=8; repeatable."
 )
@@ -104,6 +110,7 @@ def predict(
     from trace_data.export.run import check_format
     from trace_data.frames.footage import group_inputs
     from trace_train.inference import Predictor, VideoOptions
+    from trace_train.training.threads import fit_threads
 
     from . import render
 
@@ -124,6 +131,8 @@ def predict(
         intrinsics=intrinsics,
     )
     with render.Display() as progress:
+        if said := fit_threads():
+            progress.log(said)
         predictor = Predictor(
             weights or _default_weights(),
             packs=_packs(weights, packs),
@@ -216,6 +225,7 @@ def _prepared(
 ) -> list[tuple[VideoPrediction, Path]]:
     """Every video, opened, and the file for its result. Fails before any work begins."""
     from trace_data.errors import ConfigError
+    from trace_data.files import writable_folder
     from trace_data.results.file import SUFFIX
 
     single = out is not None and out.suffix == ".npz"
@@ -236,7 +246,7 @@ def _prepared(
             )
         prepared[place] = prediction
     for place in prepared:
-        place.absolute().parent.mkdir(parents=True, exist_ok=True)
+        writable_folder(place.absolute().parent)
     return [(prediction, place) for place, prediction in prepared.items()]
 
 

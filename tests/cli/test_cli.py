@@ -74,8 +74,10 @@ def test_an_option_means_the_same_in_every_command() -> None:
         assert command is not None
         for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
             kinds.setdefault(option.opts[0], {}).setdefault(_kind(option), set()).add(name)
-    # README names the one exception: what a build compares, and a training that only looks
+    # README names the exceptions: what a build compares, and a training that only looks
     assert kinds.pop("--check") == {"choice": {"build-shards"}, "boolean": {"train"}}
+    # and with what something is compared: a manifest, or shards, which may be a URL
+    assert kinds.pop("--against") == {"file ": {"verify-datasets"}, "text": {"evaluate"}}
     assert {option: found for option, found in kinds.items() if len(found) > 1} == {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ def test_slips_are_named(
     broken.write_bytes(result.read_bytes()[:5000])
     foreign = tmp_path / "foreign.npz"
     np.savez(foreign, outputs=np.zeros(1), imgpaths=np.zeros(1))
+    others = tmp_path / "packs"
+    shutil.copytree(packs, others)
+    for kind in (".pth", ".json"):
+        shutil.copy(packs / f"SMPL_FEMALE{kind}", others / f"SMPL_NEUTRAL{kind}")
+    assert command(["evaluate", str(result), "--against", str(result), "--packs", str(others)]) == 3
+    assert "another body model" in capsys.readouterr().err
     cases: list[tuple[list[str], int, str]] = [
         ([str(result)], 2, "--against"),
         ([str(shards), "--against", str(result)], 2, "RESULT"),

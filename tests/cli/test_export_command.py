@@ -100,7 +100,7 @@ def test_checks_say_what_was_not_checked(home: Path, capsys: Output, monkeypatch
     monkeypatch.setattr("trace_data.export.check.has_gltf_validator", lambda: False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     file = put(home, one_frame(example()))
-    assert run(["export", str(file), "--to", "bvh,tum", "--check"]) == 0
+    assert run(["export", str(file), "--to", "bvh,tum", "--validate"]) == 0
     text = capsys.readouterr().out
     assert "not checked by bvhio" in text and "pip install bvhio" in text
 
@@ -134,6 +134,8 @@ def test_a_file_that_is_no_result(damage: object, word: str, home: Path, capsys:
         (["--to", "bvh", "--start", "99"], 2, "--start"),
         (["--to", "bvh", "--up", "x"], 2, "--up"),
         ([], 2, "--to"),
+        (["--to", ","], 2, "--to"),
+        (["--to", "csv", "--fps", "1e9"], 2, "--fps"),
         (["--to", "romp", "--body", "free"], 2, "body model"),
     ],
 )
@@ -144,6 +146,15 @@ def test_wrong_wishes_are_named_and_write_nothing(
     assert run(["export", str(put(home)), *options, "--out", str(out)]) == code
     assert word in capsys.readouterr().err
     assert not out.exists() or list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "fbx"])
+def test_without_people_there_is_a_file_or_it_is_said(name: str, home: Path, packs: Path, capsys: Output) -> None:
+    file = put(home, chosen(example(), people=[]))
+    assert run(["export", str(file), "--to", name, "--packs", str(packs), "--out", str(home / "out")]) == 0
+    said = capsys.readouterr().out
+    made = [path for path in (home / "out").rglob("*") if path.is_file()]
+    assert bool(made) != ("nobody is" in said or "no file" in said) and name in said
 
 
 def test_there_is_no_such_result(home: Path, capsys: Output) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from spotted import open_spotter, video_of
 
@@ -61,6 +62,17 @@ def test_several_videos_have_their_results_in_a_folder(command: list[str], tmp_p
     assert "name" in capsys.readouterr().err
 
 
+def test_people_who_are_seen_too_rarely_are_told_from_low_scores(
+    command: list[str], tmp_path: Path, capsys: Output
+) -> None:
+    video_of(tmp_path / "walk", 4, people=1)
+    assert run([*command, "walk", "--set", "tracker.birth_seconds=9"]) == 0
+    rare = capsys.readouterr().out
+    assert run([*command, "walk", "--score", "1", "--force"]) == 0
+    low = capsys.readouterr().out
+    assert "often enough" in rare and "nobody was found" in low and "often enough" not in low
+
+
 def test_names_that_are_no_text_are_no_obstacle(command: list[str], tmp_path: Path, capsys: Output) -> None:
     name = os.fsdecode(b"caf\xe9 .mov")
     video_of(tmp_path / name, 2, people=1)
@@ -80,7 +92,12 @@ def test_names_that_are_no_text_are_no_obstacle(command: list[str], tmp_path: Pa
         (["walk", "--people", "few"], 2, "people"),
         (["walk", "--set", "tracker.gat=1"], 2, "gate"),
         (["walk", "--export", "glbb"], 2, "glb"),
+        (["walk", "--camera", "transforms.json"], 3, "5 cameras"),
         (["walk", "--start", "9"], 3, "--start"),
+        (["walk", "--start", "2", "--end", "1"], 2, "--end"),
+        (["walk", "--score", "30"], 2, "--score"),
+        (["walk", "--out", "empty.mp4/results"], 3, "empty.mp4"),
+        (["nothing"], 3, "empty"),
         (["walk", "--device", "cuda:77"], 2, "cuda:77"),
     ],
 )
@@ -90,9 +107,13 @@ def test_bad_input_is_one_message_and_no_file(
     video_of(tmp_path / "walk", 3)
     Path("empty.mp4").write_bytes(b"")
     Path("wrong.tum").write_text("0 1 2\n")
+    cameras = [{"file_path": f"{number}.png", "transform_matrix": np.eye(4).tolist()} for number in range(5)]
+    Path("transforms.json").write_text(json.dumps({"w": 96, "h": 72, "fl_x": 90, "frames": cameras}))
+    Path("nothing").mkdir()
     assert run([*command, *words]) == code
     said = capsys.readouterr().err
     assert word in said and said.count("error:") == 1 and "Traceback" not in said
+    assert "network" not in said  # refused before any work
     assert not [*tmp_path.glob("*.trace.npz*")]
 
 
@@ -107,3 +128,8 @@ def test_without_weights_it_says_where_to_get_some(
     (tmp_path / "run").mkdir()
     assert run(["predict", "walk", "--weights", "run", "--packs", str(tmp_path)]) == 3
     assert "checkpoint" in capsys.readouterr().err
+    Path("trace_head.pkl").write_bytes(b"released")
+    for weights in ("trace_head.pkl", "gone"):
+        assert run(["predict", "walk", "--weights", weights, "--packs", str(tmp_path)]) == 3
+        said = capsys.readouterr().err
+        assert weights in said and "import-weights" in said

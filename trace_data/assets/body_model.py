@@ -128,7 +128,7 @@ class BodyModel:
             bone = rest[:, joint] - rest[:, parent]
             joints[:, joint] = joints[:, parent] + np.einsum("nij,nj->ni", world[:, parent], bone)
         shift = joints - np.einsum("njab,njb->nja", world, rest)
-        features = (rotation[:, 1:] - np.eye(3)).reshape(len(rotation), -1)
+        features = (rotation[:, 1:] - np.eye(3)).reshape(len(rotation), 9 * (len(self.parents) - 1))
         return np.concatenate([world, shift[..., None]], axis=3), joints, features, np.asarray(betas, np.float64)
 
     def _points(self, mix: npt.NDArray[Any]) -> _Points:

@@ -34,6 +34,8 @@ class FootageFacts:
     """Whether frames are unevenly spaced; None where the header does not say."""
     frames: int | None
     """What the header claims; reading may find more or fewer."""
+    frames_listed: bool = False
+    """Whether `frames` counts images, or what the index of an MP4 lists. Reading a whole file finds as many."""
     hdr: str | None
     """HLG or PQ; None for other videos, and where the file does not say."""
     bit_depth: int | None

@@ -50,9 +50,10 @@ def images_in(folder: Path) -> list[Path]:
     images = sorted((path for path in names if path.suffix.lower() in ENDINGS and not path.is_dir()), key=natural)
     if not images:
         endings = Counter("folders" if path.is_dir() else path.suffix or "no ending" for path in names)
-        there = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(4)) or "nothing"
+        there = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(4))
+        there = f", but {there}" if there else ", it is empty"
         raise FootageError(
-            f"no image in this folder ({' '.join(ENDINGS)}), but {there}",
+            f"no image in this folder ({' '.join(ENDINGS)}){there}",
             where=folder,
             hint="give a video, or the folder that holds the frames themselves",
         )
@@ -86,6 +87,7 @@ class ImageSequence:
             frame_rate=frame_rate,
             variable_rate=None if frame_rate is None else False,
             frames=len(self._files),
+            frames_listed=True,
             hdr=None,
             bit_depth=None,
             lens=None if lens is None else lens_of_35mm(lens, size, EXIF),

@@ -55,6 +55,8 @@ _BEGINNINGS = (
 )  # fmt: skip
 """Place and bytes by which containers are known: AVI, Matroska, MPEG, ASF, FLV, Ogg, GIF, MP4 and QuickTime. FFmpeg
 would also open playlists and other texts that name files and addresses elsewhere."""
+_SOUND = ((8, b"WAVE"), (0, b"ID3"), (0, b"fLaC"))
+"""The same of files of nothing but sound: WAV, MP3 and FLAC."""
 _MP4 = frozenset(mark for place, mark in _BEGINNINGS if place == 4)
 _PACKETS = ((188, 0), (192, 4))
 """Bytes of a packet of an MPEG transport stream, and where its G stands: broadcast, and camcorders' (.mts, .m2ts)."""
@@ -168,6 +170,8 @@ def open_capture(video: Path, *, threads: int = 1) -> Any:
 
 
 def _check_container(head: bytes, length: int, video: Path) -> None:
+    if any(head.startswith(mark, place) for place, mark in _SOUND):
+        raise AnnotationError("holds no pictures, sound only", where=video, hint="give the video itself")
     transport = any(head[at : at + 1] == head[at + packet : at + packet + 1] == b"G" for packet, at in _PACKETS)
     if not transport and not any(head.startswith(mark, place) for place, mark in _BEGINNINGS):
         raise AnnotationError(

@@ -123,6 +123,7 @@ class VideoFile:
             frame_rate=frame_rate or own_rate,
             variable_rate=False if frame_rate else None if listed is None else varies(listed),
             frames=self._claimed if self._times is None else len(self._times),
+            frames_listed=self._times is not None,
             hdr=hdr,
             bit_depth=depth,
             lens=None if lens is None else lens_of_35mm(lens, size, PHONE),

@@ -32,6 +32,8 @@ SOLE = 0.02
 """m from the joint at the base of the toes down to the floor."""
 UPRIGHT = 45.0
 """Degrees from the assumed up within which a body counts as upright, and within which a level is believed."""
+MOST_FPS = 10_000
+"""Frames a second, far beyond any use, that memory still has room for."""
 FEWEST_UPRIGHT = 10
 """Rows of upright people from which a level is found."""
 _Y_UP = np.diag([1.0, -1.0, -1.0])
@@ -221,8 +223,8 @@ def resampled(result: Result, fps: float) -> Result:
 
     Nobody appears in a gap. Frames are numbered from 0, as they are none of the source's.
     """
-    if not (np.isfinite(fps) and fps > 0):
-        raise ConfigError(f"the rate is {fps:g}, expected frames a second", where="--fps")
+    if not 0 < fps <= MOST_FPS:  # false for NaN too
+        raise ConfigError(f"the rate is {fps:g}, expected frames a second, at most {MOST_FPS:,}", where="--fps")
     count = int(np.floor((result.time[-1] - result.time[0]) * fps + 1e-6)) + 1
     wanted = np.minimum(result.time[0] + np.arange(count) / fps, result.time[-1])
     before, after, share = between(result.time, wanted)

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trace_data.errors import ConfigError
+from trace_data.errors import AssetError, ConfigError
 from trace_data.results.result import Result
 from trace_data.schema.body import GENDERS
+from trace_data.schema.keypoints import SMPL_PARENTS
 from trace_train.body.layer import JOINTS, BodyLayer
 from trace_train.evaluation.accumulator import MISS_MM, pose_errors
 from trace_train.evaluation.bodies import LSP, compare_meshes
@@ -30,6 +31,8 @@ from trace_train.metrics.matching import match
 from trace_train.metrics.tracking import TrackedBoxes, TrackingCounts, count_tracking
 
 Join = Literal["frame", "time"]
+ANOTHER_MODEL = 0.005
+"""m by which a bone is of another length in another body model."""
 STATES = ("seen", "inherited", "predicted")
 PROTOCOL = (
     "Frames: those of the annotation that the result has too, joined by {join}. Rows of the result count whatever "
@@ -205,6 +208,18 @@ def _nearest(at: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> np
     return nearest
 
 
+def _check_model(ours: npt.NDArray[np.float64], posed: Tensor) -> None:
+    """Refuse packs that pose other joints (N, 24, 3), m, than the result holds: bones of another length."""
+    parents = list(SMPL_PARENTS[1:])
+    length, packs = (np.linalg.norm(joints[:, 1:] - joints[:, parents], axis=-1) for joints in (ours, posed.numpy()))
+    if (off := float(np.abs(length - packs).max(initial=0))) > ANOTHER_MODEL:
+        raise AssetError(
+            f"the packs hold another body model than the result was predicted with: bones differ by up to"
+            f" {1000 * off:.0f} mm",
+            hint="name the packs that the prediction used with  --packs DIR",
+        )
+
+
 def _predicted(
     result: Result, frames: npt.NDArray[np.int64], layer: BodyLayer, size: tuple[int, int]
 ) -> tuple[Predicted, dict[str, int]]:
@@ -217,6 +232,7 @@ def _predicted(
     pose = np.concatenate([result.root_in_camera[rows, None], result.pose[rows, 1:]], axis=1)
     rotations, betas = matrix_from_axis_angle(_tensor(pose)), _tensor(result.betas[person])
     posed = layer(rotations, betas)
+    _check_model(result.joints[rows], posed.joints[:, :JOINTS])
     hips = posed.root + _tensor(result.translation_in_camera[rows])
     lens = _tensor(np.broadcast_to(result.intrinsics, (len(result.time), 3, 3))[frame])
     found = Predicted(

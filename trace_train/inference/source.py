@@ -46,6 +46,13 @@ def open_source(path: Path, device: torch.device | None = None) -> TrainedNetwor
 
     `device`: default as in `scoring_device`. Raises CheckpointError if it is none of these or damaged.
     """
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{'is a file' if path.exists() else 'does not exist'}, expected the folder of a run, a checkpoint or"
+            " imported weights",
+            where=path,
+            hint="trace import-weights  makes such a folder from released files, trace train  one of your own",
+        )
     if (path / DESCRIPTION).is_file():
         return _imported(path, device)
     return _of_run(open_checkpoint(path), device)

@@ -25,6 +25,7 @@ from trace_data.results.camera_files import CameraFile, read_camera_file
 from trace_data.results.file import is_result, read_result
 from trace_data.results.result import ASSUMED_UP
 from trace_data.results.writer import ResultWriter
+from trace_train.config.tracker import TrackerConfig
 from trace_train.inference.model import PredictionModel
 from trace_train.inference.video_state import SeenFrame, VideoState, rows_of
 from trace_train.inference.world.camera_path import WorldCamera
@@ -116,8 +117,11 @@ class VideoPrediction:
     def __init__(self, model: PredictionModel, footage: Footage, options: VideoOptions) -> None:
         """Reads the lens and the camera file. Raises ConfigError, CameraFileError."""
         self.model, self.footage, self.options = model, footage, options
+        self._frames()  # impossible options are refused at once
         file = model.config.world.camera_file
         self._given = None if file is None else read_camera_file(file)
+        if self._given is not None and footage.facts.frames_listed and options.start is None and options.end is None:
+            GivenPath(self._given).check_length(self.expected_frames or 0)
         self.lens = choose_lens(
             footage.facts.size,
             focal=options.focal,
@@ -214,10 +218,7 @@ class VideoPrediction:
                 after, gaps = _restore(state, saved)
             progress.begin("predict", self.expected_frames or 0, "frames")
             progress.skip(continued)
-            frames = self.footage.frames(
-                start=self.options.start, end=self.options.end, stride=self.options.stride, after=after
-            )
-            for chunk in read_ahead(frames, config.chunk):
+            for chunk in read_ahead(self._frames(after), config.chunk):
                 _add(writer, state, chunk, gaps)
                 progress.advance(len(chunk))
                 if writer.part_is_due or stop():
@@ -233,13 +234,16 @@ class VideoPrediction:
             progress.end(f"{writer.frames:,} frames")
         return PredictionReport(**report, out=out, seconds=time.perf_counter() - begin, continued=continued)
 
+    def _frames(self, after: int | None = None) -> Iterator[FootageFrame]:
+        options = self.options
+        return self.footage.frames(start=options.start, end=options.end, stride=options.stride, after=after)
+
     def _finish(self, writer: ResultWriter, world: WorldCamera, gaps: _Gaps, best: float) -> dict[str, Any]:
         columns = writer.columns("person", "frame")
         person, frame = columns["person"], columns["frame"]
         warnings = (*self.footage.facts.warnings, *self._warnings(writer.frames, gaps), *world.warnings)
         if not len(person):
-            score = self.model.config.tracker.score
-            warnings = (*warnings, f"nobody was found: the best score is {best:.2f}, people need {score:g} (--score)")
+            warnings = (*warnings, _nobody(best, self.model.config.tracker))
         outcome = self.footage.outcome()
         about = self.about()
         video = {
@@ -312,6 +316,16 @@ class VideoPrediction:
             "warnings": [],
             "licence": LICENCE,
         }
+
+
+def _nobody(best: float, tracker: TrackerConfig) -> str:
+    """Why nobody was found, by the best score of the video."""
+    if best < tracker.score:
+        return f"nobody was found: the best score is {best:.2f}, people need {tracker.score:g} (--score)"
+    return (
+        f"nobody was found: scores reach {best:.2f}, which suffices (--score {tracker.score:g}), but nobody was seen"
+        " often enough in a row (tracker.birth_hits, birth_share)"
+    )
 
 
 @contextmanager

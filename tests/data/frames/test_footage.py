@@ -254,7 +254,9 @@ BAD = {
     "a picture of a phone": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"),
     "noise": (bytes(range(4, 12)) * 99, "no video"),
     "beginning only": (b"\0\0\0\x18ftypmp42" + bytes(12), "index"),
-    "wav": (b"RIFF" + (36).to_bytes(4, "little") + b"WAVEfmt " + bytes(28), "no video"),
+    "wav": (b"RIFF" + (36).to_bytes(4, "little") + b"WAVEfmt " + bytes(28), "sound only"),
+    "mp3": (b"ID3\x04" + bytes(40), "sound only"),
+    "flac": (b"fLaC" + bytes(40), "sound only"),
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from spotted import open_spotter, video_of
 from tiny_runs import tiny
 
 from trace_cli.main import run as trace
@@ -55,6 +56,16 @@ def test_a_run_keeps_the_number_that_it_began_with(monkeypatch: pytest.MonkeyPat
     assert "2 threads, as it began" in threads.fit_threads(begun_with=2) and torch.get_num_threads() == 2
     threads.fit_threads(begun_with=64)  # of a larger machine
     assert torch.get_num_threads() == 1
+
+
+def test_a_prediction_takes_the_free_cores(
+    monkeypatch: pytest.MonkeyPatch, packs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_spotter(monkeypatch)
+    busy(monkeypatch, 2.0)
+    words = ["--weights", str(tmp_path), "--packs", str(packs), "--out", str(tmp_path)]
+    assert trace(["predict", str(video_of(tmp_path / "walk", 2)), *words]) == 0
+    assert torch.get_num_threads() == 2 and "2 threads" in capsys.readouterr().err
 
 
 def test_busy_cores_are_counted_without_idle_waiting_and_low_priority(
