@@ -63,7 +63,12 @@ class ResultPlace(options.Folder):
 @click.option(
     "--keep-score", type=click.FloatRange(0, 1), help="Score from which it can continue a person  [default: 0.18]."
 )
-@click.option("--remember", type=click.FloatRange(min=0), metavar="SECONDS", help="How long a lost person is looked for  [default: 3].")
+@click.option(
+    "--remember",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long a lost person is looked for  [default: 3].",
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, as in tracker.gate=8; repeatable."
 )

@@ -208,7 +208,7 @@ def _nearest(at: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> np
     return nearest
 
 
-def _check_model(ours: npt.NDArray[np.float64], posed: Tensor) -> None:
+def _check_model(ours: npt.NDArray[np.floating[Any]], posed: Tensor) -> None:
     """Refuse packs that pose other joints (N, 24, 3), m, than the result holds: bones of another length."""
     parents = list(SMPL_PARENTS[1:])
     length, packs = (np.linalg.norm(joints[:, 1:] - joints[:, parents], axis=-1) for joints in (ours, posed.numpy()))

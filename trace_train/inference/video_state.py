@@ -24,6 +24,7 @@ from trace_train.inference.frame_detections import Assignment, FrameDetections, 
 from trace_train.inference.lens_change import PaddedSquare, through_lens
 from trace_train.inference.letterbox import Pixels
 from trace_train.inference.stream import NetworkStream
+from trace_train.inference.world.background import reduced
 from trace_train.inference.world.camera_path import CameraPath, WorldCamera
 from trace_train.inference.world.frame_people import FramePeople
 
@@ -73,7 +74,7 @@ class SeenFrame:
     time: float
     people: FrameDetections
     picture: Pixels | None
-    """(H, W) grey, where the camera path needs it."""
+    """(H, W) grey, `reduced`, where the camera path needs it."""
     cut: bool
     assigned: list[Assignment] = field(default_factory=list)
     bodies: dict[int, tuple[int, Body]] = field(default_factory=dict)
@@ -112,17 +113,19 @@ class VideoState:
     def add(self, times: Sequence[float], frames: Sequence[Pixels | None]) -> list[SeenFrame]:
         """The frames that are settled after a chunk of frames (H, W, 3) RGB; None: one that could not be read."""
         settled = []
-        cuts = [pixels is not None and self.cuts.step(pixels) for pixels in frames]
-        for time, pixels, cut, people in zip(times, frames, cuts, self._detected(frames, cuts)):
-            self._see(time, pixels, people, cut)
+        pictures = [None if pixels is None else reduced(pixels) for pixels in frames]
+        cuts = [picture is not None and self.cuts.step(picture) for picture in pictures]
+        for time, picture, cut, people in zip(times, pictures, cuts, self._detected(frames, cuts)):
+            self._see(time, picture, people, cut)
             settled += self._settle(self.tracker.settled)
         return settled
 
     def now(self, time: float, pixels: Pixels) -> tuple[SeenFrame, Floats]:
         """The next frame at once, and its camera (4, 4): people appear when they are confirmed, and not in the past."""
-        cut = self.cuts.step(pixels)
+        picture = reduced(pixels)
+        cut = self.cuts.step(picture)
         (people,) = self._detected([pixels], [cut])
-        self._see(time, pixels, people, cut)
+        self._see(time, picture, people, cut)
         (frame,) = self._bodies([self._waiting.popleft()])
         return frame, self._place(frame)
 
@@ -148,11 +151,11 @@ class VideoState:
         placed = through_lens(people.hips, people.joints, self.intrinsics, self.square)
         return replace(people, hips=placed.hips, joints_2d=placed.joints_2d)
 
-    def _see(self, time: float, pixels: Pixels | None, people: FrameDetections, cut: bool) -> None:
-        picture = None
-        if pixels is not None and self.camera.needs_pictures:
-            picture = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-        seen = SeenFrame(number=self.frames, time=time, people=people, picture=picture, cut=cut)
+    def _see(self, time: float, picture: Pixels | None, people: FrameDetections, cut: bool) -> None:
+        grey = None
+        if picture is not None and self.camera.needs_pictures:
+            grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+        seen = SeenFrame(number=self.frames, time=time, people=people, picture=grey, cut=cut)
         self._waiting.append(seen)
         self.frames += 1
         self._assign(self.tracker.step(time, people, cut=cut))

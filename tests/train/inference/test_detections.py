@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from trace_train.build import body_layers, build_network
 from trace_train.config import load_config
 from trace_train.geometry.camera import project, translation_from_triple
-from trace_train.inference.detections import DUPLICATE_DISTANCE, _without_duplicates, centers, detect
+from trace_train.inference.detections import DUPLICATE_DISTANCE, _without_duplicates, centers, detect, highest_around
 
 
 def test_peaks_are_local_maxima_above_the_threshold_best_first() -> None:
@@ -80,3 +81,10 @@ def test_only_who_stays_sends_others_away() -> None:
         near = [i for i in stays if frame[i] == frame[k] and float((camera[i] - camera[k]).norm()) < DUPLICATE_DISTANCE]
         stays += [] if near else [k]
     assert _without_duplicates(frame, camera).nonzero()[:, 0].tolist() == stays
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 32, 32), (1, 3, 5, 4), (2, 1, 2, 2)])
+def test_neighbourhoods_are_those_of_max_pooling(shape: tuple[int, ...]) -> None:
+    volume = torch.randn(shape, generator=torch.Generator().manual_seed(0)).clamp(max=1)  # with plateaus
+    pooled = F.max_pool3d(volume[:, None], 5, stride=1, padding=2)[:, 0]
+    torch.testing.assert_close(highest_around(volume), pooled, rtol=0, atol=0)

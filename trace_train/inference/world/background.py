@@ -56,12 +56,13 @@ class BackgroundMotion:
         """A new shot begins."""
         self._before = None
 
-    def step(self, picture: npt.NDArray[np.uint8], boxes: Array) -> BackgroundStep | None:
+    def step(self, picture: npt.NDArray[np.uint8], boxes: Array, *, width: int | None = None) -> BackgroundStep | None:
         """Compare a picture (H, W) grey or (H, W, 3) with the previous one; `boxes` (K, 4) left, top, width, height of
-        the people in it, px. None for a first picture, or where too few corners can be followed.
+        the people in it, px. `width`: of the frame, px, if the picture is a `reduced` one. None for a first picture, or
+        where too few corners can be followed.
         """
-        scale = min(1.0, WIDTH / picture.shape[1])
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+        small = reduced(picture)
+        scale = small.shape[1] / (width or picture.shape[1])
         grey = small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         previous, self._before = self._before, (np.asarray(grey, np.uint8), boxes * scale)
         if previous is None or previous[0].shape != grey.shape:
@@ -102,6 +103,15 @@ class BackgroundMotion:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self._before = (state["grey"].numpy().copy(), state["boxes"].numpy().copy()) if state else None
+
+
+def reduced(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A picture (H, W) or (H, W, 3) at the width at which pictures are compared, if it is wider."""
+    scale = WIDTH / picture.shape[1]
+    if scale >= 1:
+        return picture
+    size = WIDTH, max(round(picture.shape[0] * scale), 1)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _followed(

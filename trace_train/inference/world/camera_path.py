@@ -60,7 +60,7 @@ class CameraPath:
         """`square`: the upright picture; `intrinsics` (3, 3): its lens, px; `given`: the path of `camera_file`."""
         self.config, self._given = config, given
         self._people = PeopleMotion(square, intrinsics, outlier_factor=config.outlier_factor)
-        self._background = BackgroundMotion(intrinsics)
+        self._background, self._width = BackgroundMotion(intrinsics), square.width
         self._time: list[float] = []
         self._path: list[Array] = []
         self._observed: list[bool] = []
@@ -83,15 +83,15 @@ class CameraPath:
     ) -> Array:
         """The camera (4, 4) of the next frame, at `time` (s, later than the last one).
 
-        `picture` (H, W, 3) BGR or (H, W) grey, upright; without it nothing is learnt from the background. `cut`: a new
-        shot begins, whose camera is unknown; it is left where it was.
+        `picture` (H, W, 3) BGR or (H, W) grey, upright, may be `reduced`; without it nothing is learnt from the
+        background. `cut`: a new shot begins, whose camera is unknown; it is left where it was.
         """
         frame = len(self._time)
         if cut:
             self._forget()
         background = None
         if picture is not None and self.needs_pictures:
-            background = self._background.step(picture, people.boxes)
+            background = self._background.step(picture, people.boxes, width=self._width)
         turn = background.rotation if background is not None and self.config.camera == "background" else None
         seen = self._people.measure(frame, people, turn)
         self._evidence.add(seen, background, cut=cut)

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from walking_people import LENS, SQUARE, Walkers, path
 
 from trace_train.config.world import WorldConfig
-from trace_train.inference.world.background import BackgroundMotion
+from trace_train.inference.world.background import BackgroundMotion, reduced
 from trace_train.inference.world.camera_path import CameraPath
 from trace_train.inference.world.frame_people import FramePeople
 from trace_train.inference.world.fusion import angles
@@ -67,6 +67,18 @@ def test_people_are_left_out() -> None:
         step = background.step(picture, boxes[k])
     assert step is not None and step.rotation is not None
     assert np.degrees(angles(step.rotation, turns[1].T @ turns[0])) < 0.05
+
+
+def test_a_reduced_picture_with_the_width_of_the_frame_says_the_same() -> None:
+    whole, small = BackgroundMotion(LENS), BackgroundMotion(LENS)
+    box = np.array([[100.0, 300, 200, 200]])
+    for rotation in pan(0.7, 2):
+        picture = seen(rotation)
+        assert reduced(picture).shape == (360, 640)
+        steps = whole.step(picture, box), small.step(reduced(picture), box, width=picture.shape[1])
+    assert steps[0] is not None and steps[1] is not None and steps[0].flow > 1
+    np.testing.assert_array_equal(steps[0].rotation, steps[1].rotation)
+    assert steps[0].flow == steps[1].flow
 
 
 def test_parallax_is_no_rotation() -> None:
