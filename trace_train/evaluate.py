@@ -14,8 +14,8 @@ from trace_train.build import body_layers
 from trace_train.evaluation.measures import MEASURES, Measure, Scores
 from trace_train.evaluation.result import EvalReport, SequenceScores, data_hashes
 from trace_train.evaluation.score import score
-from trace_train.evaluation.source import open_source
 from trace_train.evaluation.sums import MODEL
+from trace_train.inference.source import open_source
 
 __all__ = [
     "MEASURES",
