@@ -110,7 +110,8 @@ def count_tracking(truth: TrackedBoxes, found: TrackedBoxes, frames: Ints) -> Tr
         iou = box_ious(ours[0].box[rows], ours[1].box[columns])
         pairs.append((truth_id[rows], found_id[columns], iou))
     counts: dict[str, Any] = {**_clear(pairs), **_identities(pairs, truth_id, found_id)}
-    return TrackingCounts(people=float(len(truth_id)), **counts, **_hota(pairs, truth_id, found_id))
+    counts.update(_hota(pairs, truth_id, found_id))
+    return TrackingCounts(people=float(len(truth_id)), **counts)
 
 
 _Frames = list[tuple[Ints, Ints, Floats]]
