@@ -32,13 +32,15 @@ DISTANCE = 3.2
 """Metres from the camera to the middle of the stage."""
 NEAREST = 0.3
 """Metres from the camera's plane at which somebody counts as before it."""
+FILMED: Mapping[Shot, str] = {"handheld": "moving", "turning": "turning", "fixed": "static"}
+"""What is said of each kind of camera."""
 LABEL = "synthetic"
 _FILM = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one person does. The stage: x to the right and y away from the first camera, metres."""
+    """What one person does. The stage: x to the right of the first camera, y away from it, metres."""
 
     leads: float
     """Direction at the beginning: 1 to the right of the picture, -1 to the left, 0 towards the camera."""
@@ -66,7 +68,7 @@ _MEETING = (
     Part(leads=1, at=(2.5, (0.3, -0.6)), walking=((-1, 4.0), (4.6, 9)), turns=((4.3, -2),)),
     Part(leads=-1, at=(2.5, (0.3, 0.1)), walking=((-1, 4.0), (4.6, 9)), turns=((4.3, -2),)),
     # one who hides, and goes on
-    Part(leads=1, at=(3.5, (-1.13, 1.85)), walking=((-1, 2.7), (4.3, 9)), gestures=False),
+    Part(leads=1, at=(3.5, (-1.15, 1.95)), walking=((-1, 2.7), (4.3, 9)), gestures=False),
 )
 PLOTS: Mapping[str, Plot] = {
     "moving": Plot(
@@ -81,8 +83,8 @@ PLOTS: Mapping[str, Plot] = {
             Part(leads=-1, at=(3.2, (0.2, -0.6)), walking=((-1, 9),)),
         ),
     ),
-    "static": Plot(shots=(("fixed", 0.0, 0.0),), pillar=(-0.97, 1.15), parts=_MEETING),
-    "cut": Plot(shots=(("turning", 0.0, 0.0), ("fixed", -0.9, 4.8)), pillar=(-0.97, 1.15), parts=_MEETING),
+    "static": Plot(shots=(("fixed", 0.0, 0.0),), pillar=(-1.0, 1.3), parts=_MEETING),
+    "cut": Plot(shots=(("turning", 0.0, 0.0), ("fixed", -0.9, 4.8)), pillar=(-1.0, 1.3), parts=_MEETING),
 }
 """The plots, by the name that a video gets; videos take them in turn."""
 
@@ -93,6 +95,7 @@ class Take:
 
     first: int
     """Its first frame in the film."""
+    shot: Shot
     camera: PinholeCamera
     """Over the frames of the shot."""
     backdrop: Backdrop
@@ -150,11 +153,16 @@ class FilmFrame:
     """(P,) share of each person's samples, those beyond the picture included, that the picture shows."""
 
 
+def name_of(number: int) -> str:
+    """The name of video `number`, from 0: that it is synthetic, its number from 1, its plot."""
+    return f"{LABEL}-{number + 1:02d}-{list(PLOTS)[number % len(PLOTS)]}"
+
+
 def draw_film(seed: int, number: int, height: int, *, frames: int = FRAMES) -> Film:
     """Video `number`, from 0, of the world of `seed`, `height` px high."""
     rng = np.random.default_rng([seed, _FILM, number])
-    kind = list(PLOTS)[number % len(PLOTS)]
-    plot, azimuth, side = PLOTS[kind], float(rng.uniform(0, 2 * np.pi)), float(rng.choice([-1, 1]))
+    plot = list(PLOTS.values())[number % len(PLOTS)]
+    azimuth, side = float(rng.uniform(0, 2 * np.pi)), float(rng.choice([-1, 1]))
     times = np.arange(2 * frames) / (2 * FPS)
     people = _people(seed, number, len(plot.parts))
     performances = []
@@ -168,7 +176,7 @@ def draw_film(seed: int, number: int, height: int, *, frames: int = FRAMES) -> F
     light[[0, 2]] -= 0.5 * np.array([np.sin(azimuth), np.cos(azimuth)])
     light /= np.linalg.norm(light)
     return Film(
-        name=f"{LABEL}-{number + 1:02d}-{kind}",
+        name=name_of(number),
         performances=tuple(performances),
         pillar=draw_pillar(rng, _on_stage(plot.pillar, azimuth, side), azimuth),
         takes=_takes(rng, plot, times[::2], size, azimuth, side, light),
@@ -193,7 +201,9 @@ def render_film(film: Film) -> Iterator[FilmFrame]:
                 for number, (p, (pixels, depth)) in enumerate(zip(film.performances, views))
                 if depth[frame].min() > NEAREST
             }
-            stands = Actor(film.pillar.mesh, film.pillar.points, pillar[frame], pillar_depth[frame], film.pillar.colours)
+            stands = Actor(
+                film.pillar.mesh, film.pillar.points, pillar[frame], pillar_depth[frame], film.pillar.colours
+            )
             everything = {**actors, -1: stands}
             image, seen = draw_frame(
                 take.backdrop, take.camera, frame, list(everything.values()), film.light, film.ambient
@@ -201,9 +211,16 @@ def render_film(film: Film) -> Iterator[FilmFrame]:
             top, left = film.cuts[take.first + frame]
             noise = film.grain[top : top + height, left : left + width]
             image = np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
-            cv2.putText(image, LABEL, (4, height - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (235, 235, 235), 1, cv2.LINE_AA)
+            _label(image)
             boxes, visible = _seen_of(actors, tuple(everything), seen, len(film.performances))
             yield FilmFrame(image=image, seen=seen, actors=tuple(everything), boxes=boxes, visible=visible)
+
+
+def _label(image: Image) -> None:
+    """Write `LABEL` into a corner, light with a dark rim."""
+    for colour, width in (((20, 20, 20), 3), ((240, 240, 240), 1)):
+        place = (5, image.shape[0] - 6)
+        cv2.putText(image, LABEL, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, width, cv2.LINE_AA)
 
 
 def silhouette(actor: Actor) -> tuple[npt.NDArray[np.bool_], Ints]:
@@ -273,5 +290,5 @@ def _takes(
         if takes:  # the same place from another side
             floor = takes[0].backdrop
             backdrop = replace(backdrop, floor=floor.floor, far=floor.far, floor_scale=floor.floor_scale)
-        takes.append(Take(first=first, camera=camera, backdrop=backdrop))
+        takes.append(Take(first=first, shot=shot, camera=camera, backdrop=backdrop))
     return tuple(takes)

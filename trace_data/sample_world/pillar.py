@@ -38,7 +38,7 @@ def draw_pillar(rng: np.random.Generator, place: tuple[float, float], azimuth: f
     around = np.array([[-1, 1], [-1, -1], [1, -1], [1, 1]]) * [WIDTH / 2, DEPTH / 2]
     flat = np.array(place) + around[:, :1] * right + around[:, 1:] * ahead
     corners = np.stack([flat[:, 0], np.zeros(4), flat[:, 1]], axis=1)
-    corners = np.concatenate([corners, corners + [0, HEIGHT, 0]])
+    corners = np.concatenate([corners, corners + np.array([0, HEIGHT, 0])])
     points: list[Array] = []
     faces: list[npt.NDArray[np.int64]] = []
     for side in SIDES:

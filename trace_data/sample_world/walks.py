@@ -46,7 +46,9 @@ def draw_walk(rng: np.random.Generator, times: Array, walk: Walk, skeleton: Skel
     )
     rotations = body_rotations(_mixed(walking, standing, pace), heading)
     for attempt in range(30):
-        standing.arms = draw_arms(rng, times) if walk.gestures and attempt < 25 else np.tile(HANGING, (len(times), 2, 1))
+        standing.arms = (
+            draw_arms(rng, times) if walk.gestures and attempt < 25 else np.tile(HANGING, (len(times), 2, 1))
+        )
         rotations = body_rotations(_mixed(walking, standing, pace), heading)
         if not arms_collide(skeleton, rotations):
             break
@@ -54,7 +56,8 @@ def draw_walk(rng: np.random.Generator, times: Array, walk: Walk, skeleton: Skel
     path = walk_on_ground(skeleton, rotations)
     when, (x, z) = walk.at
     there = path[int(np.abs(times - when).argmin())]
-    return Motion(axis_angle_from_matrix(rotations), path + [x - there[0], 0.0, z - there[2]], "walk")
+    shift = np.array([x - there[0], 0.0, z - there[2]])
+    return Motion(axis_angle_from_matrix(rotations), path + shift, "walk")
 
 
 def _pace(times: Array, walk: Walk) -> Array:
