@@ -83,7 +83,7 @@ def arrange(result: Result, options: SceneOptions) -> Result:
     if options.in_place:
         result = in_place(result, vertical={"y": 1, "z": 2, "camera": 1}[options.up])
         scene["in_place"] = True
-    scene["smoothing"] = options.smooth
+    scene["smoothing"] = result.about.get("smoothing", "off")
     return replace(result, about={**result.about, "scene": scene})
 
 

@@ -31,9 +31,9 @@ REACH = 3.0
 TURN, SHIFT = np.radians(2.0), 0.03
 """rad and m: what the Gaussian may take away from a motion. Where it would take more, the motion is kept: a Gaussian of
 0.1 s alone would leave a clap, 3 times a second, a sixth of its size."""
-CUTOFF, DERIVATIVE = 1.0, 1.0
+CUTOFF, DERIVATIVE = 1.0, 2.0
 """Hz: of the causal filter at rest, and of its speed."""
-TURN_GAIN, SHIFT_GAIN = 0.7, 4.0
+TURN_GAIN, SHIFT_GAIN = 2.0, 6.0
 """Hz by which the cutoff of the causal filter rises, a rad/s and a m/s."""
 LONGEST_FILLED = 1.0
 """s; gaps up to this are filled."""

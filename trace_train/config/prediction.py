@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from trace_train.config.part import ConfigPart
-from trace_train.config.tracker import TrackerConfig
+from trace_train.config.tracker import CutConfig, TrackerConfig
 from trace_train.config.world import WorldConfig
 
 
@@ -25,5 +25,6 @@ class PredictionConfig(ConfigPart):
     """Precision of convolutions. `auto`: bf16 if the device supports it, else fp32."""
     compile: bool = False
     """Whether to use torch.compile: slow to start, then faster."""
+    cuts: CutConfig = CutConfig()
     tracker: TrackerConfig = TrackerConfig()
     world: WorldConfig = WorldConfig()

@@ -43,6 +43,17 @@ class PublishedTrackerConfig(ConfigPart):
     """Score above which a row is decoded from its own frame and not from memory (`feature_update_thresh`)."""
 
 
+class CutConfig(ConfigPart):
+    """How cuts in a video are found. Both conditions must hold between two frames."""
+
+    detect: bool = True
+    """Whether cuts are looked for."""
+    details: float = Field(0.62, ge=-1, le=1)
+    """Correlation of the details of the best part of the picture below which they are others."""
+    colours: float = Field(0.2, ge=0, le=1)
+    """Share of the pixels that must have other colours."""
+
+
 class TrackerConfig(ConfigPart):
     """Who is who from frame to frame (docs/tracking.md). Times are seconds of the video, distances metres.
 

@@ -15,6 +15,7 @@ from trace_data.text_files import content_of, parse_json
 from trace_train.build import body_layers
 from trace_train.config import PredictionConfig
 from trace_train.geometry.rotations import matrix_from_axis_angle
+from trace_train.inference.cuts import CutDetector
 from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.letterbox import Letterbox
 from trace_train.inference.source import open_source
@@ -67,7 +68,8 @@ class PredictionModel:
             dtype=autocast_dtype(config, self.source.device),
         )
         camera = CameraPath(config.world, PaddedSquare(*size), intrinsics, given)
-        return VideoState(stream, build_tracker(config.tracker), camera, intrinsics)
+        cuts = CutDetector(config.cuts.model_copy(update={"detect": False}) if published else config.cuts)
+        return VideoState(stream, build_tracker(config.tracker), camera, cuts, intrinsics)
 
     @torch.inference_mode()
     def body(self, pose: npt.NDArray[np.floating[Any]], betas: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:

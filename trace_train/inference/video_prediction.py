@@ -349,7 +349,7 @@ def _add(writer: ResultWriter, state: VideoState, chunk: list[FootageFrame], gap
     for frame in chunk:
         gaps.note(frame)
         writer.add_frame(frame.time, frame.number)
-    settled = state.add([frame.time for frame in chunk], [frame.pixels for frame in chunk], [False for _ in chunk])
+    settled = state.add([frame.time for frame in chunk], [frame.pixels for frame in chunk])
     _add_rows(writer, settled)
 
 

@@ -19,6 +19,7 @@ import torch
 from trace_data.geometry import axis_angle_from_matrix
 from trace_data.results.result import SEEN
 from trace_data.results.writer import Rows
+from trace_train.inference.cuts import CutDetector
 from trace_train.inference.frame_detections import Assignment, FrameDetections, Tracker
 from trace_train.inference.lens_change import PaddedSquare, through_lens
 from trace_train.inference.letterbox import Pixels
@@ -90,9 +91,17 @@ class SeenFrame:
 class VideoState:
     """Predicts one video, a chunk at a time, in memory that does not grow with its rows."""
 
-    def __init__(self, stream: NetworkStream, tracker: Tracker, camera: CameraPath, intrinsics: Floats) -> None:
+    def __init__(
+        self,
+        stream: NetworkStream,
+        tracker: Tracker,
+        camera: CameraPath,
+        cuts: CutDetector,
+        intrinsics: Floats,
+    ) -> None:
         """`intrinsics` (3, 3): the lens of the video, px of its upright frames."""
-        self.stream, self.tracker, self.camera, self.intrinsics = stream, tracker, camera, intrinsics
+        self.stream, self.tracker, self.camera, self.cuts = stream, tracker, camera, cuts
+        self.intrinsics = intrinsics
         self.square = PaddedSquare(stream.letterbox.width, stream.letterbox.height)
         self.frames = 0
         """Frames so far, with gaps."""
@@ -100,18 +109,18 @@ class VideoState:
         self._last: dict[int, Body] = {}
         """People as they were seen last, for rows that are decoded from no detection."""
 
-    def add(self, times: Sequence[float], frames: Sequence[Pixels | None], cuts: Sequence[bool]) -> list[SeenFrame]:
-        """The frames that are settled after a chunk of frames (H, W, 3) RGB; None: one that could not be read. `cuts`:
-        whether a new shot begins with the frame.
-        """
+    def add(self, times: Sequence[float], frames: Sequence[Pixels | None]) -> list[SeenFrame]:
+        """The frames that are settled after a chunk of frames (H, W, 3) RGB; None: one that could not be read."""
         settled = []
+        cuts = [pixels is not None and self.cuts.step(pixels) for pixels in frames]
         for time, pixels, cut, people in zip(times, frames, cuts, self._detected(frames, cuts)):
             self._see(time, pixels, people, cut)
             settled += self._settle(self.tracker.settled)
         return settled
 
-    def now(self, time: float, pixels: Pixels, *, cut: bool = False) -> tuple[SeenFrame, Floats]:
+    def now(self, time: float, pixels: Pixels) -> tuple[SeenFrame, Floats]:
         """The next frame at once, and its camera (4, 4): people appear when they are confirmed, and not in the past."""
+        cut = self.cuts.step(pixels)
         (people,) = self._detected([pixels], [cut])
         self._see(time, pixels, people, cut)
         (frame,) = self._bodies([self._waiting.popleft()])
@@ -204,6 +213,7 @@ class VideoState:
             "stream": self.stream.state_dict(),
             "tracker": self.tracker.state_dict(),
             "camera": self.camera.state_dict(),
+            "cuts": self.cuts.state_dict(),
             "frames": self.frames,
             "waiting": [_saved_frame(frame) for frame in self._waiting],
             "last": {identity: _saved(body) for identity, body in self._last.items()},
@@ -214,6 +224,7 @@ class VideoState:
         self.stream.load_state_dict(state["stream"])
         self.tracker.load_state_dict(state["tracker"])
         self.camera.load_state_dict(state["camera"])
+        self.cuts.load_state_dict(state["cuts"])
         self.frames = state["frames"]
         self._waiting = deque(_restored_frame(frame) for frame in state["waiting"])
         self._last = {identity: Body(**_arrays(body)) for identity, body in state["last"].items()}

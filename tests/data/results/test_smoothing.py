@@ -108,7 +108,7 @@ def test_jitter_becomes_less(mode: Mode) -> None:
     def jerk(of: Result) -> float:
         return float(np.linalg.norm(np.diff(of.joints, 3, axis=0), axis=-1).mean())
 
-    assert jerk(smooth(shaken, mode)) < 0.4 * jerk(shaken)
+    assert jerk(smooth(shaken, mode)) < (0.3 if mode == "offline" else 0.5) * jerk(shaken)
     error = np.linalg.norm(smooth(shaken, mode).joints - result.joints, axis=-1).mean()
     if mode == "offline":
         assert error < 0.75 * np.linalg.norm(shaken.joints - result.joints, axis=-1).mean()
@@ -128,6 +128,14 @@ def test_a_clap_stays_a_clap(rate: float) -> None:
     left = np.abs(elbow(smoothed)[peaks]) / np.abs(angle[peaks])
     assert left.mean() > 0.9
     assert left.min() > 0.8
+
+
+def test_a_clap_survives_the_causal_filter_late() -> None:
+    still = example_result(frames=90, people=1, moving=False)
+    phase = 2 * np.pi * 3 * (still.time - still.time[0])
+    found = elbow(smooth(bent(still, np.radians(30) * np.sin(phase)), "causal"))
+    waves = np.stack([np.sin(phase), np.cos(phase)], axis=1)
+    assert np.linalg.norm(np.linalg.lstsq(waves, found, rcond=None)[0]) > 0.85 * np.radians(30)
 
 
 def test_offline_has_no_delay_and_causal_has_some() -> None:

@@ -86,7 +86,8 @@ def looks(tracks: Tracks, others: Tracks, config: TrackerConfig) -> Floats:
 
 def keypoint_similarity(joints: Floats, others: Floats, size: Floats) -> Floats:
     """(P,) in 0..1: object keypoint similarity of joints (P, 14, 2) px of people of `size` (P,) px."""
-    square = ((joints - others) ** 2).sum(-1)
+    apart = joints - others
+    square = np.einsum("pjc,pjc->pj", apart, apart)
     deviation = 2 * KEYPOINT_DEVIATIONS * np.maximum(size, 1e-6)[:, None]  # twice, as COCO does
     similarity: Floats = np.exp(-square / (2 * deviation**2)).mean(-1)
     return similarity

@@ -53,22 +53,27 @@ def observe(people: FrameDetections) -> Observation:
     joints = people.joints_2d[:, LSP]
     body = people.joints[:, LSP, :2]
     box = joints.max(1) - joints.min(1)
-    spread = np.linalg.norm(body - body.mean(1, keepdims=True), axis=(1, 2))
-    in_picture = np.linalg.norm(joints - joints.mean(1, keepdims=True), axis=(1, 2))
     return Observation(
         position=people.hips,
         joints=joints,
-        size=np.linalg.norm(box, axis=1) / 2,
-        px_per_m=in_picture / np.maximum(spread, 1e-6),
+        size=np.hypot(box[:, 0], box[:, 1]) / 2,
+        px_per_m=_spread(joints) / np.maximum(_spread(body), 1e-6),
         feature=unit(people.feature),
         betas=people.betas,
     )
 
 
+def _spread(points: Floats) -> Floats:
+    """(K,) root of the sum of squares of points (K, J, 2) about their mean."""
+    about = points - points.mean(1, keepdims=True)
+    spread: Floats = np.sqrt(np.einsum("kjc,kjc->k", about, about))
+    return spread
+
+
 def unit(vectors: Floats) -> Floats:
     """Vectors (..., C) scaled to length 1; zero stays zero."""
-    length: Floats = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(length, 1e-12)
+    length: Floats = np.sqrt(np.einsum("...c,...c->...", vectors, vectors))
+    return vectors / np.maximum(length, 1e-12)[..., None]
 
 
 def picture_motion(position: Floats, motion: Floats, px_per_m: Floats) -> Floats:

@@ -68,10 +68,13 @@ class PeopleTracker:
                 self._reported[frame] += 1
             else:
                 self._waiting[identity].append((frame, detection))
-        self._drop_unlikely()
-        new = np.setdiff1d(np.flatnonzero(high), found)
+        if self._waiting:
+            self._drop_unlikely()
+        high[found] = False
+        new = np.flatnonzero(high)
         self._start(seen.at(new), chosen[new].tolist())
-        done += self._confirm(self._ready())
+        if self._waiting:
+            done += self._confirm(self._ready())
         self._forget_counts()
         self._frame += 1
         return done

@@ -100,16 +100,11 @@ class Tracks:
         motion = self.velocity * seconds
         self.joints += picture_motion(self.position, motion, self.px_per_m)[:, None]
         self.position = self.position + motion
-        place, both, speed = np.moveaxis(self.variance, -1, 0)
+        place, both, speed = np.moveaxis(self.variance, -1, 0)  # views
         drift = config.speed_drift**2 * seconds
-        self.variance = np.stack(
-            [
-                place + seconds * (2 * both + seconds * (speed + drift / 3)),
-                both + seconds * (speed + drift / 2),
-                speed + drift,
-            ],
-            axis=-1,
-        )
+        place += seconds * (2 * both + seconds * (speed + drift / 3))
+        both += seconds * (speed + drift / 2)
+        speed += drift
 
     def correct(
         self,

@@ -178,6 +178,7 @@ class CameraPath:
             "rows": torch.from_numpy(np.concatenate(self._rows) if self._rows else np.zeros((0, 9))),
             "people": self._people.state_dict(),
             "background": self._background.state_dict(),
+            "given": {} if self._given is None else self._given.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -190,6 +191,8 @@ class CameraPath:
         self._speed, self._rows = state["speed"].numpy().copy(), [state["rows"].numpy().copy()]
         self._people.load_state_dict(state["people"])
         self._background.load_state_dict(state["background"])
+        if self._given is not None:
+            self._given.load_state_dict(state["given"])
 
 
 def _residuals(rows: Array, path: Array) -> dict[tuple[int, int], float]:

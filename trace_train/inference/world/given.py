@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from trace_data.errors import quoted
 from trace_data.results.camera_files import CameraFile, CameraFileError
@@ -58,6 +60,14 @@ class GivenPath:
             self._first = rigid_inverse(camera)
         relative: Array = camera @ self._first
         return relative
+
+    def state_dict(self) -> dict[str, Any]:
+        """The first camera, in which the world is."""
+        return {} if self._first is None else {"first": torch.from_numpy(self._first.copy())}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        self._first = state["first"].numpy().copy() if state else None
 
     def check_length(self, frames: int) -> None:
         """Raises CameraFileError if the file has one camera for each frame, and the video another number of frames."""

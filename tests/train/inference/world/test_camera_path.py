@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,10 @@ import torch
 from people_and_camera import LENS, SQUARE, Walkers, handheld, only, path
 from scipy.spatial.transform import Rotation
 
+from trace_data.geometry import transform
+from trace_data.results.placement import placed
 from trace_train.config.world import WorldConfig
+from trace_train.inference.lens_change import projected, through_lens
 from trace_train.inference.world.camera_path import CameraPath, WorldCamera
 from trace_train.inference.world.frame_people import FramePeople
 from trace_train.inference.world.fusion import angles
@@ -216,3 +220,29 @@ def test_the_state_can_be_saved_safely(tmp_path: object) -> None:
     other = CameraPath(WorldConfig(), SQUARE, LENS)
     other.load_state_dict(torch.load(file, weights_only=True))
     assert np.array_equal(other.finish().camera_from_world, camera.finish().camera_from_world)
+
+
+@pytest.mark.parametrize("focal", [700.0, 2000.0])
+def test_bodies_in_the_world_are_where_the_picture_has_them(focal: float) -> None:
+    """With a given lens, too: the world is made from the bodies in the camera, never scaled on its own."""
+    walkers, rng = Walkers.before(handheld(TIME), TIME), np.random.default_rng(6)
+    lens = LENS.copy()
+    lens[[0, 1], [0, 1]] = focal
+    joints, rest = rng.normal(0, 0.35, (3, 44, 3)), rng.normal(0, 0.2, (3, 3))
+    camera = CameraPath(MOVING, SQUARE, lens)
+    for t in range(20):
+        said = walkers.said(t)
+        hips = through_lens(SQUARE.metres(said.triple, SQUARE.intrinsics), joints, lens, SQUARE).hips
+        camera_from_world = camera.step(TIME[t], replace(said, hips=hips))
+        body = placed(
+            pose_in_camera=rng.normal(0, 1, (3, 24, 3)),
+            hips_in_camera=hips,
+            joints=joints,
+            rest_pelvis=rest,
+            camera_from_world=np.tile(camera_from_world, (3, 1, 1)),
+            intrinsics=np.tile(lens, (3, 1, 1)),
+        )
+        seen = projected(transform(camera_from_world, body.joints), lens)
+        assert np.abs(seen - body.joints_2d[:, :24]).max() < 0.01
+        # the hips are where the network saw them
+        assert np.allclose(projected(hips, lens), projected(said.hips, LENS), atol=1e-6)
