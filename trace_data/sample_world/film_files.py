@@ -52,7 +52,7 @@ def write_film(folder: Path, seed: int, number: int, height: int) -> str:
     unfinished.replace(folder / f"{film.name}{VIDEO}")
     content = truth_of(film, np.stack(boxes, axis=1), np.stack(visible, axis=1), seed)
     with atomic_write(folder / f"{film.name}{TRUTH}") as partial, partial.open("wb") as stream:
-        np.savez(stream, **content)
+        np.savez(stream, allow_pickle=False, **content)
     return film.name
 
 
