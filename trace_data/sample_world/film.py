@@ -28,7 +28,7 @@ FPS = 25.0
 FRAMES = 200
 ASPECT = 4 / 3
 """Width over height."""
-DISTANCE = 3.2
+DISTANCE = 2.7
 """Metres from the camera to the middle of the stage."""
 NEAREST = 0.3
 """Metres from the camera's plane at which somebody counts as before it."""
@@ -65,26 +65,26 @@ class Plot:
 
 _MEETING = (
     # two who cross in the middle of the picture, turn round, and cross again
-    Part(leads=1, at=(2.5, (0.3, -0.6)), walking=((-1, 4.0), (4.6, 9)), turns=((4.3, -2),)),
-    Part(leads=-1, at=(2.5, (0.3, 0.1)), walking=((-1, 4.0), (4.6, 9)), turns=((4.3, -2),)),
+    Part(leads=1, at=(2.5, (0.25, -0.55)), walking=((-1, 4.0), (4.6, 9)), turns=((4.3, -2),)),
+    Part(leads=-1, at=(2.5, (0.25, 0.25)), walking=((-1, 4.0), (4.6, 9)), turns=((4.3, -2),)),
     # one who hides, and goes on
-    Part(leads=1, at=(3.5, (-1.15, 1.95)), walking=((-1, 2.7), (4.3, 9)), gestures=False),
+    Part(leads=1, at=(3.5, (-0.96, 1.8)), walking=((-1, 2.7), (4.3, 9)), gestures=False),
 )
 PLOTS: Mapping[str, Plot] = {
     "moving": Plot(
         shots=(("handheld", 0.0, 0.0),),
-        pillar=(0.3, 0.4),
+        pillar=(0.3, 0.3),
         parts=(
             # enters, hides, comes out on the other side, leaves
-            Part(leads=1, at=(4.1, (0.36, 1.15)), walking=((-1, 3.3), (4.9, 9)), gestures=False),
+            Part(leads=1, at=(4.1, (0.37, 1.05)), walking=((-1, 3.3), (4.9, 9)), gestures=False),
             # stands from the beginning, leaves near the end
-            Part(leads=0, at=(2.0, (-1.15, 0.15)), walking=((5.4, 9),), turns=((5.0, -1),)),
+            Part(leads=0, at=(2.0, (-0.75, 0.1)), walking=((5.4, 9),), turns=((5.0, -1),)),
             # passes before everything
-            Part(leads=-1, at=(3.2, (0.2, -0.6)), walking=((-1, 9),)),
+            Part(leads=-1, at=(3.2, (0.2, -0.55)), walking=((-1, 9),)),
         ),
     ),
-    "static": Plot(shots=(("fixed", 0.0, 0.0),), pillar=(-1.0, 1.3), parts=_MEETING),
-    "cut": Plot(shots=(("turning", 0.0, 0.0), ("fixed", -0.9, 4.8)), pillar=(-1.0, 1.3), parts=_MEETING),
+    "static": Plot(shots=(("fixed", 0.0, 0.0),), pillar=(-0.8, 1.05), parts=_MEETING),
+    "cut": Plot(shots=(("turning", 0.0, 0.0), ("fixed", -0.9, 4.8)), pillar=(-0.8, 1.05), parts=_MEETING),
 }
 """The plots, by the name that a video gets; videos take them in turn."""
 

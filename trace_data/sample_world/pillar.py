@@ -13,7 +13,7 @@ from trace_data.sample_world.figure import CLOTHES, Mesh
 
 Array = npt.NDArray[np.float64]
 
-WIDTH, DEPTH, HEIGHT = 1.05, 0.4, 2.3
+WIDTH, DEPTH, HEIGHT = 0.9, 0.35, 2.3
 """Metres."""
 CELL = 0.16
 """Longest edge of a face, metres: people and pillar are painted by the distance of their faces, which have to be

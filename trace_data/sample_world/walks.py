@@ -15,6 +15,8 @@ Array = npt.NDArray[np.float64]
 
 RAMP = 0.6
 """Seconds from standing to walking at full stride, and back."""
+CADENCE = 0.85
+"""Of a stroll, relative to the walking of the datasets' people."""
 HANGING = np.array([0.0, 0.0, 0.22, -0.3, 0.3])
 """Angles of an arm that hangs down (see `Controls.arms`)."""
 
@@ -38,7 +40,7 @@ class Walk:
 def draw_walk(rng: np.random.Generator, times: Array, walk: Walk, skeleton: Skeleton) -> Motion:
     """The motion of a script at `times` (T) seconds, evenly spaced. Nobody's arms go through their body."""
     pace = _pace(times, walk)
-    strides = np.cumsum(pace) * (times[1] - times[0])  # a clock that stands still while the person does
+    strides = CADENCE * np.cumsum(pace) * (times[1] - times[0])  # a clock that stands still while the person does
     walking = draw_controls(rng, strides, "walk")
     standing = draw_controls(rng, times, "stand")
     heading = walk.heading + sum(
