@@ -121,7 +121,7 @@ def projected(points: Array, intrinsics: Array) -> Array:
 
 def _same_place(points: Array, old: Array, new: Array) -> Array:
     """Points (..., 3) that the camera `new` sees at the pixels and in the size in which `old` sees these."""
-    zoom = np.sqrt(np.linalg.det(new[:2, :2]) / np.linalg.det(old[:2, :2]))
+    zoom = np.sqrt(new[0, 0] * new[1, 1] / (old[0, 0] * old[1, 1]))
     in_picture = points @ old.T
     moved: Array = zoom * in_picture @ np.linalg.inv(new).T
     return moved

@@ -61,9 +61,8 @@ class BackgroundMotion:
         the people in it, px. None for a first picture, or where too few corners can be followed.
         """
         scale = min(1.0, WIDTH / picture.shape[1])
-        grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-        if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+        grey = small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         previous, self._before = self._before, (np.asarray(grey, np.uint8), boxes * scale)
         if previous is None or previous[0].shape != grey.shape:
             return None
