@@ -17,7 +17,7 @@ from trace_data.sample_world.cameras import PinholeCamera, Shot, stage_camera
 from trace_data.sample_world.figure import load_figure
 from trace_data.sample_world.people import draw_person, people_of
 from trace_data.sample_world.pillar import Pillar, draw_pillar
-from trace_data.sample_world.render import Actor, VisibleFaces, draw_frame, rasterise
+from trace_data.sample_world.render import FINE, Actor, VisibleFaces, draw_frame, rasterise
 from trace_data.sample_world.scene import Image, Performance, perform, skeleton_of
 from trace_data.sample_world.walks import Walk, draw_walk
 
@@ -49,7 +49,6 @@ class Part:
     walking: tuple[tuple[float, float], ...] = ()
     turns: tuple[tuple[float, float], ...] = ()
     """Times, s, and quarter turns to the left."""
-    gestures: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +64,10 @@ class Plot:
 
 _MEETING = (
     # two who cross in the middle of the picture, turn round, and cross again
-    Part(leads=1, at=(2.5, (0.25, -0.55)), walking=((-1, 4.0), (4.6, 9)), turns=((4.3, -2),)),
-    Part(leads=-1, at=(2.5, (0.25, 0.25)), walking=((-1, 4.0), (4.6, 9)), turns=((4.3, -2),)),
+    Part(leads=1, at=(2.5, (0.25, -0.55)), walking=((-1, 3.9), (5.5, 9)), turns=((4.7, -2),)),
+    Part(leads=-1, at=(2.5, (0.25, 0.25)), walking=((-1, 3.9), (5.5, 9)), turns=((4.7, -2),)),
     # one who hides, and goes on
-    Part(leads=1, at=(3.5, (-0.96, 1.8)), walking=((-1, 2.7), (4.3, 9)), gestures=False),
+    Part(leads=1, at=(3.5, (-1.0, 2.0)), walking=((-1, 2.7), (4.3, 9))),
 )
 PLOTS: Mapping[str, Plot] = {
     "moving": Plot(
@@ -76,9 +75,9 @@ PLOTS: Mapping[str, Plot] = {
         pillar=(0.3, 0.3),
         parts=(
             # enters, hides, comes out on the other side, leaves
-            Part(leads=1, at=(4.1, (0.37, 1.05)), walking=((-1, 3.3), (4.9, 9)), gestures=False),
+            Part(leads=1, at=(4.1, (0.38, 1.2)), walking=((-1, 3.3), (4.9, 9))),
             # stands from the beginning, leaves near the end
-            Part(leads=0, at=(2.0, (-0.75, 0.1)), walking=((5.4, 9),), turns=((5.0, -1),)),
+            Part(leads=0, at=(2.0, (-0.75, 0.2)), walking=((5.4, 9),), turns=((5.0, -1),)),
             # passes before everything
             Part(leads=-1, at=(3.2, (0.2, -0.55)), walking=((-1, 9),)),
         ),
@@ -187,15 +186,15 @@ def draw_film(seed: int, number: int, height: int, *, frames: int = FRAMES) -> F
     )
 
 
-def render_film(film: Film) -> Iterator[FilmFrame]:
-    """The pictures in order."""
+def render_film(film: Film, *, every: int = 1) -> Iterator[FilmFrame]:
+    """The pictures in order; only each n-th one if `every` is n."""
     width, height = film.size
     for take in film.takes:
         frames = slice(take.first, take.first + take.frames)
         views = [take.camera.pixels(p.points[frames]) for p in film.performances]
         still = np.broadcast_to(film.pillar.points, (take.frames, *film.pillar.points.shape))
         pillar, pillar_depth = take.camera.pixels(still)
-        for frame in range(take.frames):
+        for frame in range(-take.first % every, take.frames, every):
             actors = {
                 number: Actor(p.figure, p.points[take.first + frame], pixels[frame], depth[frame], p.person.colours)
                 for number, (p, (pixels, depth)) in enumerate(zip(film.performances, views))
@@ -239,8 +238,8 @@ def _seen_of(
     for number, actor in actors.items():
         covered, first = silhouette(actor)
         rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
-        low = first + np.array([columns[0], rows[0]]) / 2 - 0.25  # the outer edge of a sample, in px
-        high = first + np.array([columns[-1], rows[-1]]) / 2 + 0.25
+        low = first + np.array([columns[0], rows[0]]) / FINE - 0.5  # outer edges, px
+        high = first + np.array([columns[-1] + 1, rows[-1] + 1]) / FINE - 0.5
         boxes[number] = [*low, *(high - low)]
         visible[number] = painted[order.index(number)] / covered.sum()
     return boxes, visible
@@ -268,7 +267,6 @@ def _directed(part: Part, azimuth: float, side: float) -> Walk:
         at=(when, _on_stage(place, azimuth, side)),
         walking=part.walking,
         turns=turns,
-        gestures=part.gestures,
     )
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
-from trace_data.sample_world.film import FILMED, FPS, Film, draw_film, render_film
+from trace_data.sample_world.film import FILMED, FPS, FRAMES, Film, draw_film, render_film
 from trace_data.sample_world.scene import Performance, all_joints
 
 Array = npt.NDArray[np.float64]
@@ -34,12 +34,12 @@ _AT_ONCE = 40
 """Frames that are posed at a time, whole bodies."""
 
 
-def write_film(folder: Path, seed: int, number: int, height: int) -> str:
+def write_film(folder: Path, seed: int, number: int, height: int, *, frames: int = FRAMES) -> str:
     """Write video `number`, from 0, and its truth into `folder`; returns its name.
 
     The truth is written last, atomically, and marks the video complete.
     """
-    film = draw_film(seed, number, height)
+    film = draw_film(seed, number, height, frames=frames)
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"_{film.name}{VIDEO}"
     writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), FPS, film.size)
