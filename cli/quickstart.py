@@ -126,9 +126,10 @@ class Way:
         """Summary of the sample world, which is made unless it exists."""
         from trace_data.sample_world.make import Parameters, make_sample, read_summary
 
-        size = {"sequences": self.sequences, "videos": VIDEOS}
-        summary = read_summary(self.world, Parameters(**size))
-        return summary or make_sample(self.world, **size, jobs=self.jobs, progress=self.progress)
+        summary = read_summary(self.world, Parameters(sequences=self.sequences, videos=VIDEOS))
+        return summary or make_sample(
+            self.world, sequences=self.sequences, videos=VIDEOS, jobs=self.jobs, progress=self.progress
+        )
 
     def prepare(self) -> Outcome:
         """Make packs of all body models."""
