@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from trace_data.geometry import NEAR_PLANE, project
+from trace_data.geometry import project
+from trace_data.schema.camera import NEAR_PLANE
 from trace_data.schema.keypoints import ALL_44, SKELETON
 
 Picture = npt.NDArray[np.uint8]

@@ -6,8 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
-NEAR_PLANE = 0.05
-"""Depth, m, nearer than which nothing is projected or drawn."""
 
 
 def matrix_from_axis_angle(axis_angle: Array) -> npt.NDArray[np.float64]:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.geometry import NEAR_PLANE
 from trace_data.sample_world.cameras import PinholeCamera
+from trace_data.schema.camera import NEAR_PLANE
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from trace_data.geometry import NEAR_PLANE
+from trace_data.schema.camera import NEAR_PLANE
 
 FOCAL = 1.0 / math.tan(math.radians(25.0))
 """Focal length in half-widths of the crop."""
