@@ -98,3 +98,39 @@ def several_shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathF
         build_shards(["3dpw"], sample / "datasets", folder, packs=packs, shard_bytes=200_000, force=True)
 
     return made_once(tmp_path_factory, "several", make)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run of `tiny()` on `shards`. Read only."""
+    import torch
+    from tiny_runs import tiny
+
+    from trace_train.train import train
+
+    torch.set_num_threads(1)
+    return made_once(tmp_path_factory, "tiny_run", lambda run: train(tiny(), shards=shards, packs=packs, run=run))
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of released checkpoints with random numbers; the flow is in the form of before torch 1.6. Read only."""
+    from published_files import random_state, save
+
+    from trace_train.weights.published import PARTS
+
+    def make(folder: Path) -> None:
+        for part, published in PARTS.items():
+            save(random_state(part), folder / published.file, zipped=part != "flow")
+
+    return made_once(tmp_path_factory, "released", make)
+
+
+@pytest.fixture(scope="session")
+def imported(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `released` becomes. Read only."""
+    from trace_train.weights.importing import import_weights
+    from trace_train.weights.published import PARTS
+
+    files = {part: released / published.file for part, published in PARTS.items()}
+    return made_once(tmp_path_factory, "imported", lambda folder: import_weights(files, folder))
