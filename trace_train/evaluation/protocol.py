@@ -14,8 +14,8 @@ PROTOCOL = (
     "Camera: the 14 LSP joints of the H36M regressor on both meshes (annotation: gendered body; prediction: neutral "
     "body). MPJPE, PVE and acceleration are relative to the hip midpoint; PA-MPJPE is after similarity alignment of "
     "each person in each frame. Means are over all matched people of all frames (micro). 2D error in px of the "
-    "original frame. For people with labelled joints and no body: the same errors, 3DPCK at 150 mm and AUC (0 to 150 mm "
-    "in steps of 5), on the labelled joints, with the hip midpoint as root.",
+    "original frame. For people with labelled joints and no body: the same errors, 3DPCK at 150 mm and AUC (0 to 150 "
+    "mm in steps of 5), on the labelled joints, with the hip midpoint as root.",
     "World: tracks are linked by annotation, not by a tracker. Frames in which a person was not found are left out, "
     "never filled in; coverage is the share that remains. Predicted positions are converted from the assumed 50-degree "
     "camera to the annotated intrinsics. 24 SMPL joints, in chunks of {chunk:.2f} s (100 frames at 30 frames a second) "
