@@ -25,7 +25,7 @@ from trace_data.defects import Applied, known_defects
 from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped
+from trace_data.schema.findings import EXAMPLES, Finding, Problem, any_error, grouped
 from trace_data.schema.record import Split
 from trace_data.verify.memory import VerifyMemory
 from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
@@ -70,7 +70,7 @@ class DatasetReport:
     @property
     def ok(self) -> bool:
         """No errors; warnings do not count."""
-        return not any(problem.severity == "error" for problem in self.problems)
+        return not any_error(self.problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +297,7 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
         attempt(partial(look_for, split))
     attempt(lambda: findings.extend((name, finding) for finding in adapter.inspect(root)))
     attempt(lambda: findings.extend((name, found) for found in left_out(name, root) if (name, found) not in findings))
-    if not refs and all(entry.severity != "error" for _, entry in findings):
+    if not refs and not any_error(entry for _, entry in findings):
         hint = adapter.SPEC.expected
         findings.append((str(root), Finding(severity="error", key="layout", what="no sequences", hint=hint)))
     return findings, refs

@@ -25,7 +25,7 @@ from trace_data.files import open_regular, sha256_of
 from trace_data.frames.image import check_decodes
 from trace_data.os_errors import SpecialFile, in_words, is_missing
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped, wrong
+from trace_data.schema.findings import EXAMPLES, Finding, Problem, any_error, grouped, wrong
 from trace_data.shards.checks.file import BROKEN, first_sequence, structure_findings, table_findings
 from trace_data.shards.checks.records import read_columns, record_findings, reprojection, reprojection_findings
 from trace_data.shards.checksums import of_annotations
@@ -68,7 +68,7 @@ class ShardReport:
     @property
     def ok(self) -> bool:
         """No errors."""
-        return not any(problem.severity == "error" for problem in self.problems)
+        return not any_error(self.problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class ShardsReport:
     @property
     def ok(self) -> bool:
         """No errors; warnings do not count. The command exits 3 otherwise."""
-        return all(shard.ok for shard in self.shards) and not any(p.severity == "error" for p in self.index)
+        return all(shard.ok for shard in self.shards) and not any_error(self.index)
 
     def to_json(self) -> dict[str, Any]:
         """The report as one JSON object."""
