@@ -118,12 +118,12 @@ def _test_arrays(file: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]
     _state(file)
     try:
         with h5py.File(file, "r", locking=False) as content:
-            found = {key: _dataset(file, content, key) for key in keys}
+            arrays = {key: _dataset(file, content, key) for key in keys}
             if "synthetic" in content:
-                found["synthetic"] = np.zeros(0)
+                arrays["synthetic"] = np.zeros(0)
     except _MALFORMED as error:
         raise _no_matlab(file, error) from error
-    return found
+    return arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,12 +154,12 @@ def _dataset(file: Path, content: h5py.File, key: str) -> npt.NDArray[Any]:
     link = content.get(key, getlink=True)
     if link is None:
         raise wrong(file, key, "is missing", f"the keys of the release, found {', '.join(content)}")
-    found = content[key] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+    dataset = content[key] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise wrong(file, key, "lies in another file", "an array of its own")
-    if found.size > MOST_NUMBERS:
-        raise wrong(file, key, f"has {found.size:,} numbers", f"at most {MOST_NUMBERS:,}")
-    array: npt.NDArray[Any] = np.asarray(found[()])
+    if dataset.size > MOST_NUMBERS:
+        raise wrong(file, key, f"has {dataset.size:,} numbers", f"at most {MOST_NUMBERS:,}")
+    array: npt.NDArray[Any] = np.asarray(dataset[()])
     if array.dtype.kind not in "biuf":
         raise wrong(file, key, f"is of type {array.dtype}", "numbers")
     return array
