@@ -68,6 +68,12 @@ class AnnotationError(TraceError):
     exit_code = 3
 
 
+class FootageError(TraceError):
+    """A video or picture to predict on is missing, unreadable, or not what it should be."""
+
+    exit_code = 3
+
+
 class ShardError(TraceError):
     """A shard or its index is missing, truncated, or of another format."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -48,13 +49,16 @@ class PaddedPicture:
 
 _BEGINNINGS = (
     (0, b"RIFF"), (0, b"\x1aE\xdf\xa3"), (0, b"\x00\x00\x01\xba"), (0, b"\x00\x00\x01\xb3"), (0, b"\x30\x26\xb2\x75"),
-    (0, b"FLV"), (0, b"OggS"), (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"),
+    (0, b"FLV"), (0, b"OggS"), (0, b"GIF8"), (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"),
     (4, b"skip"), (4, b"pnot"),
 )  # fmt: skip
-"""Place and bytes by which containers are known: AVI, Matroska, MPEG, ASF, FLV, Ogg, MP4 and QuickTime. FFmpeg
+"""Place and bytes by which containers are known: AVI, Matroska, MPEG, ASF, FLV, Ogg, GIF, MP4 and QuickTime. FFmpeg
 would also open playlists and other texts that name files and addresses elsewhere."""
-_PACKET = 188
-"""Bytes of a packet of an MPEG transport stream; each begins with a G."""
+_PACKETS = ((188, 0), (192, 4))
+"""Bytes of a packet of an MPEG transport stream, and where its G stands: broadcast, and camcorders' (.mts, .m2ts)."""
+_QUIET, _SILENT = -8, 0
+"""Levels of messages, of FFmpeg and of OpenCV: every refusal has its words here, theirs would stand beside them."""
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", str(_QUIET))  # read when the first video is opened
 MOST_FRAMES = 1 << 31
 """A day of video has a hundredth of it."""
 
@@ -72,7 +76,7 @@ class VideoFacts:
 def video_facts(video: Path) -> VideoFacts:
     """Size, length and rate from the header. Raises AnnotationError when the file is missing, is no video, or states
     no usable size, length or rate."""
-    capture = _open(video)
+    capture = open_capture(video)
     try:
         width, height, frames, fps = (
             float(capture.get(key))
@@ -113,7 +117,7 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture
                     raise AnnotationError(f"frame {frame.number} is asked for after {position - 1}", where=frame.video)
                 if capture is not None:
                     capture.release()
-                capture, open_video, position = _open(frame.video), frame.video, 0
+                capture, open_video, position = open_capture(frame.video), frame.video, 0
             while position < frame.number and capture.grab():
                 position += 1
             done, pixels = capture.read()
@@ -130,27 +134,56 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture
             capture.release()
 
 
-def _open(video: Path) -> Any:
+def open_capture(video: Path, *, threads: int = 1) -> Any:
+    """An open cv2.VideoCapture that turns no frame, whatever the header asks for.
+
+    OpenCV 4.11 ignores what phones write there and later versions obey it: here the pixels are those that are stored,
+    in every version. One thread, because builds and checks run side by side already. Raises AnnotationError when the
+    file is missing or no video.
+    """
     try:
         with open_regular(video) as stream:
-            head = stream.read(_PACKET + 1)
+            head = stream.read(2 * _PACKETS[-1][0])
+            length = stream.seek(0, os.SEEK_END)
+            _check_container(head, length, video)
+            capture = _capture(_name_for_ffmpeg(video, stream), threads)
     except OSError as error:
         what, hint = in_words(error)
         raise AnnotationError(
             f"the video {what}" if is_missing(error) else what, where=video, hint=hint or None
         ) from error
-    transport_stream = head[:1] == head[_PACKET:] == b"G"
-    if not transport_stream and not any(head.startswith(mark, place) for place, mark in _BEGINNINGS):
-        raise AnnotationError(
-            f"{video.stat().st_size:,} bytes that are no video: no container of video begins like this",
-            where=video,
-            hint="copy it again",
-        )
-    # one thread: builds and checks run side by side already, and FFmpeg's own would multiply
-    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
         capture.release()
         raise AnnotationError(
-            f"{video.stat().st_size:,} bytes that are no video that OpenCV can open", where=video, hint="copy it again"
+            f"{length:,} bytes that are no video that OpenCV can open", where=video, hint="copy it again"
         )
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
     return capture
+
+
+def _check_container(head: bytes, length: int, video: Path) -> None:
+    transport = any(head[at : at + 1] == head[at + packet : at + packet + 1] == b"G" for packet, at in _PACKETS)
+    if not transport and not any(head.startswith(mark, place) for place, mark in _BEGINNINGS):
+        raise AnnotationError(
+            f"{length:,} bytes that are no video: no container of video begins like this",
+            where=video,
+            hint="copy it again",
+        )
+
+
+def _name_for_ffmpeg(video: Path, stream: BinaryIO) -> str:
+    """A whole path, as FFmpeg takes 12:30.mp4 for an address; OpenCV crashes on names that are no UTF-8."""
+    try:
+        os.fsencode(video).decode()
+    except UnicodeDecodeError:
+        return f"/dev/fd/{stream.fileno()}"
+    return str(video.absolute())
+
+
+def _capture(name: str, threads: int) -> Any:
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # until 4.12 its functions stood in cv2 itself
+    level = logging.setLogLevel(_SILENT)
+    try:
+        return cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
+    finally:
+        logging.setLogLevel(level)

@@ -125,7 +125,7 @@ def test_a_header_without_usable_numbers_is_named(field: str, tmp_path: Path, mo
 
     class Capture:
         def __init__(self, plain: cv2.VideoCapture) -> None:
-            self.plain, self.release, self.isOpened = plain, plain.release, plain.isOpened
+            self.plain, self.release, self.isOpened, self.set = plain, plain.release, plain.isOpened, plain.set
 
         def get(self, wanted: int) -> float:
             return -3.6028797018963472e16 if wanted == key else self.plain.get(wanted)
