@@ -80,6 +80,12 @@ class ShardError(TraceError):
     exit_code = 3
 
 
+class ResultError(TraceError):
+    """The result of a prediction is missing, cut short, of another version, or contradicts itself."""
+
+    exit_code = 3
+
+
 class CheckpointError(TraceError):
     """A checkpoint is missing, damaged, or of another architecture."""
 

@@ -38,7 +38,7 @@ class Result:
     camera_from_world: npt.NDArray[np.float64]
     """(T, 4, 4) rigid, metres."""
     camera_observed: npt.NDArray[np.bool_]
-    """(T,) whether somebody was seen in the frame, or the path was given."""
+    """(T,) whether the camera's motion to the frame was measured, or the path was given."""
     up: npt.NDArray[np.float64]
     """(3,) unit vector in the world; `ASSUMED_UP` where it is not known."""
     person: npt.NDArray[np.int32]
