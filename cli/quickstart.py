@@ -76,7 +76,7 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
     loss = f"{trained['first_loss']:.0f} → {trained['last_loss']:.0f}"
     rows = [("  train loss, last stage", "", loss, *("–" for _ in list(scores)[1:]))]
     for m in MEASURES:
-        values = [row[m.key] for row in scores.values()]
+        values = [row.get(m.key) for row in scores.values()]
         if any(value is not None for value in values):
             rows.append((f"  {m.name}", m.unit, *(render.number(value, m.digits, m.factor) for value in values)))
     render.table(("  held-out people (synthetic)", "", *scores), rows, numeric=tuple(scores))

@@ -28,8 +28,8 @@ from trace_data.shards.reader import ShardReader
 from trace_train import build
 from trace_train.build import body_layers
 from trace_train.evaluation.clip import ClipResult, evaluate_clip
-from trace_train.evaluation.source import open_source
 from trace_train.geometry.camera import FOCAL, translation_from_triple
+from trace_train.inference.source import open_source
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.clips import plain_clip
 from trace_train.preview.predictions import Artist, _square, _warmed
