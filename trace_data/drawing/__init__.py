@@ -4,9 +4,9 @@ Images are (H, W, 3) uint8 RGB.
 """
 
 from trace_data.drawing.colours import ANNOTATED, MESH, PREDICTED, Colour, Picture, colour_of, pale
-from trace_data.drawing.mesh import MeshPainter, Painted, Surface, draw_mesh
+from trace_data.drawing.mesh import MeshPainter, Painted, Surface, draw_mesh, laid_over
 from trace_data.drawing.sheets import contact_sheet, data_uri
-from trace_data.drawing.skeleton import draw_skeleton
+from trace_data.drawing.skeleton import draw_line, draw_skeleton
 
 __all__ = [
     "ANNOTATED",
@@ -20,7 +20,9 @@ __all__ = [
     "colour_of",
     "contact_sheet",
     "data_uri",
+    "draw_line",
     "draw_mesh",
     "draw_skeleton",
+    "laid_over",
     "pale",
 ]

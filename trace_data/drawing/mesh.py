@@ -95,9 +95,7 @@ def draw_mesh(
     image[:] = laid_over(image, MeshPainter().paint([surface], intrinsics, image.shape[:2]).rgba, opacity)
 
 
-def laid_over(
-    image: Picture, rgba: npt.NDArray[np.uint8], opacity: float | npt.NDArray[np.floating] = 1.0
-) -> Picture:
+def laid_over(image: Picture, rgba: npt.NDArray[np.uint8], opacity: float | npt.NDArray[np.floating] = 1.0) -> Picture:
     """`image` below `rgba` (H, W, 4), of which `opacity`, a number or (H, W), is the largest share."""
     share = (rgba[..., 3] * (np.asarray(opacity, np.float32) / 255))[..., None]
     covered = np.flatnonzero(share.max(axis=(1, 2)) > 0)
@@ -127,7 +125,8 @@ def _brightness(normals: Array, faces: npt.NDArray[np.integer], vertices: int) -
     towards = np.bincount(faces.reshape(-1), np.repeat(normals @ LIGHT, 3), vertices)
     total = np.stack([np.bincount(faces.reshape(-1), np.repeat(axis, 3), vertices) for axis in normals.T])
     length = np.linalg.norm(total, axis=0) + 1e-12
-    return AMBIENT + (1 - AMBIENT) * np.clip(towards / length, 0, 1)
+    bright: Array = AMBIENT + (1 - AMBIENT) * np.clip(towards / length, 0, 1)
+    return bright
 
 
 def _window(pixels: Array, size: tuple[int, int]) -> tuple[slice, slice] | None:
@@ -146,18 +145,22 @@ def _reduced(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """RGBA, depth and surface of a picture of `size` (H, W), each divided by `finer`."""
     height, width = size[0] // finer, size[1] // finer
+    near, owner = raster.depth.astype(np.float32), owner[raster.face]
+    rgba = np.zeros((height * width, 4), np.uint8)
+    depth = np.full(height * width, np.inf, np.float32)
+    surface = np.full(height * width, -1, np.int32)
+    if finer == 1:  # every pixel is there once
+        rgba[raster.pixel, :3], rgba[raster.pixel, 3] = np.rint(shades), 255
+        depth[raster.pixel], surface[raster.pixel] = near, owner
+        return rgba.reshape(height, width, 4), depth.reshape(height, width), surface.reshape(height, width)
     row, column = np.divmod(raster.pixel, size[1])
     pixel = (row // finer) * width + column // finer
     count = np.bincount(pixel, minlength=height * width)
-    rgba = np.empty((height * width, 4), np.uint8)
     for channel in range(3):
         total = np.bincount(pixel, shades[:, channel], height * width)
         rgba[:, channel] = np.clip(np.rint(total / np.maximum(count, 1)), 0, 255)
     rgba[:, 3] = np.rint(count * (255 / finer**2))
-    depth = np.full(height * width, np.inf, np.float32)
-    near = raster.depth.astype(np.float32)
     np.minimum.at(depth, pixel, near)
     front = np.flatnonzero(near == depth[pixel])
-    surface = np.full(height * width, -1, np.int32)
-    surface[pixel[front]] = owner[raster.face[front]]
+    surface[pixel[front]] = owner[front]
     return rgba.reshape(height, width, 4), depth.reshape(height, width), surface.reshape(height, width)

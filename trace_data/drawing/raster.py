@@ -119,8 +119,9 @@ def _rows(corners: Array, planes: Array, size: tuple[int, int]) -> Iterator[tupl
 
 def _columns(corners: Array, planes: Array, row: Index, width: int) -> tuple[Index, Index]:
     """First and last column of each triangle (M, 3, 2) in its row (M,); the last is less where there is none."""
-    low = np.maximum(corners[..., 0].min(1), 0.0)
-    high = np.minimum(corners[..., 0].max(1), width - 1.0)
+    first, second, third = corners[..., 0].T
+    low = np.maximum(np.minimum(np.minimum(first, second), third), 0.0)
+    high = np.minimum(np.maximum(np.maximum(first, second), third), width - 1.0)
     for edge in range(3):
         slope = planes[:, edge, 0]
         rest = planes[:, edge, 1] * row + planes[:, edge, 2]
