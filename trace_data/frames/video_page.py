@@ -29,13 +29,11 @@ class PageWriter:
         """The next picture (H, W, 3) RGB, shown from `time` on, s."""
         shrunk = min(1.0, LARGEST / max(picture.shape[:2]))
         if shrunk < 1:
-            picture = np.asarray(
-                cv2.resize(picture, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA), np.uint8
-            )
+            smaller = cv2.resize(picture, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
+            picture = np.asarray(smaller, np.uint8)
         _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        self._stream.write(
-            f'<script>add({time:.6f}, "{base64.b64encode(encoded.tobytes()).decode("ascii")}")</script>\n'
-        )
+        text = base64.b64encode(encoded.tobytes()).decode("ascii")
+        self._stream.write(f'<script>add({time:.6f}, "{text}")</script>\n')
 
     def close(self) -> None:
         """Write the end of the page."""

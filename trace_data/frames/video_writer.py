@@ -147,7 +147,7 @@ class _FFmpeg:
     def __init__(self, partial: Path, size: tuple[int, int], program: str) -> None:
         options = [part for key, value in QUALITY.items() for part in (f"-{key}", value)]
         self._size = size
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close and abandon
         self._process = subprocess.Popen(
             [
                 *(program, "-hide_banner", "-loglevel", "error", "-y", "-f", "matroska", "-i", "pipe:0"),

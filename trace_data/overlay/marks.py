@@ -1,0 +1,53 @@
+"""Names of people, in boxes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from trace_data.drawing import Colour, Picture, draw_line
+
+DARK, LIGHT = (20, 22, 26), (255, 255, 255)
+
+
+def draw_box(image: Picture, box: npt.NDArray[np.floating], colour: Colour, *, dashed: bool = False) -> None:
+    """Draw a box (4,): left, top, width, height, px. One that is not finite is left out."""
+    if not np.all(np.abs(box) < 1e5):
+        return
+    left, top, width, height = box.astype(np.float64).tolist()
+    corners = np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]])
+    for start, end in zip(corners, np.roll(corners, -1, axis=0)):
+        draw_line(image, start, end, colour, _line(image), dashed=dashed)
+
+
+def draw_label(image: Picture, text: str, place: npt.NDArray[np.floating], colour: Colour) -> None:
+    """Write `text` on a ground of `colour`, above `place` (2,) px, and inside the picture.
+
+    A place that is not finite or outside of the picture gets no label.
+    """
+    height, width = image.shape[:2]
+    if not (np.all(np.isfinite(place)) and -width < place[0] < width and -height < place[1] < height):
+        return
+    label = _label(text, max(11, round(min(height, width) / 34)), colour)[:height, :width]
+    left = int(np.clip(round(float(place[0])), 0, width - label.shape[1]))
+    top = int(np.clip(round(float(place[1])) - label.shape[0], 0, height - label.shape[0]))
+    image[top : top + label.shape[0], left : left + label.shape[1]] = label
+
+
+@lru_cache(maxsize=256)
+def _label(text: str, size: int, colour: Colour) -> Picture:
+    font = ImageFont.load_default(size=size)
+    left, top, right, bottom = font.getbbox(text)
+    edge = size // 3
+    label = Image.new("RGB", (int(right - left) + 2 * edge, size + 2 * edge), colour)
+    bright = float(np.dot(colour, (0.299, 0.587, 0.114))) > 130
+    middle = edge + (size - (bottom - top)) / 2 - top
+    ImageDraw.Draw(label).text((edge - left, middle), text, fill=DARK if bright else LIGHT, font=font)
+    return np.asarray(label, np.uint8)
+
+
+def _line(image: Picture) -> int:
+    return max(1, round(min(image.shape[:2]) / 300))
