@@ -19,7 +19,7 @@ MESH: tuple[Colour, ...] = ((150, 185, 225), (235, 190, 140), (165, 205, 155), (
 """Surface colours of people without an identity, none of them skin; people take them in turn."""
 _IDENTITIES: tuple[Colour, ...] = (
     (52, 120, 246), (46, 184, 76), (214, 62, 214), (0, 196, 214), (250, 214, 20), (122, 72, 222),
-    (150, 226, 62), (255, 70, 140), (14, 128, 118), (150, 190, 255), (128, 134, 24), (120, 30, 110),
+    (150, 226, 62), (255, 70, 140), (14, 128, 118), (0, 84, 140), (128, 134, 24), (120, 30, 110),
 )  # fmt: skip
 """Hues of skin, from red over orange to brown, are left out."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
 
 import numpy as np
@@ -32,18 +33,21 @@ def draw_label(image: Picture, text: str, place: npt.NDArray[np.floating], colou
     if not (np.all(np.isfinite(place)) and -width < place[0] < width and -height < place[1] < height):
         return
     label = _label(text, max(11, round(min(height, width) / 34)), colour)[:height, :width]
-    left = int(np.clip(round(float(place[0])), 0, width - label.shape[1]))
-    top = int(np.clip(round(float(place[1])) - label.shape[0], 0, height - label.shape[0]))
+    left = min(max(round(float(place[0])), 0), width - label.shape[1])
+    top = min(max(round(float(place[1])) - label.shape[0], 0), height - label.shape[0])
     image[top : top + label.shape[0], left : left + label.shape[1]] = label
 
 
 @lru_cache(maxsize=256)
 def _label(text: str, size: int, colour: Colour) -> Picture:
-    font = ImageFont.load_default(size=size)
+    text = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    text = "".join(letter if letter.isascii() else "?" for letter in text if not unicodedata.combining(letter))
+    font = ImageFont.load_default(size=size)  # it has no letters beyond ASCII
     left, top, right, bottom = font.getbbox(text)
     edge = size // 3
     label = Image.new("RGB", (int(right - left) + 2 * edge, size + 2 * edge), colour)
-    bright = float(np.dot(colour, (0.299, 0.587, 0.114))) > 130
+    red, green, blue = colour
+    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 130
     middle = edge + (size - (bottom - top)) / 2 - top
     ImageDraw.Draw(label).text((edge - left, middle), text, fill=DARK if bright else LIGHT, font=font)
     return np.asarray(label, np.uint8)

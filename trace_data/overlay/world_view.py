@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 Side = Literal["bird", "side"]
 
 GROUND, GRID, WORDS, CAMERA = (24, 26, 30), (52, 56, 63), (150, 156, 166), (235, 238, 242)
-MARGIN = 0.5
+MARGIN = 0.8
 """m around everything that is shown."""
 SMALLEST = 3.0
 """m that the window is wide and high at least."""
@@ -51,10 +51,6 @@ class WorldView:
         self._joints, self._cameras = self._pixels(self._joints), self._pixels(self._cameras)
         self._wedges = self._wedges * (WEDGE * min(size)) + self._cameras[:, None]
         self._plain = self._grid(size)
-        self._row_of = {
-            (int(frame), int(person)): row
-            for row, (frame, person) in enumerate(zip(arranged.row_frame, arranged.row_person))
-        }
 
     def draw(self, frame: int) -> Picture:
         """The view at the frame of this index."""
@@ -68,6 +64,7 @@ class WorldView:
         self._camera(image, frame)
         for row in result.rows_in(frame).tolist():
             self._person(image, row)
+        draw_label(image, self._title, np.array([0.0, 0.0]), GROUND)
         return image
 
     def _window(self, size: tuple[int, int]) -> tuple[float, Array]:
@@ -94,8 +91,7 @@ class WorldView:
                 floor = self._side == "side" and axis == 1 and number == 0
                 colour = WORDS if floor else GRID
                 draw_line(image, np.array(ends[0], np.float64), np.array(ends[1], np.float64), colour)
-        title = {"bird": "from above", "side": "from the side"}[self._side]
-        draw_label(image, f"{title}, grid {step:g} m", np.array([0.0, 0.0]), GROUND)
+        self._title = f"from {'above' if self._side == 'bird' else 'the side'}, grid {step:g} m"
         return image
 
     def _trails(self, image: Picture, rows: npt.NDArray[np.int64], colour: Colour) -> None:
