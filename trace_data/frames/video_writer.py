@@ -172,7 +172,10 @@ class _FFmpeg:
         self._said.close()
 
     def abandon(self) -> None:
+        assert self._process.stdin is not None
         self._process.kill()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
         self._said.close()
 

@@ -32,10 +32,20 @@ def draw_label(image: Picture, text: str, place: npt.NDArray[np.floating], colou
     height, width = image.shape[:2]
     if not (np.all(np.isfinite(place)) and -width < place[0] < width and -height < place[1] < height):
         return
-    label = _label(text, max(11, round(min(height, width) / 34)), colour)[:height, :width]
+    label = _label(text, _size(image), colour)[:height, :width]
     left = min(max(round(float(place[0])), 0), width - label.shape[1])
     top = min(max(round(float(place[1])) - label.shape[0], 0), height - label.shape[0])
     image[top : top + label.shape[0], left : left + label.shape[1]] = label
+
+
+def label_width(image: Picture, text: str) -> int:
+    """How many pixels wide the label would be in this picture."""
+    return _label(text, _size(image), DARK).shape[1]
+
+
+def _size(image: Picture) -> int:
+    """Height of letters, px."""
+    return max(11, round(min(image.shape[:2]) / 34))
 
 
 @lru_cache(maxsize=256)

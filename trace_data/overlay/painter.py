@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trace_data.drawing import MeshPainter, Painted, Picture, Surface, colour_of, draw_skeleton, laid_over, pale
 from trace_data.drawing.raster import Rasteriser
-from trace_data.overlay.marks import draw_box, draw_label
+from trace_data.overlay.marks import draw_box, draw_label, label_width
 from trace_data.overlay.world_view import WorldView
 from trace_data.results.result import SEEN, Result
 
@@ -21,6 +21,8 @@ OPACITY = 0.85
 PALE_OPACITY = 0.55
 HATCH = 0.008
 """Width of the stripes on bodies that were not seen, of the picture's height."""
+SHARE_OF_NAME = 0.12
+"""Of the picture's width, that a name may always take."""
 MISSING = (58, 60, 66)
 
 
@@ -57,7 +59,8 @@ class ResultPainter:
     def draw(self, frame: int, pixels: Picture | None) -> Picture:
         """The picture of the frame with this index; `pixels` (H, W, 3) RGB, None where it could not be read."""
         image = self._picture(pixels)
-        rows = self._result.rows_in(frame).tolist()
+        rows = self._result.rows_in(frame)
+        rows = rows[np.argsort(-self._result.translation_in_camera[rows, 2])].tolist()  # marks of the near on top
         if "overlay" in self._items and rows:
             image = self._with_bodies(image, frame, rows)
         for row in rows:
@@ -120,6 +123,8 @@ class ResultPainter:
         box = result.box[row].astype(np.float64) * self._shrunk
         draw_box(image, box, self._colour(row), dashed=result.state[row] != SEEN)
         name = f"{result.person[person]} {result.person_name[person]}".strip()
+        if label_width(image, name) > max(box[2], SHARE_OF_NAME * self._width):  # it would hide who is beside
+            name = str(result.person[person])
         draw_label(image, name, box[:2], self._colour(row))
 
     def _beside(self, image: Picture, frame: int) -> Picture:
