@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: quickstart test api clean
+.PHONY: quickstart test checkers api clean
 .DELETE_ON_ERROR:
 
 quickstart: $(VENV)/.installed
@@ -19,6 +19,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+# programs of others that judge exported files: `trace export --check` and the tests find gltf-validator there
+checkers: $(VENV)/.installed-test
+	npm install --ignore-scripts --no-audit --no-fund --prefix ~/.cache/trace-5d/checkers gltf-validator@2.0.0-dev.3.10
 
 # one page for each module, from its docstrings; open api/index.html
 api: $(VENV)/.installed-docs

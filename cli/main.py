@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "predict": ("predict", "predict", "Find the people of videos, with identities, in one world."),
     "draw": ("draw", "draw", "Draw the result of a video onto its pictures."),
+    "export": ("export", "export", "Write a predicted result in the formats of other programs: GLB, BVH, AMASS, …"),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
     "docs": ("docs", "docs", "Show the pages of the documentation."),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from standing_figure import standing
@@ -18,6 +19,7 @@ from trace_train.inference.frame_detections import Assignment, FrameDetections, 
 FOCAL_PX = 1000.0
 SIZE = np.array([1280.0, 720.0])
 FEATURES = 32
+STANDING = standing(ALL_44, 1)[0]
 ALWAYS = (-np.inf, np.inf)
 Path = Callable[[float], Sequence[float]]
 """Hip midpoint in the world at a time (s): x, y, z in metres; x right, y down, z forward."""
@@ -95,7 +97,7 @@ class Scene:
                 continue
             before = self.in_camera(self.people[n], time - 1 / rate) if time > 0 else places[n]
             score = random.uniform(0.2, 0.29) if random.random() < noise.low_scores else random.uniform(0.6, 0.9)
-            looks = np.random.default_rng((7, n)).normal(size=FEATURES + 10)
+            looks = looks_of(n)
             phase = 2 * np.pi * (0.9 * time + n / 3)
             rows.append(_detected(places[n], places[n] - before, score, looks, phase, noise, random))
             truth.append(n + 1)
@@ -148,12 +150,17 @@ def _detected(
 
 def walking(phase: float) -> np.ndarray:
     """(44, 3) m, relative to the hip midpoint: somebody whose arms and legs swing."""
-    body = standing(ALL_44, 1)[0]
-    body = body - (body[R_HIP] + body[L_HIP]) / 2
+    body = STANDING - (STANDING[R_HIP] + STANDING[L_HIP]) / 2
     for side, sign in (("L", 1), ("R", -1)):
         for name, reach in (("Knee", 0.2), ("Ankle", 0.35), ("Elbow", -0.1), ("Wrist", -0.25)):
             body[ALL_44.index(f"{side}_{name}"), 0] += sign * reach * np.sin(phase)
     return body
+
+
+@cache
+def looks_of(number: int) -> np.ndarray:
+    """(42,) feature and betas of somebody."""
+    return np.random.default_rng((7, number)).normal(size=FEATURES + 10)
 
 
 def triple(place: np.ndarray) -> np.ndarray:
@@ -173,7 +180,7 @@ def detections(rows: Sequence[dict[str, np.ndarray]]) -> FrameDetections:
 
 def person(place: Sequence[float], *, score: float = 0.9, looks: int = 0, motion: Sequence[float] = (0, 0, 0)) -> dict:
     """The values of somebody at `place` (m) who looks like number `looks` and moved by `motion` (m)."""
-    values = np.random.default_rng((7, looks)).normal(size=FEATURES + 10)
+    values = looks_of(looks)
     at = np.asarray(place, float)
     return _detected(at, np.asarray(motion, float), score, values, 0.0, PERFECT, np.random.default_rng(0))
 

@@ -7,6 +7,7 @@ import signal
 from dataclasses import fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from spotted import folder_of, open_spotter, video_of
@@ -35,6 +36,15 @@ def configured(packs: Path, *settings: str) -> Predictor:
 
 def arrays(result: Result) -> dict[str, np.ndarray]:
     return {f.name: getattr(result, f.name) for f in fields(result) if isinstance(getattr(result, f.name), np.ndarray)}
+
+
+def shot(count: int, brightness: tuple[int, int]) -> list[np.ndarray]:
+    """`frames` before a ground with details."""
+    coarse = np.random.default_rng(brightness[0]).integers(*brightness, (9, 12, 3), dtype=np.uint8)
+    coarse[..., 0] //= 1 + (brightness[0] < 50)  # other colours too
+    ground = cv2.resize(coarse, (96, 72), interpolation=cv2.INTER_LINEAR)
+    people = [(np.abs(picture.astype(int) - 115).max(-1, keepdims=True) > 40, picture) for picture in frames(count)]
+    return [np.where(there, picture, ground) for there, picture in people]
 
 
 # --- one result --------------------------------------------------------------------------------------------------
@@ -102,8 +112,7 @@ def test_frames_that_cannot_be_read_are_gaps_and_not_pictures(predictor: Predict
 
 
 def test_a_cut_begins_another_shot(predictor: Predictor, packs: Path, tmp_path: Path) -> None:
-    other = [(picture * (0.1, 1.0, 0.5)).astype(np.uint8) for picture in frames(12, people=0, seed=5)]
-    video = folder_of(tmp_path / "cut", [*frames(13), *other])
+    video = folder_of(tmp_path / "cut", [*shot(13, (64, 180)), *shot(12, (10, 90))])
     assert predictor.run(video, options=RATE).about["camera"]["cuts"] == 1
     assert "cuts" not in configured(packs, "cuts.detect=false").run(video, options=RATE).about["camera"]
 
