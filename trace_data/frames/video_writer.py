@@ -31,7 +31,7 @@ CLOCK = 90_000
 """Ticks a second of the times in a video; common rates such as 30000/1001 are whole numbers of them."""
 QUALITY = {"preset": "veryfast", "crf": "20", "x264-params": "colormatrix=smpte170m"}
 """The colour matrix is the one by which OpenCV makes YCbCr; players would guess another for large pictures."""
-INSTALL = 'pip install "trace-5d[video]"'
+INSTALL = "pip install av"
 Picture = npt.NDArray[np.uint8]
 
 

@@ -212,7 +212,7 @@ def test_without_an_encoder_there_is_a_page_and_a_word(
     assert out.name == "one.overlay.html"
     draw_result(of(result, footage), footage, out, ("ids",), packs=packs, progress=Listener())
     assert out.read_text().count("<script>add(") == FRAMES
-    assert any("trace-5d[video]" in line for line in said)
+    assert any("pip install av" in line for line in said)
 
 
 def test_what_does_not_go_together_is_refused(
