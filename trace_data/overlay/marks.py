@@ -40,12 +40,12 @@ def draw_label(image: Picture, text: str, place: npt.NDArray[np.floating], colou
 
 def label_width(image: Picture, text: str) -> int:
     """How many pixels wide the label would be in this picture."""
-    return _label(text, _size(image), DARK).shape[1]
+    return len(_label(text, _size(image), DARK)[0])
 
 
 def _size(image: Picture) -> int:
     """Height of letters, px."""
-    return max(11, round(min(image.shape[:2]) / 34))
+    return max(11, round(_shorter(image) / 34))
 
 
 @lru_cache(maxsize=256)
@@ -64,4 +64,10 @@ def _label(text: str, size: int, colour: Colour) -> Picture:
 
 
 def _line(image: Picture) -> int:
-    return max(1, round(min(image.shape[:2]) / 300))
+    return max(1, round(_shorter(image) / 300))
+
+
+def _shorter(image: Picture) -> int:
+    """The shorter side, px."""
+    height, width = image.shape[:2]
+    return int(min(height, width))
