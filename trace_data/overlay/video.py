@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trace_data.assets.bodies import PACK_FILES
 from trace_data.assets.body_model import BodyModel
 from trace_data.drawing.pytorch3d import best_rasteriser
-from trace_data.errors import AssetError, OutputError, ResultError
+from trace_data.errors import OutputError, ResultError
+from trace_data.export.mesh import PackMeshes
+from trace_data.export.run import gender_of
 from trace_data.frames.footage import Footage
 from trace_data.frames.video_writer import INSTALL, PAGE, choose_encoder, video_writer
 from trace_data.overlay.items import needs_body
@@ -35,12 +36,11 @@ def free_place(result: Path, *, force: bool = False) -> Path:
 
 
 def body_of(result: Result, packs: Path) -> BodyModel:
-    """The body model that a result was made with. Raises AssetError."""
-    gender = str((result.about.get("body_model") or {}).get("gender") or "neutral")
-    file = packs / PACK_FILES["male" if gender == "male" else "female" if gender == "female" else "neutral"]
-    if not file.is_file():
-        raise AssetError("missing, so bodies cannot be drawn", where=file, hint="--packs DIR, or draw without overlay")
-    return BodyModel.load(file)
+    """The body model that a result was made with. Raises AssetError when it is missing, or is another one."""
+    meshes = PackMeshes(packs, gender_of(result))
+    for person in np.unique(result.row_person).tolist():
+        meshes.of(result, person)
+    return meshes.body
 
 
 def draw_result(

@@ -216,7 +216,7 @@ def test_without_an_encoder_there_is_a_page_and_a_word(
 
 
 def test_what_does_not_go_together_is_refused(
-    result: Result, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: Result, pictures: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     footage, out = open_footage([pictures], frame_rate=30), tmp_path / "one.mp4"
     known = of(result, footage)
@@ -226,9 +226,12 @@ def test_what_does_not_go_together_is_refused(
         ), footage, out, ("ids",), packs=tmp_path)  # fmt: skip
     with pytest.raises(ResultError, match="another video"):
         draw_result(replace(known, image_size=known.image_size + 2), footage, out, ("ids",), packs=tmp_path)
-    with pytest.raises(AssetError, match="missing") as caught:
+    with pytest.raises(AssetError) as caught:
         draw_result(known, footage, out, ("overlay",), packs=tmp_path)
     assert "SMPL_NEUTRAL" in str(caught.value.where)
+    longer = replace(known, joints=known.joints * np.float32(1.1), translation=known.translation * np.float32(1.1))
+    with pytest.raises(AssetError, match="another body model"):
+        draw_result(longer, footage, out, ("overlay",), packs=packs)
     with pytest.raises(ResultError, match="not in this video"):
         draw_result(replace(known, frame_id=known.frame_id + 5), footage, out, ("ids",), packs=tmp_path)
     monkeypatch.setattr(ResultPainter, "draw", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
