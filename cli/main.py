@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "draw": ("draw", "draw", "Draw the result of a video onto its pictures."),
     "export": ("export", "export", "Write a predicted result in the formats of other programs: GLB, BVH, AMASS, …"),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
+    "compare": ("report", "compare", "Show several runs beside each other on one page: scores, curves, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
     "docs": ("docs", "docs", "Show the pages of the documentation."),
     "config": ("config", "config", "Show the settings in force and where each comes from."),

@@ -5,7 +5,7 @@ Images are (H, W, 3) uint8 RGB.
 
 from trace_data.drawing.colours import ANNOTATED, MESH, PREDICTED, Colour, Picture, colour_of, pale
 from trace_data.drawing.mesh import MeshPainter, Painted, Surface, draw_mesh, laid_over
-from trace_data.drawing.sheets import contact_sheet, data_uri
+from trace_data.drawing.sheets import contact_sheet, data_uri, write_corner
 from trace_data.drawing.skeleton import draw_line, draw_skeleton
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "draw_skeleton",
     "laid_over",
     "pale",
+    "write_corner",
 ]

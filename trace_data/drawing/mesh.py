@@ -11,9 +11,8 @@ import numpy.typing as npt
 from trace_data.drawing.colours import MESH, Colour, Picture
 from trace_data.drawing.raster import Array, DepthBuffer, Raster, Rasteriser
 from trace_data.geometry import project
+from trace_data.schema.camera import NEAR_PLANE
 
-NEAR_PLANE = 0.05
-"""Triangles with a corner nearer to the camera's plane than this, m, are not drawn."""
 LIGHT = np.array([-0.35, -0.6, -0.72])
 """Where the light comes from: over the viewer's left shoulder."""
 AMBIENT = 0.45
