@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "predict": ("predict", "predict", "Find the people of videos, with identities, in one world."),
+    "draw": ("draw", "draw", "Draw the result of a video onto its pictures."),
     "export": ("export", "export", "Write a predicted result in the formats of other programs: GLB, BVH, AMASS, …"),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
     "compare": ("report", "compare", "Show several runs beside each other on one page: scores, curves, settings."),

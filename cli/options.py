@@ -143,6 +143,11 @@ jobs: Decorator[Any] = click.option(
     show_default="cores of this machine",
     help="Worker processes.",
 )
+draw: Decorator[Any] = click.option(
+    "--draw",
+    metavar="overlay,ids,skeleton,bird,side",
+    help="Also write a video with these: bodies, names, joints, the world from above and from the side.",
+)
 force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the content of the output folder.")
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 

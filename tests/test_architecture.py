@@ -23,7 +23,7 @@ ORDER = {
         "defects drawing frames",
         "adapters assets shards sample_world",
         "results consistency",
-        "builder export",
+        "builder export overlay",
         "verify",
         "extract",
     ),
