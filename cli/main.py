@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "export": ("export", "export", "Write a predicted result in the formats of other programs: GLB, BVH, AMASS, …"),
+    "view": ("view", "view", "Show a result, or a sequence of the shards, on one page in 3D."),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
     "docs": ("docs", "docs", "Show the pages of the documentation."),

@@ -23,7 +23,7 @@ from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.predictions import CAPTION, Artist
 from trace_train.preview.snapshots import row_of
 from trace_train.report.folder import RunFolder
-from trace_train.report.html import Html, element, figure, image, joined, note
+from trace_data.pages.html import Html, element, figure, image, joined, note
 from trace_train.report.page import Section
 
 LOOKED_AT = 60

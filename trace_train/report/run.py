@@ -23,7 +23,7 @@ from trace_train.evaluation.source import open_source
 from trace_train.report.clips import Gallery, clips_section, learning_section
 from trace_train.report.curves import loss_section, machine_section
 from trace_train.report.folder import RunFolder, State, read_run
-from trace_train.report.html import note
+from trace_data.pages.html import note
 from trace_train.report.overview import badges, facts, warnings_section
 from trace_train.report.page import Page, Section, write_page
 from trace_train.report.paths import paths_section
