@@ -146,13 +146,23 @@ function tones() {
 // -- state ------------------------------------------------------------------------------------------------------------
 
 const now = { frame: 0, playing: false, through: false, follow: -1, mode: scene.people.some((p) => p.mesh) ? "mesh" : "skeleton" };
-const home = { yaw: 0, pitch: 0.3, distance: 5, target: middle };
-const orbiting = { ...home };
+const orbiting = { yaw: 0, pitch: 0.32, distance: 5, target: middle };
+const focalOf = (w, h) => 1.25 * Math.min(w, 1.4 * h);
+// From behind the first camera and aside, so that picture and world look alike; far enough to see people and camera.
 function goHome() {
-  // from behind the first camera, a little to its side, so that picture and world look alike
-  const c = camera(0), look = [c[8], c[9], c[10]], yaw = Math.atan2(-look[0], -look[2]);
-  home.yaw = yaw + 0.5; home.distance = 1.1 * extent + 2.2; home.target = [middle[0], Math.max(0.8, Math.min(middle[1], 1.2)), middle[2]];
-  Object.assign(orbiting, home, { target: [...home.target] });
+  const c = camera(0), points = [];
+  for (let i = 0; i < 8; i++) points.push([i & 1 ? high[0] : low[0], i & 2 ? Math.max(high[1], 0.1) : 0, i & 4 ? high[2] : low[2]]);
+  for (let f = 0; f < frames; f += Math.ceil(frames / 40)) {
+    const eye = eyeOf(f), away = sub(eye, middle), far = Math.hypot(...away);
+    points.push(far > 12 ? add(middle, away, 12 / far) : eye);
+  }
+  const centre = [0, 1, 2].map((i) => (Math.min(...points.map((p) => p[i])) + Math.max(...points.map((p) => p[i]))) / 2);
+  const w = $("world").clientWidth || 600, h = $("world").clientHeight || 500, focal = focalOf(w, h);
+  Object.assign(orbiting, { yaw: Math.atan2(-c[8], -c[10]) + 0.7, pitch: 0.32, target: centre });
+  for (orbiting.distance = 2; orbiting.distance < 80; orbiting.distance *= 1.05) {
+    const view = orbit(orbiting).camera;
+    if (points.every((p) => { const [x, y, z] = moved(view, p); return z > 0.3 && focal * Math.abs(x) / z < 0.44 * w && focal * Math.abs(y) / z < 0.44 * h; })) break;
+  }
 }
 goHome();
 
@@ -170,7 +180,7 @@ function draw() {
   if (k >= 0) orbiting.target = [followed.place[3 * k], followed.place[3 * k + 1], followed.place[3 * k + 2]];
   if (now.through) world.begin(camera(f), lens(f), size);
   else {
-    const w = world.canvas.clientWidth, h = world.canvas.clientHeight, focal = 1.25 * Math.min(w, 1.4 * h);
+    const w = world.canvas.clientWidth, h = world.canvas.clientHeight, focal = focalOf(w, h);
     world.begin(orbit(orbiting).camera, [focal, 0, (w - 1) / 2, focal, (h - 1) / 2], [w, h]);
   }
   world.strokes(grid); world.strokes(trails(f), { lift: 0.00002 });

@@ -91,7 +91,7 @@ def _picture(scene: Scene) -> Html | str:
         medium = Html(f'<video id="video" src="{source}" muted playsinline preload="auto" aria-label="{name}"></video>')
         unplayed = Html(
             '<p class="none" id="unplayed" hidden>This browser does not find or play the video. '
-            "It has to lie where it was; trace view --frames makes a page that needs no video.</p>"
+            "It has to lie where it was; <code>trace view --frames</code> makes a page without one.</p>"
         )
     else:
         medium, unplayed = Html('<img id="still" alt="the frame of the moment">'), Html()
