@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +14,12 @@ from trace_data.export.run import LICENCE, Body, base_name, meshes_for
 from trace_data.results.file import read_result
 from trace_data.results.result import Result
 from trace_data.results.scene import SceneOptions, arrange
+from trace_data.shards.reader import ShardReader
 from trace_data.view.from_result import meshes_or_reason, scene_of
+from trace_data.view.from_shards import find_sequence, sequence_scene
 from trace_data.view.page import write_page
 from trace_data.view.picture import address, film, find_video, is_played, stills
+from trace_data.view.scene import Body as BodyOfPerson
 from trace_data.view.scene import Film, Scene, Stills
 
 
@@ -135,6 +139,14 @@ def _written(page: Path, scene: Scene, picture: str, licence: str) -> Viewed:
 def view_sequence(folder: Path, name: str | None, page: Path | None, choice: Choice) -> Viewed:
     """Write the page of an annotated sequence, to the working folder unless `page` says where.
 
-    Raises ShardError, ConfigError when no or several sequences are named, OutputError.
+    Raises ShardError; ConfigError when no sequence, or several, fit the name; OutputError.
     """
-    raise NotImplementedError
+    reader = ShardReader(folder)
+    row = find_sequence(reader, name)
+    entry = reader.index.sequences[row]
+    plain = re.sub(r"[^.\w-]+", "-", entry.key)
+    page = _html(page or Path(f"{plain}.html"))
+    scene = sequence_scene(reader, row, choice.packs)
+    meshes = any(isinstance(person.shape, BodyOfPerson) and person.shape.mesh for person in scene.people)
+    pictures = f"{len(scene.picture.jpegs):,} small pictures of frames inside the page" if scene.picture else "none"
+    return _written(page, scene, pictures, LICENCE["mesh" if meshes else "parameters"])
