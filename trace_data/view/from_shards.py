@@ -119,7 +119,7 @@ def _people(clip: ClipAnnotations, entry: SequenceEntry, change: Floats, models:
     whole = _whole(clip)
     for index, identity in enumerate(clip.identity.tolist()):
         number = identity - entry.first_person
-        label, colour = str(entry.people[number]), MESH[number % len(MESH)]
+        label, colour = _label(entry, number), MESH[number % len(MESH)]
         known = clip.kp3d[index, :, :24, 3] > 0
         bodies = np.flatnonzero(whole[index])
         loaded = models.of(GENDERS[int(clip.gender[index])]) if len(bodies) else None
@@ -164,6 +164,11 @@ def _placed_joints(clip: ClipAnnotations) -> npt.NDArray[np.bool_]:
     """(P, T) whether the pelvis and so the skeleton has a place."""
     placed: npt.NDArray[np.bool_] = (clip.kp3d[..., 0, 3] > 0) & clip.present
     return placed
+
+
+def _label(entry: SequenceEntry, number: int) -> str:
+    name = str(entry.people[number])
+    return f"person {name}" if name.isdecimal() else name
 
 
 def _people_in_words(count: int) -> str:
@@ -221,7 +226,7 @@ def _facts(entry: SequenceEntry, clip: ClipAnnotations, models: _Models, stride:
         ("up axis", "Y on the page; the dataset's axis along which people stand"),
         *(
             (
-                str(entry.people[identity - entry.first_person]),
+                _label(entry, identity - entry.first_person),
                 f"{GENDERS[int(clip.gender[k])]}; annotated in {int(clip.present[k].sum()):,} frames, "
                 f"bodies in {int(whole[k].sum()):,}, 3D joints in {int(joints[k].sum()):,}",
             )
