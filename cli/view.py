@@ -51,7 +51,7 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
       trace view walk.trace.npz --embed-video --body free --out for-others.html
       trace view /scratch/shards --sequence downtown_arguing_00
     """
-    from trace_data.view.view import Choice, view_result, view_sequence
+    from trace_data.view.view import Choice, scene_of_file, scene_of_sequence, view_result, view_sequence
 
     from . import render
 
@@ -59,15 +59,14 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
         **{key: given[key] for key in ("video", "embed_video", "frames", "body", "smooth")},
         packs=options.packs_if_any(given["packs"]),
     )
+    annotated, name = result.is_dir(), given["sequence"]
     if given["live"]:
         from trace_data.view.live import serve
 
-        serve(result, choice, given["port"], render.line)
+        scene = scene_of_sequence(result, name, choice) if annotated else scene_of_file(result, choice)
+        serve(scene, given["port"], render.line)
         return
-    if result.is_dir():
-        shown = view_sequence(result, given["sequence"], page, choice)
-    else:
-        shown = view_result(result, page, choice)
+    shown = view_sequence(result, name, page, choice) if annotated else view_result(result, page, choice)
     if given["as_json"]:
         render.json_object(shown)
     else:

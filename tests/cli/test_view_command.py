@@ -50,7 +50,9 @@ def test_page_stands_beside_the_result(home: Path, capsys: Output) -> None:
     said = shown(capsys)
     page = home / "zwei Wege ö.html"
     assert Path(said["page"]) == page and "CC0" in said["licence"]
-    assert 'href="../zwei%20Wege' not in page.read_text() and 'href="zwei%20Wege%20%C3%B6.trace.npz"' in page.read_text()
+    assert (
+        'href="../zwei%20Wege' not in page.read_text() and 'href="zwei%20Wege%20%C3%B6.trace.npz"' in page.read_text()
+    )
     assert "was not found" in said["notes"][0] and 'id="video"' not in page.read_text().split("<script")[0]
 
 

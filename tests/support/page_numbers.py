@@ -41,11 +41,13 @@ def _script(page: str, name: str) -> str:
 
 
 def opened(page: Path, address: str = "", *, ask: str = "", screenshot: Path | None = None) -> str:
-    """The title of a page after Chromium has opened it at `address`; `ask`: a script expression that becomes the title."""
+    """The title of a page that Chromium has opened at `address`; `ask`: a script expression that becomes the title."""
     shown = page
     if ask:
         shown = page.with_name(f"asked-{page.name}")
-        asking = f"<script>addEventListener('load', () => setTimeout(() => {{ document.title = {ask}; }}, 1500));</script>"
+        asking = (
+            f"<script>addEventListener('load', () => setTimeout(() => {{ document.title = {ask}; }}, 1500));</script>"
+        )
         shown.write_text(page.read_text().replace("</body>", f"{asking}</body>"))
     command = [
         "chromium", "--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",

@@ -30,9 +30,7 @@ def scene_of(
 
     Raises AssetError when a mesh cannot be had.
     """
-    people = tuple(
-        _person(result, index, meshes) for index in range(len(result.person)) if len(result.rows_of(index))
-    )
+    people = tuple(_person(result, index, meshes) for index in range(len(result.person)) if len(result.rows_of(index)))
     warnings = [str(warning) for warning in result.about.get("warnings", ()) if warning]
     return Scene(
         title=title,

@@ -79,7 +79,9 @@ def _header(scene: Scene) -> Html:
         Html(f'<ul class="warnings">{joined(element("li", note) for note in scene.notes)}</ul>') if scene.notes else ""
     )
     title = element("header", element("h1", scene.title, badge), element("p", scene.lead))
-    without = Html("<noscript><p>The pictures need a script, which this browser does not run; the facts do not.</p></noscript>")
+    without = Html(
+        "<noscript><p>The pictures need a script, which this browser does not run; the facts do not.</p></noscript>"
+    )
     return joined((title, notes, without))
 
 
@@ -139,7 +141,8 @@ def _transport(scene: Scene) -> Html:
         for i, person in enumerate(scene.people)
     )
     speeds = joined(
-        Html(f'<option value="{speed}"{" selected" * (speed == 1)}>{speed:g}×</option>') for speed in (0.1, 0.25, 0.5, 1, 2)
+        Html(f'<option value="{speed}"{" selected" * (speed == 1)}>{speed:g}×</option>')
+        for speed in (0.1, 0.25, 0.5, 1, 2)
     )
     return Html(
         '<section class="transport" aria-label="time and people">'
@@ -161,7 +164,8 @@ def _links(scene: Scene) -> Html | str:
     if not scene.links:
         return ""
     files = joined(
-        element("li", Html(f'<a href="{escape(link, quote=True)}" download>{text(words)}</a>')) for words, link in scene.links
+        element("li", Html(f'<a href="{escape(link, quote=True)}" download>{text(words)}</a>'))
+        for words, link in scene.links
     )
     return joined((element("h2", "Files beside this page"), Html(f"<ul>{files}</ul>")))
 

@@ -74,9 +74,7 @@ def result_scene(
     """The scene of a result, upright, and what is to be said of its licence."""
     arranged = arrange(result, SceneOptions(up="y", smooth=choice.smooth))
     meshes, why = _meshes(arranged, choice)
-    scene = scene_of(
-        arranged, title, meshes, picture=picture, notes=(*notes, *([why] if why else [])), links=links
-    )
+    scene = scene_of(arranged, title, meshes, picture=picture, notes=(*notes, *([why] if why else [])), links=links)
     return scene, LICENCE["parameters" if meshes is None else "free" if meshes.free else "mesh"]
 
 
@@ -141,12 +139,21 @@ def view_sequence(folder: Path, name: str | None, page: Path | None, choice: Cho
 
     Raises ShardError; ConfigError when no sequence, or several, fit the name; OutputError.
     """
-    reader = ShardReader(folder)
-    row = find_sequence(reader, name)
-    entry = reader.index.sequences[row]
-    plain = re.sub(r"[^.\w-]+", "-", entry.key)
+    scene = scene_of_sequence(folder, name, choice)
+    plain = re.sub(r"[^.\w-]+", "-", scene.title)
     page = _html(page or Path(f"{plain}.html"))
-    scene = sequence_scene(reader, row, choice.packs)
     meshes = any(isinstance(person.shape, BodyOfPerson) and person.shape.mesh for person in scene.people)
-    pictures = f"{len(scene.picture.jpegs):,} small pictures of frames inside the page" if scene.picture else "none"
-    return _written(page, scene, pictures, LICENCE["mesh" if meshes else "parameters"])
+    pictures = scene.picture.jpegs if isinstance(scene.picture, Stills) else ()
+    said = f"{len(pictures):,} small pictures of frames inside the page" if pictures else "none"
+    return _written(page, scene, said, LICENCE["mesh" if meshes else "parameters"])
+
+
+def scene_of_sequence(folder: Path, name: str | None, choice: Choice) -> Scene:
+    """The scene of the one sequence that a name or pattern means. Raises ShardError, ConfigError."""
+    reader = ShardReader(folder)
+    return sequence_scene(reader, find_sequence(reader, name), choice.packs)
+
+
+def scene_of_file(file: Path, choice: Choice) -> Scene:
+    """The scene of a result without a picture. Raises ResultError."""
+    return result_scene(read_result(file), base_name(file), choice)[0]

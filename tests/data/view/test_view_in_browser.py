@@ -27,7 +27,8 @@ STATE = """JSON.stringify((() => {
   const canvas = document.getElementById("over"), gl = canvas.getContext("webgl2");
   const opacity = (x, y) => {
     const pixel = new Uint8Array(4), scale = canvas.width / 640;
-    gl.readPixels(Math.round((x + 0.5) * scale), canvas.height - 1 - Math.round((y + 0.5) * scale), 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
+    const column = Math.round((x + 0.5) * scale), row = canvas.height - 1 - Math.round((y + 0.5) * scale);
+    gl.readPixels(column, row, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
     return pixel[3];
   };
   const joints = [0, 6, 12], there = view.people.map((p, i) => i).filter((i) => view.people[i].row[frame] >= 0);
