@@ -1,11 +1,11 @@
-"""`trace evaluate`: score a run or checkpoint."""
+"""`trace evaluate`: score a run, a checkpoint or a predicted video."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @options.command("evaluate")
-@click.argument("run", type=options.AnyPath(exists=True, file_okay=False))
+@click.argument("run", metavar="RUN|RESULT", type=options.AnyPath(exists=True))
 @options.shards
 @options.packs
 @click.option("--split", type=click.Choice(options.SPLITS), default="test", show_default=True, help="Which split.")
@@ -34,6 +34,19 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, max=1, max_open=True),
     help="Lowest score of a detection  [default: the run's own evaluation.threshold].",
 )
+@click.option(
+    "--against",
+    metavar="SHARDS|TRUTH",
+    help="Of a RESULT: shards, or the exact result that a synthetic video comes with.",
+)
+@click.option("--sequence", metavar="NAME", help="Of a RESULT: the sequence of the shards that the video shows.")
+@click.option(
+    "--join",
+    type=click.Choice(("frame", "time")),
+    default="frame",
+    show_default=True,
+    help="Of a RESULT: frames of it and of the annotation are the same by their id, or by their time since the first.",
+)
 @options.json
 def evaluate(
     run: Path,
@@ -44,6 +57,9 @@ def evaluate(
     split: str,
     one_in: int,
     threshold: float | None,
+    against: str | None,
+    sequence: str | None,
+    join: Literal["frame", "time"],
     as_json: bool,
 ) -> None:
     """Score RUN (its last checkpoint) or a checkpoint folder on a split, beside the best constant predictors.
@@ -51,18 +67,31 @@ def evaluate(
     Shards and packs are the run's own where none are named. RUN may also be a folder of imported released weights that
     holds a whole network.
 
+    A RESULT (NAME.trace.npz) of a predicted video is scored against the annotation of the same video: bodies, world,
+    camera, and identities (MOTA, IDF1, HOTA, id switches).
+
     \b
     Examples:
       trace evaluate ~/.trace/runs/2026-11-22-debug
       trace evaluate ~/.trace/runs/2026-11-22-debug --split val --one-in 4
       trace evaluate RUN/checkpoints/step-00000200 --json
+      trace evaluate clip.trace.npz --against ~/.trace/shards --sequence downtown_arguing_00
+      trace evaluate clip.trace.npz --against truth/clip.trace.npz
     """
     from trace_train.evaluate import evaluate as score
+    from trace_train.training.threads import fit_threads
 
     from . import render
 
+    if run.is_file():
+        _result(run, against, sequence, join, (cache, cache_size, packs), as_json)
+        return
+    if against is not None or sequence is not None:
+        raise click.UsageError(f"--against and --sequence are for a RESULT, a file; {run} is a folder")
     shards, packs = _own_data(run, shards, packs)
     with render.Display() as progress:
+        if said := fit_threads():
+            progress.log(said)
         report = score(
             run,
             shards=options.store(shards, cache, cache_size, progress),
@@ -86,6 +115,43 @@ def evaluate(
         render.line(f"\n{dataset}")
         _table(scores)
     render.line(f"\n{report.protocol}")
+
+
+def _result(
+    result: Path,
+    against: str | None,
+    sequence: str | None,
+    join: Literal["frame", "time"],
+    data: tuple[Path | None, str | None, Path | None],
+    as_json: bool,
+) -> None:
+    """Score a predicted video."""
+    from trace_train.evaluate import evaluate_result
+
+    from . import render
+
+    if against is None:
+        raise click.UsageError("a RESULT needs  --against SHARDS --sequence NAME,  or  --against TRUTH.trace.npz")
+    cache, cache_size, packs = data
+    with render.Display() as progress:
+        file = Path(against).expanduser()
+        scores = evaluate_result(
+            result,
+            against=file if file.is_file() else options.store(against, cache, cache_size, progress),
+            packs=options.folder("packs", packs),
+            sequence=sequence,
+            join=join,
+        )
+    if as_json:
+        render.json_object(scores)
+        return
+    render.line(
+        f"{scores.result} against {scores.truth}: {scores.frames:,} of {scores.annotated_frames:,} frames,"
+        f" {scores.people:,} people, {scores.matched:,} matched, {scores.identities:,} identities of"
+        f" {scores.annotated_identities:,}{'  (synthetic)' if scores.synthetic else ''}"
+    )
+    _table(scores.rows)
+    render.line(f"\n{scores.protocol}")
 
 
 def _own_data(run: Path, shards: Path | str | None, packs: Path | None) -> tuple[Path | str | None, Path | None]:

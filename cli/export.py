@@ -27,7 +27,13 @@ def _words(context: click.Context, parameter: click.Parameter, given: tuple[str,
 @options.command("export")
 @click.argument("result", type=options.AnyPath(dir_okay=False))
 @click.option(
-    "--to", "formats", multiple=True, required=True, metavar="FORMAT,…", callback=_words, help="Formats, see below."
+    "--to",
+    "formats",
+    multiple=True,
+    required=True,
+    metavar="FORMAT,…",
+    callback=_words,
+    help="Formats of the list.",
 )
 @options.out("Folder for the files [default: that of RESULT].")
 @click.option(
@@ -123,21 +129,23 @@ def export(result: Path, formats: Sequence[str], out: Path | None, **given: Any)
     from trace_data.export.run import Options, base_name, check_format, export_result
     from trace_data.results.file import read_result
     from trace_data.results.scene import SceneOptions, arrange
-    from trace_data.results.smoothing import smooth
 
     from . import render
 
     for name in formats:
         check_format(name)
-    scene = SceneOptions(
+    raw = read_result(result)
+    scenes: dict[Up, Result] = {}
+    wishes = SceneOptions(
         person=tuple(given["people"]),
-        **{key: given[key] for key in ("level", "ground", "start", "end", "fps", "in_place")},
+        **{key: given[key] for key in ("smooth", "level", "ground", "start", "end", "fps", "in_place")},
     )
-    smoothed = smooth(read_result(result), given["smooth"])
 
     def arranged(up: Up) -> Result:
-        origin: Any = given["origin"] or ("world" if up == "camera" else "first-pelvis")
-        return arrange(smoothed, replace(scene, up=up, origin=origin))
+        if up not in scenes:
+            origin: Any = given["origin"] or ("world" if up == "camera" else "first-pelvis")
+            scenes[up] = arrange(raw, replace(wishes, up=up, origin=origin))
+        return scenes[up]
 
     files = export_result(
         arranged,
@@ -149,10 +157,14 @@ def export(result: Path, formats: Sequence[str], out: Path | None, **given: Any)
         force=given["force"],
     )
     verdicts = check_files([(file.format, file.path) for file in files]) if given["check"] else []
+    told = {up: scene.about["scene"] for up, scene in scenes.items()}
     if given["as_json"]:
-        render.json_object({"files": files, "checks": verdicts})
+        render.json_object({"files": files, "scenes": told, "checks": verdicts})
         return
     _tell(files, verdicts)
+    for up, facts in told.items():
+        done = "; ".join(f"{key}: {facts[key]}" for key in ("level", "origin", "ground", "smoothing"))
+        render.line(f"  scene, {up:<8}{done}")
 
 
 def _tell(files: Sequence[Exported], verdicts: Sequence[Verdict]) -> None:

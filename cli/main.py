@@ -39,16 +39,18 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "preview": ("preview", "preview", "Show clips of the shards on one page, as stored or as the network sees them."),
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
+    "predict": ("predict", "predict", "Find the people of videos, with identities, in one world."),
     "export": ("export", "export", "Write a predicted result in the formats of other programs: GLB, BVH, AMASS, …"),
     "view": ("view", "view", "Show a result, or a sequence of the shards, on one page in 3D."),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
+    "compare": ("report", "compare", "Show several runs beside each other on one page: scores, curves, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),
     "docs": ("docs", "docs", "Show the pages of the documentation."),
     "config": ("config", "config", "Show the settings in force and where each comes from."),
 }
 """Command -> (module, attribute, one line of help). Literal, so that help imports no command's module."""
 
-GOES_ON = frozenset({"quickstart", "make-sample", "build-shards", "extract-frames"})
+GOES_ON = frozenset({"quickstart", "make-sample", "build-shards", "extract-frames", "predict"})
 """Commands that, stopped and called again, go on with what is finished. `train` says itself what it has saved."""
 ANEW = frozenset({"--force", "all", "--only=all"})
 """Words with which they begin anew."""

@@ -76,7 +76,7 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
     loss = f"{trained['first_loss']:.0f} → {trained['last_loss']:.0f}"
     rows = [("  train loss, last stage", "", loss, *("–" for _ in list(scores)[1:]))]
     for m in MEASURES:
-        values = [row[m.key] for row in scores.values()]
+        values = [row.get(m.key) for row in scores.values()]
         if any(value is not None for value in values):
             rows.append((f"  {m.name}", m.unit, *(render.number(value, m.digits, m.factor) for value in values)))
     render.table(("  held-out people (synthetic)", "", *scores), rows, numeric=tuple(scores))
@@ -181,7 +181,11 @@ class Way:
 
         from trace_train.config import load_config
         from trace_train.train import train
+        from trace_train.training.threads import fit_threads
+        from trace_train.weights.checkpoint import describe_run, finished
 
+        if said := fit_threads(describe_run(self.run).threads if finished(self.run) else None):
+            self.progress.log(said)
         steps = self.training_steps
         on_the_way = [f"pictures_every={max(1, steps // PICTURES)}", f"evaluation.every={max(1, steps // SCORES)}"]
         config = load_config("debug", [f"steps={steps}", *on_the_way, "evaluation.frames=200"])

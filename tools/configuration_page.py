@@ -7,7 +7,19 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from trace_train.config import Config, DataConfig, DatasetConfig, GroupRule, OptimConfig, Stage, load_config, presets
+from trace_train.config import (
+    Config,
+    DataConfig,
+    DatasetConfig,
+    GroupRule,
+    OptimConfig,
+    PredictionConfig,
+    Stage,
+    load_config,
+    presets,
+)
+from trace_train.config.tracker import CutConfig, PublishedTrackerConfig, TrackerConfig
+from trace_train.config.world import WorldConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -16,6 +28,13 @@ INSIDE: dict[type[BaseModel], list[tuple[str, type[BaseModel]]]] = {
     OptimConfig: [("optim.groups.N.", GroupRule)],
 }
 """Parts inside of parts: entries of a mapping or list."""
+PREDICTION: list[tuple[str, type[BaseModel]]] = [
+    ("", PredictionConfig),
+    ("cuts.", CutConfig),
+    ("tracker.", TrackerConfig),
+    ("tracker.published.", PublishedTrackerConfig),
+    ("world.", WorldConfig),
+]
 
 
 def page() -> str:
@@ -35,14 +54,23 @@ def page() -> str:
             parts.append((f"{name}.", field.annotation))
             parts += INSIDE.get(field.annotation, [])
     for prefix, model in parts:
-        title = (model.__doc__ or "").strip().splitlines()[0]
-        lines += ["", f"## {prefix.rstrip('.') or 'Run'}: {title}", "", "| key | default | meaning |", "|---|---|---|"]
-        for name, field in model.model_fields.items():
-            if field.description:
-                lines.append(f"| `{prefix}{name}` | {shown(field)} | {' '.join(field.description.split())} |")
+        lines += section(prefix.rstrip(".") or "Run", prefix, model)
         if model is DatasetConfig:
             lines += published_table()
+    lines += ["", "# Configuration of prediction", "", "`trace predict --set key.sub=value` takes these."]
+    for prefix, model in PREDICTION:
+        lines += section(prefix.rstrip(".") or "Prediction", prefix, model)
     return "\n".join(lines) + "\n"
+
+
+def section(name: str, prefix: str, model: type[BaseModel]) -> list[str]:
+    """The keys of a part; those that are parts themselves have sections of their own."""
+    title = (model.__doc__ or "").strip().splitlines()[0]
+    lines = ["", f"## {name}: {title}", "", "| key | default | meaning |", "|---|---|---|"]
+    for key, field in model.model_fields.items():
+        if field.description:
+            lines.append(f"| `{prefix}{key}` | {shown(field)} | {' '.join(field.description.split())} |")
+    return lines
 
 
 def shown(field: FieldInfo) -> str:

@@ -1,4 +1,4 @@
-"""Evaluates a run or checkpoint on a held-out split; docs/evaluation.md defines every metric."""
+"""Evaluates a run, a checkpoint or a predicted video; docs/evaluation.md defines every metric."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trace_data.files import writable_folder
 from trace_data.progress import SILENT, Progress
+from trace_data.results.file import read_result
 from trace_data.schema.body import GENDERS
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
@@ -14,17 +15,21 @@ from trace_train.build import body_layers
 from trace_train.evaluation.measures import MEASURES, Measure, Scores
 from trace_train.evaluation.result import EvalReport, SequenceScores, data_hashes
 from trace_train.evaluation.score import score
-from trace_train.evaluation.source import open_source
 from trace_train.evaluation.sums import MODEL
+from trace_train.evaluation.video_score import Join, ResultScores, score_result
+from trace_train.evaluation.video_truth import truth_of_result, truth_of_shards
+from trace_train.inference.source import open_source
 
 __all__ = [
     "MEASURES",
     "MODEL",
     "EvalReport",
     "Measure",
+    "ResultScores",
     "Scores",
     "SequenceScores",
     "evaluate",
+    "evaluate_result",
     "score",
 ]
 
@@ -69,3 +74,22 @@ def evaluate(
     report = report.of_data(*data_hashes(reader, packs))
     report.write(source.folder / report.file_name)
     return report
+
+
+def evaluate_result(
+    path: Path, *, against: Path | str | Store, packs: Path, sequence: str | None = None, join: Join = "frame"
+) -> ResultScores:
+    """Score the result of `trace predict` against what is known of the same video.
+
+    `against`: shards, of which `sequence` names the sequence (None: the only one), or an exact result, such as the one
+    that a synthetic video comes with. `packs`: of the body model that the result was made with. `join`: whether frames
+    are the same by their id or by their time. Raises ResultError, ShardError, ConfigError, AssetError.
+    """
+    result = read_result(path)
+    if isinstance(against, Path) and against.is_file():
+        truth = truth_of_result(read_result(against), str(against))
+    else:
+        store = as_store(against)
+        check_index(store)
+        truth = truth_of_shards(ShardReader(store), sequence)
+    return score_result(result, truth, body_layers(packs, GENDERS), join=join, name=str(path))

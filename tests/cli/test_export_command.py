@@ -7,8 +7,10 @@ import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from example_result import example_result
 from turned_results import one_frame
@@ -36,12 +38,13 @@ def put(folder: Path, result: Result | None = None) -> Path:
     return file
 
 
-def with_version(data: bytes, version: int) -> bytes:
-    with np.load(io.BytesIO(data)) as arrays:
-        content = dict(arrays) | {"version": np.array(version)}
-    changed = io.BytesIO()
-    np.savez(changed, **content)
-    return changed.getvalue()
+def changed(data: bytes, **arrays: npt.NDArray[Any]) -> bytes:
+    """A result file with other arrays."""
+    with np.load(io.BytesIO(data)) as file:
+        content: dict[str, Any] = dict(file) | arrays
+    made = io.BytesIO()
+    np.savez(made, **content)
+    return made.getvalue()
 
 
 def files(capsys: Output) -> list[dict[str, str]]:
@@ -107,9 +110,10 @@ def test_checks_say_what_was_not_checked(home: Path, capsys: Output, monkeypatch
     [
         (lambda data: data[: len(data) // 2], "cut short"),
         (lambda data: b"", "no result"),
-        (lambda data: with_version(data, 99), "version 99"),
+        (lambda data: changed(data, version=np.array(99)), "version 99"),
+        (lambda data: changed(data, score=np.full_like(example().score, np.nan)), "score"),
     ],
-    ids=["cut short", "empty", "of a newer version"],
+    ids=["cut short", "empty", "of a newer version", "with NaN"],
 )
 def test_a_file_that_is_no_result(damage: object, word: str, home: Path, capsys: Output) -> None:
     file = put(home)

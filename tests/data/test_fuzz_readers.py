@@ -35,6 +35,7 @@ import scipy.io
 import scipy.sparse
 import tiny_3dpw
 from cdf_files import write_cdf
+from example_result import example_result
 
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
@@ -42,6 +43,7 @@ from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, TraceError
 from trace_data.frames.image import decode, file_size
 from trace_data.frames.video import video_facts
+from trace_data.results.file import read_result, write_result
 from trace_data.schema.clip import ClipRef, Window
 from trace_data.shards.index import load_index
 from trace_data.shards.reader import ShardReader
@@ -54,6 +56,8 @@ SHORT, LONG = 120, 6000
 """Cases of each reader."""
 SECONDS = 2.0
 """Of CPU for a file of some kilobytes."""
+CPU = 1800
+"""Seconds for all cases of a reader: a shard is opened and read in 0.1 s, and no case may take `SECONDS`."""
 BYTES = 200_000_000
 """Beside ten times the file."""
 RUNS = ("exec", "import", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "ctypes.",
@@ -110,6 +114,15 @@ def _saved(save: Any, *values: Any, **named: Any) -> bytes:
     stream = io.BytesIO()
     save(stream, *values, **named)
     return stream.getvalue()
+
+
+def results() -> list[bytes]:
+    """The result of a short video, as written and as somebody may have saved it again."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.trace.npz"
+        write_result(file, example_result(people=1, frames=3))
+        with np.load(file, allow_pickle=False) as data:
+            return [file.read_bytes(), _saved(np.savez_compressed, **data)]
 
 
 def torches() -> list[bytes]:
@@ -233,6 +246,7 @@ READERS = {
     "npy": Reader(npys, load_npy),
     "npz": Reader(npzs, load_npz),
     "npz in pieces": Reader(npzs, lambda data: load_npz(data, each=lambda key, value: value)),
+    "result": Reader(results, in_file(".trace.npz", read_result)),
     "torch": Reader(torches, lambda data: read_state(data, where="x.pth")),
     "json": Reader(
         texts(json.dumps({"a": [1, 2.5, {"b": "é\ud83d\ude00"}]}), "[" * 3000),
@@ -306,7 +320,7 @@ def attack(name: str, cases: int, failed: Any) -> None:
         _outcome(reader, mutated(seed, random.Random(0)))
     for codec in ("raw-unicode-escape", "unicode-escape", "utf-8", "latin1", "utf-16", "cp437", "idna"):
         "".encode(codec)
-    resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
     sys.addaudithook(watch)
     for case in range(cases):
         data = seeds[case] if case < len(seeds) else mutated(seeds[case % len(seeds)], draw)
@@ -340,7 +354,7 @@ def findings(name: str, cases: int) -> list[str]:
     child.start()
     out = []
     try:
-        while (said := queue.get(timeout=900 if cases > SHORT else 120)) is not None:
+        while (said := queue.get(timeout=2 * CPU if cases > SHORT else 120)) is not None:
             out.append(said)
     except Exception as error:  # noqa: BLE001  nothing came: the child hangs or is gone
         out.append(f"no answer ({type(error).__name__}), exit code {child.exitcode}")

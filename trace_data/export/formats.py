@@ -75,6 +75,8 @@ class Format:
     """Whether it needs the mesh of the body model."""
     hint: str
     """How to import it."""
+    lens: Literal["", "centred", "one"] = ""
+    """What its camera lacks: a principal point and a zoom over time, or the zoom alone."""
     people: bool = True
     """Whether it holds people, or the camera alone."""
     parameters: bool = False
@@ -121,6 +123,8 @@ def _published(job: Job) -> Iterator[Piece]:
             where="--body",
             hint="leave out --body free",
         )
+    for person in job.people:
+        job.meshes.of(job.result, person)  # refuses packs of another model
     yield ".romp.npz", published_bytes(job.result, job.meshes.body), None
 
 
@@ -178,6 +182,7 @@ FORMATS: dict[str, Format] = {
         unit="m",
         rate="true",
         mesh=True,
+        lens="centred",
         hint="Blender: set {fps:.4g} fps and {width} x {height} px first, then File > Import > glTF",
     ),
     "usd": Format(
@@ -187,6 +192,7 @@ FORMATS: dict[str, Format] = {
         unit="m",
         rate="true",
         mesh=True,
+        lens="one",
         hint="Blender: File > Import > Universal Scene Description; usdcat -o NAME.usdc NAME.usda makes it smaller",
     ),
     "fbx": Format(
@@ -196,6 +202,7 @@ FORMATS: dict[str, Format] = {
         unit="m",
         rate="true",
         mesh=True,
+        lens="centred",
         hint="Maya, Unreal, Unity: import as FBX; the motion begins at frame 1",
     ),
     "bvh": Format(
@@ -232,6 +239,7 @@ FORMATS: dict[str, Format] = {
         unit="m",
         rate="constant",
         mesh=False,
+        lens="centred",
         hint="Meshcapade's editor and Blender add-on; the add-on takes whole rates only: see --fps",
     ),
     "obj": Format(

@@ -27,6 +27,8 @@ Array = npt.NDArray[np.float64]
 
 NEAR = 0.05
 """Metres: the camera's near plane."""
+TOLD = ("scene", "intrinsics_source", "camera_source", "scale", "up_source")
+"""Facts of the result that go into the file: how far its numbers can be trusted, and nothing of the machine."""
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 """A camera of glTF looks along -z with y up."""
 IDENTITY = np.eye(3).reshape(-1)
@@ -230,6 +232,7 @@ def _extras(result: Result, meshes: Meshes) -> dict[str, Any]:
         "frame_id": result.frame_id.tolist(),
         "start": float(result.time[0]),
         "body_model": meshes.model,
+        **{fact: result.about[fact] for fact in TOLD if fact in result.about},
     }
 
 

@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from trace_data.assets.bodies import PACK_FILES
 from trace_data.assets.body_model import BodyModel
-from trace_data.errors import AssetError, quoted
+from trace_data.errors import AssetError
 from trace_data.export.skeleton import rest_joints
 from trace_data.results.result import Result
-from trace_data.schema.body import GENDERS, Gender
+from trace_data.schema.body import Gender
 
 Array = npt.NDArray[np.float64]
 
 INFLUENCES = 4
 """Joints that move a vertex, at most: what readers of glTF and USD expect."""
-ANOTHER_MODEL = 0.02
+ANOTHER_MODEL = 0.005
 """Metres between rest joints that belong to different body models, or to different bodies."""
 
 
@@ -108,8 +108,7 @@ class PackMeshes:
             raise AssetError(
                 f"is another body model than the result's: with its shape, joints are up to {1000 * far:.0f} mm away",
                 where=self._pack,
-                hint=f"name the packs that the prediction used with --packs DIR, or export with  --body free"
-                f"  (their genders: {quoted(', '.join(GENDERS))})",
+                hint="name the packs that the prediction used with  --packs DIR, or export with  --body free",
             )
         vertices = self.body.rest_vertices(betas)[0].astype(np.float32)
         return BodyMesh(surface=self._surface, vertices=vertices, rest=rest, pelvis=rest[0])

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from trace_data.errors import AssetError, ConfigError, OutputError, nearest
 from trace_data.export.amass import HONESTY, Layout
 from trace_data.export.fbx import blender, conversion
@@ -24,6 +26,9 @@ from trace_data.results.result import Result
 from trace_data.schema.body import GENDERS, Gender
 
 Body = Literal["model", "free"]
+
+LEAST_OFF, LEAST_ZOOM = 1.0, 0.005
+"""Pixels, and share of the focal length, from which a lens that a format cannot describe is told."""
 
 LICENCE: dict[str, str] = {
     "camera": "nothing of the body model",
@@ -198,10 +203,25 @@ def _facts(form: Format, job: Job, person: int | None) -> str:
         form.unit,
         _rate(job.clock, form),
     ]
+    parts += _lens(form, job.result)
     if form.people:
         parts.append(", ".join(person_label(job.result, index) for index in people) or "nobody")
         parts += [gaps for index in people if (gaps := _gaps(job.result, index))]
     return "; ".join(parts)
+
+
+def _lens(form: Format, result: Result) -> list[str]:
+    """What the format's camera cannot say of this video's lens."""
+    if not form.lens:
+        return []
+    off = result.intrinsics[0, :2, 2] - (result.image_size - 1) / 2
+    focal = result.intrinsics[:, 0, 0]
+    parts = []
+    if form.lens == "centred" and np.abs(off).max() > LEAST_OFF:
+        parts.append(f"without the principal point, {np.abs(off).max():.1f} px from the middle")
+    if np.ptp(focal) > LEAST_ZOOM * focal[0]:
+        parts.append("the lens of the first frame, although the video zooms")
+    return parts
 
 
 def _rate(clock: Clock, form: Format) -> str:

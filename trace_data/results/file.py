@@ -27,6 +27,8 @@ from trace_data.text_files import parse_json
 
 SUFFIX = ".trace.npz"
 PARTIAL = ".partial"
+START = "start.json"
+"""In the folder of an unfinished result: what was known when it began."""
 MAX_PACKING = 64
 """Bytes that one byte of a file may unpack to. This program does not compress; files that others saved again may be
 compressed, and one that claims to hold more is a trap for the memory."""
@@ -47,7 +49,7 @@ def write_result(path: Path, result: Result) -> None:
     """Write a result, whole or not at all. Raises ResultError if it contradicts itself, OutputError."""
     check_result(result, path)
     arrays = {name: getattr(result, name) for name in LAYOUTS}
-    members = {name: _npy(array) for name, array in arrays.items() if array is not None}
+    members = {name: npy(array) for name, array in arrays.items() if array is not None}
     try:
         with atomic_write(path) as partial:
             write_members(partial, {**head(result.about), **members})
@@ -91,13 +93,18 @@ def is_result(path: Path) -> bool:
         return False
 
 
+def partial_of(path: Path) -> Path:
+    """The folder that holds an unfinished result."""
+    return path.with_name(path.name + PARTIAL)
+
+
 def head(about: Mapping[str, Any]) -> dict[str, IO[bytes]]:
     """The members at the beginning of a file. Raises ResultError if `about` is no JSON."""
     try:
         text = as_json(about).decode().strip()
     except (TypeError, ValueError) as error:
         raise ResultError(f"about is no JSON: {error}") from error
-    return {"format": _npy(np.array(FORMAT)), "version": _npy(np.array(VERSION)), "about": _npy(np.array(text))}
+    return {"format": npy(np.array(FORMAT)), "version": npy(np.array(VERSION)), "about": npy(np.array(text))}
 
 
 def write_members(file: Path, members: Mapping[str, IO[bytes]]) -> None:
@@ -114,12 +121,13 @@ def cannot_write(error: OSError, path: Path) -> OutputError:
         return OutputError(
             "an unfinished prediction of this name stands beside it",
             where=path,
-            hint=f"finish it with the command that began it, or  rm -r {quoted(f'{path}{PARTIAL}')}",
+            hint=f"finish it with the command that began it, or  rm -r {quoted(partial_of(path))}",
         )
     return OutputError(f"cannot be written: {error.strerror or error}", where=path, hint="free space, or give --out")
 
 
-def _npy(array: npt.NDArray[Any]) -> IO[bytes]:
+def npy(array: npt.NDArray[Any]) -> IO[bytes]:
+    """An array in the .npy format, as an open stream."""
     stream = io.BytesIO()
     np.lib.format.write_array(stream, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
     stream.seek(0)
@@ -206,8 +214,8 @@ def _expected() -> str:
 
 
 def _no_file(error: OSError, path: Path) -> ResultError:
-    unfinished = Path(f"{path}{PARTIAL}")
-    if is_missing(error) and unfinished.exists():
+    unfinished = partial_of(path)
+    if is_missing(error) and (unfinished / START).exists():
         return ResultError(
             "does not exist yet: its prediction was interrupted",
             where=path,

@@ -57,7 +57,7 @@ def view(
         cv2.resize(_cut(picture, left, top, side), (size, size), dst=out, interpolation=cv2.INTER_LINEAR)
         return Window(left=left, top=top, side=side).crop_from_frame(size) @ picture_from_frame
     crop_from_frame = window.crop_from_frame(size)
-    _resample(picture, crop_from_frame @ np.linalg.inv(picture_from_frame), int(shrink / reduce), out)
+    resample(picture, crop_from_frame @ np.linalg.inv(picture_from_frame), int(shrink / reduce), out)
     return crop_from_frame
 
 
@@ -74,13 +74,15 @@ def _cut(picture: npt.NDArray[np.uint8], left: int, top: int, side: int) -> npt.
     return square
 
 
-def _resample(
+def resample(
     picture: npt.NDArray[np.uint8],
     crop_from_picture: npt.NDArray[np.float64],
     average: int,
     out: npt.NDArray[np.uint8],
 ) -> None:
-    """Resample the picture into the crop, black outside; average `average` x `average` px first if above one."""
+    """Resample a picture (H, W, 3) into the crop `out` (S, S, 3), black outside.
+
+    Above one, `average` x `average` px are averaged first."""
     if average >= 2:
         height, width = picture.shape[0] // average * average, picture.shape[1] // average * average
         picture = cv2.resize(  # type: ignore[assignment]

@@ -157,7 +157,8 @@ def _body(
 
 def _whole(clip: ClipAnnotations) -> npt.NDArray[np.bool_]:
     """(P, T) whether a body can be posed and placed."""
-    return np.logical_and.reduce([clip.present, *(clip.masks[name] for name in WHOLE)])
+    whole: npt.NDArray[np.bool_] = np.logical_and.reduce([clip.present, *(clip.masks[name] for name in WHOLE)])
+    return whole
 
 
 def _placed_joints(clip: ClipAnnotations) -> npt.NDArray[np.bool_]:

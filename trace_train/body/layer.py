@@ -127,6 +127,11 @@ class BodyLayer(nn.Module):
                 mesh = skin(torch.cat([turned, shift], dim=3), shaped, self.weights)
             return BodyOutput(joints=joints, joints_h36m=joints_h36m, root=root[:, 0], vertices=mesh)
 
+    def rest_pelvis(self, betas: Tensor) -> Tensor:
+        """The pelvis of unposed bodies (N, 3), m, in SMPL's own frame; betas (N, 10 or fewer)."""
+        shape = self._all_betas(betas.to(self.weights.dtype))
+        return self.rest_base[:3] + shape @ self.rest_directions[:, :3]
+
     def _all_betas(self, betas: Tensor) -> Tensor:
         missing = len(self.rest_directions) - betas.shape[1]
         if missing < 0:

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
 from trace_data.errors import ConfigError, nearest
 from trace_data.text_files import content_of, parse_yaml
+from trace_train.config.part import ConfigPart
+from trace_train.config.prediction import PredictionConfig
 from trace_train.config.run import Config
+
+Part = TypeVar("Part", bound=ConfigPart)
 
 
 def presets() -> list[str]:
@@ -42,22 +46,32 @@ def changed(config: Config, assignments: Sequence[str]) -> Config:
     return config_from(_assigned(config.model_dump(mode="json"), assignments), origin="--set")
 
 
-def _assigned(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+def prediction_config(assignments: Sequence[str] = ()) -> PredictionConfig:
+    """The configuration of prediction after `key.sub=value` assignments. Raises ConfigError as `load_config` does."""
+    return _validated(PredictionConfig, _assigned({}, assignments, PredictionConfig), origin="--set")
+
+
+def _assigned(values: dict[str, Any], assignments: Sequence[str], model: type[ConfigPart] = Config) -> dict[str, Any]:
     """A copy of `values` with the assignments applied."""
     for text in assignments:
         key, sign, value = text.partition("=")
         if not sign:
             raise ConfigError(f"{text!r} is no assignment", hint="write --set key.sub=value, as in --set steps=200")
-        _assign(values, key.strip().split("."), parse_yaml(value, where=f"--set {key}", error=ConfigError))
+        read = parse_yaml(value, where=f"--set {key}", error=ConfigError)
+        _assign(values, key.strip().split("."), read, model)
     return values
 
 
 def config_from(values: dict[str, Any], *, origin: str) -> Config:
     """Validate nested values; `origin` names their source in errors."""
+    return _validated(Config, values, origin=origin)
+
+
+def _validated(model: type[Part], values: dict[str, Any], *, origin: str) -> Part:
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
+        lines = [_explain(item, model) for item in error.errors()]
         raise ConfigError(
             f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the configuration:\n    " + "\n    ".join(lines),
             where=origin,
@@ -94,10 +108,10 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _assign(values: dict[str, Any], path: list[str], value: object) -> None:
+def _assign(values: dict[str, Any], path: list[str], value: object, config: type[ConfigPart]) -> None:
     """Set a nested key; `stages.0.clips` addresses the first stage. A missing list starts as its default."""
     inner: Any = values
-    default: Any = Config().model_dump(mode="json")
+    default: Any = config().model_dump(mode="json")
     for number, key in enumerate(path):
         place: str | int = key
         if isinstance(inner, list):
@@ -117,12 +131,12 @@ def _assign(values: dict[str, Any], path: list[str], value: object) -> None:
         inner = inner[place]
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, config: type[ConfigPart]) -> str:
     path = [str(part) for part in item["loc"]]
     name = ".".join(path) or "configuration"
     if item["type"] != "extra_forbidden":
         return f"{name}: {item['msg'].removeprefix('Value error, ')}, found {item['input']!r}"
-    model: Any = Config
+    model: Any = config
     for part in path[:-1]:
         if (field := model.model_fields.get(part)) is not None:  # otherwise a list index or mapping key
             inner = (field.annotation, *get_args(field.annotation))

@@ -147,13 +147,11 @@ class ScoreAccumulator:
             predictions[MEAN_POSE] = (body.mean_pose.expand(len(video), -1, -1), place)
             predictions[MEAN_POSE_IN_CAMERA] = (body.mean_pose_in_camera.expand(len(video), -1, -1), place)
         for name, (predicted, predicted2d) in predictions.items():
-            mpjpe = 1000 * joints.mpjpe(predicted, values["annotated"])
-            pa_mpjpe = 1000 * joints.pa_mpjpe(predicted, values["annotated"])
-            self._spread(chunk, name, video, "mpjpe", mpjpe, each)
-            self._spread(chunk, name, video, "pa_mpjpe", pa_mpjpe, each)
-            self._spread(chunk, name, video, "error_2d", (predicted2d - image).norm(dim=-1).mean(-1), each)
+            errors = pose_errors(predicted, values["annotated"], predicted2d, image)
+            for measure, error in errors.items():
+                self._spread(chunk, name, video, measure, error, each)
             if name == MODEL:
-                self._spread(chunk, name, video, "mpjpe_with_misses", mpjpe, each)
+                self._spread(chunk, name, video, "mpjpe_with_misses", errors["mpjpe"], each)
                 self._spread(chunk, name, video, "pve", 1000 * values["pve"], each)
 
     def _add_tracks(self, chunk: Chunk, values: Values, person: Tensor, time: Tensor) -> None:
@@ -186,6 +184,15 @@ class ScoreAccumulator:
         count = np.bincount(video.numpy(), counts.numpy(), minlength=len(chunk.windows))
         for number, t, c in zip(chunk.windows, total.tolist(), count.tolist()):
             self.sums[number][name].add(measure, t, c)
+
+
+def pose_errors(predicted: Tensor, annotated: Tensor, predicted2d: Tensor, annotated2d: Tensor) -> dict[str, Tensor]:
+    """Errors (M,) of LSP joints (M, 14, 3), m, and of their places in the picture (M, 14, 2), px."""
+    return {
+        "mpjpe": 1000 * joints.mpjpe(predicted, annotated),
+        "pa_mpjpe": 1000 * joints.pa_mpjpe(predicted, annotated),
+        "error_2d": (predicted2d - annotated2d).norm(dim=-1).mean(-1),
+    }
 
 
 def _per_video(frame: Tensor, chunk: Chunk) -> list[int]:

@@ -39,7 +39,7 @@ def compare(
     frames = batch.images.shape[1]
     video, time = target.frame // frames, target.frame % frames
     px = batch.images.shape[2] / 2 / batch.crop_from_frame[video, time, 0, 0]
-    error, feet, true_feet = _meshes(found, rows, target, layers)
+    error, feet, true_feet = compare_meshes(found.rotations[rows], found.betas[rows], target, layers)
     values = {
         "video": video,
         "predicted": rooted(found.body.joints_h36m[rows, :LSP]),
@@ -63,16 +63,16 @@ def compare(
     return {k: v.cpu().double() if v.is_floating_point() else v.cpu() for k, v in values.items()}
 
 
-def _meshes(
-    found: Detections, rows: Tensor, target: GroundTruth, layers: Mapping[str, BodyLayer]
+def compare_meshes(
+    rotations: Tensor, betas: Tensor, target: GroundTruth, layers: Mapping[str, BodyLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Per-vertex errors (M,), and foot vertices (M, 4, 3) relative to the hip midpoint: predicted ones in camera axes,
-    annotated ones in world axes."""
+    annotated ones in world axes. Predicted: neutral bodies, rotations (M, 24, 3, 3) with the root in the camera."""
     parts = []
     feet = list(FOOT_VERTICES)
-    for at in torch.arange(len(rows), device=rows.device).split(MESHES_AT_ONCE):
-        of, some = rows[at], target.rows(at)
-        predicted = layers["neutral"](found.rotations[of], found.betas[of], vertices=True).vertices
+    for at in torch.arange(len(betas), device=betas.device).split(MESHES_AT_ONCE):
+        some = target.rows(at)
+        predicted = layers["neutral"](rotations[at], betas[at], vertices=True).vertices
         assert predicted is not None
         true = some.vertices(layers)
         parts.append((pve(predicted, true @ some.turn.mT), predicted[:, feet], true[:, feet]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from torch import Tensor
@@ -29,7 +29,7 @@ class GroundTruth:
     root: Tensor
     """(K, 3, 3) root rotation in the camera frame."""
     joints2d: Tensor
-    """(K, 14, 2) x, y in the crop, edges at -1 and 1, projected with the true camera."""
+    """(K, 14, 2) projected with the true camera; x, y in the crop, edges at -1 and 1, unless said otherwise."""
     skeleton: Tensor
     """(K, 24, 3) kinematic joints, metres, world axes, relative to the hip midpoint."""
     hips: Tensor
@@ -71,36 +71,66 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
         usable = usable & batch.masks[part]
     clip, frame, person = usable.transpose(1, 2).nonzero(as_tuple=True)
     at = (clip, person, frame)
-    gender, betas, rotations = batch.gender[clip, person], batch.betas[at], matrix_from_axis_angle(batch.pose[at])
-    joints, skeleton = betas.new_zeros(len(clip), 14, 3), betas.new_zeros(len(clip), JOINTS, 3)
-    hips = batch.translation[at].clone()
+    everyone, depth = pose_people(
+        frame=clip * batch.images.shape[1] + frame,
+        person=person,
+        gender=batch.gender[clip, person],
+        rotations=matrix_from_axis_angle(batch.pose[at]),
+        betas=batch.betas[at],
+        translation=batch.translation[at],
+        in_world=batch.masks["world"][at],
+        camera_from_world=batch.camera_from_world[clip, frame],
+        to_2d=lambda points: in_crop(batch, clip, frame, to_pixels(points, batch.intrinsics[clip, frame])),
+        layers=layers,
+    )
+    return everyone.rows((everyone.joints2d[:, 2:4].mean(1).abs() < 1).all(-1) & (depth > 0))
+
+
+def pose_people(
+    *,
+    frame: Tensor,
+    person: Tensor,
+    gender: Tensor,
+    rotations: Tensor,
+    betas: Tensor,
+    translation: Tensor,
+    in_world: Tensor,
+    camera_from_world: Tensor,
+    to_2d: Callable[[Tensor], Tensor],
+    layers: Mapping[str, BodyLayer],
+) -> tuple[GroundTruth, Tensor]:
+    """Pose K people whose parameters are those of `GroundTruth`; also returns the depths (K,) of their hips, m.
+
+    `translation` (K, 3) m, world; `camera_from_world` (K, 4, 4). `to_2d`: joints (K, 14, 3) in the camera to places in
+    the picture (K, 14, 2), in coordinates of the caller's choice.
+    """
+    joints, skeleton = betas.new_zeros(len(betas), 14, 3), betas.new_zeros(len(betas), JOINTS, 3)
+    hips = translation.clone()
     for code, name in enumerate(GENDERS):
         of = (gender == code).nonzero()[:, 0]
         if len(of):
             posed = layers[name](rotations[of], betas[of])
             joints[of], skeleton[of] = posed.joints_h36m[:, :14], posed.joints[:, :JOINTS]
             hips[of] += posed.root
-    camera = batch.camera_from_world[clip, frame]
-    turn = camera[:, :3, :3]
+    turn = camera_from_world[:, :3, :3]
     in_camera = joints @ turn.mT
-    place = (turn @ hips[..., None]).squeeze(-1) + camera[:, :3, 3]
-    joints2d = in_crop(batch, clip, frame, to_pixels(in_camera + place[:, None], batch.intrinsics[clip, frame]))
-    everyone = GroundTruth(
-        frame=clip * batch.images.shape[1] + frame,
+    place = (turn @ hips[..., None]).squeeze(-1) + camera_from_world[:, :3, 3]
+    people = GroundTruth(
+        frame=frame,
         person=person,
         joints=in_camera,
         upright=joints @ rotations[:, 0],  # row vectors times R, i.e. R^T x: back to body axes
         root=turn @ rotations[:, 0],
-        joints2d=joints2d,
+        joints2d=to_2d(in_camera + place[:, None]),
         skeleton=skeleton,
         hips=hips,
-        in_world=batch.masks["world"][at],
+        in_world=in_world,
         turn=turn,
         gender=gender,
         rotations=rotations,
         betas=betas,
     )
-    return everyone.rows((joints2d[:, 2:4].mean(1).abs() < 1).all(-1) & (place[:, 2] > 0))
+    return people, place[:, 2]
 
 
 def in_crop(batch: Batch, clip: Tensor, frame: Tensor, px: Tensor) -> Tensor:

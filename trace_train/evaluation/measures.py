@@ -84,6 +84,16 @@ class Scores:
     world_coverage: float | None = _measure("coverage", "%", group="world", best="highest", factor=100)
     """Share of the person-frames annotated in the world that were matched."""
 
+    mota: float | None = _measure("MOTA", "%", group="tracking", best="highest", factor=100)
+    """Of predicted videos, as are all of this group."""
+    idf1: float | None = _measure("IDF1", "%", group="tracking", best="highest", factor=100)
+    hota: float | None = _measure("HOTA", "%", group="tracking", best="highest", factor=100)
+    detection_accuracy: float | None = _measure("DetA", "%", group="tracking", best="highest", factor=100)
+    """The part of HOTA that says how well people are found."""
+    association_accuracy: float | None = _measure("AssA", "%", group="tracking", best="highest", factor=100)
+    """The part of HOTA that says how well identities are kept."""
+    id_switches: float | None = _measure("id switches", "", group="tracking", digits=0)
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Scores:
         """Read what `asdict` gave, also from a version with other measures."""

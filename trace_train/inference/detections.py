@@ -11,7 +11,7 @@ from torch import Tensor
 from trace_train.body.layer import BodyLayer, BodyOutput
 from trace_train.geometry.camera import project, translation_from_triple
 from trace_train.network.model import TraceNetwork
-from trace_train.network.outputs import Maps, full_rotations
+from trace_train.network.outputs import Maps, People, full_rotations
 
 DUPLICATE_DISTANCE = 0.05
 """Detections in a frame closer than this in (s, y, x) are duplicates; the one with the best score is kept. The
@@ -40,6 +40,8 @@ class Detections:
     """(K, 44, 2) x, y in the crop, edges at -1 and 1."""
     joints2d_h36m: Tensor
     """(K, 17, 2) the same for the H36M joints."""
+    people: People
+    """The parameters (K, ...) that they were decoded from."""
 
 
 def centers(center_3d: Tensor, *, logits: bool, threshold: float, most: int = 64) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,15 +69,23 @@ def best_score(center_3d: Tensor, *, logits: bool) -> float:
 
 
 def detect(
-    network: TraceNetwork, maps: Maps, layer: BodyLayer, *, threshold: float = 0.2, vertices: bool = False
+    network: TraceNetwork,
+    maps: Maps,
+    layer: BodyLayer,
+    *,
+    threshold: float = 0.2,
+    vertices: bool = False,
+    duplicates: bool = False,
 ) -> Detections:
-    """Detect and pose all people in the frames of `maps`."""
+    """Detect and pose all people in the frames of `maps`. `duplicates`: keep all peaks, also several of a person."""
     frame, zyx, score = centers(maps.center_3d, logits=network.center_logits, threshold=threshold)
     people = network.regress(maps, frame, zyx)
-    keep = _without_duplicates(frame, people.camera)
-    frame, zyx, score, published = frame[keep], zyx[keep], score[keep], network.published_camera
-    rotations = full_rotations(people)[keep]
-    betas, translation = people.shape[keep, :10], translation_from_triple(people.camera[keep], published=published)
+    if not duplicates:
+        keep = _without_duplicates(frame, people.camera)
+        frame, zyx, score, people = frame[keep], zyx[keep], score[keep], people.of(keep)
+    published = network.published_camera
+    rotations, betas = full_rotations(people), people.shape[:, :10]
+    translation = translation_from_triple(people.camera, published=published)
     body = layer(rotations, betas, vertices=vertices)
     return Detections(
         frame=frame,
@@ -87,6 +97,7 @@ def detect(
         body=body,
         joints2d=project(body.joints + translation[:, None], published=published),
         joints2d_h36m=project(body.joints_h36m + translation[:, None], published=published),
+        people=people,
     )
 
 

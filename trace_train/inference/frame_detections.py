@@ -45,6 +45,25 @@ class FrameDetections:
     def __len__(self) -> int:
         return len(self.score)
 
+    @classmethod
+    def nobody(cls, features: int) -> FrameDetections:
+        """No people, as in a frame that could not be read."""
+        return cls(
+            score=np.zeros(0),
+            front_score=np.zeros(0),
+            zyx=np.zeros((0, 3), np.int64),
+            triple=np.zeros((0, 3)),
+            triple_motion=None,
+            hips=np.zeros((0, 3)),
+            rotations=np.zeros((0, 24, 3, 3)),
+            betas=np.zeros((0, 10)),
+            joints=np.zeros((0, 44, 3)),
+            joints_2d=np.zeros((0, 44, 2)),
+            feature=np.zeros((0, features)),
+            world_motion=None,
+            world_rotation=None,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
@@ -66,6 +85,11 @@ class Tracker(Protocol):
 
     def step(self, time: float, people: FrameDetections, *, cut: bool = False) -> Sequence[Assignment]:
         """The assignments that are certain after the frame at `time` (s). `cut`: a new shot begins with this frame."""
+        ...
+
+    @property
+    def settled(self) -> int:
+        """Frames before this number receive no further assignments."""
         ...
 
     def finish(self) -> Sequence[Assignment]:

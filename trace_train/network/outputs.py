@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,6 +57,12 @@ class People:
     """(..., 3) change of the triple in the fixed view."""
     world_rotation_6d: Tensor | None = None
     """(..., 6) rotation from camera to world axes."""
+
+    def of(self, rows: Tensor) -> People:
+        """Some of the people, by mask or index of the first dimension."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
+        return People(**chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -148,9 +148,10 @@ def _pictures(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _text(file: Path) -> str:
+    """The text of a file; empty if it is missing or is none."""
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return content_of(file, error=CheckpointError).decode(errors="replace")
+    except (FileNotFoundError, CheckpointError):
         return ""
 
 

@@ -20,7 +20,7 @@ from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
-from trace_train.evaluation.source import open_source
+from trace_train.inference.source import open_source
 from trace_train.report.clips import Gallery, clips_section, learning_section
 from trace_train.report.curves import loss_section, machine_section
 from trace_train.report.folder import RunFolder, State, read_run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 
@@ -14,7 +15,15 @@ FIRST_SCALE = 64.0
 dozen steps."""
 
 
-def autocast_dtype(config: Config, device: torch.device) -> torch.dtype | None:
+class HasPrecision(Protocol):
+    """A configuration with the key `precision`."""
+
+    @property
+    def precision(self) -> str:
+        """`auto`, `fp32`, `bf16` or `fp16`."""
+
+
+def autocast_dtype(config: HasPrecision, device: torch.device) -> torch.dtype | None:
     """The autocast type of convolutions; None: float32 without autocast."""
     if config.precision == "fp16":
         return torch.float16

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors.numpy
 import safetensors.torch
@@ -54,6 +54,21 @@ class Switches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceSwitches:
+    """How weights expect to be used on videos; the defaults are for weights trained here."""
+
+    padding: Literal["black", "white"] = "black"
+    """Colour around frames that are not square (docs/reference/inference.md#padding-colour)."""
+    bn: Literal["running", "chunk"] = "running"
+    """Statistics of batch normalisation outside the backbone: the averages from training, or those of the chunk at hand
+    (docs/reference/inference.md#batch-statistics-at-inference)."""
+
+
+RELEASED = InferenceSwitches(padding="white", bn="chunk")
+"""How released weights are used by their authors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """A folder of imported weights whose files match their hashes."""
 
@@ -71,6 +86,11 @@ class Weights:
         """Settings that a released head needs; None without such a head."""
         values = self.facts["switches"]
         return None if values is None else Switches(**values)
+
+    @property
+    def inference(self) -> InferenceSwitches:
+        """How a released head is used on videos."""
+        return InferenceSwitches(**self.facts.get("inference", asdict(RELEASED)))
 
     def state(self, part: str) -> dict[str, Tensor]:
         """All tensors of a part by published name. Raises CheckpointError if it was not imported."""
@@ -97,7 +117,7 @@ class Weights:
         try:
             partial.mkdir(parents=True)
             shutil.copyfile(self.folder / entry["file"], partial / entry["file"])
-            text = {**self.facts, "switches": None, "parts": {part: entry}}
+            text = {**self.facts, "switches": None, "inference": asdict(InferenceSwitches()), "parts": {part: entry}}
             (partial / DESCRIPTION).write_text(json.dumps(text, indent=1), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
@@ -149,7 +169,12 @@ def write(
             as_any_new_file(file)
             described[name] = {"file": file.name, "sha256": sha256_of(file), **facts[name]}
         switches = asdict(Switches()) if "head" in parts else None
-        text = {"format_version": FORMAT_VERSION, "switches": switches, "parts": described}
+        text = {
+            "format_version": FORMAT_VERSION,
+            "switches": switches,
+            "inference": asdict(RELEASED if "head" in parts else InferenceSwitches()),
+            "parts": described,
+        }
         (partial / DESCRIPTION).write_text(json.dumps(text, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from scipy.spatial.transform import Rotation
 from turned_results import example, nobody
 
@@ -15,6 +16,8 @@ from trace_data.export.colmap import colmap_texts
 from trace_data.export.nerfstudio import nerfstudio_text
 from trace_data.export.tum import tum_text
 from trace_data.geometry import project, transform
+from trace_data.results.camera_files import read_camera_file
+from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
 from trace_data.text_files import parse_json
 
@@ -71,10 +74,18 @@ def test_the_camera_needs_no_people() -> None:
     assert tum_text(nobody(example("camera"))) == tum_text(example("camera"))
 
 
-def test_this_program_reads_them_back(tmp_path: Path) -> None:
-    import pytest
+def test_evo_reads_the_path(tmp_path: Path) -> None:
+    pytest.importorskip("evo", reason="no evo: pip install evo")
+    from evo.tools import file_interface
 
-    files = pytest.importorskip("trace_data.results.camera_files")
+    result = example("camera", irregular=True)
+    (tmp_path / "a.tum.txt").write_text(tum_text(result))
+    found = file_interface.read_tum_trajectory_file(str(tmp_path / "a.tum.txt"))
+    assert found.check()[0]
+    assert np.abs(np.stack(found.poses_se3) - rigid_inverse(result.camera_from_world)).max() < 1e-6
+
+
+def test_this_program_reads_them_back(tmp_path: Path) -> None:
     result = example("camera")
     (tmp_path / "transforms.json").write_text(nerfstudio_text(result))
     (tmp_path / "a.tum.txt").write_text(tum_text(result))
@@ -83,7 +94,7 @@ def test_this_program_reads_them_back(tmp_path: Path) -> None:
     for name, text in colmap_texts(result).items():
         (model / name).write_text(text)
     for path in (tmp_path / "transforms.json", tmp_path / "a.tum.txt", model):
-        found = files.read_camera_file(path)
+        found = read_camera_file(path)
         assert np.abs(found.camera_from_world - result.camera_from_world).max() < 1e-6
         if found.intrinsics is not None:
             assert np.abs(found.intrinsics - result.intrinsics).max() < 1e-6

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from glb_reader import Glb
 from turned_results import example, nobody, one_frame, turned
 
 from trace_data.errors import AssetError, ConfigError, OutputError
@@ -134,6 +136,18 @@ def test_lines_say_what_a_file_is(tmp_path: Path) -> None:
     assert "person_" not in files["tum"].facts
 
 
+def test_a_lens_that_a_format_cannot_describe_is_told(tmp_path: Path) -> None:
+    result = example("camera")
+    lens = np.repeat(result.intrinsics, len(result.time), axis=0)
+    lens[:, 0, 2] += 12
+    lens[:, :2, :2] *= np.linspace(1, 1.2, len(lens))[:, None, None]
+    files = run(replace(result, intrinsics=lens), ["glb", "usd", "colmap"], tmp_path)
+    facts = {file.format: file.facts for file in files}
+    assert "12.0 px from the middle" in facts["glb"] and "zooms" in facts["glb"]
+    assert "middle" not in facts["usd"] and "zooms" in facts["usd"]
+    assert "zooms" not in facts["colmap"]
+
+
 def test_morph_targets_are_called_the_model_itself(packs: Path, tmp_path: Path) -> None:
     result = example("y", people=1, frames=3)
 
@@ -154,6 +168,38 @@ def test_fbx_without_blender_is_the_glb_and_the_command(tmp_path: Path, monkeypa
     assert file.path.endswith(".glb")
     assert "blender --background" in file.hint and "'" + str(tmp_path) in file.hint
     assert conversion("a.glb", "b.fbx", fps=30000 / 1001, width=6, height=4).endswith("-- a.glb b.fbx 29.97003 6 4")
+
+
+@pytest.mark.parametrize("rate", ["29.97", "uneven"])
+def test_every_export_lasts_as_long_as_the_video(rate: str, tmp_path: Path) -> None:
+    result = example("camera", irregular=rate == "uneven")
+    if rate == "29.97":
+        result = replace(result, time=0.4 + np.arange(len(result.time)) * 1001 / 30000)
+    expected = result.time[-1] - result.time[0]
+    paths = {
+        file.format: Path(file.path)
+        for file in run(result, ["glb", "usd", "bvh", "amass", "smpl", "tum", "csv"], tmp_path)
+    }
+    glb = Glb(paths["glb"].read_bytes())
+    usd, bvh = paths["usd"].read_text(encoding="utf-8"), paths["bvh"].read_text()
+    tum = np.loadtxt(paths["tum"])[:, 0]
+    with paths["csv"].open(encoding="utf-8") as rows:
+        csv_times = [float(row["time"]) for row in csv.DictReader(rows)]
+    with np.load(paths["amass"]) as amass, np.load(paths["smpl"]) as smpl:
+        found = {
+            "glb": max(glb.array(sampler["input"]).max() for sampler in glb.channels.values()),
+            "usd": number(usd, "endTimeCode = ") / number(usd, "timeCodesPerSecond = "),
+            "bvh": (number(bvh, "Frames: ") - 1) * number(bvh, "Frame Time: "),
+            "amass": (len(amass["poses"]) - 1) / amass["mocap_framerate"].item(),
+            "smpl": (smpl["frameCount"].item() - 1) / smpl["frameRate"].item(),
+            "tum": tum[-1] - tum[0],
+            "csv": max(csv_times) - min(csv_times),
+        }
+    assert {name: abs(duration - expected) < 1e-3 for name, duration in found.items()} == dict.fromkeys(found, True)
+
+
+def number(text: str, after: str) -> float:
+    return float(text.split(after)[1].split()[0])
 
 
 @pytest.mark.parametrize("fps", [24000 / 1001, 25, 30000 / 1001, 59.94, 120])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -18,7 +19,7 @@ from repository import ROOT
 from trace_data.errors import OutputError, ResultError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, project, transform
 from trace_data.results.check import LAYOUTS, check_result
-from trace_data.results.file import is_result, read_result, write_result
+from trace_data.results.file import START, is_result, partial_of, read_result, write_result
 from trace_data.results.placement import in_frame
 from trace_data.results.result import Result
 
@@ -230,16 +231,17 @@ def test_other_files_are_named(tmp_path: Path) -> None:
         read_result(file)
     with pytest.raises(ResultError, match="folder"):
         read_result(tmp_path)
-    Path(f"{file}.partial").mkdir()
+    partial_of(file).mkdir()
+    (partial_of(file) / START).touch()
     with pytest.raises(ResultError, match="interrupted") as caught:
         read_result(file)
     assert "trace predict" in str(caught.value.hint)
     with pytest.raises(OutputError, match="unfinished"):
         write_result(file, example())
-    Path(f"{file}.partial").rmdir()
-    rewrite(Path(f"{file}.partial"))
+    shutil.rmtree(partial_of(file))
+    rewrite(partial_of(file))
     with pytest.raises(ResultError, match="unfinished"):
-        read_result(Path(f"{file}.partial"))
+        read_result(partial_of(file))
     for content in (b"", b"hello", b"\x89HDF\r\n"):
         file.write_bytes(content)
         with pytest.raises(ResultError, match="no result"):

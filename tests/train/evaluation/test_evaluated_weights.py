@@ -10,7 +10,7 @@ from published_files import random_state, save
 
 from trace_cli.main import run
 from trace_data.errors import CheckpointError
-from trace_train.evaluation.source import open_source
+from trace_train.inference.source import open_source
 from trace_train.network.flow import RaftFlow
 from trace_train.weights.importing import import_weights
 from trace_train.weights.published import PARTS

@@ -17,8 +17,8 @@ from trace_train.build import scoring_device
 from trace_train.evaluate import evaluate
 from trace_train.evaluation.result import EvalReport
 from trace_train.evaluation.score import untouched
-from trace_train.evaluation.source import open_source
 from trace_train.evaluation.sums import MODEL
+from trace_train.inference.source import open_source
 from trace_train.train import train
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import open_checkpoint

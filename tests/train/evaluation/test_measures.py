@@ -40,5 +40,5 @@ def test_a_measure_between_others_stays_in_its_group(
         assert not title or title not in shown, "a group has one title"
         shown.setdefault(group, set()).add(name)
     assert shown == {
-        group: {m.name for m in MEASURES if m.group == group} for group in ("camera", "detection", "world")
+        group: {m.name for m in MEASURES if m.group == group} for group in ("camera", "detection", "world", "tracking")
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import asdict
 
 import formula_network as formula
@@ -11,6 +12,7 @@ from small_network import clips, small
 from torch import Tensor
 
 from trace_train.geometry.rotations import matrix_from_axis_angle
+from trace_train.inference.stream import use_chunk_statistics
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Tracks
 from trace_train.weights.folder import Switches
@@ -54,6 +56,29 @@ def test_every_stage_is_the_published_one(network: TraceNetwork) -> None:
     assert torch.allclose(matrix_from_axis_angle(ours["world_global_rots"]), rotation, atol=1e-4)
     for name, expected in person.items():
         assert relative(ours[name], expected) < 1e-4, name
+
+
+def test_statistics_of_a_chunk_give_the_published_stages_too(
+    network: TraceNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, flow = clips(1, 8)
+    running, state = formula.norm, network.state_dict()
+
+    def of_the_chunk(s: formula.State, name: str, x: Tensor) -> Tensor:
+        if name.startswith("backbone."):
+            return running(s, name, x)
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        own = {f"{name}.running_mean": x.mean(axes), f"{name}.running_var": x.var(axes, correction=0)}
+        return running({**s, **own}, name, x)
+
+    monkeypatch.setattr(formula, "norm", of_the_chunk)
+    chunked = deepcopy(network)
+    use_chunk_statistics(chunked)
+    with torch.no_grad():
+        ours = chunked(images, flow, return_stages=True).stages
+        for name, expected in formula.stages(state, images, flow, network.depth_levels).items():
+            assert relative(ours[name], expected) < 1e-3, name
+        assert relative(network(images, flow, return_stages=True).stages["front_map"], ours["front_map"]) > 0.1
 
 
 def test_a_mistake_in_one_tensor_is_seen(network: TraceNetwork) -> None:

@@ -25,7 +25,7 @@ from trace_train.config import Config, InitConfig, NetworkConfig
 from trace_train.network.raft import Raft
 from trace_train.weights.checkpoint import FORMAT_VERSION
 from trace_train.weights.exporting import export_weights
-from trace_train.weights.folder import Switches, open_weights
+from trace_train.weights.folder import RELEASED, Switches, open_weights
 from trace_train.weights.importing import import_weights
 from trace_train.weights.published import PARTS, fate, known, needed, ours, table
 from trace_train.weights.sources import open_start
@@ -110,6 +110,7 @@ def test_what_is_known_of_them_is_written_beside(files: dict[str, Path], importe
     assert facts["parts"]["image"]["prefixed"] and not facts["parts"]["head"]["prefixed"]
     switches = open_weights(imported).switches
     assert switches == Switches() and facts["switches"] == asdict(Switches())
+    assert open_weights(imported).inference == RELEASED and RELEASED.padding == "white" and RELEASED.bn == "chunk"
     assert facts["switches"].keys() <= NetworkConfig.model_fields.keys()  # they are keys of the configuration
     NetworkConfig.model_validate(facts["switches"])
 

@@ -185,6 +185,8 @@ class CameraPath:
         """Go on from `state_dict()`."""
         self._time, self._observed = list(state["time"]), list(state["observed"])
         self._path = list(state["path"].numpy().copy())
+        if self._given is not None and self._time:
+            self._given.at(0, self._time[0])  # the world is that of the first frame
         self._evidence.load_state_dict(state["evidence"])
         self._speed, self._rows = state["speed"].numpy().copy(), [state["rows"].numpy().copy()]
         self._people.load_state_dict(state["people"])

@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from people_and_camera import LENS, SQUARE, Walkers, handheld, only, path
 from scipy.spatial.transform import Rotation
-from walking_people import LENS, SQUARE, Walkers, handheld, only, path
 
 from trace_data.geometry import transform
 from trace_data.results.placement import placed

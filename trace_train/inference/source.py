@@ -1,4 +1,4 @@
-"""Loads the network to evaluate from a run, a checkpoint or imported released weights."""
+"""Loads a trained network from a run, a checkpoint or imported released weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trace_train.network.flow import FlowProvider, NoFlow
 from trace_train.network.model import TraceNetwork
 from trace_train.weights.checkpoint import Checkpoint, open_checkpoint
 from trace_train.weights.flow import build_flow, raft_flow
-from trace_train.weights.folder import DESCRIPTION, open_weights
+from trace_train.weights.folder import DESCRIPTION, InferenceSwitches, open_weights
 from trace_train.weights.sources import open_start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EvaluatedNetwork:
+class TrainedNetwork:
     """A network in evaluation mode, on its device, with its source."""
 
     network: TraceNetwork
@@ -32,6 +32,8 @@ class EvaluatedNetwork:
     step: int
     sha256: str
     """SHA-256 of the weights file; of several files, each of them."""
+    switches: InferenceSwitches
+    """How it is used on videos."""
 
     @property
     def device(self) -> torch.device:
@@ -39,19 +41,21 @@ class EvaluatedNetwork:
         return next(self.network.parameters()).device
 
 
-def open_source(path: Path) -> EvaluatedNetwork:
+def open_source(path: Path, device: torch.device | None = None) -> TrainedNetwork:
     """Open a run (its last checkpoint), a checkpoint, or a folder of imported weights with a complete network.
 
-    Raises CheckpointError if it is none of these or damaged.
+    `device`: default as in `scoring_device`. Raises CheckpointError if it is none of these or damaged.
     """
-    return _imported(path) if (path / DESCRIPTION).is_file() else _of_run(open_checkpoint(path))
+    if (path / DESCRIPTION).is_file():
+        return _imported(path, device)
+    return _of_run(open_checkpoint(path), device)
 
 
-def _of_run(checkpoint: Checkpoint) -> EvaluatedNetwork:
-    device = scoring_device(checkpoint.config)
+def _of_run(checkpoint: Checkpoint, device: torch.device | None) -> TrainedNetwork:
+    device = device or scoring_device(checkpoint.config)
     network = build_network(checkpoint.config.network)
     checkpoint.load_into(network)
-    return EvaluatedNetwork(
+    return TrainedNetwork(
         network=network.to(device).eval(),
         flow=build_flow(checkpoint.config, checkpoint.run, device),
         config=checkpoint.config,
@@ -59,10 +63,11 @@ def _of_run(checkpoint: Checkpoint) -> EvaluatedNetwork:
         folder=checkpoint.run,
         step=checkpoint.step,
         sha256=checkpoint.facts["sha256"][checkpoint.weights_file().name],
+        switches=InferenceSwitches(),
     )
 
 
-def _imported(path: Path) -> EvaluatedNetwork:
+def _imported(path: Path, device: torch.device | None) -> TrainedNetwork:
     weights = open_weights(path)
     missing = [part for part in ("image", "head") if part not in weights.parts]
     if missing:
@@ -79,12 +84,12 @@ def _imported(path: Path) -> EvaluatedNetwork:
     config, _ = start.follow(config)
     network = build_network(config.network)
     start.fill(network, config.network)
-    device = scoring_device(config)
+    device = device or scoring_device(config)
     flow: FlowProvider = NoFlow(config.network.motion_channels)
     if with_flow:
         flow = raft_flow(weights, config.network, device)
     hashes = start.facts["sha256"]
-    return EvaluatedNetwork(
+    return TrainedNetwork(
         network=network.to(device).eval(),
         flow=flow,
         config=config,
@@ -92,4 +97,5 @@ def _imported(path: Path) -> EvaluatedNetwork:
         folder=path,
         step=0,
         sha256=" ".join(f"{part} {digest}" for part, digest in hashes.items()),
+        switches=weights.inference,
     )

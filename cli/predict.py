@@ -1,0 +1,259 @@
+"""`trace predict`: from videos to people with identities in one world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from trace_data.progress import Progress
+    from trace_train.inference import PredictionReport, Predictor, VideoOptions, VideoPrediction
+
+
+class ResultPlace(options.Folder):
+    """A folder, or the name of a result file, which may exist."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).endswith(".npz"):
+            return options.AnyPath(dir_okay=False).convert(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+@options.command("predict")
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO|FOLDER|IMAGE...", type=options.AnyPath())
+@click.option(
+    "--weights",
+    type=options.AnyPath(file_okay=False),
+    help="A run, a checkpoint, or imported weights  [setting weights, else the latest of setting runs].",
+)
+@options.packs
+@click.option(
+    "--out",
+    metavar="FILE|DIR",
+    type=ResultPlace(file_okay=False),
+    help="NAME.trace.npz, or a folder for it  [default: this folder].",
+)
+@click.option("--start", type=float, metavar="SECONDS", help="First second of the video.")
+@click.option("--end", type=float, metavar="SECONDS", help="Second before which to end.")
+@click.option(
+    "--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Only every N-th frame; times stay true."
+)
+@click.option("--frame-rate", type=float, metavar="FPS", help="Frames a second, of images or instead of the video's.")
+@click.option(
+    "--camera",
+    metavar="auto|moving|static|background|FILE",
+    help="Source of the camera path; FILE: TUM, COLMAP, transforms.json or a result  [default: auto].",
+)
+@click.option("--focal", type=float, metavar="PX", help="Focal length in pixels.")
+@click.option("--focal-mm", type=float, metavar="MM", help="Focal length as on a 35 mm camera.")
+@click.option("--fov", type=float, metavar="DEGREES", help="Field of view over the longer side.")
+@click.option("--intrinsics", type=options.AnyPath(dir_okay=False), help="File with the camera matrix.")
+@click.option("--people", metavar="all|largest|N", help="Most people at a time  [default: all].")
+@click.option("--score", type=float, help="Score from which a detection can be a new person  [default: 0.3].")
+@click.option("--keep-score", type=float, help="Score from which it can continue a person  [default: 0.18].")
+@click.option("--remember", type=float, metavar="SECONDS", help="How long a lost person is looked for  [default: 3].")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, as in tracker.gate=8; repeatable."
+)
+@click.option("--device", help="cpu, cuda or cuda:1  [default: a GPU if there is one].")
+@options.force
+@options.json
+def predict(
+    videos: tuple[Path, ...],
+    weights: Path | None,
+    packs: Path | None,
+    out: Path | None,
+    start: float | None,
+    end: float | None,
+    stride: int,
+    frame_rate: float | None,
+    camera: str | None,
+    focal: float | None,
+    focal_mm: float | None,
+    fov: float | None,
+    intrinsics: Path | None,
+    people: str | None,
+    score: float | None,
+    keep_score: float | None,
+    remember: float | None,
+    assignments: tuple[str, ...],
+    device: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Find the people of videos, give everyone an identity, and place them in one world with the camera.
+
+    Images that are listed one after another are one video, a folder of images too. Each result is one file,
+    NAME.trace.npz. Stopped with Ctrl-C, the same command goes on where it was.
+
+    \b
+    Examples:
+      trace predict street.mp4 --weights ~/.trace/runs/2026-11-22-trace
+      trace predict *.mp4 --out results --camera static
+      trace predict frames/ --frame-rate 25 --focal-mm 26 --people 2
+      trace predict street.mp4 --camera slam.tum --set tracker.gate=8
+    """
+    from trace_data.frames.footage import group_inputs
+    from trace_train.inference import Predictor, VideoOptions
+
+    from . import render
+
+    given = {"people": people, "score": score, "keep_score": keep_score, "remember": remember}
+    settings = [f"tracker.{key}={value}" for key, value in given.items() if value is not None]
+    groups = group_inputs(videos)
+    chosen = VideoOptions(
+        start=start,
+        end=end,
+        stride=stride,
+        frame_rate=frame_rate,
+        focal=focal,
+        focal_mm=focal_mm,
+        fov=fov,
+        intrinsics=intrinsics,
+    )
+    with render.Display() as progress:
+        predictor = Predictor(
+            weights or _default_weights(),
+            packs=_packs(weights, packs),
+            config=[*settings, *_camera(camera), *assignments],
+            device=device,
+        )
+        prepared = _prepared(predictor, groups, chosen, out)
+        reports = []
+        for number, (prediction, place) in enumerate(prepared):
+            report = None if force else prediction.finished(place)
+            if report is None:
+                _announce(prediction, place, progress, slow=number == 0)
+                report = prediction.write(place, force=force, progress=progress)
+            else:
+                progress.log(f"{place} is there already; --force predicts it again")
+            reports.append(report)
+    if as_json:
+        render.json_object({"results": reports})
+        return
+    for report in reports:
+        _tell(report)
+
+
+def _camera(given: str | None) -> list[str]:
+    """The settings that `--camera` stands for."""
+    if given is None:
+        return []
+    if given in ("auto", "moving", "static", "background"):
+        return [f"world.camera={given}"]
+    if not Path(given).expanduser().exists():
+        raise click.UsageError(
+            f"--camera {given}: neither auto, moving, static or background, nor a file", click.get_current_context()
+        )
+    import json
+
+    return [f"world.camera_file={json.dumps(str(Path(given).expanduser()))}"]
+
+
+def _default_weights() -> Path:
+    """Imported weights of the settings if they are a whole network, else the latest run."""
+    from trace_data.errors import ConfigError
+
+    imported, runs = options.folder("weights"), options.folder("runs")
+    if (imported / "head.safetensors").is_file():
+        return imported
+    finished = [path.parent.parent for path in runs.glob("*/checkpoints/step-*")]
+    if not finished:
+        raise ConfigError(
+            "there are no weights: neither imported ones nor a run of one's own",
+            where=runs,
+            hint="trace train  makes a run, trace import-weights  reads released ones; or name some with --weights",
+        )
+    return max(finished, key=lambda run: run.stat().st_mtime)
+
+
+def _packs(weights: Path | None, packs: Path | None) -> Path | None:
+    """The packs given, those of the run (None), or those of the settings for weights that are no run."""
+    from trace_data.errors import TraceError
+    from trace_train.inference.model import own_packs
+
+    if packs is not None:
+        return packs
+    try:
+        own = own_packs(weights or _default_weights())
+    except TraceError:
+        return options.folder("packs")
+    return own if own.is_dir() else options.folder("packs")
+
+
+def _prepared(
+    predictor: Predictor, groups: list[tuple[Path, ...]], chosen: VideoOptions, out: Path | None
+) -> list[tuple[VideoPrediction, Path]]:
+    """Every video, opened, and the file for its result. Fails before any work begins."""
+    from trace_data.errors import ConfigError
+    from trace_data.results.file import SUFFIX
+
+    single = out is not None and out.suffix == ".npz"
+    if single and len(groups) > 1:
+        raise ConfigError(
+            f"one file for {len(groups)} videos", where=out, hint="give a folder with --out, as in --out results"
+        )
+    prepared: dict[Path, VideoPrediction] = {}
+    for paths in groups:
+        prediction = predictor.prepare(paths, chosen)
+        name = f"{prediction.footage.facts.name}{SUFFIX}"
+        place = out if single and out is not None else (out or Path()) / name
+        if place in prepared:
+            raise ConfigError(
+                "two videos have this name, and both results would be written here",
+                where=place,
+                hint="predict them one after the other, with a name of its own: --out NAME.trace.npz",
+            )
+        prepared[place] = prediction
+    for place in prepared:
+        place.absolute().parent.mkdir(parents=True, exist_ok=True)
+    return [(prediction, place) for place, prediction in prepared.items()]
+
+
+def _announce(prediction: VideoPrediction, place: Path, progress: Progress, *, slow: bool) -> None:
+    """Say what was found before the work begins. `slow`: also measure how long it will take."""
+    from trace_data.progress import counted, duration, size_in_words
+
+    facts = prediction.footage.facts
+    width, height = facts.size
+    rate = "" if facts.frame_rate is None else f"{facts.frame_rate:.4g} frames/s"
+    spaced = {True: " on average, unevenly spaced", False: "", None: ""}[facts.variable_rate]
+    known = [
+        f"{width}x{height} px",
+        f"turned by {facts.rotation} degrees" if facts.rotation else "",
+        rate + spaced,
+        "" if facts.hdr is None else f"HDR ({facts.hdr})",
+        "" if facts.bit_depth in (None, 8) else f"{facts.bit_depth} bits",
+        "" if prediction.expected_frames is None else f"about {counted(prediction.expected_frames, 'frame')}",
+    ]
+    progress.log(f"{facts.path.name}: {', '.join(part for part in known if part)}, read by {facts.decoder}")
+    progress.log(f"lens    {prediction.lens.source}: {prediction.lens.matrix[0, 0]:.0f} px")
+    model = prediction.model
+    progress.log(f"network {model.source.folder.name}, step {model.source.step:,}, on {model.source.device}")
+    for line in facts.warnings:
+        progress.log(f"note    {line}")
+    if slow:
+        cost = prediction.cost()
+        expected = prediction.expected_frames
+        needed = "" if expected is None else f"about {duration(cost.seconds_per_frame * expected)}, "
+        progress.log(
+            f"needs   {needed}{1 / cost.seconds_per_frame:.1f} frames/s, {size_in_words(cost.memory)} of memory"
+        )
+
+
+def _tell(report: PredictionReport) -> None:
+    from trace_data.progress import counted
+
+    from . import render
+
+    known = [counted(report.people, "person").replace("persons", "people"), counted(report.rows, "row")]
+    known += [f"camera {report.camera.get('source')}"]
+    if report.gaps:
+        known.append(f"{counted(report.gaps, 'frame')} unread")
+    render.line(f"{report.out}  {counted(report.frames, 'frame')}, {', '.join(known)}")
+    for warning in report.warnings:
+        render.line(f"  ! {warning}")

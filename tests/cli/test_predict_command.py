@@ -1,0 +1,96 @@
+"""`trace predict` as it is typed: what it says, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from spotted import open_spotter, video_of
+
+from trace_cli.main import run
+from trace_data.results.file import read_result
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def command(packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The beginning of every command line."""
+    monkeypatch.setenv("TRACE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    open_spotter(monkeypatch)
+    return ["predict", "--weights", str(tmp_path), "--packs", str(packs), "--frame-rate", "30"]
+
+
+def test_it_says_what_it_found_and_what_it_wrote(command: list[str], tmp_path: Path, capsys: Output) -> None:
+    video_of(tmp_path / "Straße am Abend", 7, people=2)
+    assert run([*command, "Straße am Abend", "--fov", "60", "--camera", "static"]) == 0
+    said = capsys.readouterr()
+    assert "96x72 px" in said.err and "30 frames/s" in said.err and "--fov 60" in said.err and "memory" in said.err
+    assert said.out == "Straße am Abend.trace.npz  7 frames, 2 people, 14 rows, camera static\n"
+    assert read_result(Path("Straße am Abend.trace.npz")).about["options"]["world"]["camera"] == "static"
+    # again: nothing to do
+    assert run([*command, "Straße am Abend", "--fov", "60", "--camera", "static"]) == 0
+    again = capsys.readouterr()
+    assert again.out == said.out and "--force" in again.err
+    # another one of the same name is not replaced
+    assert run([*command, "Straße am Abend", "--people", "1"]) == 3
+    assert "--force" in capsys.readouterr().err
+    assert run([*command, "Straße am Abend", "--people", "1", "--force", "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["results"]
+    assert (report["people"], report["rows"], report["frames"]) == (1, 7, 7)
+
+
+def test_several_videos_have_their_results_in_a_folder(command: list[str], tmp_path: Path, capsys: Output) -> None:
+    for name, count in (("one", 4), ("two", 5)):
+        video_of(tmp_path / name, count, people=count - 4)
+    assert run([*command, "one", "two", "--out", "results"]) == 0
+    said = capsys.readouterr().out
+    assert sorted(file.name for file in Path("results").iterdir()) == ["one.trace.npz", "two.trace.npz"]
+    assert "nobody was found" in said  # in a valid file
+    assert len(read_result(Path("results/one.trace.npz")).row_frame) == 0
+    assert run([*command, "one", "two", "--out", "both.trace.npz"]) == 2
+    (tmp_path / "more").mkdir()
+    video_of(tmp_path / "more" / "one", 2)
+    assert run([*command, "one", "more/one", "--out", "results"]) == 2
+    assert "name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "word"),
+    [
+        (["missing.mp4"], 3, "missing.mp4"),
+        (["empty.mp4"], 3, "empty"),
+        (["walk", "--camera", "nowhere"], 2, "nowhere"),
+        (["walk", "--camera", "wrong.tum"], 3, "wrong.tum"),
+        (["walk", "--focal", "100", "--fov", "50"], 2, "--focal"),
+        (["walk", "--people", "few"], 2, "people"),
+        (["walk", "--set", "tracker.gat=1"], 2, "gate"),
+        (["walk", "--start", "9"], 3, "--start"),
+        (["walk", "--device", "cuda:77"], 2, "cuda:77"),
+    ],
+)
+def test_bad_input_is_one_message_and_no_file(
+    command: list[str], words: list[str], code: int, word: str, tmp_path: Path, capsys: Output
+) -> None:
+    video_of(tmp_path / "walk", 3)
+    Path("empty.mp4").write_bytes(b"")
+    Path("wrong.tum").write_text("0 1 2\n")
+    assert run([*command, *words]) == code
+    said = capsys.readouterr().err
+    assert word in said and said.count("error:") == 1 and "Traceback" not in said
+    assert not [*tmp_path.glob("*.trace.npz*")]
+
+
+def test_without_weights_it_says_where_to_get_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("TRACE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    video_of(tmp_path / "walk", 1)
+    assert run(["predict", "walk"]) == 2
+    assert "trace train" in capsys.readouterr().err
+    (tmp_path / "run").mkdir()
+    assert run(["predict", "walk", "--weights", "run", "--packs", str(tmp_path)]) == 3
+    assert "checkpoint" in capsys.readouterr().err

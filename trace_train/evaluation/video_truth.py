@@ -1,0 +1,137 @@
+"""What is known of one video: its annotated people and camera, from shards or from an exact result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_data.errors import ConfigError, nearest, quoted
+from trace_data.results.result import Result
+from trace_data.schema.body import GENDERS
+from trace_data.schema.clip import ClipRef
+from trace_data.shards.entries import SequenceEntry, usual_step
+from trace_data.shards.reader import ShardReader
+from trace_train.evaluation.tracks import Clock
+
+NEUTRAL = GENDERS.index("neutral")
+_PARTS = ("root_rotation", "body_pose", "shape", "translation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VideoTruth:
+    """T annotated frames with K person-frames that have a whole body, by frame, then person."""
+
+    name: str
+    synthetic: bool
+    frame_id: npt.NDArray[np.int64]
+    """(T,) index of each frame in the source, or the release's number of it."""
+    time: npt.NDArray[np.float64]
+    """(T,) seconds."""
+    clock: Clock
+    image_size: tuple[int, int]
+    """Width and height, px."""
+    intrinsics: npt.NDArray[np.float64]
+    """(T, 3, 3) px."""
+    camera_from_world: npt.NDArray[np.float64]
+    """(T, 4, 4) m."""
+    everyone: npt.NDArray[np.bool_]
+    """(T,) whether everyone visible is annotated, so that anyone else is a false alarm."""
+    frame: npt.NDArray[np.int64]
+    """(K,) index of the frame."""
+    person: npt.NDArray[np.int64]
+    """(K,) identities."""
+    gender: npt.NDArray[np.int64]
+    """(K,) codes of `GENDERS`."""
+    pose: npt.NDArray[np.float32]
+    """(K, 24, 3) axis-angle, the root in the world."""
+    betas: npt.NDArray[np.float32]
+    """(K, 10) of the body of the gender."""
+    translation: npt.NDArray[np.float32]
+    """(K, 3) m, world: vertices = LBS(pose, betas) + translation."""
+    in_world: npt.NDArray[np.bool_]
+    """(K,) whether places in the world can be compared."""
+
+
+def truth_of_result(result: Result, name: str) -> VideoTruth:
+    """An exact result as truth, such as the one that a synthetic video comes with. Its bodies are neutral ones."""
+    order = np.lexsort((result.row_person, result.row_frame))
+    frames, person = len(result.time), result.row_person[order]
+    step = usual_step(result.frame_id)
+    seconds = np.median(np.diff(result.time) / np.diff(result.frame_id)) if frames > 1 else 1 / 30
+    return VideoTruth(
+        name=name,
+        synthetic=True,
+        frame_id=result.frame_id,
+        time=result.time,
+        clock=Clock(fps=1 / float(seconds), step=step),
+        image_size=(int(result.image_size[0]), int(result.image_size[1])),
+        intrinsics=np.broadcast_to(result.intrinsics, (frames, 3, 3)),
+        camera_from_world=result.camera_from_world,
+        everyone=np.ones(frames, bool),
+        frame=result.row_frame[order].astype(np.int64),
+        person=result.person[person].astype(np.int64),
+        gender=np.full(len(order), NEUTRAL),
+        pose=result.pose[order],
+        betas=result.betas[person],
+        translation=result.translation[order],
+        in_world=np.ones(len(order), bool),
+    )
+
+
+def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
+    """The annotation of one sequence of shards, by its name or `dataset/split/name`; None if there is only one.
+
+    Raises ConfigError if there is no such sequence, or more than one, ShardError.
+    """
+    row = _row_of(reader, sequence)
+    entry = reader.index.sequences[row]
+    found = reader.annotations(ClipRef(sequence=row, start=0, stride=1, length=entry.frames))
+    whole = found.present & found.masks["intrinsics"][None]
+    for part in _PARTS:
+        whole = whole & found.masks[part]
+    frame, person = np.nonzero(whole.T)
+
+    def taken(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return values[person, frame]
+
+    return VideoTruth(
+        name=entry.key,
+        synthetic=entry.synthetic,
+        frame_id=found.frame_ids,
+        time=(found.frame_ids - found.frame_ids[0]) / found.fps,
+        clock=Clock(fps=found.fps, step=usual_step(found.frame_ids)),
+        image_size=(found.width, found.height),
+        intrinsics=found.intrinsics.astype(np.float64),
+        camera_from_world=found.camera_from_world.astype(np.float64),
+        everyone=found.masks["everyone_annotated"],
+        frame=frame,
+        person=found.identity[person],
+        gender=found.gender[person].astype(np.int64),
+        pose=taken(found.pose),
+        betas=taken(found.betas),
+        translation=taken(found.translation),
+        in_world=taken(found.masks["world"]),
+    )
+
+
+def _row_of(reader: ShardReader, sequence: str | None) -> int:
+    entries: list[SequenceEntry] = list(reader.index.sequences)
+    rows = [row for row, entry in enumerate(entries) if sequence in (None, entry.name, entry.key) and entry.frames]
+    if len(rows) == 1:
+        return rows[0]
+    if rows:
+        shown = ", ".join(entries[row].key for row in rows[:5])
+        raise ConfigError(
+            f"{len(rows):,} sequences could be meant: {shown}{', …' if len(rows) > 5 else ''}",
+            where=reader.store.where,
+            hint=f"name one:  --sequence {quoted(entries[rows[0]].key)}",
+        )
+    near = nearest(sequence or "", [entry.name for entry in entries] + [entry.key for entry in entries])
+    raise ConfigError(
+        f"there is no sequence {sequence!r}",
+        where=reader.store.where,
+        hint=f"did you mean  --sequence {quoted(near)}" if near else "index.json lists their names",
+    )

@@ -1,0 +1,1 @@
+"""Identities of detected people: the default tracker and the published one."""
