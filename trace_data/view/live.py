@@ -50,7 +50,7 @@ def _server(port: int) -> Any:
         raise ConfigError(
             "live views need viser, which is not installed",
             where="--live",
-            hint='pip install "trace-5d[viewer]", or leave out --live for a page that needs nothing',
+            hint="pip install viser, or leave out --live for a page that needs nothing",
         ) from error
     return viser.ViserServer(host=HOST, port=port, verbose=False)
 

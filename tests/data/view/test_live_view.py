@@ -29,10 +29,10 @@ def test_without_viser_the_extra_is_named(tmp_path: Path) -> None:
     scene = scene_of(arrange(example_result(frames=2), SceneOptions()), "walk", None, picture=None)
     with pytest.raises(ConfigError, match="viser") as caught:
         serve(scene, 8080, print)
-    assert "trace-5d[viewer]" in str(caught.value.hint)
+    assert "pip install viser" in str(caught.value.hint)
 
 
-@pytest.mark.skipif(not INSTALLED, reason="needs viser: pip install trace-5d[viewer]")
+@pytest.mark.skipif(not INSTALLED, reason="needs viser: pip install viser")
 @pytest.mark.parametrize("meshes", [FreeMeshes(), None], ids=["surfaces", "skeletons"])
 def test_viser_takes_every_frame(meshes: FreeMeshes | None) -> None:
     import viser
