@@ -2,7 +2,8 @@
 
 const $ = (id) => document.getElementById(id);
 const scene = JSON.parse($("scene").textContent);
-const bytes = Uint8Array.from(atob($("data").textContent), (c) => c.charCodeAt(0)).buffer;
+const coded = $("data").textContent;
+const bytes = (Uint8Array.fromBase64?.(coded) ?? Uint8Array.from(atob(coded), (c) => c.charCodeAt(0))).buffer;
 const KINDS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, i1: Int8Array, u2: Uint16Array, u1: Uint8Array };
 const array = ([kind, offset, count]) => new KINDS[kind](bytes, offset, count);
 
@@ -243,18 +244,26 @@ function film(video) {
     if (!now.playing) return;
     if (t > time[frames - 1] + 0.05) { video.currentTime = inside(0); show(0, { seek: false }); } else show(frameAt(t), { seek: false });
   };
-  if (video.requestVideoFrameCallback) {
-    const each = (_, shown) => { arrived(shown.mediaTime); video.requestVideoFrameCallback(each); };
-    video.requestVideoFrameCallback(each);
-  } else {
-    const each = () => { arrived(video.currentTime); requestAnimationFrame(each); };
+  // the frame on the screen where the browser tells it; else the clock of the video
+  let told = -Infinity;
+  const frameShown = (_, shown) => { told = performance.now(); arrived(shown.mediaTime); video.requestVideoFrameCallback(frameShown); };
+  video.requestVideoFrameCallback?.(frameShown);
+  const each = () => {
+    if (!now.playing) return;
+    if (performance.now() - told > 300) arrived(video.currentTime);
     requestAnimationFrame(each);
-  }
+  };
   video.addEventListener("ended", () => { if (now.playing) { video.currentTime = inside(0); video.play(); } });
   return {
     show(frame, seek) { if (seek) video.currentTime = inside(frame); },
-    play() { video.playbackRate = Number($("speed").value); video.play().catch(() => play(false)); },
-    pause() { video.pause(); },
+    play() {
+      if (now.frame === frames - 1) video.currentTime = inside(0);
+      video.playbackRate = Number($("speed").value); video.play().catch(() => play(false)); requestAnimationFrame(each);
+    },
+    pause() {
+      if (video.paused) return;
+      video.pause(); show(frameAt(video.currentTime)); // a slow machine draws bodies late
+    },
     speed() { video.playbackRate = Number($("speed").value); },
   };
 }
