@@ -27,13 +27,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Surfaces: the body model of the result, or a CC0 body that anyone may share.",
 )
-@click.option(
-    "--smooth",
-    type=click.Choice(["off", "causal", "offline"]),
-    default="offline",
-    show_default=True,
-    help="Smooth bodies and camera; results themselves are raw.",
-)
+@options.scene
 @options.packs
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 @click.option("--live", is_flag=True, help="Serve the scene with viser instead of writing a page (extra viewer).")
@@ -51,15 +45,21 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
       trace view walk.trace.npz --embed-video --body free --out for-others.html
       trace view /scratch/shards --sequence downtown_arguing_00
     """
+    from trace_data.results.scene import SceneOptions
     from trace_data.view.view import Choice, scene_of_file, scene_of_sequence, view_result, view_sequence
 
     from . import render
 
-    choice = Choice(
-        **{key: given[key] for key in ("video", "embed_video", "frames", "body", "smooth")},
-        packs=options.packs_if_any(given["packs"]),
-    )
     annotated, name = result.is_dir(), given["sequence"]
+    if name is not None and not annotated:
+        raise click.UsageError(f"--sequence has no effect here: {result} is no folder of shards")
+    choice = Choice(
+        **{key: given[key] for key in ("video", "embed_video", "frames", "body")},
+        packs=options.packs_if_any(given["packs"]),
+        scene=SceneOptions(
+            person=tuple(given["people"]), **{key: given[key] for key in ("start", "end", "level", "ground", "smooth")}
+        ),
+    )
     if given["live"]:
         from trace_data.view.live import serve
 

@@ -76,6 +76,14 @@ def test_a_video_is_named_or_embedded(home: Path, capsys: Output, monkeypatch: p
     assert "skeletons" in capsys.readouterr().out
 
 
+def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
+    chosen = ["--person", "Größe 1", "--start", "0.5", "--end", "0.8", "--smooth", "off"]
+    assert run(["view", str(put(home)), *chosen, "--json"]) == 0
+    page = PageNumbers(Path(shown(capsys)["page"]).read_text())
+    assert [person["label"] for person in page.scene["people"]] == ["Größe 1"]
+    assert 0.5 <= page.array(page.scene["time"])[0] and page.array(page.scene["time"])[-1] <= 0.8
+
+
 def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:
     result = put(home)
     assert run(["view", str(result), "--out", "page.txt"]) == 2
@@ -85,6 +93,7 @@ def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:
     assert run(["view", str(home / "nothing.trace.npz")]) == 3
     assert "nothing.trace.npz" in capsys.readouterr().err
     assert run(["view", str(home)]) == 3
+    assert run(["view", str(result), "--sequence", "walk"]) == 2
     assert not list(home.glob("**/*.html"))
 
 

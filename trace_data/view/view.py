@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import glob
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from trace_data.errors import AssetError, ConfigError, FootageError
 from trace_data.export.mesh import Meshes
@@ -31,7 +30,8 @@ class Choice:
     embed_video: bool = False
     frames: bool = False
     body: Body = "model"
-    smooth: Literal["off", "causal", "offline"] = "offline"
+    scene: SceneOptions = field(default_factory=lambda: SceneOptions(smooth="offline"))
+    """How a result is arranged; its Y axis is always up."""
     packs: Path | None = None
 
 
@@ -72,7 +72,7 @@ def result_scene(
     links: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Scene, str]:
     """The scene of a result, upright, and what is to be said of its licence."""
-    arranged = arrange(result, SceneOptions(up="y", smooth=choice.smooth))
+    arranged = arrange(result, replace(choice.scene, up="y"))
     meshes, why = _meshes(arranged, choice)
     scene = scene_of(arranged, title, meshes, picture=picture, notes=(*notes, *([why] if why else [])), links=links)
     return scene, LICENCE["parameters" if meshes is None else "free" if meshes.free else "mesh"]
