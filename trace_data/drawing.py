@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from trace_data.geometry import project
+from trace_data.schema.camera import NEAR_PLANE
 from trace_data.schema.keypoints import ALL_44, SKELETON
 
 Picture = npt.NDArray[np.uint8]
@@ -25,8 +26,6 @@ PREDICTED: dict[str, Colour] = {"L": (235, 94, 40), "R": (0, 122, 204), "middle"
 ANNOTATED: dict[str, Colour] = {"L": (255, 214, 190), "R": (190, 226, 255), "middle": (245, 245, 245)}
 MESH: tuple[Colour, ...] = ((150, 185, 225), (235, 190, 140), (165, 205, 155), (205, 165, 215))
 """Surface colours, none of them skin; people take them in turn."""
-NEAR_PLANE = 0.05
-"""Triangles with a corner nearer to the camera's plane than this, m, are not drawn."""
 CAPTION, SMALLEST = 11, 8
 """Sizes of captions, px."""
 _PALE = (200, 204, 210)
@@ -66,7 +65,7 @@ def draw_mesh(
     """Paint a shaded surface over `image`, far triangles first.
 
     vertices: (V, 3) metres, camera frame (x right, y down, z forward); faces: (F, 3), counter-clockwise seen from
-    outside; intrinsics: (3, 3) px. Triangles that reach behind the camera or face away from it are left out.
+    outside; intrinsics: (3, 3) px. Triangles with a corner nearer than `NEAR_PLANE`, or that face away, are left out.
     """
     corners = np.asarray(vertices, np.float64)[np.asarray(faces)]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

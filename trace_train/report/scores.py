@@ -47,8 +47,8 @@ def _change(ratio: float) -> str:
 
 def best_constant(evaluation: Evaluation, measure: str) -> float | None:
     """The smallest error of the constant baselines."""
-    found = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
-    return min((value for value in found if math.isfinite(value)), default=None)
+    scores = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
+    return min((value for value in scores if math.isfinite(value)), default=None)
 
 
 def model_score(evaluation: Evaluation, measure: str) -> float:
