@@ -81,7 +81,7 @@ def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
     assert run(["view", str(put(home)), *chosen, "--json"]) == 0
     page = PageNumbers(Path(shown(capsys)["page"]).read_text())
     assert [person["label"] for person in page.scene["people"]] == ["Größe 1"]
-    assert 0.5 <= page.array(page.scene["time"])[0] and page.array(page.scene["time"])[-1] <= 0.8
+    assert page.array(page.scene["time"])[0] >= 0.5 and page.array(page.scene["time"])[-1] <= 0.8
 
 
 def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:
