@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "predict": ("predict", "predict", "Find the people of videos, with identities, in one world."),
     "draw": ("draw", "draw", "Draw the result of a video onto its pictures."),
     "export": ("export", "export", "Write a predicted result in the formats of other programs: GLB, BVH, AMASS, …"),
+    "view": ("view", "view", "Show a result, or a sequence of the shards, on one page in 3D."),
     "report": ("report", "report", "Show a run on one page: scores, curves, pictures, settings."),
     "compare": ("report", "compare", "Show several runs beside each other on one page: scores, curves, settings."),
     "doctor": ("doctor", "doctor", "Show what this machine can do, what is missing and how to get it."),

@@ -177,6 +177,51 @@ def shards(function: Function) -> Function:
     return wrapped
 
 
+def words(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[str]:
+    """Callback of values that may be repeated, or separated by commas."""
+    return [word.strip() for value in given for word in value.split(",") if word.strip()]
+
+
+def scene(function: Function) -> Function:
+    """What is taken of a result, and how it is arranged: `people`, `start`, `end`, `level`, `ground`, `smooth`."""
+    wanted = [
+        click.option(
+            "--person",
+            "people",
+            multiple=True,
+            metavar="ID,…",
+            callback=words,
+            help="Only these people, by number or name.",
+        ),
+        click.option("--start", type=click.FloatRange(min=0), help="From this second of the video."),
+        click.option("--end", type=click.FloatRange(min=0), help="Up to this second of the video."),
+        click.option(
+            "--level",
+            type=click.Choice(["auto", "none"]),
+            default="auto",
+            show_default=True,
+            help="Tilt the whole scene so that people stand upright on average, if the video does not say what is up.",
+        ),
+        click.option(
+            "--ground",
+            type=click.Choice(["auto", "none"]),
+            default="auto",
+            show_default=True,
+            help="Raise the whole scene so that the first person stands at height 0, or leave it.",
+        ),
+        click.option(
+            "--smooth",
+            type=click.Choice(["off", "causal", "offline"]),
+            default="offline",
+            show_default=True,
+            help="Smooth bodies and camera; results themselves are raw.",
+        ),
+    ]
+    for option in reversed(wanted):
+        function = option(function)
+    return function
+
+
 def out(text: str, *, default: str | None = None) -> Decorator[Any]:
     """`--out DIR`; `text` describes the output and the setting or word it defaults to."""
     return _folder("--out", text, default=default, show_default=default is not None)

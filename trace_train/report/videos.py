@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.drawing import MESH, contact_sheet, draw_skeleton
+from trace_data.drawing import colour_of, contact_sheet, draw_skeleton
 from trace_data.frames.footage import open_footage
+from trace_data.pages.html import Html, element, figure, image, joined, note, table
 from trace_data.results.file import read_result
 from trace_data.results.result import SEEN, Result
 from trace_train.evaluation.measures import MEASURES
-from trace_train.report.html import Html, element, figure, image, joined, note, table
 from trace_train.report.page import Section
 
 PICTURES = 8
@@ -69,7 +69,7 @@ def draw_people(picture: npt.NDArray[np.uint8], result: Result, frame: int) -> N
     """Draw everybody of frame number `frame` of the result into its RGB picture."""
     for row in result.rows_in(frame):
         identity = int(result.person[result.row_person[row]])
-        colour = MESH[(identity - 1) % len(MESH)]
+        colour = colour_of(identity)
         seen = result.state[row] == SEEN
         if seen:
             draw_skeleton(picture, result.joints_2d[row])
