@@ -348,9 +348,10 @@ def _outcome(reader: Reader, data: bytes) -> str | None:
 
 def findings(name: str, cases: int) -> list[str]:
     """What went wrong; a child that dies is a finding too."""
-    spawning = multiprocessing.get_context("spawn")
-    queue = spawning.Queue()
-    child = spawning.Process(target=attack, args=(name, cases, queue))
+    forking = multiprocessing.get_context("forkserver")  # it imports this module once, and each child begins from there
+    forking.set_forkserver_preload([__name__])
+    queue = forking.Queue()
+    child = forking.Process(target=attack, args=(name, cases, queue))
     child.start()
     out = []
     try:

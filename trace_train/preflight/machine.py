@@ -78,10 +78,10 @@ def check_versions(config: Config) -> PreflightItem:
     part = PreflightItem(name="versions", found=f"torch {torch.__version__}")
     part.errors += missing_packages(config)
     for requirement in importlib.metadata.requires(DISTRIBUTION) or ():
-        found = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement.strip())
-        if found is None:
+        match = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement.strip())
+        if match is None:
             continue  # of an extra, or of another Python
-        name, least = found.groups()
+        name, least = match.groups()
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

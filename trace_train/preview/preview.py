@@ -76,7 +76,7 @@ def preview(
     painter = None if packs is None else BodyPainter(packs, index)
     on_page: list[dict[str, Any]] = []
     on_sheet: list[list[tuple[str, Picture]]] = []
-    told: list[dict[str, Any]] = []
+    drawn: list[dict[str, Any]] = []
     progress.begin("preview", wanted.clips, "clips")
     for clip in _clips(reader, stream, wanted):
         overlays: list[Picture | None] = [None] * len(clip.images) if painter is None else painter.overlays(clip)
@@ -84,9 +84,9 @@ def preview(
             on_page.append(page_clip(clip, overlays))
         if sheet is not None:
             on_sheet.append(sheet_row(clip, overlays))
-        told.append(_told(clip))
+        drawn.append(_told(clip))
         progress.advance(detail=clip.entry.name)
-    progress.end(counted(len(told), "clip"))
+    progress.end(counted(len(drawn), "clip"))
     notes = _notes(reader, stream, painter)
     content = b""
     if page is not None:
@@ -99,8 +99,8 @@ def preview(
         page=page,
         sheet=sheet,
         bytes=len(content),
-        clips=tuple(told),
-        synthetic=any(clip["synthetic"] for clip in told),
+        clips=tuple(drawn),
+        synthetic=any(clip["synthetic"] for clip in drawn),
         bodies=painter is not None,
         augmented=augmented is not None,
         notes=notes,

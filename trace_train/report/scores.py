@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trace_data.errors import quoted
+from trace_data.pages.html import Html, element, figure, folded, joined, note, table
 from trace_train.evaluate import MEASURES, MODEL, Measure
 from trace_train.report.chart import Frame, legend, line_chart
 from trace_train.report.curves import span_of, stage_marks
 from trace_train.report.folder import RunFolder
 from trace_train.report.hover import Series
-from trace_train.report.html import Html, element, figure, folded, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.terms import number
 
@@ -47,8 +47,8 @@ def _change(ratio: float) -> str:
 
 def best_constant(evaluation: Evaluation, measure: str) -> float | None:
     """The smallest error of the constant baselines."""
-    found = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
-    return min((value for value in found if math.isfinite(value)), default=None)
+    scores = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
+    return min((value for value in scores if math.isfinite(value)), default=None)
 
 
 def model_score(evaluation: Evaluation, measure: str) -> float:
