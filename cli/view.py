@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 @options.command("view")
 @click.argument("result", metavar="RESULT|SHARDS", type=options.AnyPath())
-@click.option("--out", "page", type=options.AnyPath(dir_okay=False), help="The page, .html  [default: beside RESULT].")
+@options.page("The page, .html  [default: beside RESULT].", former="--out")
 @click.option("--video", type=options.AnyPath(), help="The video, or folder of images  [default: as RESULT names it].")
 @click.option("--embed-video", is_flag=True, help="Put the video into the page instead of naming it.")
-@click.option("--frames", is_flag=True, help="Put small pictures of the frames into the page instead of the video.")
+@click.option(
+    "--embed-frames",
+    "frames",
+    cls=options.Renamed,
+    former="--frames",
+    is_flag=True,
+    help="Put small pictures of the frames into the page instead of the video.",
+)
 @click.option("--sequence", metavar="NAME", help="SHARDS: the sequence to show, by name or pattern.")
 @click.option(
     "--body",
@@ -42,7 +49,7 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
     \b
     Examples:
       trace view walk.trace.npz --open
-      trace view walk.trace.npz --embed-video --body free --out for-others.html
+      trace view walk.trace.npz --embed-video --body free --page for-others.html
       trace view /scratch/shards --sequence downtown_arguing_00
     """
     from trace_data.results.scene import SceneOptions

@@ -69,9 +69,9 @@ def test_a_video_is_named_or_embedded(home: Path, capsys: Output, monkeypatch: p
     monkeypatch.setattr("trace_data.view.view.is_played", lambda file: True)
     result, film = put(home), video(home / "zwei Wege.mp4")
     (home / "pages").mkdir()
-    assert run(["view", str(result), "--out", str(home / "pages" / "a.html")]) == 0
+    assert run(["view", str(result), "--page", str(home / "pages" / "a.html")]) == 0
     assert 'src="../zwei%20Wege.mp4"' in (home / "pages" / "a.html").read_text()
-    assert run(["view", str(result), "--out", "b.html", "--embed-video", "--video", str(film)]) == 0
+    assert run(["view", str(result), "--page", "b.html", "--embed-video", "--video", str(film)]) == 0
     assert 'src="data:video/mp4;base64,' in Path("b.html").read_text()
     assert "skeletons" in capsys.readouterr().out
 
@@ -86,8 +86,8 @@ def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
 
 def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:
     result = put(home)
-    assert run(["view", str(result), "--out", "page.txt"]) == 2
-    assert "--out" in capsys.readouterr().err
+    assert run(["view", str(result), "--page", "page.txt"]) == 2
+    assert "--page" in capsys.readouterr().err
     assert run(["view", str(result), "--video", str(home / "missing.mp4")]) == 3
     assert "missing.mp4" in capsys.readouterr().err
     assert run(["view", str(home / "nothing.trace.npz")]) == 3

@@ -26,7 +26,7 @@ KEYS = (
 
 def write_page(path: Path, scene: Scene) -> int:
     """Write the page of a scene; its size in bytes. Raises OutputError."""
-    return write_document(path, page_text(scene), hint="name another place with --out")
+    return write_document(path, page_text(scene), hint="name another place with --page")
 
 
 def page_text(scene: Scene) -> str:
@@ -93,7 +93,7 @@ def _picture(scene: Scene) -> Html | str:
         medium = Html(f'<video id="video" src="{source}" muted playsinline preload="auto" aria-label="{name}"></video>')
         unplayed = Html(
             '<p class="none" id="unplayed" hidden>This browser does not find or play the video. '
-            "It has to lie where it was; <code>trace view --frames</code> makes a page without one.</p>"
+            "It has to lie where it was; <code>trace view --embed-frames</code> makes a page without one.</p>"
         )
     else:
         medium, unplayed = Html('<img id="still" alt="the frame of the moment">'), Html()

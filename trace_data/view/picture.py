@@ -54,7 +54,7 @@ def film(video: Path, page: Path, *, embed: bool) -> Film:
         raise ConfigError(
             f"{video.name} has {size:,} bytes, a page holds at most {LARGEST_EMBEDDED:,}",
             where="--embed-video",
-            hint="leave it beside the page, or add --frames for small pictures of it",
+            hint="leave it beside the page, or add --embed-frames for small pictures of it",
         )
     kind = CONTAINERS[video.suffix.lower()]
     return Film(source=f"data:{kind};base64,{base64.b64encode(video.read_bytes()).decode()}", name=video.name)

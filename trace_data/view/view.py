@@ -90,7 +90,7 @@ def _meshes(result: Result, choice: Choice) -> tuple[Meshes | None, str]:
 
 def _html(page: Path) -> Path:
     if page.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{page.name} is not the name of a page", where="--out", hint="name it .html")
+        raise ConfigError(f"{page.name} is not the name of a page", where="--page", hint="name it .html")
     return page
 
 
