@@ -33,7 +33,7 @@ from trace_data.errors import AnnotationError
 from trace_data.frames.video import video_facts
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import Camera
-from trace_data.schema.findings import Finding
+from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.frame import VideoFrame
 from trace_data.schema.record import Person, SequenceRecord, Split
 
@@ -139,7 +139,7 @@ def _of_scene(sequences: list[_Parts], has_motions: bool) -> Iterator[Finding]:
             yield Finding(severity="error", key=key, what="has no video in mp4/", hint=hint)
         if has_motions and (lost := _without_motion(parts)):
             what = f"{len(lost)} of {len(parts.motions)} bodies have no motion file, first {lost[0]}"
-            severity = "error" if len(lost) == len(parts.motions) else "warning"
+            severity: Severity = "error" if len(lost) == len(parts.motions) else "warning"
             yield Finding(severity=severity, key=key, what=what, hint=_MOTIONS)
 
 
@@ -239,6 +239,9 @@ def _people(parts: _Parts, camera: Camera, frames: int) -> tuple[list[Person], n
             what = f"none of its {len(lost)} bodies can be read, first {lost[0]}"
             raise AnnotationError(what, where=parts.description, hint=_MOTIONS)
         everyone[:] = False
+    elif parts.motions and not people:
+        what = f"none of its {len(parts.motions)} bodies comes into the picture"
+        raise AnnotationError(what, where=parts.camera, hint="camera and bodies of different scenes, or other units")
     remarks = [f"{len(lost)} of {len(parts.motions)} bodies are left out, first {lost[0]}"] if lost else []
     if short > 1:  # the last row of a motion is missing in the release itself
         remarks.append(f"a motion ends {short} frames before the video")

@@ -21,6 +21,8 @@ BETAS = (10, 11)
 """How many coefficients a file of SMPL motions may have; the 11th, of neutral ones, is one more component."""
 LARGEST_BETA = 10.0
 """Beyond it a fit is broken (docs/reference/further-datasets.md#bedlam-defects)."""
+FARTHEST = 50.0
+"""Metres from its stage's middle within which a motion stays."""
 SMPLX = 165
 _KEYS = ("poses", "trans", "betas", "gender", "mocap_frame_rate")
 _AGAIN = "unpack smpl_ground_truth.zip again"
@@ -57,6 +59,9 @@ def read_motion(file: Path) -> MotionRows:
         rate = to_array(held.get("mocap_frame_rate", FPS), name="mocap_frame_rate", shape=(), where=file)
     except AssetError as error:
         raise AnnotationError(error.message, where=error.where or file, hint=_AGAIN) from error
+    if len(translation) and (most := float(np.abs(translation).max())) > FARTHEST:
+        what = f"trans leads {most:,.0f} m away from where it begins, expected {FARTHEST:.0f} at most"
+        raise AnnotationError(what, where=file, hint="millimetres taken for metres")
     if len(betas) not in BETAS:
         what = f"betas has {len(betas)} values, expected 10 or 11"
         raise AnnotationError(what, where=file, hint="of another body model: get smpl_ground_truth.zip")
