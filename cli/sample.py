@@ -18,11 +18,22 @@ from . import options
 @click.option(
     "--height", type=click.IntRange(min=64), default=240, show_default=True, help="Short side of a frame, px."
 )
+@click.option(
+    "--also", multiple=True, type=click.Choice(["bedlam"]), help="A further dataset, an eighth as long, on top."
+)
 @options.jobs
 @options.force
 @options.json
 def make_sample(
-    out: Path, seed: int, count: int, clip_frames: int, height: int, jobs: int, force: bool, as_json: bool
+    out: Path,
+    seed: int,
+    count: int,
+    clip_frames: int,
+    height: int,
+    also: tuple[str, ...],
+    jobs: int,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write the synthetic sample world into the folder OUT.
 
@@ -39,6 +50,7 @@ def make_sample(
       trace make-sample world
       trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
+      trace make-sample world --also bedlam
     """
     from trace_data.errors import quoted
     from trace_data.sample_world.make import make_sample as write
@@ -52,6 +64,7 @@ def make_sample(
             sequences=count,
             frames=clip_frames,
             height=height,
+            also=also,
             jobs=jobs,
             force=force,
             progress=progress,

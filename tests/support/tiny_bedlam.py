@@ -25,13 +25,13 @@ ZOOM, STATIC = "20221020_3-8_250_highbmihand_zoom_highSchoolGym_a", "20221013_3_
 
 def write(root: Path) -> Path:
     """A whole dataset under `root`; returns its folder."""
-    write_bedlam(root / "BEDLAM", SEED, ROLES, FRAMES, HEIGHT)
+    write_bedlam(root / "BEDLAM", SEED, ROLES, FRAMES, HEIGHT, longer=1)
     return root / "BEDLAM"
 
 
 def truth() -> dict[str, Take]:
     """What was written, by the name of its sequence."""
-    return {f"{take.scene_name}/{take.sequence}": take for take in draw_takes(SEED, ROLES, FRAMES, HEIGHT)}
+    return {f"{take.scene_name}/{take.sequence}": take for take in draw_takes(SEED, ROLES, FRAMES, HEIGHT, 1)}
 
 
 def change_csv(file: Path, change: Callable[[list[list[str]]], Any]) -> None:

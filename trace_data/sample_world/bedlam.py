@@ -88,15 +88,19 @@ class Take:
             yield image if factor == 1 else np.asarray(cv2.warpAffine(image, matrix, (width, height)), np.uint8)
 
 
-def draw_takes(seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int) -> Iterator[Take]:
-    """The sequences, each of another length: `frames` and a few more. `height`: short side of the frames, px."""
+def draw_takes(
+    seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int, longer: int = 0
+) -> Iterator[Take]:
+    """The sequences. `height`: short side of the frames, px; `longer`: by so many frames is the second sequence of a
+    scene longer than the first, the third than the second, and so on."""
     drawn: defaultdict[str, int] = defaultdict(int)
     for index, role in roles:
         split = role.split if role.split in SCENES else "validation"
         number, scenes = drawn[split], list(SCENES[split].items())
         drawn[split] += 1
         name, kind = scenes[number % len(scenes)]
-        count, short, long = frames + number // len(scenes) % 3, 2 * round(height / 2), 2 * round(height * RATIO / 2)
+        count = frames + longer * (number // len(scenes))
+        short, long = 2 * round(height / 2), 2 * round(height * RATIO / 2)
         scene = draw_scene(
             seed,
             index,
@@ -118,13 +122,16 @@ def write_bedlam(
     roles: Sequence[tuple[int, Role]],
     frames: int,
     height: int,
+    longer: int = 0,
     progress: Progress = SILENT,
 ) -> None:
-    """Draw the sequences `roles` of the world into the BEDLAM folder. Existing videos are complete and kept; the
-    descriptions of scenes are written last, atomically."""
+    """Draw the sequences `roles` of the world into the BEDLAM folder, see `draw_takes`.
+
+    Existing videos are complete and kept; the descriptions of scenes are written last, atomically.
+    """
     groups: defaultdict[str, list[list[Any]]] = defaultdict(list)
     sizes: dict[str, tuple[int, int]] = {}
-    for take in draw_takes(seed, roles, frames, height):
+    for take in draw_takes(seed, roles, frames, height, longer):
         place = folder / take.scene_name
         _write_video(place / "mp4" / f"{take.sequence}.mp4", take)
         camera = place / "ground_truth" / "camera" / f"{take.sequence}_camera.csv"

@@ -6,16 +6,17 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trace_data.errors import ConfigError, OutputError
 from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
-from trace_data.sample_world.allocation import allocate
+from trace_data.sample_world.allocation import FURTHER, allocate, further
 from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.people import cast
 from trace_data.sample_world.tasks import FOLDERS, draw, people_of, tasks_of, waiting
@@ -37,6 +38,7 @@ report numbers measured on this data as results on those datasets.
   datasets/h36m/          Human3.6M: a few people in videos of two fixed cameras
   datasets/mpi_inf_3dhp/  MPI-INF-3DHP: a few people in videos of several fixed cameras
   datasets/Penn_Action/   people before a fixed camera, with 2D points and the poses of every second frame
+  datasets/BEDLAM/        where it was asked for: people in videos of cameras that move, zoom or stand on their side
 
 Each has the layout of its official release. A small world has fewer of them.
 """
@@ -50,6 +52,8 @@ class Parameters:
     sequences: int = 320
     frames: int = 16
     height: int = 240
+    also: tuple[str, ...] = ()
+    """Datasets beyond the five: `FURTHER`."""
 
     def __post_init__(self) -> None:
         limits = {"seed": (0, 2**32), "sequences": (3, 9999), "frames": (2, 10000), "height": (64, 2160)}
@@ -57,6 +61,13 @@ class Parameters:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}, expected {low} to {high}", hint=f"give --{name} {max(low, 0)}")
+        if strange := set(self.also) - set(FURTHER):
+            raise ConfigError(f"also {', '.join(sorted(strange))}, expected {', '.join(FURTHER)}")
+
+    def stored(self) -> dict[str, Any]:
+        """As written into the world; what was not asked for leaves no trace."""
+        content = {**asdict(self), "also": sorted(self.also)}
+        return content if self.also else {key: value for key, value in content.items() if key != "also"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +101,23 @@ def make_sample(
     sequences: int = 320,
     frames: int = 16,
     height: int = 240,
+    also: Sequence[str] = (),
     jobs: int = 2,
     force: bool = False,
     progress: Progress = SILENT,
 ) -> SampleSummary:
     """Write body models and datasets of the sample world into `out`; deterministic for the same parameters.
 
-    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, px. The same call resumes an
-    interrupted run. Raises ConfigError on sizes out of range, OutputError when `out` holds other content (unless
-    `force`), cannot be written, or the disk is full.
+    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, px; `also`: datasets of `FURTHER`,
+    whose sequences come on top. The same call resumes an interrupted run. Raises ConfigError on sizes out of range,
+    OutputError when `out` holds other content (unless `force`), cannot be written, or the disk is full.
     """
     begun = time.monotonic()
-    parameters = Parameters(seed, sequences, frames, height)
+    parameters = Parameters(seed, sequences, frames, height, tuple(also))
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more", hint="give --jobs 2")
-    allocation = allocate(cast(seed, sequences))
+    allocation = allocate(cast(seed, sequences)) | {name: further(seed, sequences) for name in sorted(also)}
+    sequences = sum(map(len, allocation.values()))
     with _writing(out):
         _claim(out, parameters, force)
         progress.log(f"sample world (synthetic): {sequences} sequences of {frames} frames into {out}")
@@ -124,7 +137,7 @@ def make_sample(
             seconds=time.monotonic() - begun,
         )
         numbers = {"people": summary.people, "frames_in_all": summary.frames, "sequences_of": summary.sequences_of}
-        _write(out / DONE, json.dumps({**asdict(parameters), **numbers, "synthetic": True}, indent=1))
+        _write(out / DONE, json.dumps({**parameters.stored(), **numbers, "synthetic": True}, indent=1))
         (out / STARTED).unlink()
     progress.end(f"{summary.frames} frames of {summary.people} people")
     return summary
@@ -134,10 +147,17 @@ def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
     """Summary of the sample world in `out`; None unless it is complete and was made with these parameters."""
     try:
         content = parse_json(content_of(out / DONE, error=OutputError), where=out / DONE, error=OutputError)
-        if any(content[name] != value for name, value in asdict(parameters).items()):
+        if any(content[name] != value for name, value in parameters.stored().items()):
+            return None
+        if content.get("also", []) != sorted(parameters.also):
             return None
         return SampleSummary(
-            out, content["sequences"], content["sequences_of"], content["frames_in_all"], content["people"], seconds=0.0
+            out,
+            sum(content["sequences_of"].values()),
+            content["sequences_of"],
+            content["frames_in_all"],
+            content["people"],
+            seconds=0.0,
         )
     except (FileNotFoundError, OutputError, KeyError, TypeError):
         return None
@@ -145,7 +165,7 @@ def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
 
 def _claim(out: Path, parameters: Parameters, force: bool) -> None:
     """Claim `out` or raise OutputError. Only folders of a sample world are ever removed."""
-    wanted = json.dumps(asdict(parameters))
+    wanted = json.dumps(parameters.stored())
     started = out / STARTED
     if started.is_file() and started.read_text(encoding="utf-8") == wanted and not force:
         return
