@@ -116,7 +116,17 @@ packs: Decorator[Any] = _folder("--packs", "Folder of prepared body models [sett
 shards_folder: Decorator[Any] = click.argument(
     "directory", required=False, metavar="[DIR]", type=Folder(file_okay=False)
 )
-local_shards: Decorator[Any] = _folder("--shards", "Folder of built shards [setting shards].")
+
+
+def _only_one(context: click.Context, parameter: click.Parameter, given: tuple[Path, ...]) -> Path | None:
+    if len(given) > 1:
+        raise click.UsageError(f"{context.command_path} looks at one set of shards; call it for each of them", context)
+    return given[0] if given else None
+
+
+local_shards: Decorator[Any] = _folder(
+    "--shards", "Folder of built shards [setting shards].", multiple=True, callback=_only_one
+)
 limit: Decorator[Any] = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first N sequences of each split, for a quick look."
 )

@@ -10,7 +10,9 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from trace_data.export.run import Exported
     from trace_data.progress import Progress
+    from trace_data.results.result import Result
     from trace_train.inference import PredictionReport, Predictor, VideoOptions, VideoPrediction
 
 
@@ -37,8 +39,8 @@ class ResultPlace(options.Folder):
     type=ResultPlace(file_okay=False),
     help="NAME.trace.npz, or a folder for it  [default: this folder].",
 )
-@click.option("--start", type=float, metavar="SECONDS", help="First second of the video.")
-@click.option("--end", type=float, metavar="SECONDS", help="Second before which to end.")
+@click.option("--start", type=click.FloatRange(min=0), metavar="SECONDS", help="First second of the video.")
+@click.option("--end", type=click.FloatRange(min=0), metavar="SECONDS", help="Second before which to end.")
 @click.option(
     "--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Only every N-th frame; times stay true."
 )
@@ -60,7 +62,8 @@ class ResultPlace(options.Folder):
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, as in tracker.gate=8; repeatable."
 )
 @click.option("--device", help="cpu, cuda or cuda:1  [default: a GPU if there is one].")
-@options.force
+@click.option("--export", "formats", metavar="FORMAT,…", help="Also write formats of trace export, as in glb,bvh.")
+@click.option("--force", is_flag=True, help="Predict again, and replace what is there.")
 @options.json
 def predict(
     videos: tuple[Path, ...],
@@ -82,6 +85,7 @@ def predict(
     remember: float | None,
     assignments: tuple[str, ...],
     device: str | None,
+    formats: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -97,11 +101,15 @@ def predict(
       trace predict frames/ --frame-rate 25 --focal-mm 26 --people 2
       trace predict street.mp4 --camera slam.tum --set tracker.gate=8
     """
+    from trace_data.export.run import check_format
     from trace_data.frames.footage import group_inputs
     from trace_train.inference import Predictor, VideoOptions
 
     from . import render
 
+    wanted = [word.strip() for word in (formats or "").split(",") if word.strip()]
+    for name in wanted:
+        check_format(name)
     given = {"people": people, "score": score, "keep_score": keep_score, "remember": remember}
     settings = [f"tracker.{key}={value}" for key, value in given.items() if value is not None]
     groups = group_inputs(videos)
@@ -132,11 +140,29 @@ def predict(
             else:
                 progress.log(f"{place} is there already; --force predicts it again")
             reports.append(report)
+    files = [_exported(report.out, wanted, predictor.model.packs, force=force) if wanted else [] for report in reports]
     if as_json:
-        render.json_object({"results": reports})
+        render.json_object({"results": reports, "files": [file for some in files for file in some]})
         return
-    for report in reports:
+    for report, some in zip(reports, files):
         _tell(report)
+        for file in some:
+            render.line(f"  {file.format:<10}  {file.path}: {file.facts}")
+
+
+def _exported(out: Path, formats: list[str], packs: Path, *, force: bool) -> list[Exported]:
+    """The result in other formats, beside it, with the defaults of `trace export`."""
+    from trace_data.export.formats import Up
+    from trace_data.export.run import base_name, export_result
+    from trace_data.results.file import read_result
+    from trace_data.results.scene import SceneOptions, arrange
+
+    raw = read_result(out)
+
+    def arranged(up: Up) -> Result:
+        return arrange(raw, SceneOptions(up=up, origin="world" if up == "camera" else "first-pelvis"))
+
+    return export_result(arranged, formats, out.absolute().parent, base_name(out), packs=packs, force=force)
 
 
 def _camera(given: str | None) -> list[str]:

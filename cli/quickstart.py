@@ -181,7 +181,11 @@ class Way:
 
         from trace_train.config import load_config
         from trace_train.train import train
+        from trace_train.training.threads import fit_threads
+        from trace_train.weights.checkpoint import describe_run, finished
 
+        if said := fit_threads(describe_run(self.run).threads if finished(self.run) else None):
+            self.progress.log(said)
         steps = self.training_steps
         on_the_way = [f"pictures_every={max(1, steps // PICTURES)}", f"evaluation.every={max(1, steps // SCORES)}"]
         config = load_config("debug", [f"steps={steps}", *on_the_way, "evaluation.frames=200"])

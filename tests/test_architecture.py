@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def module_of(file: Path) -> str:
 MODULES = {module_of(file) for file in FILES}
 
 
+@cache
 def imports(file: Path, *, at_import_only: bool = False) -> set[str]:
     """Absolute names of what a file imports: `module` or `module.name`."""
     package = file.relative_to(ROOT).parts[:-1]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from trace_data.geometry import project
+from trace_data.schema.camera import NEAR_PLANE
 from trace_data.schema.keypoints import ALL_44, SKELETON
 
 Picture = npt.NDArray[np.uint8]
@@ -25,8 +26,9 @@ PREDICTED: dict[str, Colour] = {"L": (235, 94, 40), "R": (0, 122, 204), "middle"
 ANNOTATED: dict[str, Colour] = {"L": (255, 214, 190), "R": (190, 226, 255), "middle": (245, 245, 245)}
 MESH: tuple[Colour, ...] = ((150, 185, 225), (235, 190, 140), (165, 205, 155), (205, 165, 215))
 """Surface colours, none of them skin; people take them in turn."""
-NEAR_PLANE = 0.05
-"""Triangles with a corner nearer to the camera's plane than this, m, are not drawn."""
+CAPTION, SMALLEST = 11, 8
+"""Sizes of captions, px."""
+_PALE = (200, 204, 210)
 _SUBPIXEL = 4
 """Fractional bits of coordinates passed to OpenCV."""
 
@@ -63,7 +65,7 @@ def draw_mesh(
     """Paint a shaded surface over `image`, far triangles first.
 
     vertices: (V, 3) metres, camera frame (x right, y down, z forward); faces: (F, 3), counter-clockwise seen from
-    outside; intrinsics: (3, 3) px. Triangles that reach behind the camera or face away from it are left out.
+    outside; intrinsics: (3, 3) px. Triangles with a corner nearer than `NEAR_PLANE`, or that face away, are left out.
     """
     corners = np.asarray(vertices, np.float64)[np.asarray(faces)]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -81,6 +83,15 @@ def draw_mesh(
     image[:] = cv2.addWeighted(painted, opacity, image, 1 - opacity, 0)
 
 
+def write_corner(image: Picture, words: str) -> None:
+    """Write a few words into the upper left corner of `image`, light on dark."""
+    drawn = Image.fromarray(image)
+    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(size=CAPTION)
+    pen.rectangle(pen.textbbox((3, 2), words, font=font), fill=(24, 26, 30))
+    pen.text((3, 2), words, fill=(235, 238, 242), font=font)
+    image[:] = np.asarray(drawn)
+
+
 def contact_sheet(
     tiles: Sequence[tuple[str, Picture]],
     *,
@@ -91,7 +102,8 @@ def contact_sheet(
 ) -> Picture:
     """Arrange captioned pictures in rows; each is scaled to `tile_width` px, or less to fit `tile_height` px.
 
-    A row is as tall as its tallest picture. Raises ValueError when there is no tile.
+    A row is as tall as its tallest picture. Long captions get smaller, then a second line, so that names are not cut;
+    only what fits in no way loses its middle. Raises ValueError when there is no tile.
     """
     if not tiles:
         raise ValueError("a contact sheet needs at least one picture")
@@ -101,15 +113,30 @@ def contact_sheet(
     heights = [max(picture.shape[0] for _, picture in row) + bar for row in rows]
     width = min(columns, len(scaled)) * (tile_width + gap) + gap
     sheet = Image.new("RGB", (width, sum(heights) + gap * (len(rows) + 1)), (24, 26, 30))
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    pen = ImageDraw.Draw(sheet)
     top = gap
     for row, height in zip(rows, heights):
         for i, (caption, picture) in enumerate(row):
             left = gap + i * (tile_width + gap)
             sheet.paste(Image.fromarray(picture), (left, top))
-            pen.text((left + 2, top + picture.shape[0] + 2), caption, fill=(200, 204, 210), font=font)
+            _write_caption(pen, (left + 2, top + picture.shape[0]), caption, tile_width - 2)
         top += height + gap
     return np.asarray(sheet, np.uint8)
+
+
+def _write_caption(pen: ImageDraw.ImageDraw, place: tuple[int, int], caption: str, width: int) -> None:
+    """One line in the largest size that fits, else two lines in the smallest."""
+    for size in range(CAPTION, SMALLEST - 1, -1):
+        font = ImageFont.load_default(size=size)
+        if pen.textlength(caption, font=font) <= width:
+            pen.text((place[0], place[1] + 2), caption, fill=_PALE, font=font)
+            return
+    fits = next((n for n in range(len(caption), 0, -1) if pen.textlength(caption[:n], font=font) <= width), 1)
+    lines = [caption[:fits], caption[fits:]]
+    if len(caption) > 2 * fits:
+        lines = [caption[:fits], f"…{caption[1 - fits :]}"]
+    for number, line in enumerate(lines):
+        pen.text((place[0], place[1] - 1 + number * (SMALLEST + 1)), line, fill=_PALE, font=font)
 
 
 def data_uri(image: Picture, *, quality: int = 88) -> str:

@@ -82,6 +82,16 @@ class BodyModel:
 
         return cls(load_pack(path))
 
+    @property
+    def weights(self) -> Array:
+        """(6890, 24) skin weights."""
+        return self._skin.weights
+
+    @property
+    def pose_directions(self) -> npt.NDArray[np.float32]:
+        """(207, 6890, 3) m per unit of R - I of joints 1 to 23, row by row."""
+        return self._skin.pose.reshape(len(self._skin.pose), -1, 3)
+
     def vertices(self, pose: AnyArray, betas: AnyArray, translation: AnyArray | None = None) -> Array:
         """(N, 6890, 3) posed vertices."""
         joint_from_rest, _, features, betas = self._posed(pose, betas)

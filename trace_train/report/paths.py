@@ -95,9 +95,9 @@ def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
         local = (frames - first).expand(len(people), -1)
         yx = targets.cell[0, people][:, frames]
         zyx = torch.cat([network.depth_at(maps, local, yx)[..., None], yx], dim=-1)
-        found = trajectories(network, maps, Tracks(frame=local, zyx=zyx, mask=seen[people][:, frames]), start)
-        state, start = maps.state, found.end
-        placed.append(found.world_translation)
+        part = trajectories(network, maps, Tracks(frame=local, zyx=zyx, mask=seen[people][:, frames]), start)
+        state, start = maps.state, part.end
+        placed.append(part.world_translation)
     predicted = torch.cat(placed, dim=1).cpu().double().numpy()
     predicted[..., 2] *= _focal(batch) / FOCAL  # what looks as large through another lens stands as much farther off
     both = (seen & batch.masks["world"][0])[people].cpu().numpy()
