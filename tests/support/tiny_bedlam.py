@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_data.sample_world.bedlam import Take, draw_takes, write_bedlam
+from trace_data.sample_world.bedlam import Take, draw_takes, write_bedlam, write_labels
 from trace_data.sample_world.people import Role
 
 SEED, FRAMES, HEIGHT = 3, 4, 72
@@ -32,6 +32,11 @@ def write(root: Path) -> Path:
 def truth() -> dict[str, Take]:
     """What was written, by the name of its sequence."""
     return {f"{take.scene_name}/{take.sequence}": take for take in draw_takes(SEED, ROLES, FRAMES, HEIGHT, 1)}
+
+
+def label(folder: Path) -> None:
+    """Puts label files beside the videos."""
+    write_labels(folder / "all_npz_12_smpl_training", truth().values())
 
 
 def change_csv(file: Path, change: Callable[[list[list[str]]], Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.files import atomic_write
-from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
+from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, project, transform
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.cameras import Shot
 from trace_data.sample_world.people import Role
@@ -170,12 +170,33 @@ def camera_rows(take: Take) -> Iterator[list[str]]:
         yield [f"{take.sequence}_{frame:04d}.png", *(f"{value:.6f}" for value in values)]
 
 
+def write_labels(folder: Path, takes: Iterable[Take]) -> None:
+    """Label files beside the videos, body by body, with a row for every fifth frame; only what is read of them."""
+    held: defaultdict[str, list[tuple[str, Array, str]]] = defaultdict(list)
+    for take in takes:
+        camera = take.scene.camera
+        for performance in take.scene.performances:
+            pixels = project(take.intrinsics, transform(camera.camera_from_world, performance.joints)) + 0.5
+            for frame in range(0, len(pixels), 5):
+                image = f"{take.sequence}/{take.sequence}_{frame:04d}.png"
+                points = np.column_stack([pixels[frame], np.ones(24)])
+                held[take.scene_name].append((image, points, _subject(performance)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in held.items():
+        images, points, subjects = zip(*rows)
+        np.savez(folder / f"{name}_6fps.npz", imgname=images, gtkps=points, sub=subjects)
+
+
+def _subject(performance: Performance) -> str:
+    return f"rp_synthetic_posed_{performance.person.index:03d}"
+
+
 def _group(motions: Path, take: Take, rng: np.random.Generator) -> list[list[Any]]:
     """The rows of a sequence in `be_seq.csv`; writes the motions of its people."""
     comment = f"sequence_name={take.sequence};frames={len(take.zoom)}"
     rows: list[list[Any]] = [["Group", "None", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, comment]]
     for order, performance in enumerate(take.scene.performances):
-        subject = f"rp_synthetic_posed_{performance.person.index:03d}"
+        subject = _subject(performance)
         animation = f"{take.scene.name.rpartition('_')[2]}"
         yaw = round(float(rng.uniform(-180, 180)), 3)
         place = np.round(100 * STAGE_FROM_WORLD @ (performance.joints[0, 0] * [1, 0, 1]) + rng.uniform(-50, 50, 3), 3)

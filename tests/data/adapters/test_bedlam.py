@@ -108,6 +108,38 @@ def test_every_depth_is_well_and_shards_hold_what_was_drawn(world: Path, packs: 
     assert clip.masks["center"].all() and clip.masks["joints3d"].all()
 
 
+def test_label_files_beside_the_videos_are_compared_and_not_built(folder: Path, packs: Path, tmp_path: Path) -> None:
+    tiny_bedlam.label(folder)
+    record = record_of(folder, CLOSEUP)
+    assert record.people[0].keypoints2d is not None and record.people[0].keypoints2d.projected
+    assert (record.people[0].keypoints2d.points[:, 0, 2] > 0).tolist() == [True, False, False, False]
+    report = verify_datasets(["bedlam"], folder.parent, depth="geometry", packs=packs)
+    assert report.ok and report.largest_reprojection_px is not None and report.largest_reprojection_px < 0.02
+    rows = rows_of(record, load_bodies(packs).complete(record)).people
+    assert not rows["masks/pose2d"].any() and rows["masks/center"].all()
+
+
+def test_labels_tell_wrong_angles_and_older_ones_do_not_say_whose_they_are(folder: Path, packs: Path) -> None:
+    tiny_bedlam.label(folder)
+    file = folder / STATIC / "ground_truth/camera/seq_000000_camera.csv"
+    change_csv(file, lambda rows: [row.__setitem__(4, str(float(row[4]) + 3)) for row in rows[1:]])
+
+    def errors(depth: str) -> list[str]:
+        report = verify_datasets(["bedlam"], folder.parent, depth=depth, packs=packs)  # type: ignore[arg-type]
+        return [" ".join(p.examples) for p in report.datasets[0].problems if p.severity == "error"]
+
+    assert errors("content") == []
+    [found] = errors("geometry")
+    assert STATIC in found and "meet the 2D joints" in found
+    labels = folder / "all_npz_12_smpl_training" / f"{STATIC}_6fps.npz"
+    change_npz(labels, lambda held: held.pop("sub"))
+    labels.rename(labels.with_name(f"{STATIC}_30fps.npz"))
+    assert errors("geometry") == [] and record_of(folder, STATIC).people[0].keypoints2d is None
+    labels.with_name(f"{STATIC}_30fps.npz").write_bytes(b"PK")
+    [found] = errors("content")
+    assert "_30fps.npz" in found
+
+
 def test_without_body_models_the_turned_translation_is_not_written(world: Path, packs: Path) -> None:
     record = record_of(world, ORBIT)
     alone = rows_of(record, {}).people

@@ -2,20 +2,22 @@
 
 Videos `<scene>/mp4/seq_000000.mp4`, `<scene>/be_seq.csv` and `<scene>/ground_truth/camera/seq_000000_camera.csv`,
 motions `smpl_ground_truth/<subject>/<animation>/motion_seq.npz` (docs/reference/further-datasets.md#bedlam-archives).
-A sequence is called `<scene>/seq_000000`. Nothing is annotated in 2D: joints come from the body models of a build.
+A sequence is called `<scene>/seq_000000`. Joints come from the body models of a build; where label files lie beside the
+videos, their 2D joints are kept, which verification compares with the bodies.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef, broken_annotation
+from trace_data.adapters.bedlam.labels import labels_file, points_of
 from trace_data.adapters.bedlam.motions import LARGEST_BETA, read_motion
 from trace_data.adapters.bedlam.scenes import (
     DESCRIPTION,
@@ -35,6 +37,7 @@ from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.frame import VideoFrame
+from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
 
 __all__ = ["SPEC", "find", "inspect", "read"]
@@ -56,6 +59,8 @@ class _Parts:
     video: Path | None
     motions: tuple[Path | None, ...]
     """Of each body."""
+    labels: Path | None
+    """2D joints of the scene."""
 
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
@@ -76,6 +81,7 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
         for parts in sequences:
             if parts.camera is None or parts.video is None:
                 continue
+            others = (parts.camera, *parts.motions, parts.labels)
             refs.append(
                 SequenceRef(
                     dataset=SPEC.name,
@@ -86,7 +92,7 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
                     images=parts.video,
                     frames=parts.table.sequences[parts.sequence].frames,
                     options=(str(folder),),
-                    reads=(description, parts.camera, *(file for file in parts.motions if file is not None)),
+                    reads=(description, *(file for file in others if file is not None)),
                 )
             )
     return refs
@@ -94,12 +100,14 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
 
 def _sequences(folder: Path, scene: ScenePlace, description: Path) -> Iterator[_Parts]:
     """The sequences of a scene, by name."""
-    table, motions = scene_table(description), motions_folder(folder)
+    table, motions, labels = scene_table(description), motions_folder(folder), labels_file(folder, scene.name)
     for name in sorted(table.sequences):
-        yield _parts(scene, name, description, table, motions)
+        yield _parts(scene, name, description, table, motions, labels)
 
 
-def _parts(scene: ScenePlace, name: str, description: Path, table: SceneTable, motions: Path | None) -> _Parts:
+def _parts(
+    scene: ScenePlace, name: str, description: Path, table: SceneTable, motions: Path | None, labels: Path | None
+) -> _Parts:
     bodies = table.sequences[name].bodies
     return _Parts(
         scene=scene,
@@ -109,6 +117,7 @@ def _parts(scene: ScenePlace, name: str, description: Path, table: SceneTable, m
         camera=scene.below("ground_truth", "camera", f"{name}_camera.csv"),
         video=scene.below("mp4", f"{name}.mp4"),
         motions=tuple(motion_file(motions, body.subject, body.animation) for body in bodies),
+        labels=labels,
     )
 
 
@@ -190,7 +199,8 @@ def _parts_of(ref: SequenceRef) -> _Parts:
     folder, table = Path(ref.options[0]), scene_table(ref.annotation)
     scene = next((scene for scene in scenes_in(folder) if scene.name == scene_name), None)
     if scene is not None and sequence in table.sequences:
-        parts = _parts(scene, sequence, ref.annotation, table, motions_folder(folder))
+        labels = labels_file(folder, scene.name)
+        parts = _parts(scene, sequence, ref.annotation, table, motions_folder(folder), labels)
         if parts.camera is not None and parts.video is not None:
             return parts
     raise AnnotationError(f"{ref.name} is no longer there", where=ref.annotation, hint="trace verify-datasets bedlam")
@@ -233,7 +243,11 @@ def _people(parts: _Parts, camera: Camera, frames: int) -> tuple[list[Person], n
         everyone &= there & ~beside
         short = max(short, int((~there).sum()))
         if (seen & there).any():
-            people.append(_person(_own_name(row, names), body, seen & there))
+            person = _person(_own_name(row, names), body, seen & there)
+            if parts.labels is not None and person.name == row.subject:
+                points = points_of(parts.labels, parts.sequence, row.subject, frames)
+                person = replace(person, keypoints2d=None if points is None else _seen(points, person.present))
+            people.append(person)
     if lost:
         if len(lost) == len(parts.motions):
             what = f"none of its {len(lost)} bodies can be read, first {lost[0]}"
@@ -258,6 +272,11 @@ def _person(name: str, body: BodyParams, present: npt.NDArray[np.bool_]) -> Pers
         body=body,
         body_valid=present.copy(),
     )
+
+
+def _seen(points: Keypoints, present: npt.NDArray[np.bool_]) -> Keypoints:
+    """The points where the person counts as seen."""
+    return replace(points, points=np.where(present[:, None, None], points.points, 0.0))
 
 
 def _own_name(row: BodyRow, names: Counter[str]) -> str:
