@@ -183,8 +183,8 @@ def write_labels(folder: Path, takes: Iterable[Take]) -> None:
                 held[take.scene_name].append((image, points, _subject(performance)))
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in held.items():
-        images, points, subjects = zip(*rows)
-        np.savez(folder / f"{name}_6fps.npz", imgname=images, gtkps=points, sub=subjects)
+        images, joints, subjects = zip(*rows)
+        np.savez(folder / f"{name}_6fps.npz", imgname=images, gtkps=joints, sub=subjects)
 
 
 def _subject(performance: Performance) -> str:
