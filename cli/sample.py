@@ -21,6 +21,13 @@ from . import options
 @click.option(
     "--also", multiple=True, type=click.Choice(["bedlam"]), help="A further dataset, an eighth as long, on top."
 )
+@click.option(
+    "--videos",
+    type=click.IntRange(0, 99),
+    default=0,
+    show_default=True,
+    help="Number of longer videos to predict, each with its truth.",
+)
 @options.jobs
 @options.force
 @options.json
@@ -31,6 +38,7 @@ def make_sample(
     clip_frames: int,
     height: int,
     also: tuple[str, ...],
+    videos: int,
     jobs: int,
     force: bool,
     as_json: bool,
@@ -42,6 +50,10 @@ def make_sample(
     Action, in the layout of the official releases. About half of the sequences are 3DPW's; fewer than 8 are not enough
     for all five. Nothing in it is derived from SMPL or from recorded people.
 
+    With --videos, OUT/videos holds clips of 8 s in which people enter, leave, cross, and hide behind a pillar, filmed
+    by a moving camera, by a static one, or in two shots, in turn. Beside each NAME.mp4 is NAME.truth.npz, with which
+    trace evaluate  scores what  trace predict  makes of it. Its people are in no training sequence.
+
     The same command resumes an interrupted run. No person appears in both training and validation or test sequences,
     in any dataset.
 
@@ -51,6 +63,7 @@ def make_sample(
       trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
       trace make-sample world --also bedlam
+      trace make-sample world --videos 3
     """
     from trace_data.errors import quoted
     from trace_data.sample_world.make import make_sample as write
@@ -65,6 +78,7 @@ def make_sample(
             frames=clip_frames,
             height=height,
             also=also,
+            videos=videos,
             jobs=jobs,
             force=force,
             progress=progress,
@@ -80,4 +94,6 @@ def make_sample(
     render.line(f"  body models   {summary.body_models}")
     held = ", ".join(f"{name} {count:,}" for name, count in summary.sequences_of.items())
     render.line(f"  datasets      {summary.datasets}  ({held})")
+    if summary.videos:
+        render.line(f"  videos        {summary.videos[0].parent}  ({len(summary.videos)})")
     render.line(f"next: trace prepare-smpl --gender all --source {quoted(summary.body_models)}")

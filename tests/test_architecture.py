@@ -20,11 +20,11 @@ ORDER = {
     "trace_data": (
         "errors os_errors geometry progress",
         "files text_files settings workers schema unpickle",
-        "defects drawing frames",
+        "defects drawing frames pages",
         "adapters assets shards sample_world",
         "results consistency",
-        "builder export",
-        "verify",
+        "builder export overlay",
+        "verify view",
         "extract",
     ),
     "trace_train": (
@@ -45,7 +45,7 @@ ORDER = {
 }
 """Rooms and single modules from the bottom up. A line imports from the lines above it and from itself."""
 FROM_DATA = {
-    "assets", "drawing", "errors", "files", "frames", "geometry", "progress", "results", "schema", "shards",
+    "assets", "drawing", "errors", "files", "frames", "geometry", "pages", "progress", "results", "schema", "shards",
     "text_files", "unpickle",
 }  # fmt: skip
 """What of `trace_data` the training side may use."""

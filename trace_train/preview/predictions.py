@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.drawing import MESH, Colour, draw_skeleton, write_corner
+from trace_data.drawing import MESH, Colour, Surface, draw_skeleton, write_corner
 from trace_data.shards.reader import ShardReader
 from trace_train.evaluation.clip import ClipResult
 from trace_train.geometry.camera import FOCAL
@@ -74,7 +74,8 @@ def _predicted(clip: PreviewClip, t: int, seen: ClipResult, faces: npt.NDArray[n
     bodies = []
     for row in (seen.found.frame == t).nonzero()[:, 0].tolist():
         vertices = (seen.found.body.vertices[row] + seen.found.translation[row]).cpu().numpy()
-        bodies.append((vertices, faces, MESH[person[row] % len(MESH)] if row in person else NOBODY))
+        colour = MESH[person[row] % len(MESH)] if row in person else NOBODY
+        bodies.append(Surface(vertices=vertices, faces=faces, colour=colour))
     half, centre = _square(clip, t)
     camera = np.array([[FOCAL * half, 0, centre[0]], [0, FOCAL * half, centre[1]], [0, 0, 1]])
     return blended(clip.images[t], painted(bodies, camera, clip.images.shape[1:3]))

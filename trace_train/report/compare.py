@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_data.files import writable_folder
+from trace_data.pages.html import Html, element, figure, folded, joined, note, table
 from trace_train.evaluate import MEASURES, Measure
 from trace_train.report.chart import Frame, legend, line_chart
 from trace_train.report.comparison import (
@@ -22,7 +23,6 @@ from trace_train.report.comparison import (
 from trace_train.report.curves import MACHINE, stage_marks
 from trace_train.report.folder import RunFolder, State
 from trace_train.report.hover import Series
-from trace_train.report.html import Html, element, figure, folded, joined, note, table
 from trace_train.report.overview import facts
 from trace_train.report.page import Page, Section, write_page
 from trace_train.report.scores import COMPARED, FOLLOWED, best_constant, distance_to_best, measure_title, model_score

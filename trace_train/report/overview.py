@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from trace_data.pages.html import Html, element, folded, joined, note, table
 from trace_data.shards.entries import ShardIndex
 from trace_train.health.ranges import LOOKED_AT, oddities
 from trace_train.health.watch import LONG_WAIT
 from trace_train.report.curves import batch_words, stage_marks
 from trace_train.report.folder import RunFolder
-from trace_train.report.html import Html, element, folded, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.terms import TOTAL, number, terms_of
 from trace_train.training.run_log import METRICS

@@ -9,9 +9,8 @@ from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
-from trace_data.errors import OutputError
-from trace_data.files import atomic_write
-from trace_train.report.html import Html, element, joined, text
+from trace_data.pages.document import document, write_document
+from trace_data.pages.html import Html, element, joined, text
 
 STYLE = "page.css"
 
@@ -42,15 +41,7 @@ class Page:
 
 def write_page(path: Path, page: Page) -> int:
     """Write the page to `path` atomically. Returns its size in bytes. Raises OutputError."""
-    content = page_text(page).encode(errors="backslashreplace")  # names may hold bytes that are no UTF-8
-    try:
-        with atomic_write(path) as partial:
-            partial.write_bytes(content)
-    except OSError as error:
-        raise OutputError(
-            f"the page cannot be written: {error.strerror}", where=path, hint="name another place with --page"
-        ) from error
-    return len(content)
+    return write_document(path, page_text(page), hint="name another place with --page")
 
 
 def page_text(page: Page) -> str:
@@ -67,13 +58,8 @@ def page_text(page: Page) -> str:
         element("dl", facts) if facts else "",
         _contents(shown) if len(shown) > 1 else "",
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{text(page.title)}</title>"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>\n{style}</style></head>\n<body><main>\n{header}\n{sections}\n"
-        f"{element('footer', element('p', _drawn_with(page.drawn_by)))}\n</main></body></html>\n"
-    )
+    body = joined((header, sections, element("footer", element("p", _drawn_with(page.drawn_by)))), "\n")
+    return document(page.title, body, style=style)
 
 
 def _section(number: int, one: Section) -> Html:

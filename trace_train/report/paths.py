@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trace_data.pages.html import Html, element, figure, joined, note
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_train.geometry.camera import FOCAL
@@ -16,7 +17,6 @@ from trace_train.inference.trajectories import trajectories
 from trace_train.network.outputs import Tracks
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.report.clips import Gallery
-from trace_train.report.html import Html, element, figure, joined, note
 from trace_train.report.page import Section
 from trace_train.streaming.batch import Batch, collate
 from trace_train.streaming.stream import load_clip

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trace_data.errors import quoted
+from trace_data.pages.html import Html, element, figure, folded, joined, note, table
 from trace_train.evaluate import MEASURES, MODEL, Measure
 from trace_train.report.chart import Frame, legend, line_chart
 from trace_train.report.curves import span_of, stage_marks
 from trace_train.report.folder import RunFolder
 from trace_train.report.hover import Series
-from trace_train.report.html import Html, element, figure, folded, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.terms import number
 

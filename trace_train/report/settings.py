@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from trace_data.pages.html import element, folded, joined, table
 from trace_train.config import load_config, presets
 from trace_train.report.folder import RunFolder
-from trace_train.report.html import element, folded, joined, table
 from trace_train.report.page import Section
 
 
