@@ -26,11 +26,8 @@ class WorldConfig(ConfigPart):
     decay_seconds: float = Field(0.5, gt=0)
     """While nobody is seen the camera goes on, and its speed falls to 37 % in this time, s."""
     still_pixels: float = Field(0.2, ge=0)
-    """A camera stands still if the background moves less between frames, px at a picture width of 640 (median)."""
-    still_degrees: float = Field(1.0, ge=0)
-    """A camera stands still only if people turn it by less between frames, degrees (median)."""
-    still_metres: float = Field(0.05, ge=0)
-    """A camera stands still only if people move it by less between frames, m (median)."""
+    """A camera stands still if the background moves less between frames, px at a picture width of 640 (median), and was
+    seen in at least half of them. What people say of the camera does not count: the picture is the better witness."""
     spread_degrees: float = Field(5.0, ge=0)
     """A median disagreement of people about the camera's rotation between frames above this is warned of, degrees."""
     spread_metres: float = Field(0.2, ge=0)

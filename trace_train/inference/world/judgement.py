@@ -67,9 +67,8 @@ class Evidence:
 def stands_still(evidence: Evidence, config: WorldConfig) -> str:
     """Why the camera is taken to stand still; empty if it moves, or if the background does not show it."""
     flow, degrees, metres = (_median(v) for v in (evidence.flow, evidence.degrees, evidence.metres))
-    if flow is None or flow >= config.still_pixels or evidence.farthest >= config.still_drift:
-        return ""
-    if (degrees or 0) >= config.still_degrees or (metres or 0) >= config.still_metres:
+    unseen = np.isnan(evidence.flow[1:]).mean() if len(evidence.flow) > 1 else 1.0
+    if flow is None or unseen > 0.5 or flow >= config.still_pixels or evidence.farthest >= config.still_drift:
         return ""
     people = (
         "" if degrees is None else f", people turn the camera by {degrees:.2f} degrees and move it by {metres:.3f} m"
