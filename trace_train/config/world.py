@@ -15,8 +15,8 @@ class WorldConfig(ConfigPart):
 
     camera: Literal["auto", "moving", "static", "background"] = "auto"
     """Source of the camera path. `moving`: the motion on which the people of a frame agree. `static`: the camera stands
-    still. `background`: its rotation from the picture outside the people, the rest from people. `auto`: `moving`,
-    unless the video turns out to be from a camera that stands still."""
+    still. `background`: its rotation from the picture outside the people, the rest from people. `auto`: `static` if the
+    background stands still all the time, else `background`."""
     camera_file: Path | None = None
     """Camera path of another tool: TUM, COLMAP text, nerfstudio or a result of ours. It replaces `camera`."""
     camera_scale: Literal["solve", "file"] = "solve"

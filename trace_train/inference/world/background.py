@@ -144,8 +144,8 @@ def _corners(grey: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> npt.ND
     row, column = np.divmod(np.arange(rows * columns), columns)
     corners = np.stack([column * side + best % side, row * side + best // side], axis=1)
     found = cells.max(axis=1)
-    kept: npt.NDArray[np.float32] = corners[found > FAINTEST * found.max(initial=0)].astype(np.float32)[:, None]
-    return kept
+    chosen: npt.NDArray[np.float32] = corners[found > FAINTEST * found.max(initial=0)].astype(np.float32)
+    return chosen[:, None]
 
 
 def _outside(shape: tuple[int, ...], boxes: Array) -> npt.NDArray[np.uint8]:

@@ -149,7 +149,7 @@ def test_a_slow_pan_is_no_static_camera() -> None:
     camera = CameraPath(config, SQUARE, LENS)
     for t in range(20):
         camera.step(TIME[t], nobody(walkers, t), seen(turns[t]))
-    assert camera.finish().facts["source"] == "fused"
+    assert camera.finish().facts["source"] == "background"
 
 
 def test_a_moving_camera_is_not_called_static_for_want_of_pictures() -> None:
