@@ -82,10 +82,40 @@ def predicted(run: Path, packs: Path, device: torch.device, precision: str, gpu:
     return {"people": [len(p) for p in seen], "joints": joints, "waits": waits, "chunk": together}
 
 
+def itself(gpu: Any) -> dict[str, Any]:
+    """What the device refuses and counts."""
+    gpu.counted()
+    there, here = torch.ones(2, 2, device=GPU), torch.ones(2, 2)
+    refused = []
+    tries = {
+        "matrix product": lambda: there @ here,
+        "assignment": lambda: there.add_(here),
+        "numpy": lambda: there.numpy(),
+        "fine": lambda: there * torch.tensor(2.0),  # a number
+        "copied": lambda: here.pin_memory().to(GPU, non_blocking=True) + there,
+    }
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except (RuntimeError, TypeError):
+            refused.append(name)
+    assert not gpu.counted()
+    float(there.sum())
+    there[there > 0]
+    (there > 0).nonzero()
+    there.cpu()
+    here.to(GPU, non_blocking=True)
+    there[there > 2] = 0.0  # filled: does not wait
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        half = (there @ there).dtype
+    return {"refused": refused, "waits": gpu.counted(), "autocast": str(half)}
+
+
 def main(shards: Path, packs: Path, run: Path) -> None:
     """All of it."""
     train_found, predict_found = {}, {}
     with PretendGpu() as gpu:
+        about = itself(gpu)
         for name, device in (("fp32", GPU), ("bf16", GPU), ("fp16", GPU), ("cpu", CPU)):
             config = tiny(f"precision={'fp32' if name == 'cpu' else name}", *STAGES, *LOSSES)
             train_found[name] = steps(config, shards, packs, device, gpu)
@@ -95,7 +125,7 @@ def main(shards: Path, packs: Path, run: Path) -> None:
             precision = "fp32" if name == "cpu" else name
             predict_found[name] = predicted(run, packs, device, precision, gpu)
     files = sorted(path.name for path in run.iterdir())
-    print(json.dumps({"train": train_found, "predict": predict_found, "files": files}))
+    print(json.dumps({"itself": about, "train": train_found, "predict": predict_found, "files": files}))
 
 
 if __name__ == "__main__":

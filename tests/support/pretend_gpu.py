@@ -11,6 +11,7 @@ A small library in C++ must be loaded before torch is imported, so a script uses
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 import json
 import os
@@ -231,7 +232,7 @@ def start() -> Any:
             return call(func, args, kwargs or {})
 
     # a GPU's optimiser works on many tensors at once
-    torch.optim.optimizer._foreach_supported_types.append(GpuTensor)
+    importlib.import_module("torch.optim.optimizer")._foreach_supported_types.append(GpuTensor)
     plain_tensor = torch.tensor
 
     def tensor(data: Any, *, dtype: Any = None, device: Any = None, pin_memory: bool = False, **kwargs: Any) -> Tensor:
