@@ -1,6 +1,6 @@
 """Everything that only a GPU can tell, in one call of under ten minutes. Writes one JSON and one markdown table.
 
-    python benchmarks/gpu.py --out gpu                     # gpu.json, gpu.md; needs nothing but this repository and a GPU
+    python benchmarks/gpu.py --out gpu                     # gpu.json, gpu.md; needs no files but this repository
     python benchmarks/gpu.py --device cpu --tiny --out x   # the same code on a CPU in a minute: tells that it works
     python benchmarks/gpu.py --only agreement steps --out gpu
 

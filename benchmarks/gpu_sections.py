@@ -72,8 +72,8 @@ class Setting:
         """Preset `trace`, or a tiny network, with two clips at least, on the device."""
         device = "cpu" if self.at.type == "cpu" else "auto"
         if self.tiny:
-            stages = "stages=[{name: frames, share: 0.5, clips: 2, frames: 1}, {name: clips, share: 0.5, clips: 2, frames: 2}]"
-            words = [*TINY_NETWORK, stages, "steps=1000"]
+            stages = "{share: 0.5, clips: 2, frames: 1}, {share: 0.5, clips: 2, frames: 2}"
+            words = [*TINY_NETWORK, f"stages=[{stages}]", "steps=1000"]
         else:
             words = ["evaluation.every=0"]
         return load_config("debug" if self.tiny else "trace", [*words, f"device={device}", *changes])
@@ -142,13 +142,17 @@ class Trainer:
     batch: Batch
 
     @classmethod
-    def of(cls, setting: Setting, config: Config, device: torch.device, stage: int = -1) -> Trainer:
-        """The step of a stage, with RAFT of random weights where the preset has RAFT."""
-        config = config.model_copy(update={"stages": (config.stages[stage],)}) if stage >= 0 else config
-        config = at_stage(config, len(config.stages) - 1)
+    def of(
+        cls, setting: Setting, config: Config, device: torch.device, stage: int = -1, *, contiguous: bool = False
+    ) -> Trainer:
+        """The step of a stage (default: the last), with RAFT of random weights where the preset has RAFT.
+        `contiguous`: convolutions are not in the layout channels-last."""
+        config = at_stage(config.model_copy(update={"stages": (config.stages[stage],)}), 0)
         set_float32_kernels(config, device)
         torch.manual_seed(0)
         network = build_network(config.network).to(device)
+        if contiguous:
+            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         flow: FlowProvider = NoFlow()
         if config.network.flow == "raft":
             raft = Raft(iterations=config.network.flow_iterations)
@@ -222,7 +226,6 @@ def ceilings(setting: Setting) -> Iterator[Row]:
 def steps(setting: Setting) -> Iterator[Row]:
     """A whole training step: flow, network, losses, backward, optimiser, average; memory and MFU."""
     ceiling = peaks(setting)
-    last = len(setting.config().stages) - 1
     variants = [
         ("fp32", "fp32", False, False),
         ("bf16, contiguous", "bf16", True, False),
@@ -231,13 +234,12 @@ def steps(setting: Setting) -> Iterator[Row]:
     ]
     work: float | None = None
     for name, precision, contiguous, compiled in variants:
-        trainer = Trainer.of(setting, setting.config(f"precision={precision}"), setting.at, last)
+        config = setting.config(f"precision={precision}")
+        trainer = Trainer.of(setting, config, setting.at, contiguous=contiguous)
         if work is None:
             with FlopCounterMode(display=False) as counter:
                 trainer.step()
             work = float(counter.get_total_flops())
-        if contiguous:
-            trainer.module.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if compiled:
             trainer.module.network.compile(dynamic=False)
         yield measured(name, trainer, work, ceiling["bf16" if precision == "bf16" else "fp32"], setting)

@@ -125,7 +125,8 @@ def main(shards: Path, packs: Path, run: Path) -> None:
             precision = "fp32" if name == "cpu" else name
             predict_found[name] = predicted(run, packs, device, precision, gpu)
     files = sorted(path.name for path in run.iterdir())
-    print(json.dumps({"itself": about, "train": train_found, "predict": predict_found, "files": files}))
+    found = {"itself": about, "train": train_found, "predict": predict_found, "files": files}
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,8 @@ class Updater:
 
 def _read(*values: Tensor) -> list[list[float]]:
     """The numbers of several tensors, in one copy: for each copy the CPU waits for the GPU."""
-    flat = torch.cat([value.detach().double().flatten() for value in values]).tolist()
+    device = values[0].device  # the norm of no gradient is on the CPU
+    flat = torch.cat([value.detach().to(device, torch.float64).flatten() for value in values]).tolist()
     ends = [0, *accumulate(value.numel() for value in values)]
     return [flat[begin:end] for begin, end in pairwise(ends)]
 

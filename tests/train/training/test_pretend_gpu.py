@@ -21,7 +21,7 @@ PEOPLE = {
     "detections.py:detect nonzero": 1,
     "stream.py:_arrays copy to the CPU": 1,
 }
-"""A chunk of a video: how many people there are, which of them are duplicates (a question a round), and what they do."""
+"""A chunk of a video: how many people there are, which are duplicates (a question a round), and what they do."""
 DIS = {"flow.py:__call__ copy from pageable memory": 1, "flow.py:__call__ copy to the CPU": 1}
 """Flow that is computed on the CPU; RAFT needs neither."""
 
