@@ -14,11 +14,15 @@ SETUP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_
 quickstart: $(VENV)/.installed
 	$(BIN)/trace quickstart
 
+# One thread each, because two processes share the cores. Byte code is kept, even where the environment says otherwise:
+# the tests start hundreds of processes, which would compile everything again.
+test: export OMP_NUM_THREADS = 1
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # programs of others that judge exported files: `trace export --check` and the tests find gltf-validator there
 checkers: $(VENV)/.installed-test

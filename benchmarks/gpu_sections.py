@@ -330,7 +330,7 @@ def nvjpeg(setting: Setting) -> Iterator[Row]:
     encoded = [file.read_bytes() for file in files]
 
     def on_cpu() -> list[Any]:
-        return [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for one in encoded]
+        return [np.asarray(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR))[..., ::-1] for one in encoded]
 
     for name, call in (("nvJPEG", lambda: decoder(encoded)), ("one CPU core", on_cpu)):
         yield Row(name, len(encoded) / seconds(call, setting), "frames/s")
@@ -345,11 +345,8 @@ def parts(setting: Setting) -> Iterator[Row]:
     from network_stages import STAGES, Sizes
 
     tiny = setting.tiny
-    sizes = Sizes(
-        **({"clips": 1, "frames": 2, "size": 64} if tiny else {"clips": 6, "frames": 10, "size": 512}),
-        iterations=20,
-        people=2,
-    )
+    clips, frames, size = (1, 2, 64) if tiny else (6, 10, 512)
+    sizes = Sizes(clips=clips, frames=frames, size=size, iterations=20, people=2)
     kind = setting.at.type
     variants = ["eager"] if tiny else ["eager", "bf16", "bf16+channels_last"]
     for name in ["regressors"] if tiny else [name for name, stage in STAGES.items() if not stage.needs_shards]:

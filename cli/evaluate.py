@@ -79,6 +79,7 @@ def evaluate(
       trace evaluate clip.trace.npz --against truth/clip.trace.npz
     """
     from trace_train.evaluate import evaluate as score
+    from trace_train.training.threads import fit_threads
 
     from . import render
 
@@ -89,6 +90,8 @@ def evaluate(
         raise click.UsageError(f"--against and --sequence are for a RESULT, a file; {run} is a folder")
     shards, packs = _own_data(run, shards, packs)
     with render.Display() as progress:
+        if said := fit_threads():
+            progress.log(said)
         report = score(
             run,
             shards=options.store(shards, cache, cache_size, progress),

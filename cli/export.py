@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from trace_data.results.result import Result
 
 
-def _words(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[str]:
-    """Values that may be repeated, or separated by commas."""
-    return [word.strip() for value in given for word in value.split(",") if word.strip()]
-
-
 @options.command("export")
 @click.argument("result", type=options.AnyPath(dir_okay=False))
 @click.option(
@@ -32,44 +27,19 @@ def _words(context: click.Context, parameter: click.Parameter, given: tuple[str,
     multiple=True,
     required=True,
     metavar="FORMAT,…",
-    callback=_words,
+    callback=options.words,
     help="Formats of the list.",
 )
 @options.out("Folder for the files [default: that of RESULT].")
-@click.option(
-    "--person", "people", multiple=True, metavar="ID,…", callback=_words, help="Only these people, by number or name."
-)
-@click.option("--start", type=click.FloatRange(min=0), help="From this second of the video.")
-@click.option("--end", type=click.FloatRange(min=0), help="Up to this second of the video.")
+@options.scene
 @click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Resample to this rate  [default: the video's]."
 )
 @click.option("--up", type=click.Choice(["y", "z", "camera"]), help="Axis that points up  [default: the format's own].")
 @click.option(
-    "--level",
-    type=click.Choice(["auto", "none"]),
-    default="auto",
-    show_default=True,
-    help="Tilt the whole scene so that people stand upright on average, where the video does not say what is up.",
-)
-@click.option(
     "--origin",
     type=click.Choice(["first-pelvis", "world"]),
     help="Origin at the first pelvis or the first camera  [default: first-pelvis; with the camera's axes, world].",
-)
-@click.option(
-    "--ground",
-    type=click.Choice(["auto", "none"]),
-    default="auto",
-    show_default=True,
-    help="Raise the whole scene so that the first person stands at height 0, or leave it.",
-)
-@click.option(
-    "--smooth",
-    type=click.Choice(["off", "causal", "offline"]),
-    default="offline",
-    show_default=True,
-    help="Smooth bodies and camera; results themselves are raw.",
 )
 @click.option("--in-place", is_flag=True, help="Take the path along the ground out of each person's motion.")
 @click.option(

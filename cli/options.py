@@ -116,7 +116,17 @@ packs: Decorator[Any] = _folder("--packs", "Folder of prepared body models [sett
 shards_folder: Decorator[Any] = click.argument(
     "directory", required=False, metavar="[DIR]", type=Folder(file_okay=False)
 )
-local_shards: Decorator[Any] = _folder("--shards", "Folder of built shards [setting shards].")
+
+
+def _only_one(context: click.Context, parameter: click.Parameter, given: tuple[Path, ...]) -> Path | None:
+    if len(given) > 1:
+        raise click.UsageError(f"{context.command_path} looks at one set of shards; call it for each of them", context)
+    return given[0] if given else None
+
+
+local_shards: Decorator[Any] = _folder(
+    "--shards", "Folder of built shards [setting shards].", multiple=True, callback=_only_one
+)
 limit: Decorator[Any] = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first N sequences of each split, for a quick look."
 )
@@ -132,6 +142,11 @@ jobs: Decorator[Any] = click.option(
     default=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     show_default="cores of this machine",
     help="Worker processes.",
+)
+draw: Decorator[Any] = click.option(
+    "--draw",
+    metavar="overlay,ids,skeleton,bird,side",
+    help="Also write a video with these: bodies, names, joints, the world from above and from the side.",
 )
 force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the content of the output folder.")
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -160,6 +175,51 @@ def shards(function: Function) -> Function:
     size = click.option("--cache-size", metavar="SIZE", help="Limit of that cache, as in 200GB [setting cache_size].")
     wrapped: Function = place(cache(size(function)))
     return wrapped
+
+
+def words(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[str]:
+    """Callback of values that may be repeated, or separated by commas."""
+    return [word.strip() for value in given for word in value.split(",") if word.strip()]
+
+
+def scene(function: Function) -> Function:
+    """What is taken of a result, and how it is arranged: `people`, `start`, `end`, `level`, `ground`, `smooth`."""
+    wanted = [
+        click.option(
+            "--person",
+            "people",
+            multiple=True,
+            metavar="ID,…",
+            callback=words,
+            help="Only these people, by number or name.",
+        ),
+        click.option("--start", type=click.FloatRange(min=0), help="From this second of the video."),
+        click.option("--end", type=click.FloatRange(min=0), help="Up to this second of the video."),
+        click.option(
+            "--level",
+            type=click.Choice(["auto", "none"]),
+            default="auto",
+            show_default=True,
+            help="Tilt the whole scene so that people stand upright on average, if the video does not say what is up.",
+        ),
+        click.option(
+            "--ground",
+            type=click.Choice(["auto", "none"]),
+            default="auto",
+            show_default=True,
+            help="Raise the whole scene so that the first person stands at height 0, or leave it.",
+        ),
+        click.option(
+            "--smooth",
+            type=click.Choice(["off", "causal", "offline"]),
+            default="offline",
+            show_default=True,
+            help="Smooth bodies and camera; results themselves are raw.",
+        ),
+    ]
+    for option in reversed(wanted):
+        function = option(function)
+    return function
 
 
 def out(text: str, *, default: str | None = None) -> Decorator[Any]:

@@ -10,7 +10,9 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from trace_data.export.run import Exported
     from trace_data.progress import Progress
+    from trace_data.results.result import Result
     from trace_train.inference import PredictionReport, Predictor, VideoOptions, VideoPrediction
 
 
@@ -37,8 +39,8 @@ class ResultPlace(options.Folder):
     type=ResultPlace(file_okay=False),
     help="NAME.trace.npz, or a folder for it  [default: this folder].",
 )
-@click.option("--start", type=float, metavar="SECONDS", help="First second of the video.")
-@click.option("--end", type=float, metavar="SECONDS", help="Second before which to end.")
+@click.option("--start", type=click.FloatRange(min=0), metavar="SECONDS", help="First second of the video.")
+@click.option("--end", type=click.FloatRange(min=0), metavar="SECONDS", help="Second before which to end.")
 @click.option(
     "--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Only every N-th frame; times stay true."
 )
@@ -59,8 +61,10 @@ class ResultPlace(options.Folder):
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, as in tracker.gate=8; repeatable."
 )
+@options.draw
 @click.option("--device", help="cpu, cuda or cuda:1  [default: a GPU if there is one].")
-@options.force
+@click.option("--export", "formats", metavar="FORMAT,…", help="Also write formats of trace export, as in glb,bvh.")
+@click.option("--force", is_flag=True, help="Predict again, and replace what is there.")
 @options.json
 def predict(
     videos: tuple[Path, ...],
@@ -81,7 +85,9 @@ def predict(
     keep_score: float | None,
     remember: float | None,
     assignments: tuple[str, ...],
+    draw: str | None,
     device: str | None,
+    formats: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -90,18 +96,28 @@ def predict(
     Images that are listed one after another are one video, a folder of images too. Each result is one file,
     NAME.trace.npz. Stopped with Ctrl-C, the same command goes on where it was.
 
+    --draw also writes NAME.overlay.mp4. A result that is there already, of the same video, weights and options, is then
+    only drawn; --force replaces the video.
+
     \b
     Examples:
       trace predict street.mp4 --weights ~/.trace/runs/2026-11-22-trace
       trace predict *.mp4 --out results --camera static
       trace predict frames/ --frame-rate 25 --focal-mm 26 --people 2
       trace predict street.mp4 --camera slam.tum --set tracker.gate=8
+      trace predict street.mp4 --draw overlay,ids,bird
     """
+    from trace_data.export.run import check_format
     from trace_data.frames.footage import group_inputs
+    from trace_data.overlay.items import items_of
     from trace_train.inference import Predictor, VideoOptions
 
     from . import render
 
+    items = () if draw is None else items_of(draw)
+    wanted = [word.strip() for word in (formats or "").split(",") if word.strip()]
+    for name in wanted:
+        check_format(name)
     given = {"people": people, "score": score, "keep_score": keep_score, "remember": remember}
     settings = [f"tracker.{key}={value}" for key, value in given.items() if value is not None]
     groups = group_inputs(videos)
@@ -123,20 +139,58 @@ def predict(
             device=device,
         )
         prepared = _prepared(predictor, groups, chosen, out)
+        drawn = _places_of_videos([place for _, place in prepared], force=force) if items else {}
         reports = []
         for number, (prediction, place) in enumerate(prepared):
-            report = None if force else prediction.finished(place)
+            report = None if force and not items else prediction.finished(place)
             if report is None:
                 _announce(prediction, place, progress, slow=number == 0)
                 report = prediction.write(place, force=force, progress=progress)
             else:
-                progress.log(f"{place} is there already; --force predicts it again")
+                progress.log(f"{place} is there already{'' if items else '; --force predicts it again'}")
             reports.append(report)
+            if items:
+                _draw(prediction, place, drawn[place], items, progress)
+    files = [_exported(report.out, wanted, predictor.model.packs, force=force) if wanted else [] for report in reports]
     if as_json:
-        render.json_object({"results": reports})
+        written = [file for some in files for file in some]
+        render.json_object({"results": reports, "files": written, "videos": [*drawn.values()]})
         return
-    for report in reports:
+    for report, some in zip(reports, files):
         _tell(report)
+        for file in some:
+            render.line(f"  {file.format:<10}  {file.path}: {file.facts}")
+    for video in drawn.values():
+        render.line(f"{video}  {', '.join(items)}")
+
+
+def _exported(out: Path, formats: list[str], packs: Path, *, force: bool) -> list[Exported]:
+    """The result in other formats, beside it, with the defaults of `trace export`."""
+    from trace_data.export.formats import Up
+    from trace_data.export.run import base_name, export_result
+    from trace_data.results.file import read_result
+    from trace_data.results.scene import SceneOptions, arrange
+
+    raw = read_result(out)
+
+    def arranged(up: Up) -> Result:
+        return arrange(raw, SceneOptions(up=up, origin="world" if up == "camera" else "first-pelvis"))
+
+    return export_result(arranged, formats, out.absolute().parent, base_name(out), packs=packs, force=force)
+
+
+def _places_of_videos(places: list[Path], *, force: bool) -> dict[Path, Path]:
+    """The drawn video of each result. Fails before any work begins, if one is there."""
+    from trace_data.overlay.video import free_place
+
+    return {place: free_place(place, force=force) for place in places}
+
+
+def _draw(prediction: VideoPrediction, place: Path, video: Path, items: tuple[str, ...], progress: Progress) -> None:
+    from trace_data.overlay.video import draw_result
+    from trace_data.results.file import read_result
+
+    draw_result(read_result(place), prediction.footage, video, items, packs=prediction.model.packs, progress=progress)
 
 
 def _camera(given: str | None) -> list[str]:

@@ -18,7 +18,7 @@ PAGE = "preview.html"
 
 @options.command("preview")
 @options.shards_folder
-@options.local_shards
+@options.shards
 @options.packs
 @click.option("--clips", type=click.IntRange(1, 1000), default=12, show_default=True, help="Maximum number of clips.")
 @options.clip_frames(least=1, text="Frames of a clip.")
@@ -41,7 +41,9 @@ PAGE = "preview.html"
 def preview(
     context: click.Context,
     directory: Path | None,
-    shards: Path | None,
+    shards: Path | str | None,
+    cache: Path | None,
+    cache_size: str | None,
     packs: Path | None,
     clips: int,
     clip_frames: int,
@@ -55,7 +57,7 @@ def preview(
     sheet: Path | None,
     as_json: bool,
 ) -> None:
-    """Show clips of the shards in DIR [setting shards] on a page that opens from disk and plays them.
+    """Show clips of the shards in DIR, or of --shards, on a page that opens from disk and plays them.
 
     Joints, bodies and paths seen from above are drawn over the frames and can be switched off. Clips are chosen evenly
     over datasets, splits and sequences. With --sheet alone, only the contact sheet is drawn.
@@ -65,9 +67,12 @@ def preview(
       trace preview
       trace preview /scratch/shards --split val --clips 20 --sheet val.jpg
       trace preview --sequences outdoors_fencing_01 --clips 4 --clip-frames 40
+      trace preview --shards /scratch/shards --shards /data/mine
       trace preview --augmented --config debug --page augmented.html
     """
     _check(context, augmented, page)
+    if directory is not None and shards is not None and str(directory) != str(shards):
+        raise click.UsageError(f"two places are named: {directory} and --shards {shards}; repeat --shards for both")
     from trace_train.config import load_config
     from trace_train.preview.choose import Wanted
     from trace_train.preview.preview import preview as show
@@ -76,7 +81,7 @@ def preview(
 
     with render.Display() as progress:
         report = show(
-            options.one_folder("shards", directory, shards),
+            options.store(directory if shards is None else shards, cache, cache_size, progress),
             packs=options.packs_if_any(packs),
             wanted=Wanted(clips=clips, frames=clip_frames, stride=stride, splits=splits, sequences=sequences),
             page=page or (Path(PAGE) if sheet is None else None),

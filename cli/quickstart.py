@@ -14,6 +14,7 @@ from .chain import RECORDS, Done, Outcome, Step, open_folder, run_steps
 if TYPE_CHECKING:
     from trace_data.progress import Progress
     from trace_data.sample_world.make import SampleSummary
+    from trace_train.evaluate import Scores
 
 STEPS = 640
 """Training steps. A fixed number, not a time budget, so that results are reproducible."""
@@ -24,6 +25,12 @@ PICTURES = 8
 """Number of times that predictions are drawn during training."""
 SCORES = 2
 """Number of evaluations on held-out frames during training."""
+VIDEOS = 2
+"""Videos to predict: one of a moving camera, one of a static one."""
+TRACKER = ("tracker.score=0.2", "tracker.keep_score=0.1")
+"""After so few steps the network is sure of nobody: its own evaluation counts people from 0.2 on, too."""
+FOUND, GIVEN = "found", "given"
+"""Where the camera path comes from: the prediction itself, or the truth, as if from another tool."""
 HONEST = "a few CPU minutes are enough to learn positions and orientations; limbs need more steps"
 
 
@@ -35,7 +42,7 @@ HONEST = "a few CPU minutes are enough to learn positions and orientations; limb
 @options.force
 @options.json
 def quickstart(out: Path, steps: int, count: int, jobs: int, force: bool, as_json: bool) -> None:
-    """Run the whole pipeline on synthetic data: bodies, datasets, shards, training, score, report.
+    """Run the whole pipeline on synthetic data: bodies, datasets, shards, training, score, videos, report.
 
     Finished steps are skipped and interrupted ones resumed; --force repeats everything. The data is synthetic and
     small: it shows that the system works, and what can and cannot be learnt in a few minutes on a CPU.
@@ -88,13 +95,13 @@ class Way:
     def __init__(self, out: Path, *, steps: int, sequences: int, jobs: int, progress: Progress) -> None:
         self.out, self.training_steps, self.sequences, self.jobs, self.progress = out, steps, sequences, jobs, progress
         self.world, self.packs, self.shards, self.run = out / "world", out / "packs", out / "shards", out / "run"
-        self.report = out / "report.html"
+        self.videos, self.report = out / "videos", out / "report.html"
 
     def steps(self, done: Sequence[Done]) -> list[Step]:
         """All steps, in order. The last one reports those in `done`."""
         from trace_data.adapters import ADAPTERS
 
-        size = {"sequences": self.sequences, "datasets": list(ADAPTERS)}
+        size = {"sequences": self.sequences, "datasets": list(ADAPTERS), "videos": VIDEOS}
         return [
             Step(name="sample world", settings=size, output=self.world, work=self.make_world),
             Step(name="body models", settings={}, output=self.packs, work=self.prepare),
@@ -102,6 +109,7 @@ class Way:
             Step(name="build-shards", settings={"shard_bytes": SHARD_BYTES}, output=self.shards, work=self.build),
             Step(name="train", settings={"steps": self.training_steps}, output=self.run, work=self.train),
             Step(name="evaluate", settings={}, output=None, work=self.evaluate),
+            Step(name="predict", settings={"tracker": list(TRACKER)}, output=self.videos, work=self.predict),
             Step(name="report", settings={}, output=self.report, work=lambda: self.write_report(done)),
         ]
 
@@ -110,15 +118,18 @@ class Way:
         summary = self._summary()
         facts = {name: getattr(summary, name) for name in ("sequences", "sequences_of", "frames", "people")}
         names = ", ".join(summary.sequences_of)
-        text = f"{summary.sequences:,} sequences of {names}; {summary.frames:,} frames, {summary.people:,} bodies"
+        held = f"{summary.frames:,} frames, {summary.people:,} bodies"
+        text = f"{summary.sequences:,} sequences of {names}; {held}; {len(summary.videos)} videos"
         return Outcome(text=f"{text}  (synthetic)", facts=facts)
 
     def _summary(self) -> SampleSummary:
         """Summary of the sample world, which is made unless it exists."""
         from trace_data.sample_world.make import Parameters, make_sample, read_summary
 
-        summary = read_summary(self.world, Parameters(sequences=self.sequences))
-        return summary or make_sample(self.world, sequences=self.sequences, jobs=self.jobs, progress=self.progress)
+        summary = read_summary(self.world, Parameters(sequences=self.sequences, videos=VIDEOS))
+        return summary or make_sample(
+            self.world, sequences=self.sequences, videos=VIDEOS, jobs=self.jobs, progress=self.progress
+        )
 
     def prepare(self) -> Outcome:
         """Make packs of all body models."""
@@ -181,7 +192,11 @@ class Way:
 
         from trace_train.config import load_config
         from trace_train.train import train
+        from trace_train.training.threads import fit_threads
+        from trace_train.weights.checkpoint import describe_run, finished
 
+        if said := fit_threads(describe_run(self.run).threads if finished(self.run) else None):
+            self.progress.log(said)
         steps = self.training_steps
         on_the_way = [f"pictures_every={max(1, steps // PICTURES)}", f"evaluation.every={max(1, steps // SCORES)}"]
         config = load_config("debug", [f"steps={steps}", *on_the_way, "evaluation.frames=200"])
@@ -214,11 +229,57 @@ class Way:
         )
         return Outcome(text=text, facts={split: report.to_json() for split, report in reports.items()})
 
+    def predict(self) -> Outcome:
+        """Predict videos of people who are not in the training split, and score them against the truth."""
+        from dataclasses import asdict
+
+        from .render import number
+
+        self.videos.mkdir(exist_ok=True)
+        facts, texts = {}, []
+        for count, video in enumerate(self._summary().videos):
+            scores = {camera: self._score(video, camera) for camera in (FOUND, GIVEN)[: 2 if count == 0 else 1]}
+            facts[video.stem] = {camera: asdict(row) for camera, row in scores.items()}
+            row = scores[FOUND]
+            texts.append(
+                f"{video.stem}: recall {number(row.recall, 0, 100)} %, IDF1 {number(row.idf1, 0, 100)} %, "
+                f"{number(row.id_switches, 0)} id switches, W-MPJPE {number(row.w_mpjpe, 0)} mm"
+                + (f" ({number(scores[GIVEN].w_mpjpe, 0)} with the camera given)" if GIVEN in scores else "")
+            )
+        return Outcome(text="; ".join(texts), facts=facts)
+
+    def _score(self, video: Path, camera: str) -> Scores:
+        """Predict one video, unless that is done, and score it."""
+        import json
+
+        from trace_data.results.file import read_result
+        from trace_train.evaluate import MODEL, evaluate_result
+        from trace_train.inference import Predictor, VideoOptions
+
+        truth = video.with_suffix(".truth.npz")
+        given = [f"world.camera_file={json.dumps(str(truth))}"] if camera == GIVEN else []
+        predictor = Predictor(self.run, packs=self.packs, config=[*TRACKER, *given])
+        # the lens is known, as that of a phone is
+        focal = float(read_result(truth).intrinsics[0, 0, 0])
+        prediction, out = predictor.prepare([video], VideoOptions(focal=focal)), self._result(video, camera)
+        if prediction.finished(out) is None:
+            prediction.write(out, progress=self.progress)
+        return evaluate_result(out, against=truth, packs=self.packs).rows[MODEL]
+
+    def _result(self, video: Path, camera: str) -> Path:
+        return self.videos / f"{video.stem}{'' if camera == FOUND else '-camera-given'}.trace.npz"
+
     def write_report(self, done: Sequence[Done]) -> Outcome:
         """Write the run's report, with the duration of each step."""
         from trace_train.report.overview import StepTook, steps_section
         from trace_train.report.run import write_report
+        from trace_train.report.videos import PredictedVideo, videos_section
 
+        scores = {step.name: step.outcome.facts for step in done}["predict"]
+        videos = [
+            PredictedVideo(video=video, result=self._result(video, FOUND), scores=scores[video.stem])
+            for video in self._summary().videos
+        ]
         took = [StepTook(name=step.name, seconds=step.seconds, text=step.outcome.text) for step in done]
         write_report(
             self.run,
@@ -227,7 +288,7 @@ class Way:
             packs=self.packs,
             title="TRACE quickstart",
             notes=(f"{HONEST[0].upper()}{HONEST[1:]}.",),
-            sections=(steps_section(took),),
+            sections=(videos_section(videos, self.report), steps_section(took)),
             progress=self.progress,
         )
         return Outcome(text=str(self.report), facts={})

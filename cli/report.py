@@ -1,12 +1,18 @@
-"""`trace report`: a run as one self-contained page."""
+"""`trace report` and `trace compare`: one run, or several beside each other, as one self-contained page."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import options
+
+if TYPE_CHECKING:
+    from trace_train.report.compare import Comparison
+
+COMPARISON = "compare.html"
 
 
 @options.command("report")
@@ -35,14 +41,16 @@ def report(
       trace report RUN --page for-a-colleague.html
       trace report RUN --shards /elsewhere/shards --json
     """
-    if page is not None and page.suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"{page} is not the name of a page: name it .html")
+    _named_as_page(page)
     from trace_data.progress import size_in_words
     from trace_train.report.run import write_report
+    from trace_train.training.threads import fit_threads
 
     from . import render
 
     with render.Display() as progress:
+        if said := fit_threads():
+            progress.log(said)
         result = write_report(
             run,
             out=page,
@@ -58,3 +66,62 @@ def report(
     for note in result.notes:
         render.line(f"  {note}")
     render.line(f"  page  {result.report}  ({size_in_words(result.bytes)}, open it in any browser)")
+
+
+@options.command("compare")
+@click.argument(
+    "runs", nargs=-1, required=True, metavar="RUN RUN...", type=options.Folder(exists=True, file_okay=False)
+)
+@options.page(f"The page, .html [default: {COMPARISON}].", former="--out")
+@options.json
+def compare(runs: tuple[Path, ...], page: Path | None, as_json: bool) -> None:
+    """Show two to eight runs beside each other on a page that opens from disk.
+
+    Scores stand beside each other only where the data evaluated and the protocol are the same; what is missing is
+    listed, with the command that computes it. Curves lie over each other, and settings that differ are in a table.
+    Only the folders of the runs are read.
+
+    \b
+    Examples:
+      trace compare ~/.trace/runs/2026-11-22-debug ~/.trace/runs/2026-11-23-debug
+      trace compare RUN RUN RUN --page ablation.html --json
+    """
+    _named_as_page(page)
+    from trace_train.report.compare import write_comparison
+
+    from . import render
+
+    result = write_comparison(runs, out=page or Path(COMPARISON))
+    if as_json:
+        render.json_object(result)
+    else:
+        _show(result)
+
+
+def _named_as_page(page: Path | None) -> None:
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"{page} is not the name of a page: name it .html")
+
+
+def _show(result: Comparison) -> None:
+    from trace_data.progress import size_in_words
+    from trace_train.evaluate import MEASURES
+
+    from . import render
+
+    for run in result.runs:
+        render.line(f"{run.name}: {run.state}, {run.step:,} of {run.steps:,} steps")
+    for one in result.scores:
+        render.line(f"\n{one.split}, {one.frames:,} frames")
+        rows = []
+        for m in MEASURES:
+            values = [scores[m.key] for scores in one.scores.values()]
+            if any(value is not None for value in values):
+                rows.append((m.name, m.unit, *(render.number(value, m.digits, m.factor) for value in values)))
+        render.table(("measure", "unit", *one.scores), rows, numeric=tuple(one.scores))
+    if not result.scores:
+        render.line("no two of these runs are scored on the same data with the same protocol")
+    render.line(f"\nsettings that differ: {', '.join(result.settings) or 'none'}")
+    for text in result.missing:
+        render.line(f"  {text}")
+    render.line(f"  page  {result.page}  ({size_in_words(result.bytes)}, open it in any browser)")

@@ -18,11 +18,26 @@ from . import options
 @click.option(
     "--height", type=click.IntRange(min=64), default=240, show_default=True, help="Short side of a frame, px."
 )
+@click.option(
+    "--videos",
+    type=click.IntRange(0, 99),
+    default=0,
+    show_default=True,
+    help="Number of longer videos to predict, each with its truth.",
+)
 @options.jobs
 @options.force
 @options.json
 def make_sample(
-    out: Path, seed: int, count: int, clip_frames: int, height: int, jobs: int, force: bool, as_json: bool
+    out: Path,
+    seed: int,
+    count: int,
+    clip_frames: int,
+    height: int,
+    videos: int,
+    jobs: int,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write the synthetic sample world into the folder OUT.
 
@@ -30,6 +45,10 @@ def make_sample(
     OUT/datasets holds rendered sequences with exact annotations as 3DPW, DynaCam, Human3.6M, MPI-INF-3DHP and Penn
     Action, in the layout of the official releases. About half of the sequences are 3DPW's; fewer than 8 are not enough
     for all five. Nothing in it is derived from SMPL or from recorded people.
+
+    With --videos, OUT/videos holds clips of 8 s in which people enter, leave, cross, and hide behind a pillar, filmed
+    by a moving camera, by a static one, or in two shots, in turn. Beside each NAME.mp4 is NAME.truth.npz, with which
+    trace evaluate  scores what  trace predict  makes of it. Its people are in no training sequence.
 
     The same command resumes an interrupted run. No person appears in both training and validation or test sequences,
     in any dataset.
@@ -39,6 +58,7 @@ def make_sample(
       trace make-sample world
       trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
+      trace make-sample world --videos 3
     """
     from trace_data.errors import quoted
     from trace_data.sample_world.make import make_sample as write
@@ -52,6 +72,7 @@ def make_sample(
             sequences=count,
             frames=clip_frames,
             height=height,
+            videos=videos,
             jobs=jobs,
             force=force,
             progress=progress,
@@ -67,4 +88,6 @@ def make_sample(
     render.line(f"  body models   {summary.body_models}")
     held = ", ".join(f"{name} {count:,}" for name, count in summary.sequences_of.items())
     render.line(f"  datasets      {summary.datasets}  ({held})")
+    if summary.videos:
+        render.line(f"  videos        {summary.videos[0].parent}  ({len(summary.videos)})")
     render.line(f"next: trace prepare-smpl --gender all --source {quoted(summary.body_models)}")

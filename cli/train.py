@@ -88,6 +88,7 @@ def train(
     from trace_train.config import changed, load_config
     from trace_train.training.distributed import from_environment
     from trace_train.training.signals import one_interrupt
+    from trace_train.training.threads import fit_threads
     from trace_train.weights.checkpoint import describe_run
 
     from . import render, train_aids
@@ -112,6 +113,8 @@ def train(
         packs = packs or Path(options.still_there(str(memory.packs), "packs", command))
     with render.Display() as display:
         progress = display if from_environment().first else SILENT
+        if said := fit_threads(memory.threads if resume is not None else None):
+            progress.log(said)
         store = options.store(shards, cache, cache_size, progress)
         aids = train_aids.Aids(config, store, options.folder("packs", packs), run, resume=resume is not None)
         if not (check or find_batch):

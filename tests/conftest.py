@@ -1,11 +1,29 @@
-"""What several tests need once: body models in the official format, and the packs made from them."""
+"""What several tests need once: body models in the official format, the packs made from them, and small shards."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Path:
+    """A folder that `make` fills, once for all processes of a parallel run. Read only."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # then the root is this process's own, beside those of the others
+        root = root.parent
+    folder, done = root / name, root / f"{name}.done"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -13,9 +31,7 @@ def body_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the sample world's body models and side files, as a user would have unpacked them. Read only."""
     from trace_data.sample_world.bodies import write_body_models
 
-    folder = tmp_path_factory.mktemp("body_models")
-    write_body_models(folder)
-    return folder
+    return made_once(tmp_path_factory, "body_models", write_body_models)
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +58,11 @@ def packs(body_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with all packs of `body_models`. Read only."""
     from trace_data.assets.packs import prepare_smil, prepare_smpl
 
-    folder = tmp_path_factory.mktemp("packs")
-    prepare_smpl([body_models], folder, genders=("male", "female", "neutral"))
-    prepare_smil([body_models], folder)
-    return folder
+    def make(folder: Path) -> None:
+        prepare_smpl([body_models], folder, genders=("male", "female", "neutral"))
+        prepare_smil([body_models], folder)
+
+    return made_once(tmp_path_factory, "packs", make)
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +71,11 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from trace_data.sample_world.people import cast
     from trace_data.sample_world.threedpw import write_sequence
 
-    folder = tmp_path_factory.mktemp("sample")
-    for index, role in enumerate(cast(3, 12)):
-        write_sequence(folder / "datasets" / "3DPW", 3, index, role, frames=8, height=144)
-    return folder
+    def make(folder: Path) -> None:
+        for index, role in enumerate(cast(3, 12)):
+            write_sequence(folder / "datasets" / "3DPW", 3, index, role, frames=8, height=144)
+
+    return made_once(tmp_path_factory, "sample", make)
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +83,10 @@ def shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Shards of `sample`. Read only."""
     from trace_data.builder.build import build_shards
 
-    folder = tmp_path_factory.mktemp("shards")
-    build_shards(["3dpw"], sample / "datasets", folder, packs=packs, force=True)
-    return folder
+    def make(folder: Path) -> None:
+        build_shards(["3dpw"], sample / "datasets", folder, packs=packs, force=True)
+
+    return made_once(tmp_path_factory, "shards", make)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +94,43 @@ def several_shards(sample: Path, packs: Path, tmp_path_factory: pytest.TempPathF
     """Small shards of `sample`, several of each split. Read only."""
     from trace_data.builder.build import build_shards
 
-    folder = tmp_path_factory.mktemp("several")
-    build_shards(["3dpw"], sample / "datasets", folder, packs=packs, shard_bytes=200_000, force=True)
-    return folder
+    def make(folder: Path) -> None:
+        build_shards(["3dpw"], sample / "datasets", folder, packs=packs, shard_bytes=200_000, force=True)
+
+    return made_once(tmp_path_factory, "several", make)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run of `tiny()` on `shards`. Read only."""
+    import torch
+    from tiny_runs import tiny
+
+    from trace_train.train import train
+
+    torch.set_num_threads(1)
+    return made_once(tmp_path_factory, "tiny_run", lambda run: train(tiny(), shards=shards, packs=packs, run=run))
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of released checkpoints with random numbers; the flow is in the form of before torch 1.6. Read only."""
+    from published_files import random_state, save
+
+    from trace_train.weights.published import PARTS
+
+    def make(folder: Path) -> None:
+        for part, published in PARTS.items():
+            save(random_state(part), folder / published.file, zipped=part != "flow")
+
+    return made_once(tmp_path_factory, "released", make)
+
+
+@pytest.fixture(scope="session")
+def imported(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `released` becomes. Read only."""
+    from trace_train.weights.importing import import_weights
+    from trace_train.weights.published import PARTS
+
+    files = {part: released / published.file for part, published in PARTS.items()}
+    return made_once(tmp_path_factory, "imported", lambda folder: import_weights(files, folder))

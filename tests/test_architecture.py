@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -19,11 +20,11 @@ ORDER = {
     "trace_data": (
         "errors os_errors geometry progress",
         "files text_files settings workers schema unpickle",
-        "defects drawing frames",
+        "defects drawing frames pages",
         "adapters assets shards sample_world",
         "results consistency",
-        "builder export",
-        "verify",
+        "builder export overlay",
+        "verify view",
         "extract",
     ),
     "trace_train": (
@@ -44,7 +45,7 @@ ORDER = {
 }
 """Rooms and single modules from the bottom up. A line imports from the lines above it and from itself."""
 FROM_DATA = {
-    "assets", "drawing", "errors", "files", "frames", "geometry", "progress", "results", "schema", "shards",
+    "assets", "drawing", "errors", "files", "frames", "geometry", "pages", "progress", "results", "schema", "shards",
     "text_files", "unpickle",
 }  # fmt: skip
 """What of `trace_data` the training side may use."""
@@ -62,6 +63,7 @@ def module_of(file: Path) -> str:
 MODULES = {module_of(file) for file in FILES}
 
 
+@cache
 def imports(file: Path, *, at_import_only: bool = False) -> set[str]:
     """Absolute names of what a file imports: `module` or `module.name`."""
     package = file.relative_to(ROOT).parts[:-1]

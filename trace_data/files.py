@@ -126,7 +126,7 @@ def wait_for_lock(lock: Callable[[], object], file: Path, say: Callable[[str], o
     `say` receives a message after `LOCK_WORD` seconds. Raises OutputError after `LOCK_END` seconds, or if the file
     system has no locks.
     """
-    began, told, pause = time.monotonic(), False, 0.001
+    began, reported, pause = time.monotonic(), False, 0.001
     while True:
         try:
             lock()
@@ -139,9 +139,9 @@ def wait_for_lock(lock: Callable[[], object], file: Path, say: Callable[[str], o
                     where=file,
                     hint=f"fuser -v {shlex.quote(str(file))}  names it; it may be stopped or hang",
                 ) from error
-            if waited >= LOCK_WORD and not told:
+            if waited >= LOCK_WORD and not reported:
                 say(f"{file}: waiting for another process that holds this lock, at most {LOCK_END:.0f} s")
-                told = True
+                reported = True
         except OSError as error:
             raise cannot_lock(error, file.parent) from error
         time.sleep(pause)

@@ -160,9 +160,9 @@ def _value(key: str, text: str, where: str, beside: Path | None = None) -> Path 
 
 def parse_bytes(text: str, *, where: str) -> int:
     """`200GB`, `1.5 TiB` or `5000000` as a number of bytes. Raises ConfigError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
-    unit = UNITS.get(found[2].upper() or "B") if found else None
-    size = float(found[1]) * unit if found and unit else 0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
+    unit = UNITS.get(match[2].upper() or "B") if match else None
+    size = float(match[1]) * unit if match and unit else 0
     if not 1 <= size < 1 << 63:
         raise ConfigError(f"{text!r} is no size", where=where, hint="write it as in 200GB, 1.5TB or 500MiB")
     return int(size)

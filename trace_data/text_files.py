@@ -72,10 +72,10 @@ def parse_json(
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> Any:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        values = dict(pairs)
+        if len(values) < len(pairs):
             raise ValueError(f"the key {_repeated([key for key, _ in pairs])!r} is given twice")
-        return found if each is None else each(found)
+        return values if each is None else each(values)
 
     return _parsed("JSON", lambda text: json.loads(text, object_pairs_hook=unique), content, where, error, hint)
 
@@ -94,8 +94,8 @@ def parse_toml(
     content: bytes | str, *, where: str | Path, error: type[TraceError], hint: str | None = None
 ) -> dict[str, Any]:
     """The table in TOML text, under the limits of `parse_json`. Raises `error`."""
-    found: dict[str, Any] = _parsed("TOML", tomllib.loads, content, where, error, hint)
-    return found
+    values: dict[str, Any] = _parsed("TOML", tomllib.loads, content, where, error, hint)
+    return values
 
 
 def _parsed(
@@ -181,9 +181,9 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, "merge keys (<<) are not read", key.start_mark)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found = super().construct_mapping(node, deep)
-        if len(found) < len(node.value):
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
             key = _repeated([self.construct_object(key) for key, _ in node.value])
             mark = node.value[-1][0].start_mark
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", mark)
-        return found
+        return mapping

@@ -162,6 +162,7 @@ def prepare(
         "synthetic": index.synthetic,
         "trained_on": training_data(index),
         "hardware": hardware(device, processes.world_size),
+        "threads": torch.get_num_threads(),
         "start": None if start is None else start.facts,
     }
     return RunInputs(

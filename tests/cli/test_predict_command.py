@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,11 @@ def test_it_says_what_it_found_and_what_it_wrote(command: list[str], tmp_path: P
     # another one of the same name is not replaced
     assert run([*command, "Straße am Abend", "--people", "1"]) == 3
     assert "--force" in capsys.readouterr().err
-    assert run([*command, "Straße am Abend", "--people", "1", "--force", "--json"]) == 0
-    (report,) = json.loads(capsys.readouterr().out)["results"]
+    assert run([*command, "Straße am Abend", "--people", "1", "--force", "--export", "mot,csv", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {file["format"] for file in found["files"]} == {"mot", "csv"}
+    assert all(Path(file["path"]).is_file() for file in found["files"])
+    (report,) = found["results"]
     assert (report["people"], report["rows"], report["frames"]) == (1, 7, 7)
 
 
@@ -57,6 +61,14 @@ def test_several_videos_have_their_results_in_a_folder(command: list[str], tmp_p
     assert "name" in capsys.readouterr().err
 
 
+def test_names_that_are_no_text_are_no_obstacle(command: list[str], tmp_path: Path, capsys: Output) -> None:
+    name = os.fsdecode(b"caf\xe9 .mov")
+    video_of(tmp_path / name, 2, people=1)
+    assert run([*command, name, "--out", "with a blank"]) == 0
+    (file,) = Path("with a blank").iterdir()
+    assert "\\udce9" in read_result(file).about["video"]["name"] and len(capsys.readouterr().out.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code", "word"),
     [
@@ -67,6 +79,7 @@ def test_several_videos_have_their_results_in_a_folder(command: list[str], tmp_p
         (["walk", "--focal", "100", "--fov", "50"], 2, "--focal"),
         (["walk", "--people", "few"], 2, "people"),
         (["walk", "--set", "tracker.gat=1"], 2, "gate"),
+        (["walk", "--export", "glbb"], 2, "glb"),
         (["walk", "--start", "9"], 3, "--start"),
         (["walk", "--device", "cuda:77"], 2, "cuda:77"),
     ],

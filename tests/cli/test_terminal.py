@@ -67,8 +67,8 @@ def test_no_encoding_ends_a_command(environment: dict[str, str], tmp_path: Path)
     encoding = "latin-1" if environment.get("PYTHONIOENCODING") == "latin-1" else "ascii"
     named = json.loads(found.stdout.decode(encoding))["settings"]["shards"]["folder"]
     assert os.fsencode(named) == os.fsencode(place)  # in the locale C Python takes names for bytes
-    refused = trace("train", "--config", "体", **environment)
-    assert refused.returncode == 2 and refused.stderr.startswith(b"error: no preset")
+    refused = trace("verify-shards", "体", **environment)
+    assert refused.returncode == 3 and refused.stderr.startswith(b"error: ") and b"no such folder" in refused.stderr
 
 
 def test_names_that_are_no_utf8_reach_output_shards_and_pages(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_dataset_may_lie_in_a_folder_of_its_own(
     assert run(["verify-datasets", "3dpw", "--depth", "layout", "--write-manifest", str(tmp_path / "m.jsonl")]) == 0
     assert "sequenceFiles" in (tmp_path / "m.jsonl").read_text()
     assert run(["build-shards", "3dpw", "--out", str(tmp_path / "shards"), "--jobs", "1"]) == 0
-    assert run(["extract-frames", "3dpw", "--out", str(tmp_path / "frames")]) == 0
+    assert run(["extract-frames", "3dpw", "--out", str(tmp_path / "frames"), "--jobs", "1"]) == 0
     # an option goes before every setting
     assert run(["verify-datasets", "3dpw", "--depth", "layout", "--root", str(root)]) == 3
     capsys.readouterr()

@@ -56,6 +56,8 @@ SHORT, LONG = 120, 6000
 """Cases of each reader."""
 SECONDS = 2.0
 """Of CPU for a file of some kilobytes."""
+CPU = 1800
+"""Seconds for all cases of a reader: a shard is opened and read in 0.1 s, and no case may take `SECONDS`."""
 BYTES = 200_000_000
 """Beside ten times the file."""
 RUNS = ("exec", "import", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "ctypes.",
@@ -318,7 +320,7 @@ def attack(name: str, cases: int, failed: Any) -> None:
         _outcome(reader, mutated(seed, random.Random(0)))
     for codec in ("raw-unicode-escape", "unicode-escape", "utf-8", "latin1", "utf-16", "cp437", "idna"):
         "".encode(codec)
-    resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
     sys.addaudithook(watch)
     for case in range(cases):
         data = seeds[case] if case < len(seeds) else mutated(seeds[case % len(seeds)], draw)
@@ -346,13 +348,14 @@ def _outcome(reader: Reader, data: bytes) -> str | None:
 
 def findings(name: str, cases: int) -> list[str]:
     """What went wrong; a child that dies is a finding too."""
-    spawning = multiprocessing.get_context("spawn")
-    queue = spawning.Queue()
-    child = spawning.Process(target=attack, args=(name, cases, queue))
+    forking = multiprocessing.get_context("forkserver")  # it imports this module once, and each child begins from there
+    forking.set_forkserver_preload([__name__])
+    queue = forking.Queue()
+    child = forking.Process(target=attack, args=(name, cases, queue))
     child.start()
     out = []
     try:
-        while (said := queue.get(timeout=900 if cases > SHORT else 120)) is not None:
+        while (said := queue.get(timeout=2 * CPU if cases > SHORT else 120)) is not None:
             out.append(said)
     except Exception as error:  # noqa: BLE001  nothing came: the child hangs or is gone
         out.append(f"no answer ({type(error).__name__}), exit code {child.exitcode}")

@@ -41,41 +41,8 @@ def apply(block: str, folder: Path) -> None:
             file.write_text(text.replace(before, after))
 
 
-@pytest.fixture(scope="module")
-def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the code with every example of the page."""
-    folder = tmp_path_factory.mktemp("extended")
-    for source, package in PACKAGES.items():
-        shutil.copytree(ROOT / source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for block in BLOCKS:
-        apply(block, folder)
-    (folder / "trace_data" / "adapters" / "dance.py").write_text(OWN_DATASET[0])
-    return folder
-
-
-def python(extended: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(extended), str(SUPPORT)])
-    environment = {**os.environ, "PYTHONPATH": paths, "TRACE_HOME": str(extended / "home")}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=extended, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def check(extended: Path, code: str) -> None:
-    done = python(extended, "-c", f"import trace_train; assert {str(extended)!r} in trace_train.__file__\n{code}")
-    assert done.returncode == 0, done.stderr
-
-
-def test_there_is_a_block_for_each_kind() -> None:
-    titles = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
-    assert titles == ["A loss", "A metric", "A part of the network", "A command", "A dataset"]
-    assert all("```diff" in section for section in PAGE.split("\n## ")[1:])
-
-
-def test_a_loss(extended: Path) -> None:
-    check(
-        extended,
-        """
+EXAMPLES = {
+    "loss": """
 from random_case import random_case
 from trace_train.config import load_config
 from trace_train.losses.objective import objective
@@ -90,13 +57,7 @@ counted = (targets.camera_mask & targets.center_mask).flatten(0, 1)
 assert abs(report.values["camera_scale"] - off[counted].mean()) < 1e-5 and set(report.values) == {"camera_scale"}
 assert group_of("camera_scale") == "location"
 """,
-    )
-
-
-def test_a_metric(extended: Path) -> None:
-    check(
-        extended,
-        """
+    "metric": """
 from collections import defaultdict
 from types import SimpleNamespace as Fake
 import torch
@@ -114,13 +75,7 @@ scores = accumulator.sums[0]["model"].scores()
 assert (scores.pck, scores.pck_50) == (0.75, 0.5), scores
 _table({"model": scores})
 """,
-    )
-
-
-def test_a_part_of_the_network(extended: Path) -> None:
-    check(
-        extended,
-        """
+    "network": """
 import torch
 from small_network import clips, small
 from trace_train.network.outputs import Tracks
@@ -135,7 +90,60 @@ with torch.no_grad():
     other.mesh_dropout.train()
     assert not torch.equal(other.regress(maps, *voxels).shape, other.regress(maps, *voxels).shape)
 """,
-    )
+}
+"""What must hold with the examples of the page."""
+TRY_ALL = """
+import json, sys, traceback, trace_train
+assert sys.argv[1] in trace_train.__file__
+failures = {}
+for name, code in json.load(sys.stdin).items():
+    try:
+        exec(code, {})
+    except Exception:
+        failures[name] = traceback.format_exc()
+print(json.dumps(failures))
+"""
+"""Of one process, because each that imports torch takes seconds."""
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code with every example of the page."""
+    folder = tmp_path_factory.mktemp("extended")
+    for source, package in PACKAGES.items():
+        shutil.copytree(ROOT / source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for block in BLOCKS:
+        apply(block, folder)
+    (folder / "trace_data" / "adapters" / "dance.py").write_text(OWN_DATASET[0])
+    return folder
+
+
+def python(extended: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(extended), str(SUPPORT)])
+    environment = {**os.environ, "PYTHONPATH": paths, "TRACE_HOME": str(extended / "home")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=extended, env=environment, input=stdin, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def failures(extended: Path) -> dict[str, str]:
+    """Examples that do not hold, with their tracebacks."""
+    done = python(extended, "-c", TRY_ALL, str(extended), stdin=json.dumps(EXAMPLES))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])  # _table prints too
+
+
+def test_there_is_a_block_for_each_kind() -> None:
+    titles = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
+    assert titles == ["A loss", "A metric", "A part of the network", "A command", "A dataset"]
+    assert all("```diff" in section for section in PAGE.split("\n## ")[1:])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_training(name: str, failures: dict[str, str]) -> None:
+    assert name not in failures, failures[name]
 
 
 def test_a_command(extended: Path, shards: Path) -> None:
@@ -152,12 +160,11 @@ def test_a_dataset(extended: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)["datasets"][0]
     assert (report["name"], report["sequences"]) == ("dance", {"train": 2, "val": 1})
-    check(
-        extended,
-        f"""
+    code = f"""
 from pathlib import Path
 from trace_data.adapters import find_sequences, read_record
 records = {{r.name: read_record(r) for r in find_sequences("dance", Path({str(tmp_path)!r}), "train")}}
 assert records["duet"].everyone_annotated.all() and not records["solo"].everyone_annotated.any()
-""",
-    )
+"""
+    done = python(extended, "-c", code)
+    assert done.returncode == 0, done.stderr

@@ -99,7 +99,7 @@ def test_a_name_with_a_dot_or_a_file_is_an_adapter(here: Path, capsys: pytest.Ca
     (here / "my_package").mkdir()
     (here / "my_package" / "my_dataset.py").write_text(CODE[0])
     command = ["verify-datasets", "--root", "DATA", "--depth", "content", "--json"]
-    assert run([*command, "my_package.my_dataset"]) == 0
+    assert run([*command, "my_package.my_dataset", "--jobs", "1"]) == 0
     _registered.clear()
     assert run([*command, "--adapter", "my_package/my_dataset.py", "--jobs", "2"]) == 0
     assert capsys.readouterr().out.count('"frames": 15') == 2
@@ -170,7 +170,7 @@ def test_an_own_dataset_may_lie_in_a_folder_of_its_own(
         (here / "home" / "config.toml").write_text('root_dance = "../elsewhere"')
     else:
         monkeypatch.setenv(set_by, str(here / "elsewhere"))
-    assert run(["verify-datasets", "--adapter", "my_dance", "--depth", "content"]) == 0
+    assert run(["verify-datasets", "--adapter", "my_dance", "--depth", "content", "--jobs", "1"]) == 0
     assert "ready" in capsys.readouterr().out
     assert run(["config", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"]["root_dance"]["folder"] == str(here / "elsewhere")
@@ -187,8 +187,9 @@ def test_a_dataset_of_2d_points_and_an_unknown_camera_is_built(here: Path, capsy
     )
     assert "camera = nominal_camera(" in text and "joints3d=None" in text
     (here / "my_dance.py").write_text(text)
-    assert run(["verify-datasets", "--adapter", "my_dance", "--root", "DATA", "--depth", "geometry"]) == 0
-    assert run(["build-shards", "--adapter", "my_dance", "--root", "DATA", "--out", "S", "--jobs", "1"]) == 0
+    where = ["--adapter", "my_dance", "--root", "DATA", "--jobs", "1"]
+    assert run(["verify-datasets", *where, "--depth", "geometry"]) == 0
+    assert run(["build-shards", *where, "--out", "S"]) == 0
     assert not any(entry.world_valid for entry in load_index(here / "S").sequences)
 
 

@@ -13,7 +13,7 @@ from trace_data.results.placement import in_frame, placed, rigid_inverse
 from trace_data.results.result import ASSUMED_UP, INHERITED, PREDICTED, SEEN, Result
 from trace_data.sample_world.free_body import load_free_body
 from trace_data.sample_world.motion import draw_motion
-from trace_data.sample_world.scene import PICKED_VERTICES, _skeleton
+from trace_data.sample_world.scene import PICKED_VERTICES, skeleton_of
 from trace_data.schema.keypoints import L_HIP, R_HIP
 
 Floats = npt.NDArray[np.float64]
@@ -85,7 +85,7 @@ def example_result(
     body = load_free_body("neutral")
     place = [np.array([1.1 * (k - (people - 1) / 2), 0.4 * (k % 2)]) for k in range(people)]
     motions = [
-        draw_motion(draw, even, KINDS[k % len(KINDS)], _skeleton(body, betas[k]), 2.5 + 0.9 * k, place[k])
+        draw_motion(draw, even, KINDS[k % len(KINDS)], skeleton_of(body, betas[k]), 2.5 + 0.9 * k, place[k])
         for k in range(people)
     ]
     camera_from_ground = _camera(even, moving)

@@ -80,7 +80,7 @@ def start() -> Any:
     from torch.utils._pytree import tree_leaves, tree_map
 
     gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
-    pinned: set[int] = set()
+    pinned: dict[int, Tensor] = {}
     counted: list[Counter[str]] = [Counter()]
 
     def note(what: str) -> None:
@@ -89,15 +89,20 @@ def start() -> Any:
         place = f"{Path(ours[-1].filename).name}:{ours[-1].name}" if ours else "elsewhere"
         counted[0][f"{place} {what}"] += 1
 
+    def locked(memory: Tensor) -> Tensor:
+        """Page-locked from now on. It is kept, so that its address is not used again by other memory."""
+        pinned[memory.untyped_storage().data_ptr()] = memory
+        return memory
+
     class GpuTensor(Tensor):
         """Says cuda:0; its numbers are in a tensor of the CPU."""
 
-        inner: Tensor
-        __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+        inner: Tensor  # type: ignore[assignment]
+        __torch_function__ = torch._C._disabled_torch_function_impl
 
         @staticmethod
         def __new__(cls: type, inner: Tensor, requires_grad: bool = False) -> Any:
-            return Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            return Tensor._make_wrapper_subclass(
                 cls,
                 inner.size(),
                 strides=inner.stride(),
@@ -112,15 +117,15 @@ def start() -> Any:
             self.inner = inner
 
         @classmethod
-        def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
             return call(func, args, kwargs or {})
 
-        def __repr__(self, **kwargs: Any) -> str:
+        def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
             return f"GpuTensor({self.inner})"
 
         def __deepcopy__(self, memo: Any) -> Any:
             copy = GpuTensor(self.inner.clone(), self.requires_grad)
-            copy._is_param = getattr(self, "_is_param", False)  # type: ignore[attr-defined]
+            copy._is_param = getattr(self, "_is_param", False)
             memo[id(self)] = copy
             return copy
 
@@ -189,7 +194,7 @@ def start() -> Any:
         pin = plain.pop("pin_memory", None)
         out = func(*plain_args, **plain)
         if pin:
-            pinned.add(out.untyped_storage().data_ptr())
+            locked(out)
         if not on_gpu:
             return out
         out = tree_map(lambda x: GpuTensor(x) if isinstance(x, Tensor) and not isinstance(x, GpuTensor) else x, out)
@@ -241,17 +246,13 @@ def start() -> Any:
         return made if device is None else made.to(device)
 
     def pin(self: Tensor, device: Any = None) -> Tensor:
-        at = self.untyped_storage().data_ptr()
-        copy = self if at in pinned else self.clone()
-        pinned.add(copy.untyped_storage().data_ptr())
-        kept.append(copy)  # its address must not be used again by memory that is not pinned
-        return copy
+        return self if self.is_pinned() else locked(self.clone())
 
-    kept: list[Tensor] = []
-    torch.tensor = tensor
-    torch.inference_mode = lambda mode=True: torch.no_grad() if mode else nullcontext()  # type: ignore[assignment,misc]
-    Tensor.pin_memory = pin  # type: ignore[method-assign,assignment]
-    Tensor.is_pinned = lambda self, device=None: self.untyped_storage().data_ptr() in pinned  # type: ignore[method-assign,assignment]
+    changed: Any = torch
+    changed.tensor = tensor
+    changed.inference_mode = lambda mode=True: torch.no_grad() if mode else nullcontext()
+    changed.Tensor.pin_memory = pin
+    changed.Tensor.is_pinned = lambda self, device=None: self.untyped_storage().data_ptr() in pinned
     torch.autograd.set_multithreading_enabled(False)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False

@@ -1,4 +1,4 @@
-"""Reads the page of a run's report as a browser would, and checks that it is closed in itself."""
+"""Reads the pages of runs as a browser would, and checks that they are closed in themselves."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ class Checker(HTMLParser):
         self.open: list[str] = []
         self.tags: set[str] = set()
         self.addresses: list[str] = []
+        self.ids: set[str] = set()
         self.words = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.ids |= {value or "" for name, value in attrs if name == "id"}
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
         if tag not in VOID:
             self.open.append(tag)
@@ -37,13 +39,21 @@ class Checker(HTMLParser):
 
 
 def page_of(run: Path, **settings: Any) -> tuple[str, Checker]:
+    """The report of a run, as text and as a browser reads it."""
     result = write_report(run, **settings)
     text = result.report.read_text(encoding="utf-8")
     assert result.bytes == len(text.encode())
+    return text, checked(text)
+
+
+def checked(text: str) -> Checker:
+    """A page as a browser reads it. Fails unless it is well-formed and needs nothing but itself."""
     checker = Checker()
     checker.feed(text)
     assert checker.open == []
     assert not checker.tags & {"script", "link", "iframe"}
-    assert all(address.startswith("data:image/") for address in checker.addresses)
+    places = [address for address in checker.addresses if address.startswith("#")]
+    assert all(address.startswith("data:image/") for address in checker.addresses if address not in places)
+    assert {place[1:] for place in places} <= checker.ids
     assert not re.search(r"https?://|@import|url\(", text)
-    return text, checker
+    return checker

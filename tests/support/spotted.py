@@ -39,7 +39,8 @@ def folder_of(folder: Path, pictures: list[np.ndarray]) -> Path:
     """Write pictures (H, W, 3) RGB as a folder of images."""
     folder.mkdir()
     for number, picture in enumerate(pictures):
-        cv2.imwrite(str(folder / f"{number:05d}.png"), picture[..., ::-1])
+        # not imwrite, which crashes on names that are no UTF-8
+        (folder / f"{number:05d}.png").write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
     return folder
 
 

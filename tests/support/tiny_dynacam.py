@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_once import made_once
 
 from trace_data.sample_world.dynacam import Variant, write_dynacam
 from trace_data.sample_world.people import Role
@@ -23,6 +24,7 @@ FRAMES, HEIGHT, SEED = 4, 96, 5
 PANORAMA, TRANSLATION = "panorama_train", "translation_train"
 
 
+@made_once
 def write(root: Path, variant: Variant | None = None) -> Path:
     write_dynacam(root / "DynaCam", SEED, ROLES, FRAMES, HEIGHT, variant or Variant())
     return root / "DynaCam"

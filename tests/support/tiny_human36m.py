@@ -10,6 +10,7 @@ from typing import Any
 
 import cdflib
 import numpy as np
+from made_once import made_once
 
 from trace_data.sample_world.human36m import Layout, write_cdf, write_dataset
 from trace_data.sample_world.human36m_clips import LENS, Clip, draw_clips
@@ -28,6 +29,7 @@ def truth(fps: float, lens: tuple[float, ...] = LENS) -> dict[tuple[int, int], C
     return {(clip.subject, clip.view): clip for clip in clips}
 
 
+@made_once
 def write(root: Path, layout: Layout, lens: tuple[float, ...] = LENS) -> Path:
     """A whole dataset under `root`; returns its folder."""
     write_dataset(root / "h36m", layout, SEED, ROLES, FRAMES, HEIGHT, lens=lens)

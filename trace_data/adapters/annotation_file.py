@@ -78,8 +78,8 @@ class AnnotationFile:
             raise self.wrong(key, f"has shape {array.shape}", "x".join("n" if n < 0 else str(n) for n in shape))
         if (wrong := ~np.isfinite(array) & finite).any():
             first = np.argwhere(wrong)[0].tolist()
-            found = f"has {int(wrong.sum())} NaN or infinite values, first at {first}"
-            raise self.wrong(key, found, "finite numbers")
+            what = f"has {int(wrong.sum())} NaN or infinite values, first at {first}"
+            raise self.wrong(key, what, "finite numbers")
         return array
 
     def people(
@@ -88,8 +88,8 @@ class AnnotationFile:
         """A list with one array per person."""
         value = self.value(key)
         if not isinstance(value, (list, tuple)) or (count is not None and len(value) != count) or not len(value):
-            found = f"is a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (list, tuple)) else "")
-            raise self.wrong(key, found, f"a list of {count or 'one or more'} people")
+            what = f"is a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (list, tuple)) else "")
+            raise self.wrong(key, what, f"a list of {count or 'one or more'} people")
         return [self.array(f"{key}[{i}]", item, shape, finite=finite) for i, item in enumerate(value)]
 
 

@@ -171,8 +171,8 @@ def _is_dataset(folder: Path, marks: Sequence[str]) -> bool:
 
 def _holds(folder: Path, mark: str) -> bool:
     first, _, rest = mark.partition("/")
-    found = entry(folder, first)
-    return found is not None and (not rest or (is_folder(found) and _holds(found, rest)))
+    inside = entry(folder, first)
+    return inside is not None and (not rest or (is_folder(inside) and _holds(inside, rest)))
 
 
 def _elsewhere(spec: DatasetSpec, root: Path, inside: Sequence[str], marks: Sequence[str]) -> Path | None:

@@ -249,9 +249,9 @@ def _write(
             pack, note = out / name, (out / name).with_suffix(".json")
             if not present[pack]:
                 write_file(pack, pack_bytes(arrays))
-            told = _note(pack, gender, model, body)
-            if not (present[pack] and _still_true(note, told)):
-                write_file(note, (json.dumps(told, indent=2) + "\n").encode())
+            expected = _note(pack, gender, model, body)
+            if not (present[pack] and _still_true(note, expected)):
+                write_file(note, (json.dumps(expected, indent=2) + "\n").encode())
             files += [pack, note]
             progress.advance(detail=name)
         reports.append(

@@ -25,7 +25,7 @@ from trace_data.assets.source_files import SourceFile, SourceSet, find_sources
 from trace_data.errors import AssetError, ConfigError, quoted
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
-from trace_data.schema.findings import Finding
+from trace_data.schema.findings import Finding, any_error
 from trace_data.text_files import content_of, parse_json
 
 PURPOSES = {
@@ -70,7 +70,7 @@ class AssetReport:
     @property
     def ok(self) -> bool:
         """No errors; warnings do not count."""
-        return not any(finding.severity == "error" for finding in self.findings)
+        return not any_error(self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

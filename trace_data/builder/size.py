@@ -15,6 +15,7 @@ from trace_data.files import open_regular
 from trace_data.frames.image import image_size
 from trace_data.frames.video import contents, video_facts
 from trace_data.schema.check import check_record
+from trace_data.schema.findings import any_error
 from trace_data.schema.thinning import thinned
 from trace_data.shards.layout import FRAME_COLUMNS, PEOPLE_COLUMNS, Column
 from trace_data.shards.levels import Storage
@@ -89,7 +90,7 @@ def correction(refs: Sequence[SequenceRef], storage: Storage, every: int) -> flo
 def _measured(ref: SequenceRef, storage: Storage, every: int) -> int:
     """Bytes of a sequence, extrapolated from its middle frame. Raises AnnotationError."""
     record = thinned(read_record(ref), every)
-    if any(finding.severity == "error" for finding in check_record(record)):
+    if any_error(check_record(record)):
         raise AnnotationError("the sequence cannot be used", where=ref.annotation)
     rows = rows_of(record, {})
     boxes = rows.people["people/box"][rows.people["masks/center"] > 0]

@@ -249,8 +249,8 @@ def _bend_backwards(joints: Floats, least: int) -> bool:
     hips = legs[0][0], legs[1][0]
     knees = np.concatenate([_turns(*hips, hip, knee, ankle) for hip, knee, ankle, _ in legs])
     toes = np.concatenate([-_turns(*hips, knee, ankle, toe) for _, knee, ankle, toe in legs])
-    told = [kind for kind in (knees, toes) if len(kind)]
-    return len(knees) + len(toes) >= least and all((kind < 0).mean() > MOST for kind in told)
+    measured = [kind for kind in (knees, toes) if len(kind)]
+    return len(knees) + len(toes) >= least and all((kind < 0).mean() > MOST for kind in measured)
 
 
 def _turns(left: Floats, right: Floats, start: Floats, middle: Floats, end: Floats) -> Floats:

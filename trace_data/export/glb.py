@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.drawing import MESH
+from trace_data.drawing import colour_of
 from trace_data.export.gltf import INDICES, VERTICES, Document
 from trace_data.export.mesh import BodyMesh, Meshes
 from trace_data.export.skeleton import NAMES, person_label
@@ -144,7 +144,7 @@ class _Scene:
         vertices = mesh.vertices
         primitive: dict[str, Any] = {
             "indices": document.shared(shared.faces, target=INDICES),
-            "material": document.add("materials", _material(name, person)),
+            "material": document.add("materials", _material(name, int(self.result.person[person]))),
         }
         item: dict[str, Any] = {"name": name, "primitives": [primitive]}
         if self.correctives == "morph":
@@ -214,9 +214,9 @@ def _corrective_weights(result: Result, person: int) -> npt.NDArray[np.float32]:
     return shares
 
 
-def _material(name: str, person: int) -> dict[str, Any]:
+def _material(name: str, identity: int) -> dict[str, Any]:
     # glTF mixes colours in linear light
-    screen = np.array(MESH[person % len(MESH)]) / 255
+    screen = np.array(colour_of(identity)) / 255
     colour = [*_floats(np.where(screen <= 0.04045, screen / 12.92, ((screen + 0.055) / 1.055) ** 2.4)), 1.0]
     return {
         "name": name,

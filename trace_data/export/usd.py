@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.drawing import MESH
+from trace_data.drawing import colour_of
 from trace_data.export.glb import NEAR, OPENGL_FROM_OPENCV
 from trace_data.export.mesh import BodyMesh, Meshes
 from trace_data.export.rate import Clock
@@ -128,7 +128,7 @@ def _person(result: Result, person: int, mesh: BodyMesh, codes: Array, names: Se
                 interpolation = "vertex"
             )
             point3f[] points = {_tuples(mesh.vertices)}
-            color3f[] primvars:displayColor = [{_tuple(np.array(MESH[person % len(MESH)]) / 255)}]
+            color3f[] primvars:displayColor = [{_tuple(np.array(colour_of(int(result.person[person]))) / 255)}]
             matrix4d primvars:skel:geomBindTransform = {_matrix(np.eye(4))}
             int[] primvars:skel:jointIndices = {_list(map(str, surface.joints.reshape(-1).tolist()))} (
                 elementSize = 4

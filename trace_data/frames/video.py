@@ -15,6 +15,7 @@ import numpy.typing as npt
 from trace_data.errors import AnnotationError
 from trace_data.files import open_regular
 from trace_data.frames.image import decode, image_size, read_bytes
+from trace_data.frames.mp4_tables import samples_stated
 from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
 
@@ -54,6 +55,7 @@ _BEGINNINGS = (
 )  # fmt: skip
 """Place and bytes by which containers are known: AVI, Matroska, MPEG, ASF, FLV, Ogg, GIF, MP4 and QuickTime. FFmpeg
 would also open playlists and other texts that name files and addresses elsewhere."""
+_MP4 = frozenset(mark for place, mark in _BEGINNINGS if place == 4)
 _PACKETS = ((188, 0), (192, 4))
 """Bytes of a packet of an MPEG transport stream, and where its G stands: broadcast, and camcorders' (.mts, .m2ts)."""
 _QUIET, _SILENT = -8, 0
@@ -146,6 +148,10 @@ def open_capture(video: Path, *, threads: int = 1) -> Any:
             head = stream.read(2 * _PACKETS[-1][0])
             length = stream.seek(0, os.SEEK_END)
             _check_container(head, length, video)
+            if head[4:8] in _MP4 and (samples := samples_stated(stream, length)) > length:
+                raise AnnotationError(
+                    f"its tables state {samples:,} samples in {length:,} bytes", where=video, hint="copy it again"
+                )
             capture = _capture(_name_for_ffmpeg(video, stream), threads)
     except OSError as error:
         what, hint = in_words(error)

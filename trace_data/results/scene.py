@@ -112,7 +112,7 @@ def upright(result: Result, options: SceneOptions) -> tuple[Result, dict[str, An
     if options.up != "camera":
         up, level = _up(result) if options.level == "auto" else (np.array(ASSUMED_UP), "none")
         axes = _Y_UP if options.up == "y" else _Z_UP @ _Y_UP
-        change[:3, :3] = axes @ _shortest_turn(up, np.array(ASSUMED_UP))
+        change[:3, :3] = axes @ shortest_turn(up, np.array(ASSUMED_UP))
         # what was found to be up is up from here on
         result = replace(result, up=up)
     facts: dict[str, Any] = {"up": options.up, "level": level, "origin": "world", "ground": "none"}
@@ -150,7 +150,7 @@ def _up(result: Result) -> tuple[Array, str]:
     return up, f"a guess from how people stand: the first camera is tilted by {tilt:.1f} degrees"
 
 
-def _shortest_turn(start: Array, end: Array) -> Array:
+def shortest_turn(start: Array, end: Array) -> Array:
     """(3, 3) rotation of unit vector `start` to unit vector `end`, about the axis across both."""
     axis, cosine = np.cross(start, end), float(start @ end)
     length = float(np.linalg.norm(axis))

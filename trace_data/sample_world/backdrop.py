@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.sample_world.cameras import PinholeCamera
+from trace_data.schema.camera import NEAR_PLANE
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
@@ -87,7 +88,7 @@ class Backdrop:
 def camera_pixels(K: Array, R: Array, t: Array, points: Array) -> Array:
     """Pixels (N, 2) of world points (N, 3) in front of the camera."""
     seen = (points @ R.T + t) @ K.T
-    pixels: Array = seen[:, :2] / np.maximum(seen[:, 2:], 0.05)
+    pixels: Array = seen[:, :2] / np.maximum(seen[:, 2:], NEAR_PLANE)
     return pixels
 
 

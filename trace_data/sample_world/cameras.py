@@ -65,7 +65,7 @@ def draw_camera(
     def at(distance: float) -> PinholeCamera:
         start = centre[middle] - distance * ahead + [0, rise, 0]
         position = start + follow * (centre - centre[middle]) * [1, 0, 1] + drift - drift[middle]
-        rotation = matrix_from_axis_angle(shake) @ _look(target - position)
+        rotation = matrix_from_axis_angle(shake) @ look_along(target - position)
         pose = np.tile(np.eye(4), (len(times), 1, 1))
         pose[:, :3, :3] = rotation
         pose[:, :3, 3] = -np.einsum("tij,tj->ti", rotation, position)
@@ -82,7 +82,34 @@ def draw_camera(
     return at(far)
 
 
-def _look(forward: Array) -> npt.NDArray[np.float64]:
+def stage_camera(
+    rng: np.random.Generator, times: Array, size: tuple[int, int], azimuth: float, distance: float, shot: Shot
+) -> PinholeCamera:
+    """A camera that looks along `azimuth` radians at a stage around the world's origin, `distance` metres away.
+
+    People enter and leave its picture; a moving one does not follow them.
+    """
+    width, height = size
+    focal = width / 2 / np.tan(np.radians(rng.uniform(54, 60)) / 2)
+    intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
+    ahead = np.array([np.sin(azimuth), 0.0, np.cos(azimuth)])
+    drift = wobble(rng, times / 4, 0.45, 3) * [1, 0.3, 1] + wobble(rng, times * 2, 0.01, 3)
+    gaze = wobble(rng, times / 3, 0.4, 3) * [1, 0.3, 1]
+    shake = wobble(rng, times * 2, 0.006, 3)
+    start = np.array([0, rng.uniform(1.1, 1.5), 0]) - distance * ahead
+    if shot != "handheld":
+        drift, shake = np.zeros_like(drift), np.zeros_like(shake)
+    if shot == "fixed":
+        gaze = np.zeros_like(gaze)
+    position = start + drift - drift[len(times) // 2]
+    target = np.array([0.0, 0.95, 0.0]) + gaze - gaze[len(times) // 2]
+    pose = np.tile(np.eye(4), (len(times), 1, 1))
+    pose[:, :3, :3] = matrix_from_axis_angle(shake) @ look_along(target - position)
+    pose[:, :3, 3] = -np.einsum("tij,tj->ti", pose[:, :3, :3], position)
+    return PinholeCamera(size, intrinsics, pose)
+
+
+def look_along(forward: Array) -> npt.NDArray[np.float64]:
     """(T, 3, 3) camera_from_world rotations that look along `forward` (T, 3) with the image upright."""
     z = forward / np.linalg.norm(forward, axis=-1, keepdims=True)
     x = np.cross(z, [0.0, 1.0, 0.0])

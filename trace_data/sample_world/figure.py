@@ -26,15 +26,10 @@ OF_JOINT = (
 """Material of the body part that each of the 24 joints moves."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Figure:
-    """Mesh for drawing one kind of body: N points, F faces."""
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Mesh:
+    """What is drawn: F faces over N points that are given for each frame."""
 
-    body: FreeBody
-    vertices: Ints
-    """(n,) ids of the posed vertices."""
-    seam: tuple[Ints, Ints, Array]
-    """The other N - n points are on edges between posed vertices: two index arrays (N - n) and the weights."""
     faces: Ints
     """(F, 3) into the points, counter-clockwise from outside."""
     clothes: Ints
@@ -43,6 +38,17 @@ class Figure:
     """(N,) the joint that moves each point most."""
     smooth: csr_matrix
     """(F, F) sums values over the faces that share a point with a face."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Figure(Mesh):
+    """Mesh for drawing one kind of body: N points, F faces."""
+
+    body: FreeBody
+    vertices: Ints
+    """(n,) ids of the posed vertices."""
+    seam: tuple[Ints, Ints, Array]
+    """The other N - n points are on edges between posed vertices: two index arrays (N - n) and the weights."""
 
     def points(self, posed: Array) -> Array:
         """All points (T, N, 3) from the posed vertices (T, n, 3)."""
@@ -61,7 +67,15 @@ def load_figure(gender: Gender) -> Figure:
     bone = np.concatenate([bone, bone[seam[0]]])
     rows = np.repeat(np.arange(len(faces)), 3)
     touch = csr_matrix((np.ones(faces.size), (rows, faces.ravel())), (len(faces), len(bone)))
-    return Figure(body, vertices, seam, faces, clothes, bone, csr_matrix(touch @ touch.T))
+    return Figure(
+        body=body,
+        vertices=vertices,
+        seam=seam,
+        faces=faces,
+        clothes=clothes,
+        bone=bone,
+        smooth=csr_matrix(touch @ touch.T),
+    )
 
 
 def _wear(body: FreeBody, vertices: Ints) -> tuple[Ints, Array]:

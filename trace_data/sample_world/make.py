@@ -17,8 +17,10 @@ from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.allocation import allocate
 from trace_data.sample_world.bodies import write_body_models
+from trace_data.sample_world.film import name_of
+from trace_data.sample_world.film_files import VIDEO
 from trace_data.sample_world.people import cast
-from trace_data.sample_world.tasks import FOLDERS, draw, people_of, tasks_of, waiting
+from trace_data.sample_world.tasks import DATASETS, FOLDERS, VIDEOS, draw, people_of, tasks_of, waiting, waiting_films
 from trace_data.text_files import content_of, parse_json
 from trace_data.workers import spread
 
@@ -37,8 +39,9 @@ report numbers measured on this data as results on those datasets.
   datasets/h36m/          Human3.6M: a few people in videos of two fixed cameras
   datasets/mpi_inf_3dhp/  MPI-INF-3DHP: a few people in videos of several fixed cameras
   datasets/Penn_Action/   people before a fixed camera, with 2D points and the poses of every second frame
+  videos/                 videos to predict (only with --videos), each with NAME.truth.npz, all that is true of it
 
-Each has the layout of its official release. A small world has fewer of them.
+Each dataset has the layout of its official release. A small world has fewer of them.
 """
 
 
@@ -50,9 +53,11 @@ class Parameters:
     sequences: int = 320
     frames: int = 16
     height: int = 240
+    videos: int = 0
 
     def __post_init__(self) -> None:
         limits = {"seed": (0, 2**32), "sequences": (3, 9999), "frames": (2, 10000), "height": (64, 2160)}
+        limits["videos"] = (0, 99)
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -70,8 +75,11 @@ class SampleSummary:
     frames: int
     """Frames of all sequences together."""
     people: int
+    """In the datasets."""
     seconds: float
     """Wall time of the run that completed it; 0 when it already existed."""
+    videos: tuple[Path, ...] = ()
+    """The videos, which are not among the sequences; the truth of NAME.mp4 is NAME.truth.npz."""
 
     @property
     def body_models(self) -> Path:
@@ -80,7 +88,7 @@ class SampleSummary:
     @property
     def datasets(self) -> Path:
         """The folder that holds the datasets' folders."""
-        return self.folder / "datasets"
+        return self.folder / DATASETS
 
 
 def make_sample(
@@ -90,18 +98,20 @@ def make_sample(
     sequences: int = 320,
     frames: int = 16,
     height: int = 240,
+    videos: int = 0,
     jobs: int = 2,
     force: bool = False,
     progress: Progress = SILENT,
 ) -> SampleSummary:
-    """Write body models and datasets of the sample world into `out`; deterministic for the same parameters.
+    """Write body models, datasets and videos of the sample world into `out`; deterministic for the same parameters.
 
-    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, px. The same call resumes an
-    interrupted run. Raises ConfigError on sizes out of range, OutputError when `out` holds other content (unless
+    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, and height of the videos, px;
+    `videos`: number of longer clips with their truth, of people who are in no training sequence. The same call resumes
+    an interrupted run. Raises ConfigError on sizes out of range, OutputError when `out` holds other content (unless
     `force`), cannot be written, or the disk is full.
     """
     begun = time.monotonic()
-    parameters = Parameters(seed, sequences, frames, height)
+    parameters = Parameters(seed, sequences, frames, height, videos)
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more", hint="give --jobs 2")
     allocation = allocate(cast(seed, sequences))
@@ -109,11 +119,12 @@ def make_sample(
         _claim(out, parameters, force)
         progress.log(f"sample world (synthetic): {sequences} sequences of {frames} frames into {out}")
         write_body_models(out / "body_models")
-        tasks = waiting(out / "datasets", tasks_of(allocation))
-        progress.begin("drawing the sample world", sequences, "sequences")
-        progress.skip(sequences - sum(len(task.roles) for task in tasks))
-        work = partial(draw, out / "datasets", seed, frames, height)
-        for _ in spread(work, tasks, jobs=jobs, progress=progress, apart=True):
+        tasks = waiting(out / DATASETS, tasks_of(allocation))
+        films = waiting_films(out / VIDEOS, videos)
+        progress.begin("drawing the sample world", sequences + videos, "sequences")
+        progress.skip(sequences + videos - len(films) - sum(len(task.roles) for task in tasks))
+        work = partial(draw, out, seed, frames, height)
+        for _ in spread(work, [*films, *tasks], jobs=jobs, progress=progress, apart=True):
             pass  # the files are the result
         summary = SampleSummary(
             folder=out,
@@ -122,6 +133,7 @@ def make_sample(
             frames=sequences * frames,
             people=len(people_of(allocation)),
             seconds=time.monotonic() - begun,
+            videos=_videos(out, videos),
         )
         numbers = {"people": summary.people, "frames_in_all": summary.frames, "sequences_of": summary.sequences_of}
         _write(out / DONE, json.dumps({**asdict(parameters), **numbers, "synthetic": True}, indent=1))
@@ -137,10 +149,20 @@ def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
         if any(content[name] != value for name, value in asdict(parameters).items()):
             return None
         return SampleSummary(
-            out, content["sequences"], content["sequences_of"], content["frames_in_all"], content["people"], seconds=0.0
+            folder=out,
+            sequences=content["sequences"],
+            sequences_of=content["sequences_of"],
+            frames=content["frames_in_all"],
+            people=content["people"],
+            seconds=0.0,
+            videos=_videos(out, parameters.videos),
         )
     except (FileNotFoundError, OutputError, KeyError, TypeError):
         return None
+
+
+def _videos(out: Path, number: int) -> tuple[Path, ...]:
+    return tuple(out / VIDEOS / f"{name_of(film)}{VIDEO}" for film in range(number))
 
 
 def _claim(out: Path, parameters: Parameters, force: bool) -> None:
@@ -149,7 +171,7 @@ def _claim(out: Path, parameters: Parameters, force: bool) -> None:
     started = out / STARTED
     if started.is_file() and started.read_text(encoding="utf-8") == wanted and not force:
         return
-    ours = [out / "body_models", *(out / "datasets" / name for name in FOLDERS.values())]
+    ours = [out / "body_models", out / VIDEOS, *(out / DATASETS / name for name in FOLDERS.values())]
     known = any((out / name).is_file() for name in (STARTED, DONE, NOTE))
     if out.exists() and (not out.is_dir() or any(file.name != f"{STARTED}.partial" for file in out.iterdir())):
         if not force:

@@ -53,20 +53,23 @@ def draw_motion(
     controls = draw_controls(rng, times, kind)
     rotations = body_rotations(controls, heading)
     for attempt in range(30):
-        if not _arms_collide(skeleton, rotations):
+        if not arms_collide(skeleton, rotations):
             break
         controls.arms = draw_arms(rng, times)
         if attempt >= 25:
             controls.arms = np.tile([0.0, 0.0, 0.45, 0.0, 0.15], (len(times), 2, 1))
         rotations = body_rotations(controls, heading)
-    path = _walk_on_ground(skeleton, rotations)
+    path = walk_on_ground(skeleton, rotations)
     middle = path[len(path) // 2]
     shift = np.array([place[0] - middle[0], 0.0, place[1] - middle[2]])
     return Motion(axis_angle_from_matrix(rotations), path + shift, kind)
 
 
-def body_rotations(controls: Controls, heading: float) -> npt.NDArray[np.float64]:
-    """(T, 24, 3, 3) joint rotations relative to the parent; the root relative to the world."""
+def body_rotations(controls: Controls, heading: float | Array) -> npt.NDArray[np.float64]:
+    """(T, 24, 3, 3) joint rotations relative to the parent; the root relative to the world.
+
+    `heading`: radians, one or (T,); 0 is +z.
+    """
     count = len(controls.trunk)
     made = np.tile(np.eye(3), (count, 24, 1, 1))
     pitch, yaw, roll = controls.pelvis.T
@@ -116,7 +119,7 @@ def forward(skeleton: Skeleton, rotations: Array) -> tuple[Array, Array]:
     return joints, soles
 
 
-def _walk_on_ground(skeleton: Skeleton, rotations: Array) -> Array:
+def walk_on_ground(skeleton: Skeleton, rotations: Array) -> Array:
     """(T, 3) translation that keeps the lowest sole at y = 0 and supporting feet from sliding."""
     _, soles = forward(skeleton, rotations)
     height = soles[..., 1]
@@ -128,7 +131,7 @@ def _walk_on_ground(skeleton: Skeleton, rotations: Array) -> Array:
     return path
 
 
-def _arms_collide(skeleton: Skeleton, rotations: Array) -> bool:
+def arms_collide(skeleton: Skeleton, rotations: Array) -> bool:
     """Whether an elbow, forearm or hand intersects the trunk, head or a thigh, modelled as capsules."""
     joints, _ = forward(skeleton, rotations)
     turn = np.swapaxes(rotations[:, :1], -1, -2)

@@ -239,10 +239,10 @@ def actors(roles: Sequence[tuple[int, Role]]) -> set[int]:
 
 
 def _by_split(roles: Sequence[tuple[int, Role]]) -> Mapping[str, list[tuple[int, Role]]]:
-    found: dict[str, list[tuple[int, Role]]] = {split: [] for split in PEOPLE}
+    roles_of: dict[str, list[tuple[int, Role]]] = {split: [] for split in PEOPLE}
     for index, role in roles:
-        found[role.split].append((index, role))
-    return found
+        roles_of[role.split].append((index, role))
+    return roles_of
 
 
 def _actor(recordings: Mapping[tuple[int, int], list[tuple[int, Role]]], place: tuple[int, int]) -> Role:
@@ -254,9 +254,9 @@ def _recordings(
     training: list[tuple[int, Role]], validation: list[tuple[int, Role]]
 ) -> dict[tuple[int, int], list[tuple[int, Role]]]:
     """Subject and sequence to the roles of its cameras. S8 is in validation only."""
-    found: dict[tuple[int, int], list[tuple[int, Role]]] = defaultdict(list)
+    recordings: dict[tuple[int, int], list[tuple[int, Role]]] = defaultdict(list)
     for number, entry in enumerate(training):
-        found[PLACES[number % len(PLACES)]].append(entry)
+        recordings[PLACES[number % len(PLACES)]].append(entry)
     if validation:
-        found[8, 2] = validation
-    return dict(found)
+        recordings[8, 2] = validation
+    return dict(recordings)

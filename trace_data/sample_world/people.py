@@ -55,21 +55,26 @@ def draw_person(seed: int, index: int) -> CastMember:
     )
 
 
+def people_of(split: Split) -> range:
+    """The people of a split."""
+    first = sum(PEOPLE[before] for before in list(PEOPLE)[: list(PEOPLE).index(split)])
+    return range(first, first + PEOPLE[split])
+
+
 def cast(seed: int, sequences: int) -> list[Role]:
     """The people of each sequence. All people of a split appear equally often, in random order."""
     rng = np.random.default_rng([seed, _CAST])
     counts = {split: max(1, round(share * sequences)) for split, share in SHARES.items()}
     counts = {"train": sequences - sum(counts.values()), **counts}
     roles: list[Role] = []
-    first = 0
-    for split, people in PEOPLE.items():
+    for split in PEOPLE:
+        people = people_of(split)
         waiting: list[int] = []
         for _ in range(counts[split]):
             if len(waiting) < 2:
-                waiting = [p for p in (first + rng.permutation(people)).tolist() if p not in waiting] + waiting
+                waiting = [p for p in (people[0] + rng.permutation(len(people))).tolist() if p not in waiting] + waiting
             number = 2 if rng.uniform() < PAIRS else 1
             roles.append(Role(split, tuple(waiting.pop() for _ in range(number))))
-        first += people
     return roles
 
 

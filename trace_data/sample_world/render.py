@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from trace_data.sample_world.backdrop import Backdrop, fixed
 from trace_data.sample_world.cameras import PinholeCamera
-from trace_data.sample_world.figure import Figure
+from trace_data.sample_world.figure import Mesh
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -27,9 +27,9 @@ SHADOW = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One person to draw in one frame."""
+    """One person or thing to draw in one frame."""
 
-    figure: Figure
+    figure: Mesh
     points: Array
     """(N, 3) world metres."""
     pixels: Array

@@ -235,10 +235,14 @@ def _part(performances: list[Performance]) -> None:
 def _perform(
     rng: np.random.Generator, person: CastMember, kind: str, times: Array, heading: float, place: Array
 ) -> Performance:
+    skeleton = skeleton_of(load_figure(person.gender).body, person.betas)
+    return perform(person, draw_motion(rng, times, kind, skeleton, heading, place))
+
+
+def perform(person: CastMember, motion: Motion) -> Performance:
+    """A motion as this person performs it."""
     figure = load_figure(person.gender)
     body = figure.body
-    skeleton = _skeleton(body, person.betas)
-    motion = draw_motion(rng, times, kind, skeleton, heading, place)
     hips, regressor = _hip_support(person.gender)
     extra = np.concatenate([list(FACE_VERTICES.values()), hips]).astype(np.int64)
     chosen = np.concatenate([figure.vertices, extra])
@@ -259,7 +263,7 @@ def _hip_support(gender: str) -> tuple[npt.NDArray[np.int64], Array]:
     return used, rows[:, used]
 
 
-def _skeleton(body: FreeBody, betas: Array) -> Skeleton:
+def skeleton_of(body: FreeBody, betas: Array) -> Skeleton:
     """Joints of the shaped body and the points under its feet."""
     feet = _feet(body.kind)
     shaped = body.v_template[feet] + body.shapedirs[feet, :, :10] @ betas

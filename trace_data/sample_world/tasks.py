@@ -1,4 +1,4 @@
-"""Tasks for drawing the sample world in parallel: one sequence of 3DPW, or another dataset as a whole."""
+"""Tasks for drawing the sample world in parallel: a video, a sequence of 3DPW, or another dataset as a whole."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from trace_data.progress import Progress
 from trace_data.sample_world import human36m_clips, mpi_inf_3dhp
 from trace_data.sample_world.allocation import REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
+from trace_data.sample_world.film import name_of
+from trace_data.sample_world.film_files import TRUTH, write_film
 from trace_data.sample_world.human36m import write_human36m
 from trace_data.sample_world.mpi_inf_3dhp import write_mpi_inf_3dhp
 from trace_data.sample_world.penn_action import write_penn_action
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.threedpw import write_sequence
 
+DATASETS, VIDEOS = "datasets", "videos"
+"""Folders of the world."""
 FOLDERS: Mapping[str, str] = {
     "3dpw": "3DPW",
     "dynacam": "DynaCam",
@@ -43,6 +47,13 @@ class DrawTask:
     """Sequences by index: one of 3DPW, which has its own files; else all of a dataset, which share some files."""
 
 
+@dataclass(frozen=True, slots=True)
+class FilmTask:
+    """One video, by its number from 0."""
+
+    number: int
+
+
 def tasks_of(allocation: Allocation) -> list[DrawTask]:
     """All tasks, longest first."""
     whole = [DrawTask(name, tuple(roles)) for name, roles in allocation.items() if roles and name != REST]
@@ -63,8 +74,13 @@ def _clips(roles: Sequence[tuple[int, Role]]) -> Sequence[tuple[int, Role]]:
     return roles[:: human36m_clips.VIEWS]
 
 
-def draw(datasets: Path, seed: int, frames: int, height: int, task: DrawTask, progress: Progress) -> None:
-    """Write the files of a task below the folder `datasets`, completing those of an interrupted call."""
+def draw(out: Path, seed: int, frames: int, height: int, task: DrawTask | FilmTask, progress: Progress) -> None:
+    """Write the files of a task below `out`, the folder of the world, completing those of an interrupted call."""
+    if isinstance(task, FilmTask):
+        write_film(out / VIDEOS, seed, task.number, height)
+        progress.advance()
+        return
+    datasets = out / DATASETS
     folder = datasets / FOLDERS[task.dataset]
     if task.dataset == REST:
         [(index, role)] = task.roles
@@ -91,3 +107,8 @@ def waiting(datasets: Path, tasks: Sequence[DrawTask]) -> list[DrawTask]:
         return (datasets / FOLDERS[task.dataset] / LAST[task.dataset]).exists()
 
     return [task for task in tasks if not finished(task)]
+
+
+def waiting_films(videos: Path, number: int) -> list[FilmTask]:
+    """The videos among the first `number` that are not there, whose truth does not exist."""
+    return [FilmTask(film) for film in range(number) if not (videos / f"{name_of(film)}{TRUTH}").exists()]

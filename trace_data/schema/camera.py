@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+NEAR_PLANE = 0.05
+"""Depth, m, nearer than which nothing is drawn, and the least that points are projected with."""
 NOMINAL_VIEW = np.radians(50)
 """Field of view over the longer side that is assumed for an unknown camera: the one of the network's own camera."""
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
-
-
 EXAMPLES = 5
 
 
@@ -25,6 +23,11 @@ class Problem:
     """Where it occurs: five cases at most, unless all were asked for."""
     hint: str
     """How to fix it."""
+
+
+def any_error(found: Iterable[Finding | Problem]) -> bool:
+    """Whether one of them is an error; warnings do not count."""
+    return any(entry.severity == "error" for entry in found)
 
 
 def wrong(key: str, what: str) -> Finding:

@@ -244,8 +244,8 @@ class ShardReader:
         level %= len(shard.frame_size)
         if (new := self._unseen(shard, level, frames)) is not None:
             by_frame = dict(zip(frames.tolist(), images))
-            found = np.array([zlib.crc32(by_frame[frame]) for frame in new.tolist()], np.uint32)
-            self._compare(shard, level, new, found, shard.image_checksum[level])
+            checksums = np.array([zlib.crc32(by_frame[frame]) for frame in new.tolist()], np.uint32)
+            self._compare(shard, level, new, checksums, shard.image_checksum[level])
             for frame in new.tolist():
                 self._check_size(shard, level, frame, by_frame[frame])
         return images
@@ -280,13 +280,13 @@ class ShardReader:
         """Raises ShardError if an image's header gives another size than the table, before memory is allocated."""
         expected = tuple(shard.frame_size[level, frame].tolist())
         try:
-            found = image_size(image, "frame", whole=False) if image else (0, 0)
+            size = image_size(image, "frame", whole=False) if image else (0, 0)
         except AnnotationError as error:
             what = error.message
         else:
-            if found == expected:
+            if size == expected:
                 return
-            what = f"the image is {found[0]}x{found[1]} px, expected {expected[0]}x{expected[1]}"
+            what = f"the image is {size[0]}x{size[1]} px, expected {expected[0]}x{expected[1]}"
         raise ShardError(
             f"{FRAME_SIZE}: frame {frame} of the shard, level {level}: {what}",
             where=self.store.name(shard.entry.file),

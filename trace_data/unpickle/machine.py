@@ -123,9 +123,9 @@ class Machine(Pieces):
     def above_mark(self) -> list[Any]:
         """Pop everything pushed since the last mark."""
         start = self.marks.pop()
-        found = self.stack[start:]
+        items = self.stack[start:]
         del self.stack[start:]
-        return found
+        return items
 
     def look_up(self, module: Any, name: Any) -> Global:
         """The allowed global of that name. Raises UnsafePickleError with the byte offset of the operation."""

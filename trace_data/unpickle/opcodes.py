@@ -87,9 +87,9 @@ def _utf8(machine: Machine, form: str) -> str:
 def _last(machine: Machine, count: int) -> tuple[Any, ...]:
     if len(machine.stack) < count:
         raise Malformed("takes more from its stack than it put there")
-    found = tuple(machine.stack[-count:])
+    items = tuple(machine.stack[-count:])
     del machine.stack[-count:]
-    return found
+    return items
 
 
 def _refuse(machine: Machine) -> NoReturn:

@@ -366,12 +366,12 @@ def _parse_npy(stream: IO[bytes], length: int, name: str, budget: Budget, each: 
     if each is None:
         content = read_within(stream, length)
         budget.bytes_left -= len(content)
-        found = _unpickle(content, name, budget)
+        array = _unpickle(content, name, budget)
     else:
-        found = _unpickle(b"", name, budget, each, stream.read, length)
-    if not isinstance(found, np.ndarray) or found.size != count:
+        array = _unpickle(b"", name, budget, each, stream.read, length)
+    if not isinstance(array, np.ndarray) or array.size != count:
         raise AssetError("announces an object array and holds something else", where=name, hint=AGAIN)
-    return found.reshape(shape)
+    return array.reshape(shape)
 
 
 def _beginning(source: Path | str | bytes) -> bytes:

@@ -81,8 +81,8 @@ def read_state(data: bytes, *, where: str) -> StateDict:
         raise AssetError(f"{finding}, expected a file that torch.save wrote", where=where)
     try:
         budget = Budget(len(data), MAX_STEPS)
-        found, storages = (_read_zip if data[:2] == b"PK" else _read_row)(data, where, budget)
-        wrapper, state = _unwrapped(found)
+        content, storages = (_read_zip if data[:2] == b"PK" else _read_row)(data, where, budget)
+        wrapper, state = _unwrapped(content)
         left = MAX_GROWTH * len(data)
         tensors = {}
         for name, node in state.items():
@@ -106,12 +106,12 @@ def _other_kinds(data: bytes) -> list[str]:
         b"\x93NUMPY": "is a plain .npy array",
         b"": "is empty" if not data else "",
     }
-    found = [text for start, text in known.items() if text and data.startswith(start)]
+    kinds = [text for start, text in known.items() if text and data.startswith(start)]
     if data[257:262] == b"ustar":
-        found.append("is a tar archive, as torch wrote before 0.1.10; load and save it again with any later torch")
+        kinds.append("is a tar archive, as torch wrote before 0.1.10; load and save it again with any later torch")
     if data[8:10] == b'{"':
-        found.append("is a safetensors file")
-    return found
+        kinds.append("is a safetensors file")
+    return kinds
 
 
 def _read_zip(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, bytes]]:
@@ -132,23 +132,23 @@ def _read_zip(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, b
         if root + "byteorder" in members and archive.read(root + "byteorder") != b"little":
             raise Malformed("was written on a machine with another byte order")
         name = root + "data.pkl"
-        found = run(_machine(archive.read(name), f"{where}: {name}", budget))
+        content = run(_machine(archive.read(name), f"{where}: {name}", budget))
         storages = {
             name.removeprefix(root + "data/"): archive.read(name) for name in members if name.startswith(root + "data/")
         }
-    return found, storages
+    return content, storages
 
 
 def _read_row(data: bytes, where: str, budget: Budget) -> tuple[Any, dict[str, bytes]]:
     """Old format: magic number, version, system information, the object, names of its storages, then their bytes."""
-    at, found = 0, []
+    at, parts = 0, []
     for number in range(5):
         machine = _machine(data, where, budget, at)
-        found.append(run(machine))
+        parts.append(run(machine))
         at = machine.at
-        if number == 0 and found != [MAGIC]:
+        if number == 0 and parts != [MAGIC]:
             raise Malformed("is a pickle, but none that torch.save wrote")
-    _, _, facts, value, names = found
+    _, _, facts, value, names = parts
     if not isinstance(facts, dict) or facts.get("little_endian") is not True:
         raise Malformed("was written on a machine with another byte order")
     if not isinstance(names, list) or any(type(name) is not str for name in names):

@@ -25,7 +25,7 @@ from trace_data.defects import Applied, known_defects
 from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped
+from trace_data.schema.findings import EXAMPLES, Finding, Problem, any_error, grouped
 from trace_data.schema.record import Split
 from trace_data.verify.memory import VerifyMemory
 from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
@@ -70,7 +70,7 @@ class DatasetReport:
     @property
     def ok(self) -> bool:
         """No errors; warnings do not count."""
-        return not any(problem.severity == "error" for problem in self.problems)
+        return not any_error(self.problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +203,9 @@ def _sides(name: str, votes: Sequence[tuple[str, bool | None]]) -> list[tuple[st
     """What it means that left and right of some sequences contradict what the release says of them: all are exchanged
     when most do, else those may be turned torsos."""
     against = [key for key, agrees in votes if agrees is False]
-    told = sum(agrees is not None for _, agrees in votes)
-    if 2 * len(against) > told:
-        what = f"left and right are exchanged: shoulders of {len(against)} of {told} sequences contradict their view"
+    voting = sum(agrees is not None for _, agrees in votes)
+    if 2 * len(against) > voting:
+        what = f"left and right are exchanged: shoulders of {len(against)} of {voting} sequences contradict their view"
         hint = "the sides of its joints are named the wrong way round; of Penn Action:  unset TRACE_PENN_SIDES"
         return [(name, Finding(severity="error", key="sides", what=what, hint=hint))]
     what = "the shoulders stand the other way round than the view of the labels says"
@@ -277,27 +277,27 @@ def _find(name: str, root: Path, limit: int | None) -> tuple[list[tuple[str, Fin
             look()
             return
         except TraceError as error:
-            told = (error.where or name, finding("layout", error))
+            case = (error.where or name, finding("layout", error))
         except OSError as error:
             what, hint = in_words(error)
-            told = (str(error.filename), Finding(severity="error", key="layout", what=what, hint=hint))
+            case = (str(error.filename), Finding(severity="error", key="layout", what=what, hint=hint))
         except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the check of everything else
-            told = (name, failure(error))
-        if told not in findings:
-            findings.append(told)
+            case = (name, failure(error))
+        if case not in findings:
+            findings.append(case)
 
     def look_for(split: Split) -> None:
         for ref in find_sequences(name, root, split)[:limit]:
             if ref.broken is None:
                 refs.append(ref)
-            elif (told := (ref.broken.where or name, finding("layout", ref.broken))) not in findings:
-                findings.append(told)
+            elif (case := (ref.broken.where or name, finding("layout", ref.broken))) not in findings:
+                findings.append(case)
 
     for split in adapter.SPEC.splits:
         attempt(partial(look_for, split))
     attempt(lambda: findings.extend((name, finding) for finding in adapter.inspect(root)))
     attempt(lambda: findings.extend((name, found) for found in left_out(name, root) if (name, found) not in findings))
-    if not refs and all(entry.severity != "error" for _, entry in findings):
+    if not refs and not any_error(entry for _, entry in findings):
         hint = adapter.SPEC.expected
         findings.append((str(root), Finding(severity="error", key="layout", what="no sequences", hint=hint)))
     return findings, refs

@@ -62,10 +62,10 @@ def compare_with(
             here = ManifestFile(text, made)
             cases = {kind: _Cases(every=examples is None) for kind in KINDS}
             files = 0
-            for kind, key, told in _compared(expected, here):
+            for kind, key, difference in _compared(expected, here):
                 files += 1
                 if kind:
-                    cases[kind].add(key, told)
+                    cases[kind].add(key, difference)
             wanted = {key: counts for key, counts in expected.sequences().items() if key.split("/")[0] in datasets}
             held = here.sequences()
     problems = [cases[kind].problem(*words, examples) for kind, words in KINDS.items() if cases[kind].count]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from trace_data.consistency.agreement import Agreement, Spread
 from trace_data.drawing import data_uri
-from trace_data.errors import OutputError
-from trace_data.files import atomic_write
+from trace_data.pages.document import document, write_document
+from trace_data.pages.html import Html
 from trace_data.schema.findings import Problem
 from trace_data.verify.contact_sheet import make_sheet
 from trace_data.verify.datasets import DatasetReport, VerifyReport
@@ -17,30 +17,13 @@ from trace_data.verify.datasets import DatasetReport, VerifyReport
 WORST = 20
 """Number of sequences of a dataset in the table of geometry."""
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c1f24; --soft: #5c6370; --line: #e1e4e9; --page: #fff; --raised: #f6f7f9;
-  --error: #b3261e; --warning: #8a5a00; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e6ea; --soft: #9aa1ac; --line: #2e343c; --page: #14161a; --raised: #1c2026; --error: #f2847c;
-    --warning: #e9bd62; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); overflow-wrap: anywhere;
-  font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 40px 24px 60px; }
-h1 { font-size: 26px; line-height: 1.3; margin: 0 0 10px; font-weight: 650; }
-h2 { font-size: 18px; margin: 48px 0 12px; padding-top: 14px; border-top: 1px solid var(--line); font-weight: 650; }
-p { margin: .5em 0; max-width: 82ch; }
-nav a { margin-right: 14px; } a { color: inherit; }
-code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-.scroll { overflow-x: auto; margin: 8px 0 14px; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
-th, td { padding: 5px 22px 5px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { font-weight: 500; color: var(--soft); } td { overflow-wrap: normal; white-space: nowrap; }
-.error { color: var(--error); } .warning { color: var(--warning); }
-.hint { margin: .2em 0 1em; color: var(--soft); }
-img { display: block; max-width: 100%; height: auto; border-radius: 4px; }
-@media (max-width: 560px) { main { padding: 22px 14px 40px; } h1 { font-size: 22px; } th, td { padding-right: 14px; } }
+h2, td, th, code { overflow-wrap: anywhere; } td { overflow-wrap: normal; white-space: nowrap; }
+nav a { color: inherit; text-decoration: underline; }
+.error { color: var(--error); } .warning { color: var(--warning); } .hint { margin: .2em 0 1em; color: var(--soft); }
+:root { --error: #b3261e; --warning: var(--open); }
+@media (prefers-color-scheme: dark) { :root { --error: #f2847c; } }
 """
-"""That of the report's page (`trace_train/report/page.css`), as far as this one needs it; names are never cut."""
+"""Of this page, beside that of all pages; names are never cut."""
 
 
 def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, defects: bool = True) -> None:
@@ -58,15 +41,8 @@ def write_page(report: VerifyReport, file: Path, *, packs: Path | None = None, d
         *(_dataset(dataset) for dataset in report.datasets),
         f'<h2>Worst and random frames</h2><img alt="" src="{data_uri(sheet)}">' if sheet is not None else "",
     ]
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Datasets verified</title><style>{STYLE}</style><body><main>{''.join(parts)}</main></body></html>"
-    )
-    try:
-        with atomic_write(file) as partial:
-            partial.write_text(page, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=file, hint="name another file") from error
+    page = document("Datasets verified", Html("".join(parts)), style=STYLE)
+    write_document(file, page, hint="name another file")
 
 
 def _summary(dataset: DatasetReport) -> tuple[str, ...]:

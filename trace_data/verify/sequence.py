@@ -23,7 +23,7 @@ from trace_data.frames.video import contents
 from trace_data.os_errors import MOUNT_AGAIN, TOO_LITTLE_MEMORY, in_words
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
-from trace_data.schema.findings import Finding
+from trace_data.schema.findings import Finding, any_error
 from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame, file_of
 from trace_data.schema.record import SequenceRecord
 from trace_data.verify.memory import Remembered, stamp, stamp_of_all
@@ -153,12 +153,12 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
         findings.append(Finding(severity="warning", key="frames", what=what, hint=hint))
     looked = _Look(record, task)
     findings += looked.check(progress)
-    wrong = any(entry.severity == "error" for entry in findings)
+    wrong = any_error(findings)
     agreement = None
     if task.geometry and not wrong:
         agreement = measure(record, None if task.packs is None else load_bodies(task.packs))
         findings += judge(agreement, record)
-        wrong = any(entry.severity == "error" for entry in findings)
+        wrong = any_error(findings)
     result = Result(
         findings=tuple(findings),
         people=len(record.people),

@@ -74,6 +74,6 @@ class _Skin(torch.autograd.Function):
 
 def _blended(rows: Tensor, weights: Tensor, space: Tensor) -> Tensor:
     """(n, 3, 4, V) in `space` from (n, 12, J) and (J, V)."""
-    found = space[: len(rows)]
-    torch.mm(rows.reshape(-1, len(weights)), weights, out=found.view(-1, weights.shape[1]))
-    return found.view(len(rows), 3, 4, weights.shape[1])
+    blended = space[: len(rows)]
+    torch.mm(rows.reshape(-1, len(weights)), weights, out=blended.view(-1, weights.shape[1]))
+    return blended.view(len(rows), 3, 4, weights.shape[1])

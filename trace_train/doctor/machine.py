@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from trace_data.drawing.pytorch3d import best_rasteriser
+from trace_data.frames.video_writer import INSTALL, choose_encoder
 from trace_train.doctor.findings import DoctorFinding
 from trace_train.network.deform import TORCHVISION, implementation
 from trace_train.streaming.gpu_decoder import nvjpeg_decoder
@@ -74,7 +76,19 @@ def libraries() -> list[DoctorFinding]:
             name="pytorch3d",
             state="ok" if loads else "absent",
             found=found,
-            meaning="nothing here needs it; drawing on the GPU could use it",
+            meaning="draws bodies on the GPU (trace predict --draw); nothing needs it",
+        )
+    )
+    findings.append(_ok("library", "bodies are drawn by", best_rasteriser().name))
+    encoder = choose_encoder()
+    findings.append(
+        DoctorFinding(
+            group="library",
+            name="video encoder",
+            state="ok" if encoder.is_video else "absent",
+            found=encoder.name,
+            meaning="trace predict --draw writes MP4",
+            hint="" if encoder.is_video else INSTALL,
         )
     )
     compiler = next((name for name in (os.environ.get("CXX"), "g++", "clang++") if name and shutil.which(name)), None)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trace_data.schema.camera import NEAR_PLANE
 from trace_data.schema.keypoints import ALL_44, L_HIP, LEAST_CONFIDENCE, R_HIP
 from trace_train.evaluation.bodies import LSP
 from trace_train.evaluation.ground_truth import GroundTruth, in_crop
-from trace_train.geometry.camera import NEAR_PLANE
 from trace_train.inference.detections import Detections
 from trace_train.streaming.batch import Batch
 from trace_train.targets.view import CropView

@@ -81,16 +81,16 @@ def evaluate_clip(
     device = next(network.parameters()).device
     batch = collate([load_clip(reader, ref, 4 * network.map_size)]).to(device)
     maps = network(batch.images, flow(batch.images) if ref.length > 1 else None)
-    found = detect(network, maps, layers["neutral"], threshold=threshold, vertices=vertices)
+    detections = detect(network, maps, layers["neutral"], threshold=threshold, vertices=vertices)
     truth = annotated(batch, layers)
     labelled = torch.ones_like(truth.joints2d[..., 0], dtype=torch.bool)
     rows, people = match(
-        found.joints2d_h36m[:, :14], found.frame, truth.joints2d, truth.frame, labelled, len(maps.center)
+        detections.joints2d_h36m[:, :14], detections.frame, truth.joints2d, truth.frame, labelled, len(maps.center)
     )
     heat = maps.center.float()
     return ClipResult(
         ref=ref,
-        found=found,
+        found=detections,
         truth=truth,
         pairs=tuple(zip(rows.tolist(), people.tolist())),
         heat=heat.sigmoid() if network.center_logits else heat.clamp(0, 1),

@@ -69,9 +69,9 @@ def score(
         for chunk, batch in _pieces(reader, windows, config):
             batch = batch.to(device)
             maps = videos.see(chunk, batch.images)
-            found = detect(network, maps, layers["neutral"], threshold=settings.threshold)
-            accumulator.add(chunk, batch, maps, found)
-            candidates += len(found.frame)
+            detections = detect(network, maps, layers["neutral"], threshold=settings.threshold)
+            accumulator.add(chunk, batch, maps, detections)
+            candidates += len(detections.frame)
             highest = max(highest, best_score(maps.center_3d, logits=network.center_logits))
             progress.advance(len(chunk.windows) * chunk.frames)
     progress.end()

@@ -118,7 +118,7 @@ class Track:
         """World joints (n, 24, 3) and root rotations (n, 3, 3) of every predictor."""
         count = len(chunk["id"])
         start = self._start
-        found = {
+        bodies = {
             MODEL: (chunk["skeleton"] + chunk["hips"][:, None], chunk["root"]),
             STANDS_STILL: (
                 (start["true_skeleton"] + start["true_hips"][:, None]).expand(count, -1, -1),
@@ -126,8 +126,8 @@ class Track:
             ),
         }
         if (constant := self.constant) is not None:
-            found[MEAN_POSE] = (constant.skeleton.expand(count, -1, -1), constant.root.expand(count, 3, 3))
-        return found
+            bodies[MEAN_POSE] = (constant.skeleton.expand(count, -1, -1), constant.root.expand(count, 3, 3))
+        return bodies
 
     def _measure_smoothness(self, frames: Frames, new: int) -> None:
         """Measures over consecutive frames, each counted for the last frame of its stencil, from frame `new` on."""

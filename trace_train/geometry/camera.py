@@ -13,10 +13,10 @@ import math
 import torch
 from torch import Tensor
 
+from trace_data.schema.camera import NEAR_PLANE
+
 FOCAL = 1.0 / math.tan(math.radians(25.0))
 """Focal length in half-widths of the crop."""
-NEAR_PLANE = 0.05
-"""Minimum depth, m, used in projection."""
 IN_FRONT = 0.2
 """Minimum depth, m, at which a solution counts as in front of the camera."""
 NEAREST_SCALE = 8.0

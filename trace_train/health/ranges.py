@@ -43,14 +43,14 @@ def oddities(lines: Sequence[Mapping[str, Any]], *, fresh: bool) -> list[Oddity]
     travel = sum(b["lr"] * (b["step"] - a["step"]) for a, b in zip([{"step": 0}, *lines], lines))
     first = lines[0]["loss"] if lines[0]["step"] == LOOKED_AT[0] else {}
     must_fall = fresh and (asked == 1000 or (asked == 100 and travel >= ENOUGH_TRAVEL))
-    found = []
+    out_of_range = []
     for name, loss in LOSSES.items():
         if line["counts"].get(name) and name in line["loss"]:
             start = first.get(name) if asked > 1 and lines[0]["counts"].get(name) else None
             what = _odd(loss, line["loss"][name], start, asked, must_fall=must_fall)
             if what:
-                found.append(Oddity(step=line["step"], term=name, what=what[0], causes=what[1]))
-    return found
+                out_of_range.append(Oddity(step=line["step"], term=name, what=what[0], causes=what[1]))
+    return out_of_range
 
 
 def _odd(loss: Loss, value: float, start: float | None, asked: int, *, must_fall: bool) -> tuple[str, str] | None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trace_train.geometry.camera import FOCAL, NEAR_PLANE, SMALLEST_SCALE
+from trace_data.schema.camera import NEAR_PLANE
+from trace_train.geometry.camera import FOCAL, SMALLEST_SCALE
 
 Array = npt.NDArray[np.float64]
 

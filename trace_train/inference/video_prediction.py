@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trace_data.errors import InterruptedRun, OutputError, ResultError
+from trace_data.errors import InterruptedRun, OutputError, ResultError, printable
 from trace_data.frames.footage import Footage, FootageFrame
 from trace_data.frames.lens import ChosenLens, choose_lens
 from trace_data.progress import SILENT, Progress
@@ -32,6 +32,8 @@ from trace_train.inference.world.given import GivenPath
 from trace_train.training.precision import whole_float32
 from trace_train.training.signals import stop_signals
 
+SLOW = 1.0
+"""Seconds of a frame from which one is enough to say how long a video will take."""
 LICENCE = "SMPL parameters: use of bodies made from them follows the licence of the body model"
 
 
@@ -138,22 +140,23 @@ class VideoPrediction:
         return max(1, -(-int(end - begin) // options.stride))
 
     def cost(self) -> Cost:
-        """What a frame takes on this machine, by a chunk of grey ones."""
+        """What a frame takes on this machine, by grey ones: by a chunk of them unless one alone is slow."""
         width, height = self.footage.facts.size
-        chunk = self.model.config.chunk
         grey = np.full((height, width, 3), 128, np.uint8)
         state = self.model.state((width, height), self.lens.matrix)
-        taken = []
-        for _ in range(2):  # the first one also prepares kernels
+        each = SLOW
+        for count in (1, self.model.config.chunk):  # the first one also prepares kernels
             begin = time.perf_counter()
             with whole_float32():
-                state.stream.see([grey] * chunk)
-            taken.append((time.perf_counter() - begin) / chunk)
+                state.stream.see([grey] * count)
+            each = (time.perf_counter() - begin) / count
+            if each > SLOW:
+                break
         if self.model.source.device.type == "cuda":
             memory = torch.cuda.max_memory_allocated(self.model.source.device)
         else:
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Cost(seconds_per_frame=min(taken), memory=memory)
+        return Cost(seconds_per_frame=each, memory=memory)
 
     def finished(self, out: Path) -> PredictionReport | None:
         """The report of a result that this prediction has written before; None where it would be another one.
@@ -288,7 +291,7 @@ class VideoPrediction:
         assumed = self.lens.source.startswith("assumed")
         return {
             "video": {
-                "name": facts.path.name,
+                "name": printable(facts.path.name),
                 "kind": facts.kind,
                 "fingerprint": self.footage.fingerprint(),
                 "decoder": facts.decoder,

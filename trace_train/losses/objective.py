@@ -61,11 +61,11 @@ def objective(
         published_camera=published_camera,
     )
     with torch.autocast(targets.center_mask.device.type, enabled=False):
-        found = {name: loss.formula(inputs) for name, loss in losses.items() if weights[name] > 0}
-    values = {name: term.mean() for name, term in found.items()}
+        terms = {name: loss.formula(inputs) for name, loss in losses.items() if weights[name] > 0}
+    values = {name: term.mean() for name, term in terms.items()}
     return LossReport(
         total=torch.stack([weights[name] * value for name, value in values.items()]).sum(),
         values=values,
-        counts={name: term.count for name, term in found.items()},
-        weights={name: weights[name] for name in found},
+        counts={name: term.count for name, term in terms.items()},
+        weights={name: weights[name] for name in terms},
     )

@@ -4,9 +4,9 @@ The table defines `loss.*` of the configuration, the terms of the objective, the
 groups and units of reports, and health warnings. docs/losses.md gives the formulas; docs/extending.md shows how to add
 a loss.
 
-Normal ranges follow from units and hold for any configuration. Values in brackets were measured on synthetic people
-with preset debug and a temporal network of that size. For preset trace on real people they are estimates: no such run
-has been made.
+Normal ranges follow from units and hold for any configuration. Values in brackets were measured on synthetic people,
+with preset debug or with a temporal network of that size. For preset trace on real people they are estimates: no such
+run has been made.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ LOSSES: Mapping[str, Loss] = {
             fall=(0.9, 0.7),
             rise=2,
             why=(
-                "a focal loss of logits that begin at -4: a missed centre costs ln(1 + e^4) = 4, the background of "
-                "1,024 to 16,384 cells about as much again. The bias alone takes most of it away within the first "
-                "hundreds of steps (debug: 0.28 of the first ten steps at step 100)"
+                "focal loss of logits that start at -4: a missed centre costs ln(1 + e^4) = 4, and the 1,024 to 16,384 "
+                "background cells together cost about as much. Learning the bias removes most of this within the first "
+                "few hundred steps (debug: at step 100, 0.28 of the first ten steps)"
             ),
-            above="centres outside their maps, centre maps in another size, or a learning rate that is too high",
-            below="frames without people count as annotated",
+            above="centres outside their maps, centre maps of another size, or a learning rate that is too high",
+            below="frames without people that count as annotated",
         ),
     ),
     "center_map_3d": Loss(
@@ -97,11 +97,11 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.001, 120),
             fall=(0.9, 0.7),
             rise=2,
-            why="the same over 8 to 64 depths (debug 0.26 at step 100)",
+            why="as center_map, over 8 to 64 depths (debug: 0.26 at step 100)",
             above=(
-                "depths outside the camera's range, a wrong unit of translations, or a learning rate that is too high"
+                "depths outside the camera's range, translations in the wrong unit, or a learning rate that is too high"
             ),
-            below="frames without people count as annotated",
+            below="frames without people that count as annotated",
         ),
     ),
     "joints2d": Loss(
@@ -116,14 +116,11 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.001, 1.2),
             rise=2,
             why=(
-                "joints that count lie inside the crop, which is two half widths wide; the mean camera puts people in "
-                "the middle, 0.3 to 0.5 away (debug 0.33, at step 100 0.16)"
+                "joints that count lie inside the crop, which is two half widths wide; the mean camera places people "
+                "in the middle, 0.3 to 0.5 from where they are (debug: 0.33, and 0.16 at step 100)"
             ),
-            above=(
-                "pixels of the frame where those of the crop belong, a wrong unit of translations, or a diverging "
-                "camera"
-            ),
-            below="targets that are the predictions",
+            above="frame pixels in place of crop pixels, translations in the wrong unit, or a diverging camera",
+            below="predictions used as their own targets",
         ),
     ),
     "joints3d": Loss(
@@ -138,8 +135,9 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.002, 0.7),
             rise=2,
             why=(
-                "joints lie within a metre of the hips, on average 0.4 m: two bodies turned against each other differ "
-                "by 0.3 to 0.5 m, the mean body in the camera by 0.2 to 0.3 (debug 0.25, at step 100 0.15)"
+                "joints lie within a metre of the hips, on average at 0.4 m: two bodies that face different ways "
+                "differ by 0.3 to 0.5 m, the mean body in the camera frame by 0.2 to 0.3 (debug: 0.25, and 0.15 at "
+                "step 100)"
             ),
             above=(
                 "joints in millimetres or centimetres, left and right exchanged, or an axis that points the other way"
@@ -151,7 +149,7 @@ LOSSES: Mapping[str, Loss] = {
         formula=terms.pa_joints3d,
         scope="frame",
         weight=260.0,
-        doc="The same after similarity alignment, metres.",
+        doc="Joints after similarity alignment, metres.",
         group="pose",
         heading="joints",
         unit="m",
@@ -159,11 +157,11 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.001, 0.25),
             rise=2,
             why=(
-                "after the best similarity the mean pose is 0.08 to 0.12 m off people who move (debug 0.095); a heap "
-                "of random points of a body's size would be 0.3 m off"
+                "after similarity alignment, the mean pose is 0.08 to 0.12 m away from people in motion (debug: "
+                "0.095); random points spread over the size of a body would be 0.3 m away"
             ),
             above="joints in another order, in millimetres, or left and right exchanged",
-            below="one pose only, or joints at zero that count as annotated",
+            below="the same pose for everybody, or joints at zero that count as annotated",
         ),
     ),
     "root_rotation": Loss(
@@ -178,12 +176,12 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.005, 2.4),
             rise=1.5,
             why=(
-                "at most 2.83, which is a half turn; random turns are 2.2 apart on average, people seen from all sides "
-                "1.8 from their mean (debug 1.8, at step 100 0.55)"
+                "at most 2.83, which is half a turn; random rotations are 2.2 apart on average, and people seen from "
+                "all sides 1.8 from their mean (debug: 1.8, and 0.55 at step 100)"
             ),
             above=(
-                "another frame (world for camera), an axis that points the other way, or another order of the 6D "
-                "numbers"
+                "the wrong frame (world instead of camera), an axis that points the other way, or 6D numbers in "
+                "another order"
             ),
             below="rotations that are all the same",
         ),
@@ -200,25 +198,29 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.005, 1.2),
             rise=2,
             why=(
-                "joints turn by 0.1 to 0.3 rad from the mean pose, times the square root of two (debug 0.25, then 0.22)"
+                "joints are 0.1 to 0.3 rad away from the mean pose, times the square root of two (debug: 0.25, then "
+                "0.22)"
             ),
-            above="another order of the joints or of the 6D numbers, or axis-angle in degrees",
-            below="one pose only",
+            above="joints or 6D numbers in another order, or axis-angle in degrees",
+            below="the same pose for everybody",
         ),
     ),
     "shape": Loss(
         formula=terms.shape,
         scope="frame",
         weight=60.0,
-        doc="Shape coefficients, with a pull to the mean where they are unknown.",
+        doc="Shape coefficients, pulled towards the mean where they are unknown.",
         group="shape",
         heading="shape",
         unit="weighted betas / 20",
         normal=Normal(
             range=(0.0005, 0.6),
             rise=4,
-            why="betas are normally distributed, so ten of them are 3 away from zero, weighted 2 (debug 0.08 to 0.1)",
-            above="betas of another model (SMPL 1.0.0 scales them otherwise)",
+            why=(
+                "betas are normally distributed, so ten of them have a norm of about 3, or 2 when weighted (debug: "
+                "0.08 to 0.1)"
+            ),
+            above="betas of another model (SMPL 1.0.0 scales them differently)",
             below="betas that are all zero",
         ),
     ),
@@ -233,9 +235,12 @@ LOSSES: Mapping[str, Loss] = {
         normal=Normal(
             range=(0.002, 3),
             rise=2,
-            why="scale from 0 to 4 and places from -1 to 1, around their means (debug 0.31, at step 100 0.18)",
+            why=(
+                "scales from 0 to 4 and positions from -1 to 1, compared with their means (debug: 0.31, and 0.18 at "
+                "step 100)"
+            ),
             above="translations in millimetres, or another camera constant",
-            below="one camera for all",
+            below="the same camera triple for everybody",
         ),
     ),
     "shape_consistency": Loss(
@@ -250,11 +255,11 @@ LOSSES: Mapping[str, Loss] = {
             range=(0, 3),
             rise=30,
             why=(
-                "ten betas of one person from frame to frame; a fresh network gives everybody the same, so it begins "
-                "near zero and rises while shapes are learnt (temporal network in miniature: 0.02, then up to 0.15)"
+                "ten betas of one person from frame to frame; an untrained network gives everybody the same shape, so "
+                "the loss starts near zero and rises while shapes are learnt (temporal: 0.02, then up to 0.15)"
             ),
-            above="people mixed up along a track, or a diverging network",
-            below="never unusual",
+            above="different people in one track, or a diverging network",
+            below="a small value is normal",
         ),
     ),
     "motion_offsets": Loss(
@@ -264,23 +269,23 @@ LOSSES: Mapping[str, Loss] = {
         doc="Change of the camera triple from frame to frame.",
         group="motion",
         heading="world",
-        unit="camera triple a frame",
+        unit="camera triple per frame",
         normal=Normal(
             range=(0, 1),
             rise=5,
             why=(
-                "a walker at 5 m moves by some hundredths of a triple from frame to frame; a fresh network is at rest, "
-                "give or take its first weights (miniature: 0.29, at step 50 0.04)"
+                "a walker at 5 m moves by a few hundredths of a triple per frame; an untrained network predicts almost "
+                "no motion (temporal: 0.29, and 0.04 at step 50)"
             ),
-            above="frames in another order, people mixed up along a track, or translations in millimetres",
-            below="never unusual",
+            above="frames in another order, different people in one track, or translations in millimetres",
+            below="a small value is normal",
         ),
     ),
     "world_rotation": Loss(
         formula=terms.world_rotation,
         scope="world",
         weight=40.0,
-        doc="How the root turned in the world from each frame of a track to each other one, rad.",
+        doc="Rotation of the root in the world between any two frames of a track, rad.",
         group="world",
         heading="world",
         unit="rad",
@@ -288,7 +293,7 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.0005, 1.8),
             rise=5,
             why=(
-                "within the second or two of a clip people turn by less than half a circle (miniature 0.46, then 0.2 "
+                "within the second or two of a clip, people turn by less than half a circle (temporal: 0.46, then 0.2 "
                 "to 0.4)"
             ),
             above="frames in another order, or the camera's rotation applied twice or backwards",
@@ -307,10 +312,10 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.005, 2.4),
             rise=1.5,
             why=(
-                "as root_rotation; the world is the camera frame of the track's first frame (miniature 1.6, at step 50 "
-                "1.3)"
+                "as root_rotation; the world is the camera frame of the track's first frame (temporal: 1.6, and 1.3 at "
+                "step 50)"
             ),
-            above="another frame, an axis that points the other way, or the camera's rotation applied backwards",
+            above="the wrong frame, an axis that points the other way, or the camera's rotation applied backwards",
             below="rotations that are all the same",
         ),
     ),
@@ -318,14 +323,17 @@ LOSSES: Mapping[str, Loss] = {
         formula=terms.world_translation,
         scope="world",
         weight=400.0,
-        doc="How the hips moved in the world from each frame of a track to each other one, metres.",
+        doc="Movement of the hips in the world between any two frames of a track, metres.",
         group="world",
         heading="world",
         unit="m",
         normal=Normal(
             range=(0.0005, 5),
             rise=5,
-            why="within the second or two of a clip runners move by less than 5 m (miniature 0.44, at step 50 0.09)",
+            why=(
+                "within the second or two of a clip, even runners move by less than 5 m (temporal: 0.44, and 0.09 at "
+                "step 50)"
+            ),
             above="translations in millimetres, or extrinsics of another sequence",
             below="people who stand still",
         ),
@@ -335,8 +343,8 @@ LOSSES: Mapping[str, Loss] = {
         scope="world",
         weight=0.0,
         doc=(
-            "Logarithm of the ratio between a predicted and a true trajectory's spread; a weak pull where one is "
-            "wanted."
+            "Logarithm of the ratio between the spread of the predicted and of the true trajectory; for a weak pull, "
+            "if one is wanted."
         ),
         group="world",
         heading="world",
@@ -345,27 +353,29 @@ LOSSES: Mapping[str, Loss] = {
             range=(0, 5),
             rise=5,
             why=(
-                "5 is a trajectory 150 times too large or too small; 1 cm is added to both, so that people at rest "
-                "have a scale"
+                "5 is a trajectory 150 times too large or too small; 1 cm is added to both spreads, so that people at "
+                "rest have a scale"
             ),
-            above="translations in another unit",
-            below="never unusual",
+            above="translations in the wrong unit",
+            below="a small value is normal",
         ),
     ),
     "world_joints2d": Loss(
         formula=terms.world_joints2d,
         scope="world",
         weight=80.0,
-        doc="Joints projected into the fixed view of a track's first frame, its normalised coordinates.",
+        doc="Joints projected into the fixed view of a track's first frame, normalised coordinates of that view.",
         group="world",
         heading="world",
         unit="half widths of the crop",
         normal=Normal(
             range=(0.001, 4),
             rise=3,
-            why="as joints2d, for people who may have left the first frame's view (miniature 0.43, at step 50 0.26)",
-            above="extrinsics of another sequence, or crops that are not those of the frames",
-            below="targets that are the predictions",
+            why=(
+                "as joints2d, for people who may have left the first frame's view (temporal: 0.43, and 0.26 at step 50)"
+            ),
+            above="extrinsics of another sequence, or crops that do not belong to the frames",
+            below="predictions used as their own targets",
         ),
     ),
     "world_velocity": Loss(
@@ -380,8 +390,8 @@ LOSSES: Mapping[str, Loss] = {
             range=(0.005, 30),
             rise=5,
             why=(
-                "walkers make 1.4 m/s, runners 5; a depth that trembles by 10 cm a frame makes 2.5 (miniature 3.5, at "
-                "step 50 0.7)"
+                "people walk at 1.4 m/s and run at 5; a depth that jitters by 10 cm per frame gives 2.5 (temporal: "
+                "3.5, and 0.7 at step 50)"
             ),
             above="translations in millimetres, or a wrong frame rate",
             below="people who stand still",
@@ -398,7 +408,7 @@ LOSSES: Mapping[str, Loss] = {
         normal=Normal(
             range=(0.005, 40),
             rise=5,
-            why="feet swing at twice the walker's speed (miniature 5, at step 50 1.8)",
+            why="feet swing at twice the walker's speed (temporal: 5, and 1.8 at step 50)",
             above="translations or joints in millimetres, or a wrong frame rate",
             below="people who stand still",
         ),
@@ -407,16 +417,16 @@ LOSSES: Mapping[str, Loss] = {
         formula=terms.foot_contact,
         scope="world",
         weight=6.0,
-        doc="Speed beyond 0.3 m/s of feet that stand, m/s. Not in the published training.",
+        doc="Speed above 0.3 m/s of feet that stand, m/s. Not in the published training.",
         group="world",
         heading="feet",
         unit="m/s",
         normal=Normal(
             range=(0, 40),
             rise=5,
-            why="how fast feet slide that stand (miniature 4.7, at step 50 0.8)",
+            why="how fast standing feet slide (temporal: 4.7, and 0.8 at step 50)",
             above="translations or joints in millimetres, or a wrong frame rate",
-            below="never unusual",
+            below="a small value is normal",
         ),
     ),
     "camera_consistency": Loss(
@@ -426,13 +436,13 @@ LOSSES: Mapping[str, Loss] = {
         doc="First and second differences of the camera triple along time.",
         group="location",
         heading="camera",
-        unit="camera triple a frame",
+        unit="camera triple per frame",
         normal=Normal(
             range=(0, 2),
             rise=5,
-            why="as motion_offsets, and the differences of these",
-            above="frames in another order, or people mixed up along a track",
-            below="never unusual",
+            why="as motion_offsets, together with their differences",
+            above="frames in another order, or different people in one track",
+            below="a small value is normal",
         ),
     ),
     "root_consistency": Loss(
@@ -442,20 +452,20 @@ LOSSES: Mapping[str, Loss] = {
         doc="First and second differences of the root rotation along time.",
         group="pose",
         heading="pose",
-        unit="Frobenius norm a frame",
+        unit="Frobenius norm per frame",
         normal=Normal(
             range=(0, 3),
             rise=5,
             why="nobody makes half a turn from one frame to the next",
-            above="frames in another order, or people mixed up along a track",
-            below="never unusual",
+            above="frames in another order, or different people in one track",
+            below="a small value is normal",
         ),
     ),
     "pose_prior": Loss(
         formula=terms.pose_prior,
         scope="frame",
         weight=0.0,
-        doc="How unlikely a pose is by SMPLify's mixture (1.6 there); needs `supervision.pose_prior_file`.",
+        doc="How unlikely a pose is under SMPLify's mixture (weight there: 1.6); needs `supervision.pose_prior_file`.",
         group="pose",
         heading="pose",
         unit="hundredths of the energy",
@@ -463,12 +473,12 @@ LOSSES: Mapping[str, Loss] = {
             range=(0, 200),
             rise=20,
             why=(
-                "SMPLify's mixture; the first 8 hundredths cost nothing, poses of people stay under that, and joints "
-                "turned at random by up to half a circle reach some tens to hundreds (argued, not measured: the file "
-                "is licensed)"
+                "SMPLify's mixture; the first 8 hundredths cost nothing, real poses stay below that, and joints turned "
+                "at random by up to half a circle reach tens to hundreds (reasoned, not measured: the file is "
+                "licensed)"
             ),
-            above="another order of the joints or of the 6D numbers, or a diverging network",
-            below="never unusual",
+            above="joints or 6D numbers in another order, or a diverging network",
+            below="a small value is normal",
         ),
     ),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 LEAST_IOU = 0.05
@@ -48,6 +47,8 @@ def match(
     (docs/reference/evaluation.md#faults-of-the-3dpw-evaluator). All costs are computed on the tensors' device and
     transferred once.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import, and a training may never need it
+
     i, j = same_frame(found_frame, target_frame, frames)
     known, count = labelled[j], labelled.sum(-1).clamp_min(1)
     apart = (found[i] - target[j]).norm(dim=-1)

@@ -208,11 +208,11 @@ class Raft(nn.Module):
         b, length, height, width = frames.shape[:4]
         if not b * length:
             return frames.new_zeros(b, length, FEATURES, height // STRIDE, width // STRIDE, dtype=torch.float32)
-        found = [
+        parts = [
             encoder((some.permute(0, 3, 1, 2) / 127.5 - 1.0).contiguous(memory_format=torch.channels_last))
             for some in frames.flatten(0, 1).split(self.pairs_at_once)
         ]
-        features: Tensor = torch.cat(found).unflatten(0, (b, length))
+        features: Tensor = torch.cat(parts).unflatten(0, (b, length))
         return features
 
 
@@ -249,6 +249,6 @@ def look_up(levels: list[Tensor], flow: Tensor) -> Tensor:
             grid_x = ((x * 0.5**number + offset[:, None]) * 2 + 1) / columns - 1
             grid_y = ((y * 0.5**number + offset) * 2 + 1) / rows - 1
             grid = torch.stack([grid_x.expand(shape), grid_y.expand(shape)], dim=-1)
-            found = F.grid_sample(level, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-            windows.append(found.view(p, h, w, -1))
+            sampled = F.grid_sample(level, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            windows.append(sampled.view(p, h, w, -1))
         return torch.cat(windows, dim=-1).permute(0, 3, 1, 2)

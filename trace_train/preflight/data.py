@@ -47,14 +47,14 @@ def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[P
 def _file_errors(store: Store, index: ShardIndex) -> list[TraceError]:
     """An error for each missing or truncated shard; of remote shards, only for the first."""
     groups = [index.shards] if store.remote else [(entry,) for entry in index.shards]
-    found: list[TraceError] = []
+    errors: list[TraceError] = []
     for entries in groups:
         try:
             sizes = store.sizes(entries)
         except TraceError as error:
-            found.append(error)
+            errors.append(error)
             continue
-        found += [
+        errors += [
             ShardError(
                 f"the shard has {size:,} bytes, expected {entry.bytes:,}",
                 where=store.name(entry.file),
@@ -63,12 +63,12 @@ def _file_errors(store: Store, index: ShardIndex) -> list[TraceError]:
             for entry, size in zip(entries, sizes)
             if size is not None and size != entry.bytes
         ]
-    if len(found) > NAMED:
+    if len(errors) > NAMED:
         more = ShardError(
-            f"{len(found) - NAMED:,} more shards are missing or cut", where=store.where, hint=store.repair_hint
+            f"{len(errors) - NAMED:,} more shards are missing or cut", where=store.where, hint=store.repair_hint
         )
-        return [*found[:NAMED], more]
-    return found
+        return [*errors[:NAMED], more]
+    return errors
 
 
 def _frame_errors(reader: ShardReader) -> Iterator[TraceError]:

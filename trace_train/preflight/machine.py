@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from trace_train.preflight.parts import PreflightItem
 from trace_train.train import check_unused
 from trace_train.training.parameter_groups import NetworkParameters
 from trace_train.training.precision import autocast_dtype
+from trace_train.training.threads import busy_cores, fixed_threads, free_threads, own_cores
 from trace_train.weights.checkpoint import finished
 from trace_train.weights.pose_prior import read_pose_prior
 
@@ -78,10 +78,10 @@ def check_versions(config: Config) -> PreflightItem:
     part = PreflightItem(name="versions", found=f"torch {torch.__version__}")
     part.errors += missing_packages(config)
     for requirement in importlib.metadata.requires(DISTRIBUTION) or ():
-        found = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement.strip())
-        if found is None:
+        match = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement.strip())
+        if match is None:
             continue  # of an extra, or of another Python
-        name, least = found.groups()
+        name, least = match.groups()
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -97,12 +97,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def busy_with_others(load: float, cores: int, threads: int) -> list[str]:
-    """A warning if other processes keep the cores busy, which slows down threads that wait for each other.
-
-    The number of threads is not changed here, because a resumed run must be bit-identical.
-    """
-    free = max(1, cores - round(load))
-    if load < 1 or threads <= free:
+    """A warning if other processes keep the cores busy, which slows down a fixed number of threads."""
+    free = free_threads(threads, cores, load)
+    if free == threads:
         return []
     return [
         f"{load:.1f} of {cores} cores are busy with other work, and {threads} threads of this run would wait for each"
@@ -119,8 +116,8 @@ def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, to
         part.errors.append(error)
         return part, None
     part.found = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    if device.type == "cpu":
-        part.warnings += busy_with_others(os.getloadavg()[0], len(os.sched_getaffinity(0)), torch.get_num_threads())
+    if device.type == "cpu" and fixed_threads():  # otherwise the run itself takes what is free
+        part.warnings += busy_with_others(busy_cores(), len(own_cores()), torch.get_num_threads())
     half = autocast_dtype(config, device)
     part.found += {torch.float16: ", fp16", torch.bfloat16: ", bf16", None: ", fp32"}[half]
     if half is torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):

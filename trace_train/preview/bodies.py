@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from trace_data.drawing import MESH, Colour, draw_mesh
+from trace_data.drawing import MESH, MeshPainter, Surface
 from trace_data.files import sha256_of
 from trace_data.geometry import transform
 from trace_data.shards.entries import ShardIndex
@@ -86,29 +85,23 @@ class BodyPainter:
     ) -> npt.NDArray[np.uint8]:
         camera = clip.image_from_frame[frame] @ clip.batch.intrinsics[0, frame].numpy()
         bodies = [
-            (mesh, self._layer(clip.genders[person]).faces.numpy(), MESH[person % len(MESH)])
+            Surface(
+                vertices=mesh,
+                faces=self._layer(clip.genders[person]).faces.numpy(),
+                colour=MESH[person % len(MESH)],
+            )
             for person, mesh in meshes.items()
         ]
         return painted(bodies, camera, clip.images.shape[1:3])
 
 
-Body = tuple[npt.NDArray[np.floating], npt.NDArray[np.integer], Colour]
-"""Vertices (6890, 3) metres in the camera frame, faces (F, 3), colour."""
-
-
-def painted(bodies: Sequence[Body], intrinsics: npt.NDArray[np.floating], size: Sequence[int]) -> npt.NDArray[np.uint8]:
+def painted(
+    bodies: Sequence[Surface], intrinsics: npt.NDArray[np.floating], size: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
     """(H, W, 4) RGBA of bodies for a picture of `size` (H, W) px taken with `intrinsics` (3, 3) px."""
-    height, width = size
-    finer = np.diag([FINER, FINER, 1.0])
-    finer[:2, 2] = 0.5 * FINER - 0.5
-    canvas = np.zeros((FINER * height, FINER * width, 3), np.uint8)
-    for vertices, faces, colour in sorted(bodies, key=lambda body: -float(body[0][:, 2].mean())):  # back to front
-        draw_mesh(canvas, vertices, faces, finer @ intrinsics, colour=colour, opacity=1.0)
-    covered = (canvas.any(axis=-1) * 255).astype(np.uint8)  # no surface colour is black
-    small = cv2.resize(np.dstack([canvas, covered]), (width, height), interpolation=cv2.INTER_AREA)
-    share = small[..., 3:] / 255.0
-    colours = np.where(share > 0, small[..., :3] / np.maximum(share, 1e-6), 0)
-    return np.concatenate([np.clip(np.rint(colours), 0, 255), np.rint(255 * OPACITY * share)], axis=-1).astype(np.uint8)
+    rgba = MeshPainter(finer=FINER).paint(bodies, intrinsics, size).rgba
+    rgba[..., 3] = np.rint(OPACITY * rgba[..., 3])
+    return rgba
 
 
 def blended(image: npt.NDArray[np.uint8], overlay: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.drawing import MESH, Colour, draw_skeleton
+from trace_data.drawing import MESH, Colour, Surface, draw_skeleton, write_corner
 from trace_data.shards.reader import ShardReader
 from trace_train.evaluation.clip import ClipResult
 from trace_train.geometry.camera import FOCAL
@@ -21,6 +21,8 @@ from trace_train.streaming.augment import full_frame
 Picture = npt.NDArray[np.uint8]
 NOBODY: Colour = (225, 85, 85)
 """Colour of predicted bodies without a match."""
+FAINT = 0.02
+"""Peak of a centre map up to which its picture stays dark in proportion."""
 CAPTION = "A predicted body has the colour of the annotated one it was matched with; it is red if matched with none."
 
 
@@ -72,22 +74,29 @@ def _predicted(clip: PreviewClip, t: int, seen: ClipResult, faces: npt.NDArray[n
     bodies = []
     for row in (seen.found.frame == t).nonzero()[:, 0].tolist():
         vertices = (seen.found.body.vertices[row] + seen.found.translation[row]).cpu().numpy()
-        bodies.append((vertices, faces, MESH[person[row] % len(MESH)] if row in person else NOBODY))
+        colour = MESH[person[row] % len(MESH)] if row in person else NOBODY
+        bodies.append(Surface(vertices=vertices, faces=faces, colour=colour))
     half, centre = _square(clip, t)
     camera = np.array([[FOCAL * half, 0, centre[0]], [0, FOCAL * half, centre[1]], [0, 0, 1]])
     return blended(clip.images[t], painted(bodies, camera, clip.images.shape[1:3]))
 
 
 def _warmed(clip: PreviewClip, t: int, heat: npt.NDArray[np.float32]) -> Picture:
-    """The darkened frame with the heat (M, M) over it."""
+    """The darkened frame with the heat (M, M) over it, the brighter the nearer to the frame's peak, which is written.
+
+    Peaks below `FAINT` stay dark: an untrained network is no searchlight.
+    """
     half, centre = _square(clip, t)
     scale = 2 * half / len(heat)
     place = np.array([[scale, 0, centre[0] - half + scale / 2], [0, scale, centre[1] - half + scale / 2]])
     height, width = clip.images.shape[1:3]
-    spread = cv2.warpAffine(heat.clip(0, 1).astype(np.float32), place, (width, height), flags=cv2.INTER_LINEAR)
+    peak = float(heat.max())
+    shown = (heat / max(peak, FAINT)).clip(0, 1).astype(np.float32)
+    spread = cv2.warpAffine(shown, place, (width, height), flags=cv2.INTER_LINEAR)
     colours = cv2.applyColorMap(np.rint(255 * spread).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     mixed = 0.35 * clip.images[t] * (1 - spread[..., None]) + colours
     warmed: Picture = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    write_corner(warmed, f"peak {peak:.2g}")
     return warmed
 
 

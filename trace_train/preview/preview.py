@@ -16,6 +16,7 @@ from trace_data.files import writable_folder
 from trace_data.progress import SILENT, Progress, counted
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
+from trace_data.shards.storage.store import JOIN, Store, as_store
 from trace_train.config import Config
 from trace_train.preview.bodies import BodyPainter
 from trace_train.preview.choose import Wanted, choose_clips
@@ -49,7 +50,7 @@ class PreviewReport:
 
 
 def preview(
-    shards: Path,
+    shards: Path | str | Store,
     *,
     packs: Path | None,
     wanted: Wanted,
@@ -68,13 +69,14 @@ def preview(
     for place in (page, sheet):
         if place is not None:
             writable_folder(place.parent)  # fails now rather than after drawing
-    index = check_index(shards)
-    reader = ShardReader(shards)
+    store = as_store(shards)
+    index = check_index(store)
+    reader = ShardReader(store)
     stream = None if augmented is None else TrainStream(reader, augmented)
     painter = None if packs is None else BodyPainter(packs, index)
     on_page: list[dict[str, Any]] = []
     on_sheet: list[list[tuple[str, Picture]]] = []
-    told: list[dict[str, Any]] = []
+    drawn: list[dict[str, Any]] = []
     progress.begin("preview", wanted.clips, "clips")
     for clip in _clips(reader, stream, wanted):
         overlays: list[Picture | None] = [None] * len(clip.images) if painter is None else painter.overlays(clip)
@@ -82,13 +84,13 @@ def preview(
             on_page.append(page_clip(clip, overlays))
         if sheet is not None:
             on_sheet.append(sheet_row(clip, overlays))
-        told.append(_told(clip))
+        drawn.append(_told(clip))
         progress.advance(detail=clip.entry.name)
-    progress.end(counted(len(told), "clip"))
+    progress.end(counted(len(drawn), "clip"))
     notes = _notes(reader, stream, painter)
     content = b""
     if page is not None:
-        title = f"Preview of {shards.resolve().name}{', as the network sees it' if augmented else ''}"
+        title = f"Preview of {_name(store)}{', as the network sees it' if augmented else ''}"
         content = page_text(title=title, notes=notes, clips=on_page).encode(errors="backslashreplace")
         write_file(page, content)
     if sheet is not None:
@@ -97,12 +99,17 @@ def preview(
         page=page,
         sheet=sheet,
         bytes=len(content),
-        clips=tuple(told),
-        synthetic=any(clip["synthetic"] for clip in told),
+        clips=tuple(drawn),
+        synthetic=any(clip["synthetic"] for clip in drawn),
         bodies=painter is not None,
         augmented=augmented is not None,
         notes=notes,
     )
+
+
+def _name(store: Store) -> str:
+    """The last part of the place of each set."""
+    return ", ".join(place.rstrip("/").rpartition("/")[2] for place in store.lasting.split(JOIN))
 
 
 def _clips(reader: ShardReader, stream: TrainStream | None, wanted: Wanted) -> Iterator[PreviewClip]:

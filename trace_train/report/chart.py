@@ -52,8 +52,8 @@ def line_chart(series: Sequence[Series], frame: Frame) -> str:
         f'<span class="level" style="top:{100 - 100 * y.place(value):.1f}%">{escape(name)} {short(value)}</span>'
         for value, name in frame.levels
     )
-    told = "; ".join(f"{one.name} {short(one.values[0])} to {short(one.values[-1])}" for one in kept)
-    label = f"{frame.label}, from step {x.low:,.0f} to {x.high:,.0f}: {told}"
+    ends = "; ".join(f"{one.name} {short(one.values[0])} to {short(one.values[-1])}" for one in kept)
+    label = f"{frame.label}, from step {x.low:,.0f} to {x.high:,.0f}: {ends}"
     return _chart(frame, label, x, y, across + lines, words + stops(kept, x, y))
 
 
@@ -78,8 +78,8 @@ def share_chart(series: Sequence[Series], frame: Frame) -> str:
         Series(name=one.name, steps=steps.tolist(), values=(100 * share).tolist(), colour=one.colour)
         for one, share in zip(series, shares)
     ]
-    told = "; ".join(f"{one.name} {one.values[0]:.0f} to {one.values[-1]:.0f} %" for one in binned)
-    return _chart(frame, f"{frame.label}: {told}", x, y, areas, stops(binned, x, None), percent=True)
+    ends = "; ".join(f"{one.name} {one.values[0]:.0f} to {one.values[-1]:.0f} %" for one in binned)
+    return _chart(frame, f"{frame.label}: {ends}", x, y, areas, stops(binned, x, None), percent=True)
 
 
 def sparkline(values: Sequence[float], colour: int = 0) -> str:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.pages.html import Html, element, figure, image, joined, note
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
@@ -23,7 +24,6 @@ from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.predictions import CAPTION, Artist
 from trace_train.preview.snapshots import row_of
 from trace_train.report.folder import RunFolder
-from trace_train.report.html import Html, element, figure, image, joined, note
 from trace_train.report.page import Section
 
 LOOKED_AT = 60

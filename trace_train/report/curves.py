@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from trace_data.pages.html import Html, element, figure, joined, note, table
 from trace_train.losses.table import LOSSES
 from trace_train.report.chart import Frame, legend, line_chart, share_chart, sparkline
 from trace_train.report.folder import RunFolder
 from trace_train.report.hover import Series
-from trace_train.report.html import Html, element, figure, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.scale import short
 from trace_train.report.terms import GROUPS, TOTAL, colour_of, group_of, number, shares, terms_of, values_of

@@ -123,8 +123,8 @@ def _settings(file: Path) -> dict[str, Any]:
 
 
 def _evaluations(path: Path, checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = [_object(file) for file in path.glob("evaluation-*.json")]
-    whole = [one for one in found if {"split", "step", "rows"} <= one.keys() and isinstance(one["rows"], dict)]
+    files = [_object(file) for file in path.glob("evaluation-*.json")]
+    whole = [one for one in files if {"split", "step", "rows"} <= one.keys() and isinstance(one["rows"], dict)]
     whole = [{**one, "basis": basis_of(one)} for one in whole]
     split = ((checkpoint.get("config") or {}).get("evaluation") or {}).get("split", "val")
     history = checkpoint.get("history") or []
@@ -148,9 +148,10 @@ def _pictures(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _text(file: Path) -> str:
+    """The text of a file; empty if it is missing or is none."""
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return content_of(file, error=CheckpointError).decode(errors="replace")
+    except (FileNotFoundError, CheckpointError):
         return ""
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from trace_data.pages.html import Html, element, folded, joined, note, table
 from trace_data.shards.entries import ShardIndex
 from trace_train.health.ranges import LOOKED_AT, oddities
 from trace_train.health.watch import LONG_WAIT
 from trace_train.report.curves import batch_words, stage_marks
 from trace_train.report.folder import RunFolder
-from trace_train.report.html import Html, element, folded, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.terms import TOTAL, number, terms_of
 from trace_train.training.run_log import METRICS
@@ -36,7 +36,7 @@ def badges(run: RunFolder, *, synthetic: bool) -> list[tuple[str, str]]:
 def facts(run: RunFolder, index: ShardIndex | None) -> list[tuple[str, object]]:
     """Names and values of known facts."""
     data, versions = run.data, run.checkpoint.get("versions") or {}
-    found = [
+    answers = [
         ("trained on", _trained_on(run, index)),
         ("preset and network", _network(run.settings)),
         ("steps", f"{run.step:,} of {run.steps:,}"),
@@ -49,7 +49,7 @@ def facts(run: RunFolder, index: ShardIndex | None) -> list[tuple[str, object]]:
         ("body models", _with_hash("", data.get("packs_sha256"))),
         ("last line of the log", _last_line(run)),
     ]
-    return [(name, answer) for name, answer in found if answer]
+    return [(name, answer) for name, answer in answers if answer]
 
 
 def _trained_on(run: RunFolder, index: ShardIndex | None) -> str:
@@ -126,39 +126,39 @@ def _last_line(run: RunFolder) -> str:
 def warnings_section(run: RunFolder) -> Section:
     """Warnings logged during training, and warnings derived from the log."""
     kept = [f"The loss was not finite; the batch is kept: trace train --replay {file}" for file in run.not_finite]
-    found = [*kept, *_of_the_numbers(run), *_out_of_range(run)]
-    body = element("ul", *(element("li", words) for words in found[:SHOWN]), style="warnings") if found else Html()
-    more = note(f"and {len(found) - SHOWN:,} more") if len(found) > SHOWN else Html()
+    entries = [*kept, *_of_the_numbers(run), *_out_of_range(run)]
+    body = element("ul", *(element("li", words) for words in entries[:SHOWN]), style="warnings") if entries else Html()
+    more = note(f"and {len(entries) - SHOWN:,} more") if len(entries) > SHOWN else Html()
     skipped = _skipped(run)
-    if not found and not skipped:
+    if not entries and not skipped:
         body = note("Nothing unusual: every term had valid entries, data came in time, no clip was left out.")
     return Section(
-        title="What to look at", body=joined([body, more, skipped]) if run.lines or found or skipped else Html()
+        title="What to look at", body=joined([body, more, skipped]) if run.lines or entries or skipped else Html()
     )
 
 
 def _of_the_numbers(run: RunFolder) -> list[str]:
     if not run.lines:
         return []
-    found = []
+    warnings = []
     late = run.lines[-max(1, len(run.lines) // 4) :]
     waits = [number(line.get("data_wait")) for line in late]
     wait = sum(waits) / len(waits)
     if wait > LONG_WAIT:
-        found.append(
+        warnings.append(
             f"The last quarter of the run waited {100 * wait:.0f} % of its time for data: more data.threads, a larger "
             "data.prefetch or a faster disk would make it quicker."
         )
     idle = [t for t in terms_of(late) if not any(number((line.get("counts") or {}).get(t, 1)) > 0 for line in late)]
     if idle:
-        found.append(f"Terms without a single valid entry in the last quarter of the run: {', '.join(idle)}.")
+        warnings.append(f"Terms without a single valid entry in the last quarter of the run: {', '.join(idle)}.")
     if number(run.lines[-1].get("skipped")) > 0:
-        found.append(f"{run.lines[-1]['skipped']:,} steps were skipped because their gradient overflowed.")
+        warnings.append(f"{run.lines[-1]['skipped']:,} steps were skipped because their gradient overflowed.")
     totals = [number(line["loss"].get(TOTAL)) for line in run.lines]
     quarter = len(totals) // 4
     if quarter and not sum(totals[-quarter:]) < sum(totals[:quarter]):
-        found.append("The total loss of the last quarter is not lower than that of the first.")
-    return found
+        warnings.append("The total loss of the last quarter is not lower than that of the first.")
+    return warnings
 
 
 def _out_of_range(run: RunFolder) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML file."""
+"""A page as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
-from trace_data.errors import OutputError
-from trace_data.files import atomic_write
-from trace_train.report.html import Html, element, joined, text
+from trace_data.pages.document import document, write_document
+from trace_data.pages.html import Html, element, joined, text
 
 STYLE = "page.css"
 
@@ -36,19 +35,13 @@ class Page:
     facts: Sequence[tuple[str, object]] = ()
     """Key facts: name and value."""
     sections: Sequence[Section] = ()
+    drawn_by: str = "trace report"
+    """The command, for the foot of the page."""
 
 
 def write_page(path: Path, page: Page) -> int:
     """Write the page to `path` atomically. Returns its size in bytes. Raises OutputError."""
-    content = page_text(page).encode(errors="backslashreplace")  # names may hold bytes that are no UTF-8
-    try:
-        with atomic_write(path) as partial:
-            partial.write_bytes(content)
-    except OSError as error:
-        raise OutputError(
-            f"the report cannot be written: {error.strerror}", where=path, hint="name another place with --page"
-        ) from error
-    return len(content)
+    return write_document(path, page_text(page), hint="name another place with --page")
 
 
 def page_text(page: Page) -> str:
@@ -56,24 +49,30 @@ def page_text(page: Page) -> str:
     style = resources.files("trace_train.report").joinpath(STYLE).read_text(encoding="utf-8")
     badges = joined((element("span", words, style=f"badge {kind}") for words, kind in page.badges), " ")
     facts = joined(element("div", element("dt", name), element("dd", answer)) for name, answer in page.facts)
-    sections = joined(
-        (element("section", element("h2", one.title), one.body) for one in page.sections if one.body), "\n"
-    )
+    shown = [one for one in page.sections if one.body]
+    sections = joined((_section(number, one) for number, one in enumerate(shown)), "\n")
     header = element(
         "header",
         element("h1", page.title, " ", badges),
         *(element("p", note, style="lead") for note in page.notes),
         element("dl", facts) if facts else "",
+        _contents(shown) if len(shown) > 1 else "",
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{text(page.title)}</title>"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>\n{style}</style></head>\n<body><main>\n{header}\n{sections}\n"
-        f"{element('footer', element('p', _drawn_with()))}\n</main></body></html>\n"
-    )
+    body = joined((header, sections, element("footer", element("p", _drawn_with(page.drawn_by)))), "\n")
+    return document(page.title, body, style=style)
 
 
-def _drawn_with() -> str:
+def _section(number: int, one: Section) -> Html:
+    heading = Html(f'<h2 id="part-{number}">{text(one.title)}</h2>')
+    return element("section", heading, one.body)
+
+
+def _contents(sections: Sequence[Section]) -> Html:
+    """Links to the sections."""
+    links = (Html(f'<a href="#part-{number}">{text(one.title)}</a>') for number, one in enumerate(sections))
+    return Html(f'<nav aria-label="contents">{joined(links, " ")}</nav>')
+
+
+def _drawn_with(command: str) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("trace-5d", "torch", "numpy"))
-    return f"Drawn by trace report with Python {platform.python_version()}, {versions}."
+    return f"Drawn by {command} with Python {platform.python_version()}, {versions}."

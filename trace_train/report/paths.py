@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trace_data.pages.html import Html, element, figure, joined, note
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_train.geometry.camera import FOCAL
@@ -16,7 +17,6 @@ from trace_train.inference.trajectories import trajectories
 from trace_train.network.outputs import Tracks
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.report.clips import Gallery
-from trace_train.report.html import Html, element, figure, joined, note
 from trace_train.report.page import Section
 from trace_train.streaming.batch import Batch, collate
 from trace_train.streaming.stream import load_clip
@@ -95,9 +95,9 @@ def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
         local = (frames - first).expand(len(people), -1)
         yx = targets.cell[0, people][:, frames]
         zyx = torch.cat([network.depth_at(maps, local, yx)[..., None], yx], dim=-1)
-        found = trajectories(network, maps, Tracks(frame=local, zyx=zyx, mask=seen[people][:, frames]), start)
-        state, start = maps.state, found.end
-        placed.append(found.world_translation)
+        part = trajectories(network, maps, Tracks(frame=local, zyx=zyx, mask=seen[people][:, frames]), start)
+        state, start = maps.state, part.end
+        placed.append(part.world_translation)
     predicted = torch.cat(placed, dim=1).cpu().double().numpy()
     predicted[..., 2] *= _focal(batch) / FOCAL  # what looks as large through another lens stands as much farther off
     both = (seen & batch.masks["world"][0])[people].cpu().numpy()

@@ -12,6 +12,7 @@ import torch
 
 from trace_data.errors import ConfigError, TraceError
 from trace_data.files import writable_folder
+from trace_data.pages.html import note
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
 from trace_data.shards.entries import ShardIndex
@@ -23,7 +24,6 @@ from trace_train.inference.source import open_source
 from trace_train.report.clips import Gallery, clips_section, learning_section
 from trace_train.report.curves import loss_section, machine_section
 from trace_train.report.folder import RunFolder, State, read_run
-from trace_train.report.html import note
 from trace_train.report.overview import badges, facts, warnings_section
 from trace_train.report.page import Page, Section, write_page
 from trace_train.report.paths import paths_section

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trace_data.errors import quoted
+from trace_data.pages.html import Html, element, figure, folded, joined, note, table
 from trace_train.evaluate import MEASURES, MODEL, Measure
 from trace_train.report.chart import Frame, legend, line_chart
 from trace_train.report.curves import span_of, stage_marks
 from trace_train.report.folder import RunFolder
 from trace_train.report.hover import Series
-from trace_train.report.html import Html, element, figure, folded, joined, note, table
 from trace_train.report.page import Section
 from trace_train.report.terms import number
 
@@ -33,7 +33,7 @@ def headline(run: RunFolder) -> str:
     last = run.scored(splits[0])[0][-1]
     parts = []
     for m in MEASURES:
-        ours, best = _score(last, MODEL, m.key), best_constant(last, m.key)
+        ours, best = model_score(last, m.key), best_constant(last, m.key)
         if m.key in ("mpjpe", "pa_mpjpe") and math.isfinite(ours):
             constant = f"{m.factor * best:.{m.digits}f}" if best else ""
             beside = f", {_change(ours / best)} the best constant predictor ({constant})" if best else ""
@@ -47,8 +47,13 @@ def _change(ratio: float) -> str:
 
 def best_constant(evaluation: Evaluation, measure: str) -> float | None:
     """The smallest error of the constant baselines."""
-    found = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
-    return min((value for value in found if math.isfinite(value)), default=None)
+    scores = (_score(evaluation, name, measure) for name in evaluation["rows"] if name != MODEL)
+    return min((value for value in scores if math.isfinite(value)), default=None)
+
+
+def model_score(evaluation: Evaluation, measure: str) -> float:
+    """A score of the network; NaN if it was not measured."""
+    return _score(evaluation, MODEL, measure)
 
 
 def _score(evaluation: Evaluation, row: str, measure: str) -> float:
@@ -70,7 +75,7 @@ def _scored(one: Evaluation) -> Html:
     for measure in MEASURES:
         values = [_score(one, name, measure.key) for name in names]
         if any(map(math.isfinite, values)):
-            rows.append((_title(measure), *_cells(measure, values)))
+            rows.append((measure_title(measure), *_cells(measure, values)))
     about = ", ".join(f"{one[key]:,} {key}" for key in ("sequences", "frames", "people", "matched") if key in one)
     return joined(
         [
@@ -99,16 +104,21 @@ def _hardest(one: Evaluation) -> Html:
     return folded("the sequences with the largest MPJPE", table(head, rows, style="scores"))
 
 
-def _title(measure: Measure) -> Html:
+def measure_title(measure: Measure) -> Html:
+    """Name, unit and which values are better."""
     # the name of a ratio says that one is best
     better = {"highest": "higher is better", "lowest": "lower is better", "one": ""}[measure.best]
     return joined([measure.name, " ", element("small", ", ".join(word for word in (measure.unit, better) if word))])
 
 
+def distance_to_best(measure: Measure, value: float) -> float:
+    """Smaller for better values."""
+    return {"highest": -value, "lowest": value, "one": abs(value - 1)}[measure.best]
+
+
 def _cells(measure: Measure, values: Sequence[float]) -> Iterable[Html]:
     known = [value for value in values if math.isfinite(value)]
-    distance = {"highest": lambda v: -v, "lowest": lambda v: v, "one": lambda v: abs(v - 1)}[measure.best]
-    best = min(known, key=distance)
+    best = min(known, key=lambda value: distance_to_best(measure, value))
     for value in values:
         if math.isfinite(value):
             style = "best" if value == best and len(known) > 1 else ""
@@ -158,7 +168,7 @@ def _way(name: str, scored: list[Evaluation], measure: Measure, colour: int) -> 
     return Series(
         name=name,
         steps=[one["step"] for one in scored],
-        values=[measure.factor * _score(one, MODEL, measure.key) for one in scored],
+        values=[measure.factor * model_score(one, measure.key) for one in scored],
         colour=colour,
         dots=True,
     )

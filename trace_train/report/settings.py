@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
+from trace_data.pages.html import element, folded, joined, table
 from trace_train.config import load_config, presets
 from trace_train.report.folder import RunFolder
-from trace_train.report.html import element, folded, joined, table
 from trace_train.report.page import Section
 
 
@@ -28,13 +29,20 @@ def _differences(settings: Any) -> list[tuple[str, str, str]]:
     name = settings.get("preset")
     if name not in presets():
         return []
-    before = _flat(load_config(name).model_dump(mode="json"))
-    now = _flat(settings)
+    before = flat(load_config(name).model_dump(mode="json"))
+    now = flat(settings)
     return [(key, str(before[key]), str(now[key])) for key in now if key in before and before[key] != now[key]]
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a configuration as `--set` takes them, `stages.0.clips` for example, and their values."""
     out: dict[str, Any] = {}
     for key, value in values.items():
-        out |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        parts = value
+        if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+            parts = {str(number): part for number, part in enumerate(value)}
+        if isinstance(parts, dict) and parts:
+            out |= {f"{key}.{name}": inner for name, inner in flat(parts).items()}
+        else:
+            out[str(key)] = value
     return out

@@ -30,8 +30,8 @@ def colour_of(term: str) -> int:
 
 def terms_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the logged terms without the total, group by group."""
-    found = dict.fromkeys(name for line in lines for name in line["loss"] if name != TOTAL)
-    return sorted(found, key=colour_of)
+    names = dict.fromkeys(name for line in lines for name in line["loss"] if name != TOTAL)
+    return sorted(names, key=colour_of)
 
 
 def values_of(lines: Sequence[Mapping[str, Any]], key: str, term: str) -> tuple[list[int], list[float]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trace_data.schema.camera import NEAR_PLANE
 from trace_data.schema.keypoints import LEAST_CONFIDENCE, TORSO
-from trace_train.geometry.camera import NEAR_PLANE
 from trace_train.streaming.batch import Batch
 from trace_train.targets.view import CropView
 

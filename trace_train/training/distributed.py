@@ -104,12 +104,12 @@ class Processes:
         Where only some processes have a gradient for a parameter, it counts as zero in the others.
         """
         device = parameters[0].device
-        found = self.sum(torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=device))
-        for parameter, count in zip(parameters, found.tolist()):
+        counts = self.sum(torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=device))
+        for parameter, count in zip(parameters, counts.tolist()):
             if count:
                 own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = self.sum(own / self.world_size)
-        return bool((found < self.world_size).any())
+        return bool((counts < self.world_size).any())
 
     def replicate(
         self, loss_module: LossModule, device: torch.device, *, has_unused_parameters: bool

@@ -24,8 +24,8 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
     """
 
     def mean(name: str, mask: str) -> Tensor:
-        found = torch.cat([getattr(t, name)[getattr(t, mask) & t.center_mask] for t in targets])
-        return found.mean(0) if len(found) else torch.zeros_like(getattr(targets[0], name)[0, 0, 0])
+        values = torch.cat([getattr(t, name)[getattr(t, mask) & t.center_mask] for t in targets])
+        return values.mean(0) if len(values) else torch.zeros_like(getattr(targets[0], name)[0, 0, 0])
 
     # rotations are averaged in their 6D representation; a little identity keeps the mean from having zero length
     identity = torch.tensor(IDENTITY_6D)

@@ -15,7 +15,7 @@ import yaml
 
 from trace_data.errors import CheckpointError
 from trace_data.files import atomic_write
-from trace_data.text_files import parse_json
+from trace_data.text_files import content_of, parse_json
 from trace_train.config import Config
 from trace_train.training.update import Update
 
@@ -71,15 +71,23 @@ class MetricsFile:
         self._waiting = []
 
 
+MOST_BYTES = 1 << 30
+"""Of a log: a line has some 2 kB, so these are half a million lines."""
+
+
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """All log lines of a run, in order, without a truncated last line."""
     return read_lines(run / METRICS)
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """All lines of such a file, in order, without a truncated last line."""
+    """All lines of such a file, in order, without a truncated last line. Raises CheckpointError if it is no file."""
+    try:
+        content = content_of(file, error=CheckpointError, limit_bytes=MOST_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return []
     lines = []
-    for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+    for text in content.splitlines():
         try:
             lines.append(parse_json(text, where=file, error=CheckpointError))
         except CheckpointError:

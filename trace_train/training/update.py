@@ -118,14 +118,14 @@ class Updater:
         self, parts: Sequence[Batch], reports: Sequence[LossReport], norm: float, finite: bool, advise: Advise
     ) -> TrainingDiverged:
         """The error, the same in all processes, with the non-finite terms of each affected process."""
-        found = None
+        case = None
         for part, report in zip(parts, reports):
             if finite or not bool(torch.isfinite(_stacked(report)).all()):
                 terms = ", ".join(f"{name} {value.item():.4g}" for name, value in report.values.items())
                 clips = ", ".join(f"{r.sequence}:{r.start}+{r.stride}" for r in part.refs)
-                found = (terms, clips, advise(part, report))
+                case = (terms, clips, advise(part, report))
                 break
-        bad = [item for item in self.processes.gather(found) if item is not None]
+        bad = [item for item in self.processes.gather(case) if item is not None]
         return TrainingDiverged(
             f"the loss is not finite (gradient norm {norm:g}): {'; '.join(terms for terms, _, _ in bad)}",
             where=f"clips {', '.join(clips for _, clips, _ in bad)}",

@@ -184,6 +184,8 @@ class RunDescription:
     shards: str
     """Folder or URL."""
     packs: Path
+    threads: int | None
+    """Threads of a process on the CPU; None in runs of older versions."""
 
 
 def describe_run(run: Path) -> RunDescription:
@@ -203,7 +205,13 @@ def describe_run(run: Path) -> RunDescription:
             where=folder / DESCRIPTION,
             hint=_before(folder / DESCRIPTION),
         )
-    return RunDescription(config=_config(facts, folder), shards=shards, packs=Path(packs))
+    threads = facts["data"].get("threads")
+    return RunDescription(
+        config=_config(facts, folder),
+        shards=shards,
+        packs=Path(packs),
+        threads=threads if isinstance(threads, int) and threads > 0 else None,
+    )
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

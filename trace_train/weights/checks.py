@@ -101,8 +101,8 @@ def _without_prefix(tensors: Mapping[str, Array], where: str) -> tuple[dict[str,
 
 
 def _right_file(part: ModelPart, names: Iterable[str], where: str, option: str) -> None:
-    found = set(names)
-    if "cam_rot_head.3.weight" in found and part.name == "head":
+    there = set(names)
+    if "cam_rot_head.3.weight" in there and part.name == "head":
         raise CheckpointError(
             "has three blocks in cam_rot_head, as the published training configuration makes it and never trains it",
             where=where,
@@ -110,11 +110,11 @@ def _right_file(part: ModelPart, names: Iterable[str], where: str, option: str) 
         )
 
     def share(candidate: ModelPart) -> float:
-        return len(found & needed(candidate)) / len(needed(candidate))
+        return len(there & needed(candidate)) / len(needed(candidate))
 
     if share(part) >= 0.5:
         return
-    if len(found & table("raft_torchvision").keys()) > len(table("raft_torchvision")) / 2:
+    if len(there & table("raft_torchvision").keys()) > len(table("raft_torchvision")) / 2:
         raise CheckpointError(
             "is RAFT with torchvision's names",
             where=where,
@@ -127,7 +127,7 @@ def _right_file(part: ModelPart, names: Iterable[str], where: str, option: str) 
         )
     nearest = f"nearest is --{best.name}, of whose tensors it has {100 * share(best):.0f} %" if share(best) else ""
     raise CheckpointError(
-        f"is no checkpoint of this network: {count(len(found), 'tensor')}, first {some(sorted(found))}"
+        f"is no checkpoint of this network: {count(len(there), 'tensor')}, first {some(sorted(there))}"
         + (f"; {nearest}" if nearest else ""),
         where=where,
         hint=f"{option} takes {part.file}; trace docs weights  says where it is found",

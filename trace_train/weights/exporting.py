@@ -59,11 +59,11 @@ def _of_checkpoint(source: Path) -> dict[str, dict[str, Tensor]]:
         "image": {name: value for name, value in state.items() if name.startswith("backbone.")},
         "head": {name: value for name, value in state.items() if not name.startswith("backbone.")},
     }
-    for name, found in states.items():
+    for name, tensors in states.items():
         part = PARTS[name]
         expected = known(part)
-        missing = sorted(needed(part) - found.keys())
-        wrong = [key for key in found if expected.get(key) != tuple(found[key].shape)]
+        missing = sorted(needed(part) - tensors.keys())
+        wrong = [key for key in tensors if expected.get(key) != tuple(tensors[key].shape)]
         if missing or wrong:
             what = f"lacks {len(missing):,} tensors of {part.what}: {some(missing)}" if missing else ""
             other = f"has {len(wrong):,} tensors of another shape or name: {some(wrong)}" if wrong else ""

@@ -20,8 +20,8 @@ def read_pose_prior(file: Path) -> PosePrior:
     """Read the mixture. Raises AssetError if the file is missing or something else."""
     content = load_pickle(file)
     if not isinstance(content, dict) or (missing := {"means", "covars", "weights"} - set(content)):
-        found = f"lacks {', '.join(sorted(missing))}" if isinstance(content, dict) else "is no dictionary"
-        raise AssetError(f"{found}, expected means, covars and weights", where=file, hint=HINT)
+        what = f"lacks {', '.join(sorted(missing))}" if isinstance(content, dict) else "is no dictionary"
+        raise AssetError(f"{what}, expected means, covars and weights", where=file, hint=HINT)
     means = to_array(content["means"], name="means", shape=(None, FULL), where=file)
     covariances = to_array(content["covars"], name="covars", shape=(len(means), FULL, FULL), where=file)
     weights = to_array(content["weights"], name="weights", shape=(len(means),), where=file)

@@ -85,20 +85,20 @@ class Start:
     def plan(self, network: TraceNetwork, sizes: NetworkConfig) -> tuple[Filled, ...]:
         """How each module of a network will be initialised. Raises CheckpointError on a mismatch."""
         wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        found: dict[str, tuple[int, ...]] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         source: dict[str, str] = {}
         for part, file in self.files.items():
             own = {name: shape for name, shape in _shapes(file).items() if _belongs(name, part)}
-            found |= own
+            shapes |= own
             source |= dict.fromkeys(own, file.name)
         rows, wrong = [], []
         for module in dict.fromkeys(name.split(".")[0] for name in wanted):
             names = [name for name in wanted if name.split(".")[0] == module]
-            there = [name for name in names if name in found]
-            fitting = tuple(name for name in there if found[name] == wanted[name])
+            there = [name for name in names if name in shapes]
+            fitting = tuple(name for name in there if shapes[name] == wanted[name])
             if there and not self.partial:
                 wrong += [name for name in there if name not in fitting]
-                wrong += [name for name in names if name not in found and not dispensable(name)]
+                wrong += [name for name in names if name not in shapes and not dispensable(name)]
             rows.append(
                 Filled(module=module, names=fitting, of=len(names), source=source[fitting[0]] if fitting else "")
             )

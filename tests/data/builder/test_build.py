@@ -160,6 +160,7 @@ def test_a_part_with_a_bad_sequence_is_finished_and_exits_3(
     folder = tiny_3dpw.write(tmp_path, {"train": 3, "val": 1, "test": 1}, frames=4)
     (folder / "imageFiles" / "train_walk_01" / "image_00002.jpg").write_bytes(b"\xff\xd8\xff cut")
     words = ["build-shards", "3dpw", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--shard-size", "1"]
+    words += ["--jobs", "1"]  # no worker processes, which take seconds
     assert [run([*words, "--part", part]) for part in ("1/2", "2/2")] == [3, 0]
     capsys.readouterr()
     assert run([*words, "--finish"]) == 3

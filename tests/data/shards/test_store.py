@@ -6,44 +6,20 @@ import hashlib
 import os
 import shutil
 import traceback
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from random_shards import BYTES, Told, entries_of, fields_of, store_at, write_files
+from random_shards import BYTES, Told, entries_of, fields_of, store_at
 from shard_server import Fault, ShardServer
 
 from trace_data.errors import ConfigError, ShardError
 from trace_data.shards.entries import ShardEntry
-from trace_data.shards.storage import download
 from trace_data.shards.storage import store as store_module
 from trace_data.shards.storage.store import open_store
 
 pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "RANGE", 1 << 16)
-    monkeypatch.setattr(download, "SMALLEST_RANGE", 1 << 12)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six files of random bytes, and an index that nobody reads here."""
-    return write_files(tmp_path_factory.mktemp("remote") / "set")
-
-
-@pytest.fixture(scope="module")
-def entries(folder: Path) -> list[ShardEntry]:
-    return entries_of(folder)
-
-
-@pytest.fixture
-def server(folder: Path) -> Iterator[ShardServer]:
-    with ShardServer(folder) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("small_ranges")
 
 
 def test_a_folder_is_used_in_place(folder: Path, entries: list[ShardEntry]) -> None:

@@ -17,15 +17,13 @@ from trace_train.weights.published import PARTS
 
 
 @pytest.mark.slow
-def test_a_whole_network_is_built_as_its_weights_need_it(tmp_path: Path) -> None:
-    files = {part: save(random_state(part), tmp_path / PARTS[part].file) for part in PARTS}
-    import_weights(files, tmp_path / "weights")
-    source = open_source(tmp_path / "weights")
+def test_a_whole_network_is_built_as_its_weights_need_it(released: Path, imported: Path) -> None:
+    source = open_source(imported)
     network = source.network
     assert not network.training and network.published_camera and not network.center_logits
     assert network.world_rotation == "additive" and network.world_motion_gain == 2
-    assert isinstance(source.flow, RaftFlow) and source.folder == tmp_path / "weights"
-    head, image = (torch.load(files[part], weights_only=True) for part in ("head", "image"))
+    assert isinstance(source.flow, RaftFlow) and source.folder == imported
+    head, image = (torch.load(released / PARTS[part].file, weights_only=True) for part in ("head", "image"))
     for name, value in network.state_dict().items():
         assert torch.equal(value, image[f"module.{name}"] if name.startswith("backbone.") else head[name]), name
     assert len(source.sha256.split()) == 4

@@ -32,19 +32,18 @@ class Told(Progress):
         self.lines.append(line)
 
 
-@pytest.fixture(scope="module")
-def plain(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
     torch.set_num_threads(1)
-    run = tmp_path_factory.mktemp("plain") / "run"
-    train(tiny(), shards=shards, packs=packs, run=run)
-    return run
 
 
-def test_a_run_that_is_evaluated_ends_in_the_same_bits(plain: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_evaluated_ends_in_the_same_bits(
+    tiny_run: Path, shards: Path, packs: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     train(tiny("evaluation.every=2", "evaluation.threshold=0"), shards=shards, packs=packs, run=run)
-    assert same_weights(run, plain)
-    assert [line["loss"] for line in read_metrics(run)] == [line["loss"] for line in read_metrics(plain)]
+    assert same_weights(run, tiny_run)
+    assert [line["loss"] for line in read_metrics(run)] == [line["loss"] for line in read_metrics(tiny_run)]
     found = sorted(file.name for file in run.glob("evaluation-*.json"))
     assert [name[:23] for name in found] == [f"evaluation-val-{step:08d}" for step in (2, 4, 6, 7)]
     assert len({name[23:] for name in found}) == 1, "all were computed on the same"
@@ -60,10 +59,10 @@ def test_a_run_that_is_evaluated_ends_in_the_same_bits(plain: Path, shards: Path
 
 
 def test_a_run_on_the_cpu_is_scored_on_the_cpu_though_there_is_a_gpu(
-    plain: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert open_source(plain).device.type == "cpu"
+    assert open_source(tiny_run).device.type == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_what_a_network_is_scored_on(device: str, gpu: bool, expected: str, monk
     assert scoring_device(tiny(f"device={device}")).type == expected
 
 
-def test_a_split_that_is_not_there_is_said_once(plain: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
+def test_a_split_that_is_not_there_is_said_once(tiny_run: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(shards, tmp_path / "shards")
     for file in sorted(folder.glob("*-val-*.h5")):
         relabel(folder, file.name, split="test")
@@ -89,7 +88,7 @@ def test_a_split_that_is_not_there_is_said_once(plain: Path, shards: Path, packs
     train(tiny("evaluation.every=2"), shards=folder, packs=packs, run=run, progress=told)
     said = [line for line in told.lines if "no evaluation" in line]
     assert said == ["no evaluation: these shards have no split 'val', they have test, train"]
-    assert same_weights(run, plain) and not list(run.glob("evaluation-*"))
+    assert same_weights(run, tiny_run) and not list(run.glob("evaluation-*"))
 
 
 def test_a_network_is_left_as_it_was() -> None:

@@ -263,12 +263,10 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_a_resumed_run_is_looked_at_too(shards: Path, packs: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    train(tiny(), shards=shards, packs=packs, run=run)
-    config = load_config(run / "config.yaml")
-    assert yaml.safe_load((run / "config.yaml").read_text())["steps"] == 7
-    preflight(config, shards=shards, packs=packs, run=run, resume=True, memory=False).raise_if_wrong()
+def test_a_resumed_run_is_looked_at_too(tiny_run: Path, shards: Path, packs: Path) -> None:
+    config = load_config(tiny_run / "config.yaml")
+    assert yaml.safe_load((tiny_run / "config.yaml").read_text())["steps"] == 7
+    preflight(config, shards=shards, packs=packs, run=tiny_run, resume=True, memory=False).raise_if_wrong()
 
 
 def test_a_resumed_run_has_some_of_its_checkpoints_already(

@@ -224,13 +224,16 @@ def test_the_square_of_the_network_is_found_in_the_picture(shards: Path) -> None
         np.testing.assert_allclose(centre + half * normalised, (clip.image_from_frame[0] @ point)[:2], atol=1e-6)
 
 
-def test_heat_glows_where_the_cell_is(shards: Path) -> None:
+@pytest.mark.parametrize("peak", [1.0, 0.05])
+def test_heat_glows_where_the_cell_is_however_low_its_peak(shards: Path, peak: float) -> None:
     reader = ShardReader(shards)
     ref = choose_clips(reader.index, Wanted(clips=1, frames=1))[0]
     clip = plain_clip(reader, ref, 160)
     heat = np.zeros((16, 16), np.float32)
-    heat[7, 11] = 1.0
+    heat[7, 11] = peak
     glow = _warmed(clip, 0, heat).sum(axis=-1).astype(float) - (0.35 * clip.images[0]).sum(axis=-1)
+    glow[:20] = 0  # the peak is written in the corner
+    assert glow.max() > 200
     rows, columns = np.nonzero(glow > 0.9 * glow.max())
     half, centre = _square(clip, 0)
     expected = centre + half * ((2 * np.array([11, 7]) + 1) / 16 - 1)

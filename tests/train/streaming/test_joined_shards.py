@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from trace_data.shards.index import check_index, load_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import JoinedStore, joined_place, open_store
 from trace_train.train import train
-from trace_train.weights.checkpoint import describe_run
+from trace_train.weights.checkpoint import describe_run, open_checkpoint
 
 Output = pytest.CaptureFixture[str]
 
@@ -122,3 +123,25 @@ def test_the_command_trains_on_the_union(sets: tuple[Path, Path], packs: Path, t
     command = ["train", "--config", "debug", *overrides, *given, "--packs", str(packs), "--out", str(tmp_path / "run")]
     assert run(command) == 0, capsys.readouterr().err
     assert describe_run(tmp_path / "run").shards == joined_place(sets)
+    run_folder, page = str(tmp_path / "run"), tmp_path / "page.html"
+    shutil.copytree(sets[1], moved := tmp_path / "moved")
+    given[3] = str(moved)  # the same sets at another place
+    capsys.readouterr()
+    assert run(["evaluate", run_folder, *given, "--one-in", "50", "--json"]) == 0, capsys.readouterr().err
+    assert (
+        json.loads(capsys.readouterr().out)["shards_sha256"]
+        == open_checkpoint(tmp_path / "run").facts["data"]["shards_sha256"]
+    )
+    assert run(["report", run_folder, *given, "--packs", str(packs)]) == 0
+    assert "No clips are drawn" not in capsys.readouterr().out
+    assert run(["preview", *given, "--packs", str(packs), "--clips", "100", "--clip-frames", "1", "--page", str(page),
+                "--json"]) == 0, capsys.readouterr().err  # fmt: skip
+    shown = {clip["sequence"] for clip in json.loads(capsys.readouterr().out)["clips"]}
+    assert shown == {entry.key for entry in load_index(joined_place(sets)).sequences}
+    assert "Preview of a, moved" in page.read_text()
+
+
+def test_what_looks_at_one_set_does_not_take_the_last_of_several(sets: tuple[Path, Path], capsys: Output) -> None:
+    given = [word for folder in sets for word in ("--shards", str(folder))]
+    assert run(["verify-shards", *given]) == 2 and "one set" in capsys.readouterr().err
+    assert run(["preview", str(sets[0]), "--shards", str(sets[1])]) == 2 and "two places" in capsys.readouterr().err

@@ -161,6 +161,30 @@ def test_s3_says_what_is_the_matter(bucket: ShardServer, tmp_path: Path, monkeyp
     assert remote("s3://data/hmr/set", tmp_path).index.shards
 
 
+def test_an_answer_of_s3_that_never_ends_or_hardly_begins_is_given_up(
+    many: Path, bucket: ShardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trace_data.shards.storage.store.LARGEST_INDEX", 1 << 20)
+    bucket.always["index.json"] = Fault(endless=True)
+    with pytest.raises(ShardError, match=r"index\.json"):
+        remote("s3://data/hmr/set", tmp_path)
+    assert bucket.sent["index.json"] < 16 << 20, "what the sockets hold and a few attempts"
+    del bucket.always["index.json"]
+    reader = remote("s3://data/hmr/set", tmp_path)
+    entry = next(entry for entry in reader.index.shards if entry.split == "train")
+    bucket.always[entry.file] = Fault(endless=True)
+    with pytest.raises(ShardError) as caught:
+        reader.store.open(entry)
+    assert caught.value.where == f"s3://data/hmr/set/{entry.file}"
+    assert bucket.sent[entry.file] < 12 * entry.bytes + (64 << 20)
+    assert held(tmp_path / "shards") < 2 * entry.bytes
+    bucket.always[entry.file] = Fault(pause=0.05, piece=1)
+    slow = Patience(attempts=2, first_delay=0.005, longest_delay=0.01, connecting=2.0, silence=0.5)
+    with pytest.raises(ShardError, match="bytes a second") as caught:
+        open_store("s3://data/hmr/set", cache=tmp_path / "slow", cache_bytes=1 << 30, patience=slow).open(entry)
+    assert caught.value.where == f"s3://data/hmr/set/{entry.file}"
+
+
 def test_a_window_trains_from_a_cache_that_is_smaller_than_the_set(
     many: Path, http: ShardServer, tmp_path: Path
 ) -> None:

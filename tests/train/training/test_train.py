@@ -38,16 +38,9 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def reference(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("reference") / "run"
-    train(tiny(), shards=shards, packs=packs, run=run)
-    return run
-
-
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_interrupted_and_resumed_ends_in_the_same_bits(
-    step: int, reference: Path, shards: Path, packs: Path, tmp_path: Path
+    step: int, tiny_run: Path, shards: Path, packs: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     with pytest.raises(InterruptedRun, match=f"after step {step}"):
@@ -55,12 +48,12 @@ def test_interrupted_and_resumed_ends_in_the_same_bits(
     assert open_checkpoint(run).step == step
     report = train(tiny(), shards=shards, packs=packs, run=run, resume=True)
     assert report.steps_now == 7 - step
-    assert same_weights(run, reference)
-    assert [line["loss"] for line in read_metrics(run)] == [line["loss"] for line in read_metrics(reference)]
+    assert same_weights(run, tiny_run)
+    assert [line["loss"] for line in read_metrics(run)] == [line["loss"] for line in read_metrics(tiny_run)]
 
 
 def test_killed_without_warning_and_resumed_ends_in_the_same_bits(
-    reference: Path, shards: Path, packs: Path, tmp_path: Path
+    tiny_run: Path, shards: Path, packs: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     code = (
@@ -75,12 +68,12 @@ def test_killed_without_warning_and_resumed_ends_in_the_same_bits(
     child.kill()
     child.wait()
     train(tiny(), shards=shards, packs=packs, run=run, resume=True)
-    assert same_weights(run, reference)
+    assert same_weights(run, tiny_run)
 
 
-def test_a_run_is_not_overwritten(reference: Path, shards: Path, packs: Path) -> None:
+def test_a_run_is_not_overwritten(tiny_run: Path, shards: Path, packs: Path) -> None:
     with pytest.raises(OutputError, match="--resume"):
-        train(tiny(), shards=shards, packs=packs, run=reference)
+        train(tiny(), shards=shards, packs=packs, run=tiny_run)
 
 
 def test_a_foreign_folder_is_not_written_into(shards: Path, packs: Path, tmp_path: Path) -> None:
@@ -90,9 +83,9 @@ def test_a_foreign_folder_is_not_written_into(shards: Path, packs: Path, tmp_pat
     assert (tmp_path / "config.yaml").read_text() == "mine"
 
 
-def test_a_resumed_run_stays_what_it_was(reference: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_stays_what_it_was(tiny_run: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(reference, run)
+    shutil.copytree(tiny_run, run)
     with pytest.raises(ConfigError) as caught:
         train(tiny("seed=1", "optim.lr=0.5"), shards=shards, packs=packs, run=run, resume=True)
     assert "seed: 0 → 1" in str(caught.value) and "optim.lr" in str(caught.value)
@@ -134,7 +127,7 @@ class FullDisk(Progress):
         resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(reference: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_checkpoint_before(tiny_run: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     disk = FullDisk()
     try:
@@ -146,21 +139,21 @@ def test_a_full_disk_keeps_the_checkpoint_before(reference: Path, shards: Path, 
     assert [f.name for f in finished(run)] == ["step-00000000", "step-00000003"]
     assert not list((run / "checkpoints").glob("*.partial"))
     train(tiny(), shards=shards, packs=packs, run=run, resume=True)
-    assert same_weights(run, reference)
+    assert same_weights(run, tiny_run)
 
 
-def test_checkpoints_hold_everything_and_only_the_last_stay(reference: Path) -> None:
-    assert [f.name for f in finished(reference)] == ["step-00000003", "step-00000006", "step-00000007"]
-    checkpoint = open_checkpoint(reference)
+def test_checkpoints_hold_everything_and_only_the_last_stay(tiny_run: Path) -> None:
+    assert [f.name for f in finished(tiny_run)] == ["step-00000003", "step-00000006", "step-00000007"]
+    checkpoint = open_checkpoint(tiny_run)
     assert checkpoint.facts["data"]["synthetic"] is True and checkpoint.config == tiny("data.shuffle_window=0")
     assert set(checkpoint.facts["sha256"]) == {"weights.safetensors", "averaged.safetensors", "training.pth"}
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing", "format"])
-def test_a_damaged_checkpoint_is_named(damage: str, reference: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(damage: str, tiny_run: Path, tmp_path: Path) -> None:
 
     run = tmp_path / "run"
-    shutil.copytree(reference, run)
+    shutil.copytree(tiny_run, run)
     folder = finished(run)[-1]
     file = folder / "weights.safetensors"
     content = file.read_bytes()
@@ -179,10 +172,10 @@ def test_a_damaged_checkpoint_is_named(damage: str, reference: Path, tmp_path: P
         open_checkpoint(run)
 
 
-def test_another_architecture_is_refused(reference: Path, packs: Path) -> None:
+def test_another_architecture_is_refused(tiny_run: Path, packs: Path) -> None:
     network = build_network(tiny("network.width=16").network)
     with pytest.raises(CheckpointError, match="another architecture"):
-        open_checkpoint(reference).load_into(network)
+        open_checkpoint(tiny_run).load_into(network)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
@@ -215,12 +208,15 @@ def test_preset_trace_without_a_gpu_points_at_debug(shards: Path, packs: Path, t
     assert caught.value.exit_code == 2 and not (tmp_path / "run").exists()
 
 
-def test_evaluation_reports_scores_constants_and_protocol(reference: Path, shards: Path, packs: Path) -> None:
-    report = evaluate(reference, shards=shards, packs=packs, split="test", threshold=0.0)
+def test_evaluation_reports_scores_constants_and_protocol(
+    tiny_run: Path, shards: Path, packs: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    report = evaluate(run, shards=shards, packs=packs, split="test", threshold=0.0)
     assert report.synthetic and report.people >= report.matched
     assert set(report.rows) == {"model", "mean pose", "mean pose in the camera", "stands still"}
-    saved = json.loads((reference / report.file_name).read_text())
+    saved = json.loads((run / report.file_name).read_text())
     assert report.file_name.startswith("evaluation-test-00000007-")
     assert "LSP" in saved["protocol"] and saved["people"] == report.people
     with pytest.raises(ConfigError, match="split"):
-        evaluate(reference, shards=shards, packs=packs, split="nowhere")
+        evaluate(run, shards=shards, packs=packs, split="nowhere")

@@ -24,7 +24,6 @@ from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.flow import build_flow
 from trace_train.weights.folder import Switches, open_weights
 from trace_train.weights.importing import import_weights
-from trace_train.weights.published import PARTS
 from trace_train.weights.sources import open_start
 from trace_train.weights.starting import Start
 
@@ -48,18 +47,10 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Released weights with random numbers, imported. Read only."""
-    folder = tmp_path_factory.mktemp("released")
-    import_weights({p: save(random_state(p), folder / PARTS[p].file) for p in PARTS}, folder / "weights")
-    return folder / "weights"
-
-
-@pytest.fixture(scope="module")
-def raft(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def raft(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of RAFT's alone. Read only."""
     folder = tmp_path_factory.mktemp("raft") / "weights"
-    open_weights(released).copy("flow", folder)
+    open_weights(imported).copy("flow", folder)
     return folder
 
 
@@ -103,9 +94,9 @@ def test_a_run_goes_on_from_another_ones_weights_and_says_what_begins_anew(
     assert open_checkpoint(tmp_path / "run").facts["data"]["start"] == first.facts["data"]["start"]
 
 
-def test_released_weights_fill_all_and_bring_their_forms(released: Path) -> None:
-    start = begun(Config.model_validate({"init": {"weights": released}}))
-    config, said = start.follow(Config.model_validate({"init": {"weights": released}}))
+def test_released_weights_fill_all_and_bring_their_forms(imported: Path) -> None:
+    start = begun(Config.model_validate({"init": {"weights": imported}}))
+    config, said = start.follow(Config.model_validate({"init": {"weights": imported}}))
     assert {key: getattr(config.network, key) for key in start.form} == start.form
     assert start.form == asdict(Switches())
     plain = NetworkConfig()
@@ -114,12 +105,12 @@ def test_released_weights_fill_all_and_bring_their_forms(released: Path) -> None
     assert config.optim.frozen == ("backbone",)
     resolved = Config.model_validate(config.model_dump(mode="json"))  # as a run's config.yaml has it
     assert start.follow(resolved) == (resolved, [])
-    asked = load_config("trace", [f"init.weights={released}", "optim.frozen=[]"])
+    asked = load_config("trace", [f"init.weights={imported}", "optim.frozen=[]"])
     assert start.follow(asked)[0].optim.frozen == ()
 
 
-def test_only_the_parts_asked_for_are_taken(released: Path) -> None:
-    config = Config.model_validate({"init": {"weights": released, "parts": ["image", "flow"]}})
+def test_only_the_parts_asked_for_are_taken(imported: Path) -> None:
+    config = Config.model_validate({"init": {"weights": imported, "parts": ["image", "flow"]}})
     start = begun(config)
     followed, said = start.follow(config)
     assert followed.network == config.network and not said  # the head is ours, in our forms
@@ -150,17 +141,17 @@ def test_a_start_from_bev_fills_what_fits_and_leaves_the_forms(tmp_path: Path) -
 # --- what does not fit ---------------------------------------------------------------------------------------------
 
 
-def test_a_configuration_that_misreads_the_weights_is_refused(released: Path) -> None:
-    config = load_config("trace", [f"init.weights={released}", "network.center_maps=logits"])
+def test_a_configuration_that_misreads_the_weights_is_refused(imported: Path) -> None:
+    config = load_config("trace", [f"init.weights={imported}", "network.center_maps=logits"])
     with pytest.raises(ConfigError, match=r"network\.center_maps: 'logits', the weights need 'raw'") as caught:
         begun(config).follow(config)
     assert "init.parts" in str(caught.value) and "world_rotation" not in str(caught.value)  # that was not said
 
 
 def test_weights_of_another_size_are_refused_before_the_run_begins(
-    released: Path, single: Path, shards: Path, packs: Path, tmp_path: Path
+    imported: Path, single: Path, shards: Path, packs: Path, tmp_path: Path
 ) -> None:
-    for weights, finding in ((released, "network.input_size 512 there, 64 here"), (single, "network.width 8 there")):
+    for weights, finding in ((imported, "network.input_size 512 there, 64 here"), (single, "network.width 8 there")):
         config = tiny("network.width=16", f"init.weights={weights}")
         with pytest.raises(CheckpointError, match="tensors do not fit the network, first ") as caught:
             train(config, shards=shards, packs=packs, run=tmp_path / "run")

@@ -40,18 +40,9 @@ def states() -> dict[str, State]:
 
 
 @pytest.fixture(scope="module")
-def files(states: dict[str, State], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Read only; the flow is in the form of before torch 1.6."""
-    folder = tmp_path_factory.mktemp("released")
-    return {p: save(states[p], folder / PARTS[p].file, zipped=p != "flow") for p in PARTS}
-
-
-@pytest.fixture(scope="module")
-def imported(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Read only."""
-    out = tmp_path_factory.mktemp("imported") / "weights"
-    import_weights(files, out)
-    return out
+def files(released: Path) -> dict[str, Path]:
+    """What `states` are read from. Read only."""
+    return {part: released / published.file for part, published in PARTS.items()}
 
 
 def started_from(weights: Path) -> Config:

@@ -54,11 +54,11 @@ class Annotations:
         values, listed = self.sequences[name], self.listed.get(name)
         try:
             ids = _ids(values.get("frame_ids", listed))
-            told = ids if listed is None else _ids(listed)
+            listed_ids = ids if listed is None else _ids(listed)
         except (TypeError, ValueError) as error:
             raise AnnotationError(f"frame_ids: {error}", where=where, hint="copy the annotations again") from error
-        if not np.array_equal(ids, told):
-            what = f"frame_ids has {_words(ids)}, sequence_dict {_words(told)}"
+        if not np.array_equal(ids, listed_ids):
+            what = f"frame_ids has {_words(ids)}, sequence_dict {_words(listed_ids)}"
             raise AnnotationError(what, where=where, hint="one of them was changed: copy the annotations again")
         order = np.argsort(ids, kind="stable")
         if len(ids) == 0 or (np.diff(ids[order]) == 0).any():
@@ -95,8 +95,8 @@ def _read(file: Path, _: Stamp) -> Annotations:
     value: Any = content.get("annots")
     annots = value.item() if isinstance(value, np.ndarray) and value.shape == () else value
     if not isinstance(annots, Mapping):
-        found = "no annots" if value is None else f"a {type(annots).__name__}"
-        raise AnnotationError(f"has {found}, expected a dict under annots", where=file, hint="copy the file again")
+        what = "no annots" if value is None else f"a {type(annots).__name__}"
+        raise AnnotationError(f"has {what}, expected a dict under annots", where=file, hint="copy the file again")
     listed = annots.get("sequence_dict", {})
     return Annotations(
         file=file,
@@ -151,8 +151,8 @@ class AnnotatedSequence:
         points = self._array(key, (len(self.identities), self.length), (-1, -1), finite=False)[:, self.chosen]
         if points.shape[2] not in JOINT_SETS or points.shape[3] not in (2, 3):
             joints = " or ".join(f"{count} ({name})" for count, name in sorted(JOINT_SETS.items()))
-            found = f"has {points.shape[2]} joints of {points.shape[3]} numbers"
-            raise self.wrong(key, found, f"{joints} of 3")
+            what = f"has {points.shape[2]} joints of {points.shape[3]} numbers"
+            raise self.wrong(key, what, f"{joints} of 3")
         if points.shape[3] == 2:  # without confidence, points at or beyond the left edge are missing
             points = np.concatenate([points, points[..., :1] > 0], axis=3)
         # as in the published loader of the panorama half
@@ -190,8 +190,8 @@ class AnnotatedSequence:
             raise self.wrong(key, f"has shape {array.shape}", _sides(shape))
         if finite and not np.isfinite(array).all():
             first_bad = np.argwhere(~np.isfinite(array))[0].tolist()
-            found = f"has {int((~np.isfinite(array)).sum())} NaN or infinite values, first at {first_bad}"
-            raise self.wrong(key, found, "finite numbers")
+            what = f"has {int((~np.isfinite(array)).sum())} NaN or infinite values, first at {first_bad}"
+            raise self.wrong(key, what, "finite numbers")
         return array
 
 

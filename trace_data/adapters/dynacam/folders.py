@@ -89,20 +89,20 @@ def dataset_parts(spec: DatasetSpec, root: Path) -> list[Subset]:
 
 
 def _part_of(folder: Path, inside: Sequence[Path], names: Sequence[str], spec: DatasetSpec) -> Path:
-    found = _named(inside, names)
-    if found is None or not is_folder(found):
+    part = _named(inside, names)
+    if part is None or not is_folder(part):
         raise DatasetLayoutError(
             f"there is no {names[0]}/ in it, found {', '.join(entry.name for entry in inside[:8]) or 'nothing'}",
             where=folder,
             hint=f"expected {spec.expected}; get it from {spec.page}",
         )
-    return found
+    return part
 
 
 def _entries(folder: Path) -> list[Path]:
     """The entries of a folder, sorted. Raises DatasetLayoutError if one of them cannot be resolved."""
-    found = listing(folder)
-    for name, why in found.broken.items():
+    entries = listing(folder)
+    for name, why in entries.broken.items():
         raise DatasetLayoutError(f"is {why}", where=folder / name, hint="remove the link, or copy what it stands for")
     return [folder / name for name in sorted(names_in(folder))]
 

@@ -73,8 +73,8 @@ def annotated_frames(sequence: AnnotatedSequence, folder: Path) -> tuple[dict[in
 
 def shifted_by(ids: Ints, images: dict[int, Path]) -> int:
     """Constant offset of image numbers from the annotated ones; 0 unless it is one or two for all."""
-    found = set(images)
-    return next((shift for shift in (1, -1, 2, -2) if found == {number + shift for number in ids.tolist()}), 0)
+    numbers = set(images)
+    return next((shift for shift in (1, -1, 2, -2) if numbers == {number + shift for number in ids.tolist()}), 0)
 
 
 def view_of(sequence: AnnotatedSequence, images: Sequence[Path]) -> FrameView:
@@ -122,8 +122,8 @@ def _cut_outs(
             apart = np.linalg.norm(given.points - moved.points, axis=-1)[both]
             apart = apart[np.isfinite(apart)]
             if len(apart) and np.median(apart) > CORNER_SLACK:
-                found = f"lies {np.median(apart):.1f} px (median) from kp2ds moved into the box"
-                raise sequence.wrong("kp2ds_crop", found, f"{CORNER_SLACK:.0f} at most")
+                what = f"lies {np.median(apart):.1f} px (median) from kp2ds moved into the box"
+                raise sequence.wrong("kp2ds_crop", what, f"{CORNER_SLACK:.0f} at most")
         moved = given
     return _view(images, sizes, corner, _inside(moved, sizes), CUT_OUTS)
 

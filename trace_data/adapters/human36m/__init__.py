@@ -90,11 +90,11 @@ def _folder(root: Path) -> Path:
 
 
 def _layouts(folder: Path) -> list[ModuleType]:
-    found = [layout for layout in LAYOUTS if layout.is_here(folder)]
-    if not found:
+    layouts = [layout for layout in LAYOUTS if layout.is_here(folder)]
+    if not layouts:
         raise DatasetLayoutError(
             "none of the known layouts: neither S*/Videos, nor images/s_…, nor annots_smplkps.npz",
             where=folder,
             hint=f"expected {SPEC.expected}",
         )
-    return found
+    return layouts

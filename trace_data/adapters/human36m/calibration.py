@@ -205,9 +205,9 @@ def fitted_view(joints: Array, pixels: Array, file: Path) -> CalibratedView:
     start = [np.polyfit(plane[:, axis], seen[:, axis], 1) for axis in (0, 1)]
     begin = np.array([start[0][0], start[1][0], start[0][1], start[1][1], 0, 0, 0, 0, 0])
     begin[:4] /= 1000
-    found = least_squares(errors, begin, method="lm", max_nfev=200)
-    intrinsics, distortion = camera(found.x)
-    median = float(np.median(np.linalg.norm(found.fun.reshape(-1, 2), axis=1)))
+    solution = least_squares(errors, begin, method="lm", max_nfev=200)
+    intrinsics, distortion = camera(solution.x)
+    median = float(np.median(np.linalg.norm(solution.fun.reshape(-1, 2), axis=1)))
     if not median < FIT_PX:
         raise AnnotationError(
             f"no camera sees the 3D joints at the 2D joints: {median:.1f} px apart (median), expected {FIT_PX}",

@@ -235,12 +235,12 @@ def _videos(folder: Path, subject: int) -> dict[Path, Path | None]:
     world, mono = _poses(folder, subject, "D3_Positions"), _poses(folder, subject, "D3_Positions_mono")
     if read_metadata(folder) is None:
         world = {}
-    found: dict[Path, Path | None] = {}
+    joints: dict[Path, Path | None] = {}
     for _, video in sorted(held.items()):
         action, serial = _clip(video)
         if serial in CAMERAS and not action.startswith("_"):
-            found[video] = world.get(f"{action}.cdf".lower()) or mono.get(f"{_name(video)}.cdf".lower())
-    return found
+            joints[video] = world.get(f"{action}.cdf".lower()) or mono.get(f"{_name(video)}.cdf".lower())
+    return joints
 
 
 def _poses(folder: Path, subject: int, kind: str) -> dict[str, Path]:

@@ -134,7 +134,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     rows, clip = read_entries(file_state(file)), ref.name.lower()
     if clip not in rows:
         raise AnnotationError(f"holds no image of {ref.name}", where=file, hint=AGAIN)
-    found, order = Entries(rows.of(clip)), rows.numbers(clip).tolist()
+    entries, order = Entries(rows.of(clip)), rows.numbers(clip).tolist()
     images = _images(ref.images, ref.name)
     if lost := sorted(set(order) - set(images)):
         raise AnnotationError(
@@ -143,7 +143,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
             hint="copy the images again",
         )
     frames = [images[number] for number in order]
-    pixels, mono = found.get("kp2d"), found.get("kp3d_mono")
+    pixels, mono = entries.get("kp2d"), entries.get("kp3d_mono")
     assert pixels is not None
     if mono is not None:
         check_unit(file, mono)
@@ -151,7 +151,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     world_from_camera: Array = np.eye(4)
     if view.camera_from_world is not None:
         world_from_camera = np.asarray(np.linalg.inv(view.camera_from_world), np.float64)
-    body = _body(folder, subject, found, file, world_from_camera[:3, :3])
+    body = _body(folder, subject, entries, file, world_from_camera[:3, :3])
     return record_of(
         ref,
         folder,
@@ -163,7 +163,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         size=frame_size(frames),
         view=view,
         keypoints2d=certain("H36M_32", pixels),
-        joints3d=_joints(found, mono, world_from_camera),
+        joints3d=_joints(entries, mono, world_from_camera),
         body=body,
         body_valid=np.full(len(order), body is not None),
     )
@@ -225,25 +225,25 @@ def _body(folder: Path, subject: int, found: Entries, file: Path, world_from_cam
 def _images(folder: Path, clip: str) -> dict[int, Path]:
     """The images of a clip by number, in the folder shared by all clips, ignoring letter case."""
     names = listing(folder).files
-    found: dict[int, Path] = {}
+    images: dict[int, Path] = {}
     for spelling in sorted(_spellings(names).get(clip.lower(), ()), reverse=True):
         start = f"{spelling}_"
         for place in range(bisect_left(names, start), len(names)):
             if not names[place].startswith(start):
                 break
             if (match := _IMAGE.fullmatch(names[place])) is not None:
-                found[int(match[2])] = folder / names[place]
-    return dict(sorted(found.items()))
+                images[int(match[2])] = folder / names[place]
+    return dict(sorted(images.items()))
 
 
 @lru_cache(maxsize=1)
 def _spellings(names: tuple[str, ...]) -> Mapping[str, set[str]]:
     """Lower-case clip to its spellings."""
-    found: dict[str, set[str]] = defaultdict(set)
+    spellings: dict[str, set[str]] = defaultdict(set)
     for name in names:
         clip = name.rpartition("_")[0]
-        found[clip.lower()].add(clip)
-    return found
+        spellings[clip.lower()].add(clip)
+    return spellings
 
 
 @lru_cache(maxsize=1)

@@ -147,15 +147,15 @@ def read(ref: SequenceRef) -> SequenceRecord:
 
 
 def _joint_file(folder: Path, subject: int) -> Path:
-    found = subject_file(folder, subject, "joint_3d")
-    return found or folder / "annotations" / f"Human36M_subject{subject}_joint_3d.json"
+    file = subject_file(folder, subject, "joint_3d")
+    return file or folder / "annotations" / f"Human36M_subject{subject}_joint_3d.json"
 
 
 def _reads(folder: Path, subject: int) -> tuple[Path, ...]:
     """All files of a subject."""
     kinds = (("joint_3d",), ("camera",), ("SMPL_NeuralAnnot", "smpl_param"), ("data",))
-    found = [subject_file(folder, subject, *kind) for kind in kinds]
-    return tuple(file for file in found if file is not None)
+    files = [subject_file(folder, subject, *kind) for kind in kinds]
+    return tuple(file for file in files if file is not None)
 
 
 def _pattern(folder: Path) -> re.Pattern[str]:
@@ -236,8 +236,8 @@ def _readings(file: Path, cameras: dict[str, Any], camera: int) -> list[Calibrat
     """A camera with both interpretations of its `t`. Raises AnnotationError."""
     entry = cameras.get(str(camera))
     if not isinstance(entry, dict) or (lacking := {"R", "t", "f", "c"} - entry.keys()):
-        found = "is missing" if not isinstance(entry, dict) else f"lacks {', '.join(sorted(lacking))}"
-        raise AnnotationError(f"camera {camera} {found}", where=file, hint=AGAIN)
+        what = "is missing" if not isinstance(entry, dict) else f"lacks {', '.join(sorted(lacking))}"
+        raise AnnotationError(f"camera {camera} {what}", where=file, hint=AGAIN)
     shapes = {"R": (3, 3), "t": (3,), "f": (2,), "c": (2,)}
     values = {key: numbers(entry[key], shape, f"[{camera}][{key}]", file) for key, shape in shapes.items()}
     rotation, t = values["R"], values["t"] / 1000

@@ -54,9 +54,9 @@ def subject_file(folder: Path, subject: int, *kinds: str) -> Path | None:
     """The first existing kind of file of a subject, in `annotations/` or in the dataset's folder."""
     for place in (entry(folder, "annotations", "annotation", "annots"), folder):
         if place is not None and place.is_dir():
-            found = entry(place, *(f"Human36M_subject{subject}_{kind}.json" for kind in kinds))
-            if found is not None:
-                return found
+            file = entry(place, *(f"Human36M_subject{subject}_{kind}.json" for kind in kinds))
+            if file is not None:
+                return file
     return None
 
 

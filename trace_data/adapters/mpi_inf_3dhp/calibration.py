@@ -37,19 +37,19 @@ def read_calibration(file: Path) -> dict[int, Calibrated]:
         ) from error
     except OSError as error:
         raise refused(error, file) from error
-    found: dict[int, dict[str, list[float]]] = {}
+    cameras: dict[int, dict[str, list[float]]] = {}
     current: dict[str, list[float]] = {}
     for number, line in enumerate(lines, start=1):
         word, *values = line.split() or [""]
         if word.lower() == "name":
             if len(values) != 1 or not values[0].isdigit():
                 raise wrong(file, f"line {number}", f"is {line.strip()[:40]!r}", "name and a camera's number")
-            current = found.setdefault(int(values[0]), {})
+            current = cameras.setdefault(int(values[0]), {})
         elif word.lower() in _COUNTS:
             current[word.lower()] = _numbers(file, number, word, values)
-    if not found:
+    if not cameras:
         raise wrong(file, "the file", "has no line that starts with name", "a Skeletool camera calibration")
-    return {camera: _camera(file, camera, parts) for camera, parts in found.items()}
+    return {camera: _camera(file, camera, parts) for camera, parts in cameras.items()}
 
 
 def _numbers(file: Path, line: int, word: str, values: list[str]) -> list[float]:

@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.files import refused
+from trace_data.adapters.hdf5 import Hdf5Arrays, read_hdf5
 from trace_data.adapters.matlab5 import matlab_shapes, read_matlab
 from trace_data.adapters.mpi_inf_3dhp.facts import RECORDED, wrong
 from trace_data.errors import AnnotationError
@@ -22,13 +22,7 @@ from trace_data.files import open_regular
 Array = npt.NDArray[np.float64]
 
 _AGAIN = "copy the file from the release again"
-MOST_NUMBERS = 50_000_000
-"""Maximum array size, as a small compressed file can exceed the memory; the release's arrays have a few million."""
-_MALFORMED = (
-    ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, MemoryError, OverflowError,
-    AttributeError,
-)  # fmt: skip
-"""Errors raised by h5py on malformed files."""
+_TEST_KEYS = ("annot2", "annot3", "valid_frame", "synthetic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,14 +73,6 @@ def _state(file: Path) -> tuple[int, int]:
         raise refused(error, file) from error
 
 
-def _no_matlab(file: Path, error: BaseException) -> AnnotationError:
-    return AnnotationError(
-        f"{file.stat().st_size:,} bytes that are no whole MATLAB file of the release: {str(error)[:80]}",
-        where=file,
-        hint=_AGAIN,
-    )
-
-
 @lru_cache(maxsize=1)
 def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
     names = ["annot2", "annot3", "cameras", "frames", "synthetic"]
@@ -109,21 +95,13 @@ def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
 
 
 def annotated_test_frames(file: Path) -> int:
-    """The number of annotated frames in an `annot_data.mat`, without reading the rest. Raises AnnotationError."""
-    return int((_test_arrays(file, ("valid_frame",))["valid_frame"] > 0).sum())
+    """The number of annotated frames in an `annot_data.mat`. Raises AnnotationError."""
+    return int((_test_arrays(file)["valid_frame"] > 0).sum())
 
 
-def _test_arrays(file: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Numeric arrays of an HDF5 file; `synthetic`, if present, as an empty array."""
+def _test_arrays(file: Path) -> Hdf5Arrays:
     _state(file)
-    try:
-        with h5py.File(file, "r", locking=False) as content:
-            found = {key: _dataset(file, content, key) for key in keys}
-            if "synthetic" in content:
-                found["synthetic"] = np.zeros(0)
-    except _MALFORMED as error:
-        raise _no_matlab(file, error) from error
-    return found
+    return read_hdf5(file, _TEST_KEYS, hint=_AGAIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,28 +119,13 @@ class TestSetAnnotations:
 
 def read_test_annotations(file: Path) -> TestSetAnnotations:
     """Read an `annot_data.mat`. Raises AnnotationError."""
-    raw = _test_arrays(file, ("annot2", "annot3", "valid_frame"))
+    raw = _test_arrays(file)
     valid = numbers(file, "valid_frame", raw["valid_frame"], None).reshape(-1) > 0
     points = _by_frame(file, "annot2", raw["annot2"], len(valid), 2)
     joints = _by_frame(file, "annot3", raw["annot3"], len(valid), 3)
     for key, array in (("annot2", points), ("annot3", joints)):
         numbers(file, key, array[valid], None)  # invalid frames may contain anything
     return TestSetAnnotations(points=points, joints=joints / 1000, valid=valid, synthetic="synthetic" in raw)
-
-
-def _dataset(file: Path, content: h5py.File, key: str) -> npt.NDArray[Any]:
-    link = content.get(key, getlink=True)
-    if link is None:
-        raise wrong(file, key, "is missing", f"the keys of the release, found {', '.join(content)}")
-    found = content[key] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
-        raise wrong(file, key, "lies in another file", "an array of its own")
-    if found.size > MOST_NUMBERS:
-        raise wrong(file, key, f"has {found.size:,} numbers", f"at most {MOST_NUMBERS:,}")
-    array: npt.NDArray[Any] = np.asarray(found[()])
-    if array.dtype.kind not in "biuf":
-        raise wrong(file, key, f"is of type {array.dtype}", "numbers")
-    return array
 
 
 def _by_frame(file: Path, key: str, value: npt.NDArray[Any], frames: int, width: int) -> Array:

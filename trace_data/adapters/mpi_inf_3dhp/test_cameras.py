@@ -88,7 +88,7 @@ def test_camera(
             said = error.message
         remarks = (f"{calibration.name} {said}: the camera is found from points and joints instead",)
     lenses = [(None, FOUND)] + ([(LENS, f"{FOUND}, with the published lens")] if number in WITH_LENS else [])
-    found = [
+    cameras = [
         TestCamera(
             intrinsics=fitted_intrinsics(points, joints, lens),
             distortion=lens,
@@ -98,7 +98,7 @@ def test_camera(
         )
         for lens, how in lenses
     ]
-    return min(found, key=lambda camera: _median_px(camera.intrinsics, camera.distortion, points, joints))
+    return min(cameras, key=lambda camera: _median_px(camera.intrinsics, camera.distortion, points, joints))
 
 
 def read_test_calibration(file: Path, size: tuple[int, int]) -> tuple[Array, Array | None]:
@@ -117,12 +117,12 @@ def read_test_calibration(file: Path, size: tuple[int, int]) -> tuple[Array, Arr
 
 def _numbers(file: Path, line: int, word: str, rest: list[str], count: int) -> Array:
     try:
-        found = np.array([float(part) for part in rest])
+        numbers = np.array([float(part) for part in rest])
     except ValueError as error:
         raise wrong(file, f"line {line}, {word},", f"has {error}", f"{count} numbers") from error
-    if len(found) != count or not np.isfinite(found).all():
-        raise wrong(file, f"line {line}, {word},", f"has {len(found)} numbers", f"{count} finite ones")
-    return found
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise wrong(file, f"line {line}, {word},", f"has {len(numbers)} numbers", f"{count} finite ones")
+    return numbers
 
 
 def _camera(file: Path, values: Mapping[str, Array], size: tuple[int, int]) -> tuple[Array, Array | None]:

@@ -72,9 +72,9 @@ def _usable(annotation: Path | None, images: int) -> int:
 def read(ref: SequenceRef) -> SequenceRecord:
     """The annotated frames of one test subject; image `img_000001.jpg` is frame 0. Raises AnnotationError."""
     if ref.layout == OFFICIAL:
-        found = read_test_annotations(ref.annotation)
-        rows = np.flatnonzero(found.valid)
-        points, joints, synthetic = found.points[rows], found.joints[rows], found.synthetic
+        annotations = read_test_annotations(ref.annotation)
+        rows = np.flatnonzero(annotations.valid)
+        points, joints, synthetic = annotations.points[rows], annotations.joints[rows], annotations.synthetic
     else:
         rows, points, joints, synthetic = _packed(ref)
     if len(rows) == 0:

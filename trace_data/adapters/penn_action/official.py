@@ -30,13 +30,13 @@ def label_files(folder: Path) -> dict[str, Path]:
 
 def splits(folder: Path) -> dict[str, Split]:
     """The split of each sequence from its train flag. Unreadable files count as train, and `load` reports the error."""
-    found: dict[str, Split] = {}
+    by_name: dict[str, Split] = {}
     for name, file in label_files(folder).items():
         try:
-            found[name] = _split(file, stamp(file))
+            by_name[name] = _split(file, stamp(file))
         except AnnotationError:
-            found[name] = "train"
-    return found
+            by_name[name] = "train"
+    return by_name
 
 
 @lru_cache(maxsize=4096)

@@ -25,14 +25,14 @@ def splits(file: Path) -> dict[str, Split]:
 @lru_cache(maxsize=2)
 def _splits(file: Path, _: Stamp) -> dict[str, Split]:
     facts = npz_source(file, PAGE, ("seq_info",)).inside("seq_info")
-    found: dict[str, Split] = {}
+    by_name: dict[str, Split] = {}
     for name in facts.content:
         key = f"seq_info[{name!r}]"
         entry = facts.value(name)
         if not isinstance(entry, (list, tuple)) or len(entry) != 3:
             raise facts.wrong(key, f"is a {type(entry).__name__}", "action, number of frames and train flag")
-        found[str(name)] = split_of(facts, key, entry[2])
-    return found
+        by_name[str(name)] = split_of(facts, key, entry[2])
+    return by_name
 
 
 def load(file: Path, name: str) -> Labels:

@@ -249,7 +249,7 @@ def _rows(source: AnnotationFile) -> dict[str, dict[int, npt.NDArray[np.int64]]]
     """Sequence to person to rows, from names like `downtown_walking_00_1`."""
     names, which = np.unique([word(name) for name in source.content["vid_name"]], return_inverse=True)
     frames = source.content["frame_id"]
-    found: dict[str, dict[int, npt.NDArray[np.int64]]] = {}
+    rows_of: dict[str, dict[int, npt.NDArray[np.int64]]] = {}
     for i, name in enumerate(names.tolist()):
         sequence, _, person = name.rpartition("_")
         if not sequence or not person.isdecimal():
@@ -258,5 +258,5 @@ def _rows(source: AnnotationFile) -> dict[str, dict[int, npt.NDArray[np.int64]]]
         rows = rows[np.argsort(frames[rows], kind="stable")]
         if (np.diff(frames[rows]) == 0).any():
             raise source.wrong("frame_id", f"repeats for {name}", "each frame of a person once")
-        found.setdefault(sequence, {})[int(person)] = rows
-    return found
+        rows_of.setdefault(sequence, {})[int(person)] = rows
+    return rows_of

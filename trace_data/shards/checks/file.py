@@ -60,24 +60,24 @@ def expected_datasets(entry: ShardEntry) -> dict[str, tuple[str, Shape]]:
 
 def structure_findings(content: Any, entry: ShardEntry) -> list[Finding]:
     """What is wrong with the datasets of an open file. Only when nothing is may their values be read."""
-    found = list(_attributes(content, entry))
+    findings = list(_attributes(content, entry))
     expected = expected_datasets(entry)
     datasets: dict[str, Any] = {}
     for name, link, item in _members(content, {name.partition("/")[0] for name in expected if "/" in name}):
         if not isinstance(link, h5py.HardLink):
             target = getattr(link, "filename", None) or link.path
-            found.append(wrong(name, f"a link to {target!r}; a shard holds no links, and it was not followed"))
+            findings.append(wrong(name, f"a link to {target!r}; a shard holds no links, and it was not followed"))
         elif name not in expected or not isinstance(item, h5py.Dataset):
-            found.append(wrong(name, f"a {type(item).__name__.lower()} that the format does not know"))
+            findings.append(wrong(name, f"a {type(item).__name__.lower()} that the format does not know"))
         else:
             datasets[name] = item
-    linked = {finding.key for finding in found}
+    linked = {finding.key for finding in findings}
     for name, (dtype, shape) in expected.items():
         if name in datasets:
-            found += _dataset(name, datasets[name], dtype, shape, Path(content.filename).stat().st_size)
+            findings += _dataset(name, datasets[name], dtype, shape, Path(content.filename).stat().st_size)
         elif name not in linked and name.partition("/")[0] not in linked:
-            found.append(wrong(name, "the dataset is missing"))
-    return found
+            findings.append(wrong(name, "the dataset is missing"))
+    return findings
 
 
 def _attributes(content: Any, entry: ShardEntry) -> Iterator[Finding]:
@@ -112,9 +112,9 @@ def _members(content: Any, groups: set[str]) -> Iterator[tuple[str, Any, Any]]:
 
 def _dataset(name: str, item: Any, dtype: str, shape: Shape, file_bytes: int) -> Iterator[Finding]:
     properties = item.id.get_create_plist()
-    found = "|S" if item.dtype.kind == "S" else item.dtype.str  # names are as wide as the longest of them
-    if found != dtype:
-        yield wrong(name, f"type {found}, expected {dtype}" + _danger(item.dtype))
+    kind = "|S" if item.dtype.kind == "S" else item.dtype.str  # names are as wide as the longest of them
+    if kind != dtype:
+        yield wrong(name, f"type {kind}, expected {dtype}" + _danger(item.dtype))
     elif item.shape is None:
         yield wrong(name, "has no values at all")
     elif len(item.shape) != len(shape) or any(e not in (None, f) for f, e in zip(item.shape, shape)):
@@ -149,24 +149,24 @@ IN_SEQUENCES = (SEQUENCE_OFFSET, SEQUENCE_NAME, "frame_id", "people/person")
 def table_findings(content: Any, entry: ShardEntry, sequences: Sequence[SequenceEntry]) -> list[Finding]:
     """What is wrong with the tables of a file of sound structure, among themselves and beside the index."""
     tables = {name: content[name][:] for name in (*TABLES, *SEQUENCE_COLUMNS, *IN_SEQUENCES)}
-    found = [
+    findings = [
         wrong(name, f"the values changed: their CRC-32 is another than {_attribute(content[name], TABLE_CHECKSUM)}")
         for name in TABLES
         if of_values(tables[name]) != _attribute(content[name], TABLE_CHECKSUM)
     ]
-    found += _offsets(SEQUENCE_OFFSET, tables[SEQUENCE_OFFSET], entry.frames)
-    found += _offsets(PEOPLE_OFFSET, tables[PEOPLE_OFFSET], entry.rows)
-    found += _levels(tables, content[FRAME_BYTES].shape[0], sequences)
+    findings += _offsets(SEQUENCE_OFFSET, tables[SEQUENCE_OFFSET], entry.frames)
+    findings += _offsets(PEOPLE_OFFSET, tables[PEOPLE_OFFSET], entry.rows)
+    findings += _levels(tables, content[FRAME_BYTES].shape[0], sequences)
     names = [name.decode("utf-8", "replace") for name in tables[SEQUENCE_NAME].tolist()]
     if names != (listed := [sequence.key for sequence in sequences]):
         at = next((i for i, pair in enumerate(zip(names, listed)) if pair[0] != pair[1]), 0)
-        found.append(wrong(SEQUENCE_NAME, f"sequence {at} is {names[at]}, the index has {listed[at]}"))
-    if found:
-        return found
+        findings.append(wrong(SEQUENCE_NAME, f"sequence {at} is {names[at]}, the index has {listed[at]}"))
+    if findings:
+        return findings
     edges = tables[SEQUENCE_OFFSET].tolist()
     for row, sequence in enumerate(sequences):
-        found += _sequence(tables, sequence, row, (edges[row], edges[row + 1]))
-    return found
+        findings += _sequence(tables, sequence, row, (edges[row], edges[row + 1]))
+    return findings
 
 
 def _offsets(name: str, offset: Any, end: int) -> Iterator[Finding]:

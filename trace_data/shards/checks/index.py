@@ -28,22 +28,22 @@ ROW_BYTES = {
 
 def index_findings(index: ShardIndex) -> list[tuple[str, Finding]]:
     """(where, what is wrong) with the entries of an index; an empty list is a clean one."""
-    found = [(f"shards[{i}]", finding) for i, entry in enumerate(index.shards) for finding in _shard(entry)]
-    found += [(f"sequences[{i}]", finding) for i, e in enumerate(index.sequences) for finding in _sequence(e, index)]
-    if found:
-        return found  # with such entries nothing can be added up
+    findings = [(f"shards[{i}]", finding) for i, entry in enumerate(index.shards) for finding in _shard(entry)]
+    findings += [(f"sequences[{i}]", finding) for i, e in enumerate(index.sequences) for finding in _sequence(e, index)]
+    if findings:
+        return findings  # with such entries nothing can be added up
     for kind, names in (("shard", [e.file for e in index.shards]), ("sequence", [e.key for e in index.sequences])):
         repeated = [name for name, count in Counter(names).items() if count > 1]
-        found += [(name, wrong(kind, f"the {kind} is listed twice")) for name in repeated]
+        findings += [(name, wrong(kind, f"the {kind} is listed twice")) for name in repeated]
     own: list[list[SequenceEntry]] = [[] for _ in index.shards]
     for sequence in index.sequences:
         own[sequence.shard].append(sequence)
     for entry, sequences in zip(index.shards, own):
-        found += [(entry.file, finding) for finding in _sums(entry, sequences)]
+        findings += [(entry.file, finding) for finding in _sums(entry, sequences)]
     firsts = accumulate((len(entry.people) for entry in index.sequences), initial=0)
     if [entry.first_person for entry in index.sequences] != list(firsts)[:-1]:
-        found.append(("sequences", wrong("first_person", "people are not numbered one after the other")))
-    return found
+        findings.append(("sequences", wrong("first_person", "people are not numbered one after the other")))
+    return findings
 
 
 def _shard(entry: ShardEntry) -> Iterator[Finding]:
@@ -92,10 +92,10 @@ def _sums(entry: ShardEntry, sequences: list[SequenceEntry]) -> Iterator[Finding
     expected = accumulate((sequence.frames for sequence in sequences), initial=0)
     if [sequence.first_frame for sequence in sequences] != list(expected)[:-1]:
         yield wrong("first_frame", "its sequences do not follow each other without gap")
-    found = (len(sequences), sum(sequence.frames for sequence in sequences))
-    if found != (entry.sequences, entry.frames):
+    counts = (len(sequences), sum(sequence.frames for sequence in sequences))
+    if counts != (entry.sequences, entry.frames):
         yield wrong(
-            "sequences", f"{found[0]} of {found[1]} frames are listed, expected {entry.sequences} of {entry.frames}"
+            "sequences", f"{counts[0]} of {counts[1]} frames are listed, expected {entry.sequences} of {entry.frames}"
         )
     strangers = [e.key for e in sequences if (e.dataset, e.split) != (entry.dataset, entry.split)]
     if strangers:

@@ -64,9 +64,9 @@ def read_columns(content: Any, entry: SequenceEntry) -> SequenceColumns:
 
 def record_findings(columns: SequenceColumns, entry: SequenceEntry) -> list[Finding]:
     """What is wrong with the annotations of a sequence; an empty list is a clean one."""
-    found = [*_finite(columns), *_flags(columns), *_sizes(columns)]
-    if found:
-        return found  # with such values nothing can be computed
+    findings = [*_finite(columns), *_flags(columns), *_sizes(columns)]
+    if findings:
+        return findings  # with such values nothing can be computed
     return [
         *_zeros(columns),
         *_masks(columns, entry),

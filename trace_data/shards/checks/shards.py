@@ -25,7 +25,7 @@ from trace_data.files import open_regular, sha256_of
 from trace_data.frames.image import check_decodes
 from trace_data.os_errors import SpecialFile, in_words, is_missing
 from trace_data.progress import SILENT, Progress
-from trace_data.schema.findings import EXAMPLES, Finding, Problem, grouped, wrong
+from trace_data.schema.findings import EXAMPLES, Finding, Problem, any_error, grouped, wrong
 from trace_data.shards.checks.file import BROKEN, first_sequence, structure_findings, table_findings
 from trace_data.shards.checks.records import read_columns, record_findings, reprojection, reprojection_findings
 from trace_data.shards.checksums import of_annotations
@@ -68,7 +68,7 @@ class ShardReport:
     @property
     def ok(self) -> bool:
         """No errors."""
-        return not any(problem.severity == "error" for problem in self.problems)
+        return not any_error(self.problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class ShardsReport:
     @property
     def ok(self) -> bool:
         """No errors; warnings do not count. The command exits 3 otherwise."""
-        return all(shard.ok for shard in self.shards) and not any(p.severity == "error" for p in self.index)
+        return all(shard.ok for shard in self.shards) and not any_error(self.index)
 
     def to_json(self) -> dict[str, Any]:
         """The report as one JSON object."""
@@ -107,14 +107,14 @@ def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progr
     if depth not in DEPTHS:
         raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
     began = monotonic()
-    index, found = read_index(folder)
-    tasks = [] if found else [_task(folder, index, number, depth) for number in range(len(index.shards))]
+    index, findings = read_index(folder)
+    tasks = [] if findings else [_task(folder, index, number, depth) for number in range(len(index.shards))]
     frames = sum(task.entry.frames for task in tasks)
     progress.begin("verify shards", frames, "frames")
     reports = dict(spread(_verify_shard, tasks, jobs=jobs, progress=progress))
     progress.end(f"{len(tasks)} shards, {frames:,} frames")
     hint = f"run the same build again, it writes the index anew: {build_command(index)}"
-    problems = [(f"{INDEX_FILE} {where}", dataclasses.replace(finding, hint=hint)) for where, finding in found]
+    problems = [(f"{INDEX_FILE} {where}", dataclasses.replace(finding, hint=hint)) for where, finding in findings]
     return ShardsReport(
         folder=folder,
         depth=depth,
@@ -216,7 +216,7 @@ def _damage(file: Path, task: _Task) -> Finding | None:
     """What is wrong when the file is not there with its length, and with its hash where that is asked for."""
     try:
         with open_regular(file) as stream:
-            found = os.fstat(stream.fileno()).st_size
+            size = os.fstat(stream.fileno()).st_size
     except SpecialFile:
         return wrong("file", "not a plain file")
     except OSError as error:
@@ -224,8 +224,8 @@ def _damage(file: Path, task: _Task) -> Finding | None:
         if is_missing(error):
             return wrong("file", "the shard is missing")
         return Finding(severity="error", key="file", what=what, hint=hint or f"ls -l {shlex.quote(str(file))}")
-    if found != task.entry.bytes:
-        return wrong("length", f"the shard has {found:,} bytes, expected {task.entry.bytes:,}{_other(file, task)}")
+    if size != task.entry.bytes:
+        return wrong("length", f"the shard has {size:,} bytes, expected {task.entry.bytes:,}{_other(file, task)}")
     return None if task.depth == "index" else _changed(file, task)
 
 

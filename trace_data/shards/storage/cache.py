@@ -226,10 +226,10 @@ class ShardCache:
             partial = _PARTIAL.fullmatch(file.name)
             if partial or _WHOLE.fullmatch(file.name):
                 with contextlib.suppress(FileNotFoundError):
-                    found = file.lstat()
-                    if stat.S_ISREG(found.st_mode):
-                        size = int(partial[1]) if partial else found.st_size
-                        held.append((found.st_mtime_ns, found.st_size, size, file))
+                    status = file.lstat()
+                    if stat.S_ISREG(status.st_mode):
+                        size = int(partial[1]) if partial else status.st_size
+                        held.append((status.st_mtime_ns, status.st_size, size, file))
         return held
 
     @contextlib.contextmanager

@@ -25,15 +25,15 @@ def download(
     Continues an earlier download. A complete file with a wrong SHA-256 is downloaded once more from the start. Raises
     ShardError if it is wrong again, or if the server lacks the shard or keeps failing, OutputError if writing fails.
     """
-    found = _complete(entry, remote, cache, partial)
-    if found != entry.sha256:
-        progress.log(f"{remote.name(entry.file)}: arrived damaged (SHA-256 {found[:16]}…), fetched once more")
+    digest = _complete(entry, remote, cache, partial)
+    if digest != entry.sha256:
+        progress.log(f"{remote.name(entry.file)}: arrived damaged (SHA-256 {digest[:16]}…), fetched once more")
         partial.truncate(0)
-        found = _complete(entry, remote, cache, partial)
-    if found != entry.sha256:
+        digest = _complete(entry, remote, cache, partial)
+    if digest != entry.sha256:
         cache.discard(entry)
         raise ShardError(
-            f"arrived damaged twice: SHA-256 {found}, expected {entry.sha256}",
+            f"arrived damaged twice: SHA-256 {digest}, expected {entry.sha256}",
             where=remote.name(entry.file),
             hint="upload this shard again, and index.json with it where the shards were built anew",
         )

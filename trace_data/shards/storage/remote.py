@@ -10,7 +10,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,10 +102,11 @@ class RemoteFolder:
         def question(system: Any) -> bytes:
             if start is not None and start == end:
                 return b""
-            if _is_http(self._url):
+            streamed = STREAMED.get(self._url.partition("://")[0])
+            if streamed is not None:
                 import fsspec.asyn
 
-                return bytes(fsspec.asyn.sync(system.loop, _streamed, system, place, start, end, most, patience))
+                return bytes(fsspec.asyn.sync(system.loop, streamed, system, place, start, end, most, patience))
             low, high = start or 0, most if end is None else end
             limit = {"timeout": patience.for_bytes(high - low)} if getattr(system, "async_impl", False) else {}
             return bytes(system.cat_file(place, start=low, end=high, **limit))
@@ -182,39 +183,74 @@ def _path_of(place: str) -> Path:
     return Path(unquote(folder) + "/") / name
 
 
-def _is_http(url: str) -> bool:
-    return url.startswith(("http://", "https://"))
-
-
-async def _streamed(
+async def _streamed_http(
     system: Any, place: str, start: int | None, end: int | None, most: int, patience: Patience
 ) -> bytes:
-    """Read a server's answer piecewise, and abort if it is too long or too slow.
+    """Read the answer of a web server.
 
     A server that supports ranges sends only the range; others send the file from its start.
     """
     given = dict(system.kwargs)
-    if start is not None and end is not None:
-        given["headers"] = {**given.get("headers", {}), "Range": f"bytes={start}-{end - 1}"}
+    if asked := _range(start, end):
+        given["headers"] = {**given.get("headers", {}), "Range": asked}
     session = await system.set_session()
     answer = await asyncio.wait_for(session.get(system.encode_url(place), **given), patience.for_bytes(0))
     async with answer:
         if answer.status == 404:
             raise FileNotFoundError(place)
         answer.raise_for_status()
-        limit = end - start if answer.status == 206 and start is not None and end is not None else most
-        data, began, before = bytearray(), time.monotonic(), 0
-        async for piece in answer.content.iter_any():
-            data += piece
-            if len(data) >= limit and answer.content_length != limit:
-                answer.close()  # otherwise reusing the connection would wait for the rest
-                break
-            seconds = time.monotonic() - began
-            if seconds > patience.silence:
-                if len(data) - before < patience.slowest * seconds:
-                    raise ConnectionError(f"{(len(data) - before) / seconds:,.0f} bytes a second")
-                began, before = time.monotonic(), len(data)
-        return bytes(data[:limit])
+        limit = _limit(answer.status, start, end, most)
+        return await _received(answer.content.iter_any(), limit, answer.content_length, answer.close, patience)
+
+
+async def _streamed_s3(
+    system: Any, place: str, start: int | None, end: int | None, most: int, patience: Patience
+) -> bytes:
+    """Read the answer of an object store, which `cat_file` would read to its end, however far that is."""
+    bucket, key, version = system.split_path(place)
+    asked = _range(start, end)
+    given = {"Range": asked} if asked else {}
+    given |= {"VersionId": version} if version else {}
+    question = system._call_s3("get_object", Bucket=bucket, Key=key, **given)
+    answer = await asyncio.wait_for(question, patience.for_bytes(0))
+    body = answer["Body"]
+    try:
+        limit = _limit(answer["ResponseMetadata"]["HTTPStatusCode"], start, end, most)
+        return await _received(body.iter_chunks(PIECE), limit, answer.get("ContentLength"), body.close, patience)
+    finally:
+        body.close()
+
+
+STREAMED = {"http": _streamed_http, "https": _streamed_http, "s3": _streamed_s3, "s3a": _streamed_s3}
+"""Protocols whose answers are bounded in size and speed; those of others only in time."""
+PIECE = 1 << 18
+
+
+def _range(start: int | None, end: int | None) -> str:
+    return "" if start is None or end is None else f"bytes={start}-{end - 1}"
+
+
+def _limit(status: int, start: int | None, end: int | None, most: int) -> int:
+    """Bytes wanted of an answer: those of the range if it is one."""
+    return end - start if status == 206 and start is not None and end is not None else most
+
+
+async def _received(
+    pieces: AsyncIterator[bytes], limit: int, announced: int | None, close: Callable[[], object], patience: Patience
+) -> bytes:
+    """The first `limit` bytes of an answer. It is closed if it is longer; raises ConnectionError if it is too slow."""
+    data, began, before = bytearray(), time.monotonic(), 0
+    async for piece in pieces:
+        data += piece
+        if len(data) >= limit and announced != limit:
+            close()  # otherwise reusing the connection would wait for the rest
+            break
+        seconds = time.monotonic() - began
+        if seconds > patience.silence:
+            if len(data) - before < patience.slowest * seconds:
+                raise ConnectionError(f"{(len(data) - before) / seconds:,.0f} bytes a second")
+            began, before = time.monotonic(), len(data)
+    return bytes(data[:limit])
 
 
 def _filesystem(url: str, patience: Patience) -> Any:

@@ -139,13 +139,13 @@ class RemoteStore:
 
     def read_index(self) -> bytes:
         """The content of `index.json`, fetched now. Raises ShardError."""
-        found = self._folder.patiently(lambda: self._folder.read(INDEX_FILE, most=LARGEST_INDEX + 1), INDEX_ATTEMPTS)
-        if len(found) > LARGEST_INDEX:
+        content = self._folder.patiently(lambda: self._folder.read(INDEX_FILE, most=LARGEST_INDEX + 1), INDEX_ATTEMPTS)
+        if len(content) > LARGEST_INDEX:
             raise ShardError(
                 f"has more than {LARGEST_INDEX:,} bytes, more than any index", where=self.name(INDEX_FILE),
                 hint=self.index_repair_hint,
             )  # fmt: skip
-        return found
+        return content
 
     def open(self, entry: ShardEntry) -> BinaryIO:
         """The shard's file, fetched when it is not here; its `name` is a path as long as it is open.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from people_and_camera import LENS, SQUARE, Walkers, path
 from scipy.spatial.transform import Rotation
-from walking_people import LENS, SQUARE, Walkers, path
 
 from trace_train.config.world import WorldConfig
 from trace_train.inference.world.background import BackgroundMotion

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people_and_camera import LENS, SQUARE, Walkers, handheld
 from scipy.spatial.transform import Rotation
-from walking_people import LENS, SQUARE, Walkers, handheld
 
 from trace_data.results.camera_files import CameraFile, CameraFileError
 from trace_train.config.world import WorldConfig

@@ -97,6 +97,19 @@ def test_a_contact_sheet_holds_every_tile_in_its_place() -> None:
         drawing.contact_sheet([])
 
 
+@pytest.mark.parametrize("length", [10, 40, 70, 300])
+def test_captions_stay_under_their_picture_and_keep_their_ends(length: int) -> None:
+    tiles = [np.full((40, 200, 3), 90, np.uint8)] * 2
+    one, other = (
+        drawing.contact_sheet([("m" * length + end, tiles[0]), ("", tiles[1])], columns=2, tile_width=200, gap=6)
+        for end in "ij"
+    )
+    background = one[0, 0]
+    assert (one[:, 206:212] == background).all() and (one[46:, 206:] == background).all(), "nothing in the next tile"
+    assert (one[46:64] != background).any() and (one[64:] == background).all()
+    assert (one != other).any(), "the end of the name is there"
+
+
 def test_a_data_address_decodes_to_the_picture() -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     image[..., 0] = 200  # red stays red

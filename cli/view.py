@@ -1,0 +1,88 @@
+"""`trace view`: a result, or a sequence of the shards, on one page in 3D."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from trace_data.view.view import Viewed
+
+
+@options.command("view")
+@click.argument("result", metavar="RESULT|SHARDS", type=options.AnyPath())
+@click.option("--out", "page", type=options.AnyPath(dir_okay=False), help="The page, .html  [default: beside RESULT].")
+@click.option("--video", type=options.AnyPath(), help="The video, or folder of images  [default: as RESULT names it].")
+@click.option("--embed-video", is_flag=True, help="Put the video into the page instead of naming it.")
+@click.option("--frames", is_flag=True, help="Put small pictures of the frames into the page instead of the video.")
+@click.option("--sequence", metavar="NAME", help="SHARDS: the sequence to show, by name or pattern.")
+@click.option(
+    "--body",
+    type=click.Choice(["model", "free"]),
+    default="model",
+    show_default=True,
+    help="Surfaces: the body model of the result, or a CC0 body that anyone may share.",
+)
+@options.scene
+@options.packs
+@click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
+@click.option("--live", is_flag=True, help="Serve the scene with viser instead of writing a page (extra viewer).")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of --live.")
+@options.json
+def view(result: Path, page: Path | None, **given: Any) -> None:
+    """Show RESULT (NAME.trace.npz) on one page that opens from disk, or a sequence of SHARDS.
+
+    On the left the video with the bodies over it, on the right the world in 3D; one time for both. The page needs
+    neither internet nor other files but the video. Without prepared body models people are skeletons.
+
+    \b
+    Examples:
+      trace view walk.trace.npz --open
+      trace view walk.trace.npz --embed-video --body free --out for-others.html
+      trace view /scratch/shards --sequence downtown_arguing_00
+    """
+    from trace_data.results.scene import SceneOptions
+    from trace_data.view.view import Choice, scene_of_file, scene_of_sequence, view_result, view_sequence
+
+    from . import render
+
+    annotated, name = result.is_dir(), given["sequence"]
+    if name is not None and not annotated:
+        raise click.UsageError(f"--sequence has no effect here: {result} is no folder of shards")
+    choice = Choice(
+        **{key: given[key] for key in ("video", "embed_video", "frames", "body")},
+        packs=options.packs_if_any(given["packs"]),
+        scene=SceneOptions(
+            person=tuple(given["people"]), **{key: given[key] for key in ("start", "end", "level", "ground", "smooth")}
+        ),
+    )
+    if given["live"]:
+        from trace_data.view.live import serve
+
+        scene = scene_of_sequence(result, name, choice) if annotated else scene_of_file(result, choice)
+        serve(scene, given["port"], render.line)
+        return
+    shown = view_sequence(result, name, page, choice) if annotated else view_result(result, page, choice)
+    if given["as_json"]:
+        render.json_object(shown)
+    else:
+        _tell(shown)
+    if given["open_it"]:
+        click.launch(str(shown.page))
+
+
+def _tell(shown: Viewed) -> None:
+    from trace_data.progress import size_in_words
+
+    from . import render
+
+    render.line(f"{shown.title}: {shown.lead}")
+    for note in shown.notes:
+        render.line(f"  {note}")
+    render.line(f"  page     {shown.page}  ({size_in_words(shown.bytes)}, open it in any browser)")
+    render.line(f"  picture  {shown.picture}")
+    render.line(f"  licence  {shown.licence}")

@@ -1,0 +1,105 @@
+"""`trace view` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from example_result import example_result
+from page_numbers import PageNumbers
+
+from trace_cli.main import run
+from trace_data.results.file import write_result
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder without packs, and another one to work in."""
+    monkeypatch.setenv("TRACE_HOME", str(tmp_path / "home"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def put(folder: Path) -> Path:
+    file = folder / "zwei Wege ö.trace.npz"
+    write_result(file, example_result(frames=30))
+    return file
+
+
+def video(file: Path, frames: int = 30) -> Path:
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), 30, (64, 36))
+    for number in range(frames):
+        writer.write(np.full((36, 64, 3), 8 * number, np.uint8))
+    writer.release()
+    return file
+
+
+def shown(capsys: Output) -> dict[str, str]:
+    page: dict[str, str] = json.loads(capsys.readouterr().out)
+    return page
+
+
+def test_page_stands_beside_the_result(home: Path, capsys: Output) -> None:
+    assert run(["view", str(put(home)), "--body", "free", "--json"]) == 0
+    said = shown(capsys)
+    page = home / "zwei Wege ö.html"
+    assert Path(said["page"]) == page and "CC0" in said["licence"]
+    assert (
+        'href="../zwei%20Wege' not in page.read_text() and 'href="zwei%20Wege%20%C3%B6.trace.npz"' in page.read_text()
+    )
+    assert "was not found" in said["notes"][0] and 'id="video"' not in page.read_text().split("<script")[0]
+
+
+def test_a_video_that_browsers_refuse_becomes_pictures(home: Path, capsys: Output) -> None:
+    result = put(home)
+    video(home / "zwei Wege.mp4")
+    assert run(["view", str(result), "--json"]) == 0
+    said = shown(capsys)
+    assert "browsers do not play" in said["picture"]
+    assert PageNumbers(Path(said["page"]).read_text()).scene["stills"] == [*range(30)]
+
+
+def test_a_video_is_named_or_embedded(home: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trace_data.view.view.is_played", lambda file: True)
+    result, film = put(home), video(home / "zwei Wege.mp4")
+    (home / "pages").mkdir()
+    assert run(["view", str(result), "--out", str(home / "pages" / "a.html")]) == 0
+    assert 'src="../zwei%20Wege.mp4"' in (home / "pages" / "a.html").read_text()
+    assert run(["view", str(result), "--out", "b.html", "--embed-video", "--video", str(film)]) == 0
+    assert 'src="data:video/mp4;base64,' in Path("b.html").read_text()
+    assert "skeletons" in capsys.readouterr().out
+
+
+def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
+    chosen = ["--person", "Größe 1", "--start", "0.5", "--end", "0.8", "--smooth", "off"]
+    assert run(["view", str(put(home)), *chosen, "--json"]) == 0
+    page = PageNumbers(Path(shown(capsys)["page"]).read_text())
+    assert [person["label"] for person in page.scene["people"]] == ["Größe 1"]
+    assert page.array(page.scene["time"])[0] >= 0.5 and page.array(page.scene["time"])[-1] <= 0.8
+
+
+def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:
+    result = put(home)
+    assert run(["view", str(result), "--out", "page.txt"]) == 2
+    assert "--out" in capsys.readouterr().err
+    assert run(["view", str(result), "--video", str(home / "missing.mp4")]) == 3
+    assert "missing.mp4" in capsys.readouterr().err
+    assert run(["view", str(home / "nothing.trace.npz")]) == 3
+    assert "nothing.trace.npz" in capsys.readouterr().err
+    assert run(["view", str(home)]) == 3
+    assert run(["view", str(result), "--sequence", "walk"]) == 2
+    assert not list(home.glob("**/*.html"))
+
+
+def test_a_sequence_of_shards(home: Path, shards: Path, packs: Path, capsys: Output) -> None:
+    name = json.loads((shards / "index.json").read_text())["sequences"][0]["name"]
+    assert run(["view", str(shards), "--sequence", name, "--packs", str(packs), "--json"]) == 0
+    said = shown(capsys)
+    assert Path(said["page"]).name == f"3dpw-train-{name}.html" and "body model" in said["licence"]
+    assert Path(said["page"]).is_file()

@@ -1,0 +1,159 @@
+"""Writes the page of a result or of a sequence: finds the video and the surfaces, and says what was found."""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from trace_data.errors import AssetError, ConfigError, FootageError
+from trace_data.export.mesh import Meshes
+from trace_data.export.run import LICENCE, Body, base_name, meshes_for
+from trace_data.results.file import read_result
+from trace_data.results.result import Result
+from trace_data.results.scene import SceneOptions, arrange
+from trace_data.shards.reader import ShardReader
+from trace_data.view.from_result import meshes_or_reason, scene_of
+from trace_data.view.from_shards import find_sequence, sequence_scene
+from trace_data.view.page import write_page
+from trace_data.view.picture import address, film, find_video, is_played, stills
+from trace_data.view.scene import Body as BodyOfPerson
+from trace_data.view.scene import Film, Scene, Stills
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """How a page is made; `--help` of the command says what each means."""
+
+    video: Path | None = None
+    embed_video: bool = False
+    frames: bool = False
+    body: Body = "model"
+    scene: SceneOptions = field(default_factory=lambda: SceneOptions(smooth="offline"))
+    """How a result is arranged; its Y axis is always up."""
+    packs: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewed:
+    """A written page."""
+
+    page: Path
+    bytes: int
+    title: str
+    lead: str
+    notes: tuple[str, ...]
+    picture: str
+    """Where the picture is."""
+    licence: str
+
+
+def view_result(file: Path, page: Path | None, choice: Choice) -> Viewed:
+    """Write the page of a result, beside it unless `page` says where.
+
+    Raises ResultError, ConfigError, FootageError for a video that was named, OutputError.
+    """
+    result = read_result(file)
+    base = base_name(file)
+    page = _html(page or file.absolute().parent / f"{base}.html")
+    picture, said, notes = _picture(result, file, page, choice)
+    scene, licence = result_scene(result, base, choice, picture=picture, notes=notes, links=_beside(file, base, page))
+    return _written(page, scene, said, licence)
+
+
+def result_scene(
+    result: Result,
+    title: str,
+    choice: Choice,
+    *,
+    picture: Film | Stills | None = None,
+    notes: tuple[str, ...] = (),
+    links: tuple[tuple[str, str], ...] = (),
+) -> tuple[Scene, str]:
+    """The scene of a result, upright, and what is to be said of its licence."""
+    arranged = arrange(result, replace(choice.scene, up="y"))
+    meshes, why = _meshes(arranged, choice)
+    scene = scene_of(arranged, title, meshes, picture=picture, notes=(*notes, *([why] if why else [])), links=links)
+    return scene, LICENCE["parameters" if meshes is None else "free" if meshes.free else "mesh"]
+
+
+def _meshes(result: Result, choice: Choice) -> tuple[Meshes | None, str]:
+    if not len(result.row_person):
+        return None, ""
+    try:
+        meshes = meshes_for(result, choice.body, choice.packs)
+    except AssetError as error:
+        return None, f"People are shown as skeletons: {error.message} ({error.hint})."
+    return meshes_or_reason(result, meshes)
+
+
+def _html(page: Path) -> Path:
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{page.name} is not the name of a page", where="--out", hint="name it .html")
+    return page
+
+
+def _picture(
+    result: Result, file: Path, page: Path, choice: Choice
+) -> tuple[Film | Stills | None, str, tuple[str, ...]]:
+    """The picture, where it is, and what the reader should know of it."""
+    video = choice.video or find_video(result, file)
+    if video is None:
+        named = result.about.get("video")
+        name = named.get("name") if isinstance(named, dict) else None
+        return None, "none", (f"The video {name or ''} was not found beside the result: trace view --video FILE.",)
+    try:
+        if not choice.frames and is_played(video):
+            where = "inside the page" if choice.embed_video else f"{video}, which has to stay where it is"
+            return film(video, page, embed=choice.embed_video), where, ()
+        pictures = stills(video, result)
+    except (FootageError, OSError) as error:
+        if choice.video is not None and isinstance(error, FootageError):
+            raise
+        return None, "none", (f"The video {video.name} cannot be read: {error}.",)
+    if pictures is None:
+        return None, "none", (f"{video.name} has none of the result's frames.",)
+    why = "" if choice.frames or video.is_dir() else "; browsers do not play this video"
+    return pictures, f"{len(pictures.jpegs):,} small pictures of frames inside the page{why}", ()
+
+
+def _beside(file: Path, base: str, page: Path) -> tuple[tuple[str, str], ...]:
+    """The result, and what was exported from it or drawn of it into its folder."""
+    folder = file.absolute().parent
+    found = (path for path in sorted(folder.glob(f"{glob.escape(base)}.*")) if path.is_file())
+    mine = [path for path in found if path != page.absolute() and path.suffix not in (".html", ".partial")]
+    return tuple((path.name, address(path, page)) for path in mine)
+
+
+def _written(page: Path, scene: Scene, picture: str, licence: str) -> Viewed:
+    size = write_page(page, scene)
+    return Viewed(
+        page=page, bytes=size, title=scene.title, lead=scene.lead, notes=tuple(scene.notes), picture=picture,
+        licence=licence,
+    )  # fmt: skip
+
+
+def view_sequence(folder: Path, name: str | None, page: Path | None, choice: Choice) -> Viewed:
+    """Write the page of an annotated sequence, to the working folder unless `page` says where.
+
+    Raises ShardError; ConfigError when no sequence, or several, fit the name; OutputError.
+    """
+    scene = scene_of_sequence(folder, name, choice)
+    plain = re.sub(r"[^.\w-]+", "-", scene.title)
+    page = _html(page or Path(f"{plain}.html"))
+    meshes = any(isinstance(person.shape, BodyOfPerson) and person.shape.mesh for person in scene.people)
+    pictures = scene.picture.jpegs if isinstance(scene.picture, Stills) else ()
+    said = f"{len(pictures):,} small pictures of frames inside the page" if pictures else "none"
+    return _written(page, scene, said, LICENCE["mesh" if meshes else "parameters"])
+
+
+def scene_of_sequence(folder: Path, name: str | None, choice: Choice) -> Scene:
+    """The scene of the one sequence that a name or pattern means. Raises ShardError, ConfigError."""
+    reader = ShardReader(folder)
+    return sequence_scene(reader, find_sequence(reader, name), choice.packs)
+
+
+def scene_of_file(file: Path, choice: Choice) -> Scene:
+    """The scene of a result without a picture. Raises ResultError."""
+    return result_scene(read_result(file), base_name(file), choice)[0]
