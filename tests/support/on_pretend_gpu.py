@@ -9,6 +9,7 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from tiny_runs import tiny  # noqa: E402
@@ -25,7 +26,20 @@ from trace_train.training.state import RunState, new_state  # noqa: E402
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 STAGES = ["steps=4", "stages=[{share: 0.5, clips: 2, frames: 1}, {share: 0.5, clips: 2, frames: 3}]"]
-LOSSES = ["network.motion_channels=2", "loss.camera_consistency=1", "loss.root_consistency=1"]
+LOSSES = [
+    "network.motion_channels=2",
+    "loss.camera_consistency=1",
+    "loss.root_consistency=1",
+    "supervision.center_jitter=1",
+]
+RELEASED = [
+    "network.center_maps=raw",
+    "network.world_rotation=additive",
+    "network.first_motion=counted",
+    "network.camera_constants=published",
+    "network.flow_first_frame=self",
+]
+"""How networks with released weights are trained on; with fp16, as the published ones were."""
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
 
 
@@ -78,6 +92,13 @@ def predicted(run: Path, packs: Path, device: torch.device, precision: str, gpu:
     assert stream is not None
     seen = stream.see([*PICTURES])
     together = gpu.counted()
+    if device == GPU and precision == "fp32":
+        for number, picture in enumerate(PICTURES):
+            cv2.imwrite(str(run / f"{number}.jpg"), picture)
+        published = ["tracker.kind=published", "bn=chunk", "padding=white"]
+        videos = [run / f"{number}.jpg" for number in range(len(PICTURES))]
+        Predictor(run, packs=packs, config=published, device=device).run(videos)
+        gpu.counted()
     joints = [float(np.abs(people.joints_2d).mean()) for people in seen]
     return {"people": [len(p) for p in seen], "joints": joints, "waits": waits, "chunk": together}
 
@@ -117,9 +138,11 @@ def main(shards: Path, packs: Path, run: Path) -> None:
     with PretendGpu() as gpu:
         about = itself(gpu)
         for name, device in (("fp32", GPU), ("bf16", GPU), ("fp16", GPU), ("cpu", CPU)):
-            config = tiny(f"precision={'fp32' if name == 'cpu' else name}", *STAGES, *LOSSES)
+            changes = [*STAGES, *LOSSES, *(RELEASED if name == "fp16" else ())]
+            config = tiny(f"precision={'fp32' if name == 'cpu' else name}", *changes)
             train_found[name] = steps(config, shards, packs, device, gpu)
         whole = ["device=auto", "precision=bf16", "steps=2", "optim.accumulate=2", "evaluation.every=2"]
+        whole.append("pictures_every=2")
         train(tiny(*whole), shards=shards, packs=packs, run=run)
         for name, device in (("fp32", GPU), ("bf16", GPU), ("cpu", CPU)):
             precision = "fp32" if name == "cpu" else name

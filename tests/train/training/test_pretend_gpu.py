@@ -48,8 +48,8 @@ def test_steps_are_those_of_the_cpu(found: dict[str, Any]) -> None:
 
 
 def test_a_whole_run_ends(found: dict[str, Any]) -> None:
-    # with micro-batches, evaluation, and its checkpoint
-    assert {"checkpoints", "metrics.jsonl"} <= {*found["files"]}
+    # with micro-batches, evaluation, pictures, and its checkpoint
+    assert {"checkpoints", "metrics.jsonl", "pictures"} <= {*found["files"]}
     assert any(name.startswith("evaluation-val-") for name in found["files"])
 
 
