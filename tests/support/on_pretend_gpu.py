@@ -16,7 +16,7 @@ from tiny_runs import tiny  # noqa: E402
 
 from trace_train.config import Config  # noqa: E402
 from trace_train.inference.predictor import Predictor  # noqa: E402
-from trace_train.network.flow import FlowProvider, NoFlow, RaftFlow  # noqa: E402
+from trace_train.network.flow import RaftFlow  # noqa: E402
 from trace_train.network.raft import Raft  # noqa: E402
 from trace_train.streaming.pixels import finish  # noqa: E402
 from trace_train.train import prepare, train  # noqa: E402
@@ -47,7 +47,7 @@ def state_of(config: Config, shards: Path, packs: Path, device: torch.device, pr
     """A new run, with RAFT of random weights."""
     inputs = prepare(config, shards, packs, False, processes, device)
     torch.manual_seed(0)
-    flow: FlowProvider = RaftFlow(Raft(iterations=2)).to(device) if config.network.temporal else NoFlow()
+    flow = RaftFlow(Raft(iterations=2), first_frame=config.network.flow_first_frame).to(device)
     return new_state(
         inputs.config,
         LossModule(inputs.network, inputs.layer, inputs.config, flow).train(),
