@@ -82,7 +82,7 @@ def _predicted(clip: PreviewClip, t: int, seen: ClipResult, faces: npt.NDArray[n
 
 
 def _warmed(clip: PreviewClip, t: int, heat: npt.NDArray[np.float32]) -> Picture:
-    """The darkened frame with the heat (M, M) over it: bright at the frame's peak, which is written, dark at its median.
+    """The darkened frame with the heat (M, M) over it: bright at the frame's peak (written), dark at its median.
 
     Peaks below `FAINT` stay dark: an untrained network is no searchlight.
     """
