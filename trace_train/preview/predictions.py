@@ -82,7 +82,7 @@ def _predicted(clip: PreviewClip, t: int, seen: ClipResult, faces: npt.NDArray[n
 
 
 def _warmed(clip: PreviewClip, t: int, heat: npt.NDArray[np.float32]) -> Picture:
-    """The darkened frame with the heat (M, M) over it, the brighter the nearer to the frame's peak, which is written.
+    """The darkened frame with the heat (M, M) over it: bright at the frame's peak (written), dark at its median.
 
     Peaks below `FAINT` stay dark: an untrained network is no searchlight.
     """
@@ -91,7 +91,8 @@ def _warmed(clip: PreviewClip, t: int, heat: npt.NDArray[np.float32]) -> Picture
     place = np.array([[scale, 0, centre[0] - half + scale / 2], [0, scale, centre[1] - half + scale / 2]])
     height, width = clip.images.shape[1:3]
     peak = float(heat.max())
-    shown = (heat / max(peak, FAINT)).clip(0, 1).astype(np.float32)
+    floor = float(np.median(heat))  # an untrained map is high everywhere: only what stands out glows
+    shown = ((heat - floor) / max(peak - floor, FAINT)).clip(0, 1).astype(np.float32)
     spread = cv2.warpAffine(shown, place, (width, height), flags=cv2.INTER_LINEAR)
     colours = cv2.applyColorMap(np.rint(255 * spread).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     mixed = 0.35 * clip.images[t] * (1 - spread[..., None]) + colours
