@@ -19,6 +19,9 @@ from . import options
     "--height", type=click.IntRange(min=64), default=240, show_default=True, help="Short side of a frame, px."
 )
 @click.option(
+    "--also", multiple=True, type=click.Choice(["bedlam"]), help="A further dataset, an eighth as long, on top."
+)
+@click.option(
     "--videos",
     type=click.IntRange(0, 99),
     default=0,
@@ -34,6 +37,7 @@ def make_sample(
     count: int,
     clip_frames: int,
     height: int,
+    also: tuple[str, ...],
     videos: int,
     jobs: int,
     force: bool,
@@ -58,6 +62,7 @@ def make_sample(
       trace make-sample world
       trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
+      trace make-sample world --also bedlam
       trace make-sample world --videos 3
     """
     from trace_data.errors import quoted
@@ -72,6 +77,7 @@ def make_sample(
             sequences=count,
             frames=clip_frames,
             height=height,
+            also=also,
             videos=videos,
             jobs=jobs,
             force=force,

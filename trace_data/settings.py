@@ -21,6 +21,7 @@ FOLDERS = {
     "packs": "folder of prepared body models (.pth)",
     "root": "folder that holds the datasets",
     "root_3dpw": "folder of 3DPW, where it is not below `root`",
+    "root_bedlam": "folder of BEDLAM, likewise",
     "root_dynacam": "folder of DynaCam, likewise",
     "root_h36m": "folder of Human3.6M, likewise",
     "root_mpi_inf_3dhp": "folder of MPI-INF-3DHP, likewise",

@@ -37,6 +37,8 @@ import tiny_3dpw
 from cdf_files import write_cdf
 from example_result import example_result
 
+from trace_data.adapters.bedlam.motions import read_motion
+from trace_data.adapters.bedlam.tables import camera_table, scene_table
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
 from trace_data.builder.build import build_shards
@@ -234,7 +236,27 @@ def read_clip(folder: Path) -> None:
 
 
 SHARD = "3dpw-train-00000.h5"
+
+
+def motions() -> list[bytes]:
+    arrays = {"poses": np.zeros((3, 72)), "trans": np.zeros((3, 3)), "betas": np.zeros(11, np.float32)}
+    return [_saved(np.savez, **arrays, mocap_frame_rate=np.array(30), gender=np.array("neutral"))]
+
+
+SCENE = """Index,Type,Body,X,Y,Z,Yaw,Pitch,Roll,Comment
+0,Comment,None,0,0,0,0,0,0,free
+1,Group,None,0,0,0,0,0,0,sequence_name=seq_000000;frames=2
+2,Body,rp_aaron_posed_002_1038,1.5,-2,0,90.25,0.0,0.0,start_frame=3;texture_body=x
+"""
+LENS = """name,x,y,z,yaw,pitch,roll,focal_length,sensor_width,sensor_height,hfov
+s_0000.png,5.058579,-9.743741,168.953232,1.468127,-2.905068,2.813995,36.905,36,20.25,52
+"""
+
+
 READERS = {
+    "bedlam scene": Reader(texts(SCENE), in_file(".csv", scene_table)),
+    "bedlam camera": Reader(texts(LENS), in_file(".csv", lambda file: camera_table(file, "s", 1))),
+    "bedlam motion": Reader(motions, in_file(".npz", read_motion)),
     "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),
     "cdf": Reader(cdfs, in_file(".cdf", lambda file: read_cdf(file, "Pose", hint="again"))),
     "image": Reader(images, lambda data: decode(data, "x", strict=True)),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trace_data.adapters import ADAPTERS
+from trace_data.adapters import BUILT_IN
 from trace_data.errors import ConfigError
 from trace_data.settings import FOLDERS, load_settings
 
@@ -65,10 +65,10 @@ def test_root_has_no_default_and_says_how_to_set_it(tmp_path: Path) -> None:
 
 
 def test_every_dataset_may_have_a_folder_of_its_own(tmp_path: Path) -> None:
-    keys = {f"root_{name.replace('-', '_')}" for name in ADAPTERS}
+    keys = {f"root_{name.replace('-', '_')}" for name in BUILT_IN}
     assert keys == {key for key in FOLDERS if key.startswith("root_")}
     found = load_settings({"TRACE_HOME": str(tmp_path), "TRACE_ROOT_MPI_INF_3DHP": "/mpi"}, tmp_path)
-    assert found.dataset_folders(ADAPTERS) == {"mpi-inf-3dhp": Path("/mpi")}
+    assert found.dataset_folders(BUILT_IN) == {"mpi-inf-3dhp": Path("/mpi")}
 
 
 @pytest.fixture

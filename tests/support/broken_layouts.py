@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import tiny_3dpw
 import tiny_3dpw_packed
+import tiny_bedlam
 import tiny_dynacam
 import tiny_human36m
 import tiny_mpi
@@ -216,6 +217,10 @@ LAYOUTS = {
     "dynacam": Layout(
         "dynacam", dynacam, "video_frames/panorama_train/a", "{:06d}.jpg", range(4),
         case=("annotations", "Annotations"),
+    ),
+    "bedlam": Layout(
+        "bedlam", tiny_bedlam.write, f"{tiny_bedlam.ORBIT}/mp4/seq_000000.mp4",
+        other=f"{tiny_bedlam.ORBIT}/mp4/seq_000001.mp4", case=("smpl_ground_truth", "SMPL_ground_truth"),
     ),
 }  # fmt: skip
 

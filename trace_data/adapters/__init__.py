@@ -25,7 +25,10 @@ ADAPTERS = {
     "mpi-inf-3dhp": "trace_data.adapters.mpi_inf_3dhp",
     "penn-action": "trace_data.adapters.penn_action",
 }
-"""Canonical name to module, sorted."""
+"""Canonical name to module, sorted: the datasets of the published training, meant where none is named."""
+ON_REQUEST = {"bedlam": "trace_data.adapters.bedlam"}
+"""Further ones that come with the project and are meant only by their names."""
+BUILT_IN = {**ADAPTERS, **ON_REQUEST}
 SPELLINGS = {
     "3dpw": ("pw3d", "threedpw"),
     "dynacam": ("dc", "pdc"),
@@ -73,19 +76,19 @@ def canonical_name(name: str) -> str:
     near = nearest(_plain(name), known)
     raise ConfigError(
         f"unknown dataset {name!r}" + (f", did you mean {known[near]!r}?" if near else ""),
-        hint=f"datasets are {', '.join([*ADAPTERS, *_registered])}; a module of your own is given with --adapter",
+        hint=f"datasets are {', '.join([*BUILT_IN, *_registered])}; a module of your own is given with --adapter",
     )
 
 
 def canonical_names(names: Sequence[str]) -> list[str]:
-    """The canonical names of the given datasets, unique and sorted; all built-in ones when none is given."""
+    """The canonical names of the given datasets, unique and sorted; those of the published training when none is."""
     return sorted({canonical_name(name) for name in names} or ADAPTERS)
 
 
 def load_adapter(name: str) -> Adapter:
     """The adapter module of a dataset, by any spelling of its name. Raises ConfigError."""
     name = canonical_name(name)
-    return _registered[name] if name in _registered else cast(Adapter, importlib.import_module(ADAPTERS[name]))
+    return _registered[name] if name in _registered else cast(Adapter, importlib.import_module(BUILT_IN[name]))
 
 
 def find_sequences(name: str, root: Path | DatasetRoots, split: Split) -> list[SequenceRef]:
@@ -161,7 +164,7 @@ def own_adapters(names: Sequence[str]) -> dict[str, str]:
 
 def _known() -> dict[str, str]:
     """Every spelling to its canonical name."""
-    return {_plain(word): name for name in ADAPTERS for word in (name, *SPELLINGS.get(name, ()))}
+    return {_plain(word): name for name in BUILT_IN for word in (name, *SPELLINGS.get(name, ()))}
 
 
 def _plain(name: str) -> str:

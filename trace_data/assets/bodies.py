@@ -49,7 +49,7 @@ class Bodies:
     def place(
         self, body: BodyParams, annotated: Keypoints | None = None
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-        """World joints (T, 44, 3) and translation (T, 3) by the file format's convention, for either origin.
+        """World joints (T, 44, 3) and translation (T, 3) by the file format's convention, for any origin.
 
         None when parts of the body are unknown, or when it has no translation and `annotated` does not determine one.
         """
@@ -62,6 +62,8 @@ class Bodies:
                 return None
         elif body.origin == "hips":
             translation = translation - hip_midpoint(joints)
+        elif body.turned is not None:  # a body turns about its pelvis, which no pose moves
+            translation = translation + joints[:, 0] @ (body.turned - np.eye(3)).T
         return joints + translation[:, None], translation
 
     def complete(self, record: SequenceRecord) -> Mapping[str, Completed]:

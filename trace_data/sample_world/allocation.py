@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from trace_data.sample_world.human36m_clips import CLIPS, PLAYERS, VIEWS
 from trace_data.sample_world.mpi_inf_3dhp import ORDER_OF_CAMERAS, PLACES
-from trace_data.sample_world.people import Role, Split
+from trace_data.sample_world.people import Role, Split, cast
 
 REST = "3dpw"
 """Takes all remaining sequences: it has every split and no limit on their number."""
@@ -25,6 +25,12 @@ ROOM: Mapping[tuple[Split, str], int] = {
 }
 """Number of sequences for which a release has names; unlimited if missing."""
 
+FURTHER = ("bedlam",)
+"""Datasets that are drawn on request, beside the others."""
+FIRST_FURTHER, LEAST_FURTHER = 10_000, 8
+"""Index of their first sequence, behind all others; and least number of sequences that are dealt, of which those for
+testing are left out."""
+
 Allocation = dict[str, list[tuple[int, Role]]]
 """Name of a dataset to its sequences, by index."""
 
@@ -41,6 +47,12 @@ def allocate(roles: Sequence[Role]) -> Allocation:
         for name, count in _counts(split, len(waiting)).items():
             allocation[name] += [waiting.popleft() for _ in range(count)]
     return allocation
+
+
+def further(seed: int, sequences: int) -> list[tuple[int, Role]]:
+    """Sequences of a dataset of `FURTHER`, which has no test split: an eighth as many as the world has."""
+    roles = cast(seed, max(LEAST_FURTHER, sequences // 8))
+    return [(FIRST_FURTHER + index, role) for index, role in enumerate(roles) if role.split != "test"]
 
 
 def _counts(split: Split, number: int) -> dict[str, int]:

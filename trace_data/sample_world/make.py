@@ -6,16 +6,17 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trace_data.errors import ConfigError, OutputError
 from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
-from trace_data.sample_world.allocation import allocate
+from trace_data.sample_world.allocation import FURTHER, allocate, further
 from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.film import name_of
 from trace_data.sample_world.film_files import VIDEO
@@ -39,6 +40,7 @@ report numbers measured on this data as results on those datasets.
   datasets/h36m/          Human3.6M: a few people in videos of two fixed cameras
   datasets/mpi_inf_3dhp/  MPI-INF-3DHP: a few people in videos of several fixed cameras
   datasets/Penn_Action/   people before a fixed camera, with 2D points and the poses of every second frame
+  datasets/BEDLAM/        where it was asked for: people in videos of cameras that move, zoom or stand on their side
   videos/                 videos to predict (only with --videos), each with NAME.truth.npz, all that is true of it
 
 Each dataset has the layout of its official release. A small world has fewer of them.
@@ -54,6 +56,8 @@ class Parameters:
     frames: int = 16
     height: int = 240
     videos: int = 0
+    also: tuple[str, ...] = ()
+    """Datasets beyond the five: `FURTHER`."""
 
     def __post_init__(self) -> None:
         limits = {"seed": (0, 2**32), "sequences": (3, 9999), "frames": (2, 10000), "height": (64, 2160)}
@@ -62,6 +66,12 @@ class Parameters:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}, expected {low} to {high}", hint=f"give --{name} {max(low, 0)}")
+        if strange := set(self.also) - set(FURTHER):
+            raise ConfigError(f"also {', '.join(sorted(strange))}, expected {', '.join(FURTHER)}")
+
+    def stored(self) -> dict[str, Any]:
+        """As written into the world."""
+        return {**asdict(self), "also": sorted(self.also)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,7 @@ def make_sample(
     frames: int = 16,
     height: int = 240,
     videos: int = 0,
+    also: Sequence[str] = (),
     jobs: int = 2,
     force: bool = False,
     progress: Progress = SILENT,
@@ -106,15 +117,16 @@ def make_sample(
     """Write body models, datasets and videos of the sample world into `out`; deterministic for the same parameters.
 
     `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, and height of the videos, px;
-    `videos`: number of longer clips with their truth, of people who are in no training sequence. The same call resumes
-    an interrupted run. Raises ConfigError on sizes out of range, OutputError when `out` holds other content (unless
-    `force`), cannot be written, or the disk is full.
+    `videos`: number of longer clips with their truth, of people who are in no training sequence; `also`: datasets of
+    `FURTHER`, whose sequences come on top. The same call resumes an interrupted run. Raises ConfigError on sizes out of
+    range, OutputError when `out` holds other content (unless `force`), cannot be written, or the disk is full.
     """
     begun = time.monotonic()
-    parameters = Parameters(seed, sequences, frames, height, videos)
+    parameters = Parameters(seed, sequences, frames, height, videos, tuple(also))
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more", hint="give --jobs 2")
-    allocation = allocate(cast(seed, sequences))
+    allocation = allocate(cast(seed, sequences)) | {name: further(seed, sequences) for name in sorted(also)}
+    sequences = sum(map(len, allocation.values()))
     with _writing(out):
         _claim(out, parameters, force)
         progress.log(f"sample world (synthetic): {sequences} sequences of {frames} frames into {out}")
@@ -136,7 +148,7 @@ def make_sample(
             videos=_videos(out, videos),
         )
         numbers = {"people": summary.people, "frames_in_all": summary.frames, "sequences_of": summary.sequences_of}
-        _write(out / DONE, json.dumps({**asdict(parameters), **numbers, "synthetic": True}, indent=1))
+        _write(out / DONE, json.dumps({**parameters.stored(), **numbers, "synthetic": True}, indent=1))
         (out / STARTED).unlink()
     progress.end(f"{summary.frames} frames of {summary.people} people")
     return summary
@@ -146,11 +158,11 @@ def read_summary(out: Path, parameters: Parameters) -> SampleSummary | None:
     """Summary of the sample world in `out`; None unless it is complete and was made with these parameters."""
     try:
         content = parse_json(content_of(out / DONE, error=OutputError), where=out / DONE, error=OutputError)
-        if any(content[name] != value for name, value in asdict(parameters).items()):
+        if any(content[name] != value for name, value in parameters.stored().items()):
             return None
         return SampleSummary(
             folder=out,
-            sequences=content["sequences"],
+            sequences=sum(content["sequences_of"].values()),
             sequences_of=content["sequences_of"],
             frames=content["frames_in_all"],
             people=content["people"],
@@ -167,7 +179,7 @@ def _videos(out: Path, number: int) -> tuple[Path, ...]:
 
 def _claim(out: Path, parameters: Parameters, force: bool) -> None:
     """Claim `out` or raise OutputError. Only folders of a sample world are ever removed."""
-    wanted = json.dumps(asdict(parameters))
+    wanted = json.dumps(parameters.stored())
     started = out / STARTED
     if started.is_file() and started.read_text(encoding="utf-8") == wanted and not force:
         return

@@ -93,10 +93,11 @@ def draw_scene(
     shot: Shot = "handheld",
     fps: float = FPS,
     neutral: bool = False,
+    aspect: float = ASPECT,
 ) -> Scene:
     """Sequence `index` of the world of `seed`, with `frames` pictures at `fps`.
 
-    `neutral`: use the neutral body for everyone.
+    `neutral`: use the neutral body for everyone. `aspect`: width of a picture over its height.
     """
     rng = np.random.default_rng([seed, _SCENE, index])
     times = np.arange(2 * frames) / (2 * fps)
@@ -111,7 +112,7 @@ def draw_scene(
         person = replace(person, gender="neutral") if neutral else person
         performances.append(_perform(rng, person, kind, times, heading, place))
     _part(performances)
-    size = (2 * round(height * ASPECT / 2), height)
+    size = (2 * round(height * aspect / 2), height)
     joints = np.stack([p.joints for p in performances])
     camera = draw_camera(rng, times[::2], joints, size, azimuth, shot)
     light = np.array([rng.normal(0, 0.5), rng.uniform(0.7, 1.2), rng.normal(0, 0.5)])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.progress import Progress
-from trace_data.sample_world import human36m_clips, mpi_inf_3dhp
+from trace_data.sample_world import bedlam, human36m_clips, mpi_inf_3dhp
 from trace_data.sample_world.allocation import REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.film import name_of
@@ -22,6 +22,7 @@ DATASETS, VIDEOS = "datasets", "videos"
 """Folders of the world."""
 FOLDERS: Mapping[str, str] = {
     "3dpw": "3DPW",
+    "bedlam": bedlam.FOLDER,
     "dynacam": "DynaCam",
     "h36m": "h36m",
     "mpi-inf-3dhp": mpi_inf_3dhp.FOLDER,
@@ -30,6 +31,7 @@ FOLDERS: Mapping[str, str] = {
 """Name of a dataset to its folder."""
 
 LAST: Mapping[str, str] = {
+    "bedlam": bedlam.LAST,
     "dynacam": "annotations/panorama_train.npz",
     "h36m": "metadata.xml",
     "mpi-inf-3dhp": "MPI-INF-3DHP_SMPL_NeuralAnnot.json",
@@ -64,7 +66,10 @@ def tasks_of(allocation: Allocation) -> list[DrawTask]:
 def people_of(allocation: Allocation) -> set[int]:
     """All people who appear. Studio datasets film one person at a time, repeatedly."""
     seen = {
-        person for name in (REST, "dynacam", "penn-action") for _, role in allocation[name] for person in role.people
+        person
+        for name in (REST, "bedlam", "dynacam", "penn-action")
+        for _, role in allocation.get(name, ())
+        for person in role.people
     }
     return seen | human36m_clips.players(_clips(allocation["h36m"])) | mpi_inf_3dhp.actors(allocation["mpi-inf-3dhp"])
 
@@ -90,6 +95,8 @@ def draw(out: Path, seed: int, frames: int, height: int, task: DrawTask | FilmTa
         write_human36m(folder, seed, _clips(task.roles), frames, height, progress)
     elif task.dataset == "mpi-inf-3dhp":
         write_mpi_inf_3dhp(datasets, seed, task.roles, frames, height, progress)
+    elif task.dataset == "bedlam":
+        bedlam.write_bedlam(folder, seed, task.roles, frames, height, progress=progress)
     elif task.dataset == "dynacam":
         write_dynacam(folder, seed, task.roles, frames, height, progress=progress)
     else:

@@ -13,7 +13,7 @@ GENDERS: tuple[Gender, ...] = get_args(Gender)
 """Of body models, in the order of the codes that shards store."""
 BodyPart = Literal["root_rotation", "body_pose", "shape", "translation"]
 """The parts of a parameter set that an annotation may know separately."""
-Origin = Literal["model", "hips"]
+Origin = Literal["model", "hips", "turned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,8 +30,12 @@ class BodyParams:
     """(T, 3) metres, added to the posed vertices, so the pelvis joint stands at J0 + translation. None where the
     release gives joint positions but no translation: `assets.bodies` derives it with a body model."""
     origin: Origin = "model"
-    """`hips`: `translation` is the position of the regressed hip midpoint. Converting it takes a body model:
-    `assets.bodies` does so, and shards hold the file format's convention only."""
+    """`hips`: `translation` is the position of the regressed hip midpoint. `turned`: the body was moved by x -> A x + c
+    about the world's origin after it was posed, and `translation` is A t + c, from which (A - I) J0 is missing, J0 the
+    pelvis of the shaped body at rest. Converting either takes a body model: `assets.bodies` does so, and shards hold
+    the file format's convention only."""
+    turned: npt.NDArray[np.float64] | None = None
+    """(3, 3) the rotation A of the origin `turned`, with which `pose` has been multiplied already; None for others."""
     known: frozenset[BodyPart] = frozenset(get_args(BodyPart))
     """The annotated parts; the numbers of the others are meaningless and should be zero."""
 

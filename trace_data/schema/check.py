@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.geometry import matrix_from_axis_angle
 from trace_data.os_errors import in_words, is_missing
-from trace_data.schema.body import GENDERS
+from trace_data.schema.body import GENDERS, BodyParams
 from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.frame import file_of
@@ -51,6 +52,8 @@ STILL = (
 )
 FARTHEST = 200.0
 """Metres from the camera; nobody is seen who stands farther away."""
+UPSIDE_DOWN = -0.7
+"""Cosine between a body's own up and the world's, median: nobody is head down all the time."""
 BEHIND = -0.3
 """Metres along the camera's axis; a body's origin may lie so far from its joints."""
 
@@ -77,6 +80,7 @@ def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]
     for person in record.people:
         findings += _person(person, record, frames)
     findings += _nobody(record, frames)
+    findings += _upright(record)
     return findings + [Finding(severity="warning", key="annotation", what=remark) for remark in record.remarks]
 
 
@@ -87,6 +91,27 @@ def _nobody(record: SequenceRecord, frames: int) -> Iterator[Finding]:
     if alone > OUTSIDE * frames:
         what = f"nobody is annotated in {alone} of {frames} frames"
         yield Finding(severity="warning", key="people", what=what, hint="nothing is learnt from these frames")
+
+
+def _upright(record: SequenceRecord) -> Iterator[Finding]:
+    """Where the world's up is known: people who stand on their heads most of the time, as a lost flip makes them."""
+    if record.world_up is None:
+        return
+    up = np.array(record.world_up)
+    if up.shape != (3,) or abs(np.linalg.norm(up) - 1) > 1e-6:
+        yield _error("world_up", f"is {record.world_up}, expected a unit vector")
+        return
+    heights = [
+        matrix_from_axis_angle(person.body.pose[person.body_valid, 0])[:, :, 1] @ up
+        for person in record.people
+        if person.body is not None
+        and "root_rotation" in person.body.known
+        and person.body.pose.shape == (len(person.body_valid), 24, 3)
+    ]
+    height = float(np.median(np.concatenate(heights))) if heights and sum(map(len, heights)) else 1.0
+    if height < UPSIDE_DOWN:
+        what = "people stand on their heads in most frames"
+        yield _error("world_up", what, "body and world have different axes, or the sign of an angle is wrong")
 
 
 def _files(record: SequenceRecord) -> Iterator[Finding]:
@@ -176,6 +201,18 @@ def _rigid(key: str, matrices: npt.NDArray[np.float64]) -> Iterator[Finding]:
         yield _error(key, f"a translation of {largest:,.0f} m", "millimetres taken for metres")
 
 
+def _turned(who: str, body: BodyParams) -> Iterator[Finding]:
+    """The rotation of the origin `turned` is there, and is one."""
+    if (body.turned is None) == (body.origin == "turned"):
+        yield _error(f"{who}.turned", f"and origin {body.origin!r} do not belong together")
+    elif body.turned is not None:
+        yield from _shape(f"{who}.turned", body.turned, (3, 3))
+        if body.turned.shape == (3, 3):
+            rigid = np.eye(4)
+            rigid[:3, :3] = body.turned
+            yield from _rigid(f"{who}.turned", rigid[None])
+
+
 def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Finding]:
     who = f"people[{person.name}]"
     for key, flags in (("present", person.present), ("body_valid", person.body_valid)):
@@ -195,6 +232,7 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
                 continue
             yield from _shape(f"{who}.{name}", array, shape)
             yield from _finite(f"{who}.{name}", array)
+        yield from _turned(who, person.body)
         if person.body.translation is not None:
             yield from _far(f"{who}.translation", person.body.translation)
             yield from _before_camera(f"{who}.translation", person, record.camera, frames)

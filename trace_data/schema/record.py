@@ -63,6 +63,8 @@ class SequenceRecord:
     """Whether world-frame motion may be supervised."""
     world_reason: str
     """Why `world_valid` is what it is, for reports."""
+    world_up: tuple[float, float, float] | None = None
+    """Unit vector against gravity in the world; None where the release does not say."""
     remarks: tuple[str, ...] = ()
     """Warnings of the adapter: the sequence can be used, but the user should know."""
     sides_agree: bool | None = None

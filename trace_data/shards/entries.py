@@ -142,6 +142,7 @@ class ShardIndex:
 
 SPLITS = {
     "3dpw": ("train", "val", "test"),
+    "bedlam": ("train", "val"),
     "dynacam": ("train", "val", "test"),
     "h36m": ("train", "val"),
     "mpi-inf-3dhp": ("train", "val", "test"),

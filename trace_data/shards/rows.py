@@ -76,7 +76,8 @@ def _usable(person: Person, block: Mapping[str, npt.NDArray[Any]]) -> npt.NDArra
 def _person(person: Person, number: int, world_valid: bool, added: Completed) -> dict[str, npt.NDArray[Any]]:
     """All columns of one person over all T frames; zero where the mask is False."""
     frames = len(person.present)
-    kp2d = np.zeros((frames, 44, 3)) if person.keypoints2d is None else person.keypoints2d.to_44()
+    points = person.keypoints2d
+    kp2d = np.zeros((frames, 44, 3)) if points is None or points.compared_only else points.to_44()
     kp3d = np.zeros((frames, 44, 4)) if person.joints3d is None else person.joints3d.to_44()
     if added.joints3d is not None:  # the body model fills only joints that the release lacks
         kp3d = np.where((kp3d[..., 3:] == 0) & person.body_valid[:, None, None], added.joints3d, kp3d)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -81,6 +82,10 @@ def _check_content(shape: Any, dtype: Any, data: Any) -> None:
     expected = count_of(shape) * (1 if dtype.hasobject else dtype.itemsize)
     if not isinstance(data, list if dtype.hasobject else (bytes, bytearray, str)) or len(data) != expected:
         raise Malformed(f"has an array of shape {str(shape)[:80]} and type {dtype} with content of another size")
+    if dtype.kind == "U":  # numpy keeps what is no character, and Python fails on it with SystemError, at any later use
+        raw: Any = data.encode("latin1") if isinstance(data, str) else data
+        if (np.frombuffer(raw, np.dtype("u4").newbyteorder(dtype.byteorder)) > sys.maxunicode).any():
+            raise Malformed("has a text with characters that do not exist")
 
 
 def _fill(blank: Array, state: Any) -> Array:

@@ -15,8 +15,8 @@ class WorldConfig(ConfigPart):
 
     camera: Literal["auto", "moving", "static", "background"] = "auto"
     """Source of the camera path. `moving`: the motion on which the people of a frame agree. `static`: the camera stands
-    still. `background`: its rotation from the picture outside the people, the rest from people. `auto`: `moving`,
-    unless the video turns out to be from a camera that stands still."""
+    still. `background`: its rotation from the picture outside the people, the rest from people. `auto`: `static` if the
+    background stands still all the time, else `background`."""
     camera_file: Path | None = None
     """Camera path of another tool: TUM, COLMAP text, nerfstudio or a result of ours. It replaces `camera`."""
     camera_scale: Literal["solve", "file"] = "solve"
@@ -26,11 +26,8 @@ class WorldConfig(ConfigPart):
     decay_seconds: float = Field(0.5, gt=0)
     """While nobody is seen the camera goes on, and its speed falls to 37 % in this time, s."""
     still_pixels: float = Field(0.2, ge=0)
-    """A camera stands still if the background moves less between frames, px at a picture width of 640 (median)."""
-    still_degrees: float = Field(1.0, ge=0)
-    """A camera stands still only if people turn it by less between frames, degrees (median)."""
-    still_metres: float = Field(0.05, ge=0)
-    """A camera stands still only if people move it by less between frames, m (median)."""
+    """A camera stands still if the background moves less between frames, px at a picture width of 640 (median), and was
+    seen in at least half of them. What people say of the camera does not count: the picture is the better witness."""
     spread_degrees: float = Field(5.0, ge=0)
     """A median disagreement of people about the camera's rotation between frames above this is warned of, degrees."""
     spread_metres: float = Field(0.2, ge=0)

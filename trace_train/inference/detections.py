@@ -81,7 +81,7 @@ def detect(
     frame, zyx, score = centers(maps.center_3d, logits=network.center_logits, threshold=threshold)
     people = network.regress(maps, frame, zyx)
     if not duplicates:
-        keep = _without_duplicates(frame, people.camera)
+        keep = _without_duplicates(frame, people.camera).nonzero()[:, 0]  # each mask would be read from the GPU anew
         frame, zyx, score, people = frame[keep], zyx[keep], score[keep], people.of(keep)
     published = network.published_camera
     rotations, betas = full_rotations(people), people.shape[:, :10]
@@ -108,10 +108,12 @@ def _without_duplicates(frame: Tensor, camera: Tensor) -> Tensor:
     """
     if not len(frame):
         return torch.ones_like(frame, dtype=torch.bool)
-    number = torch.unique_consecutive(frame, return_inverse=True)[1]
-    count = torch.bincount(number)
-    rank = torch.arange(len(frame), device=frame.device) - (count.cumsum(0) - count)[number]
-    place = camera.new_full((len(count), int(count.max()), 3), float("nan"))  # NaN padding is close to nothing
+    at = torch.arange(len(frame), device=frame.device)
+    begins = frame.diff(prepend=frame[:1] - 1) != 0
+    number = begins.cumsum(0) - 1
+    rank = at - torch.where(begins, at, 0).cummax(0).values
+    frames, most = (torch.stack([number[-1], rank.max()]) + 1).tolist()
+    place = camera.new_full((frames, most, 3), float("nan"))  # NaN padding is close to nothing
     place[number, rank] = camera
     near = (place[:, :, None] - place[:, None]).norm(dim=-1) < DUPLICATE_DISTANCE
     better = near.triu(diagonal=1)  # (frame, i, j): i scores better than j and is the same person

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trace_train.body.layer import BodyLayer
+from trace_train.geometry.constants import constant
 from trace_train.geometry.rotations import matrix_from_6d
 from trace_train.inference.detections import Detections, best_score, detect
 from trace_train.inference.frame_detections import FrameDetections
@@ -23,6 +25,7 @@ from trace_train.network.model import TraceNetwork
 from trace_train.network.motion import compose_world_rotation
 from trace_train.network.outputs import Maps, People
 from trace_train.network.temporal import StreamState
+from trace_train.streaming.batch import to_device
 
 
 def use_chunk_statistics(network: TraceNetwork) -> None:
@@ -82,7 +85,7 @@ class NetworkStream:
         pixels = np.empty((1, len(frames), self.letterbox.size, self.letterbox.size, 3), np.uint8)
         for frame, out in zip(frames, pixels[0]):
             self.letterbox.put(frame, out)
-        return torch.from_numpy(pixels).to(next(self.network.parameters()).device)
+        return to_device(torch.from_numpy(pixels), next(self.network.parameters()).device)
 
     def flow_of(self, images: Tensor) -> Tensor | None:
         """Optical flow of the next frames from their predecessors."""
@@ -118,6 +121,7 @@ def by_frame(
     people, (_, y, x) = found.people, found.zyx.unbind(-1)
     front = maps.center[found.frame, y, x].float()
     values = {
+        "frame": found.frame,
         "score": found.score,
         "front_score": front.sigmoid() if network.center_logits else front,
         "zyx": found.zyx,
@@ -130,9 +134,9 @@ def by_frame(
         "feature": maps.mesh[found.frame, :, y, x],
         **_motion(network, people),
     }
-    arrays = {name: _array(value) for name, value in values.items()}
+    arrays = _arrays(values)
     arrays["joints_2d"] = letterbox.to_frame(arrays["joints_2d"])
-    edges = np.searchsorted(_array(found.frame), np.arange(len(maps.center) + 1))
+    edges = np.searchsorted(arrays.pop("frame"), np.arange(len(maps.center) + 1))
     frames = []
     for number, (begin, end) in enumerate(pairwise(edges)):
         own: dict[str, Any] = {name: value[begin:end] for name, value in arrays.items()}
@@ -148,7 +152,7 @@ def _motion(network: TraceNetwork, people: People) -> dict[str, Tensor]:
     if people.motion is None or people.world_motion is None or people.world_rotation_6d is None:
         return {}
     world = compose_world_rotation(people.root_6d, people.world_rotation_6d, network.world_rotation)
-    gain = people.world_motion.new_tensor([1.0, network.world_motion_gain, network.world_motion_gain])
+    gain = constant((1.0, network.world_motion_gain, network.world_motion_gain), like=people.world_motion)
     return {
         "triple_motion": people.motion,
         "world_motion": gain * people.world_motion,
@@ -156,6 +160,12 @@ def _motion(network: TraceNetwork, people: People) -> dict[str, Tensor]:
     }
 
 
-def _array(value: Tensor) -> npt.NDArray[Any]:
-    exact = value if value.dtype == torch.int64 else value.double()
-    return exact.cpu().numpy()
+def _arrays(values: Mapping[str, Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """Tensors (K, ...) as arrays, in one copy: for each copy the CPU waits for the GPU."""
+    widths = [math.prod(value.shape[1:]) for value in values.values()]
+    columns = [value.double().reshape(len(value), width) for value, width in zip(values.values(), widths)]
+    parts = np.split(torch.cat(columns, dim=1).cpu().numpy(), np.cumsum(widths)[:-1], axis=1)
+    return {
+        name: part.reshape(value.shape).astype(np.int64 if value.dtype == torch.int64 else np.float64)
+        for (name, value), part in zip(values.items(), parts)
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from math import isfinite
 from typing import cast
 
@@ -74,9 +75,10 @@ class Updater:
         if self.processes.together and self.replica is None:
             self.has_unused_parameters = self.processes.average_gradients(trained)
         self.scaler.unscale_(self.optimizer)
-        norm = float(torch.nn.utils.clip_grad_norm_(trained, optim.clip_norm))
+        clipped = torch.nn.utils.clip_grad_norm_(trained, optim.clip_norm)
         own = sum((_stacked(report) for report in reports[1:]), _stacked(reports[0]))
-        numbers = (self.processes.sum(own) / self.processes.world_size).tolist()
+        means = self.processes.sum(own) / self.processes.world_size
+        numbers, entries, (norm,) = _read(means, torch.stack(list(counts.values())), clipped)
         finite = all(map(isfinite, numbers))
         if not finite or not (isfinite(norm) or self.scaler.is_enabled()):
             raise self._diverged(parts, reports, norm, finite, advise)
@@ -86,7 +88,7 @@ class Updater:
         self.scaler.update()
         return Update(
             values=dict(zip([*reports[0].values, "total"], numbers)),
-            counts=dict(zip(counts, torch.stack(list(counts.values())).tolist())),
+            counts=dict(zip(counts, map(int, entries))),
             norm=norm,
             skipped=not isfinite(norm),
         )
@@ -134,6 +136,14 @@ class Updater:
                 ]
             ),
         )
+
+
+def _read(*values: Tensor) -> list[list[float]]:
+    """The numbers of several tensors, in one copy: for each copy the CPU waits for the GPU."""
+    device = values[0].device  # the norm of no gradient is on the CPU
+    flat = torch.cat([value.detach().to(device, torch.float64).flatten() for value in values]).tolist()
+    ends = [0, *accumulate(value.numel() for value in values)]
+    return [flat[begin:end] for begin, end in pairwise(ends)]
 
 
 def _stacked(report: LossReport) -> Tensor:

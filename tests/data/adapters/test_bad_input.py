@@ -39,11 +39,13 @@ FRAMES: dict[str, dict[str, tuple[str, str]]] = {
         "h36m, re-packaged": ("content", f"1 have no image, first {CLIP}_000003.jpg"),
         "h36m, packed": ("content", "1 have no image, first S1_Discussion_0_2.jpg"),
         "dynacam": ("layout", "a: 1 of 4 annotated frames have no image, first 000002"),
+        "bedlam": ("layout", "has no video in mp4/"),
     },
     "truncate": dict.fromkeys(LAYOUTS, ("content", "too early"))
     | {
         "mpi-inf-3dhp, videos": ("layout", "no video"),
         "h36m, release": ("content", "Discussion.54138969.mp4"),
+        "bedlam": ("content", "seq_000000.mp4"),
     },
     "shift": {
         "3dpw, release": ("layout", "image_00000.jpg is missing (6 images, last 6)"),
@@ -67,9 +69,10 @@ FRAMES: dict[str, dict[str, tuple[str, str]]] = {
         "penn-action, packed": ("content", "has 3: 000004.jpg is missing"),
         "mpi-inf-3dhp, packed": ("layout", f"video_frames/{VIDEO}: annotation without images"),
         "h36m, re-packaged": ("layout", f"images/{CLIP}: no images"),
+        "bedlam": ("content", "the video has 5 frames, its camera 4"),
     },
     "circle": dict.fromkeys(LAYOUTS, ("layout", "a symbolic link that leads back to itself"))
-    | {"h36m, release": ("content", "a symbolic link that leads back to itself")},
+    | dict.fromkeys(("h36m, release", "bedlam"), ("content", "a symbolic link that leads back to itself")),
     "recase": dict.fromkeys(LAYOUTS, ("never", "letter case does not matter")),
 }
 CASES = [(how, name) for how, layouts in FRAMES.items() for name in layouts]
@@ -220,5 +223,5 @@ def test_the_frames_of_every_layout_are_broken_in_every_way() -> None:
     for how in ("lose", "truncate", "circle", "recase"):
         assert FRAMES[how].keys() == LAYOUTS.keys()
     # a video has no image numbers; whose frames it shows, no file of the other layouts tells
-    assert LAYOUTS.keys() - FRAMES["shift"].keys() == {"mpi-inf-3dhp, videos", "h36m, release"}
+    assert LAYOUTS.keys() - FRAMES["shift"].keys() == {"mpi-inf-3dhp, videos", "h36m, release", "bedlam"}
     assert FRAMES["swap"].keys() == {name for name, layout in LAYOUTS.items() if layout.other}

@@ -101,6 +101,21 @@ def test_nobody_is_in_two_splits_of_all_datasets_together(world: Path) -> None:
     assert summary.people == len(seen | penn)
 
 
+def test_bedlam_is_there_where_it_was_asked_for(tmp_path: Path, packs: Path, no_bodies: None) -> None:
+    small = {"sequences": 3, "frames": 2, "height": 64}
+    made = make_sample(tmp_path / "two", also=["bedlam"], jobs=1, **small)
+    assert made.sequences_of["bedlam"] == made.sequences - 3 and made.frames == 2 * made.sequences
+    found = read_summary(tmp_path / "two", Parameters(also=("bedlam",), **small))
+    assert found is not None and found.sequences == made.sequences
+    assert read_summary(tmp_path / "two", Parameters(**small)) is None, "a world without it is another one"
+    report = verify_datasets(("bedlam",), made.datasets, depth="geometry", packs=packs)
+    assert report.ok and report.datasets[0].synthetic
+    assert sum(report.datasets[0].sequences.values()) == made.sequences_of["bedlam"]
+    assert report.datasets[0].frames == 2 * made.sequences_of["bedlam"]
+    with pytest.raises(ConfigError, match="bedlam"):
+        make_sample(tmp_path / "three", also=["emdb"], **small)
+
+
 def test_it_verifies_with_the_words_of_the_readme(
     world: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

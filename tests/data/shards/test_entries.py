@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from trace_data.adapters import ADAPTERS, load_adapter
+from trace_data.adapters import BUILT_IN, load_adapter
 from trace_data.shards.entries import SPLITS, ShardIndex, build_split, usual_step
 
 
@@ -29,7 +29,7 @@ def test_the_usual_step_is_the_most_frequent_distance(ids: list[int], step: int)
 
 
 def test_splits_are_those_of_the_adapters() -> None:
-    assert {name: load_adapter(name).SPEC.splits for name in ADAPTERS} == SPLITS
+    assert {name: load_adapter(name).SPEC.splits for name in BUILT_IN} == SPLITS
 
 
 @pytest.mark.parametrize(

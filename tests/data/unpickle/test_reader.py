@@ -414,3 +414,16 @@ def test_a_file_in_pieces_is_the_file_in_one(tmp_path: Path, monkeypatch: pytest
     file.write_bytes(data)
     with pytest.raises(AssetError, match="Bad CRC-32"):
         load_npz(file, each=lambda key, value: value)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_text_of_characters_that_do_not_exist_is_refused(tmp_path: Path, order: str) -> None:
+    """numpy would hand it out, and Python fail on it later."""
+    text = np.array(["neutral"]).astype(f"{order}U7")
+    np.savez(tmp_path / "a.npz", text=text)
+    assert load_npz(tmp_path / "a.npz")["text"].tolist() == ["neutral"]
+    text.view(f"{order}u4")[2] = 0x110000
+    np.savez(tmp_path / "a.npz", text=text)
+    for read in (lambda: load_npz(tmp_path / "a.npz"), lambda: load_pickle(pickle.dumps({"a": text}, 2))):
+        with pytest.raises(AssetError, match="characters"):
+            read()

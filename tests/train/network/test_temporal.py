@@ -344,6 +344,16 @@ def test_backbone_and_heads_compile_into_one_graph() -> None:
     assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
 
 
+def test_a_stream_compiles_into_one_graph() -> None:
+    network, (images, flow) = small(), clips(1, 2)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        state = network(images, flow).state
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = torch._dynamo.explain(network)(images, flow, state=state)
+    assert state is not None and (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
+
+
 def test_fields_of_maps_are_all_compared_here() -> None:
     assert {f.name for f in fields(Maps)} == {*VOLUMES, "state", "stages"}
 

@@ -15,8 +15,10 @@ Array = npt.NDArray[np.float64]
 
 WIDTH = 640
 """Pictures are compared at this width, px, or at their own if that is smaller; flows are given at this width."""
-POINTS, FEWEST = 400, 16
-"""Corners that are followed between two frames, and the fewest from which something is concluded."""
+CELLS, FAINTEST, FEWEST = 24, 1e-3, 16
+"""The strongest corner of each cell is followed, so that sharp people do not outnumber a faint background: cells across
+the picture, strength below which a corner is none (share of the strongest), and the fewest corners from which something
+is concluded."""
 RETURN, INLIER = 0.5, 1.5
 """px by which a corner that is followed to the next frame and back may miss itself, and by which it may miss a
 model."""
@@ -108,8 +110,8 @@ def _followed(
     old: npt.NDArray[np.uint8], old_boxes: Array, new: npt.NDArray[np.uint8], boxes: Array
 ) -> tuple[Array, Array]:
     """Corners of `old` outside the people, and where they are in `new`: two of (N, 2), px."""
-    corners: Any = cv2.goodFeaturesToTrack(old, POINTS, 0.01, 7, mask=_outside(old.shape, old_boxes))
-    if corners is None:
+    corners = _corners(old, _outside(old.shape, old_boxes))
+    if not len(corners):
         return np.zeros((0, 2)), np.zeros((0, 2))
     there, found, _ = cv2.calcOpticalFlowPyrLK(old, new, corners, corners.copy())
     back, returned, _ = cv2.calcOpticalFlowPyrLK(new, old, there, corners.copy())
@@ -118,6 +120,22 @@ def _followed(
     good &= ((inside >= 0) & (inside < np.array(new.shape[::-1]))).all(1)
     good[good] &= _outside(new.shape, boxes)[inside[good, 1], inside[good, 0]] > 0
     return corners[good, 0].astype(np.float64), there[good, 0].astype(np.float64)
+
+
+def _corners(grey: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """(N, 1, 2) px: the strongest corner of every cell where there is one."""
+    strength: Any = cv2.cornerMinEigenVal(grey, 3)
+    strength[mask == 0] = 0
+    side = max(4, round(grey.shape[1] / CELLS))
+    rows, columns = grey.shape[0] // side, grey.shape[1] // side
+    cells = strength[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    cells = cells.swapaxes(1, 2).reshape(rows * columns, side * side)
+    best = cells.argmax(axis=1)
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    corners = np.stack([column * side + best % side, row * side + best // side], axis=1)
+    found = cells.max(axis=1)
+    chosen: npt.NDArray[np.float32] = corners[found > FAINTEST * found.max(initial=0)].astype(np.float32)
+    return chosen[:, None]
 
 
 def _outside(shape: tuple[int, ...], boxes: Array) -> npt.NDArray[np.uint8]:

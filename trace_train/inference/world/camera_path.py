@@ -92,7 +92,7 @@ class CameraPath:
         background = None
         if picture is not None and self.needs_pictures:
             background = self._background.step(picture, people.boxes)
-        turn = background.rotation if background is not None and self.config.camera == "background" else None
+        turn = background.rotation if background is not None and self.needs_pictures else None
         seen = self._people.measure(frame, people, turn)
         self._evidence.add(seen, background, cut=cut)
         step, observed = self._camera_step(time, seen, background)
@@ -140,7 +140,7 @@ class CameraPath:
     ) -> tuple[Array, bool]:
         """The step (4, 4) from the last camera to this one, and whether it was measured."""
         passed = time - self._time[-1] if self._time else 0.0
-        turn = background.rotation if background is not None and self.config.camera == "background" else None
+        turn = background.rotation if background is not None and self.needs_pictures else None
         measured = seen is not None or turn is not None
         if not measured:
             left = np.exp(-passed / self.config.decay_seconds)

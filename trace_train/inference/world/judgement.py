@@ -67,9 +67,8 @@ class Evidence:
 def stands_still(evidence: Evidence, config: WorldConfig) -> str:
     """Why the camera is taken to stand still; empty if it moves, or if the background does not show it."""
     flow, degrees, metres = (_median(v) for v in (evidence.flow, evidence.degrees, evidence.metres))
-    if flow is None or flow >= config.still_pixels or evidence.farthest >= config.still_drift:
-        return ""
-    if (degrees or 0) >= config.still_degrees or (metres or 0) >= config.still_metres:
+    unseen = np.isnan(evidence.flow[1:]).mean() if len(evidence.flow) > 1 else 1.0
+    if flow is None or unseen > 0.5 or flow >= config.still_pixels or evidence.farthest >= config.still_drift:
         return ""
     people = (
         "" if degrees is None else f", people turn the camera by {degrees:.2f} degrees and move it by {metres:.3f} m"
@@ -82,6 +81,7 @@ def quality(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Figures of a path that is estimated from people or the background, and what the user should be warned of."""
     degrees, metres = _median(evidence.spread_degrees), _median(evidence.spread_metres)
+    turned = evidence.turned / max(len(observed) - 1, 1) if config.camera != "moving" else 0.0
     fused = [count for count in evidence.people if count]
     disagree = (degrees or 0) > config.spread_degrees or (metres or 0) > config.spread_metres
     told: str | None = None
@@ -96,14 +96,14 @@ def quality(
     else:
         judged = f"estimated: between frames people agree to {degrees:.2f} degrees and {metres:.3f} m"
     facts = {
-        "source": "fused" if config.camera != "background" else "background",
+        "source": "background" if turned > 0.5 else "fused",
         "judged": judged,
         "people_fused": round(float(np.mean(fused)), 2) if fused else 0,
         "spread_degrees": None if degrees is None else round(degrees, 3),
         "spread_metres": None if metres is None else round(metres, 4),
     }
-    if config.camera == "background":
-        facts["turns_from_background"] = round(evidence.turned / max(len(observed) - 1, 1), 4)
+    if config.camera != "moving":
+        facts["turns_from_background"] = round(turned, 4)
     return facts, () if told is None else (f"the camera's path is {told}",)
 
 

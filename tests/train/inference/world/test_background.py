@@ -117,6 +117,19 @@ def test_a_static_camera_is_noticed(anybody: bool) -> None:
     assert "detected" in world.facts["judged"]
 
 
+def test_sharp_people_whom_nobody_detected_do_not_move_a_static_camera() -> None:
+    """They have the strongest corners of the picture, and what the network says of the camera is wrong."""
+    walkers = Walkers.before(np.tile(np.eye(4), (20, 1, 1)), TIME)
+    camera, picture = CameraPath(WorldConfig(), SQUARE, LENS), 110 + seen(np.eye(3)) // 8
+    person = RNG.integers(0, 256, (picture.shape[0] // 2, picture.shape[1] // 4), dtype=np.uint8)
+    error = np.tile(Rotation.from_euler("y", 3, degrees=True).as_matrix(), (3, 1, 1))
+    for t in range(20):
+        shown = picture.copy()
+        shown[40 : 40 + person.shape[0], 4 * t : 4 * t + person.shape[1]] = person
+        camera.step(TIME[t], walkers.said(t, error=error), shown)
+    assert camera.finish().facts["source"] == "static"
+
+
 def test_a_slow_pan_is_no_static_camera() -> None:
     """0.15 px a frame is below what counts as motion between frames, and adds up."""
     walkers, turns = Walkers.before(np.tile(np.eye(4), (20, 1, 1)), TIME), pan(0.015, 20)
@@ -124,7 +137,7 @@ def test_a_slow_pan_is_no_static_camera() -> None:
     camera = CameraPath(config, SQUARE, LENS)
     for t in range(20):
         camera.step(TIME[t], nobody(walkers, t), seen(turns[t]))
-    assert camera.finish().facts["source"] == "fused"
+    assert camera.finish().facts["source"] == "background"
 
 
 def test_a_moving_camera_is_not_called_static_for_want_of_pictures() -> None:
