@@ -10,9 +10,8 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from trace_data.export.run import Exported
     from trace_data.progress import Progress
-    from trace_data.results.result import Result
+    from trace_data.view.view import Viewed
     from trace_train.inference import PredictionReport, Predictor, VideoOptions, VideoPrediction
 
 
@@ -75,6 +74,7 @@ class ResultPlace(options.Folder):
 @options.draw
 @click.option("--device", help="cpu, cuda or cuda:1  [default: a GPU if there is one].")
 @click.option("--export", "formats", metavar="FORMAT,…", help="Also write formats of trace export, as in glb,bvh.")
+@click.option("--view", is_flag=True, help="Also write the page of trace view, NAME.html.")
 @click.option("--force", is_flag=True, help="Predict again, and replace what is there.")
 @options.json
 def predict(
@@ -99,6 +99,7 @@ def predict(
     draw: str | None,
     device: str | None,
     formats: str | None,
+    view: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -118,7 +119,7 @@ def predict(
       trace predict street.mp4 --camera slam.tum --set tracker.gate=8
       trace predict street.mp4 --draw overlay,ids,bird
     """
-    from trace_data.export.run import check_format
+    from trace_data.export.run import check_format, export_beside
     from trace_data.frames.footage import group_inputs
     from trace_data.overlay.items import items_of
     from trace_train.inference import Predictor, VideoOptions
@@ -165,10 +166,12 @@ def predict(
             reports.append(report)
             if items:
                 _draw(prediction, place, drawn[place], items, progress)
-    files = [_exported(report.out, wanted, predictor.model.packs, force=force) if wanted else [] for report in reports]
+    used = predictor.model.packs
+    files = [export_beside(report.out, wanted, used, force=force) if wanted else [] for report in reports]
+    pages = [_page(prediction, place) for prediction, place in prepared if view]
     if as_json:
         written = [file for some in files for file in some]
-        render.json_object({"results": reports, "files": written, "videos": [*drawn.values()]})
+        render.json_object({"results": reports, "files": written, "videos": [*drawn.values()], "pages": pages})
         return
     for report, some in zip(reports, files):
         _tell(report)
@@ -176,21 +179,8 @@ def predict(
             render.line(f"  {file.format:<10}  {file.path}: {file.facts}")
     for video in drawn.values():
         render.line(f"{video}  {', '.join(items)}")
-
-
-def _exported(out: Path, formats: list[str], packs: Path, *, force: bool) -> list[Exported]:
-    """The result in other formats, beside it, with the defaults of `trace export`."""
-    from trace_data.export.formats import Up
-    from trace_data.export.run import base_name, export_result
-    from trace_data.results.file import read_result
-    from trace_data.results.scene import SceneOptions, arrange
-
-    raw = read_result(out)
-
-    def arranged(up: Up) -> Result:
-        return arrange(raw, SceneOptions(up=up, origin="world" if up == "camera" else "first-pelvis"))
-
-    return export_result(arranged, formats, out.absolute().parent, base_name(out), packs=packs, force=force)
+    for page in pages:
+        render.line(f"{page.page}  picture: {page.picture}")
 
 
 def _places_of_videos(places: list[Path], *, force: bool) -> dict[Path, Path]:
@@ -205,6 +195,14 @@ def _draw(prediction: VideoPrediction, place: Path, video: Path, items: tuple[st
     from trace_data.results.file import read_result
 
     draw_result(read_result(place), prediction.footage, video, items, packs=prediction.model.packs, progress=progress)
+
+
+def _page(prediction: VideoPrediction, place: Path) -> Viewed:
+    from trace_data.view.view import Choice, view_result
+
+    source = prediction.footage.facts.path
+    listed = prediction.footage.facts.kind == "images" and not source.is_dir()  # the first of them is not the video
+    return view_result(place, None, Choice(video=None if listed else source, packs=prediction.model.packs))
 
 
 def _camera(given: str | None) -> list[str]:

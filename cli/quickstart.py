@@ -29,6 +29,8 @@ VIDEOS = 2
 """Videos to predict: one of a moving camera, one of a static one."""
 TRACKER = ("tracker.score=0.2", "tracker.keep_score=0.1")
 """After so few steps the network is sure of nobody: its own evaluation counts people from 0.2 on, too."""
+DRAWN, FORMATS = ("overlay", "ids", "bird"), ("glb", "bvh")
+"""What is drawn into the video of a prediction, and what it is exported as."""
 FOUND, GIVEN = "found", "given"
 """Where the camera path comes from: the prediction itself, or the truth, as if from another tool."""
 HONEST = "a few CPU minutes are enough to learn positions and orientations; limbs need more steps"
@@ -102,6 +104,7 @@ class Way:
         from trace_data.adapters import ADAPTERS
 
         size = {"sequences": self.sequences, "datasets": list(ADAPTERS), "videos": VIDEOS}
+        shown = {"tracker": list(TRACKER), "drawn": list(DRAWN), "formats": list(FORMATS)}
         return [
             Step(name="sample world", settings=size, output=self.world, work=self.make_world),
             Step(name="body models", settings={}, output=self.packs, work=self.prepare),
@@ -109,7 +112,7 @@ class Way:
             Step(name="build-shards", settings={"shard_bytes": SHARD_BYTES}, output=self.shards, work=self.build),
             Step(name="train", settings={"steps": self.training_steps}, output=self.run, work=self.train),
             Step(name="evaluate", settings={}, output=None, work=self.evaluate),
-            Step(name="predict", settings={"tracker": list(TRACKER)}, output=self.videos, work=self.predict),
+            Step(name="predict", settings=shown, output=self.videos, work=self.predict),
             Step(name="report", settings={}, output=self.report, work=lambda: self.write_report(done)),
         ]
 
@@ -230,8 +233,10 @@ class Way:
         return Outcome(text=text, facts={split: report.to_json() for split, report in reports.items()})
 
     def predict(self) -> Outcome:
-        """Predict videos of people who are not in the training split, and score them against the truth."""
+        """Predict videos of people who are not in the training split, score them against the truth, and show them."""
         from dataclasses import asdict
+
+        from trace_data.frames.video_writer import INSTALL, choose_encoder
 
         from .render import number
 
@@ -239,13 +244,18 @@ class Way:
         facts, texts = {}, []
         for count, video in enumerate(self._summary().videos):
             scores = {camera: self._score(video, camera) for camera in (FOUND, GIVEN)[: 2 if count == 0 else 1]}
-            facts[video.stem] = {camera: asdict(row) for camera, row in scores.items()}
+            facts[video.stem] = {
+                "scores": {camera: asdict(row) for camera, row in scores.items()},
+                "files": self._show(video, self._result(video, FOUND)),
+            }
             row = scores[FOUND]
             texts.append(
                 f"{video.stem}: recall {number(row.recall, 0, 100)} %, IDF1 {number(row.idf1, 0, 100)} %, "
                 f"{number(row.id_switches, 0)} id switches, W-MPJPE {number(row.w_mpjpe, 0)} mm"
                 + (f" ({number(scores[GIVEN].w_mpjpe, 0)} with the camera given)" if GIVEN in scores else "")
             )
+        if not choose_encoder().is_video:
+            texts.append(f"without videos of the people, as there is no encoder here: {INSTALL}")
         return Outcome(text="; ".join(texts), facts=facts)
 
     def _score(self, video: Path, camera: str) -> Scores:
@@ -266,6 +276,28 @@ class Way:
             prediction.write(out, progress=self.progress)
         return evaluate_result(out, against=truth, packs=self.packs).rows[MODEL]
 
+    def _show(self, video: Path, result: Path) -> dict[str, str]:
+        """Make of a prediction what can be looked at: names of files in `videos`, by the words to link them with."""
+        from trace_data.export.run import export_beside
+        from trace_data.frames.footage import open_footage
+        from trace_data.frames.video_writer import choose_encoder
+        from trace_data.overlay.video import draw_result, free_place
+        from trace_data.results.file import read_result
+        from trace_data.view.view import Choice, view_result
+
+        files = {}
+        if choose_encoder().is_video:
+            drawn = free_place(result, force=True)
+            if not drawn.exists():
+                found, footage = read_result(result), open_footage([video])
+                draw_result(found, footage, drawn, DRAWN, packs=self.packs, progress=self.progress)
+            files["video with the people on it"] = drawn.name
+        for file in export_beside(result, FORMATS, self.packs, force=True):
+            name = Path(file.path).name
+            files[name.removeprefix(f"{video.stem}.")] = name
+        page = view_result(result, None, Choice(video=video, embed_video=True, packs=self.packs)).page
+        return {"video and world in 3D": page.name, **files}
+
     def _result(self, video: Path, camera: str) -> Path:
         return self.videos / f"{video.stem}{'' if camera == FOUND else '-camera-given'}.trace.npz"
 
@@ -275,9 +307,14 @@ class Way:
         from trace_train.report.run import write_report
         from trace_train.report.videos import PredictedVideo, videos_section
 
-        scores = {step.name: step.outcome.facts for step in done}["predict"]
+        of = {step.name: step.outcome.facts for step in done}["predict"]
         videos = [
-            PredictedVideo(video=video, result=self._result(video, FOUND), scores=scores[video.stem])
+            PredictedVideo(
+                video=video,
+                result=self._result(video, FOUND),
+                scores=of[video.stem]["scores"],
+                files={words: self.videos / name for words, name in of[video.stem]["files"].items()},
+            )
             for video in self._summary().videos
         ]
         took = [StepTook(name=step.name, seconds=step.seconds, text=step.outcome.text) for step in done]
@@ -288,7 +325,7 @@ class Way:
             packs=self.packs,
             title="TRACE quickstart",
             notes=(f"{HONEST[0].upper()}{HONEST[1:]}.",),
-            sections=(videos_section(videos, self.report), steps_section(took)),
+            sections=(videos_section(videos, self.report, self.packs), steps_section(took)),
             progress=self.progress,
         )
         return Outcome(text=str(self.report), facts={})

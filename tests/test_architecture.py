@@ -45,8 +45,8 @@ ORDER = {
 }
 """Rooms and single modules from the bottom up. A line imports from the lines above it and from itself."""
 FROM_DATA = {
-    "assets", "drawing", "errors", "files", "frames", "geometry", "pages", "progress", "results", "schema", "shards",
-    "text_files", "unpickle",
+    "assets", "drawing", "errors", "files", "frames", "geometry", "overlay", "pages", "progress", "results", "schema",
+    "shards", "text_files", "unpickle",
 }  # fmt: skip
 """What of `trace_data` the training side may use."""
 TENSORS_ONLY = ("network/", "losses/", "metrics/", "geometry/", "body/")

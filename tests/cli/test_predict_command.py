@@ -48,6 +48,17 @@ def test_it_says_what_it_found_and_what_it_wrote(command: list[str], tmp_path: P
     assert (report["people"], report["rows"], report["frames"]) == (1, 7, 7)
 
 
+def test_a_page_is_written_with_the_pictures_that_were_predicted(
+    command: list[str], tmp_path: Path, capsys: Output
+) -> None:
+    some = sorted(str(file) for file in video_of(tmp_path / "walk", 4).iterdir())[1:]
+    for words, out, pictures in ((["walk"], "whole", "4 small pictures"), (some, "some", "none")):
+        assert run([*command, *words, "--out", out, "--view", "--json"]) == 0
+        (page,) = json.loads(capsys.readouterr().out)["pages"]
+        assert Path(page["page"]) == tmp_path / out / "walk.html" and Path(page["page"]).is_file()
+        assert page["picture"].startswith(pictures)
+
+
 def test_several_videos_have_their_results_in_a_folder(command: list[str], tmp_path: Path, capsys: Output) -> None:
     for name, count in (("one", 4), ("two", 5)):
         video_of(tmp_path / name, count, people=count - 4)

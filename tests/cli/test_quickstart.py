@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,9 @@ def test_the_whole_way_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixtur
     page = Path(found["report"]).read_text(encoding="utf-8")
     assert page.count("data:image/jpeg") >= 3
     assert "synthetic data" in page
+    linked = re.findall(r'href="(videos/[^"]+)"', page)
+    assert {"videos/synthetic-01-moving.html", "videos/synthetic-02-static.glb"} <= set(linked)
+    assert all((tmp_path / "q" / file).stat().st_size > 1000 for file in linked)
     assert run(words) == 0
     again = json.loads(capsys.readouterr().out)
     assert all(step["skipped"] for step in again["steps"].values())

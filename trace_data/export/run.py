@@ -21,8 +21,9 @@ from trace_data.export.rate import Clock, clock
 from trace_data.export.skeleton import person_label
 from trace_data.export.track import absences
 from trace_data.files import writable_folder
-from trace_data.results.file import SUFFIX
+from trace_data.results.file import SUFFIX, read_result
 from trace_data.results.result import Result
+from trace_data.results.scene import SceneOptions, arrange
 from trace_data.schema.body import GENDERS, Gender
 
 Body = Literal["model", "free"]
@@ -113,6 +114,19 @@ def export_result(
                     )
                 )
     return written
+
+
+def export_beside(file: Path, formats: Sequence[str], packs: Path | None, *, force: bool = False) -> list[Exported]:
+    """Write a result file in `formats`, beside it, with the defaults of `trace export`.
+
+    Raises ResultError, and what `export_result` raises.
+    """
+    raw = read_result(file)
+
+    def arranged(up: Up) -> Result:
+        return arrange(raw, SceneOptions(up=up, origin="world" if up == "camera" else "first-pelvis"))
+
+    return export_result(arranged, formats, file.absolute().parent, base_name(file), packs=packs, force=force)
 
 
 def check_format(name: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trace_data.assets.body_model import BodyModel
+from trace_data.drawing import Picture
 from trace_data.drawing.pytorch3d import best_rasteriser
 from trace_data.errors import OutputError, ResultError
 from trace_data.export.mesh import PackMeshes
@@ -62,26 +63,43 @@ def draw_result(
     encoder = PAGE if out.suffix == PAGE.suffix else choose_encoder()
     if not encoder.is_video:
         progress.log(f"no video encoder here, so the pictures are put into a page; for MP4:  {INSTALL}")
-    body = body_of(result, packs) if needs_body(items) else None
-    painter = ResultPainter(result, items, body, rasterise=best_rasteriser() if body else None)
-    index = {number: frame for frame, number in enumerate(result.frame_id.tolist())}
+    painter = painter_of(result, items, packs)
+    frames = len(result.time)
     step = np.diff(result.time)
     rate = 1 / float(np.median(step)) if len(step) else USUAL_RATE
-    options = result.about.get("options") or {}
-    progress.begin("draw", len(index), "frames")
+    progress.begin("draw", frames, "frames")
     with video_writer(out, size=painter.size, rate=rate, encoder=encoder) as writer:
-        left = len(index)
-        for frame in footage.frames(start=float(result.time[0]), stride=int(options.get("stride") or 1)):
-            if (at := index.get(frame.number)) is None:
-                continue
-            writer.add(painter.draw(at, frame.pixels), float(result.time[at] - result.time[0]))
+        for frame, picture in drawn_frames(result, footage, painter, range(frames)):
+            writer.add(picture, float(result.time[frame] - result.time[0]))
             progress.advance()
-            left -= 1
-            if not left:
-                break
-        if left:
-            raise ResultError(f"{left:,} of its {len(index):,} frames are not in this video", where=footage.facts.path)
-    progress.end(f"{len(index):,} frames, by {encoder.name}")
+    progress.end(f"{frames:,} frames, by {encoder.name}")
+
+
+def painter_of(result: Result, items: Sequence[str], packs: Path) -> ResultPainter:
+    """Draws these items of a result. Raises AssetError without the body models that they need."""
+    body = body_of(result, packs) if needs_body(items) else None
+    return ResultPainter(result, items, body, rasterise=best_rasteriser() if body else None)
+
+
+def drawn_frames(
+    result: Result, footage: Footage, painter: ResultPainter, frames: Sequence[int]
+) -> Iterator[tuple[int, Picture]]:
+    """The result's frames with these indices, in order, each with its drawn picture. Only one is in memory.
+
+    Raises ResultError if the video ends before them, FootageError.
+    """
+    wanted = {int(result.frame_id[frame]): frame for frame in frames}
+    left = len(wanted)
+    stride = int((result.about.get("options") or {}).get("stride") or 1)
+    for frame in footage.frames(start=float(result.time[0]), stride=stride):
+        if (index := wanted.get(frame.number)) is None:
+            continue
+        yield index, painter.draw(index, frame.pixels)
+        left -= 1
+        if not left:
+            return
+    if left:
+        raise ResultError(f"{left:,} of its {len(wanted):,} frames are not in this video", where=footage.facts.path)
 
 
 def check_same_video(result: Result, footage: Footage) -> None:

@@ -29,10 +29,13 @@ MOST_STILLS, WIDTH, QUALITY = 600, 480, 72
 def find_video(result: Result, file: Path) -> Path | None:
     """The video that a result names: beside the result, or in the working folder."""
     video = result.about.get("video")
-    name = video.get("name") if isinstance(video, dict) else None
+    video = video if isinstance(video, dict) else {}
+    name = video.get("name")
     if not isinstance(name, str) or not name or Path(name).name != name:
         return None
-    return next((place / name for place in (file.parent, Path.cwd()) if (place / name).exists()), None)
+    places = [folder / name for folder in (file.parent, Path.cwd())]
+    images = video.get("kind") == "images"  # of images in a list only the first is named, and it is not the video
+    return next((place for place in places if (place.is_dir() if images else place.exists())), None)
 
 
 def is_played(video: Path) -> bool:

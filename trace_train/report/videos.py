@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from trace_data.drawing import colour_of, contact_sheet, draw_skeleton
+from trace_data.drawing import Picture, contact_sheet
 from trace_data.frames.footage import open_footage
+from trace_data.overlay.video import drawn_frames, painter_of
 from trace_data.pages.html import Html, element, figure, image, joined, note, table
 from trace_data.results.file import read_result
-from trace_data.results.result import SEEN, Result
 from trace_train.evaluation.measures import MEASURES
 from trace_train.report.page import Section
 
@@ -25,6 +23,7 @@ PICTURES = 8
 """In the strip of one video."""
 SCORES = ("mpjpe", "pa_mpjpe", "recall", "idf1", "id_switches", "w_mpjpe")
 """Measures of the table, by `Measure.key`."""
+DRAWN = ("overlay", "ids")
 WIDTH = 300
 """Of a picture in the strip, px."""
 
@@ -42,17 +41,20 @@ class PredictedVideo:
     """What else was made of it, by the words to link it with."""
 
 
-def videos_section(videos: Sequence[PredictedVideo], page: Path) -> Section:
-    """The videos, in order; links are relative to the folder of `page`. Raises FootageError, ResultError."""
+def videos_section(videos: Sequence[PredictedVideo], page: Path, packs: Path) -> Section:
+    """The videos, in order; links are relative to the folder of `page`. `packs`: the body models of the results.
+
+    Raises FootageError, ResultError, AssetError.
+    """
     if not videos:
         return Section(title="Predicted videos", body=Html())
     words = (
-        "Videos of people who are in no training sequence: their skeletons as predicted, with a box and a number for "
-        "each identity; a thin box without a skeleton is somebody who was not seen in that frame."
+        "Videos of people who are in no training sequence: their bodies as predicted, with a box and a number for each "
+        "identity. Pale stripes in a dashed box are somebody who was not seen in that frame."
     )
     parts: list[Html] = [note(words)]
     for one in videos:
-        parts.append(figure(element("b", one.video.stem), image(_strip(one), f"{one.video.stem}, predicted")))
+        parts.append(figure(element("b", one.video.stem), image(_strip(one, packs), f"{one.video.stem}, predicted")))
         links = [_link(name, file, page) for name, file in one.files.items()]
         parts += [element("p", joined(links, ", "))] if links else []
     chosen = [measure for measure in MEASURES if measure.key in SCORES]
@@ -65,35 +67,13 @@ def videos_section(videos: Sequence[PredictedVideo], page: Path) -> Section:
     return Section(title="Predicted videos", body=joined([*parts, table(head, rows)]))
 
 
-def draw_people(picture: npt.NDArray[np.uint8], result: Result, frame: int) -> None:
-    """Draw everybody of frame number `frame` of the result into its RGB picture."""
-    for row in result.rows_in(frame):
-        identity = int(result.person[result.row_person[row]])
-        colour = colour_of(identity)
-        seen = result.state[row] == SEEN
-        if seen:
-            draw_skeleton(picture, result.joints_2d[row])
-        if not np.isfinite(result.box[row]).all():
-            continue
-        left, top, width, height = np.rint(result.box[row].clip(-1e4, 1e4)).astype(int).tolist()
-        cv2.rectangle(picture, (left, top), (left + width, top + height), colour, 2 if seen else 1, cv2.LINE_AA)
-        place = (max(left, 0) + 3, max(top, 0) + 14)
-        cv2.putText(picture, str(identity), place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 2, cv2.LINE_AA)
-
-
-def _strip(one: PredictedVideo) -> npt.NDArray[np.uint8]:
+def _strip(one: PredictedVideo, packs: Path) -> Picture:
     """Pictures spread evenly over the frames in which there is anybody; over all where there is nobody."""
     result = read_result(one.result)
     busy = np.unique(result.row_frame) if len(result.row_frame) else np.arange(len(result.time))
-    chosen = busy[np.unique(np.linspace(0, len(busy) - 1, PICTURES).round().astype(int))]
-    wanted = {int(result.frame_id[index]): int(index) for index in chosen}
-    tiles = []
-    for frame in open_footage([one.video]).frames():
-        index = wanted.get(frame.number)
-        if index is not None and frame.pixels is not None:
-            picture = np.ascontiguousarray(frame.pixels)
-            draw_people(picture, result, index)
-            tiles.append((f"{frame.time:.2f} s", picture))
+    chosen = busy[np.unique(np.linspace(0, len(busy) - 1, PICTURES).round().astype(int))].tolist()
+    drawn = drawn_frames(result, open_footage([one.video]), painter_of(result, DRAWN, packs), chosen)
+    tiles = [(f"{result.time[frame]:.2f} s", picture) for frame, picture in drawn]
     return contact_sheet(tiles, columns=4, tile_width=WIDTH)
 
 
