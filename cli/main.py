@@ -90,7 +90,7 @@ def trace(context: click.Context) -> None:
 
     \b
     Examples:
-      trace quickstart                     the whole pipeline on synthetic data, six to seven minutes
+      trace quickstart                     the whole pipeline on synthetic data, about ten minutes
       trace build-shards 3dpw --root DATA  shards from a dataset you have
       trace COMMAND --help                 options and examples of a command
     """
