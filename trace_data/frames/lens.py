@@ -195,8 +195,9 @@ def _of_nerfstudio(
     else:
         fx = width / 2 / math.tan(_number(found, "camera_angle_x", file) / 2)
     fy = _number(found, "fl_y", file, fx)
-    cx, cy = _number(found, "cx", file, width / 2), _number(found, "cy", file, height / 2)
-    return _from_corner(fx, fy, cx, cy), (width, height)
+    cx, cy = _number(found, "cx", file, (width - 1) / 2), _number(found, "cy", file, (height - 1) / 2)
+    # pixel centres are whole numbers there too: docs/reference/export.md#pixel-centres-of-other-tools
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), (width, height)
 
 
 def _number(found: Mapping[str, Any], key: str, file: Path, default: float | None = None) -> float:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from trace_data.errors import TraceError
+from trace_data.frames.image_sequence import natural
 from trace_data.results.placement import rigid_inverse
 from trace_data.text_files import content_of, parse_json
 
@@ -102,7 +103,7 @@ def _colmap(folder: Path) -> CameraFile:
             raise CameraFileError(
                 f"{len(words)} words, expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", where=f"{images}:{number}"
             )
-        entries.append((_natural(words[9]), words[8], _numbers(images, number, words[1:8], 7), number))
+        entries.append((natural(Path(words[9])), words[8], _numbers(images, number, words[1:8], 7), number))
     if not entries:
         raise CameraFileError("has no image", where=images)
     entries.sort(key=lambda entry: entry[0])
@@ -172,7 +173,7 @@ def _nerfstudio(path: Path, text: str) -> CameraFile:
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames:
         raise CameraFileError("has no `frames`, expected a transforms.json of nerfstudio", where=path)
-    ordered = sorted(range(len(frames)), key=lambda k: _natural(_entry(path, frames[k], k, "file_path", str)))
+    ordered = sorted(range(len(frames)), key=lambda k: natural(Path(_entry(path, frames[k], k, "file_path", str))))
     poses = [_pose(path, frames[k], k) for k in ordered]
     lenses = [_nerfstudio_lens(content | frames[k]) for k in ordered]
     known = [lens for lens in lenses if lens is not None]
@@ -309,11 +310,6 @@ def _rigid(rotation: Array, translation: Array) -> Array:
 
 def _intrinsics(fx: float, fy: float, cx: float, cy: float) -> Array:
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts names so that frame2 comes before frame10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split("([0-9]{1,18})", name)]
 
 
 def _is_number(value: Any) -> bool:

@@ -10,14 +10,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from example_result import example_result
 
 from trace_data.errors import ConfigError
+from trace_data.export.colmap import colmap_texts
+from trace_data.export.nerfstudio import nerfstudio_text
 from trace_data.frames.lens import PHONE, choose_lens, lens_of_35mm, read_intrinsics
+from trace_data.results.camera_files import read_camera_file
 
 SIZE = (640, 480)
 MATRIX = np.array([[500.0, 0, 310], [0, 510, 250], [0, 0, 1]])
 LENS = lens_of_35mm(26, SIZE, PHONE)
-NERF = {"fl_x": 500, "fl_y": 510, "cx": 310.5, "cy": 250.5, "w": 640, "h": 480}
+NERF = {"fl_x": 500, "fl_y": 510, "cx": 310, "cy": 250, "w": 640, "h": 480}
 
 
 def saved(file: Path, text: str) -> Path:
@@ -144,3 +148,20 @@ def test_missing_files_and_bad_matrices_of_cameras(tmp_path: Path) -> None:
         assert caught.value.where == str(path)
     with pytest.raises(ConfigError):
         choose_lens(SIZE, camera=(np.zeros((3, 3)), "its camera"))
+
+
+@pytest.mark.parametrize("form", ["nerfstudio", "colmap"])
+def test_intrinsics_alone_and_with_a_camera_path_are_the_same(form: str, tmp_path: Path) -> None:
+    """`--intrinsics` and `--camera` may be given one file."""
+    result = example_result(people=1, frames=5)
+    if form == "nerfstudio":
+        path = file = saved(tmp_path / "transforms.json", nerfstudio_text(result))
+    else:
+        for name, text in colmap_texts(result).items():
+            saved(tmp_path / name, text)
+        path, file = tmp_path, tmp_path / "cameras.txt"
+    camera = read_camera_file(path)
+    assert camera.intrinsics is not None
+    width, height = result.image_size.tolist()
+    assert read_intrinsics(file, (width, height)) == pytest.approx(camera.intrinsics[0], abs=1e-6)
+    assert camera.intrinsics[0] == pytest.approx(result.intrinsics[0], abs=1e-6)

@@ -108,7 +108,7 @@ class CameraPath:
         return camera
 
     def finish(self) -> WorldCamera:
-        """The camera of the whole video. Raises CameraError if a given path has another length."""
+        """The camera of the whole video. Raises CameraFileError if a given path has another length."""
         path, observed = np.array(self._path).reshape(-1, 4, 4), np.array(self._observed, bool)
         rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 9))
         facts, warnings = quality(self._evidence, observed, self.config)

@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from trace_train.config.world import WorldConfig
 from trace_train.inference.world.background import BackgroundStep
-from trace_train.inference.world.fusion import CameraStep, angles
+from trace_train.inference.world.fusion import CameraStep
+
+MOSTLY = 0.5
+"""Share of a video's steps above which its background speaks for the whole."""
 
 
 @dataclass(slots=True)
@@ -20,9 +23,6 @@ class Evidence:
 
     people: list[int] = field(default_factory=list)
     """People who were fused."""
-    degrees: list[float] = field(default_factory=list)
-    metres: list[float] = field(default_factory=list)
-    """How far people turned and moved the camera."""
     spread_degrees: list[float] = field(default_factory=list)
     spread_metres: list[float] = field(default_factory=list)
     flow: list[float] = field(default_factory=list)
@@ -39,10 +39,7 @@ class Evidence:
         """Count a frame: what people say of the camera's motion to it, and what the background says."""
         nan = float("nan")
         spread = (nan, nan) if seen is None or seen.spread is None else seen.spread
-        angle = nan if seen is None else float(np.degrees(angles(seen.rotation, np.eye(3))))
         self.people.append(0 if seen is None else seen.people)
-        self.degrees.append(angle)
-        self.metres.append(nan if seen is None else float(np.linalg.norm(seen.centre)))
         self.spread_degrees.append(spread[0])
         self.spread_metres.append(spread[1])
         self.flow.append(nan if background is None else background.flow)
@@ -66,14 +63,11 @@ class Evidence:
 
 def stands_still(evidence: Evidence, config: WorldConfig) -> str:
     """Why the camera is taken to stand still; empty if it moves, or if the background does not show it."""
-    flow, degrees, metres = (_median(v) for v in (evidence.flow, evidence.degrees, evidence.metres))
+    flow = _median(evidence.flow)
     unseen = np.isnan(evidence.flow[1:]).mean() if len(evidence.flow) > 1 else 1.0
-    if flow is None or unseen > 0.5 or flow >= config.still_pixels or evidence.farthest >= config.still_drift:
+    if flow is None or unseen > 1 - MOSTLY or flow >= config.still_pixels or evidence.farthest >= config.still_drift:
         return ""
-    people = (
-        "" if degrees is None else f", people turn the camera by {degrees:.2f} degrees and move it by {metres:.3f} m"
-    )
-    return f"detected: between frames the background moves {flow:.2f} px{people}"
+    return f"detected: between frames the background moves {flow:.2f} px"
 
 
 def quality(
@@ -89,6 +83,8 @@ def quality(
         judged = told = "a guess: nothing shows how the camera moves, so it is taken to stand still"
     elif disagree:
         judged = told = f"a guess: between frames people disagree by {degrees:.1f} degrees and {metres:.2f} m about it"
+    elif degrees is None and fused and turned > MOSTLY:
+        judged = "turns are measured on the background; steps are a guess: there is one person at a time"
     elif degrees is None and fused:
         judged = "a guess: there is one person at a time, so nothing shows how well it is known"
     elif degrees is None:
@@ -96,7 +92,7 @@ def quality(
     else:
         judged = f"estimated: between frames people agree to {degrees:.2f} degrees and {metres:.3f} m"
     facts = {
-        "source": "background" if turned > 0.5 else "fused",
+        "source": "background" if turned > MOSTLY else "fused",
         "judged": judged,
         "people_fused": round(float(np.mean(fused)), 2) if fused else 0,
         "spread_degrees": None if degrees is None else round(degrees, 3),
