@@ -20,7 +20,7 @@ from . import options
     help="Bodies, names, joints, the world from above and from the side.",
 )
 @options.packs
-@options.force
+@click.option("--force", is_flag=True, help="Replace a drawn video that is there.")
 @options.json
 def draw(result: Path, video: tuple[Path, ...], draw: str, packs: Path | None, force: bool, as_json: bool) -> None:
     """Draw RESULT, a file NAME.trace.npz, onto the VIDEO that it is of, as NAME.overlay.mp4 beside the result.
