@@ -35,9 +35,9 @@ class LossModule(nn.Module):
         """The losses of a batch."""
         device, half = batch.images.device, autocast_dtype(self.config, batch.images.device)
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
-            # a single frame has no flow: the network uses zeros
-            flow = self.flow(batch.images) if batch.images.shape[1] > 1 else None
-            maps: Maps = self.network(batch.images, flow)
+            single = batch.images.shape[1] == 1
+            flow = None if single else self.flow(batch.images)
+            maps: Maps = self.network(batch.images, flow, unrelated=single)
         return self.compare(maps, batch)
 
     def compare(self, maps: Maps, batch: Batch) -> LossReport:
@@ -61,6 +61,8 @@ class LossModule(nn.Module):
             prior=self.prior,
             center_logits=network.center_logits,
             published_camera=network.published_camera,
+            joints_knee=self.config.supervision.joints_knee,
+            pose_knee=self.config.supervision.pose_knee,
         )
 
 

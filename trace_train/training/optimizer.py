@@ -12,14 +12,14 @@ from trace_train.training.parameter_groups import ParameterGroup
 
 
 def build_optimizer(groups: Sequence[ParameterGroup], config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser over the groups that are trained."""
+    """The optimiser over the groups that are trained; one kernel a group updates all its tensors."""
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     given = [
         {"params": list(group.parameters.values()), "weight_decay": group.weight_decay, "lr_factor": group.lr_factor}
         for group in groups
         if not group.frozen
     ]
-    return kind(given, lr=config.lr, betas=config.betas)
+    return kind(given, lr=config.lr, betas=config.betas, fused=True)
 
 
 def carry_over(before: torch.optim.Optimizer, after: torch.optim.Optimizer) -> None:
