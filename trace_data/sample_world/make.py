@@ -120,10 +120,11 @@ def make_sample(
 ) -> SampleSummary:
     """Write body models, datasets and videos of the sample world into `out`; deterministic for the same parameters.
 
-    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, px; `videos`: number
-    of longer clips with their truth, of people who are in no training sequence, `video_height` px high or as high as
-    the pictures; `also`: datasets of `FURTHER`, whose sequences come on top. The same call resumes an interrupted run. Raises ConfigError on sizes out of
-    range, OutputError when `out` holds other content (unless `force`), cannot be written, or the disk is full.
+    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, px; `videos`: number of longer
+    clips with their truth, of people who are in no training sequence, `video_height` px high or as high as the
+    pictures; `also`: datasets of `FURTHER`, whose sequences come on top. The same call resumes an interrupted run.
+    Raises ConfigError on sizes out of range, OutputError when `out` holds other content (unless `force`), cannot be
+    written, or the disk is full.
     """
     begun = time.monotonic()
     parameters = Parameters(seed, sequences, frames, height, videos, tuple(also), video_height)

@@ -110,9 +110,10 @@ class TraceNetwork(nn.Module):
         """Clips (B, T, S, S, 3), or N clips of one frame (N, S, S, 3), RGB, uint8 or float in 0..255, to maps.
 
         `flow` (N, 2, M, M): optical flow from the previous frame to each frame, x and y, in units of 8 px of the input;
-        None: zeros. `state`: that of the previous chunk. `unrelated`: the frames are single pictures of
-        different scenes, to train on; temporal features and motion are left out. `return_stages` fills `Maps.stages`, including parameters
-        along `tracks` if given. Non-finite pixels and flow are replaced by zero. Raises ValueError for other shapes.
+        None: zeros. `state`: that of the previous chunk. `unrelated`: the frames are single pictures of different
+        scenes, to train on; temporal features and motion are left out. `return_stages` fills `Maps.stages`, including
+        parameters along `tracks` if given. Non-finite pixels and flow are replaced by zero. Raises ValueError for other
+        shapes.
         """
         pixels, frames = self._pixels(images)
         stages, after = TensorRecorder(return_stages), None
