@@ -63,10 +63,10 @@ class Parameters:
 
     def __post_init__(self) -> None:
         limits = {"seed": (0, 2**32), "sequences": (3, 9999), "frames": (2, 10000), "height": (64, 2160)}
-        limits["videos"] = (0, 99)
+        limits |= {"videos": (0, 99), "video_height": limits["height"]}
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ConfigError(f"{name} is {value}, expected {low} to {high}", hint=f"give --{name} {max(low, 0)}")
         if strange := set(self.also) - set(FURTHER):
             raise ConfigError(f"also {', '.join(sorted(strange))}, expected {', '.join(FURTHER)}")
