@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trace_data.errors import ConfigError
 from trace_data.files import writable_folder
 from trace_data.progress import SILENT, Progress
 from trace_data.results.file import read_result
@@ -19,6 +20,8 @@ from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.video_score import Join, ResultScores, score_result
 from trace_train.evaluation.video_truth import truth_of_result, truth_of_shards
 from trace_train.inference.source import open_source
+from trace_train.protocols.loading import DEFAULT, load_protocol
+from trace_train.protocols.protocol import Protocol
 
 __all__ = [
     "MEASURES",
@@ -39,16 +42,19 @@ def evaluate(
     *,
     shards: Path | str | Store,
     packs: Path,
-    split: str = "test",
+    split: str | None = None,
+    protocol: str = DEFAULT,
     every: int = 1,
     threshold: float | None = None,
     progress: Progress = SILENT,
 ) -> EvalReport:
     """Evaluate a run, a checkpoint or imported released weights on a split, processing each sequence as a video.
 
-    `every`: evaluate only every n-th window of the sequences. `threshold`: minimum detection score; default: the run's
+    `protocol`: a name, or a YAML file. `split`: default: the protocol's, else test. `every`: evaluate only every n-th
+    window of the sequences. `threshold`: minimum detection score; default: the run's
     own. The result is also written next to the run's checkpoints. Raises CheckpointError, ShardError, ConfigError.
     """
+    rules = load_protocol(protocol)
     source = open_source(path)
     store = as_store(shards)
     check_index(store)
@@ -63,7 +69,8 @@ def evaluate(
         body_layers(packs, GENDERS, source.device),
         reader,
         config,
-        split=split,
+        split=split_of(rules, split),
+        protocol=rules,
         every=every,
         flow=source.flow,
         checkpoint=str(source.where),
@@ -76,15 +83,34 @@ def evaluate(
     return report
 
 
+def split_of(rules: Protocol, split: str | None) -> str:
+    """The split to score. Raises ConfigError where the protocol has another one."""
+    if rules.data.split is not None and split not in (None, rules.data.split):
+        raise ConfigError(
+            f"protocol {rules.name} is about split {rules.data.split!r}, not {split!r}",
+            where="--split",
+            hint="leave --split out, or write a protocol of your own with  base: " + rules.name,
+        )
+    return split or rules.data.split or "test"
+
+
 def evaluate_result(
-    path: Path, *, against: Path | str | Store, packs: Path, sequence: str | None = None, join: Join = "frame"
+    path: Path,
+    *,
+    against: Path | str | Store,
+    packs: Path,
+    sequence: str | None = None,
+    join: Join = "frame",
+    protocol: str = DEFAULT,
 ) -> ResultScores:
     """Score the result of `trace predict` against what is known of the same video.
 
     `against`: shards, of which `sequence` names the sequence (None: the only one), or an exact result, such as the one
     that a synthetic video comes with. `packs`: of the body model that the result was made with. `join`: whether frames
-    are the same by their id or by their time. Raises ResultError, ShardError, ConfigError, AssetError.
+    are the same by their id or by their time. `protocol`: a name, or a YAML file. Raises ResultError, ShardError,
+    ConfigError, AssetError.
     """
+    rules = load_protocol(protocol)
     result = read_result(path)
     if isinstance(against, Path) and against.is_file():
         truth = truth_of_result(read_result(against), str(against))
@@ -92,4 +118,4 @@ def evaluate_result(
         store = as_store(against)
         check_index(store)
         truth = truth_of_shards(ShardReader(store), sequence)
-    return score_result(result, truth, body_layers(packs, GENDERS), join=join, name=str(path))
+    return score_result(result, truth, body_layers(packs, GENDERS), protocol=rules, join=join, name=str(path))

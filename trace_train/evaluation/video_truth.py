@@ -25,6 +25,8 @@ class VideoTruth:
     """T annotated frames with K person-frames that have a whole body, by frame, then person."""
 
     name: str
+    entry: SequenceEntry | None
+    """The sequence of shards; None of an exact result."""
     synthetic: bool
     frame_id: npt.NDArray[np.int64]
     """(T,) index of each frame in the source, or the release's number of it."""
@@ -63,6 +65,7 @@ def truth_of_result(result: Result, name: str) -> VideoTruth:
     seconds = np.median(np.diff(result.time) / np.diff(result.frame_id)) if frames > 1 else 1 / 30
     return VideoTruth(
         name=name,
+        entry=None,
         synthetic=True,
         frame_id=result.frame_id,
         time=result.time,
@@ -99,6 +102,7 @@ def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
 
     return VideoTruth(
         name=entry.key,
+        entry=entry,
         synthetic=entry.synthetic,
         frame_id=found.frame_ids,
         time=(found.frame_ids - found.frame_ids[0]) / found.fps,
