@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from trace_data.errors import ConfigError
 from trace_data.files import writable_folder
-from trace_data.progress import SILENT, Progress
-from trace_data.results.file import read_result
+from trace_data.progress import SILENT, Progress, counted
+from trace_data.results.file import SUFFIX, read_result
 from trace_data.schema.body import GENDERS
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
 from trace_train.evaluation.measures import MEASURES, Measure, Scores
+from trace_train.evaluation.pooling import PooledScores, pool
 from trace_train.evaluation.result import EvalReport, SequenceScores, data_hashes
 from trace_train.evaluation.score import score
 from trace_train.evaluation.sums import MODEL
@@ -28,11 +30,13 @@ __all__ = [
     "MODEL",
     "EvalReport",
     "Measure",
+    "PooledScores",
     "ResultScores",
     "Scores",
     "SequenceScores",
     "evaluate",
     "evaluate_result",
+    "evaluate_results",
     "score",
 ]
 
@@ -110,12 +114,61 @@ def evaluate_result(
     are the same by their id or by their time. `protocol`: a name, or a YAML file. Raises ResultError, ShardError,
     ConfigError, AssetError.
     """
+    given = None if sequence is None else [sequence]
+    return evaluate_results(
+        [path], against=[against], packs=packs, sequences=given, join=join, protocol=protocol
+    ).videos[0]
+
+
+def evaluate_results(
+    paths: Sequence[Path],
+    *,
+    against: Sequence[Path | str | Store],
+    packs: Path,
+    sequences: Sequence[str] | None = None,
+    join: Join = "frame",
+    protocol: str = DEFAULT,
+) -> PooledScores:
+    """Score several results, each as `evaluate_result` does, and all of them together.
+
+    `against`: one for each, or one for all: shards, or a folder of exact results with the names of the results.
+    `sequences`: one for each; None: of several results the names of their files, as NAME of `NAME.trace.npz`. Raises
+    what `evaluate_result` does.
+    """
+    for what, given in (("--against", against), ("--sequence", sequences)):
+        if given is not None and len(given) not in ((1, len(paths)) if what == "--against" else (len(paths),)):
+            raise ConfigError(
+                f"{len(given)} of {what} for {counted(len(paths), 'result')}",
+                where=what,
+                hint=f"give {what} once for each result, in their order",
+            )
     rules = load_protocol(protocol)
-    result = read_result(path)
-    if isinstance(against, Path) and against.is_file():
-        truth = truth_of_result(read_result(against), str(against))
-    else:
-        store = as_store(against)
-        check_index(store)
-        truth = truth_of_shards(ShardReader(store), sequence)
-    return score_result(result, truth, body_layers(packs, GENDERS), protocol=rules, join=join, name=str(path))
+    layers = body_layers(packs, GENDERS)
+    readers: dict[str, ShardReader] = {}
+    scores = []
+    for number, path in enumerate(paths):
+        other = against[number if len(against) > 1 else 0]
+        sequence = sequences[number] if sequences is not None else None
+        if sequence is None and len(paths) > 1:
+            sequence = path.name.removesuffix(SUFFIX)
+        result = read_result(path)
+        if (exact := _exact(other, path)) is not None:
+            truth = truth_of_result(read_result(exact), str(exact))
+        else:
+            store = as_store(other)
+            if store.where not in readers:
+                check_index(store)
+                readers[store.where] = ShardReader(store)
+            truth = truth_of_shards(readers[store.where], sequence)
+        scores.append(score_result(result, truth, layers, protocol=rules, join=join, name=str(path)))
+    return pool(scores)
+
+
+def _exact(against: Path | str | Store, path: Path) -> Path | None:
+    """The exact result to compare with; None for shards."""
+    if not isinstance(against, Path):
+        return None
+    if against.is_file():
+        return against
+    inside = against / path.name
+    return inside if inside.is_file() else None

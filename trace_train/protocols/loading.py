@@ -21,7 +21,7 @@ ADAPTERS_TO_COME = ("rich",)
 
 def protocols() -> list[str]:
     """The names accepted by `--protocol`, the default first."""
-    folder = resources.files("trace_train.protocols").joinpath("definitions")
+    folder = resources.files("trace_train.protocols.definitions")
     names = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
     return sorted(names, key=lambda name: name != DEFAULT)
 
@@ -39,8 +39,7 @@ def load_protocol(name: str = DEFAULT) -> Protocol:
 
 def _read(name: str) -> dict[str, Any]:
     if name in protocols():
-        file = resources.files("trace_train.protocols").joinpath("definitions", f"{name}.yaml")
-        content = file.read_bytes()
+        content = resources.files("trace_train.protocols.definitions").joinpath(f"{name}.yaml").read_bytes()
     elif Path(name).suffix in {".yaml", ".yml"}:
         content = content_of(Path(name).expanduser(), error=ConfigError)
     else:
