@@ -149,9 +149,10 @@ def evaluate(
     if as_json:
         render.json_object(_with_published(report, others))
         return
+    compared = _of_published(report.sequences, report.rules)
     render.line(
-        f"{report.split}: step {report.step:,}, {_of_published(report.sequences, report.rules)},"
-        f" {report.frames:,} frames, {report.people:,} people, {report.matched:,} matched{'  (synthetic)' if report.synthetic else ''}"
+        f"{report.split}: step {report.step:,}, {compared}, {report.frames:,} frames, {report.people:,} people,"
+        f" {report.matched:,} matched{'  (synthetic)' if report.synthetic else ''}"
     )
     if report.advice:
         render.line(report.advice)
