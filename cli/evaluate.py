@@ -175,7 +175,7 @@ def _results(
     as_json: bool,
 ) -> None:
     """Score predicted videos."""
-    from trace_train.evaluate import MODEL, evaluate_results
+    from trace_train.evaluate import MODEL, evaluate_results, exact_result
 
     from . import render
 
@@ -186,7 +186,7 @@ def _results(
         places = [Path(place).expanduser() for place in against]
         truths = [
             file
-            if file.is_file() or _holds_results(file, results)
+            if any(exact_result(file, result) for result in results)
             else options.store(place, cache, cache_size, progress)
             for place, file in zip(against, places)
         ]
@@ -218,11 +218,6 @@ def _results(
             render.line(f"\nscores of each of the {len(shown):,} videos:  --json")
     _notes(others)
     render.line(f"\n{pooled.protocol}")
-
-
-def _holds_results(folder: Path, results: Sequence[Path]) -> bool:
-    """Whether a folder holds exact results of these names, and not shards."""
-    return folder.is_dir() and any((folder / result.name).is_file() for result in results)
 
 
 def _name(result: Path, results: Sequence[Path]) -> str:

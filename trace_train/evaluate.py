@@ -37,6 +37,7 @@ __all__ = [
     "evaluate",
     "evaluate_result",
     "evaluate_results",
+    "exact_result",
     "score",
 ]
 
@@ -152,7 +153,7 @@ def evaluate_results(
         if sequence is None and len(paths) > 1:
             sequence = path.name.removesuffix(SUFFIX)
         result = read_result(path)
-        if (exact := _exact(other, path)) is not None:
+        if (exact := exact_result(other, path)) is not None:
             truth = truth_of_result(read_result(exact), str(exact))
         else:
             store = as_store(other)
@@ -164,11 +165,10 @@ def evaluate_results(
     return pool(scores)
 
 
-def _exact(against: Path | str | Store, path: Path) -> Path | None:
-    """The exact result to compare with; None for shards."""
-    if not isinstance(against, Path):
-        return None
-    if against.is_file():
-        return against
-    inside = against / path.name
-    return inside if inside.is_file() else None
+def exact_result(against: Path | str | Store, path: Path) -> Path | None:
+    """The exact result to compare with: the file named, or in a folder the one of the same name, `.trace.npz` or
+    `.truth.npz`. None for shards."""
+    if not isinstance(against, Path) or against.is_file():
+        return against if isinstance(against, Path) else None
+    names = path.name, path.name.removesuffix(SUFFIX) + ".truth.npz"
+    return next((against / name for name in names if (against / name).is_file()), None)

@@ -157,7 +157,7 @@ def test_results_find_their_truths_by_name(packs: Path, tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.trace.npz" for name in ("a", "b")]
     for number, file in enumerate(files, start=1):
         write_result(file, example(people=number, frames=20))
-        shutil.copy(file, tmp_path / "truth")
+        shutil.copy(file, tmp_path / "truth" / ("a.truth.npz" if number == 1 else "b.trace.npz"))
     found = evaluate_results(files, against=[tmp_path / "truth"], packs=packs)
     assert [len(one.rows) for one in found.videos] == [2, 2] and found.rows[POOLED].idf1 == 1
     assert [one.annotated_identities for one in found.videos] == [1, 2]
