@@ -213,7 +213,7 @@ def _results(
     else:
         render.line(f"{_of_published(len(results), pooled.rules)}\n")
         shown = {_name(path, results): scores.rows[MODEL] for path, scores in zip(results, pooled.videos)}
-        _table(pooled.rows | (shown if len(shown) <= MOST_SHOWN else {}), others)
+        _table({**pooled.rows, **(shown if len(shown) <= MOST_SHOWN else {})}, others)
         if len(shown) > MOST_SHOWN:
             render.line(f"\nscores of each of the {len(shown):,} videos:  --json")
     _notes(others)

@@ -126,7 +126,8 @@ def _posed(
     if rules.joints in ("smpl-24-regressed", "smpl-24-neutral"):
         regressor = (layer if rules.joints == "smpl-24-regressed" else layers["neutral"]).regressor
         skeleton = regressor @ body.vertices
-    joints, root = skeleton, SMPL_HIPS
+    joints = skeleton
+    root: tuple[int, ...] = SMPL_HIPS
     if rules.joints == "lsp-14":
         joints, root = body.joints_h36m, LSP_HIPS if rules.root == "hips" else H36M_PELVIS
     origin = chain[:, :1] if rules.surface == "origin" else joints[:, root].mean(1, keepdim=True)
