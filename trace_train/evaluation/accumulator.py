@@ -14,7 +14,7 @@ from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
 from trace_train.evaluation.bodies import Values, compare
-from trace_train.evaluation.candidates import Candidates, candidates, compared_joints, points_of
+from trace_train.evaluation.candidates import Candidates, candidates, joint_sums, points_of
 from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import Clock, Frames, Track
@@ -104,15 +104,9 @@ class ScoreAccumulator:
         predictions = {MODEL: found.body.joints[rows].cpu()}
         if self.constants.joints is not None:
             predictions[MEAN_POSE_IN_CAMERA] = self.constants.joints.expand(len(rows), -1, -1)
-        predictions = {name: compared_joints(rules, of, target) for name, of in predictions.items()}
-        each, count = torch.ones(len(rows)), labelled.sum(-1)
         for name, predicted in predictions.items():
-            errors = joints.labelled_errors(predicted, target, labelled)
-            aligned = joints.labelled_errors(predicted, target, labelled, align=True)
-            self._spread(chunk, name, video, "joints_mpjpe", 1000 * joints.per_person(errors, labelled), each)
-            self._spread(chunk, name, video, "joints_pa_mpjpe", 1000 * joints.per_person(aligned, labelled), each)
-            self._spread(chunk, name, video, "pck", joints.correct(errors, labelled), count)
-            self._spread(chunk, name, video, "auc", joints.area_under_curve(errors, labelled), count)
+            for measure, sums in joint_sums(rules, predicted, target, labelled).items():
+                self._spread(chunk, name, video, measure, *sums)
 
     def _count_missed_joints(self, chunk: Chunk, people: Candidates, whom: Tensor) -> None:
         """Count the labelled joints of people in the picture who were not found as wrong ones."""

@@ -12,7 +12,14 @@ from trace_data.schema.keypoints import ALL_44, L_HIP, LEAST_CONFIDENCE, R_HIP
 from trace_train.evaluation.bodies import LSP
 from trace_train.evaluation.ground_truth import GroundTruth, in_crop
 from trace_train.inference.detections import Detections
-from trace_train.metrics.joints import rooted, with_bones_of
+from trace_train.metrics.joints import (
+    area_under_curve,
+    correct,
+    labelled_errors,
+    per_person,
+    rooted,
+    with_bones_of,
+)
 from trace_train.protocols.protocol import LabelledRules
 from trace_train.streaming.batch import Batch
 from trace_train.targets.view import CropView
@@ -114,10 +121,33 @@ def _joints3d(batch: Batch, at: tuple[Tensor, Tensor, Tensor], rules: LabelledRu
     root = ROOTS[rules.root]
     has = batch.masks["joints3d"][at] & known[:, root].all(-1)
     turned = rooted(points, root) @ batch.camera_from_world[clip, frame][:, :3, :3].mT
-    if rules.joints is not None:
-        wanted = torch.tensor([name in rules.joints for name in ALL_44], device=known.device)
-        known = known & wanted
-    return turned, known & has[:, None]
+    return turned, scored_joints(rules, known) & has[:, None]
+
+
+def scored_joints(rules: LabelledRules, known: Tensor) -> Tensor:
+    """Of the labelled joints (..., 44), those that a protocol compares."""
+    if rules.joints is None:
+        return known
+    return known & torch.tensor([name in rules.joints for name in ALL_44], device=known.device)
+
+
+def joint_sums(
+    rules: LabelledRules, predicted: Tensor, target: Tensor, labelled: Tensor
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Sums and counts (M,) of each measure of labelled joints.
+
+    Joints (M, 44, 3): predicted ones relative to the hips, labelled ones to the root of the rules; `labelled` (M, 44).
+    """
+    predicted = compared_joints(rules, predicted, target)
+    errors = labelled_errors(predicted, target, labelled)
+    aligned = labelled_errors(predicted, target, labelled, align=True)
+    each, count = torch.ones(len(target)), labelled.sum(-1)
+    return {
+        "joints_mpjpe": (1000 * per_person(errors, labelled), each),
+        "joints_pa_mpjpe": (1000 * per_person(aligned, labelled), each),
+        "pck": (correct(errors, labelled), count),
+        "auc": (area_under_curve(errors, labelled), count),
+    }
 
 
 def compared_joints(rules: LabelledRules, predicted: Tensor, target: Tensor) -> Tensor:

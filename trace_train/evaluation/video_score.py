@@ -19,11 +19,13 @@ from trace_data.schema.keypoints import SMPL_PARENTS
 from trace_train.body.layer import JOINTS, BodyLayer
 from trace_train.evaluation.accumulator import MISS_MM, of_misses, pose_errors
 from trace_train.evaluation.bodies import LSP, Values, compare_bodies, in_axes
+from trace_train.evaluation.candidates import POINTS
 from trace_train.evaluation.ground_truth import GroundTruth, pose_people
 from trace_train.evaluation.measures import Scores, defined
 from trace_train.evaluation.protocol import bodies_in_words, heading, world_in_words
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import STANDS_STILL, Track
+from trace_train.evaluation.video_labels import LabelledPeople, labelled_people, measure_labels
 from trace_train.evaluation.video_truth import VideoTruth
 from trace_train.geometry.camera import to_pixels
 from trace_train.geometry.rotations import matrix_from_axis_angle
@@ -39,13 +41,13 @@ STATES = ("seen", "inherited", "predicted")
 PROTOCOL = (
     "Frames: those of the annotation that the result has too, joined by {join}. Rows of the result count whatever "
     "their state, people on either side only with their hips in the picture and before the camera.",
-    "Bodies: {bodies} Matched in each frame by 2D joints, box IoU >= 0.05. The result's bodies are neutral ones with "
-    "one shape for each person.",
+    "Bodies: {bodies} Matched in each frame by 2D joints, box IoU >= 0.05, people without a body by their labelled "
+    "ones. The result's bodies are neutral ones with one shape for each person.",
     "World: tracks linked by annotation; the result's world as it is, with its own lens, in the axes of its camera in "
     "the first frame in which the person was matched. {world}",
-    "Identities: on boxes around the 44 projected joints of both bodies, {boxes}, in frames in which everyone visible "
-    "is annotated. MOTA, IDF1 and switches pair boxes of IoU >= 0.01 as motmetrics does; HOTA as TrackEval, mean over "
-    "the thresholds 0.05 to 0.95.",
+    "Identities: on boxes around the 44 projected joints of both bodies, or the labelled ones, {boxes}, in frames "
+    "in which {frames}. MOTA, IDF1 and switches pair boxes of IoU >= 0.01 as motmetrics does; HOTA as TrackEval, mean over the thresholds "
+    "0.05 to 0.95.",
 )
 
 
@@ -105,8 +107,10 @@ class Predicted:
     betas: Tensor
     hips: Tensor
     """(R, 3)."""
+    joints: Tensor
+    """(R, 44, 3) relative to the hip midpoint."""
     points: Tensor
-    """(R, 14, 2) px."""
+    """(R, 58, 2) px: the 14 LSP joints, and the 44."""
     box: Tensor
     """(R, 4) left, top, width, height of the 44 joints, px."""
     camera_from_world: Tensor
@@ -147,26 +151,43 @@ def score_result(
     ours, theirs = joined(result, truth, join, name)
     found, states = _predicted(result, ours, layers["neutral"], size)
     target, boxes = _annotated(truth, theirs, layers)
-    rows, whom = match(
-        found.points, found.frame, target.joints2d, target.frame, torch.ones(target.joints2d.shape[:-1]) > 0, len(ours)
-    )
-    pairs = torch.from_numpy(rows), torch.from_numpy(whom)
+    others = labelled_people(truth, theirs, rules)
+    rows, whom = _matched(found, target, others, len(ours))
+    has_body = whom < len(target.frame)
+    pairs, labels = (rows[has_body], whom[has_body]), (rows[~has_body], whom[~has_body] - len(target.frame))
     everyone = torch.from_numpy(truth.everyone[theirs])
     sums = {MODEL: Sums(), STANDS_STILL: Sums()}
-    _count(sums[MODEL], found, target, pairs, everyone)
+    people = len(target.frame) + len(others.frame)
+    sums[MODEL].add("recall", len(rows), people)
+    sums[MODEL].add("precision", int(everyone[found.frame[rows]].sum()), int(everyone[found.frame].sum()))
     tracks = _Tracks(truth, theirs, rules)
-    if len(rows):
+    if len(pairs[0]):
         _measure(sums[MODEL], tracks, found.rows(pairs[0]), target.rows(pairs[1]), layers, rules)
+    measure_labels(sums[MODEL], found.joints, others, labels, rules)
     missed = torch.ones(len(target.frame), dtype=torch.bool)
     missed[pairs[1]] = False
+    sums[MODEL].add("mpjpe_with_misses", MISS_MM * int(missed.sum()), int(missed.sum()))
+    sums[MODEL].add("world_coverage", int(target.in_world[pairs[1]].sum()), int(target.in_world.sum()))
     tracks.add_misses(target.rows(missed))
     for name_, part in tracks.end():
         sums[name_].take(part)
-    found_boxes = enlarged(found.box.double().numpy(), rules.tracking.enlarged)
+    frame, person = torch.cat([target.frame, others.frame]), torch.cat([target.person, others.person])
+    order = frame.argsort(stable=True)
+    counted = truth.everyone[theirs]
+    if rules.tracking.frames == "annotated":
+        counted = np.isin(np.arange(len(theirs)), frame.numpy())
     counts = count_tracking(
-        TrackedBoxes(frame=target.frame.numpy(), identity=target.person.numpy(), box=boxes.double().numpy()),
-        TrackedBoxes(frame=found.frame.numpy(), identity=found.identity.numpy(), box=found_boxes),
-        np.flatnonzero(truth.everyone[theirs]),
+        TrackedBoxes(
+            frame=frame[order].numpy(),
+            identity=person[order].numpy(),
+            box=torch.cat([boxes, others.box])[order].double().numpy(),
+        ),
+        TrackedBoxes(
+            frame=found.frame.numpy(),
+            identity=found.identity.numpy(),
+            box=enlarged(found.box.double().numpy(), rules.tracking.enlarged),
+        ),
+        np.flatnonzero(counted),
     )
     return ResultScores(
         result=name,
@@ -175,10 +196,10 @@ def score_result(
         join=join,
         frames=len(ours),
         annotated_frames=len(truth.time),
-        people=len(target.frame),
+        people=people,
         matched=len(rows),
         identities=len(found.identity.unique()),
-        annotated_identities=len(target.person.unique()),
+        annotated_identities=len(person.unique()),
         states=states,
         rows={
             MODEL: defined(replace(sums[MODEL].scores(), **tracking_scores(counts)), rules),
@@ -200,6 +221,9 @@ def _in_words(rules: Protocol, join: Join) -> str:
         bodies=bodies_in_words(rules),
         world=world_in_words(rules),
         boxes=boxes,
+        frames={"everyone": "everyone visible is annotated", "annotated": "somebody is annotated"}[
+            rules.tracking.frames
+        ],
     )
 
 
@@ -297,7 +321,8 @@ def _predicted(
         rotations=rotations,
         betas=betas,
         hips=hips,
-        points=to_pixels(posed.joints_h36m[:, :LSP] + hips[:, None], lens),
+        joints=posed.joints,
+        points=to_pixels(torch.cat([posed.joints_h36m[:, :LSP], posed.joints], dim=1) + hips[:, None], lens),
         box=_box(to_pixels(posed.joints + hips[:, None], lens)),
         camera_from_world=torch.from_numpy(result.camera_from_world[frame]),
     )
@@ -340,7 +365,7 @@ def _annotated(
 
 
 def _in_picture(points: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N,) whether the hips, of LSP points (N, 14, 2) px, are in the picture and before the camera."""
+    """(N,) whether the hips, of points (N, J, 2) px in LSP order, are in the picture and before the camera."""
     hips = points[:, 2:4].mean(1)
     inside = (hips >= -0.5) & (hips <= hips.new_tensor(size) - 0.5)
     return inside.all(-1) & (depth > 0)
@@ -351,12 +376,20 @@ def _box(points: Tensor) -> Tensor:
     return torch.cat([low, high - low], dim=1)
 
 
-def _count(sums: Sums, found: Predicted, target: GroundTruth, pairs: tuple[Tensor, Tensor], everyone: Tensor) -> None:
-    people, matched = len(target.frame), len(pairs[1])
-    sums.add("recall", matched, people)
-    sums.add("precision", int(everyone[found.frame[pairs[0]]].sum()), int(everyone[found.frame].sum()))
-    sums.add("mpjpe_with_misses", MISS_MM * (people - matched), people - matched)
-    sums.add("world_coverage", int(target.in_world[pairs[1]].sum()), int(target.in_world.sum()))
+def _matched(found: Predicted, target: GroundTruth, others: LabelledPeople, frames: int) -> tuple[Tensor, Tensor]:
+    """Pairs of rows of the result and of annotated people, those with a body first, then the others.
+
+    By the 14 LSP joints of people with a body, and the labelled ones of others.
+    """
+    bodies, labels = len(target.frame), len(others.frame)
+    points = found.points.new_zeros(bodies + labels, POINTS, 2)
+    known = torch.zeros(bodies + labels, POINTS, dtype=torch.bool)
+    points[:bodies, :LSP], known[:bodies, :LSP] = target.joints2d, True
+    points[bodies:, LSP:], known[bodies:, LSP:] = others.points, others.labelled
+    frame = torch.cat([target.frame, others.frame])
+    order = frame.argsort(stable=True)
+    rows, whom = match(found.points, found.frame, points[order], frame[order], known[order], frames)
+    return torch.from_numpy(rows), order[torch.from_numpy(whom)]
 
 
 def _measure(
@@ -369,7 +402,9 @@ def _measure(
 ) -> None:
     """Add the errors of M pairs, and their frames to the tracks."""
     values = compare_bodies(found.rotations, found.betas, target, layers, rules.bodies)
-    for measure, errors in pose_errors(values["predicted"], values["annotated"], found.points, target.joints2d).items():
+    for measure, errors in pose_errors(
+        values["predicted"], values["annotated"], found.points[:, :LSP], target.joints2d
+    ).items():
         sums.add_all(measure, errors)
         if measure == "mpjpe":
             sums.add_all("mpjpe_with_misses", errors)

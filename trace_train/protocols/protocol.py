@@ -102,6 +102,8 @@ class TrackingRules(ConfigPart):
 
     enlarged: tuple[float, float] = (1.0, 1.0)
     """Factors of the predicted boxes' width and height."""
+    frames: Literal["everyone", "annotated"] = "everyone"
+    """Frames that count: those in which everyone visible is annotated, or in which anybody is."""
     mean: Literal["pooled", "published"] = "pooled"
     """Of several videos. `pooled`: counts are added. `published`: MOTA, IDF1 and switches of added counts, HOTA as the
     mean of the videos."""

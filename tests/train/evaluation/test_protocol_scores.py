@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from example_result import example_result
+from example_result import example_result, free_joints
 from oracle import Oracle
 from shard_damage import reseal
 from torch import Tensor
@@ -38,7 +38,7 @@ from trace_train.evaluation.score import score
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.video_score import ResultScores, enlarged, score_result
-from trace_train.evaluation.video_truth import truth_of_result
+from trace_train.evaluation.video_truth import Labels, VideoTruth, truth_of_result
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.metrics.tracking import TrackingCounts
 from trace_train.protocols.loading import load_protocol, protocols
@@ -117,6 +117,44 @@ def test_lost_frames_are_filled_where_the_protocol_says_so(layers: dict[str, Bod
     some = scored(without(result, lost), layers, of_any_data("dynacam"), result).rows[MODEL]
     plain = scored(without(result, lost), layers, of_any_data("trace-5d"), result).rows[MODEL]
     assert some.ate is not None and plain.ate is not None and some.ate > 0.02 > 0.001 > plain.ate
+
+
+def with_labels_alone(result: Result, person: int) -> VideoTruth:
+    """The truth, of which one person has labelled joints and no body."""
+    truth = truth_of_result(result, "truth")
+    rows = np.flatnonzero(truth.person == result.person[person])
+    kept = np.setdiff1d(np.arange(len(truth.frame)), rows)
+    joints, _ = free_joints(truth.pose[rows], truth.betas[rows])
+    place = result.joints[result.rows_of(person), 0] - joints[:, 0]
+    labels = np.concatenate([joints + place[:, None], np.ones((len(rows), 44, 1))], axis=-1)
+    of_bodies = ("frame", "person", "gender", "pose", "betas", "translation", "in_world")
+    return replace(
+        truth,
+        **{name: getattr(truth, name)[kept] for name in of_bodies},
+        others=Labels(
+            frame=truth.frame[rows],
+            person=truth.person[rows],
+            points=np.zeros((len(rows), 44, 3), np.float32),
+            joints=labels.astype(np.float32),
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", ["trace-5d", "mupots", "mupots-matched"])
+def test_people_with_labels_alone_are_found_followed_and_scored(name: str, layers: dict[str, BodyLayer]) -> None:
+    result = example(people=2, frames=40)
+    truth = with_labels_alone(result, 1)
+    truth = replace(truth, everyone=np.zeros(40, bool)) if name != "trace-5d" else truth
+    rules = of_any_data(name)
+    row = score_result(result, truth, layers, protocol=rules).rows[MODEL]
+    assert row.recall == 1 and row.joints_mpjpe == pytest.approx(0, abs=0.05) and row.pck == 1
+    assert row.mota == row.idf1 == 1 and row.id_switches == 0
+    lost = result.rows_of(1)[:10]
+    found = score_result(without(result, lost), truth, layers, protocol=rules)
+    share = 1 - 10 / len(result.rows_of(1))
+    assert found.rows[MODEL].pck == pytest.approx(share if name == "mupots" else 1)
+    assert found.rows[MODEL].mota == pytest.approx(1 - 10 / len(result.score))
+    assert found.people - found.matched == 10 and found.annotated_identities == 2
 
 
 # --- several videos --------------------------------------------------------------------------------------------
