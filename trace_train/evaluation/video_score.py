@@ -46,7 +46,7 @@ PROTOCOL = (
     "World: tracks linked by annotation; the result's world as it is, with its own lens, in the axes of its camera in "
     "the first frame in which the person was matched. {world}",
     "Identities: on boxes around the 44 projected joints of both bodies, or the labelled ones, {boxes}, in frames in "
-    "which {frames}. MOTA, IDF1 and switches pair boxes of IoU >= 0.01 as motmetrics does; HOTA as TrackEval, mean over "
+    "which {frames}. MOTA, IDF1 and switches pair boxes of IoU >= 0.01 as motmetrics does; HOTA as TrackEval, mean of "
     "the thresholds 0.05 to 0.95.",
 )
 
