@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from trace_data.sample_world import emdb
 from trace_data.sample_world.human36m_clips import CLIPS, PLAYERS, VIEWS
 from trace_data.sample_world.mpi_inf_3dhp import ORDER_OF_CAMERAS, PLACES
 from trace_data.sample_world.people import Role, Split, cast
@@ -25,11 +26,11 @@ ROOM: Mapping[tuple[Split, str], int] = {
 }
 """Number of sequences for which a release has names; unlimited if missing."""
 
-FURTHER = ("bedlam",)
+FURTHER = ("bedlam", "emdb")
 """Datasets that are drawn on request, beside the others."""
 FIRST_FURTHER, LEAST_FURTHER = 10_000, 8
-"""Index of their first sequence, behind all others; and least number of sequences that are dealt, of which those for
-testing are left out."""
+"""Index of the first sequence of the first of them, behind all others; and least number of sequences that are dealt, of
+which a dataset may leave some out."""
 
 Allocation = dict[str, list[tuple[int, Role]]]
 """Name of a dataset to its sequences, by index."""
@@ -49,10 +50,13 @@ def allocate(roles: Sequence[Role]) -> Allocation:
     return allocation
 
 
-def further(seed: int, sequences: int) -> list[tuple[int, Role]]:
-    """Sequences of a dataset of `FURTHER`, which has no test split: an eighth as many as the world has."""
-    roles = cast(seed, max(LEAST_FURTHER, sequences // 8))
-    return [(FIRST_FURTHER + index, role) for index, role in enumerate(roles) if role.split != "test"]
+def further(name: str, seed: int, sequences: int) -> list[tuple[int, Role]]:
+    """Sequences of a dataset of `FURTHER`: an eighth as many as the world has, as far as its release has names for
+    them, without those of splits that it does not have."""
+    count, first = max(LEAST_FURTHER, sequences // 8), FIRST_FURTHER * (1 + FURTHER.index(name))
+    if name == "emdb":
+        return list(enumerate(emdb.roles(count), first))
+    return [(first + index, role) for index, role in enumerate(cast(seed, count)) if role.split != "test"]
 
 
 def _counts(split: Split, number: int) -> dict[str, int]:
