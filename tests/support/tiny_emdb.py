@@ -14,8 +14,8 @@ ROLES = list(enumerate(roles(4)))
 WALK, STAIRS, CLIMB, NEITHER = (
     "P0_09_outdoor_walk", "P6_49_outdoor_big_stairs_down", "P1_14_outdoor_climb", "P2_99_synthetic",
 )  # fmt: skip
-"""Of EMDB-2 with frames of half the size, of both parts, of EMDB-1, and of neither with a neutral body. Of the second and
-the last one a frame is not good."""
+"""Of EMDB-2 with frames of half the size, of both parts, of EMDB-1, and of neither with a neutral body. A frame of the
+second and of the last one is not good."""
 
 
 def write(root: Path) -> Path:

@@ -1,7 +1,7 @@
 """The two parts of EMDB on which methods are compared, as lists of sequences.
 
-EMDB-1 is evaluated in the camera's frame, EMDB-2 in the world. The annotation files say themselves what belongs to which
-part, and that is what records hold; these lists are for protocols, which have to know what is missing
+EMDB-1 is evaluated in the camera's frame, EMDB-2 in the world. Annotation files say themselves which part a sequence
+belongs to, and that is what records hold; these lists are for protocols, which have to know what is missing
 (docs/reference/further-datasets.md#emdb-sequences).
 """
 
