@@ -26,11 +26,11 @@ ROOM: Mapping[tuple[Split, str], int] = {
 }
 """Number of sequences for which a release has names; unlimited if missing."""
 
-FURTHER = ("bedlam", "emdb")
-"""Datasets that are drawn on request, beside the others."""
+FURTHER: Mapping[str, tuple[Split, ...]] = {"bedlam": ("train", "validation"), "emdb": ("test",)}
+"""Datasets that are drawn on request, beside the others, and their splits."""
 FIRST_FURTHER, LEAST_FURTHER = 10_000, 8
-"""Index of the first sequence of the first of them, behind all others; and least number of sequences that are dealt, of
-which a dataset may leave some out."""
+"""Index of the first sequence of the first of them, those of each other so much farther; and least number of sequences
+that are dealt, of which those of splits that it has not are left out."""
 
 Allocation = dict[str, list[tuple[int, Role]]]
 """Name of a dataset to its sequences, by index."""
@@ -51,12 +51,10 @@ def allocate(roles: Sequence[Role]) -> Allocation:
 
 
 def further(name: str, seed: int, sequences: int) -> list[tuple[int, Role]]:
-    """Sequences of a dataset of `FURTHER`: an eighth as many as the world has, as far as its release has names for
-    them, without those of splits that it does not have."""
-    count, first = max(LEAST_FURTHER, sequences // 8), FIRST_FURTHER * (1 + FURTHER.index(name))
-    if name == "emdb":
-        return list(enumerate(emdb.roles(count), first))
-    return [(first + index, role) for index, role in enumerate(cast(seed, count)) if role.split != "test"]
+    """Sequences of a dataset of `FURTHER`: an eighth as many as the world has, as far as its release has names."""
+    number, first = max(LEAST_FURTHER, sequences // 8), FIRST_FURTHER * (1 + list(FURTHER).index(name))
+    roles = emdb.roles(number) if name == "emdb" else cast(seed, number)
+    return [(first + index, role) for index, role in enumerate(roles) if role.split in FURTHER[name]]
 
 
 def _counts(split: Split, number: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trace_data.progress import Progress
 from trace_data.sample_world import bedlam, emdb, human36m_clips, mpi_inf_3dhp
-from trace_data.sample_world.allocation import REST, Allocation
+from trace_data.sample_world.allocation import FURTHER, REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.film import name_of
 from trace_data.sample_world.film_files import TRUTH, write_film
@@ -69,7 +69,7 @@ def people_of(allocation: Allocation) -> set[int]:
     """All people who appear. Studio datasets film one person at a time, repeatedly."""
     seen = {
         person
-        for name in (REST, "bedlam", "dynacam", "emdb", "penn-action")
+        for name in (REST, *FURTHER, "dynacam", "penn-action")
         for _, role in allocation.get(name, ())
         for person in role.people
     }
