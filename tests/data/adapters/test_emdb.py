@@ -195,6 +195,7 @@ def test_pickles_of_any_protocol_with_scalars_of_numpy_are_read(folder: Path, wo
         content.update(emdb1=np.bool_(True), emdb2=np.True_, n_frames=np.int64(FRAMES), gender=np.array("Male"))
         content["good_frames_mask"] = content["good_frames_mask"].astype(np.uint8)
         content["smpl"]["betas"] = content["smpl"]["betas"][None].astype(np.float64)
+        content["kp2d"] = np.concatenate([content["kp2d"], np.ones((FRAMES, 24, 1))], axis=2)
         content["camera"].update(width=np.int32(72), height=np.array(96))
 
     change(annotation(folder), write, protocol)

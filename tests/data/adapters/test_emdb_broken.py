@@ -142,6 +142,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     ),
     "points of other images": ("content", array("kp2d", lambda points: 2 * points), "pelvis"),
     "points without numbers": ("content", array("kp2d", lambda points: np.nan * points), "pelvis"),
+    "points of one number": ("content", array("kp2d", lambda points: points[..., :1]), "1 numbers for each joint"),
     "points without a pelvis": ("content", array("kp2d", lambda points: points[:, 1:]), "has shape (6, 23, 2)"),
     "bodies upside down": (
         "content",

@@ -52,14 +52,16 @@ def read_annotation(file: Path, name: str) -> Annotation:
         raise source.wrong("good_frames_mask", "has other values than True and False", "one of them for each frame")
     if not good.any():
         raise source.wrong("good_frames_mask", f"is False in all {frames} frames", "frames that can be used")
-    points = source.array("kp2d", source.value("kp2d"), (frames, 24, 2), finite=False)  # see `schema.wild_points`
+    points = source.array("kp2d", source.value("kp2d"), (frames, 24, -1), finite=False)  # see `schema.wild_points`
+    if points.shape[2] not in (2, 3):  # documented with 2 numbers, read by the makers as if there might be more
+        raise source.wrong("kp2d", f"has {points.shape[2]} numbers for each joint", "x and y")
     seen = good[:, None, None] > 0
     return Annotation(
         parts=frozenset(key for key in PARTS if _flag(source, key)),
         good=good > 0,
         camera=_camera(source.inside("camera"), frames),
         body=_body(source.inside("smpl"), _gender(source), good > 0),
-        points=np.where(seen, np.concatenate([points, np.ones((frames, 24, 1))], axis=2), 0.0),
+        points=np.where(seen, np.concatenate([points[..., :2], np.ones((frames, 24, 1))], axis=2), 0.0),
         synthetic="synthetic" in source.content,
     )
 
