@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+from trace_data.adapters.emdb.sequences import PARTS
 from trace_data.errors import ConfigError
 from trace_data.schema.keypoints import ALL_44
-from trace_data.shards.entries import ShardIndex
+from trace_data.shards.entries import SPLITS, ShardIndex
 from trace_data.shards.index import load_index
 from trace_train.evaluation.measures import MEASURES
 from trace_train.protocols.loading import DEFAULT, load_protocol, protocols, sequences_of
@@ -135,3 +136,9 @@ def test_only_rows_of_the_same_protocol_stand_beside() -> None:
         beside(["human3r"], "emdb2-wham")
     with pytest.raises(ConfigError, match="did you mean 'gvhmr'"):
         beside(["gvhmrr"], "emdb2-wham")
+
+
+def test_subsets_are_those_of_emdb() -> None:
+    for name in ("emdb1", "emdb1-gvhmr", "emdb1-tram", "emdb2-wham", "emdb2-gvhmr", "emdb2-tram"):
+        rules = load_protocol(name).data
+        assert rules.subset is not None and rules.count == len(PARTS[rules.subset]) and rules.split in SPLITS["emdb"]
