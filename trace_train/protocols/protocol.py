@@ -113,6 +113,7 @@ class Protocol(ConfigPart):
     """One protocol, all that decides what a number means."""
 
     name: str
+    """What `--protocol` calls it."""
     about: str
     """One sentence."""
     follows: str = ""
@@ -136,8 +137,10 @@ class Protocol(ConfigPart):
     measures: tuple[str, ...] = ()
     """Fields of `Scores` that the protocol defines; (): all. Detection and coverage are always shown."""
     frames: str = "every frame of the split"
-    """In words, as are the next three: which frames count, of whom, from which camera."""
+    """In words, as are the next three: which frames count."""
     people: str = "the network's own detections"
+    """Whose boxes or tracks."""
     camera: str = "as predicted"
+    """Where the camera comes from."""
     differs: tuple[str, ...] = ()
     """What this project does otherwise than the evaluation that is followed."""

@@ -28,7 +28,9 @@ class PublishedRow(ConfigPart):
     """One row of a published table."""
 
     system: str
+    """Its name in the tables."""
     table: Literal["3dpw", "emdb1", "emdb2", "rich", "mupots", "dyna3dpw", "posetrack18"]
+    """Key of `TABLES`."""
     protocol: str | None
     """The protocol that it follows; None where no source says so."""
     people: Literal["given", "detections", "not said"]
@@ -38,7 +40,9 @@ class PublishedRow(ConfigPart):
     scores: dict[str, float]
     """By field of `Scores`, in displayed units."""
     source: str
+    """Where the number was read."""
     note: str = ""
+    """What tells rows of one system apart, or makes them doubtful."""
 
     @property
     def key(self) -> str:
@@ -53,6 +57,7 @@ class PublishedRow(ConfigPart):
 
 class _File(ConfigPart):
     rows: tuple[PublishedRow, ...]
+    """All of the file."""
 
 
 @cache
