@@ -151,7 +151,7 @@ def texts(*lines: str) -> Callable[[], list[bytes]]:
 
 
 def mats() -> list[bytes]:
-    content = {"x": np.arange(6.0).reshape(2, 3), "t": "walk", "c": np.array([[np.eye(2), "a"]], object)}
+    content = {"x": np.arange(6.0).reshape(2, 3), "t": "walk", "c": np.array([[np.eye(2), {"f": "a"}]], object)}
     out = []
     for packed in (False, True):
         stream = io.BytesIO()
