@@ -41,6 +41,7 @@ from trace_data.adapters.bedlam.motions import read_motion
 from trace_data.adapters.bedlam.tables import camera_table, scene_table
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
+from trace_data.adapters.mupots.annotations import read_annotations
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, TraceError
 from trace_data.frames.image import decode, file_size
@@ -160,6 +161,16 @@ def mats() -> list[bytes]:
     return out
 
 
+def multi_person() -> list[bytes]:
+    entry = {"annot2": np.ones((2, 17)), "isValidFrame": np.eye(1)}
+    entry |= {name: np.ones((3, 17)) for name in ("annot3", "univ_annot3")}
+    cells = np.empty((2, 2), object)
+    cells[:] = [[entry, entry], [entry, np.zeros((0, 0))]]
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, {"annotations": cells})
+    return [stream.getvalue()]
+
+
 def cdfs() -> list[bytes]:
     out = []
     with tempfile.TemporaryDirectory() as folder:
@@ -258,6 +269,7 @@ READERS = {
     "bedlam camera": Reader(texts(LENS), in_file(".csv", lambda file: camera_table(file, "s", 1))),
     "bedlam motion": Reader(motions, in_file(".npz", read_motion)),
     "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),
+    "mupots": Reader(multi_person, in_file(".mat", read_annotations)),
     "cdf": Reader(cdfs, in_file(".cdf", lambda file: read_cdf(file, "Pose", hint="again"))),
     "image": Reader(images, lambda data: decode(data, "x", strict=True)),
     "image header": Reader(images, in_file(".jpg", file_size)),

@@ -14,6 +14,7 @@ import tiny_bedlam
 import tiny_dynacam
 import tiny_human36m
 import tiny_mpi
+import tiny_mupots
 import tiny_penn_action
 from mpi_damage import cut, exchange, loop
 
@@ -221,6 +222,9 @@ LAYOUTS = {
     "bedlam": Layout(
         "bedlam", tiny_bedlam.write, f"{tiny_bedlam.ORBIT}/mp4/seq_000000.mp4",
         other=f"{tiny_bedlam.ORBIT}/mp4/seq_000001.mp4", case=("smpl_ground_truth", "SMPL_ground_truth"),
+    ),
+    "mupots": Layout(
+        "mupots", tiny_mupots.write, "TS2", "img_{:06d}.jpg", range(6), case=("TS2/annot.mat", "TS2/Annot.MAT"),
     ),
 }  # fmt: skip
 

@@ -24,11 +24,11 @@ from trace_data.assets.body_model import BodyModel
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import Progress
 from trace_data.sample_world import make
-from trace_data.sample_world.allocation import allocate
+from trace_data.sample_world.allocation import allocate, further
 from trace_data.sample_world.backdrop import Backdrop
 from trace_data.sample_world.figure import CLOTHES
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
-from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person
+from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person, people_of
 from trace_data.sample_world.scene import Scene, all_joints, another_view, draw_scene, render_scene
 from trace_data.verify.datasets import verify_datasets
 
@@ -114,6 +114,19 @@ def test_bedlam_is_there_where_it_was_asked_for(tmp_path: Path, packs: Path, no_
     assert report.datasets[0].frames == 2 * made.sequences_of["bedlam"]
     with pytest.raises(ConfigError, match="bedlam"):
         make_sample(tmp_path / "three", also=["emdb"], **small)
+
+
+def test_mupots_is_there_where_it_was_asked_for_and_shows_people_of_the_test_split(tmp_path: Path) -> None:
+    small = {"sequences": 3, "frames": 2, "height": 64}
+    made = make_sample(tmp_path / "world", also=["mupots"], jobs=1, **small)
+    report = verify_datasets(("mupots",), made.datasets, depth="geometry")
+    assert report.ok and report.datasets[0].synthetic and report.datasets[0].sequences == {"test": 8}
+    assert made.sequences_of["mupots"] == 8
+    for number, share in ((320, 20), (800, 20), (10, 8)):
+        roles = further("mupots", 0, number)
+        assert 8 <= len(roles) <= share
+        people = {person for _, role in roles for person in role.people}
+        assert people <= set(people_of("test")) and all(len(set(role.people)) == 2 for _, role in roles)
 
 
 def test_it_verifies_with_the_words_of_the_readme(
