@@ -223,6 +223,10 @@ LAYOUTS = {
         "bedlam", tiny_bedlam.write, f"{tiny_bedlam.ORBIT}/mp4/seq_000000.mp4",
         other=f"{tiny_bedlam.ORBIT}/mp4/seq_000001.mp4", case=("smpl_ground_truth", "SMPL_ground_truth"),
     ),
+    "bedlam, images": Layout(
+        "bedlam", tiny_bedlam.write_stills, f"{tiny_bedlam.ORBIT}_6fps/png/seq_000000", "seq_000000_{:04d}.png",
+        range(0, 11, 5), case=("all_npz_12_smpl_training", "All_NPZ_12_smpl_training"),
+    ),
     "mupots": Layout(
         "mupots", tiny_mupots.write, "TS2", "img_{:06d}.jpg", range(6), case=("TS2/annot.mat", "TS2/Annot.MAT"),
     ),

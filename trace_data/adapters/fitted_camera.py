@@ -1,4 +1,4 @@
-"""A pinhole camera from 2D points and 3D joints, for releases without a calibration: the 17 joints of MPI's test sets."""
+"""A pinhole camera from 2D points and 3D joints of MPI's test sets, whose releases may have no calibration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIDDLE = (0, 1, 14, 15, 16)
 
 
 def fitted_intrinsics(points: Array, joints: Array, distortion: Array | None = None) -> Array:
-    """(3, 3) px intrinsics that best project `joints` (T, 17, 3), all in front of the camera, to `points` (T, 17, 2)."""
+    """(3, 3) px intrinsics that best project `joints` (T, 17, 3), none behind the camera, to `points` (T, 17, 2)."""
     bent = project(np.eye(3), joints, distortion)
     matrix = np.eye(3)
     for axis in range(2):

@@ -38,7 +38,7 @@ PELVIS = 14
 SQUARE, WIDE = 1.0, 16 / 9
 """Width of a picture over its height, of sequences with odd and with even numbers."""
 OFF_CENTRE, FLATTER = np.array([0.012, -0.008]), 1.004
-"""Where the principal point lies beside the middle, as a share of the size; and focal length along y over that along x."""
+"""Where the principal point lies beside the middle, as a share of the size; focal length along y over that along x."""
 SLACK = 0.2
 """Metres of a body that lie before a joint within it."""
 _HEADER = b"MATLAB 5.0 MAT-file, trace sample world (synthetic)"

@@ -3,7 +3,8 @@
 Videos `<scene>/mp4/seq_000000.mp4`, `<scene>/be_seq.csv` and `<scene>/ground_truth/camera/seq_000000_camera.csv`,
 motions `smpl_ground_truth/<subject>/<animation>/motion_seq.npz` (docs/reference/further-datasets.md#bedlam-archives).
 A sequence is called `<scene>/seq_000000`. Joints come from the body models of a build; where label files lie beside the
-videos, their 2D joints are kept, which verification compares with the bodies.
+videos, their 2D joints are kept, which verification compares with the bodies. Sequences without these files are read
+from images and label files (`stills`), in the axes of the camera.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from trace_data.adapters.bedlam.scenes import (
     scenes_in,
 )
 from trace_data.adapters.bedlam.stage import UP, body_of, camera_of, seen_by, zooms
+from trace_data.adapters.bedlam.stills import LAYOUT as STILLS
+from trace_data.adapters.bedlam.stills import find_stills, inspect_stills, read_stills
 from trace_data.adapters.bedlam.tables import BodyRow, SceneTable, camera_table, scene_table
 from trace_data.errors import AnnotationError
 from trace_data.frames.video import video_facts
@@ -62,40 +65,52 @@ class _Parts:
     labels: Path | None
     """2D joints of the scene."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether it can be read as a video."""
+        return self.camera is not None and self.video is not None
+
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
-    """The sequences of a split that have a camera and a video, by scene and name.
+    """The sequences of a split that have a camera and a video, or else images and labels, by scene and name.
 
-    A scene whose description is broken is listed as one sequence. Raises DatasetLayoutError.
+    A scene whose description, or whose labels, are broken is listed as one sequence. Raises DatasetLayoutError.
     """
     folder = bedlam_folder(root)
-    refs = []
+    refs: list[SequenceRef] = []
     for scene in scenes_in(folder):
-        if scene.split != split or (description := scene.below(DESCRIPTION)) is None:
+        if scene.split != split:
+            continue
+        description, names = scene.below(DESCRIPTION), set()
+        try:
+            for parts in () if description is None else _sequences(folder, scene, description):
+                if parts.whole:
+                    names.add(parts.sequence)
+                    refs.append(_with_video(folder, parts))
+        except AnnotationError as error:
+            refs.append(broken_annotation(SPEC.name, split, description or folder, error))
             continue
         try:
-            sequences = list(_sequences(folder, scene, description))
+            refs += find_stills(folder, scene, names)
         except AnnotationError as error:
-            refs.append(broken_annotation(SPEC.name, split, description, error))
-            continue
-        for parts in sequences:
-            if parts.camera is None or parts.video is None:
-                continue
-            others = (parts.camera, *parts.motions, parts.labels)
-            refs.append(
-                SequenceRef(
-                    dataset=SPEC.name,
-                    split=split,
-                    name=f"{scene.name}/{parts.sequence}",
-                    layout=LAYOUT,
-                    annotation=description,
-                    images=parts.video,
-                    frames=parts.table.sequences[parts.sequence].frames,
-                    options=(str(folder),),
-                    reads=(description, *(file for file in others if file is not None)),
-                )
-            )
+            refs.append(broken_annotation(SPEC.name, split, Path(error.where or folder), error))
     return refs
+
+
+def _with_video(folder: Path, parts: _Parts) -> SequenceRef:
+    assert parts.video is not None
+    others = (parts.camera, *parts.motions, parts.labels)
+    return SequenceRef(
+        dataset=SPEC.name,
+        split=parts.scene.split,
+        name=f"{parts.scene.name}/{parts.sequence}",
+        layout=LAYOUT,
+        annotation=parts.description,
+        images=parts.video,
+        frames=parts.table.sequences[parts.sequence].frames,
+        options=(str(folder),),
+        reads=(parts.description, *(file for file in others if file is not None)),
+    )
 
 
 def _sequences(folder: Path, scene: ScenePlace, description: Path) -> Iterator[_Parts]:
@@ -122,18 +137,23 @@ def _parts(
 
 
 def inspect(root: Path) -> list[Finding]:
-    """Scenes without a part, sequences without camera or video, bodies without motion."""
+    """Scenes without a part, sequences with neither camera and video nor images and labels, bodies without motion."""
     folder = bedlam_folder(root)
-    findings = []
-    if (motions := motions_folder(folder)) is None:
+    scenes, findings = scenes_in(folder), []
+    motions = motions_folder(folder)
+    if motions is None and any(scene.below(DESCRIPTION) is not None for scene in scenes):
         findings.append(Finding(severity="error", key=MOTIONS, what="is missing", hint=_MOTIONS))
-    for scene in scenes_in(folder):
-        description = scene.below(DESCRIPTION)
-        if description is None:
+    for scene in scenes:
+        description, images = scene.below(DESCRIPTION), scene.image_folders()
+        if description is None and not images:
             hint = f"unpack {scene.name}_gt.tar.gz, which has it"
             findings.append(Finding(severity="error", key=f"{scene.name}/{DESCRIPTION}", what="is missing", hint=hint))
             continue
-        findings += _of_scene(list(_sequences(folder, scene, description)), motions is not None)
+        sequences = [] if description is None else list(_sequences(folder, scene, description))
+        as_stills = images if labels_file(folder, scene.name) is not None else ()
+        videos = [parts for parts in sequences if parts.whole or parts.sequence.lower() not in as_stills]
+        findings += _of_scene(videos, motions is not None)
+        findings += inspect_stills(folder, scene, [parts.sequence for parts in videos])
     return findings
 
 
@@ -144,7 +164,7 @@ def _of_scene(sequences: list[_Parts], has_motions: bool) -> Iterator[Finding]:
             hint = f"unpack {parts.scene.name}_gt.tar.gz again"
             yield Finding(severity="error", key=key, what="has no ground_truth/camera/*_camera.csv", hint=hint)
         if parts.video is None:
-            hint = f"unpack {parts.scene.name}_mp4.tar; images (_6fps) are not read"
+            hint = f"unpack {parts.scene.name}_mp4.tar; or images (_6fps) and their labels"
             yield Finding(severity="error", key=key, what="has no video in mp4/", hint=hint)
         if has_motions and (lost := _without_motion(parts)):
             what = f"{len(lost)} of {len(parts.motions)} bodies have no motion file, first {lost[0]}"
@@ -158,7 +178,9 @@ def _without_motion(parts: _Parts) -> list[str]:
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
-    """One sequence in the world of the renderer. Raises AnnotationError."""
+    """One sequence in the world of the renderer, or in the axes of its camera. Raises AnnotationError."""
+    if ref.layout == STILLS:
+        return read_stills(ref)
     parts = _parts_of(ref)
     assert parts.camera is not None and parts.video is not None
     rows = parts.table.sequences[parts.sequence]
@@ -201,7 +223,7 @@ def _parts_of(ref: SequenceRef) -> _Parts:
     if scene is not None and sequence in table.sequences:
         labels = labels_file(folder, scene.name)
         parts = _parts(scene, sequence, ref.annotation, table, motions_folder(folder), labels)
-        if parts.camera is not None and parts.video is not None:
+        if parts.whole:
             return parts
     raise AnnotationError(f"{ref.name} is no longer there", where=ref.annotation, hint="trace verify-datasets bedlam")
 

@@ -186,7 +186,9 @@ def _camera(file: Path, held: Annotations, size: tuple[int, int]) -> tuple[Array
             file, "annot3", f"has {np.mean(joints[..., 2] <= 0):.0%} of its joints behind the camera", "z ahead"
         )
     intrinsics = fitted_intrinsics(points, joints)
-    middle = median_px(intrinsics, None, points[:, MIDDLE], joints[:, MIDDLE])  # sides that are exchanged are told later
+    middle = median_px(
+        intrinsics, None, points[:, MIDDLE], joints[:, MIDDLE]
+    )  # sides that are exchanged are told later
     if middle > DETECTED_SHARE * max(size):
         what = f"no camera shows annot3 at annot2: the best one is {middle:.1f} px off (median)"
         hint = f"2D and 3D joints of different sequences or frames: {_AGAIN}"
