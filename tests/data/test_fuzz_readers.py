@@ -38,6 +38,7 @@ from cdf_files import write_cdf
 from example_result import example_result
 
 from trace_data.adapters.bedlam.motions import read_motion
+from trace_data.adapters.bedlam.rows import scene_rows
 from trace_data.adapters.bedlam.tables import camera_table, scene_table
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
@@ -254,6 +255,13 @@ def motions() -> list[bytes]:
     return [_saved(np.savez, **arrays, mocap_frame_rate=np.array(30), gender=np.array("neutral"))]
 
 
+def label_rows() -> list[bytes]:
+    arrays = {"pose_cam": (72,), "trans_cam": (3,), "shape": (11,), "cam_ext": (4, 4), "cam_int": (3, 3)}
+    zeros = {key: np.zeros((2, *shape)) for key, shape in {**arrays, "gtkps": (24, 3)}.items()}
+    names = [f"seq_000000/seq_000000_000{number}.png" for number in (0, 5)]
+    return [_saved(np.savez, imgname=names, sub=np.array(["a", "a"], object), **zeros)]
+
+
 SCENE = """Index,Type,Body,X,Y,Z,Yaw,Pitch,Roll,Comment
 0,Comment,None,0,0,0,0,0,0,free
 1,Group,None,0,0,0,0,0,0,sequence_name=seq_000000;frames=2
@@ -268,6 +276,7 @@ READERS = {
     "bedlam scene": Reader(texts(SCENE), in_file(".csv", scene_table)),
     "bedlam camera": Reader(texts(LENS), in_file(".csv", lambda file: camera_table(file, "s", 1))),
     "bedlam motion": Reader(motions, in_file(".npz", read_motion)),
+    "bedlam rows": Reader(label_rows, in_file(".npz", scene_rows)),
     "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),
     "mupots": Reader(multi_person, in_file(".mat", read_annotations)),
     "cdf": Reader(cdfs, in_file(".cdf", lambda file: read_cdf(file, "Pose", hint="again"))),

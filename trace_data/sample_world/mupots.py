@@ -121,7 +121,7 @@ def _pictures(place: Path, take: Take) -> npt.NDArray[np.object_]:
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
         (place / f"img_{frame:06d}.jpg").write_bytes(encoded.tobytes())
         inside = ((take.points[frame] >= 0) & (take.points[frame] <= np.array(image.shape[1::-1]) - 1)).all(axis=-1)
-        for person in range(cells.shape[1]):
+        for person in range(len(take.scene.performances)):
             hidden = [
                 bool(inside[person, joint])
                 and seen.hides(take.points[frame, person, joint], float(depth[frame, person, joint]), person, SLACK)
