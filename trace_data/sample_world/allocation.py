@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from trace_data.sample_world import mupots
 from trace_data.sample_world.human36m_clips import CLIPS, PLAYERS, VIEWS
 from trace_data.sample_world.mpi_inf_3dhp import ORDER_OF_CAMERAS, PLACES
-from trace_data.sample_world.people import SHARES as SPLIT_SHARES
-from trace_data.sample_world.people import Role, Split, cast, people_of
+from trace_data.sample_world.people import Role, Split, cast
 
 REST = "3dpw"
 """Takes all remaining sequences: it has every split and no limit on their number."""
@@ -52,21 +51,10 @@ def allocate(roles: Sequence[Role]) -> Allocation:
 
 
 def further(name: str, seed: int, sequences: int) -> list[tuple[int, Role]]:
-    """Sequences of a dataset of `FURTHER`: an eighth as many as the world has."""
-    splits, number = FURTHER[name], max(LEAST_FURTHER, sequences // 8)
-    roles = cast(seed, number if "train" in splits else round(number / SPLIT_SHARES["test"]))
-    roles = [role for role in roles if role.split in splits]
-    if name == "mupots":
-        roles = [_in_company(role) for role in roles[: mupots.MOST]]
-    first = FIRST_FURTHER * (1 + list(FURTHER).index(name))
-    return [(first + index, role) for index, role in enumerate(roles)]
-
-
-def _in_company(role: Role) -> Role:
-    """With a second person, where there is one alone."""
-    people = list(people_of(role.split))
-    other = people[(people.index(role.people[0]) + 1) % len(people)]
-    return role if len(role.people) > 1 else Role(role.split, (*role.people, other))
+    """Sequences of a dataset of `FURTHER`: an eighth as many as the world has, as far as its release has names."""
+    number, first = max(LEAST_FURTHER, sequences // 8), FIRST_FURTHER * (1 + list(FURTHER).index(name))
+    roles = mupots.roles(number) if name == "mupots" else cast(seed, number)
+    return [(first + index, role) for index, role in enumerate(roles) if role.split in FURTHER[name]]
 
 
 def _counts(split: Split, number: int) -> dict[str, int]:

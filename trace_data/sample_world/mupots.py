@@ -20,7 +20,7 @@ import scipy.io
 from trace_data.files import atomic_write
 from trace_data.geometry import project, transform
 from trace_data.progress import SILENT, Progress
-from trace_data.sample_world.people import Role
+from trace_data.sample_world.people import Role, people_of
 from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, before_camera, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
@@ -64,6 +64,15 @@ class Take:
         """(P,) how many times as large the universal body is as a person's own: smaller, and another for each."""
         people = [performance.person.index for performance in self.scene.performances]
         return 0.85 + 0.01 * (np.array(people, np.float64) % 10)
+
+
+def roles(count: int) -> list[Role]:
+    """The people of the first `count` sequences: two in each, of the test split, like the release."""
+    people = people_of("test")
+    return [
+        Role("test", (people[order % len(people)], people[(order + 1 + order // len(people)) % len(people)]))
+        for order in range(min(count, MOST))
+    ]
 
 
 def draw_test(seed: int, number: int, index: int, role: Role, frames: int, height: int) -> Take:
