@@ -16,13 +16,17 @@ from tiny_bedlam import CLOSEUP, ORBIT, STATIC, ZOOM, change_npz
 from trace_data.adapters import find_sequences, read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.bedlam import SPEC, find, inspect
+from trace_data.adapters.bedlam.motions import read_motion
+from trace_data.adapters.bedlam.stage import FLIP, about, world_from_stage
 from trace_data.adapters.bedlam.stills import LAYOUT
+from trace_data.adapters.bedlam.tables import camera_table, scene_table
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.build import build_shards
 from trace_data.errors import AnnotationError
 from trace_data.frames.image import decode, read_bytes
 from trace_data.frames.video import contents
 from trace_data.geometry import matrix_from_axis_angle, project, transform
+from trace_data.sample_world.bedlam import rest_pelvis
 from trace_data.sample_world.bedlam_rows import write_labels
 from trace_data.sample_world.scene import all_joints
 from trace_data.schema.check import check_record
@@ -116,6 +120,41 @@ def test_images_and_videos_put_everybody_at_the_same_place(world: Path, packs: P
             np.testing.assert_allclose(here[0], transform(extrinsics, there[0])[NUMBERS], atol=2e-6)
             compared += 1
     assert compared == 10
+
+
+def test_the_rows_are_those_of_the_published_formulas(world: Path, tmp_path: Path) -> None:
+    """What the twin writes from where everybody stands is what the release's own script makes of its tables
+    (docs/reference/further-datasets.md#bedlam-geometry)."""
+    videos = tiny_bedlam.write(tmp_path, tiny_bedlam.STILL_FRAMES)
+    for scene in (ORBIT, CLOSEUP, ZOOM):
+        [body, *_] = scene_table(videos / scene / "be_seq.csv").sequences["seq_000000"].bodies
+        table = videos / scene / "ground_truth/camera/seq_000000_camera.csv"
+        camera = camera_table(table, "seq_000000", tiny_bedlam.STILL_FRAMES)
+        motion = read_motion(tiny_bedlam.motions(videos, scene)[0])
+        rest = rest_pelvis(tiny_bedlam.still_truth()[f"{scene}/seq_000000"].scene.performances[0])
+        with np.load(labels(world, scene)) as held:
+            chosen = [f"seq_000000/seq_000000_{number:04d}.png" for number in NUMBERS]
+            rows = np.flatnonzero(np.isin(held["imgname"], chosen) & (held["sub"] == body.subject))
+            pose_world, cam_ext = held["pose_world"][rows], held["cam_ext"][rows]
+            pose_cam, trans_cam, trans_world = (
+                held["pose_cam"][rows],
+                held["trans_cam"][rows],
+                held["trans_world"][rows],
+            )
+        for n, number in enumerate(NUMBERS):
+            lean = (90.0 if scene == CLOSEUP else 0.0) - camera.roll[number]
+            tilt = about(2, np.array(lean)) @ about(0, -camera.pitch[number])
+            turn = about(1, np.array(body.yaw - 90 - camera.yaw[number])) @ FLIP
+            own = matrix_from_axis_angle(motion.pose[body.start + number, 0])
+            np.testing.assert_allclose(matrix_from_axis_angle(pose_world[n, :3]), turn @ own, atol=1e-6)
+            np.testing.assert_allclose(matrix_from_axis_angle(pose_cam[n, :3]), tilt @ turn @ own, atol=1e-6)
+            np.testing.assert_allclose(cam_ext[n, :3, :3], tilt, atol=1e-6)
+            away = world_from_stage(np.array(body.position)) - world_from_stage(camera.position[number])
+            seen = tilt @ about(1, -camera.yaw[number]) @ away
+            np.testing.assert_allclose(cam_ext[n, :3, 3], seen, atol=1e-6)
+            placed = turn @ (rest + motion.translation[body.start + number])
+            np.testing.assert_allclose(trans_world[n], placed - rest, atol=1e-6)
+            np.testing.assert_allclose(trans_cam[n], tilt @ placed - rest, atol=1e-6)
 
 
 def test_every_depth_is_well_and_shards_hold_upright_frames(world: Path, packs: Path, tmp_path: Path) -> None:
