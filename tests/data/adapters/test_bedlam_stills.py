@@ -374,3 +374,19 @@ def test_broken_labels_cost_their_scene_and_no_other(folder: Path) -> None:
     refs = find_sequences("bedlam", folder.parent, "train")
     assert [ref.name for ref in refs if ref.broken is not None] == [f"{ORBIT}_6fps.npz"]
     assert len(refs) == 4 and all(read_record(ref) for ref in refs if ref.broken is None)
+
+
+class Payload:
+    """Makes a file when Python's own loader reads it."""
+
+    def __reduce__(self) -> Any:
+        return open, ("ran", "w")
+
+
+def test_names_that_would_run_code_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    ref = everything(folder)[f"{ORBIT}/seq_000000"]
+    change_npz(labels(folder), lambda held: held.update(sub=np.array([Payload() for _ in held["sub"]], object)))
+    with pytest.raises(AnnotationError, match="open") as caught:
+        read_record(ref)
+    assert str(labels(folder)) in str(caught.value.where) and not Path("ran").exists()

@@ -139,11 +139,9 @@ def _parts(
 def inspect(root: Path) -> list[Finding]:
     """Scenes without a part, sequences with neither camera and video nor images and labels, bodies without motion."""
     folder = bedlam_folder(root)
-    scenes, findings = scenes_in(folder), []
-    motions = motions_folder(folder)
-    if motions is None and any(scene.below(DESCRIPTION) is not None for scene in scenes):
-        findings.append(Finding(severity="error", key=MOTIONS, what="is missing", hint=_MOTIONS))
-    for scene in scenes:
+    motions, any_videos = motions_folder(folder), False
+    findings: list[Finding] = []
+    for scene in scenes_in(folder):
         description, images = scene.below(DESCRIPTION), scene.image_folders()
         if description is None and not images:
             hint = f"unpack {scene.name}_gt.tar.gz, which has it"
@@ -152,8 +150,11 @@ def inspect(root: Path) -> list[Finding]:
         sequences = [] if description is None else list(_sequences(folder, scene, description))
         as_stills = images if labels_file(folder, scene.name) is not None else ()
         videos = [parts for parts in sequences if parts.whole or parts.sequence.lower() not in as_stills]
+        any_videos |= bool(videos)
         findings += _of_scene(videos, motions is not None)
         findings += inspect_stills(folder, scene, [parts.sequence for parts in videos])
+    if motions is None and any_videos:
+        findings.append(Finding(severity="error", key=MOTIONS, what="is missing", hint=_MOTIONS))
     return findings
 
 
