@@ -289,13 +289,13 @@ def test_sequences_with_videos_are_read_from_these_and_the_others_from_images(fo
     refs = everything(folder)
     assert set(refs) == set(tiny_bedlam.still_truth()) and all(ref.layout != LAYOUT for ref in refs.values())
     assert inspect(folder.parent) == []
-    (folder / ORBIT / "mp4/seq_000001.mp4").unlink()
+    (folder / ORBIT / "ground_truth/camera/seq_000001_camera.csv").unlink()
     shutil.rmtree(folder / ZOOM)
     by_image = {name for name, ref in everything(folder).items() if ref.layout == LAYOUT}
     assert by_image == {f"{ORBIT}/seq_000001", f"{ZOOM}/seq_000000"} and inspect(folder.parent) == []
     shutil.rmtree(folder / f"{ORBIT}_6fps/png/seq_000001")
     [finding] = inspect(folder.parent)
-    assert finding.key == f"{ORBIT}/seq_000001" and "no video" in finding.what
+    assert finding.key == f"{ORBIT}/seq_000001" and "_camera.csv" in finding.what
 
 
 def rows(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Any]:
@@ -347,7 +347,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         "content", rows(lambda held: held["cam_int"].__setitem__((0, 0, 0), 300)), "is not that of others in the frame",
     ),
     "labels of a closeup": ("content", other_scene, "not a closeup"),
-    "images on their side": ("content", images(lambda image: np.rot90(image).copy()), "72x128 px, their labels"),
+    "images on their side": ("content", images(lambda image: np.rot90(image).copy()), "72x128 px, expected 128x72"),
     "images of half the size": ("content", images(lambda image: image[::2, ::2].copy(), CLOSEUP), "64x36 px"),
     "joints of another row": (
         "geometry", rows(lambda held: held.update(gtkps=held["gtkps"][::-1])), "meet the 2D joints"),

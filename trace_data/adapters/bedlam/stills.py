@@ -7,32 +7,29 @@ row, so not everyone counts as annotated.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trace_data.adapters.base import SequenceRef
+from trace_data.adapters.bedlam.images import image_numbers, images_in, upright
 from trace_data.adapters.bedlam.labels import AGAIN, Array, labelled_frames, labels_file
 from trace_data.adapters.bedlam.motions import LARGEST_BETA
 from trace_data.adapters.bedlam.rows import BodyRows, scene_rows
 from trace_data.adapters.bedlam.scenes import SPEC, ScenePlace
-from trace_data.adapters.files import frame_size
-from trace_data.adapters.listing import numbered, numbered_files, why_empty
+from trace_data.adapters.listing import why_empty
 from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding
-from trace_data.schema.frame import Frame, TurnedFrame
+from trace_data.schema.frame import Frame
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord
 
 LAYOUT = "images, labels of rows"
 FPS = 30.0
 """Of frame numbers, of which every fifth is there."""
-UPRIGHT = 1
-"""Quarter turns, clockwise, that set the stored images of closeups upright."""
 SAME_CAMERA = 1e-3
 """Pixels by which the camera may differ between people of a frame."""
 STILL = 1e-4
@@ -54,7 +51,7 @@ def find_stills(folder: Path, scene: ScenePlace, without: Collection[str]) -> li
             layout=LAYOUT,
             annotation=labels,
             images=images[sequence.lower()],
-            frames=len(np.intersect1d(numbers, numbered(images[sequence.lower()], _pattern(sequence)))),
+            frames=len(np.intersect1d(numbers, image_numbers(images[sequence.lower()], sequence))),
             reads=(labels,),
         )
         for sequence, numbers in labelled_frames(labels).items()
@@ -86,15 +83,11 @@ def inspect_stills(folder: Path, scene: ScenePlace, without: Collection[str]) ->
         if sequence.lower() not in images:
             yield Finding(severity="error", key=key, what="labels without images", hint=hint)
             continue
-        lost = np.setdiff1d(numbers, numbered(images[sequence.lower()], _pattern(sequence)))
+        lost = np.setdiff1d(numbers, image_numbers(images[sequence.lower()], sequence))
         if len(lost):
             what = f"{len(lost)} of {len(numbers)} labelled frames have no image, first {sequence}_{lost[0]:04d}.png"
             what = why_empty(images[sequence.lower()]) or what
             yield Finding(severity="error", key=key, what=what, hint=hint)
-
-
-def _pattern(sequence: str) -> re.Pattern[str]:
-    return re.compile(rf"{re.escape(sequence)}_(\d{{4,9}})\.(?:png|jpe?g)", re.IGNORECASE)
 
 
 def read_stills(ref: SequenceRef) -> SequenceRecord:
@@ -160,26 +153,18 @@ def _intrinsics(file: Path, bodies: Sequence[BodyRows], numbers: Array) -> Array
 def _frames(
     ref: SequenceRef, sequence: str, numbers: Array, intrinsics: Array, *, portrait: bool
 ) -> tuple[tuple[Frame, ...], tuple[int, int]]:
-    """The frames, upright, and their size, which is twice the way to the principal point. Images of closeups are stored
-    lying; where somebody set them upright they are as they should be. Raises AnnotationError."""
-    images = numbered_files(ref.images, _pattern(sequence))
+    """The frames, upright, and their size, which is twice the way to the principal point. Raises AnnotationError."""
+    images = images_in(ref.images, sequence)
     if lost := [number for number in numbers.tolist() if number not in images]:
         what = f"{len(numbers)} frames are labelled, {sequence}_{lost[0]:04d}.png and {len(lost) - 1} more are missing"
         scene = ref.name.rpartition("/")[0]
         raise AnnotationError(what, where=ref.images, hint=_IMAGES.format(scene=scene))
-    files = [images[number] for number in numbers.tolist()]
-    stored = frame_size(files)
     width, height = np.rint(2 * intrinsics[0, :2, 2] + 1).astype(int).tolist()
     if (height > width) != portrait:
         what = f"cam_int is of frames of {width}x{height} px, in a scene that is {'' if portrait else 'not '}a closeup"
         raise AnnotationError(what, where=ref.annotation, hint="labels of another scene, or one that was renamed")
-    if stored == (width, height):
-        return tuple(files), stored
-    if portrait and stored == (height, width):
-        return tuple(TurnedFrame(file, UPRIGHT) for file in files), (width, height)
-    what = f"the images have {stored[0]}x{stored[1]} px, their labels are about {width}x{height}"
-    hint = "images that were scaled or turned, or labels of another scene: unpack both again"
-    raise AnnotationError(what, where=ref.images, hint=hint)
+    files = [images[number] for number in numbers.tolist()]
+    return upright(files, (width, height), portrait=portrait), (width, height)
 
 
 def _person(body: BodyRows, numbers: Array, size: tuple[int, int]) -> Person:
