@@ -21,7 +21,7 @@ from . import options
 @click.option(
     "--also",
     multiple=True,
-    type=click.Choice(["bedlam", "mupots"]),
+    type=click.Choice(["bedlam", "emdb", "mupots"]),
     help="A further dataset, an eighth as long, on top.",
 )
 @click.option(
@@ -65,7 +65,7 @@ def make_sample(
       trace make-sample world
       trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
-      trace make-sample world --also bedlam
+      trace make-sample world --also bedlam --also emdb
       trace make-sample world --videos 3
     """
     from trace_data.errors import quoted

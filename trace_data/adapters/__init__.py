@@ -28,6 +28,7 @@ ADAPTERS = {
 """Canonical name to module, sorted: the datasets of the published training, meant where none is named."""
 ON_REQUEST = {
     "bedlam": "trace_data.adapters.bedlam",
+    "emdb": "trace_data.adapters.emdb",
     "mupots": "trace_data.adapters.mupots",
 }
 """Further ones that come with the project and are meant only by their names."""
