@@ -32,7 +32,7 @@ ORDER = {
         "body metrics network",
         "losses",
         "config",
-        "build streaming",
+        "build protocols streaming",
         "targets",
         "weights",
         "doctor training",

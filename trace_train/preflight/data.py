@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from trace_data.errors import ConfigError, ShardError, TraceError
 from trace_data.progress import counted
@@ -10,12 +10,12 @@ from trace_data.schema.clip import ClipRef
 from trace_data.shards.entries import ShardIndex, build_split
 from trace_data.shards.index import load_index
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table
+from trace_data.shards.sampling.sampler import ClipSampler, ClipTable
 from trace_data.shards.storage.store import Store
-from trace_train.config import Config
+from trace_train.config import Config, DataConfig
 from trace_train.preflight.parts import PreflightItem
 from trace_train.streaming.occluders import load_cutouts
-from trace_train.streaming.stream import load_clip, mixing
+from trace_train.streaming.stream import clip_tables, load_clip, mixing
 from trace_train.training.stage_checks import stage_errors
 
 NAMED = 10
@@ -90,15 +90,11 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Prefl
         )
         return
     yield from stage_errors(config, world_size)
-    names = sorted({entry.dataset for entry in index.sequences})
     for number, stage in enumerate(config.stages):
         where = f"stages[{number}]"
-        tables = {
-            name: clip_table(index, length=stage.frames, strides=config.data.strides, split="train", datasets=[name])
-            for name in names
-        }
+        tables = clip_tables(index, config.data, stage.frames)
         if not any(map(len, tables.values())):
-            yield _no_clips(index, stage.frames, config.data.strides, where)
+            yield _no_clips(index, stage.frames, config.data, where)
             continue
         clips = sum(map(len, tables.values()))
         part.found += f"{', ' if part.found else ''}{clips:,} of {counted(stage.frames, 'frame')}"
@@ -116,8 +112,17 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Prefl
             yield error
 
 
-def _no_clips(index: ShardIndex, frames: int, strides: Sequence[int], where: str) -> ConfigError:
-    """Why no training sequence has a clip of so many frames: it is too short, or nobody is annotated so long."""
+def _no_clips(index: ShardIndex, frames: int, data: DataConfig, where: str) -> ConfigError:
+    """Why no training sequence has a clip of so many frames: none is wanted, all are too short, or nobody is annotated
+    so long."""
+    strides = data.strides
+    if any(map(len, clip_tables(index, data.model_copy(update={"camera": "any", "world": False}), frames).values())):
+        what = " and ".join([*([f"{data.camera} cameras"] * (data.camera != "any")), *(["a known world"] * data.world)])
+        return ConfigError(
+            f"no training sequence has {what}, which data.camera and data.world ask for",
+            where=where,
+            hint="build dynacam or bedlam, or choose  --config trace",
+        )
     training = [entry for entry in index.sequences if entry.split == "train"]
     longest = max(entry.frames for entry in training)
     usable = max((end - first for entry in training for runs in entry.usable for first, end in runs), default=0)

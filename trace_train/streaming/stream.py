@@ -20,6 +20,7 @@ from torch import Tensor
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
+from trace_data.shards.entries import SequenceEntry, ShardIndex
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table, positions
 from trace_data.shards.storage.store import LocalStore
@@ -102,11 +103,8 @@ class TrainStream:
         self.cutouts = None if config.data.occluders is None else load_cutouts(config.data.occluders)
 
     def _sampler(self, number: int, stage: Stage) -> ClipSampler:
-        index, data = self.reader.index, self.config.data
-        tables = {
-            name: clip_table(index, length=stage.frames, strides=data.strides, split="train", datasets=[name])
-            for name in sorted({s.dataset for s in index.sequences})
-        }
+        data = self.config.data
+        tables = clip_tables(self.reader.index, data, stage.frames)
         weights, note = mixing(data, tables)
         if note and note not in self.notes:
             self.notes.append(note)
@@ -185,6 +183,22 @@ def stage_bounds(config: Config) -> list[int]:
     """The step at which each stage ends; the last is the end of the run."""
     shares = np.cumsum([stage.share for stage in config.stages])
     return [*(round(share * config.steps) for share in shares[:-1]), config.steps]
+
+
+def clip_tables(index: ShardIndex, data: DataConfig, frames: int) -> dict[str, ClipTable]:
+    """The training clips of so many frames of every dataset, of the sequences that `data.camera` and `data.world` take.
+
+    Raises ConfigError if the shards have no training split.
+    """
+
+    def wanted(entry: SequenceEntry) -> bool:
+        camera = data.camera == "any" or entry.moving == (data.camera == "moving")
+        return camera and (entry.world_valid or not data.world)
+
+    return {
+        name: clip_table(index, length=frames, strides=data.strides, split="train", datasets=[name], wanted=wanted)
+        for name in sorted({entry.dataset for entry in index.sequences})
+    }
 
 
 def mixing(data: DataConfig, tables: Mapping[str, ClipTable]) -> tuple[dict[str, float] | None, str]:
