@@ -45,14 +45,14 @@ STILL = (
 )
 
 
-def protocol(*, every: int, threshold: float, temporal: bool, flow: str, fitted: bool) -> str:
+def protocol(*, every: int, threshold: float, temporal: bool, flow: str, stored: bool, fitted: bool) -> str:
     """The protocol of one evaluation."""
     frames = "every frame of every sequence"
     if every > 1:
         frames = f"one of {every} windows of {CHUNK_SECONDS:.2f} s, each processed from its beginning"
     seen = VIDEOS if temporal else SINGLE
     if flow != "none":
-        seen += f" Optical flow by {flow.upper()}."
+        seen += f" Optical flow by {flow.upper()}{', stored with the frames' if stored else ''}."
     baselines = (FITTED if fitted else NOT_FITTED) + STILL
     return "\n".join(PROTOCOL).format(
         frames=frames, threshold=threshold, input=seen, chunk=CHUNK_SECONDS, baselines=baselines
