@@ -149,7 +149,12 @@ def prepare(
     for error in stage_errors(config, processes.world_size):
         raise error
     stream = TrainStream(reader, config, device, rank=processes.rank, world_size=processes.world_size)
-    if stream.flow is not None and config.network.flow_provider == "raft" and start is not None and start.flow is not None:
+    if (
+        stream.flow is not None
+        and config.network.flow_provider == "raft"
+        and start is not None
+        and start.flow is not None
+    ):
         check_same_weights(start.flow, stream.flow.index.settings)
     layer = body_layers(packs, device=device)["neutral"]
     torch.manual_seed(config.seed)

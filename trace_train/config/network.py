@@ -17,8 +17,8 @@ class NetworkConfig(ConfigPart, NetworkSizes):
     """
 
     flow: Literal["none", "dis", "raft", "stored"] = "raft"
-    """Source of optical flow: RAFT with weights from `init.weights`, OpenCV's DIS on the CPU, none (zeros), or `stored`:
-    read from shards to which `trace add-flow` added it."""
+    """Source of optical flow: RAFT with weights from `init.weights`, OpenCV's DIS on the CPU, none (zeros), or
+    `stored`: read from shards to which `trace add-flow` has added it."""
     flow_provider: Literal["dis", "raft"] | None = None
     """With `flow: stored` the provider of the stored flow, which also computes flow where none is stored, as in
     prediction. None: what the shards say when a run starts; the checkpoint keeps it."""

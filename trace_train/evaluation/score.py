@@ -55,8 +55,8 @@ def score(
     """Process a split as videos, match detections, compute errors, and compare with the constant baselines.
 
     Settings come from `config.evaluation` and `config.data`. `every`: evaluate every n-th window instead of all frames.
-    `layers`: of all genders, on the network's device. `flow`: the run's provider, which computes flow unless the network
-    takes stored flow and the shards have it. `constants`: fitted here if not given. `checkpoint`,
+    `layers`: of all genders, on the network's device. `flow`: the run's provider, which computes flow unless the
+    network takes stored flow and the shards have it. `constants`: fitted here if not given. `checkpoint`,
     `weights_sha256` and `step` are recorded in the report. The network's weights and modes and torch's random states
     are left unchanged. Raises ConfigError if the split does not exist, ShardError.
     """

@@ -27,7 +27,7 @@ class Videos:
         self._starts: dict[int, WorldStart] = {}
 
     def see(self, chunk: Chunk, images: Tensor, stored: Tensor | None = None) -> Maps:
-        """Maps of the next frames, images (B, T, S, S, 3), with their stored flow (B, T, 2, M, M) where there is some."""
+        """Maps of the next frames, images (B, T, S, S, 3), with their flow (B, T, 2, M, M) where it is stored."""
         if not chunk.kept:
             self._state = self._last = None
             self._starts.clear()

@@ -66,9 +66,7 @@ class Trial:
             sampler, sequences = stream.samplers[self._stage(frames)], stream.reader.index.sequences
             refs = [sampler.clip(0, position) for position in range(min(LOOKED_AT, len(sampler)))]
             most = max(refs, key=lambda ref: len(sequences[ref.sequence].people))
-            self._clips[frames] = load_clip(
-                stream.reader, most, self._config.network.input_size, flow=stream.flow
-            )
+            self._clips[frames] = load_clip(stream.reader, most, self._config.network.input_size, flow=stream.flow)
         return self._clips[frames]
 
     def _stage(self, frames: int) -> int:

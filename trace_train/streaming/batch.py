@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +99,7 @@ class Batch:
 
         def part(begin: int) -> Batch:
             end = begin + size
-            cut = {
+            cut: dict[str, Any] = {
                 f.name: None if (value := getattr(self, f.name)) is None else value[begin:end]
                 for f in fields(self)
                 if f.name not in {"masks", "occluded", "occluders", "occluder_places"}

@@ -1,7 +1,7 @@
 """Stored flow of whole frames, moved into the windows of a clip: what its provider would give on the crops, nearly.
 
-The window of frame t maps a point x of the frame to x' = (x - o_t) k_t of its crop. Flow u(x) from frame t to frame t + 1
-then becomes
+The window of frame t maps a point x of the frame to x' = (x - o_t) k_t of its crop. Flow u(x) from frame t to frame
+t + 1 then becomes
 
     u'(x') = (x + u(x) - o_{t+1}) k_{t+1} - x'
 
@@ -56,15 +56,14 @@ def flow_in_crops(
     return torch.from_numpy(flow / np.float32(UNIT))
 
 
-def _interpolated(
-    values: npt.NDArray[np.float32], at: npt.NDArray[np.float64], axis: int
-) -> npt.NDArray[np.float32]:
+def _interpolated(values: npt.NDArray[np.float32], at: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float32]:
     """Linear interpolation of (h, w, 2) at positions along an axis; the outer values continue."""
     last = values.shape[axis] - 1
     low = np.clip(np.floor(at), 0, max(last - 1, 0)).astype(np.int64)
     share = np.clip(at - low, 0, 1).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (-1, 1))
     lower, upper = values.take(low, axis), values.take(np.minimum(low + 1, last), axis)
-    return lower + share * (upper - lower)
+    found: npt.NDArray[np.float32] = lower + share * (upper - lower)
+    return found
 
 
 def with_flow_provider(config: Config, reader: ShardReader) -> Config:
@@ -93,8 +92,8 @@ def with_flow_provider(config: Config, reader: ShardReader) -> Config:
 
 
 def flow_reader(config: Config, reader: ShardReader) -> FlowReader | None:
-    """The shards' flow for whole videos, if the network takes stored flow and they have some by its provider; else None,
-    and it is to be computed. Raises ShardError when it is damaged.
+    """The shards' flow for whole videos, if the network takes stored flow and they have some by its provider; else
+    None, and it is to be computed. Raises ShardError when it is damaged.
     """
     if config.network.flow != "stored":
         return None

@@ -88,8 +88,8 @@ class TrainStream:
         from the reading threads for every clip that was replaced (`data.on_error`).
 
         Each of `world_size` processes gets an equal part of every step's clips; which clips a step has does not depend
-        on their number. Raises ShardError if stored flow is to be read and there is none, ConfigError if clips cannot be sampled, occluders read or frames decoded as configured,
-        or if the clips of some step cannot be divided evenly.
+        on their number. Raises ConfigError if clips cannot be sampled, occluders read or frames decoded as configured,
+        or if the clips of some step cannot be divided evenly; ShardError if stored flow is to be read and missing.
         """
         config = with_shuffle_window(config, reader)
         self.reader, self.config, self.device = reader, config, device

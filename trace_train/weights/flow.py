@@ -25,8 +25,10 @@ def keep_flow(config: Config, source: Path, run: Path) -> None:
 
 
 def build_flow(config: Config, run: Path, device: torch.device) -> FlowProvider:
-    """The run's flow provider; of stored flow, the one that it was computed by. Raises CheckpointError if RAFT's weights
-    are missing or damaged."""
+    """The run's flow provider; of stored flow, the one that it was computed by.
+
+    Raises CheckpointError if RAFT's weights are missing or damaged.
+    """
     network = config.network
     if network.computed_flow == "none":
         return NoFlow(network.motion_channels)

@@ -47,4 +47,4 @@ def decode_flow(data: bytes, width: int, height: int) -> npt.NDArray[np.float32]
     zigzag = np.frombuffer(np.frombuffer(halves, np.uint8).reshape(2, count).T.tobytes(), "<u2")
     change = (zigzag >> 1).astype(np.int16) ^ -(zigzag & 1).astype(np.int16)
     steps = np.cumsum(change.reshape(2, height, width), axis=2, dtype=np.int16)
-    return np.ascontiguousarray(steps.transpose(1, 2, 0), np.float32) / STEPS
+    return np.ascontiguousarray(steps.transpose(1, 2, 0), np.float32) * np.float32(1 / STEPS)

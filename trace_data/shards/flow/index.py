@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pydantic_core
 from pydantic import FailFast, TypeAdapter, ValidationError
@@ -83,8 +83,8 @@ def add_flow_command(where: str | Path, settings: FlowSettings | None = None) ->
 def load_flow_index(store: Store, shards: Sequence[ShardEntry]) -> FlowIndex:
     """Read `flow.json` and compare it with the shards of an index.
 
-    Of several sets as one, strides are those that all have. Raises NoStoredFlowError when there is none, ShardError when
-    it is malformed, does not cover these shards, or differs between sets.
+    Of several sets as one, strides are those that all have. Raises NoStoredFlowError when there is none, ShardError
+    when it is malformed, does not cover these shards, or differs between sets.
     """
     if isinstance(store, JoinedStore):
         return _joined(store, shards)
@@ -134,7 +134,7 @@ def read_flow_index(store: Store) -> FlowIndex | None:
 
 def _wrong(index: FlowIndex) -> Iterator[str]:
     strides = index.settings.strides
-    if not strides or strides[0] < 1 or any(a >= b for a, b in zip(strides, strides[1:])):
+    if not strides or strides[0] < 1 or list(strides) != sorted(set(strides)):
         yield f"strides {list(strides)}, expected rising ones from 1 on"
     for entry in index.shards:
         if Path(entry.file).name != entry.file or not entry.file.endswith(".flow.h5") or not entry.file.isprintable():

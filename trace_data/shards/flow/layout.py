@@ -1,10 +1,11 @@
 """The format of stored flow: names, types and shapes (docs/shard-format.md#stored-flow).
 
-Beside each shard `NAME.h5` stands `NAME.flow.h5`, an HDF5 file of the same kind. With the shard's F frames and K strides
-it holds
+Beside each shard `NAME.h5` stands `NAME.flow.h5`, an HDF5 file of the same kind. With the shard's F frames and K
+strides it holds
 
     flow/bytes   uint8 (total)      encoded flow, back to back: all of the first stride, then of the next
-    flow/offset  int64 (K, F + 1)   the flow to frame f of stride k is bytes[offset[k, f] : offset[k, f + 1]], see `codec`
+    flow/offset  int64 (K, F + 1)   the flow to frame f of stride k is bytes[offset[k, f] : offset[k, f + 1]], encoded
+                                    as in `codec`
     flow/size    int32 (F, 2)       width and height of its grid, in cells of 8 px of the picture it was computed on
     flow/stride  int32 (K)          the strides s, rising: the flow leads from frame f - s of the sequence to frame f
     crc32/flow   uint32 (K, F)      CRC-32 of each

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import h5py
@@ -15,45 +15,13 @@ import numpy.typing as npt
 
 from trace_data.errors import ShardError
 from trace_data.schema.clip import ClipRef
-from trace_data.schema.findings import Finding, wrong
-from trace_data.shards.checks.file import BROKEN, Shape, attribute, attribute_findings, dataset_findings
-from trace_data.shards.checksums import of_values
+from trace_data.shards.checks.file import BROKEN
 from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.flow.codec import decode_flow
 from trace_data.shards.flow.index import FlowEntry, FlowIndex, add_flow_command, load_flow_index
-from trace_data.shards.flow.layout import (
-    CELL,
-    FLOW_BYTES,
-    FLOW_CHECKSUM,
-    FLOW_FORMAT,
-    FLOW_OFFSET,
-    FLOW_SIZE,
-    FLOW_STRIDE,
-    FLOW_TABLES,
-    FLOW_VERSION,
-)
-from trace_data.shards.layout import TABLE_CHECKSUM
+from trace_data.shards.flow.layout import CELL, FLOW_BYTES
+from trace_data.shards.flow.tables import FlowTables, flow_findings, read_tables
 from trace_data.shards.reader import ShardReader
-
-LARGEST_GRID = 1 << 13
-"""Cells along a side: frames of JPEG's largest side give as many. A field's memory is allocated by its table."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FlowTables:
-    """A file's table of contents."""
-
-    at: int
-    """Where its bytes begin in the file."""
-    offset: npt.NDArray[np.int64]
-    """(K, F + 1)"""
-    size: npt.NDArray[np.int32]
-    """(F, 2) cells."""
-    stride: tuple[int, ...]
-    checksum: npt.NDArray[np.uint32]
-    """(K, F)"""
-    seen: npt.NDArray[np.bool_]
-    """(K, F) which fields have been verified."""
 
 
 class FlowReader:
@@ -153,60 +121,3 @@ def _mended(where: str, index: FlowIndex, *, remote: bool) -> str:
     if remote:
         return "upload the folder again, flow.json last"
     return f"{add_flow_command(where, index.settings)}  computes again what is damaged"
-
-
-def read_tables(content: h5py.File) -> FlowTables:
-    """The tables of an open file without findings."""
-    return FlowTables(
-        at=content[FLOW_BYTES].id.get_offset() or 0,
-        offset=content[FLOW_OFFSET][:],
-        size=content[FLOW_SIZE][:],
-        stride=tuple(content[FLOW_STRIDE][:].tolist()),
-        checksum=content[FLOW_CHECKSUM][:],
-        seen=np.zeros(content[FLOW_CHECKSUM].shape, bool),
-    )
-
-
-def flow_findings(
-    content: h5py.File, file: FlowEntry, index: FlowIndex, sequences: Sequence[SequenceEntry]
-) -> list[Finding]:
-    """What is wrong with an open file of flow: attributes, datasets, tables among themselves and beside the indexes.
-
-    `sequences`: those of the shard, in order.
-    """
-    strides = len(index.settings.strides)
-    expected: dict[str, tuple[str, Shape]] = {
-        FLOW_BYTES: ("|u1", (None,)),
-        FLOW_OFFSET: ("<i8", (None, file.frames + 1)),
-        FLOW_SIZE: ("<i4", (file.frames, 2)),
-        FLOW_STRIDE: ("<i4", (None,)),
-        FLOW_CHECKSUM: ("<u4", (None, file.frames)),
-    }
-    attributes = {"format": FLOW_FORMAT, "format_version": FLOW_VERSION, "shard_sha256": file.shard_sha256}
-    findings = [
-        *attribute_findings(content, attributes, "the file"),
-        *dataset_findings(content, expected, "a file of flow"),
-    ]
-    return findings or list(_table_findings(content, index, sequences))
-
-
-def _table_findings(content: h5py.File, index: FlowIndex, sequences: Sequence[SequenceEntry]) -> Iterator[Finding]:
-    tables = {name: content[name][:] for name in FLOW_TABLES}
-    for name, values in tables.items():
-        if of_values(values) != attribute(content[name], TABLE_CHECKSUM):
-            yield wrong(name, "the values changed: their CRC-32 is another")
-            return
-    offset, size, stride = tables[FLOW_OFFSET], tables[FLOW_SIZE], tables[FLOW_STRIDE].tolist()
-    if not set(index.settings.strides) <= set(stride) or not len(stride) == len(offset) == len(tables[FLOW_CHECKSUM]):
-        yield wrong(FLOW_STRIDE, f"strides {stride} in {len(offset)} rows, the index has {list(index.settings.strides)}")
-        return
-    back_to_back = (offset[1:, 0] == offset[:-1, -1]).all() and offset[0, 0] == 0
-    if (offset[:, 1:] < offset[:, :-1]).any() or not back_to_back or offset[-1, -1] != content[FLOW_BYTES].shape[0]:
-        yield wrong(FLOW_OFFSET, "fields do not lie back to back, or do not end with the bytes")
-        return
-    if (size < 1).any() or (size > LARGEST_GRID).any():
-        yield wrong(FLOW_SIZE, "a grid without cells, or larger than any frame's")
-    age = np.concatenate([np.arange(sequence.frames) for sequence in sequences])
-    there = np.diff(offset, axis=1) > 0
-    if (there != (age >= np.array(stride)[:, None])).any():
-        yield wrong(FLOW_OFFSET, "a pair of frames has no flow, or a first frame of a sequence has some")
