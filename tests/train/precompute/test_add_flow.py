@@ -91,7 +91,9 @@ def test_each_field_is_the_providers_on_the_whole_frames(done: Path) -> None:
     assert min(size) == HEIGHT and size[0] % 8 == size[1] % 8 == 0
     import cv2
 
-    pictures = [cv2.resize(decode(data, "", rgb=True), size, interpolation=cv2.INTER_AREA) for data in reader.encoded(whole)]
+    pictures = [
+        cv2.resize(decode(data, "", rgb=True), size, interpolation=cv2.INTER_AREA) for data in reader.encoded(whole)
+    ]
     for stride in (1, 3):
         pairs = flow.pairs(ClipRef(sequence=2, start=1, stride=stride, length=2))
         expected = _searched(np.stack([pictures[1], pictures[1 + stride]]), still=False)[0]
@@ -101,7 +103,9 @@ def test_each_field_is_the_providers_on_the_whole_frames(done: Path) -> None:
         assert np.abs(expected).max() > 0.5, "something moves"
 
 
-def test_blocks_leave_no_seams(several_shards: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_leave_no_seams(
+    several_shards: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert ShardReader(done).index.sequences[0].frames < BLOCK
     monkeypatch.setattr("trace_train.precompute.flow.BLOCK", 3)
     folder = copy(several_shards, tmp_path)
@@ -204,9 +208,7 @@ def test_raft_is_stored_too(shards: Path, tmp_path: Path) -> None:
     """Random weights again; a GPU's fp16 is not tested here."""
     folder = copy(shards, tmp_path)
     settings = open_provider("dis", height=HEIGHT, strides=(1,)).settings
-    source = FlowSource(
-        provider=RaftFlow(ours(steps=1)), settings=settings, device=torch.device("cpu")
-    )
+    source = FlowSource(provider=RaftFlow(ours(steps=1)), settings=settings, device=torch.device("cpu"))
     add_flow(folder, source)
     pairs = FlowReader(ShardReader(folder)).pairs(ClipRef(sequence=0, start=0, stride=1, length=3))
     assert pairs[1] is not None and np.isfinite(pairs[1]).all() and np.abs(pairs[1]).max() > 0

@@ -161,5 +161,7 @@ def test_damaged_flow_is_a_clip_that_cannot_be_read(with_flow: Path, packs: Path
     content[len(content) // 3 : -len(content) // 3] = bytes(len(content[len(content) // 3 : -len(content) // 3]))
     file.write_bytes(content)
     with pytest.raises(ShardError, match="flow") as caught:
-        train(tiny("network.flow=stored", "stages=[{clips: 8, frames: 4}]"), shards=mine, packs=packs, run=tmp_path / "r")
+        train(
+            tiny("network.flow=stored", "stages=[{clips: 8, frames: 4}]"), shards=mine, packs=packs, run=tmp_path / "r"
+        )
     assert caught.value.where == str(file)
