@@ -15,8 +15,8 @@ from trace_train.network.flow import CELL, DisFlow, PairFlow, RaftFlow
 from trace_train.weights.folder import open_weights
 
 STRIDES = (1, 2, 3, 4)
-"""Those of `data.strides`. Each is stored for itself: composed from stride 1, flow of stride 4 is more than 1 px wrong
-in the median (docs/performance.md#stored-flow)."""
+"""Those of `data.strides`. Each is stored for itself: flow of stride 4 composed from stride 1 is two to three times as far
+from its provider's (docs/performance.md#stored-flow)."""
 HEIGHT = 512
 """Short side of the pictures that flow is computed on, px: what the network sees of a whole frame or more."""
 SMALLEST = 64

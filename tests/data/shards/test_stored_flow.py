@@ -92,7 +92,7 @@ def test_pairs_of_a_clip_in_px_of_its_frames(folder: Path) -> None:
     assert len(before) == 1 and np.allclose(before[0], added_flow.field(1, 2, 1) * scale)
     with pytest.raises(IndexError):
         flow.pairs(clip(start=0, length=1), before=True)
-    again = pickle.loads(pickle.dumps(flow))  # noqa: S301  our own
+    again = pickle.loads(pickle.dumps(flow))
     assert np.array_equal(again.pairs(clip())[1], flow.pairs(clip())[1])
 
 

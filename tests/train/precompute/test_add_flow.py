@@ -1,4 +1,4 @@
-"""`trace add-flow`: right for its frames, the same bytes however often it is killed, and honest about other settings."""
+"""`trace add-flow`: right for its frames, the same bytes after any kill, and honest about other settings."""
 
 from __future__ import annotations
 

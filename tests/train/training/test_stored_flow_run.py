@@ -133,7 +133,7 @@ def test_flow_by_raft_needs_its_weights_for_prediction(
     settings = FlowSettings(provider="raft", height=72, strides=(1, 2, 3, 4), iterations=20, weights_sha256=digest)
     added_flow.write(mine, settings=settings)
     config = tiny("network.flow=stored")
-    with pytest.raises(ConfigError, match="init.weights"):
+    with pytest.raises(ConfigError, match=r"init\.weights"):
         train(config, shards=mine, packs=packs, run=tmp_path / "run")
     weights = [f"init.weights={imported}", "init.parts=[flow]"]
     with pytest.raises(ConfigError, match="20 iterations"):
