@@ -6,7 +6,7 @@ t + 1 then becomes
     u'(x') = (x + u(x) - o_{t+1}) k_{t+1} - x'
 
 in the crop, exactly: crops of different places and sizes (synthetic cameras), mirrored ones (k < 0 along x). How far
-this is from the same provider run on the crops is measured in docs/performance.md#stored-flow.
+this is from the same provider run on the crops is measured in docs/stored-flow.md#how-near-it-is.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def true_flow(stride: int, maps: npt.NDArray[np.float64], size: int) -> npt.NDAr
 def test_it_is_near_the_provider_on_the_crops_and_nearer_to_the_truth(
     windows: tuple[Window, Window], stride: int
 ) -> None:
-    """The gate: under 1 px at 512 in the median (docs/performance.md#stored-flow)."""
+    """The gate: under 1 px at 512 in the median (docs/stored-flow.md#how-near-it-is)."""
     before, *_, after = scene(stride + 1)
     size, short = 512, picture_size(WIDTH, HEIGHT, 512)
     enlarged = np.stack([cv2.resize(picture, short, interpolation=cv2.INTER_CUBIC) for picture in (before, after)])

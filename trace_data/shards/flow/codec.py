@@ -5,7 +5,7 @@
     bytes                     zlib of all low bytes, then all high bytes
 
 Rounding moves a vector by at most 1/32 px of the picture in x and in y. At a short side of 512 px a field takes 4 to 8
-KB, where half precision would take 29 KB (docs/performance.md#stored-flow).
+KB, where half precision would take 29 KB (docs/stored-flow.md#what-it-costs-and-saves).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The format of stored flow: names, types and shapes (docs/shard-format.md#stored-flow).
+"""The format of stored flow: names, types and shapes (docs/stored-flow.md#the-format).
 
 Beside each shard `NAME.h5` stands `NAME.flow.h5`, an HDF5 file of the same kind. With the shard's F frames and K
 strides it holds
