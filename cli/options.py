@@ -148,8 +148,8 @@ draw: Decorator[Any] = click.option(
     metavar="overlay,ids,skeleton,bird,side",
     help="Also write a video with these: bodies, names, joints, the world from above and from the side.",
 )
-flow_weights: Decorator[Any] = _folder(
-    "--weights", "With --flow raft: folder of its imported weights [setting weights]."
+flow_weights: Decorator[Any] = click.option(
+    "--weights", type=AnyPath(), help="With --flow raft: folder of its imported weights [setting weights]."
 )
 force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the content of the output folder.")
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")

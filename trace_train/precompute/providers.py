@@ -15,8 +15,8 @@ from trace_train.network.flow import CELL, DisFlow, PairFlow, RaftFlow
 from trace_train.weights.folder import open_weights
 
 STRIDES = (1, 2, 3, 4)
-"""Those of `data.strides`. Each is stored for itself: flow of stride 4 composed from stride 1 is two to three times as far
-from its provider's (docs/stored-flow.md#how-near-it-is)."""
+"""Those of `data.strides`. Each is stored for itself: flow of stride 4 composed from stride 1 is two to three times as
+far from its provider's (docs/stored-flow.md#how-near-it-is)."""
 HEIGHT = 512
 """Short side of the pictures that flow is computed on, px: what the network sees of a whole frame or more."""
 SMALLEST = 64
