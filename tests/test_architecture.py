@@ -35,7 +35,7 @@ ORDER = {
         "build protocols streaming",
         "targets",
         "weights",
-        "doctor training",
+        "doctor precompute training",
         "inference",
         "evaluation health",
         "evaluate preview",

@@ -44,14 +44,16 @@ STILL = (
 )
 
 
-def in_words(rules: Protocol, *, every: int, threshold: float, temporal: bool, flow: str, fitted: bool) -> str:
+def in_words(
+    rules: Protocol, *, every: int, threshold: float, temporal: bool, flow: str, stored: bool, fitted: bool
+) -> str:
     """The protocol of the evaluation of a network, a paragraph a line."""
     frames = "every frame of every sequence"
     if every > 1:
         frames = f"one of {every} windows of {CHUNK_SECONDS:.2f} s, each processed from its beginning"
     seen = VIDEOS if temporal else SINGLE
     if flow != "none":
-        seen += f" Optical flow by {flow.upper()}."
+        seen += f" Optical flow by {flow.upper()}{', stored with the frames' if stored else ''}."
     constant = FITTED if fitted else NOT_FITTED if rules.baselines else NOT_ASKED
     return "\n".join(
         [

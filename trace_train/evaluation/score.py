@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from trace_data.progress import SILENT, Progress
+from trace_data.shards.flow.reader import FlowReader
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.config import Config
@@ -30,6 +31,7 @@ from trace_train.network.model import TraceNetwork
 from trace_train.protocols.loading import load_protocol
 from trace_train.protocols.protocol import Protocol
 from trace_train.streaming.batch import Batch
+from trace_train.streaming.stored_flow import flow_reader
 from trace_train.streaming.stream import BatchPlan, load_clip, read_ahead
 from trace_train.training.precision import whole_float32
 
@@ -56,7 +58,8 @@ def score(
     """Process a split as videos, match detections, compute errors, and compare with the constant baselines.
 
     Settings come from `config.evaluation` and `config.data`. `protocol`: None is the default one. `every`: evaluate
-    every n-th window instead of all frames. `layers`: of all genders, on the network's device. `constants`: fitted here
+    every n-th window instead of all frames. `layers`: of all genders, on the network's device. `flow`: the run's
+    provider, which computes flow unless the network takes stored flow and the shards have it. `constants`: fitted here
     if not given. `checkpoint`, `weights_sha256` and `step` are recorded in the report. The network's weights and modes
     and torch's random states are left unchanged. Raises ConfigError if the split does not exist or holds nothing of the
     protocol, ShardError.
@@ -69,12 +72,13 @@ def score(
     videos = Videos(network, flow, [len(reader.index.sequences[w.sequence].people) for w in windows])
     accumulator = ScoreAccumulator(reader, windows, layers, constants, videos, rules)
     device = next(network.parameters()).device
+    stored = None if flow is None else flow_reader(config, reader)
     candidates, highest = 0, 0.0
     progress.begin(f"evaluate {split}", sum(w.frames for w in windows), "frames")
     with torch.no_grad(), whole_float32(), untouched(network):
-        for chunk, batch in _pieces(reader, windows, config):
+        for chunk, batch in _pieces(reader, windows, config, stored):
             batch = batch.to(device)
-            maps = videos.see(chunk, batch.images)
+            maps = videos.see(chunk, batch.images, batch.flow)
             detections = detect(network, maps, layers["neutral"], threshold=settings.threshold)
             accumulator.add(chunk, batch, maps, detections)
             candidates += len(detections.frame)
@@ -99,7 +103,8 @@ def score(
             every=every,
             threshold=settings.threshold,
             temporal=network.temporal,
-            flow=config.network.flow,
+            flow=config.network.computed_flow or "none",
+            stored=stored is not None,
             fitted=constants.body is not None or constants.joints is not None,
         ),
     )
@@ -123,8 +128,10 @@ def untouched(network: nn.Module) -> Iterator[None]:
                 module.training = training
 
 
-def _pieces(reader: ShardReader, windows: Sequence[VideoSpan], config: Config) -> Iterator[tuple[Chunk, Batch]]:
-    """The chunks of all videos with their frames, prefetched."""
+def _pieces(
+    reader: ShardReader, windows: Sequence[VideoSpan], config: Config, flow: FlowReader | None
+) -> Iterator[tuple[Chunk, Batch]]:
+    """The chunks of all videos with their frames, and their stored flow if it is read, prefetched."""
     size, settings = config.network.input_size, config.evaluation
     chunks = list(schedule(windows, videos=settings.videos, frames=settings.chunk))
 
@@ -133,7 +140,8 @@ def _pieces(reader: ShardReader, windows: Sequence[VideoSpan], config: Config) -
             coming = chunks[number : number + PIECES_AHEAD]
             reader.prefetch([ref for chunk in coming for ref in refs_of(chunk, windows)])
         chunk = chunks[number]
-        loaders = [partial(load_clip, reader, ref, size) for ref in refs_of(chunk, windows)]
+        load = partial(load_clip, flow=flow, continues=chunk.at > 0)
+        loaders = [partial(load, reader, ref, size) for ref in refs_of(chunk, windows)]
         return BatchPlan(loaders=loaders, frames=chunk.frames, size=size)
 
     yield from zip(chunks, read_ahead(map(plan, range(len(chunks))), config.data))
