@@ -144,8 +144,10 @@ SPLITS = {
     "3dpw": ("train", "val", "test"),
     "bedlam": ("train", "val"),
     "dynacam": ("train", "val", "test"),
+    "emdb": ("test",),
     "h36m": ("train", "val"),
     "mpi-inf-3dhp": ("train", "val", "test"),
+    "mupots": ("test",),
     "penn-action": ("train", "test"),
 }
 """The splits of each dataset that comes with the project, as its adapter has them."""

@@ -21,10 +21,37 @@ _PARTS = ("root_rotation", "body_pose", "shape", "translation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Labels:
+    """L person-frames in the picture without a whole body, by frame, then person."""
+
+    frame: npt.NDArray[np.int64]
+    """(L,) index of the frame."""
+    person: npt.NDArray[np.int64]
+    """(L,) identities."""
+    points: npt.NDArray[np.float32]
+    """(L, 44, 3) px and confidence; zero where there are no 2D labels."""
+    joints: npt.NDArray[np.float32]
+    """(L, 44, 4) m in the world, and confidence."""
+
+
+def no_labels() -> Labels:
+    """Of a video in which everyone has a body."""
+    nobody = np.zeros(0, np.int64)
+    return Labels(
+        frame=nobody,
+        person=nobody,
+        points=np.zeros((0, 44, 3), np.float32),
+        joints=np.zeros((0, 44, 4), np.float32),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VideoTruth:
     """T annotated frames with K person-frames that have a whole body, by frame, then person."""
 
     name: str
+    entry: SequenceEntry | None
+    """The sequence of shards; None of an exact result."""
     synthetic: bool
     frame_id: npt.NDArray[np.int64]
     """(T,) index of each frame in the source, or the release's number of it."""
@@ -53,6 +80,8 @@ class VideoTruth:
     """(K, 3) m, world: vertices = LBS(pose, betas) + translation."""
     in_world: npt.NDArray[np.bool_]
     """(K,) whether places in the world can be compared."""
+    others: Labels
+    """People of whom joints are labelled and no whole body is known."""
 
 
 def truth_of_result(result: Result, name: str) -> VideoTruth:
@@ -63,6 +92,7 @@ def truth_of_result(result: Result, name: str) -> VideoTruth:
     seconds = np.median(np.diff(result.time) / np.diff(result.frame_id)) if frames > 1 else 1 / 30
     return VideoTruth(
         name=name,
+        entry=None,
         synthetic=True,
         frame_id=result.frame_id,
         time=result.time,
@@ -78,6 +108,7 @@ def truth_of_result(result: Result, name: str) -> VideoTruth:
         betas=result.betas[person],
         translation=result.translation[order],
         in_world=np.ones(len(order), bool),
+        others=no_labels(),
     )
 
 
@@ -93,12 +124,15 @@ def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
     for part in _PARTS:
         whole = whole & found.masks[part]
     frame, person = np.nonzero(whole.T)
+    labelled = found.present & found.masks["center"] & (found.masks["pose2d"] | found.masks["joints3d"]) & ~whole
+    at, who = np.nonzero(labelled.T)
 
     def taken(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values[person, frame]
 
     return VideoTruth(
         name=entry.key,
+        entry=entry,
         synthetic=entry.synthetic,
         frame_id=found.frame_ids,
         time=(found.frame_ids - found.frame_ids[0]) / found.fps,
@@ -114,6 +148,12 @@ def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
         betas=taken(found.betas),
         translation=taken(found.translation),
         in_world=taken(found.masks["world"]),
+        others=Labels(
+            frame=at,
+            person=found.identity[who],
+            points=found.kp2d[who, at] * found.masks["pose2d"][who, at, None, None],
+            joints=found.kp3d[who, at] * (found.masks["joints3d"] & found.masks["intrinsics"])[who, at, None, None],
+        ),
     )
 
 
