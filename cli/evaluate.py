@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,9 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from trace_data.progress import Progress
+    from trace_data.schema.record import SequenceRecord
+    from trace_data.shards.storage.store import Store
     from trace_train.evaluate import Scores
 
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 @click.argument("run", metavar="RUN|RESULT", type=options.AnyPath(exists=True))
 @options.shards
 @options.packs
+@options.adapters
 @click.option("--split", type=click.Choice(options.SPLITS), default="test", show_default=True, help="Which split.")
 @click.option(
     "--one-in",
@@ -36,10 +41,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--against",
-    metavar="SHARDS|TRUTH",
-    help="Of a RESULT: shards, or the exact result that a synthetic video comes with.",
+    metavar="SHARDS|DATASET|TRUTH",
+    help="Of a RESULT: shards, the folder of a dataset, or the exact result that a synthetic video comes with.",
 )
-@click.option("--sequence", metavar="NAME", help="Of a RESULT: the sequence of the shards that the video shows.")
+@click.option("--sequence", metavar="NAME", help="Of a RESULT: the sequence of shards or dataset that the video shows.")
 @click.option(
     "--join",
     type=click.Choice(("frame", "time")),
@@ -54,6 +59,7 @@ def evaluate(
     cache: Path | None,
     cache_size: str | None,
     packs: Path | None,
+    adapters: tuple[str, ...],
     split: str,
     one_in: int,
     threshold: float | None,
@@ -68,7 +74,8 @@ def evaluate(
     holds a whole network.
 
     A RESULT (NAME.trace.npz) of a predicted video is scored against the annotation of the same video: bodies, world,
-    camera, and identities (MOTA, IDF1, HOTA, id switches).
+    camera, and identities (MOTA, IDF1, HOTA, id switches). Body models are those that it was predicted with, if
+    they are still there.
 
     \b
     Examples:
@@ -76,6 +83,7 @@ def evaluate(
       trace evaluate ~/.trace/runs/2026-11-22-debug --split val --one-in 4
       trace evaluate RUN/checkpoints/step-00000200 --json
       trace evaluate clip.trace.npz --against ~/.trace/shards --sequence downtown_arguing_00
+      trace evaluate clip.trace.npz --against ~/datasets/3DPW --sequence downtown_arguing_00
       trace evaluate clip.trace.npz --against truth/clip.trace.npz
     """
     from trace_train.evaluate import evaluate as score
@@ -84,10 +92,10 @@ def evaluate(
     from . import render
 
     if run.is_file():
-        _result(run, against, sequence, join, (cache, cache_size, packs), as_json)
+        _result(run, _Against(against, sequence, adapters, cache, cache_size), packs, join, as_json)
         return
-    if against is not None or sequence is not None:
-        raise click.UsageError(f"--against and --sequence are for a RESULT, a file; {run} is a folder")
+    if against is not None or sequence is not None or adapters:
+        raise click.UsageError(f"--against, --sequence and --adapter are for a RESULT, a file; {run} is a folder")
     shards, packs = _own_data(run, shards, packs)
     with render.Display() as progress:
         if said := fit_threads():
@@ -117,29 +125,48 @@ def evaluate(
     render.line(f"\n{report.protocol}")
 
 
-def _result(
-    result: Path,
-    against: str | None,
-    sequence: str | None,
-    join: Literal["frame", "time"],
-    data: tuple[Path | None, str | None, Path | None],
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Against:
+    """What a result is compared with, as it was typed."""
+
+    place: str | None
+    sequence: str | None
+    adapters: tuple[str, ...]
+    cache: Path | None
+    cache_size: str | None
+
+    def open(self, progress: Progress) -> Path | Store | SequenceRecord:
+        """The truth file, the shards, or the sequence of a dataset. Raises TraceError."""
+        from trace_data.adapters.search import read_one, sequences_below
+        from trace_data.shards.layout import INDEX_FILE
+
+        if self.place is None:
+            raise click.UsageError(
+                "a RESULT needs  --against SHARDS|DATASET --sequence NAME,  or  --against TRUTH.trace.npz"
+            )
+        file = Path(self.place).expanduser()
+        if file.is_file():
+            return file
+        if file.is_dir() and not (file / INDEX_FILE).is_file():
+            refs = sequences_below(file, options.datasets((), self.adapters))
+            if refs:
+                return read_one(file, refs, self.sequence)
+        return options.store(self.place, self.cache, self.cache_size, progress)
+
+
+def _result(result: Path, truth: _Against, packs: Path | None, join: Literal["frame", "time"], as_json: bool) -> None:
     """Score a predicted video."""
+    from trace_data.results.file import read_result
     from trace_train.evaluate import evaluate_result
 
     from . import render
 
-    if against is None:
-        raise click.UsageError("a RESULT needs  --against SHARDS --sequence NAME,  or  --against TRUTH.trace.npz")
-    cache, cache_size, packs = data
     with render.Display() as progress:
-        file = Path(against).expanduser()
         scores = evaluate_result(
             result,
-            against=file if file.is_file() else options.store(against, cache, cache_size, progress),
-            packs=options.folder("packs", packs),
-            sequence=sequence,
+            against=truth.open(progress),
+            packs=options.packs_of(read_result(result), packs) or options.folder("packs"),
+            sequence=truth.sequence,
             join=join,
         )
     if as_json:

@@ -52,6 +52,7 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
       trace view walk.trace.npz --embed-video --body free --page for-others.html
       trace view /scratch/shards --sequence downtown_arguing_00
     """
+    from trace_data.results.file import read_result
     from trace_data.results.scene import SceneOptions
     from trace_data.view.view import Choice, scene_of_file, scene_of_sequence, view_result, view_sequence
 
@@ -62,7 +63,9 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
         raise click.UsageError(f"--sequence has no effect here: {result} is no folder of shards")
     choice = Choice(
         **{key: given[key] for key in ("video", "embed_video", "frames", "body")},
-        packs=options.packs_if_any(given["packs"]),
+        packs=options.packs_if_any(given["packs"])
+        if annotated
+        else options.packs_of(read_result(result), given["packs"]),
         scene=SceneOptions(
             person=tuple(given["people"]), **{key: given[key] for key in ("start", "end", "level", "ground", "smooth")}
         ),

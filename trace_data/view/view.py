@@ -13,9 +13,10 @@ from trace_data.export.run import LICENCE, Body, base_name, meshes_for
 from trace_data.results.file import read_result
 from trace_data.results.result import Result
 from trace_data.results.scene import SceneOptions, arrange
+from trace_data.schema.sequence_patterns import the_one
 from trace_data.shards.reader import ShardReader
 from trace_data.view.from_result import meshes_or_reason, scene_of
-from trace_data.view.from_shards import find_sequence, sequence_scene
+from trace_data.view.from_shards import sequence_scene
 from trace_data.view.page import write_page
 from trace_data.view.picture import address, film, find_video, is_played, stills
 from trace_data.view.scene import Body as BodyOfPerson
@@ -151,7 +152,7 @@ def view_sequence(folder: Path, name: str | None, page: Path | None, choice: Cho
 def scene_of_sequence(folder: Path, name: str | None, choice: Choice) -> Scene:
     """The scene of the one sequence that a name or pattern means. Raises ShardError, ConfigError."""
     reader = ShardReader(folder)
-    return sequence_scene(reader, find_sequence(reader, name), choice.packs)
+    return sequence_scene(reader, the_one(reader.index.sequences, name, where=folder), choice.packs)
 
 
 def scene_of_file(file: Path, choice: Choice) -> Scene:

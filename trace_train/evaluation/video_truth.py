@@ -1,4 +1,4 @@
-"""What is known of one video: its annotated people and camera, from shards or from an exact result."""
+"""What is known of one video: its annotated people and camera, from shards, a dataset, or an exact result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import ConfigError, nearest, quoted
+from trace_data.assets.bodies import Bodies
 from trace_data.results.result import Result
 from trace_data.schema.body import GENDERS
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import SequenceEntry, usual_step
+from trace_data.schema.record import SequenceRecord
+from trace_data.schema.sequence_patterns import the_one
+from trace_data.shards.entries import usual_step
 from trace_data.shards.reader import ShardReader
+from trace_data.shards.rows import rows_of
 from trace_train.evaluation.tracks import Clock
 
 NEUTRAL = GENDERS.index("neutral")
@@ -86,7 +89,7 @@ def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
 
     Raises ConfigError if there is no such sequence, or more than one, ShardError.
     """
-    row = _row_of(reader, sequence)
+    row = the_one(reader.index.sequences, sequence, where=reader.store.where)
     entry = reader.index.sequences[row]
     found = reader.annotations(ClipRef(sequence=row, start=0, stride=1, length=entry.frames))
     whole = found.present & found.masks["intrinsics"][None]
@@ -117,21 +120,36 @@ def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
     )
 
 
-def _row_of(reader: ShardReader, sequence: str | None) -> int:
-    entries: list[SequenceEntry] = list(reader.index.sequences)
-    rows = [row for row, entry in enumerate(entries) if sequence in (None, entry.name, entry.key) and entry.frames]
-    if len(rows) == 1:
-        return rows[0]
-    if rows:
-        shown = ", ".join(entries[row].key for row in rows[:5])
-        raise ConfigError(
-            f"{len(rows):,} sequences could be meant: {shown}{', …' if len(rows) > 5 else ''}",
-            where=reader.store.where,
-            hint=f"name one:  --sequence {quoted(entries[rows[0]].key)}",
-        )
-    near = nearest(sequence or "", [entry.name for entry in entries] + [entry.key for entry in entries])
-    raise ConfigError(
-        f"there is no sequence {sequence!r}",
-        where=reader.store.where,
-        hint=f"did you mean  --sequence {quoted(near)}" if near else "index.json lists their names",
+def truth_of_record(record: SequenceRecord, bodies: Bodies) -> VideoTruth:
+    """A sequence as its dataset annotates it: the same as from shards that were built of it with these bodies.
+
+    The record has to be one that `check_record` finds no errors in. Raises AssetError.
+    """
+    rows = rows_of(record, bodies.complete(record))
+    length = len(record.frames)
+    frame = np.repeat(np.arange(length), rows.people_a_frame)
+    whole = rows.frames["frame_masks/intrinsics"][frame]
+    for part in _PARTS:
+        whole = whole & rows.people[f"masks/{part}"].astype(bool)
+
+    def taken(name: str) -> npt.NDArray[Any]:
+        return rows.people[name][whole]
+
+    return VideoTruth(
+        name=record.key,
+        synthetic=record.provenance.get("synthetic") == "true",
+        frame_id=record.frame_ids,
+        time=(record.frame_ids - record.frame_ids[0]) / record.fps,
+        clock=Clock(fps=record.fps, step=usual_step(record.frame_ids)),
+        image_size=(record.camera.width, record.camera.height),
+        intrinsics=rows.frames["camera/intrinsics"].astype(np.float64),
+        camera_from_world=rows.frames["camera/camera_from_world"].astype(np.float64),
+        everyone=record.everyone_annotated,
+        frame=frame[whole],
+        person=taken("people/person").astype(np.int64),
+        gender=taken("people/gender").astype(np.int64),
+        pose=taken("people/pose"),
+        betas=taken("people/betas"),
+        translation=taken("people/translation"),
+        in_world=taken("masks/world").astype(bool),
     )

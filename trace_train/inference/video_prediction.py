@@ -313,6 +313,7 @@ class VideoPrediction:
             "bn": model.bn,
             "options": {**options, **model.config.model_dump(mode="json")},
             "body_model": model.body_model(),
+            "packs": str(model.packs.absolute()),
             "warnings": [],
             "licence": LICENCE,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import pytest
 import torch
 from example_result import example_result
 
+from trace_data.adapters.search import read_one, sequences_below
+from trace_data.assets.bodies import load_bodies
 from trace_data.errors import ConfigError
 from trace_data.geometry import matrix_from_axis_angle
 from trace_data.results.check import LAYOUTS, check_result
@@ -28,7 +30,7 @@ from trace_train.evaluation.measures import MEASURES
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.video_score import ResultScores, joined, score_result
-from trace_train.evaluation.video_truth import VideoTruth, truth_of_result, truth_of_shards
+from trace_train.evaluation.video_truth import VideoTruth, truth_of_record, truth_of_result, truth_of_shards
 
 example = cache(example_result)
 NO_ERROR = ("mpjpe", "pa_mpjpe", "pve", "error_2d", "acceleration", "w_mpjpe", "wa_mpjpe", "rte", "root_orientation",
@@ -225,9 +227,31 @@ def test_a_sequence_of_shards_is_scored(shards: Path, packs: Path, tmp_path: Pat
     with pytest.raises(ConfigError, match="sequences could be meant") as caught:
         truth_of_shards(reader, None)
     assert "--sequence" in str(caught.value.hint)
-    with pytest.raises(ConfigError, match="no sequence") as caught:
+    with pytest.raises(ConfigError, match="no sequence"):
         truth_of_shards(reader, entry.name[:-1] + "x")
-    assert "--sequence" in str(caught.value.hint)
+
+
+def test_a_dataset_says_what_its_shards_say(shards: Path, sample: Path, packs: Path, tmp_path: Path) -> None:
+    reader, bodies = ShardReader(shards), load_bodies(packs)
+    refs = sequences_below(sample / "datasets")
+    assert {ref.key for ref in refs} == {entry.key for entry in reader.index.sequences}
+    for entry in reader.index.sequences:
+        record = read_one(sample / "datasets", refs, entry.key)
+        ours, theirs = truth_of_record(record, bodies), truth_of_shards(reader, entry.key)
+        numbers = np.unique(theirs.person, return_inverse=True)[1]  # shards number people over all sequences
+        for field in fields(VideoTruth):
+            expected = numbers if field.name == "person" else getattr(theirs, field.name)
+            if field.name in ("intrinsics", "camera_from_world"):  # which shards keep as float32
+                np.testing.assert_allclose(getattr(ours, field.name), expected, rtol=1e-6, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(getattr(ours, field.name), expected, err_msg=field.name)
+    file = tmp_path / "a.trace.npz"
+    write_result(file, replace(of_sequence(ours), about={"packs": str(packs)}))
+    assert evaluate_result(file, against=record).rows[MODEL].idf1 == 1
+    write_result(file, replace(of_sequence(ours), about={"packs": str(tmp_path / "gone")}))
+    with pytest.raises(ConfigError) as caught:
+        evaluate_result(file, against=record)
+    assert "--packs" in str(caught.value.hint)
 
 
 def test_frames_are_joined_by_id_or_by_time() -> None:
