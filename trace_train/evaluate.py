@@ -69,6 +69,7 @@ def evaluate(
         split=split,
         every=every,
         flow=source.flow,
+        switches=source.switches,
         checkpoint=str(source.where),
         weights_sha256=source.sha256,
         step=source.step,

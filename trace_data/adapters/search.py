@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from trace_data.adapters import BUILT_IN, find_sequences, load_adapter, read_record
@@ -20,11 +21,9 @@ def sequences_below(folder: Path, own: Sequence[str] = ()) -> list[SequenceRef]:
     """
     found: list[SequenceRef] = []
     for name in [*BUILT_IN, *own]:
-        try:
-            for split in load_adapter(name).SPEC.splits:
+        for split in load_adapter(name).SPEC.splits:
+            with suppress(DatasetLayoutError):  # another dataset, or one of which only some splits were downloaded
                 found += find_sequences(name, folder, split)
-        except DatasetLayoutError:
-            continue
     return found
 
 

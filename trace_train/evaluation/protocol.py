@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trace_train.evaluation.windows import CHUNK_SECONDS
+from trace_train.weights.folder import InferenceSwitches
 
 PROTOCOL = (
-    "Frames: {frames}. Whole frames, letter-boxed. People are the network's own detections (score > {threshold}); no "
-    "boxes or tracks are given. {input}",
+    "Frames: {frames}. Whole frames, letter-boxed{padded}. People are the network's own detections (score > "
+    "{threshold}); no boxes or tracks are given. {input}",
     "Matching: per frame, optimal assignment of projected 2D joints with a box IoU of at least 0.05, on the 14 LSP "
     "joints of people with a body and on the labelled joints of others. Recall counts annotated people in the picture. "
     "Precision counts only frames in which everyone visible is annotated, and a detection on anybody annotated is no "
@@ -45,7 +46,9 @@ STILL = (
 )
 
 
-def protocol(*, every: int, threshold: float, temporal: bool, flow: str, fitted: bool) -> str:
+def protocol(
+    *, every: int, threshold: float, temporal: bool, flow: str, fitted: bool, switches: InferenceSwitches, chunk: int
+) -> str:
     """The protocol of one evaluation."""
     frames = "every frame of every sequence"
     if every > 1:
@@ -53,7 +56,10 @@ def protocol(*, every: int, threshold: float, temporal: bool, flow: str, fitted:
     seen = VIDEOS if temporal else SINGLE
     if flow != "none":
         seen += f" Optical flow by {flow.upper()}."
+    if switches.bn == "chunk":
+        seen += f" Batch normalisation by the statistics of each {chunk} frames of a video."
+    padded = " on white" if switches.padding == "white" else ""
     baselines = (FITTED if fitted else NOT_FITTED) + STILL
     return "\n".join(PROTOCOL).format(
-        frames=frames, threshold=threshold, input=seen, chunk=CHUNK_SECONDS, baselines=baselines
+        frames=frames, padded=padded, threshold=threshold, input=seen, chunk=CHUNK_SECONDS, baselines=baselines
     )

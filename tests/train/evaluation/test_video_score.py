@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -245,6 +246,9 @@ def test_a_dataset_says_what_its_shards_say(shards: Path, sample: Path, packs: P
                 np.testing.assert_allclose(getattr(ours, field.name), expected, rtol=1e-6, atol=1e-6)
             else:
                 np.testing.assert_array_equal(getattr(ours, field.name), expected, err_msg=field.name)
+    shutil.copytree(sample / "datasets" / "3DPW", tmp_path / "3DPW")
+    shutil.rmtree(next((tmp_path / "3DPW" / "sequenceFiles").glob("train*")))  # only some splits were downloaded
+    assert {ref.split for ref in sequences_below(tmp_path)} == {ref.split for ref in refs} - {"train"}
     file = tmp_path / "a.trace.npz"
     write_result(file, replace(of_sequence(ours), about={"packs": str(packs)}))
     assert evaluate_result(file, against=record).rows[MODEL].idf1 == 1
