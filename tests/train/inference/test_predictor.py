@@ -20,6 +20,7 @@ from trace_data.progress import Progress
 from trace_data.results import writer
 from trace_data.results.file import partial_of, read_result
 from trace_data.results.result import SEEN, Result
+from trace_train.config.world import WorldConfig
 from trace_train.inference import Predictor, VideoOptions
 from trace_train.weights.folder import RELEASED
 
@@ -162,6 +163,16 @@ def test_a_known_lens_changes_depth_and_keeps_the_place_in_the_picture(
     hips = known.hips_in_camera @ known.intrinsics[0].T
     before = assumed.hips_in_camera @ assumed.intrinsics[0].T
     assert np.abs(hips[:, :2] / hips[:, 2:] - before[:, :2] / before[:, 2:]).max() < 0.01
+
+
+def test_a_video_may_have_a_camera_of_its_own(predictor: Predictor, packs: Path, tmp_path: Path) -> None:
+    video, places = video_of(tmp_path / "walk", 12), [tmp_path / f"{name}.trace.npz" for name in ("own", "all", "none")]
+    predictor.prepare(video, RATE, world=WorldConfig(camera="moving")).write(places[0])
+    configured(packs, "world.camera=moving").prepare(video, RATE).write(places[1])
+    predictor.prepare(video, RATE).write(places[2])
+    own, everybody, none = (read_result(place) for place in places)
+    assert places[0].read_bytes() == places[1].read_bytes()
+    assert own.about["camera_source"] == everybody.about["camera_source"] != none.about["camera_source"] == "static"
 
 
 def test_nobody_anywhere_is_a_result_without_rows(predictor: Predictor, tmp_path: Path) -> None:
