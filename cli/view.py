@@ -10,7 +10,14 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trace_data.view.view import Viewed
+
+OF_RESULTS = ("video", "embed_video", "frames", "body", "people", "start", "end", "level", "ground", "smooth")
+OF_SHARDS = ("sequence",)
+OF_PAGES = ("page", "video", "embed_video", "frames", "open_it", "as_json")
+"""Options that mean nothing for a sequence of shards, for a result, and without a page."""
 
 
 @options.command("view")
@@ -40,7 +47,8 @@ if TYPE_CHECKING:
 @click.option("--live", is_flag=True, help="Serve the scene with viser instead of writing a page (extra viewer).")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of --live.")
 @options.json
-def view(result: Path, page: Path | None, **given: Any) -> None:
+@click.pass_context
+def view(context: click.Context, /, result: Path, page: Path | None, **given: Any) -> None:
     """Show RESULT (NAME.trace.npz) on one page that opens from disk, or a sequence of SHARDS.
 
     On the left the video with the bodies over it, on the right the world in 3D; one time for both. The page needs
@@ -59,8 +67,13 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
     from . import render
 
     annotated, name = result.is_dir(), given["sequence"]
-    if name is not None and not annotated:
-        raise click.UsageError(f"--sequence has no effect here: {result} is no folder of shards")
+    _refuse_without_effect(
+        context, OF_RESULTS if annotated else OF_SHARDS, f"{result} is {'a' if annotated else 'no'} folder"
+    )
+    if given["live"]:
+        _refuse_without_effect(context, OF_PAGES, "--live writes no page")
+    else:
+        _refuse_without_effect(context, ("port",), "it is for --live")
     choice = Choice(
         **{key: given[key] for key in ("video", "embed_video", "frames", "body")},
         packs=options.packs_if_any(given["packs"])
@@ -83,6 +96,13 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
         _tell(shown)
     if given["open_it"]:
         click.launch(str(shown.page))
+
+
+def _refuse_without_effect(context: click.Context, names: Sequence[str], why: str) -> None:
+    """Raises UsageError if any of these options was given."""
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option.opts[0]} has no effect here: {why}", context)
 
 
 def _tell(shown: Viewed) -> None:

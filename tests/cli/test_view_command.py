@@ -97,6 +97,31 @@ def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:
     assert not list(home.glob("**/*.html"))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--body", "free"], ["--person", "1"], ["--start", "1"], ["--end", "2"], ["--level", "none"],
+        ["--ground", "none"], ["--smooth", "off"], ["--video", "a.mp4"], ["--embed-video"], ["--embed-frames"],
+    ],
+)  # fmt: skip
+def test_what_says_nothing_of_annotations_is_refused(words: list[str], shards: Path, capsys: Output) -> None:
+    assert run(["view", str(shards), "--sequence", "stand_0001", *words]) == 2
+    assert f"{words[0]} has no effect" in capsys.readouterr().err and not list(Path.cwd().iterdir())
+
+
+def test_options_of_the_page_and_of_the_server_exclude_each_other(home: Path, capsys: Output) -> None:
+    result = str(put(home))
+    for words in (
+        ["--port", "9000"],
+        ["--live", "--page", "a.html"],
+        ["--live", "--embed-video"],
+        ["--live", "--open"],
+    ):
+        assert run(["view", result, *words]) == 2
+        assert "has no effect" in capsys.readouterr().err
+    assert not list(home.glob("**/*.html"))
+
+
 def test_a_sequence_of_shards(home: Path, shards: Path, packs: Path, capsys: Output) -> None:
     name = json.loads((shards / "index.json").read_text())["sequences"][0]["name"]
     assert run(["view", str(shards), "--sequence", name, "--packs", str(packs), "--json"]) == 0
