@@ -21,7 +21,7 @@ OF_PAGES = ("page", "video", "embed_video", "frames", "open_it", "as_json")
 
 
 @options.command("view")
-@click.argument("result", metavar="RESULT|SHARDS", type=options.AnyPath())
+@click.argument("result", metavar="RESULT|URL|SHARDS", type=options.Place())
 @options.page("The page, .html  [default: beside RESULT].", former="--out")
 @click.option("--video", type=options.AnyPath(), help="The video, or folder of images  [default: as RESULT names it].")
 @click.option("--embed-video", is_flag=True, help="Put the video into the page instead of naming it.")
@@ -48,11 +48,12 @@ OF_PAGES = ("page", "video", "embed_video", "frames", "open_it", "as_json")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of --live.")
 @options.json
 @click.pass_context
-def view(context: click.Context, /, result: Path, page: Path | None, **given: Any) -> None:
+def view(context: click.Context, /, result: Path | str, page: Path | None, **given: Any) -> None:
     """Show RESULT (NAME.trace.npz) on one page that opens from disk, or a sequence of SHARDS.
 
     On the left the video with the bodies over it, on the right the world in 3D; one time for both. The page needs
-    neither internet nor other files but the video. Without prepared body models people are skeletons.
+    neither internet nor other files but the video. Without prepared body models people are skeletons. A result behind a
+    URL is first copied into the working folder.
 
     \b
     Examples:
@@ -62,18 +63,21 @@ def view(context: click.Context, /, result: Path, page: Path | None, **given: An
     """
     from trace_data.results.file import read_result
     from trace_data.results.scene import SceneOptions
-    from trace_data.view.view import Choice, scene_of_file, scene_of_sequence, view_result, view_sequence
+    from trace_data.view.view import Choice, fetched, scene_of_file, scene_of_sequence, view_result, view_sequence
 
     from . import render
 
-    annotated, name = result.is_dir(), given["sequence"]
-    _refuse_without_effect(
-        context, OF_RESULTS if annotated else OF_SHARDS, f"{result} is {'a' if annotated else 'no'} folder"
-    )
+    annotated, name = isinstance(result, Path) and result.is_dir(), given["sequence"]
+    if annotated:
+        _refuse_without_effect(context, OF_RESULTS, "annotations are shown as they are")
+    else:
+        _refuse_without_effect(context, OF_SHARDS, f"{result} is no folder of shards")
     if given["live"]:
         _refuse_without_effect(context, OF_PAGES, "--live writes no page")
     else:
         _refuse_without_effect(context, ("port",), "it is for --live")
+    if not isinstance(result, Path):
+        result = fetched(result, Path.cwd())
     choice = Choice(
         **{key: given[key] for key in ("video", "embed_video", "frames", "body")},
         packs=options.packs_if_any(given["packs"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from example_result import example_result
 from page_numbers import PageNumbers
+from shard_server import ShardServer
 
 from trace_cli.main import run
 from trace_data.results.file import write_result
@@ -82,6 +83,24 @@ def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
     page = PageNumbers(Path(shown(capsys)["page"]).read_text())
     assert [person["label"] for person in page.scene["people"]] == ["Größe 1"]
     assert page.array(page.scene["time"])[0] >= 0.5 and page.array(page.scene["time"])[-1] <= 0.8
+
+
+def test_a_result_behind_a_url_is_copied_and_shown(home: Path, capsys: Output) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
+    (home / "web").mkdir()
+    result = put(home / "web")
+    (home / "web" / "other.npz").write_bytes(b"no result")
+    with ShardServer(home / "web") as server:
+        write_result(home / "web" / "walk.trace.npz", example_result(frames=3))
+        assert run(["view", f"{server.url}/walk.trace.npz", "--json"]) == 0
+        assert Path(shown(capsys)["page"]) == home / "work" / "walk.html"
+        assert Path("walk.trace.npz").read_bytes() == (home / "web" / "walk.trace.npz").read_bytes()
+        cases = {"walk.trace.npz": "here already", "gone.trace.npz": "not found", "other.npz": "no result"}
+        for name, word in cases.items():
+            assert run(["view", f"{server.url}/{name}"]) == 3
+            assert word in capsys.readouterr().err
+        assert run(["view", f"{server.url}/"]) == 2
+    assert result.exists() and {file.name for file in Path.cwd().iterdir()} == {"walk.html", "walk.trace.npz"}
 
 
 def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:

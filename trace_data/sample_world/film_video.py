@@ -36,6 +36,6 @@ def film_video(path: Path, *, size: tuple[int, int], rate: float) -> Iterator[Ca
         return
     unfinished = path.with_name(f"_{path.name}")
     plain = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
-    yield plain.write
+    yield lambda picture: plain.write(picture)
     plain.release()
     unfinished.replace(path)
