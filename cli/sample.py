@@ -19,7 +19,7 @@ from . import options
     "--height", type=click.IntRange(min=64), default=240, show_default=True, help="Short side of a frame, px."
 )
 @click.option(
-    "--also", multiple=True, type=click.Choice(["bedlam"]), help="A further dataset, an eighth as long, on top."
+    "--also", multiple=True, type=click.Choice(["bedlam", "emdb"]), help="A further dataset, an eighth as long, on top."
 )
 @click.option(
     "--videos",
@@ -62,7 +62,7 @@ def make_sample(
       trace make-sample world
       trace make-sample tiny --count 8 --clip-frames 6 --height 120
       trace make-sample other --seed 7 --jobs 8
-      trace make-sample world --also bedlam
+      trace make-sample world --also bedlam --also emdb
       trace make-sample world --videos 3
     """
     from trace_data.errors import quoted

@@ -23,6 +23,7 @@ FOLDERS = {
     "root_3dpw": "folder of 3DPW, where it is not below `root`",
     "root_bedlam": "folder of BEDLAM, likewise",
     "root_dynacam": "folder of DynaCam, likewise",
+    "root_emdb": "folder of EMDB, likewise",
     "root_h36m": "folder of Human3.6M, likewise",
     "root_mpi_inf_3dhp": "folder of MPI-INF-3DHP, likewise",
     "root_penn_action": "folder of Penn Action, likewise",

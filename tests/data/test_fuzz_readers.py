@@ -39,6 +39,7 @@ from example_result import example_result
 
 from trace_data.adapters.bedlam.motions import read_motion
 from trace_data.adapters.bedlam.tables import camera_table, scene_table
+from trace_data.adapters.emdb.annotation import read_annotation
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
 from trace_data.builder.build import build_shards
@@ -243,6 +244,16 @@ def motions() -> list[bytes]:
     return [_saved(np.savez, **arrays, mocap_frame_rate=np.array(30), gender=np.array("neutral"))]
 
 
+def emdb() -> list[bytes]:
+    camera = {"intrinsics": np.eye(3), "extrinsics": np.tile(np.eye(4), (2, 1, 1)), "width": 8, "height": 8}
+    body = {"poses_root": np.zeros((2, 3)), "poses_body": np.zeros((2, 69)), "trans": np.ones((2, 3))}
+    content = {
+        "name": "P0_00_x", "gender": "male", "emdb1": True, "emdb2": False, "n_frames": 2, "kp2d": np.ones((2, 24, 2)),
+        "good_frames_mask": np.array([True, False]), "camera": camera, "smpl": {**body, "betas": np.zeros(10)},
+    }  # fmt: skip
+    return [pickle.dumps(content, protocol) for protocol in (3, 4)]
+
+
 SCENE = """Index,Type,Body,X,Y,Z,Yaw,Pitch,Roll,Comment
 0,Comment,None,0,0,0,0,0,0,free
 1,Group,None,0,0,0,0,0,0,sequence_name=seq_000000;frames=2
@@ -257,6 +268,7 @@ READERS = {
     "bedlam scene": Reader(texts(SCENE), in_file(".csv", scene_table)),
     "bedlam camera": Reader(texts(LENS), in_file(".csv", lambda file: camera_table(file, "s", 1))),
     "bedlam motion": Reader(motions, in_file(".npz", read_motion)),
+    "emdb": Reader(emdb, in_file(".pkl", lambda file: read_annotation(file, "P0_00_x"))),
     "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),
     "cdf": Reader(cdfs, in_file(".cdf", lambda file: read_cdf(file, "Pose", hint="again"))),
     "image": Reader(images, lambda data: decode(data, "x", strict=True)),

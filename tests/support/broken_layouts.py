@@ -12,6 +12,7 @@ import tiny_3dpw
 import tiny_3dpw_packed
 import tiny_bedlam
 import tiny_dynacam
+import tiny_emdb
 import tiny_human36m
 import tiny_mpi
 import tiny_penn_action
@@ -125,6 +126,20 @@ def pw3d_packed(form: str) -> Callable[[Path], Path]:
     return write
 
 
+def emdb(root: Path) -> Path:
+    folder = tiny_emdb.write(root)
+
+    def last(content: dict[str, Any]) -> None:
+        frames = content["n_frames"] = content["n_frames"] - 1
+        content |= {key: content[key][:frames] for key in ("good_frames_mask", "kp2d")}
+        content["camera"]["extrinsics"] = content["camera"]["extrinsics"][:frames]
+        content["smpl"] |= {key: content["smpl"][key][:frames] for key in ("poses_root", "poses_body", "trans")}
+
+    tiny_emdb.change(tiny_emdb.annotation(folder, tiny_emdb.CLIMB), last)
+    (tiny_emdb.images(folder, tiny_emdb.CLIMB) / "00005.jpg").unlink()
+    return folder
+
+
 def penn(root: Path) -> Path:
     folder = tiny_penn_action.write(root)
 
@@ -221,6 +236,10 @@ LAYOUTS = {
     "bedlam": Layout(
         "bedlam", tiny_bedlam.write, f"{tiny_bedlam.ORBIT}/mp4/seq_000000.mp4",
         other=f"{tiny_bedlam.ORBIT}/mp4/seq_000001.mp4", case=("smpl_ground_truth", "SMPL_ground_truth"),
+    ),
+    "emdb": Layout(
+        "emdb", emdb, "P6/49_outdoor_big_stairs_down/images", "{:05d}.jpg", range(6), "P1/14_outdoor_climb/images",
+        ("P0/09_outdoor_walk", "P0/09_Outdoor_Walk"),
     ),
 }  # fmt: skip
 

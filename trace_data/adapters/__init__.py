@@ -26,7 +26,10 @@ ADAPTERS = {
     "penn-action": "trace_data.adapters.penn_action",
 }
 """Canonical name to module, sorted: the datasets of the published training, meant where none is named."""
-ON_REQUEST = {"bedlam": "trace_data.adapters.bedlam"}
+ON_REQUEST = {
+    "bedlam": "trace_data.adapters.bedlam",
+    "emdb": "trace_data.adapters.emdb",
+}
 """Further ones that come with the project and are meant only by their names."""
 BUILT_IN = {**ADAPTERS, **ON_REQUEST}
 SPELLINGS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from trace_data.sample_world import emdb
 from trace_data.sample_world.human36m_clips import CLIPS, PLAYERS, VIEWS
 from trace_data.sample_world.mpi_inf_3dhp import ORDER_OF_CAMERAS, PLACES
 from trace_data.sample_world.people import Role, Split, cast
@@ -25,11 +26,11 @@ ROOM: Mapping[tuple[Split, str], int] = {
 }
 """Number of sequences for which a release has names; unlimited if missing."""
 
-FURTHER = ("bedlam",)
-"""Datasets that are drawn on request, beside the others."""
+FURTHER: Mapping[str, tuple[Split, ...]] = {"bedlam": ("train", "validation"), "emdb": ("test",)}
+"""Datasets that are drawn on request, beside the others, and their splits."""
 FIRST_FURTHER, LEAST_FURTHER = 10_000, 8
-"""Index of their first sequence, behind all others; and least number of sequences that are dealt, of which those for
-testing are left out."""
+"""Index of the first sequence of the first of them, those of each other so much farther; and least number of sequences
+that are dealt, of which those of splits that it has not are left out."""
 
 Allocation = dict[str, list[tuple[int, Role]]]
 """Name of a dataset to its sequences, by index."""
@@ -49,10 +50,11 @@ def allocate(roles: Sequence[Role]) -> Allocation:
     return allocation
 
 
-def further(seed: int, sequences: int) -> list[tuple[int, Role]]:
-    """Sequences of a dataset of `FURTHER`, which has no test split: an eighth as many as the world has."""
-    roles = cast(seed, max(LEAST_FURTHER, sequences // 8))
-    return [(FIRST_FURTHER + index, role) for index, role in enumerate(roles) if role.split != "test"]
+def further(name: str, seed: int, sequences: int) -> list[tuple[int, Role]]:
+    """Sequences of a dataset of `FURTHER`: an eighth as many as the world has, as far as its release has names."""
+    number, first = max(LEAST_FURTHER, sequences // 8), FIRST_FURTHER * (1 + list(FURTHER).index(name))
+    roles = emdb.roles(number) if name == "emdb" else cast(seed, number)
+    return [(first + index, role) for index, role in enumerate(roles) if role.split in FURTHER[name]]
 
 
 def _counts(split: Split, number: int) -> dict[str, int]:

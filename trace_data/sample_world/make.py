@@ -41,6 +41,7 @@ report numbers measured on this data as results on those datasets.
   datasets/mpi_inf_3dhp/  MPI-INF-3DHP: a few people in videos of several fixed cameras
   datasets/Penn_Action/   people before a fixed camera, with 2D points and the poses of every second frame
   datasets/BEDLAM/        where it was asked for: people in videos of cameras that move, zoom or stand on their side
+  datasets/EMDB/          where it was asked for: a person before a phone that is carried along
   videos/                 videos to predict (only with --videos), each with NAME.truth.npz, all that is true of it
 
 Each dataset has the layout of its official release. A small world has fewer of them.
@@ -125,7 +126,7 @@ def make_sample(
     parameters = Parameters(seed, sequences, frames, height, videos, tuple(also))
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more", hint="give --jobs 2")
-    allocation = allocate(cast(seed, sequences)) | {name: further(seed, sequences) for name in sorted(also)}
+    allocation = allocate(cast(seed, sequences)) | {name: further(name, seed, sequences) for name in sorted(also)}
     sequences = sum(map(len, allocation.values()))
     with _writing(out):
         _claim(out, parameters, force)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.progress import Progress
-from trace_data.sample_world import bedlam, human36m_clips, mpi_inf_3dhp
-from trace_data.sample_world.allocation import REST, Allocation
+from trace_data.sample_world import bedlam, emdb, human36m_clips, mpi_inf_3dhp
+from trace_data.sample_world.allocation import FURTHER, REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.film import name_of
 from trace_data.sample_world.film_files import TRUTH, write_film
@@ -24,6 +24,7 @@ FOLDERS: Mapping[str, str] = {
     "3dpw": "3DPW",
     "bedlam": bedlam.FOLDER,
     "dynacam": "DynaCam",
+    "emdb": emdb.FOLDER,
     "h36m": "h36m",
     "mpi-inf-3dhp": mpi_inf_3dhp.FOLDER,
     "penn-action": "Penn_Action",
@@ -33,6 +34,7 @@ FOLDERS: Mapping[str, str] = {
 LAST: Mapping[str, str] = {
     "bedlam": bedlam.LAST,
     "dynacam": "annotations/panorama_train.npz",
+    "emdb": emdb.LAST,
     "h36m": "metadata.xml",
     "mpi-inf-3dhp": "MPI-INF-3DHP_SMPL_NeuralAnnot.json",
     "penn-action": "eft_annots.npz",
@@ -67,7 +69,7 @@ def people_of(allocation: Allocation) -> set[int]:
     """All people who appear. Studio datasets film one person at a time, repeatedly."""
     seen = {
         person
-        for name in (REST, "bedlam", "dynacam", "penn-action")
+        for name in (REST, *FURTHER, "dynacam", "penn-action")
         for _, role in allocation.get(name, ())
         for person in role.people
     }
@@ -97,6 +99,8 @@ def draw(out: Path, seed: int, frames: int, height: int, task: DrawTask | FilmTa
         write_mpi_inf_3dhp(datasets, seed, task.roles, frames, height, progress)
     elif task.dataset == "bedlam":
         bedlam.write_bedlam(folder, seed, task.roles, frames, height, progress=progress)
+    elif task.dataset == "emdb":
+        emdb.write_emdb(folder, seed, task.roles, frames, height, progress)
     elif task.dataset == "dynacam":
         write_dynacam(folder, seed, task.roles, frames, height, progress=progress)
     else:

@@ -132,8 +132,8 @@ class Keypoints:
     """Of 2D points: whether they are projections of the 3D joints through the camera, which meet them within a pixel or
     two, and not detections or hand-made labels."""
     compared_only: bool = False
-    """Whether bodies and cameras are compared with them and nothing else: shards do not hold them. For points of a few
-    frames of a video whose joints can all be projected."""
+    """Whether bodies and cameras are compared with them and nothing else: shards do not hold them. For projections
+    of the body's own joints, which add nothing to it."""
 
     def to_44(self) -> npt.NDArray[np.float64]:
         """(..., 44, D) the points, each at the joint of its name; joints without a point have confidence 0."""

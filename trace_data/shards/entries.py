@@ -144,6 +144,7 @@ SPLITS = {
     "3dpw": ("train", "val", "test"),
     "bedlam": ("train", "val"),
     "dynacam": ("train", "val", "test"),
+    "emdb": ("test",),
     "h36m": ("train", "val"),
     "mpi-inf-3dhp": ("train", "val", "test"),
     "penn-action": ("train", "test"),

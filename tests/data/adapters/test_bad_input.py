@@ -40,6 +40,7 @@ FRAMES: dict[str, dict[str, tuple[str, str]]] = {
         "h36m, packed": ("content", "1 have no image, first S1_Discussion_0_2.jpg"),
         "dynacam": ("layout", "a: 1 of 4 annotated frames have no image, first 000002"),
         "bedlam": ("layout", "has no video in mp4/"),
+        "emdb": ("layout", "00003.jpg is missing (5 images, last 5)"),
     },
     "truncate": dict.fromkeys(LAYOUTS, ("content", "too early"))
     | {
@@ -60,6 +61,7 @@ FRAMES: dict[str, dict[str, tuple[str, str]]] = {
         "h36m, re-packaged": ("content", f"1 have no image, first {CLIP}_000001.jpg"),
         "h36m, packed": ("content", "1 have no image, first S1_Discussion_0_0.jpg"),
         "dynacam": ("layout", "a: image numbers are those of the annotation +1"),
+        "emdb": ("layout", "00000.jpg is missing (6 images, last 6)"),
     },
     "swap": {
         "3dpw, release": ("content", "it has 5, image_00005.jpg is missing"),
@@ -70,6 +72,7 @@ FRAMES: dict[str, dict[str, tuple[str, str]]] = {
         "mpi-inf-3dhp, packed": ("layout", f"video_frames/{VIDEO}: annotation without images"),
         "h36m, re-packaged": ("layout", f"images/{CLIP}: no images"),
         "bedlam": ("content", "the video has 5 frames, its camera 4"),
+        "emdb": ("content", "images/ has 5 images: 00005.jpg is missing"),
     },
     "circle": dict.fromkeys(LAYOUTS, ("layout", "a symbolic link that leads back to itself"))
     | dict.fromkeys(("h36m, release", "bedlam"), ("content", "a symbolic link that leads back to itself")),
@@ -116,7 +119,7 @@ def test_frames_scaled_after_their_annotation_are_found_and_not_built(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, layout in LAYOUTS.items() if layout.dataset in ("3dpw", "penn-action")]
+    "name", [name for name, layout in LAYOUTS.items() if layout.dataset in ("3dpw", "emdb", "penn-action")]
 )
 def test_frames_turned_sideways_after_their_annotation_are_found(tmp_path: Path, name: str) -> None:
     layout = LAYOUTS[name]

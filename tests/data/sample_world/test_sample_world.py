@@ -24,11 +24,11 @@ from trace_data.assets.body_model import BodyModel
 from trace_data.errors import ConfigError, OutputError
 from trace_data.progress import Progress
 from trace_data.sample_world import make
-from trace_data.sample_world.allocation import allocate
+from trace_data.sample_world.allocation import FURTHER, allocate, further
 from trace_data.sample_world.backdrop import Backdrop
 from trace_data.sample_world.figure import CLOTHES
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
-from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person
+from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person, people_of
 from trace_data.sample_world.scene import Scene, all_joints, another_view, draw_scene, render_scene
 from trace_data.verify.datasets import verify_datasets
 
@@ -101,19 +101,30 @@ def test_nobody_is_in_two_splits_of_all_datasets_together(world: Path) -> None:
     assert summary.people == len(seen | penn)
 
 
-def test_bedlam_is_there_where_it_was_asked_for(tmp_path: Path, packs: Path, no_bodies: None) -> None:
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_ones_are_there_where_they_were_asked_for(
+    tmp_path: Path, packs: Path, no_bodies: None, name: str
+) -> None:
     small = {"sequences": 3, "frames": 2, "height": 64}
-    made = make_sample(tmp_path / "two", also=["bedlam"], jobs=1, **small)
-    assert made.sequences_of["bedlam"] == made.sequences - 3 and made.frames == 2 * made.sequences
-    found = read_summary(tmp_path / "two", Parameters(also=("bedlam",), **small))
+    made = make_sample(tmp_path / "two", also=[name], jobs=1, **small)
+    assert made.sequences_of[name] == made.sequences - 3 and made.frames == 2 * made.sequences
+    found = read_summary(tmp_path / "two", Parameters(also=(name,), **small))
     assert found is not None and found.sequences == made.sequences
     assert read_summary(tmp_path / "two", Parameters(**small)) is None, "a world without it is another one"
-    report = verify_datasets(("bedlam",), made.datasets, depth="geometry", packs=packs)
+    report = verify_datasets((name,), made.datasets, depth="geometry", packs=packs)
     assert report.ok and report.datasets[0].synthetic
-    assert sum(report.datasets[0].sequences.values()) == made.sequences_of["bedlam"]
-    assert report.datasets[0].frames == 2 * made.sequences_of["bedlam"]
-    with pytest.raises(ConfigError, match="bedlam"):
-        make_sample(tmp_path / "three", also=["emdb"], **small)
+    assert sum(report.datasets[0].sequences.values()) == made.sequences_of[name]
+    assert report.datasets[0].frames == 2 * made.sequences_of[name]
+    with pytest.raises(ConfigError, match=name):
+        make_sample(tmp_path / "three", also=["a further one"], **small)
+
+
+def test_people_of_further_test_sets_are_in_no_training_sequence() -> None:
+    for name in FURTHER:
+        for seed, sequences in ((0, 3), (7, 900)):
+            dealt = further(name, seed, sequences)
+            assert len({index for index, _ in dealt}) == len(dealt)
+            assert all(person in people_of(role.split) for _, role in dealt for person in role.people)
 
 
 def test_it_verifies_with_the_words_of_the_readme(
