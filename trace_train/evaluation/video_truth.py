@@ -133,7 +133,8 @@ def truth_of_record(record: SequenceRecord, bodies: Bodies) -> VideoTruth:
         whole = whole & rows.people[f"masks/{part}"].astype(bool)
 
     def taken(name: str) -> npt.NDArray[Any]:
-        return rows.people[name][whole]
+        values: npt.NDArray[Any] = rows.people[name][whole]
+        return values
 
     return VideoTruth(
         name=record.key,
