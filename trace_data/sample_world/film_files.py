@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.sample_world.film import FILMED, FPS, FRAMES, Film, draw_film, render_film
-from trace_data.sample_world.film_video import film_video
 from trace_data.sample_world.scene import Performance, all_joints
 
 Array = npt.NDArray[np.float64]
@@ -41,12 +41,15 @@ def write_film(folder: Path, seed: int, number: int, height: int, *, frames: int
     """
     film = draw_film(seed, number, height, frames=frames)
     folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"_{film.name}{VIDEO}"
+    writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), FPS, film.size)
     boxes, visible = [], []
-    with film_video(folder / f"{film.name}{VIDEO}", size=film.size, rate=FPS) as add:
-        for frame in render_film(film):
-            add(frame.image)
-            boxes.append(frame.boxes)
-            visible.append(frame.visible)
+    for frame in render_film(film):
+        writer.write(frame.image)
+        boxes.append(frame.boxes)
+        visible.append(frame.visible)
+    writer.release()
+    unfinished.replace(folder / f"{film.name}{VIDEO}")
     content = truth_of(film, np.stack(boxes, axis=1), np.stack(visible, axis=1), seed)
     with atomic_write(folder / f"{film.name}{TRUTH}") as partial, partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **content)
