@@ -18,7 +18,7 @@ import numpy.typing as npt
 from trace_data.errors import AnnotationError, OutputError, TraceError
 from trace_data.files import atomic_write, sha256_of
 from trace_data.frames.image import ORIGINAL_QUALITY, check_decodes, encode, image_size, read_bytes, scaled
-from trace_data.frames.video import PaddedPicture, Picture, contents
+from trace_data.frames.video import PaddedPicture, Picture, TurnedPicture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
 from trace_data.shards.checksums import of_annotations, of_values
@@ -202,7 +202,7 @@ def _column(count: int) -> npt.NDArray[np.int64]:
 
 
 def stored_levels(
-    content: Path | Picture | PaddedPicture, *, sides: Sequence[int | None], expected: tuple[int, int]
+    content: Path | Picture | PaddedPicture | TurnedPicture, *, sides: Sequence[int | None], expected: tuple[int, int]
 ) -> list[tuple[bytes, tuple[int, int]]]:
     """(bytes, size) of a frame at each level; an image file's own bytes when `sides` is empty.
 
