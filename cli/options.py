@@ -149,6 +149,9 @@ draw: Decorator[Any] = click.option(
     metavar="overlay,ids,skeleton,bird,side",
     help="Also write a video with these: bodies, names, joints, the world from above and from the side.",
 )
+flow_weights: Decorator[Any] = click.option(
+    "--weights", type=AnyPath(), help="With --flow raft: folder of its imported weights [setting weights]."
+)
 force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the content of the output folder.")
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
@@ -229,6 +232,16 @@ def scene(function: Function) -> Function:
 def out(text: str, *, default: str | None = None) -> Decorator[Any]:
     """`--out DIR`; `text` describes the output and the setting or word it defaults to."""
     return _folder("--out", text, default=default, show_default=default is not None)
+
+
+def flow(*, required: bool = False) -> Decorator[Any]:
+    """`--flow raft|dis`: the provider that computes stored flow."""
+    return click.option(
+        "--flow",
+        type=click.Choice(["raft", "dis"]),
+        required=required,
+        help="Compute optical flow once, for network.flow=stored: RAFT with imported weights, or OpenCV's DIS.",
+    )
 
 
 def count(default: int, *, least: int, text: str) -> Decorator[Any]:

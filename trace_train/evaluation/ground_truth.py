@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from trace_data.schema.body import GENDERS
@@ -45,21 +46,12 @@ class GroundTruth:
     """(K, 24, 3, 3) root in the world, then relative to the parent."""
     betas: Tensor
     """(K, 10) of the gendered body."""
+    rest: Tensor
+    """(K, 3) pelvis of the unposed body, metres: SMPL's translation is joint 0 minus this."""
 
     def rows(self, rows: Tensor) -> GroundTruth:
         """Select people by index or mask."""
         return GroundTruth(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
-    def vertices(self, layers: Mapping[str, BodyLayer]) -> Tensor:
-        """(K, 6890, 3) meshes, metres, world axes, relative to the hip midpoint."""
-        mesh = self.betas.new_zeros(len(self.betas), len(next(iter(layers.values())).weights.T), 3)
-        for code, name in enumerate(GENDERS):
-            of = (self.gender == code).nonzero()[:, 0]
-            if len(of):
-                posed = layers[name](self.rotations[of], self.betas[of], vertices=True)
-                assert posed.vertices is not None
-                mesh[of] = posed.vertices
-        return mesh
 
 
 def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
@@ -107,13 +99,14 @@ def pose_people(
     the picture (K, 14, 2), in coordinates of the caller's choice.
     """
     joints, whole = betas.new_zeros(len(betas), 14, 3), betas.new_zeros(len(betas), len(ALL_44), 3)
-    hips = translation.clone()
+    hips, rest = translation.clone(), torch.zeros_like(translation)
     for code, name in enumerate(GENDERS):
         of = (gender == code).nonzero()[:, 0]
         if len(of):
             posed = layers[name](rotations[of], betas[of])
             joints[of], whole[of] = posed.joints_h36m[:, :14], posed.joints
             hips[of] += posed.root
+            rest[of] = layers[name].rest_pelvis(betas[of])
     turn = camera_from_world[:, :3, :3]
     in_camera = joints @ turn.mT
     place = (turn @ hips[..., None]).squeeze(-1) + camera_from_world[:, :3, 3]
@@ -131,6 +124,7 @@ def pose_people(
         gender=gender,
         rotations=rotations,
         betas=betas,
+        rest=rest,
     )
     return people, place[:, 2], whole @ turn.mT + place[:, None]
 

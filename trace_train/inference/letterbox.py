@@ -14,6 +14,7 @@ from torch import Tensor
 from trace_data.errors import AnnotationError, ShardError
 from trace_data.frames.image import decode
 from trace_data.schema.clip import ClipRef, Window
+from trace_data.shards.flow.reader import FlowReader
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.view import resample
 from trace_train.streaming.batch import LoadedClip
@@ -66,13 +67,20 @@ class Letterbox:
 
 
 def load_padded(
-    reader: ShardReader, ref: ClipRef, size: int, padding: Padding, out: Tensor | None = None
+    reader: ShardReader,
+    ref: ClipRef,
+    size: int,
+    padding: Padding,
+    out: Tensor | None = None,
+    *,
+    flow: FlowReader | None = None,
+    continues: bool = False,
 ) -> LoadedClip:
     """As `load_clip`, with the padding that weights need: white is put around the largest stored pictures as a
-    `Letterbox` does. Raises ShardError.
+    `Letterbox` does, and has no stored flow: the imported weights that need it compute theirs. Raises ShardError.
     """
     if padding == "black":
-        return load_clip(reader, ref, size, out)
+        return load_clip(reader, ref, size, out, flow=flow, continues=continues)
     annotations = reader.annotations(ref)
     side = max(annotations.width, annotations.height)
     images, scales = reader.stored(ref, side, side)
