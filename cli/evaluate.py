@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +14,8 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from trace_train.evaluate import Scores
+    from trace_data.progress import Progress
+    from trace_train.evaluate import Scores, Truth
     from trace_train.protocols.published import PublishedRow
 
 MOST_SHOWN = 6
@@ -23,6 +26,7 @@ MOST_SHOWN = 6
 @click.argument("runs", metavar="RUN|RESULT...", nargs=-1, type=options.AnyPath(exists=True))
 @options.shards
 @options.packs
+@options.adapters
 @click.option(
     "--protocol",
     metavar="NAME|FILE",
@@ -55,16 +59,17 @@ MOST_SHOWN = 6
 )
 @click.option(
     "--against",
-    metavar="SHARDS|TRUTH",
+    metavar="SHARDS|DATASET|TRUTH",
     multiple=True,
-    help="Of a RESULT: shards, or the exact result that a synthetic video comes with; of several, one or one for each.",
+    help="Of a RESULT: shards, the folder of a dataset, or the exact result that a synthetic video comes with; of"
+    " several, one or one for each.",
 )
 @click.option(
     "--sequence",
     "sequences",
     metavar="NAME",
     multiple=True,
-    help="Of a RESULT: the sequence of the shards that the video shows; of several, one for each  [their names].",
+    help="Of a RESULT: the sequence of shards or dataset that it shows; of several, one for each  [their names].",
 )
 @click.option(
     "--join",
@@ -80,6 +85,7 @@ def evaluate(
     cache: Path | None,
     cache_size: str | None,
     packs: Path | None,
+    adapters: tuple[str, ...],
     protocol: str,
     list_protocols: bool,
     beside: list[str],
@@ -97,7 +103,8 @@ def evaluate(
     holds a whole network, a network to share, or the word demo for the small network that comes with this package.
 
     A RESULT (NAME.trace.npz) of a predicted video is scored against the annotation of the same video: bodies, world,
-    camera, and identities (MOTA, IDF1, HOTA, id switches). Several are scored each and together.
+    camera, and identities (MOTA, IDF1, HOTA, id switches). Several are scored each and together. Body models are those
+    that each was predicted with, if they are still there.
 
     \b
     Examples:
@@ -106,6 +113,7 @@ def evaluate(
       trace evaluate RUN/checkpoints/step-00000200 --json
       trace evaluate RUN --protocol emdb2-wham --beside wham,trace
       trace evaluate clip.trace.npz --against ~/.trace/shards --sequence downtown_arguing_00
+      trace evaluate clip.trace.npz --against ~/datasets/3DPW --sequence downtown_arguing_00
       trace evaluate clip.trace.npz --against truth/clip.trace.npz
       trace evaluate results/*.trace.npz --against ~/.trace/shards
       trace evaluate --list-protocols
@@ -125,13 +133,14 @@ def evaluate(
     others = published_of(beside, load_protocol(protocol).name)  # fails now rather than after the evaluation
     files = [run for run in runs if run.is_file()]
     if len(files) == len(runs):
-        _results(files, against, sequences, join, protocol, others, (cache, cache_size, packs), as_json)
+        truth = _Against(against, adapters, cache, cache_size)
+        _results(files, truth, sequences, packs, join, protocol, others, as_json)
         return
     if files or len(runs) > 1:
         raise click.UsageError("several can be RESULTs, files; of RUNs, folders, one at a time is scored")
     run = runs[0]
-    if against or sequences:
-        raise click.UsageError(f"--against and --sequence are for a RESULT, a file; {run} is a folder")
+    if against or sequences or adapters:
+        raise click.UsageError(f"--against, --sequence and --adapter are for a RESULT, a file; {run} is a folder")
     shards, packs = _own_data(run, shards, packs)
     with render.Display() as progress:
         if said := fit_threads():
@@ -164,36 +173,59 @@ def evaluate(
     render.line(f"\n{report.protocol}")
 
 
+@dataclass(frozen=True)
+class _Against:
+    """What results are compared with, as it was typed."""
+
+    places: Sequence[str]
+    adapters: Sequence[str]
+    cache: Path | None
+    cache_size: str | None
+
+    def open(self, results: Sequence[Path], progress: Progress) -> list[Truth]:
+        """Exact results or folders of them, folders of datasets, and shards. Raises TraceError."""
+        from trace_data.adapters.search import read_one, sequences_below
+        from trace_data.shards.layout import INDEX_FILE
+        from trace_train.evaluate import exact_result
+
+        if not self.places:
+            raise click.UsageError(
+                "a RESULT needs  --against SHARDS|DATASET --sequence NAME,  or  --against TRUTH.trace.npz"
+            )
+        own = options.datasets((), self.adapters)
+        found: list[Truth] = []
+        for place in self.places:
+            file = Path(place).expanduser()
+            if any(exact_result(file, result) for result in results):
+                found.append(file)
+            elif file.is_dir() and not (file / INDEX_FILE).is_file() and (refs := sequences_below(file, own)):
+                found.append(partial(read_one, file, refs))
+            else:
+                found.append(options.store(place, self.cache, self.cache_size, progress))
+        return found
+
+
 def _results(
     results: Sequence[Path],
-    against: Sequence[str],
+    truth: _Against,
     sequences: Sequence[str],
+    packs: Path | None,
     join: Literal["frame", "time"],
     protocol: str,
     others: Sequence[PublishedRow],
-    data: tuple[Path | None, str | None, Path | None],
     as_json: bool,
 ) -> None:
     """Score predicted videos."""
-    from trace_train.evaluate import MODEL, evaluate_results, exact_result
+    from trace_data.results.file import read_result
+    from trace_train.evaluate import MODEL, evaluate_results
 
     from . import render
 
-    if not against:
-        raise click.UsageError("a RESULT needs  --against SHARDS --sequence NAME,  or  --against TRUTH.trace.npz")
-    cache, cache_size, packs = data
     with render.Display() as progress:
-        places = [Path(place).expanduser() for place in against]
-        truths = [
-            file
-            if any(exact_result(file, result) for result in results)
-            else options.store(place, cache, cache_size, progress)
-            for place, file in zip(against, places)
-        ]
         pooled = evaluate_results(
             results,
-            against=truths,
-            packs=options.folder("packs", packs),
+            against=truth.open(results, progress),
+            packs=[options.packs_of(read_result(file), packs) or options.folder("packs") for file in results],
             sequences=sequences or None,
             join=join,
             protocol=protocol,

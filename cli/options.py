@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from trace_data.adapters.base import DatasetRoots
     from trace_data.progress import Progress
+    from trace_data.results.result import Result
     from trace_data.shards.storage.store import Store
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -358,6 +359,11 @@ def body_sources(given: Sequence[Path]) -> list[Path]:
     if not given and settings.origin["sources"] == "default":
         standing.mkdir(parents=True, exist_ok=True)
     return [*given, *([standing] if standing.exists() or not given else [])]
+
+
+def packs_of(result: Result, given: Path | None) -> Path | None:
+    """The option's packs, else those that a result was predicted with, else those of the setting if there are any."""
+    return given or result.packs or packs_if_any(None)
 
 
 def packs_if_any(given: Path | None) -> Path | None:

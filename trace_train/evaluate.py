@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from trace_data.assets.bodies import load_bodies
 from trace_data.errors import ConfigError
 from trace_data.files import writable_folder
 from trace_data.progress import SILENT, Progress, counted
 from trace_data.results.file import SUFFIX, read_result
 from trace_data.schema.body import GENDERS
+from trace_data.schema.record import SequenceRecord
 from trace_data.shards.index import check_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
+from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
 from trace_train.evaluation.measures import MEASURES, Measure, Scores
 from trace_train.evaluation.pooling import PooledScores, pool
@@ -20,7 +23,7 @@ from trace_train.evaluation.result import EvalReport, SequenceScores, data_hashe
 from trace_train.evaluation.score import score
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.video_score import Join, ResultScores, score_result
-from trace_train.evaluation.video_truth import truth_of_result, truth_of_shards
+from trace_train.evaluation.video_truth import VideoTruth, truth_of_record, truth_of_result, truth_of_shards
 from trace_train.inference.source import open_source
 from trace_train.protocols.loading import DEFAULT, load_protocol
 from trace_train.protocols.protocol import Protocol
@@ -34,12 +37,17 @@ __all__ = [
     "ResultScores",
     "Scores",
     "SequenceScores",
+    "Truth",
     "evaluate",
     "evaluate_result",
     "evaluate_results",
     "exact_result",
     "score",
 ]
+
+Truth = Path | str | Store | Callable[[str | None], SequenceRecord]
+"""What a result is compared with: an exact result or a folder of them, shards, or what reads a dataset's sequence of a
+name, such as `partial(read_one, folder, refs)` of `trace_data.adapters.search`; None is the only one there is."""
 
 
 def evaluate(
@@ -78,6 +86,7 @@ def evaluate(
         protocol=rules,
         every=every,
         flow=source.flow,
+        switches=source.switches,
         checkpoint=str(source.where),
         weights_sha256=source.sha256,
         step=source.step,
@@ -102,18 +111,18 @@ def split_of(rules: Protocol, split: str | None) -> str:
 def evaluate_result(
     path: Path,
     *,
-    against: Path | str | Store,
-    packs: Path,
+    against: Truth,
+    packs: Path | None = None,
     sequence: str | None = None,
     join: Join = "frame",
     protocol: str = DEFAULT,
 ) -> ResultScores:
     """Score the result of `trace predict` against what is known of the same video.
 
-    `against`: shards, of which `sequence` names the sequence (None: the only one), or an exact result, such as the one
-    that a synthetic video comes with. `packs`: of the body model that the result was made with. `join`: whether frames
-    are the same by their id or by their time. `protocol`: a name, or a YAML file. Raises ResultError, ShardError,
-    ConfigError, AssetError.
+    `against`: shards or a dataset, of which `sequence` names the sequence (None: the only one), or an
+    exact result, such as the one that a synthetic video comes with. `packs`: of the body model that the result was made
+    with; None: those that it names. `join`: whether frames are the same by their id or by their time. `protocol`: a
+    name, or a YAML file. Raises ResultError, ShardError, ConfigError, AssetError, AnnotationError.
     """
     given = None if sequence is None else [sequence]
     return evaluate_results(
@@ -124,19 +133,20 @@ def evaluate_result(
 def evaluate_results(
     paths: Sequence[Path],
     *,
-    against: Sequence[Path | str | Store],
-    packs: Path,
+    against: Sequence[Truth],
+    packs: Path | Sequence[Path] | None = None,
     sequences: Sequence[str] | None = None,
     join: Join = "frame",
     protocol: str = DEFAULT,
 ) -> PooledScores:
     """Score several results, each as `evaluate_result` does, and all of them together.
 
-    `against`: one for each, or one for all: shards, or a folder of exact results with the names of the results.
-    `sequences`: one for each; None: of several results the names of their files, as NAME of `NAME.trace.npz`. Raises
-    what `evaluate_result` does.
+    `against`: one for each, or one for all: shards, a dataset, or a folder of exact results with the names of the
+    results. `packs`: one for all, or one for each; None: those that each names. `sequences`: one for each;
+    None: of several results the names of their files, as NAME of `NAME.trace.npz`. Raises what `evaluate_result` does.
     """
-    for what, given in (("--against", against), ("--sequence", sequences)):
+    folders = [packs] * len(paths) if isinstance(packs, Path) else packs
+    for what, given in (("--against", against), ("--packs", folders), ("--sequence", sequences)):
         if given is not None and len(given) not in ((1, len(paths)) if what == "--against" else (len(paths),)):
             raise ConfigError(
                 f"{len(given)} of {what} for {counted(len(paths), 'result')}",
@@ -144,31 +154,45 @@ def evaluate_results(
                 hint=f"give {what} once for each result, in their order",
             )
     rules = load_protocol(protocol)
-    layers = body_layers(packs, GENDERS)
+    layers: dict[Path, dict[str, BodyLayer]] = {}
     readers: dict[str, ShardReader] = {}
     scores = []
     for number, path in enumerate(paths):
-        other = against[number if len(against) > 1 else 0]
         sequence = sequences[number] if sequences is not None else None
         if sequence is None and len(paths) > 1:
             sequence = path.name.removesuffix(SUFFIX)
         result = read_result(path)
-        if (exact := exact_result(other, path)) is not None:
-            truth = truth_of_result(read_result(exact), str(exact))
-        else:
-            store = as_store(other)
-            if store.where not in readers:
-                check_index(store)
-                readers[store.where] = ShardReader(store)
-            truth = truth_of_shards(readers[store.where], sequence)
-        scores.append(score_result(result, truth, layers, protocol=rules, join=join, name=str(path)))
+        own = result.packs if folders is None else folders[number]
+        if own is None:
+            raise ConfigError(
+                "does not say with which body models it was made", where=path, hint="name them: --packs DIR"
+            )
+        if own not in layers:
+            layers[own] = body_layers(own, GENDERS)
+        truth = _truth(against[number if len(against) > 1 else 0], path, sequence, own, readers)
+        scores.append(score_result(result, truth, layers[own], protocol=rules, join=join, name=str(path)))
     return pool(scores)
 
 
-def exact_result(against: Path | str | Store, path: Path) -> Path | None:
-    """The exact result to compare with: the file named, or in a folder the one of the same name, `.trace.npz` or
-    `.truth.npz`. None for shards."""
+def _truth(
+    against: Truth, path: Path, sequence: str | None, packs: Path, readers: dict[str, ShardReader]
+) -> VideoTruth:
+    """What is known of the video of the result at `path`; `readers`: of the shards opened so far, by their place."""
+    if not isinstance(against, Path | str | Store):
+        return truth_of_record(against(sequence), load_bodies(packs))
+    if (exact := exact_result(against, path)) is not None:
+        return truth_of_result(read_result(exact), str(exact))
+    store = as_store(against)
+    if store.where not in readers:
+        check_index(store)
+        readers[store.where] = ShardReader(store)
+    return truth_of_shards(readers[store.where], sequence)
+
+
+def exact_result(against: Truth, path: Path) -> Path | None:
+    """The exact result to compare with: the file named, or in a folder the other one of the same name, `.trace.npz` or
+    `.truth.npz`. None for shards and datasets."""
     if not isinstance(against, Path) or against.is_file():
         return against if isinstance(against, Path) else None
-    names = path.name, path.name.removesuffix(SUFFIX) + ".truth.npz"
-    return next((against / name for name in names if (against / name).is_file()), None)
+    files = (against / name for name in (path.name, path.name.removesuffix(SUFFIX) + ".truth.npz"))
+    return next((file for file in files if file.is_file() and file.resolve() != path.resolve()), None)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from example_result import example_result
+from example_result import ABOUT, example_result
+from perfect_result import of_sequence
 
 from trace_cli.main import run as command
 from trace_data.results.file import write_result
+from trace_data.shards.reader import ShardReader
+from trace_train.evaluation.video_truth import truth_of_shards
 from trace_train.protocols.loading import protocols
 
 
@@ -75,6 +79,21 @@ def test_several_results_are_scored_each_and_together(
     assert len(values["videos"]) == 2 and values["rows"]["pooled"]["mota"] == 1
 
 
+def test_several_results_against_a_dataset_by_a_protocol_beside_published_rows(
+    sample: Path, shards: Path, packs: Path, anywhere: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, words = ShardReader(shards), ["evaluate"]
+    for entry in reader.index.sequences[:2]:
+        words.append(str(tmp_path / f"{entry.name}.trace.npz"))
+        result = of_sequence(truth_of_shards(reader, entry.key))
+        write_result(Path(words[-1]), replace(result, about={**ABOUT, "packs": str(packs)}))
+    words += ["--against", str(sample / "datasets"), "--protocol", anywhere, "--beside", "wham", "--json"]
+    assert command(words) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [one["truth"] for one in values["videos"]] == [entry.key for entry in reader.index.sequences[:2]]
+    assert values["protocol_name"] == "emdb2-wham" and len(values["published"]) == 3
+
+
 def test_slips_with_protocols_are_named(
     results: list[str], packs: Path, shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +105,7 @@ def test_slips_with_protocols_are_named(
         ([results[0], *own, "--protocol", "emdb2-wham", "--beside", "gvhmr"], 2, "emdb2-gvhmr"),
         ([results[0], *own, "--beside", "nobody"], 2, "nobody"),
         ([*results, str(shards), *own], 2, "one at a time"),
+        ([str(shards), "--adapter", "mine"], 2, "--adapter"),
         ([*results, *own, "--sequence", "one"], 2, "1 of --sequence"),
     ]
     for words, code, word in cases:

@@ -104,7 +104,7 @@ class ShardWriter:
             raise
         largest = next((side for side in reversed(sides) if side is not None), min(camera.width, camera.height))
         self.enlarged = self.enlarged + enlargement(boxes, largest / min(camera.width, camera.height))
-        self._entries.append(_entry(record, rows, len(self._sizes)))
+        self._entries.append(entry_of(record, rows, first_frame=len(self._sizes)))
         self._lengths += lengths
         self._sizes += sizes
         self._checksums += checksums
@@ -260,7 +260,7 @@ def _columns(
     return found
 
 
-def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> SequenceEntry:
+def entry_of(record: SequenceRecord, rows: SequenceRows, *, first_frame: int = 0) -> SequenceEntry:
     """The sequence's entry; `shard` and `first_person` are set when the index is assembled."""
     return SequenceEntry(
         dataset=record.dataset,

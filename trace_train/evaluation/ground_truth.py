@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trace_data.schema.body import GENDERS
+from trace_data.schema.keypoints import ALL_44
 from trace_train.body.layer import JOINTS, BodyLayer
 from trace_train.geometry.camera import to_crop, to_pixels
 from trace_train.geometry.rotations import matrix_from_axis_angle
@@ -63,7 +64,7 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
         usable = usable & batch.masks[part]
     clip, frame, person = usable.transpose(1, 2).nonzero(as_tuple=True)
     at = (clip, person, frame)
-    everyone, depth = pose_people(
+    everyone, depth, _ = pose_people(
         frame=clip * batch.images.shape[1] + frame,
         person=person,
         gender=batch.gender[clip, person],
@@ -90,19 +91,20 @@ def pose_people(
     camera_from_world: Tensor,
     to_2d: Callable[[Tensor], Tensor],
     layers: Mapping[str, BodyLayer],
-) -> tuple[GroundTruth, Tensor]:
-    """Pose K people whose parameters are those of `GroundTruth`; also returns the depths (K,) of their hips, m.
+) -> tuple[GroundTruth, Tensor, Tensor]:
+    """Pose K people whose parameters are those of `GroundTruth`; also returns the depths (K,) of their hips, and all 44
+    joints (K, 44, 3), m, in the camera.
 
     `translation` (K, 3) m, world; `camera_from_world` (K, 4, 4). `to_2d`: joints (K, 14, 3) in the camera to places in
     the picture (K, 14, 2), in coordinates of the caller's choice.
     """
-    joints, skeleton = betas.new_zeros(len(betas), 14, 3), betas.new_zeros(len(betas), JOINTS, 3)
+    joints, whole = betas.new_zeros(len(betas), 14, 3), betas.new_zeros(len(betas), len(ALL_44), 3)
     hips, rest = translation.clone(), torch.zeros_like(translation)
     for code, name in enumerate(GENDERS):
         of = (gender == code).nonzero()[:, 0]
         if len(of):
             posed = layers[name](rotations[of], betas[of])
-            joints[of], skeleton[of] = posed.joints_h36m[:, :14], posed.joints[:, :JOINTS]
+            joints[of], whole[of] = posed.joints_h36m[:, :14], posed.joints
             hips[of] += posed.root
             rest[of] = layers[name].rest_pelvis(betas[of])
     turn = camera_from_world[:, :3, :3]
@@ -115,7 +117,7 @@ def pose_people(
         upright=joints @ rotations[:, 0],  # row vectors times R, i.e. R^T x: back to body axes
         root=turn @ rotations[:, 0],
         joints2d=to_2d(in_camera + place[:, None]),
-        skeleton=skeleton,
+        skeleton=whole[:, :JOINTS],
         hips=hips,
         in_world=in_world,
         turn=turn,
@@ -124,7 +126,7 @@ def pose_people(
         betas=betas,
         rest=rest,
     )
-    return people, place[:, 2]
+    return people, place[:, 2], whole @ turn.mT + place[:, None]
 
 
 def in_crop(batch: Batch, clip: Tensor, frame: Tensor, px: Tensor) -> Tensor:

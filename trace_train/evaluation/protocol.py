@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trace_train.evaluation.windows import CHUNK_SECONDS
 from trace_train.protocols.protocol import BodyRules, Protocol, WorldRules
+from trace_train.weights.folder import InferenceSwitches
 
 MATCHING = (
     "Matching: per frame, optimal assignment of projected 2D joints with a box IoU of at least 0.05, on the 14 LSP "
@@ -45,7 +46,16 @@ STILL = (
 
 
 def in_words(
-    rules: Protocol, *, every: int, threshold: float, temporal: bool, flow: str, stored: bool, fitted: bool
+    rules: Protocol,
+    *,
+    every: int,
+    threshold: float,
+    temporal: bool,
+    flow: str,
+    stored: bool,
+    fitted: bool,
+    switches: InferenceSwitches,
+    chunk: int,
 ) -> str:
     """The protocol of the evaluation of a network, a paragraph a line."""
     frames = "every frame of every sequence"
@@ -54,11 +64,14 @@ def in_words(
     seen = VIDEOS if temporal else SINGLE
     if flow != "none":
         seen += f" Optical flow by {flow.upper()}{', stored with the frames' if stored else ''}."
+    if switches.bn == "chunk":
+        seen += f" Batch normalisation by the statistics of each {chunk} frames of a video."
+    padded = " on white" if switches.padding == "white" else ""
     constant = FITTED if fitted else NOT_FITTED if rules.baselines else NOT_ASKED
     return "\n".join(
         [
             *heading(rules),
-            f"Frames: {frames}. Whole frames, letter-boxed. People are the network's own detections (score > "
+            f"Frames: {frames}. Whole frames, letter-boxed{padded}. People are the network's own detections (score > "
             f"{threshold}); no boxes or tracks are given. {seen}",
             MATCHING,
             f"Camera: {bodies_in_words(rules)}{_labelled(rules)}",

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from trace_data.progress import SILENT, Progress
 from trace_data.shards.flow.reader import FlowReader
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
-from trace_train.config import Config
+from trace_train.config import Config, EvaluationConfig
 from trace_train.evaluation.accumulator import ScoreAccumulator
 from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
 from trace_train.evaluation.measures import Scores, defined
@@ -26,14 +28,17 @@ from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Chunk, VideoSpan, digest_of, refs_of, schedule, windows_of
 from trace_train.inference.detections import best_score, detect
+from trace_train.inference.letterbox import Padding, load_padded
+from trace_train.inference.stream import use_chunk_statistics
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.protocols.loading import load_protocol
 from trace_train.protocols.protocol import Protocol
 from trace_train.streaming.batch import Batch
 from trace_train.streaming.stored_flow import flow_reader
-from trace_train.streaming.stream import BatchPlan, load_clip, read_ahead
+from trace_train.streaming.stream import BatchPlan, read_ahead
 from trace_train.training.precision import whole_float32
+from trace_train.weights.folder import InferenceSwitches
 
 PIECES_AHEAD = 64
 """Number of upcoming chunks whose shards are prefetched, if they are remote."""
@@ -50,6 +55,7 @@ def score(
     every: int = 1,
     flow: FlowProvider | None = None,
     constants: ConstantPredictor | None = None,
+    switches: InferenceSwitches | None = None,
     checkpoint: str = "",
     weights_sha256: str = "",
     step: int = 0,
@@ -60,11 +66,14 @@ def score(
     Settings come from `config.evaluation` and `config.data`. `protocol`: None is the default one. `every`: evaluate
     every n-th window instead of all frames. `layers`: of all genders, on the network's device. `flow`: the run's
     provider, which computes flow unless the network takes stored flow and the shards have it. `constants`: fitted here
-    if not given. `checkpoint`, `weights_sha256` and `step` are recorded in the report. The network's weights and modes
-    and torch's random states are left unchanged. Raises ConfigError if the split does not exist or holds nothing of the
-    protocol, ShardError.
+    if not given. `switches`: how the weights expect to be used, as in a prediction. `checkpoint`, `weights_sha256` and
+    `step` are recorded in the report. The network's weights and modes and torch's random states are left unchanged.
+    Raises ConfigError if the split does not exist or holds nothing of the protocol, ShardError.
     """
-    settings, rules = config.evaluation, protocol or load_protocol()
+    switches, rules = switches or InferenceSwitches(), protocol or load_protocol()
+    settings = config.evaluation
+    if switches.bn == "chunk":  # the statistics are those of one video
+        settings = settings.model_copy(update={"videos": 1})
     windows = windows_of(reader, split, every=every, protocol=rules)
     if not rules.baselines:
         constants = ConstantPredictor(body=None, joints=None)
@@ -76,7 +85,9 @@ def score(
     candidates, highest = 0, 0.0
     progress.begin(f"evaluate {split}", sum(w.frames for w in windows), "frames")
     with torch.no_grad(), whole_float32(), untouched(network):
-        for chunk, batch in _pieces(reader, windows, config, stored):
+        if switches.bn == "chunk":
+            use_chunk_statistics(network)
+        for chunk, batch in _pieces(reader, windows, config, settings, switches.padding, stored):
             batch = batch.to(device)
             maps = videos.see(chunk, batch.images, batch.flow)
             detections = detect(network, maps, layers["neutral"], threshold=settings.threshold)
@@ -96,7 +107,7 @@ def score(
         candidates=candidates,
         best_score=highest,
         split=split,
-        settings={**settings.model_dump(exclude={"every", "split", "frames"}), "every": every},
+        settings={**settings.model_dump(exclude={"every", "split", "frames"}), "every": every, **asdict(switches)},
         configuration=config.model_dump(mode="json"),
         protocol=in_words(
             rules,
@@ -106,6 +117,8 @@ def score(
             flow=config.network.computed_flow or "none",
             stored=stored is not None,
             fitted=constants.body is not None or constants.joints is not None,
+            switches=switches,
+            chunk=settings.chunk,
         ),
     )
 
@@ -117,6 +130,7 @@ def untouched(network: nn.Module) -> Iterator[None]:
     torch.compile is disabled: it would recompile for every shape.
     """
     modes = {module: module.training for module in network.modules()}
+    averages = {module: module.track_running_stats for module in modes if isinstance(module, _BatchNorm)}
     device = next(network.parameters()).device
     forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with forked, torch.compiler.set_stance("force_eager"):
@@ -126,13 +140,20 @@ def untouched(network: nn.Module) -> Iterator[None]:
         finally:
             for module, training in modes.items():
                 module.training = training
+            for module, tracked in averages.items():
+                module.track_running_stats = tracked
 
 
 def _pieces(
-    reader: ShardReader, windows: Sequence[VideoSpan], config: Config, flow: FlowReader | None
+    reader: ShardReader,
+    windows: Sequence[VideoSpan],
+    config: Config,
+    settings: EvaluationConfig,
+    padding: Padding,
+    flow: FlowReader | None,
 ) -> Iterator[tuple[Chunk, Batch]]:
     """The chunks of all videos with their frames, and their stored flow if it is read, prefetched."""
-    size, settings = config.network.input_size, config.evaluation
+    size = config.network.input_size
     chunks = list(schedule(windows, videos=settings.videos, frames=settings.chunk))
 
     def plan(number: int) -> BatchPlan:
@@ -140,8 +161,8 @@ def _pieces(
             coming = chunks[number : number + PIECES_AHEAD]
             reader.prefetch([ref for chunk in coming for ref in refs_of(chunk, windows)])
         chunk = chunks[number]
-        load = partial(load_clip, flow=flow, continues=chunk.at > 0)
-        loaders = [partial(load, reader, ref, size) for ref in refs_of(chunk, windows)]
+        load = partial(load_padded, flow=flow, continues=chunk.at > 0)
+        loaders = [partial(load, reader, ref, size, padding) for ref in refs_of(chunk, windows)]
         return BatchPlan(loaders=loaders, frames=chunk.frames, size=size)
 
     yield from zip(chunks, read_ahead(map(plan, range(len(chunks))), config.data))

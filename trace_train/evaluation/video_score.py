@@ -14,7 +14,6 @@ from torch import Tensor
 
 from trace_data.errors import AssetError, ConfigError
 from trace_data.results.result import Result
-from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import SMPL_PARENTS
 from trace_train.body.layer import JOINTS, BodyLayer
 from trace_train.evaluation.accumulator import MISS_MM, of_misses, pose_errors
@@ -340,28 +339,20 @@ def _annotated(
     frame = truth.frame[rows]
     lens, camera = _tensor(truth.intrinsics[frame]), _tensor(truth.camera_from_world[frame])
     rotations, betas = matrix_from_axis_angle(_tensor(truth.pose[rows])), _tensor(truth.betas[rows])
-    gender, translation = torch.from_numpy(truth.gender[rows]), _tensor(truth.translation[rows])
-    people, depth = pose_people(
+    people, depth, joints = pose_people(
         frame=torch.from_numpy(number[frame]),
         person=torch.from_numpy(truth.person[rows]),
-        gender=gender,
+        gender=torch.from_numpy(truth.gender[rows]),
         rotations=rotations,
         betas=betas,
-        translation=translation,
+        translation=_tensor(truth.translation[rows]),
         in_world=torch.from_numpy(truth.in_world[rows]),
         camera_from_world=camera,
         to_2d=lambda joints: to_pixels(joints, lens),
         layers=layers,
     )
-    boxes = betas.new_zeros(len(rows), 4)
-    for code, name in enumerate(GENDERS):
-        of = (gender == code).nonzero()[:, 0]
-        if len(of):
-            posed = layers[name](rotations[of], betas[of])
-            world = posed.joints + (posed.root + translation[of])[:, None]
-            boxes[of] = _box(to_pixels(world @ camera[of, :3, :3].mT + camera[of, None, :3, 3], lens[of]))
     there = _in_picture(people.joints2d, depth, truth.image_size)
-    return people.rows(there), boxes[there]
+    return people.rows(there), _box(to_pixels(joints, lens))[there]
 
 
 def _in_picture(points: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor:

@@ -28,7 +28,7 @@ from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
 from trace_train.config import load_config
-from trace_train.evaluate import evaluate_results
+from trace_train.evaluate import evaluate_results, exact_result
 from trace_train.evaluation.bodies import compare_bodies
 from trace_train.evaluation.candidates import BONES, compared_joints
 from trace_train.evaluation.ground_truth import pose_people
@@ -199,6 +199,9 @@ def test_results_find_their_truths_by_name(packs: Path, tmp_path: Path) -> None:
     found = evaluate_results(files, against=[tmp_path / "truth"], packs=packs)
     assert [len(one.rows) for one in found.videos] == [2, 2] and found.rows[POOLED].idf1 == 1
     assert [one.annotated_identities for one in found.videos] == [1, 2]
+    shutil.copy(tmp_path / "truth" / "a.truth.npz", tmp_path)
+    assert exact_result(tmp_path, files[0]) == tmp_path / "a.truth.npz", "no result is compared with itself"
+    assert exact_result(tmp_path, files[1]) is None
     with pytest.raises(ConfigError, match="3 of --against") as caught:
         evaluate_results(files, against=files + files[:1], packs=packs)
     assert caught.value.where == "--against"
@@ -220,7 +223,7 @@ def test_joints_roots_and_surfaces_by_the_rules(packs: Path) -> None:
     rotations, betas = matrix_from_axis_angle(random(count, 24, 3)), random(count, 10)
     camera = torch.eye(4).double().repeat(count, 1, 1)
     camera[:, :3, :3] = matrix_from_axis_angle(random(count, 3))
-    target, _ = pose_people(
+    target, _, _ = pose_people(
         frame=torch.arange(count), person=torch.zeros(count, dtype=torch.long), gender=gender, rotations=rotations,
         betas=betas, translation=random(count, 3), in_world=torch.ones(count) > 0, camera_from_world=camera,
         to_2d=lambda points: points[..., :2], layers=layers,
