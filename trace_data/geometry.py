@@ -63,7 +63,7 @@ def project(intrinsics: Array, points: Array, distortion: Array | None = None) -
 
 
 def zoom(projected: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> float:
-    """Factor by which points (N, 2) px lie wider apart than their projections, 1 where it does not explain the distances.
+    """Factor by which points (N, 2) px lie wider apart than their projections, 1 where that explains nothing.
 
     It tells a focal length a percent off, which moves what is near the middle of the frame by a pixel or two only.
     """
