@@ -3,13 +3,15 @@
     python benchmarks/network.py                                   # a small batch on a CPU, some minutes
     python benchmarks/network.py --clips 6 --frames 10 --size 512 --device cuda --shards DIR --packs PACKS
     python benchmarks/network.py --stage flow --variant eager bf16+channels_last+compiled
+    python benchmarks/network.py --clips 6 --frames 10 --size 512 --count    # only the arithmetic, in seconds
 
 Stages are in `network_stages.py`; that of the losses, with targets and bodies, needs shards and packs and is left out
 without them. A variant is `eager` or words joined by `+`: tf32 (CUDA), bf16 (autocast), channels_last, compiled.
 Variants alternate within one run, so that other work on the machine meets them alike; times are medians with quartiles,
 on a CPU CPU times of the process. Arithmetic is counted on tensors without content; one multiplication with its
 addition is two FLOP. `mfu`: that arithmetic per second over what a matrix product of the same precision reaches on this
-device, in this run. Weights are random: they change no time.
+device, in this run. Weights are random: they change no time. When all parts were measured, lines of stage `step` add
+them up twice: with flow computed in the step, and with `network.flow: stored`, which is read and moved into the crops.
 """
 
 from __future__ import annotations
@@ -29,13 +31,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from network_stages import STAGES, Sizes, Stage
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from trace_data.shards.flow.codec import decode_flow, encode_flow
 from trace_train.network.blocks import VolumeConv
+from trace_train.streaming.stored_flow import flow_in_crops
 
 WORDS = ("tf32", "bf16", "channels_last", "compiled")
 VARIANTS = {
@@ -66,6 +72,7 @@ def main() -> None:
     parser.add_argument("--packs", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--count", action="store_true", help="only count arithmetic, and measure nothing")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     variants = options.variant or VARIANTS[options.device]
@@ -78,9 +85,46 @@ def main() -> None:
     names = ("clips", "frames", "size", "iterations", "people", "shards", "packs")
     sizes = Sizes(**{name: getattr(options, name) for name in names})
     common = {"bench": "network", **about(options), "clips": sizes.clips, "frames": sizes.frames, "size": sizes.size}
+    lines = []
     for name in chosen:
-        for line in measure(name, sizes, variants, options.device, options.repeats):
+        for line in measure(name, sizes, [] if options.count else variants, options.device, options.repeats):
             print(json.dumps(common | line), flush=True)
+            lines.append(line)
+    if not options.stage:
+        for line in whole_step(lines, sizes):
+            print(json.dumps(common | line), flush=True)
+
+
+def whole_step(lines: list[dict[str, Any]], sizes: Sizes) -> Iterator[dict[str, Any]]:
+    """The sums over all parts, of backward passes where there are some, with flow computed and with stored flow."""
+    trained = {line["stage"] for line in lines if line["metric"].endswith("/backward")}
+    last = [line for line in lines if line["metric"].endswith("/backward" if line["stage"] in trained else "/forward")]
+    moving = stored_flow_seconds(sizes)
+    for kind, variant in dict.fromkeys((line["metric"].partition("/")[0], line.get("variant")) for line in last):
+        own = [line for line in last if line["metric"].startswith(kind) and line.get("variant") == variant]
+        for flow in ("computed", "stored"):
+            total = sum(line["value"] for line in own if flow == "computed" or line["stage"] != "flow")
+            total += 1e3 * moving if (kind, flow) == ("time", "stored") else 0
+            value = round(total, 3) if kind == "time" else total
+            yield {"stage": "step", "metric": f"{kind}/step", "flow": flow, "value": value, "unit": own[0]["unit"]} | (
+                {} if variant is None else {"variant": variant}
+            )
+
+
+def stored_flow_seconds(sizes: Sizes) -> float:
+    """CPU time in which the stored flow of a batch is decoded and moved into its crops, on the loader's side."""
+    rng = np.random.default_rng(0)
+    data = encode_flow(cv2.resize(rng.normal(0, 9, (8, 14, 2)), (114, 64), interpolation=cv2.INTER_CUBIC))
+    maps = np.tile(np.diag([0.8, 0.8, 1.0]), (sizes.frames, 1, 1))
+    pairs = sizes.clips * (sizes.frames - 1)
+    times = []
+    for _ in range(5):
+        began = time.process_time()
+        for _ in range(sizes.clips):
+            read = [None, *(decode_flow(data, 114, 64) for _ in range(sizes.frames - 1))]
+            flow_in_crops(read, maps, (1280, 720), sizes.size)
+        times.append(time.process_time() - began)
+    return min(times) if pairs else 0.0
 
 
 def about(options: argparse.Namespace) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def doctor(as_json: bool) -> None:
     from . import render
 
     home, places, settings = _settings()
-    findings = [*machine(home), *libraries(), *settings, *data(places)]
+    findings = [*machine(home), *libraries(), *_programs(), *settings, *data(places)]
     findings += commands(findings)
     if as_json:
         render.json_object({group: [item for item in findings if item.group == group] for group in TITLES})
@@ -55,6 +55,35 @@ def doctor(as_json: bool) -> None:
         render.line()
     waiting = [item.name for item in findings if item.group == "command" and item.state != "ok"]
     render.line(f"not ready: {', '.join(waiting)}" if waiting else "yes, everything is there")
+
+
+def _programs() -> list[DoctorFinding]:
+    """What exports and pages are made or checked with, besides our own code. Nothing needs it."""
+    import importlib.util
+
+    from trace_data.export.check import CHECKS
+    from trace_data.export.fbx import blender
+    from trace_train.doctor.findings import DoctorFinding
+
+    known = blender()
+    there = {
+        "viser": (importlib.util.find_spec("viser") is not None, "trace view --live", "pip install viser"),
+        "Blender": (known is not None, "trace export --to fbx", "install Blender, or  pip install bpy"),
+    }
+    for checker in {one.name: one for one in CHECKS.values()}.values():
+        forms = ",".join(form for form, one in CHECKS.items() if one.name == checker.name)
+        there[checker.name] = (checker.found(), f"trace export --to {forms} --validate", checker.hint)
+    return [
+        DoctorFinding(
+            group="library",
+            name=name,
+            state="ok" if found else "absent",
+            found=(known[0] if name == "Blender" and known else "installed") if found else "not installed",
+            meaning=use,
+            hint="" if found else how,
+        )
+        for name, (found, use, how) in there.items()
+    ]
 
 
 def _settings() -> tuple[Path, dict[str, Path | str | None], list[DoctorFinding]]:

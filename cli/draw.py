@@ -45,7 +45,14 @@ def draw(result: Path, video: tuple[Path, ...], draw: str, packs: Path | None, f
     footage = open_footage(video, frame_rate=rate)
     place = free_place(result, force=force)
     with render.Display() as progress:
-        draw_result(found, footage, place, items, packs=packs or options.folder("packs"), progress=progress)
+        draw_result(
+            found,
+            footage,
+            place,
+            items,
+            packs=options.packs_of(found, packs) or options.folder("packs"),
+            progress=progress,
+        )
     if as_json:
         render.json_object({"video": place, "frames": len(found.time), "items": items})
         return

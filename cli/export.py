@@ -122,7 +122,7 @@ def export(result: Path, formats: Sequence[str], out: Path | None, **given: Any)
         formats,
         out or result.absolute().parent,
         base_name(result),
-        packs=options.packs_if_any(given["packs"]),
+        packs=options.packs_of(raw, given["packs"]),
         options=Options(**{key: given[key] for key in ("names", "layout", "correctives", "body", "up")}),
         force=given["force"],
     )

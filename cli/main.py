@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify-datasets": ("datasets", "verify_datasets", "Check dataset folders: layout, content, geometry."),
     "extract-frames": ("extract", "extract_frames", "Write the frames of a dataset's videos as image files."),
     "build-shards": ("shards", "build_shards", "Build HDF5 shards for training from datasets."),
+    "add-flow": ("flow", "add_flow", "Compute optical flow once and store it beside finished shards."),
     "verify-shards": ("verify_shards", "verify_shards", "Check shards: index, hashes, every image and annotation."),
     "preview": ("preview", "preview", "Show clips of the shards on one page, as stored or as the network sees them."),
     "train": ("train", "train", "Train the network on shards."),
@@ -51,7 +52,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 """Command -> (module, attribute, one line of help). Literal, so that help imports no command's module."""
 
-GOES_ON = frozenset({"quickstart", "make-sample", "build-shards", "extract-frames", "predict"})
+GOES_ON = frozenset({"quickstart", "make-sample", "build-shards", "add-flow", "extract-frames", "predict"})
 """Commands that, stopped and called again, go on with what is finished. `train` says itself what it has saved."""
 ANEW = frozenset({"--force", "all", "--only=all"})
 """Words with which they begin anew."""

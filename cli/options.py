@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from trace_data.adapters.base import DatasetRoots
     from trace_data.progress import Progress
+    from trace_data.results.result import Result
     from trace_data.shards.storage.store import Store
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -148,6 +149,9 @@ draw: Decorator[Any] = click.option(
     metavar="overlay,ids,skeleton,bird,side",
     help="Also write a video with these: bodies, names, joints, the world from above and from the side.",
 )
+flow_weights: Decorator[Any] = click.option(
+    "--weights", type=AnyPath(), help="With --flow raft: folder of its imported weights [setting weights]."
+)
 force: Decorator[Any] = click.option("--force", is_flag=True, help="Replace the content of the output folder.")
 json: Decorator[Any] = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
@@ -228,6 +232,16 @@ def scene(function: Function) -> Function:
 def out(text: str, *, default: str | None = None) -> Decorator[Any]:
     """`--out DIR`; `text` describes the output and the setting or word it defaults to."""
     return _folder("--out", text, default=default, show_default=default is not None)
+
+
+def flow(*, required: bool = False) -> Decorator[Any]:
+    """`--flow raft|dis`: the provider that computes stored flow."""
+    return click.option(
+        "--flow",
+        type=click.Choice(["raft", "dis"]),
+        required=required,
+        help="Compute optical flow once, for network.flow=stored: RAFT with imported weights, or OpenCV's DIS.",
+    )
 
 
 def count(default: int, *, least: int, text: str) -> Decorator[Any]:
@@ -345,6 +359,11 @@ def body_sources(given: Sequence[Path]) -> list[Path]:
     if not given and settings.origin["sources"] == "default":
         standing.mkdir(parents=True, exist_ok=True)
     return [*given, *([standing] if standing.exists() or not given else [])]
+
+
+def packs_of(result: Result, given: Path | None) -> Path | None:
+    """The option's packs, else those that a result was predicted with, else those of the setting if there are any."""
+    return given or result.packs or packs_if_any(None)
 
 
 def packs_if_any(given: Path | None) -> Path | None:

@@ -75,7 +75,11 @@ class ResultPlace(options.Folder):
 @click.option("--device", help="cpu, cuda or cuda:1  [default: a GPU if there is one].")
 @click.option("--export", "formats", metavar="FORMAT,…", help="Also write formats of trace export, as in glb,bvh.")
 @click.option("--view", is_flag=True, help="Also write the page of trace view, NAME.html.")
-@click.option("--force", is_flag=True, help="Predict again, and replace what is there.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Predict again, and replace what is there; with --draw or --export, only draw or export again.",
+)
 @options.json
 def predict(
     videos: tuple[Path, ...],
@@ -109,7 +113,7 @@ def predict(
     NAME.trace.npz. Stopped with Ctrl-C, the same command goes on where it was.
 
     --draw also writes NAME.overlay.mp4. A result that is there already, of the same video, weights and options, is then
-    only drawn; --force replaces the video.
+    only drawn, and with --export only exported; --force replaces the video and the exported files.
 
     \b
     Examples:
@@ -157,12 +161,12 @@ def predict(
         drawn = _places_of_videos([place for _, place in prepared], force=force) if items else {}
         reports = []
         for number, (prediction, place) in enumerate(prepared):
-            report = None if force and not items else prediction.finished(place)
+            report = None if force and not (items or wanted) else prediction.finished(place)
             if report is None:
                 _announce(prediction, place, progress, slow=number == 0)
                 report = prediction.write(place, force=force, progress=progress)
             else:
-                progress.log(f"{place} is there already{'' if items else '; --force predicts it again'}")
+                progress.log(f"{place} is there already{'' if items or wanted else '; --force predicts it again'}")
             reports.append(report)
             if items:
                 _draw(prediction, place, drawn[place], items, progress)

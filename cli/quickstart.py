@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trace_data.progress import Progress
     from trace_data.sample_world.make import SampleSummary
     from trace_train.evaluate import Scores
+    from trace_train.inference import Predictor
 
 STEPS = 640
 """Training steps. A fixed number, not a time budget, so that results are reproducible."""
@@ -237,13 +238,16 @@ class Way:
         from dataclasses import asdict
 
         from trace_data.frames.video_writer import INSTALL, choose_encoder
+        from trace_train.inference import Predictor
 
         from .render import number
 
         self.videos.mkdir(exist_ok=True)
+        predictor = Predictor(self.run, packs=self.packs, config=TRACKER)
         facts, texts = {}, []
         for count, video in enumerate(self._summary().videos):
-            scores = {camera: self._score(video, camera) for camera in (FOUND, GIVEN)[: 2 if count == 0 else 1]}
+            cameras = (FOUND, GIVEN)[: 2 if count == 0 else 1]
+            scores = {camera: self._score(predictor, video, camera) for camera in cameras}
             facts[video.stem] = {
                 "scores": {camera: asdict(row) for camera, row in scores.items()},
                 "files": self._show(video, self._result(video, FOUND)),
@@ -258,20 +262,18 @@ class Way:
             texts.append(f"without videos of the people, as there is no encoder here: {INSTALL}")
         return Outcome(text="; ".join(texts), facts=facts)
 
-    def _score(self, video: Path, camera: str) -> Scores:
+    def _score(self, predictor: Predictor, video: Path, camera: str) -> Scores:
         """Predict one video, unless that is done, and score it."""
-        import json
-
         from trace_data.results.file import read_result
+        from trace_train.config.world import WorldConfig
         from trace_train.evaluate import MODEL, evaluate_result
-        from trace_train.inference import Predictor, VideoOptions
+        from trace_train.inference import VideoOptions
 
         truth = video.with_suffix(".truth.npz")
-        given = [f"world.camera_file={json.dumps(str(truth))}"] if camera == GIVEN else []
-        predictor = Predictor(self.run, packs=self.packs, config=[*TRACKER, *given])
         # the lens is known, as that of a phone is
-        focal = float(read_result(truth).intrinsics[0, 0, 0])
-        prediction, out = predictor.prepare([video], VideoOptions(focal=focal)), self._result(video, camera)
+        lens = VideoOptions(focal=float(read_result(truth).intrinsics[0, 0, 0]))
+        world = WorldConfig(camera_file=truth) if camera == GIVEN else None
+        prediction, out = predictor.prepare(video, lens, world=world), self._result(video, camera)
         if prediction.finished(out) is None:
             prediction.write(out, progress=self.progress)
         return evaluate_result(out, against=truth, packs=self.packs).rows[MODEL]

@@ -19,7 +19,10 @@ from . import options
     "--height", type=click.IntRange(min=64), default=240, show_default=True, help="Short side of a frame, px."
 )
 @click.option(
-    "--also", multiple=True, type=click.Choice(["bedlam", "emdb"]), help="A further dataset, an eighth as long, on top."
+    "--also",
+    multiple=True,
+    type=click.Choice(["bedlam", "emdb", "mupots"]),
+    help="A further dataset, an eighth as long, on top.",
 )
 @click.option(
     "--videos",

@@ -86,6 +86,8 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
     help="Local processes, or a Ray cluster (needs the extra [ray]).",
 )
 @click.option("--ray-address", metavar="HOST:PORT", help="Ray cluster to use [one of --jobs processes is started].")
+@options.flow()
+@options.flow_weights
 @options.force
 @options.json
 @click.pass_context
@@ -104,6 +106,8 @@ def build_shards(
     jobs: int,
     engine: str,
     ray_address: str | None,
+    flow: str | None,
+    weights: Path | None,
     as_json: bool,
     **selection: Any,
 ) -> None:
@@ -119,6 +123,7 @@ def build_shards(
       trace build-shards 3dpw --split val --limit 5
       trace build-shards 3dpw --sequences 'downtown_*' --every 5
       trace build-shards 3dpw --packs packs --check geometry
+      trace build-shards 3dpw --flow raft --weights weights    (as trace add-flow afterwards)
       trace build-shards 3dpw --part 2/8    (on the second of eight machines; at the end once with --finish)
       trace build-shards --engine ray --ray-address head:6379
     """
@@ -129,14 +134,18 @@ def build_shards(
     _check_part(part, finish=selection["finish"], force=selection["force"])
     if ray_address and engine != "ray":
         raise click.UsageError("--ray-address belongs to --engine ray")
+    if flow and part is not None:
+        raise click.UsageError("--flow is computed for whole folders: give it with --finish, or use trace add-flow")
     from . import render
+    from .flow import open_source, show
 
-    chosen = options.datasets(names, adapters)
+    chosen, folder = options.datasets(names, adapters), options.folder("shards", out)
+    source = open_source(flow, weights, jobs) if flow else None  # before hours of building
     with render.Display() as progress:
         report = build(
             chosen,
             options.datasets_root(chosen, root),
-            options.folder("shards", out),
+            folder,
             packs=options.packs_if_any(packs),
             storage=_storage(heights, frames),
             shard_bytes=shard_size << 20,
@@ -145,10 +154,17 @@ def build_shards(
             progress=progress,
             **selection,
         )
+        added = None
+        if source is not None:
+            from trace_train.precompute.flow import add_flow
+
+            added = add_flow(folder, source, jobs=jobs, force=selection["force"], progress=progress)
     if as_json:
-        render.json_object(report.to_json())
+        render.json_object(report.to_json() | ({} if added is None else {"flow": added.to_json()}))
     else:
         _show(report)
+        if added is not None:
+            show(added)
     if report.bad:
         context.exit(3)
 

@@ -56,6 +56,8 @@ class Aids:
             return 0 if report.ok else 3
         for part in report.parts:
             render.line(f"{'✓' if part.ok else '✗'} {part.name:<10} {part.found}".rstrip())
+            for note in part.notes:
+                render.line(f"    {note}")
             for warning in part.warnings:
                 render.line(f"    {warning}")
             for error in part.errors:
@@ -117,6 +119,7 @@ def _as_object(report: PreflightReport) -> dict[str, object]:
             "name": part.name,
             "ok": part.ok,
             "found": part.found,
+            "notes": part.notes,
             "warnings": part.warnings,
             "problems": [{"what": e.message, "where": e.where, "hint": e.hint} for e in part.errors],
         }

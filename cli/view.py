@@ -10,11 +10,18 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trace_data.view.view import Viewed
+
+OF_RESULTS = ("video", "embed_video", "frames", "body", "people", "start", "end", "level", "ground", "smooth")
+OF_SHARDS = ("sequence",)
+OF_PAGES = ("page", "video", "embed_video", "frames", "open_it", "as_json")
+"""Options that mean nothing for a sequence of shards, for a result, and without a page."""
 
 
 @options.command("view")
-@click.argument("result", metavar="RESULT|SHARDS", type=options.AnyPath())
+@click.argument("result", metavar="RESULT|URL|SHARDS", type=options.Place())
 @options.page("The page, .html  [default: beside RESULT].", former="--out")
 @click.option("--video", type=options.AnyPath(), help="The video, or folder of images  [default: as RESULT names it].")
 @click.option("--embed-video", is_flag=True, help="Put the video into the page instead of naming it.")
@@ -40,11 +47,13 @@ if TYPE_CHECKING:
 @click.option("--live", is_flag=True, help="Serve the scene with viser instead of writing a page (extra viewer).")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of --live.")
 @options.json
-def view(result: Path, page: Path | None, **given: Any) -> None:
+@click.pass_context
+def view(context: click.Context, /, result: Path | str, page: Path | None, **given: Any) -> None:
     """Show RESULT (NAME.trace.npz) on one page that opens from disk, or a sequence of SHARDS.
 
     On the left the video with the bodies over it, on the right the world in 3D; one time for both. The page needs
-    neither internet nor other files but the video. Without prepared body models people are skeletons.
+    neither internet nor other files but the video. Without prepared body models people are skeletons. A result behind a
+    URL is first copied into the working folder.
 
     \b
     Examples:
@@ -52,17 +61,28 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
       trace view walk.trace.npz --embed-video --body free --page for-others.html
       trace view /scratch/shards --sequence downtown_arguing_00
     """
+    from trace_data.results.file import read_result
     from trace_data.results.scene import SceneOptions
-    from trace_data.view.view import Choice, scene_of_file, scene_of_sequence, view_result, view_sequence
+    from trace_data.view.view import Choice, fetched, scene_of_file, scene_of_sequence, view_result, view_sequence
 
     from . import render
 
-    annotated, name = result.is_dir(), given["sequence"]
-    if name is not None and not annotated:
-        raise click.UsageError(f"--sequence has no effect here: {result} is no folder of shards")
+    annotated, name = isinstance(result, Path) and result.is_dir(), given["sequence"]
+    if annotated:
+        _refuse_without_effect(context, OF_RESULTS, "annotations are shown as they are")
+    else:
+        _refuse_without_effect(context, OF_SHARDS, f"{result} is no folder of shards")
+    if given["live"]:
+        _refuse_without_effect(context, OF_PAGES, "--live writes no page")
+    else:
+        _refuse_without_effect(context, ("port",), "it is for --live")
+    if not isinstance(result, Path):
+        result = fetched(result, Path.cwd())
     choice = Choice(
         **{key: given[key] for key in ("video", "embed_video", "frames", "body")},
-        packs=options.packs_if_any(given["packs"]),
+        packs=options.packs_if_any(given["packs"])
+        if annotated
+        else options.packs_of(read_result(result), given["packs"]),
         scene=SceneOptions(
             person=tuple(given["people"]), **{key: given[key] for key in ("start", "end", "level", "ground", "smooth")}
         ),
@@ -80,6 +100,13 @@ def view(result: Path, page: Path | None, **given: Any) -> None:
         _tell(shown)
     if given["open_it"]:
         click.launch(str(shown.page))
+
+
+def _refuse_without_effect(context: click.Context, names: Sequence[str], why: str) -> None:
+    """Raises UsageError if any of these options was given."""
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option.opts[0]} has no effect here: {why}", context)
 
 
 def _tell(shown: Viewed) -> None:

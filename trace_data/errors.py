@@ -80,6 +80,10 @@ class ShardError(TraceError):
     exit_code = 3
 
 
+class NoStoredFlowError(ShardError):
+    """Optical flow is to be read from shards that come without."""
+
+
 class ResultError(TraceError):
     """The result of a prediction is missing, cut short, of another version, or contradicts itself."""
 

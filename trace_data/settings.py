@@ -26,6 +26,7 @@ FOLDERS = {
     "root_emdb": "folder of EMDB, likewise",
     "root_h36m": "folder of Human3.6M, likewise",
     "root_mpi_inf_3dhp": "folder of MPI-INF-3DHP, likewise",
+    "root_mupots": "folder of MuPoTS-3D, likewise",
     "root_penn_action": "folder of Penn Action, likewise",
     "shards": "folder or URL of built shards",
     "weights": "folder of imported weights",

@@ -28,6 +28,7 @@ from trace_train.health.not_finite import keep_batch
 from trace_train.health.watch import Watch
 from trace_train.network.model import TraceNetwork
 from trace_train.preview.snapshots import Snapshots
+from trace_train.streaming.stored_flow import with_flow_provider
 from trace_train.streaming.stream import TrainStream, with_shuffle_window
 from trace_train.training.distributed import Processes, joined, synchronise_normalisation
 from trace_train.training.hooks import Hooks
@@ -41,7 +42,7 @@ from trace_train.training.stage_checks import stage_errors
 from trace_train.training.state import RunState, new_state
 from trace_train.weights.checkpoint import finished, open_checkpoint, refuse_changes
 from trace_train.weights.checkpoint_writer import clear_partial
-from trace_train.weights.flow import build_flow, flow_folder, keep_flow
+from trace_train.weights.flow import build_flow, check_same_weights, flow_folder, keep_flow
 from trace_train.weights.provenance import hardware, training_data
 from trace_train.weights.sources import open_start
 from trace_train.weights.starting import Start, table
@@ -140,7 +141,7 @@ def prepare(
     store = as_store(shards)
     index = check_index(store)
     reader = ShardReader(store, verify=config.data.verify)
-    config = with_shuffle_window(config, reader)
+    config = with_flow_provider(with_shuffle_window(config, reader), reader)
     start = None if begun else open_start(config)
     notes: list[str] = []
     if start is not None:
@@ -148,6 +149,13 @@ def prepare(
     for error in stage_errors(config, processes.world_size):
         raise error
     stream = TrainStream(reader, config, device, rank=processes.rank, world_size=processes.world_size)
+    if (
+        stream.flow is not None
+        and config.network.flow_provider == "raft"
+        and start is not None
+        and start.flow is not None
+    ):
+        check_same_weights(start.flow, stream.flow.index.settings)
     layer = body_layers(packs, device=device)["neutral"]
     torch.manual_seed(config.seed)
     network = build_network(config.network).to(device)
@@ -159,6 +167,7 @@ def prepare(
         "shards_sha256": hashlib.sha256(store.read_index()).hexdigest(),
         "packs": str(packs.resolve()),
         "packs_sha256": sha256_of(packs / "SMPL_NEUTRAL.pth"),
+        **({} if stream.flow is None else stream.flow.facts),
         "synthetic": index.synthetic,
         "trained_on": training_data(index),
         "hardware": hardware(device, processes.world_size),

@@ -81,6 +81,8 @@ def test_an_option_means_the_same_in_every_command() -> None:
     assert kinds.pop("--check") == {"choice": {"build-shards"}, "boolean": {"train"}}
     # and with what something is compared: a manifest, or shards, which may be a URL
     assert kinds.pop("--against") == {"file ": {"verify-datasets"}, "text": {"evaluate"}}
+    # and the flow to compute, or the weights to compute it with
+    assert kinds.pop("--flow") == {"choice": {"build-shards", "add-flow"}, "file ": {"import-weights"}}
     assert {option: found for option, found in kinds.items() if len(found) > 1} == {}
 
 

@@ -13,6 +13,7 @@ from spotter import frames
 
 from trace_cli.main import run
 from trace_data.results.file import read_result
+from trace_train.inference.video_prediction import VideoPrediction
 
 Output = pytest.CaptureFixture[str]
 
@@ -57,6 +58,20 @@ def test_a_page_is_written_with_the_pictures_that_were_predicted(
         (page,) = json.loads(capsys.readouterr().out)["pages"]
         assert Path(page["page"]) == tmp_path / out / "walk.html" and Path(page["page"]).is_file()
         assert page["picture"].startswith(pictures)
+
+
+def test_a_finished_result_is_exported_without_predicting_again(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    video_of(tmp_path / "walk", 6)
+    assert run([*command, "walk"]) == 0
+    monkeypatch.setattr(VideoPrediction, "write", lambda *_, **__: pytest.fail("predicted again"))
+    assert run([*command, "walk", "--export", "csv"]) == 0
+    assert run([*command, "walk", "--export", "csv"]) == 3
+    assert "--force" in capsys.readouterr().err
+    (file,) = tmp_path.glob("*.csv")
+    file.write_text("old")
+    assert run([*command, "walk", "--export", "csv", "--force"]) == 0 and file.read_text() != "old"
 
 
 def test_several_videos_have_their_results_in_a_folder(command: list[str], tmp_path: Path, capsys: Output) -> None:

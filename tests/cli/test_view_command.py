@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from example_result import example_result
 from page_numbers import PageNumbers
+from shard_server import ShardServer
 
 from trace_cli.main import run
 from trace_data.results.file import write_result
@@ -84,6 +85,24 @@ def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
     assert page.array(page.scene["time"])[0] >= 0.5 and page.array(page.scene["time"])[-1] <= 0.8
 
 
+def test_a_result_behind_a_url_is_copied_and_shown(home: Path, capsys: Output) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
+    (home / "web").mkdir()
+    result = put(home / "web")
+    (home / "web" / "other.npz").write_bytes(b"no result")
+    with ShardServer(home / "web") as server:
+        write_result(home / "web" / "walk.trace.npz", example_result(frames=3))
+        assert run(["view", f"{server.url}/walk.trace.npz", "--json"]) == 0
+        assert Path(shown(capsys)["page"]) == home / "work" / "walk.html"
+        assert Path("walk.trace.npz").read_bytes() == (home / "web" / "walk.trace.npz").read_bytes()
+        cases = {"walk.trace.npz": "here already", "gone.trace.npz": "not found", "other.npz": "no result"}
+        for name, word in cases.items():
+            assert run(["view", f"{server.url}/{name}"]) == 3
+            assert word in capsys.readouterr().err
+        assert run(["view", f"{server.url}/"]) == 2
+    assert result.exists() and {file.name for file in Path.cwd().iterdir()} == {"walk.html", "walk.trace.npz"}
+
+
 def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:
     result = put(home)
     assert run(["view", str(result), "--page", "page.txt"]) == 2
@@ -94,6 +113,31 @@ def test_what_is_wrong_is_told(home: Path, capsys: Output) -> None:
     assert "nothing.trace.npz" in capsys.readouterr().err
     assert run(["view", str(home)]) == 3
     assert run(["view", str(result), "--sequence", "walk"]) == 2
+    assert not list(home.glob("**/*.html"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--body", "free"], ["--person", "1"], ["--start", "1"], ["--end", "2"], ["--level", "none"],
+        ["--ground", "none"], ["--smooth", "off"], ["--video", "a.mp4"], ["--embed-video"], ["--embed-frames"],
+    ],
+)  # fmt: skip
+def test_what_says_nothing_of_annotations_is_refused(words: list[str], shards: Path, capsys: Output) -> None:
+    assert run(["view", str(shards), "--sequence", "stand_0001", *words]) == 2
+    assert f"{words[0]} has no effect" in capsys.readouterr().err and not list(Path.cwd().iterdir())
+
+
+def test_options_of_the_page_and_of_the_server_exclude_each_other(home: Path, capsys: Output) -> None:
+    result = str(put(home))
+    for words in (
+        ["--port", "9000"],
+        ["--live", "--page", "a.html"],
+        ["--live", "--embed-video"],
+        ["--live", "--open"],
+    ):
+        assert run(["view", result, *words]) == 2
+        assert "has no effect" in capsys.readouterr().err
     assert not list(home.glob("**/*.html"))
 
 

@@ -38,10 +38,12 @@ from cdf_files import write_cdf
 from example_result import example_result
 
 from trace_data.adapters.bedlam.motions import read_motion
+from trace_data.adapters.bedlam.rows import scene_rows
 from trace_data.adapters.bedlam.tables import camera_table, scene_table
 from trace_data.adapters.emdb.annotation import read_annotation
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
+from trace_data.adapters.mupots.annotations import read_annotations
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, TraceError
 from trace_data.frames.image import decode, file_size
@@ -152,13 +154,23 @@ def texts(*lines: str) -> Callable[[], list[bytes]]:
 
 
 def mats() -> list[bytes]:
-    content = {"x": np.arange(6.0).reshape(2, 3), "t": "walk", "c": np.array([[np.eye(2), "a"]], object)}
+    content = {"x": np.arange(6.0).reshape(2, 3), "t": "walk", "c": np.array([[np.eye(2), {"f": "a"}]], object)}
     out = []
     for packed in (False, True):
         stream = io.BytesIO()
         scipy.io.savemat(stream, content, do_compression=packed)
         out.append(stream.getvalue())
     return out
+
+
+def multi_person() -> list[bytes]:
+    entry = {"annot2": np.ones((2, 17)), "isValidFrame": np.eye(1)}
+    entry |= {name: np.ones((3, 17)) for name in ("annot3", "univ_annot3")}
+    cells = np.empty((2, 2), object)
+    cells[:] = [[entry, entry], [entry, np.zeros((0, 0))]]
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, {"annotations": cells})
+    return [stream.getvalue()]
 
 
 def cdfs() -> list[bytes]:
@@ -244,6 +256,13 @@ def motions() -> list[bytes]:
     return [_saved(np.savez, **arrays, mocap_frame_rate=np.array(30), gender=np.array("neutral"))]
 
 
+def label_rows() -> list[bytes]:
+    arrays = {"pose_cam": (72,), "trans_cam": (3,), "shape": (11,), "cam_ext": (4, 4), "cam_int": (3, 3)}
+    zeros = {key: np.zeros((2, *shape)) for key, shape in {**arrays, "gtkps": (24, 3)}.items()}
+    names = [f"seq_000000/seq_000000_000{number}.png" for number in (0, 5)]
+    return [_saved(np.savez, imgname=names, sub=np.array(["a", "a"], object), **zeros)]
+
+
 def emdb() -> list[bytes]:
     camera = {"intrinsics": np.eye(3), "extrinsics": np.tile(np.eye(4), (2, 1, 1)), "width": 8, "height": 8}
     body = {"poses_root": np.zeros((2, 3)), "poses_body": np.zeros((2, 69)), "trans": np.ones((2, 3))}
@@ -268,8 +287,10 @@ READERS = {
     "bedlam scene": Reader(texts(SCENE), in_file(".csv", scene_table)),
     "bedlam camera": Reader(texts(LENS), in_file(".csv", lambda file: camera_table(file, "s", 1))),
     "bedlam motion": Reader(motions, in_file(".npz", read_motion)),
+    "bedlam rows": Reader(label_rows, in_file(".npz", scene_rows)),
     "emdb": Reader(emdb, in_file(".pkl", lambda file: read_annotation(file, "P0_00_x"))),
     "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),
+    "mupots": Reader(multi_person, in_file(".mat", read_annotations)),
     "cdf": Reader(cdfs, in_file(".cdf", lambda file: read_cdf(file, "Pose", hint="again"))),
     "image": Reader(images, lambda data: decode(data, "x", strict=True)),
     "image header": Reader(images, in_file(".jpg", file_size)),

@@ -62,6 +62,7 @@ from collections import defaultdict
 from types import SimpleNamespace as Fake
 import torch
 from trace_train.evaluation.accumulator import ScoreAccumulator
+from trace_train.protocols.loading import load_protocol
 from trace_train.evaluation.sums import Sums
 from trace_cli.evaluate import _table
 joints = torch.zeros(1, 44, 3)
@@ -69,6 +70,7 @@ joints[0, :4, 0] = torch.tensor([0.0, 0.04, 0.1, 0.3])
 people = Fake(scored=torch.arange(44)[None] < 4, joints=torch.zeros(1, 44, 3), frame=torch.tensor([0]))
 accumulator = ScoreAccumulator.__new__(ScoreAccumulator)
 accumulator.sums, accumulator.constants = [defaultdict(Sums)], Fake(joints=None)
+accumulator.protocol = load_protocol()
 found, first = Fake(body=Fake(joints=joints)), torch.tensor([0])
 accumulator._add_joints(Fake(windows=(0,), frames=1), people, found, first, first)
 scores = accumulator.sums[0]["model"].scores()

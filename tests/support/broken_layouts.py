@@ -15,6 +15,7 @@ import tiny_dynacam
 import tiny_emdb
 import tiny_human36m
 import tiny_mpi
+import tiny_mupots
 import tiny_penn_action
 from mpi_damage import cut, exchange, loop
 
@@ -236,6 +237,13 @@ LAYOUTS = {
     "bedlam": Layout(
         "bedlam", tiny_bedlam.write, f"{tiny_bedlam.ORBIT}/mp4/seq_000000.mp4",
         other=f"{tiny_bedlam.ORBIT}/mp4/seq_000001.mp4", case=("smpl_ground_truth", "SMPL_ground_truth"),
+    ),
+    "bedlam, images": Layout(
+        "bedlam", tiny_bedlam.write_stills, f"{tiny_bedlam.ORBIT}_6fps/png/seq_000000", "seq_000000_{:04d}.png",
+        range(0, 11, 5), case=("all_npz_12_smpl_training", "All_NPZ_12_smpl_training"),
+    ),
+    "mupots": Layout(
+        "mupots", tiny_mupots.write, "TS2", "img_{:06d}.jpg", range(6), case=("TS2/annot.mat", "TS2/Annot.MAT"),
     ),
     "emdb": Layout(
         "emdb", emdb, "P6/49_outdoor_big_stairs_down/images", "{:05d}.jpg", range(6), "P1/14_outdoor_climb/images",

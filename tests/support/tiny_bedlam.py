@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from trace_data.sample_world.bedlam import Take, draw_takes, write_bedlam, write_labels
+from trace_data.sample_world.bedlam import Take, draw_takes, write_bedlam
+from trace_data.sample_world.bedlam_rows import write_images, write_labels
 from trace_data.sample_world.people import Role
 
 SEED, FRAMES, HEIGHT = 3, 4, 72
@@ -19,19 +20,34 @@ ROLES = [
     (8, Role("validation", (61, 62))),
 ]
 """Each kind of camera, and a second sequence, longer by a frame, of the first scene."""
+STILL_FRAMES = 11
+"""Of the sequences of images: 0, 5 and 10 are labelled."""
 ORBIT, CLOSEUP = "20221013_3_250_batch01hand_orbit_bigOffice", "20221011_1_250_batch01hand_closeup_suburb_a"
 ZOOM, STATIC = "20221020_3-8_250_highbmihand_zoom_highSchoolGym_a", "20221013_3_250_batch01hand_static_bigOffice"
 
 
-def write(root: Path) -> Path:
+def write(root: Path, frames: int = FRAMES) -> Path:
     """A whole dataset under `root`; returns its folder."""
-    write_bedlam(root / "BEDLAM", SEED, ROLES, FRAMES, HEIGHT, longer=1)
+    write_bedlam(root / "BEDLAM", SEED, ROLES, frames, HEIGHT, longer=1)
     return root / "BEDLAM"
 
 
 def truth() -> dict[str, Take]:
     """What was written, by the name of its sequence."""
     return {f"{take.scene_name}/{take.sequence}": take for take in draw_takes(SEED, ROLES, FRAMES, HEIGHT, 1)}
+
+
+def write_stills(root: Path, *, suffix: str = "_6fps", subjects: bool = True, every: int = 5) -> Path:
+    """The same scenes as images and label files, longer; returns their folder."""
+    takes = list(still_truth().values())
+    write_images(root / "BEDLAM", takes, suffix=suffix, every=every)
+    write_labels(root / "BEDLAM" / "all_npz_12_smpl_training", takes, suffix=suffix, subjects=subjects)
+    return root / "BEDLAM"
+
+
+def still_truth() -> dict[str, Take]:
+    """What was written of them."""
+    return {f"{take.scene_name}/{take.sequence}": take for take in draw_takes(SEED, ROLES, STILL_FRAMES, HEIGHT, 1)}
 
 
 def label(folder: Path) -> None:

@@ -29,6 +29,7 @@ ADAPTERS = {
 ON_REQUEST = {
     "bedlam": "trace_data.adapters.bedlam",
     "emdb": "trace_data.adapters.emdb",
+    "mupots": "trace_data.adapters.mupots",
 }
 """Further ones that come with the project and are meant only by their names."""
 BUILT_IN = {**ADAPTERS, **ON_REQUEST}
@@ -37,6 +38,7 @@ SPELLINGS = {
     "dynacam": ("dc", "pdc"),
     "h36m": ("human36m", "human3.6m", "h3.6m"),
     "mpi-inf-3dhp": ("mpiinf", "mpiinf3d", "mpii3d", "3dhp", "tdhp", "threedhp"),
+    "mupots": ("mupots3d",),
     "penn-action": ("penn", "pennaction"),
 }
 """Alternative names of datasets; case, `-`, `_` and spaces are ignored."""

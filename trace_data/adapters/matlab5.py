@@ -1,4 +1,4 @@
-"""MATLAB files of version 5, as far as annotations use them: arrays of numbers, text, cells of these.
+"""MATLAB files of version 5, as far as annotations use them: arrays of numbers, text, cells and structs of these.
 
 A reader of our own, because SciPy's ends the whole process (a segmentation fault) on some damaged files of a few
 hundred bytes. Every size is checked against the bytes that are there before anything is allocated. Layout: "MAT-File
@@ -27,16 +27,18 @@ Order = Literal["<", ">"]
 Value = npt.NDArray[Any]
 _HEADER, _TAG = 128, 8
 _MATRIX, _COMPRESSED = 14, 15
-_CELL, _CHAR, _OPAQUE = 1, 4, 17
+_CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 """Types in which numbers lie in the file."""
 _NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 """Classes of numeric arrays: what they are once they are read."""
 _TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _COMPLEX = 0x0800
-_OTHER_CLASSES = {2: "a struct", 3: "an object", 5: "a sparse matrix", 16: "a function"}
+_OTHER_CLASSES = {3: "an object", 5: "a sparse matrix", 16: "a function"}
 _DEEPEST = 4
-"""Cells within cells; the releases nest once."""
+"""Cells and structs within others; the releases nest twice."""
+_MOST_FIELDS = 64
+"""Of a struct; the releases have four."""
 _MOST_SIDES = 32
 _GROWTH, _ROOM = 10, 64 << 20
 """Compressed variables may become this many times the file, and this many bytes more."""
@@ -61,7 +63,7 @@ class _Head:
 
 def read_matlab(file: Path, names: Collection[str], *, hint: str) -> dict[str, Value]:
     """The variables `names` that the file has: numbers in their type, text as an array of rows, cells as an array of
-    objects. Variables with other names are skipped, whatever they hold.
+    objects, structs as an array of dicts. Variables with other names are skipped, whatever they hold.
 
     `hint`: where the file can be got again. Raises AnnotationError.
     """
@@ -202,10 +204,12 @@ def _value(content: memoryview, order: Order, depth: int = 0) -> Value:
     elements = _elements(content, order)
     head = _head(elements, order)
     if head.kind in _OTHER_CLASSES or head.complex:
-        raise _Malformed(f"is {_OTHER_CLASSES.get(head.kind, 'complex')}, expected numbers, text or cells of these")
+        raise _Malformed(f"is {_OTHER_CLASSES.get(head.kind, 'complex')}, expected numbers, text, cells or structs")
     count = math.prod(head.shape)
     if head.kind == _CELL:
         return _cells(elements, head.shape, count, order, depth)
+    if head.kind == _STRUCT:
+        return _structs(elements, head.shape, count, order, depth)
     kind, data = next(elements, (0, memoryview(b"")))
     if head.kind == _CHAR:
         return _text(kind, data, head.shape, count, order)
@@ -227,15 +231,41 @@ def _width(kind: int) -> int:
 def _cells(
     elements: Iterator[tuple[int, memoryview]], shape: tuple[int, ...], count: int, order: Order, depth: int
 ) -> Value:
+    parts = _parts(elements, order, depth)
+    if len(parts) != count:
+        raise _Malformed(f"has {len(parts):,} cells for a shape of {shape}")
+    cells = np.empty(count, object)
+    for number, part in enumerate(parts):
+        cells[number] = part
+    return cells.reshape(shape, order="F")
+
+
+def _structs(
+    elements: Iterator[tuple[int, memoryview]], shape: tuple[int, ...], count: int, order: Order, depth: int
+) -> Value:
+    """Names of the fields, all of one length; then the fields of the first struct, of the second, and so on."""
+    (_, width), (_, text) = [*islice(elements, 2), (0, memoryview(b"")), (0, memoryview(b""))][:2]
+    length = struct.unpack(order + "I", width)[0] if len(width) == 4 else 0
+    if not length or not text or len(text) % length or len(text) > length * _MOST_FIELDS:
+        raise _Malformed(f"has a struct with {len(text)} bytes of names of fields")
+    names = [bytes(text[at : at + length]).split(b"\0")[0].decode("ascii") for at in range(0, len(text), length)]
+    values = _parts(elements, order, depth)
+    if len(values) != count * len(names):
+        raise _Malformed(f"has {len(values):,} values of {len(names)} fields for a shape of {shape}")
+    structs = np.empty(count, object)
+    for number in range(count):
+        structs[number] = dict(zip(names, values[number * len(names) :]))
+    return structs.reshape(shape, order="F")
+
+
+def _parts(elements: Iterator[tuple[int, memoryview]], order: Order, depth: int) -> list[Value]:
+    """The arrays within another."""
     if depth >= _DEEPEST:
         raise _Malformed("has cells within cells within cells")
     parts = list(elements)
-    if len(parts) != count or any(kind != _MATRIX for kind, _ in parts):
-        raise _Malformed(f"has {len(parts):,} cells for a shape of {shape}")
-    cells = np.empty(count, object)
-    for number, (_, part) in enumerate(parts):
-        cells[number] = _value(part, order, depth + 1) if len(part) else np.zeros((0, 0))
-    return cells.reshape(shape, order="F")
+    if any(kind != _MATRIX for kind, _ in parts):
+        raise _Malformed("has cells that are no arrays")
+    return [_value(part, order, depth + 1) if len(part) else np.zeros((0, 0)) for _, part in parts]
 
 
 def _text(kind: int, data: memoryview, shape: tuple[int, ...], count: int, order: Order) -> Value:

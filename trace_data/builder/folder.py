@@ -20,6 +20,7 @@ from trace_data.errors import OutputError
 from trace_data.files import as_json, cannot_lock, open_own, wait_for_lock, writable_folder, write_json
 from trace_data.frames.image import encoder
 from trace_data.progress import SILENT, size_in_words
+from trace_data.shards.flow.layout import FLOW_INDEX_FILE, FLOW_STATE_FOLDER, SUFFIX, flow_file
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.levels import Storage
 from trace_data.text_files import content_of, parse_json
@@ -123,7 +124,9 @@ class BuildFolder:
             )
         (self.out / INDEX_FILE).unlink(missing_ok=True)
         shards = [file for file in self.out.iterdir() if SHARD_FILE.fullmatch(file.name)]
-        for entry in [*shards, *self.state.glob("*.json")]:
+        flow = [*self.out.glob(f"*{SUFFIX}"), self.out / FLOW_INDEX_FILE]  # of frames that will be no more
+        flow += (self.out / FLOW_STATE_FOLDER).glob("*.json")
+        for entry in [*shards, *flow, *self.state.glob("*.json")]:
             entry.unlink(missing_ok=True)
         write_json(file, settings)
 
@@ -158,6 +161,7 @@ class BuildFolder:
         for record in self.state.glob("*.json"):
             if SHARD_FILE.fullmatch(f"{record.stem}.h5") and record.stem not in planned:
                 (self.out / f"{record.stem}.h5").unlink(missing_ok=True)
+                (self.out / flow_file(record.stem)).unlink(missing_ok=True)
                 record.unlink()
 
     def parts(self) -> int:

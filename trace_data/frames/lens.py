@@ -1,14 +1,13 @@
 """The lens: from options, an intrinsics file, the phone's record, EXIF, or an assumed field of view.
 
-Matrices are about upright pixels, with the centre of the first pixel at (0, 0), as OpenCV has it. COLMAP and nerfstudio
-put the corner of the first pixel there: half a pixel is taken off.
+Matrices are about upright pixels, with the centre of the first pixel at (0, 0), as OpenCV has it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import ConfigError
+from trace_data.frames.lens_forms import LensForm, colmap_lenses, nerfstudio_lens, pinhole
 from trace_data.schema.camera import NOMINAL_VIEW
 from trace_data.text_files import content_of, parse_json, parse_yaml
 
@@ -27,10 +27,6 @@ _FORMS = (
     "expected a 3x3 matrix, a line 'fx fy cx cy', COLMAP's cameras.txt, nerfstudio's transforms.json, or OpenCV's YAML"
     " with camera_matrix"
 )
-_COLMAP = {
-    "SIMPLE_PINHOLE": 1, "SIMPLE_RADIAL": 1, "RADIAL": 1, "PINHOLE": 2, "OPENCV": 2, "FULL_OPENCV": 2,
-}  # fmt: skip
-"""Camera models and their number of focal lengths; all but the pinholes also have distortion, which is passed over."""
 _MOST_BYTES = 1 << 24
 
 
@@ -114,7 +110,7 @@ def _positive(value: float, option: str, most: float) -> float:
 
 
 def _pinhole(focal: float, size: tuple[int, int], source: str) -> ChosenLens:
-    matrix = np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
+    matrix = pinhole(focal, focal, (size[0] - 1) / 2, (size[1] - 1) / 2)
     return ChosenLens(matrix=matrix, source=source)
 
 
@@ -132,11 +128,13 @@ def read_intrinsics(file: Path, size: tuple[int, int]) -> npt.NDArray[np.float64
         raise ConfigError("no such file", where=file, hint="give --intrinsics an existing file") from error
     text = content.decode("utf-8", "replace").removeprefix("\ufeff")
     if text.lstrip().startswith("{"):
-        matrix, stated = _of_nerfstudio(parse_json(text, where=file, error=ConfigError), file, size)
+        lens = _of_nerfstudio(parse_json(text, where=file, error=ConfigError), file, size)
+        matrix, stated = lens.matrix, lens.size
     elif "camera_matrix" in text or text.startswith("%YAML"):
         matrix, stated = _of_yaml(text, file)
     elif re.search(r"^\s*\d+\s+[A-Z]", text, re.MULTILINE):
-        matrix, stated = _of_colmap(text, file)
+        lens = _of_colmap(text, file)
+        matrix, stated = lens.matrix, lens.size
     else:
         matrix, stated = _of_numbers(text, file), None
     return _checked(_scaled(matrix, stated, size, file), size, file)
@@ -149,59 +147,36 @@ def _of_numbers(text: str, file: Path) -> npt.NDArray[np.float64]:
     except ValueError as error:
         raise ConfigError(f"holds something else than numbers: {_FORMS}", where=file) from error
     if len(numbers) == 4:
-        fx, fy, cx, cy = numbers
-        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        return pinhole(*numbers)
     if len(numbers) == 9:
         return np.array(numbers).reshape(3, 3)
     raise ConfigError(f"{len(numbers):,} numbers: {_FORMS}", where=file)
 
 
-def _of_colmap(text: str, file: Path) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
-    lines = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if len(lines) != 1:
+def _of_colmap(text: str, file: Path) -> LensForm:
+    lenses = list(colmap_lenses(text, file, ConfigError).values())
+    if len(lenses) != 1:
         raise ConfigError(
-            f"{len(lines)} cameras, expected one", where=file, hint="keep the line of this video's camera"
+            f"{len(lenses)} cameras, expected one", where=file, hint="keep the line of this video's camera"
         )
-    _, model, *words = lines[0]
-    focals = _COLMAP.get(model)
-    if focals is None:
-        raise ConfigError(f"the camera model {model} is no pinhole, expected one of {', '.join(_COLMAP)}", where=file)
-    try:
-        width, height, *values = (float(word) for word in words)
-        cx, cy = values[focals : focals + 2]
-    except ValueError as error:
-        raise ConfigError(f"the line of a camera {model} does not hold its numbers", where=file) from error
-    return _from_corner(values[0], values[focals - 1], cx, cy), (width, height)
+    return lenses[0]
 
 
-def _of_nerfstudio(
-    found: Any, file: Path, size: tuple[int, int]
-) -> tuple[npt.NDArray[np.float64], tuple[float, float] | None]:
-    frames = found.get("frames") if isinstance(found, Mapping) else None
-    if isinstance(found, Mapping) and isinstance(frames, Sequence) and not {"fl_x", "camera_angle_x"} & set(found):
-        own = [frame for frame in frames if isinstance(frame, Mapping) and "fl_x" in frame]
-        keys = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_model")
-        if own and any([frame.get(key) for key in keys] != [own[0].get(key) for key in keys] for frame in own):
-            raise ConfigError("the frames have several lenses, expected one", where=file)
-        found = {**found, **(own[0] if own else {})}
-    if not isinstance(found, Mapping) or not {"fl_x", "camera_angle_x"} & set(found):
+def _of_nerfstudio(found: Any, file: Path, size: tuple[int, int]) -> LensForm:
+    content = found if isinstance(found, Mapping) else {}
+    frames = content.get("frames")
+    own = [frame for frame in frames if isinstance(frame, Mapping)] if isinstance(frames, list) else []
+    lenses = [nerfstudio_lens({**content, **entry}, file, ConfigError, size) for entry in own or [{}]]
+    known = [lens for lens in lenses if lens is not None]
+    if not known:
         raise ConfigError(f"no fl_x in it: {_FORMS}", where=file)
-    if "FISHEYE" in str(found.get("camera_model", "")).upper() or found.get("is_fisheye"):
-        raise ConfigError("a fisheye lens is no pinhole", where=file)
-    width = _number(found, "w", file, size[0])
-    height = _number(found, "h", file, size[1])
-    if "fl_x" in found:
-        fx = _number(found, "fl_x", file)
-    else:
-        fx = width / 2 / math.tan(_number(found, "camera_angle_x", file) / 2)
-    fy = _number(found, "fl_y", file, fx)
-    cx, cy = _number(found, "cx", file, (width - 1) / 2), _number(found, "cy", file, (height - 1) / 2)
-    # pixel centres are whole numbers there too: docs/reference/export.md#pixel-centres-of-other-tools
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), (width, height)
+    if any(not np.array_equal(lens.matrix, known[0].matrix) or lens.size != known[0].size for lens in known):
+        raise ConfigError("the frames have several lenses, expected one", where=file)
+    return known[0]
 
 
-def _number(found: Mapping[str, Any], key: str, file: Path, default: float | None = None) -> float:
-    value = found.get(key, default)
+def _number(found: Mapping[str, Any], key: str, file: Path) -> float:
+    value = found.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
         raise ConfigError(f"{key} is {value!r:.40}, expected a positive number", where=file)
     return float(value)
@@ -220,10 +195,6 @@ def _of_yaml(text: str, file: Path) -> tuple[npt.NDArray[np.float64], tuple[floa
     if "image_width" not in found or "image_height" not in found:
         return numbers, None
     return numbers, (_number(found, "image_width", file), _number(found, "image_height", file))
-
-
-def _from_corner(fx: float, fy: float, cx: float, cy: float) -> npt.NDArray[np.float64]:
-    return np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
 
 
 def _scaled(

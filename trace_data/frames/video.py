@@ -17,7 +17,7 @@ from trace_data.files import open_regular
 from trace_data.frames.image import decode, image_size, read_bytes
 from trace_data.frames.mp4_tables import stated
 from trace_data.os_errors import in_words, is_missing
-from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame
+from trace_data.schema.frame import Frame, PaddedFrame, TurnedFrame, VideoFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +46,21 @@ class PaddedPicture:
         frame = np.zeros((expected[1], expected[0], 3), np.uint8)
         frame[:height, :width] = decode(data, file, strict=True)
         return frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TurnedPicture:
+    """A frame whose image file lies on its side, decoded lazily."""
+
+    frame: TurnedFrame
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) BGR, upright. Raises AnnotationError when the image is broken."""
+        file = self.frame.image
+        data = read_bytes(file)
+        image_size(data, file)
+        return np.ascontiguousarray(np.rot90(decode(data, file, strict=True), -self.frame.quarter_turns))
 
 
 _BEGINNINGS = (
@@ -101,8 +116,8 @@ def video_facts(video: Path) -> VideoFacts:
     return VideoFacts(width=int(width), height=int(height), frames=int(frames), fps=fps)
 
 
-def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture]:
-    """The frames in order: paths of image files, and decoded video frames.
+def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture | TurnedPicture]:
+    """The frames in order: paths of image files that are kept as they are, and decoded frames.
 
     Consecutive frames of one video are decoded in one forward pass. Raises AnnotationError when a video is missing,
     ends too early, or frames are not in ascending order.
@@ -117,6 +132,9 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture
                 continue
             if isinstance(frame, PaddedFrame):
                 yield PaddedPicture(frame=frame)
+                continue
+            if isinstance(frame, TurnedFrame):
+                yield TurnedPicture(frame=frame)
                 continue
             if frame.video != open_video or frame.number < position:
                 if frame.video == open_video:

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from trace_data.errors import TraceError
 from trace_data.frames.image_sequence import natural
+from trace_data.frames.lens_forms import LensForm, colmap_lenses, nerfstudio_lens
 from trace_data.results.placement import rigid_inverse
 from trace_data.text_files import content_of, parse_json
 
@@ -26,7 +27,6 @@ Array = npt.NDArray[np.float64]
 LARGEST = 1 << 28
 """Bytes of a file that are read at most."""
 _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
-_HALF = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 _EXPECTED = (
     "expected a TUM file (t tx ty tz qx qy qz qw), a COLMAP folder with images.txt, a transforms.json of nerfstudio, "
     "or a result (*.trace.npz)"
@@ -109,18 +109,12 @@ def _colmap(folder: Path) -> CameraFile:
     entries.sort(key=lambda entry: entry[0])
     values = np.array([entry[2] for entry in entries])
     rotation = _rotations(values[:, [1, 2, 3, 0]], [f"{images}:{entry[3]}" for entry in entries])
-    lenses = _colmap_lenses(cameras) if cameras.is_file() else {}
-    used = [lenses.get(entry[1]) for entry in entries]
-    found = [lens for lens in used if lens is not None]
-    whole = len(found) == len(entries)
-    sizes = {lens[1] for lens in found}
+    lenses = colmap_lenses(_text(cameras), cameras, CameraFileError) if cameras.is_file() else {}
     return _file(
         folder,
         "colmap",
         camera_from_world=_rigid(rotation, values[:, 4:]),
-        intrinsics=np.array([lens[0] for lens in found]) if whole else None,
-        image_size=sizes.pop() if whole and len(sizes) == 1 else None,
-        distorted=any(lens[2] for lens in found),
+        lenses=[lenses.get(entry[1]) for entry in entries],
     )
 
 
@@ -136,36 +130,6 @@ def _images(text: str) -> Iterator[tuple[int, str]]:
 
 
 _NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
-_COLMAP_LENSES = {
-    "SIMPLE_PINHOLE": (0, 0, 1, 2),
-    "PINHOLE": (0, 1, 2, 3),
-    "SIMPLE_RADIAL": (0, 0, 1, 2),
-    "RADIAL": (0, 0, 1, 2),
-    "OPENCV": (0, 1, 2, 3),
-    "FULL_OPENCV": (0, 1, 2, 3),
-}
-"""Which parameters of a model are fx, fy, cx, cy; those behind are its distortion."""
-
-
-def _colmap_lenses(file: Path) -> dict[str, tuple[Array, tuple[int, int], bool]]:
-    """Intrinsics, picture size, and whether there is a distortion, by the camera's id."""
-    lenses = {}
-    for number, line in _lines(_text(file)):
-        words = line.split()
-        places = _COLMAP_LENSES.get(words[1]) if len(words) > 4 else None
-        if places is None:
-            raise CameraFileError(
-                f"the camera model {words[1] if len(words) > 1 else ''!r} is not known, expected one of "
-                f"{', '.join(_COLMAP_LENSES)}",
-                where=f"{file}:{number}",
-                hint="undistort the pictures with  colmap image_undistorter",
-            )
-        width, height, *values = _numbers(file, number, words[2:], None)
-        if len(values) <= max(places):
-            raise CameraFileError(f"{len(values)} parameters, too few for {words[1]}", where=f"{file}:{number}")
-        lens = _intrinsics(*(values[place] for place in places)) - _HALF
-        lenses[words[0]] = (lens, (int(width), int(height)), any(values[max(places) + 1 :]))
-    return lenses
 
 
 def _nerfstudio(path: Path, text: str) -> CameraFile:
@@ -175,31 +139,12 @@ def _nerfstudio(path: Path, text: str) -> CameraFile:
         raise CameraFileError("has no `frames`, expected a transforms.json of nerfstudio", where=path)
     ordered = sorted(range(len(frames)), key=lambda k: natural(Path(_entry(path, frames[k], k, "file_path", str))))
     poses = [_pose(path, frames[k], k) for k in ordered]
-    lenses = [_nerfstudio_lens(content | frames[k]) for k in ordered]
-    known = [lens for lens in lenses if lens is not None]
-    whole = len(known) == len(lenses)
-    shared = whole and all(np.array_equal(lens, known[0]) for lens in known)
-    width, height = content.get("w"), content.get("h")
-    bent = any(isinstance(part.get(key), float | int) and part[key] for part in [content, *frames] for key in _BENT)
     return _file(
         path,
         "nerfstudio",
         camera_from_world=rigid_inverse(np.array(poses) @ _OPENGL),
-        intrinsics=None if not whole else np.array(known[:1] if shared else known),
-        image_size=(int(width), int(height)) if _is_number(width) and _is_number(height) else None,
-        distorted=bent,
+        lenses=[nerfstudio_lens(content | frames[k], f"{path}: frames[{k}]", CameraFileError) for k in ordered],
     )
-
-
-_BENT = ("k1", "k2", "k3", "k4", "p1", "p2")
-
-
-def _nerfstudio_lens(entry: dict[str, Any]) -> Array | None:
-    """nerfstudio's page says that pixel centres are whole numbers, as ours are."""
-    values = [entry.get(key) for key in ("fl_x", "fl_y", "cx", "cy")]
-    if values[1] is None:
-        values[1] = values[0]
-    return _intrinsics(*map(float, values)) if all(_is_number(value) for value in values) else None  # type: ignore[arg-type]
 
 
 def _pose(path: Path, entry: Any, index: int) -> Array:
@@ -230,14 +175,10 @@ def _result(path: Path) -> CameraFile:
     from trace_data.results.file import read_result
 
     result = read_result(path)
+    width, height = result.image_size.tolist()
+    lenses = [LensForm(matrix=matrix, size=(width, height), distorted=False) for matrix in result.intrinsics]
     return _file(
-        path,
-        "result",
-        time=result.time,
-        camera_from_world=result.camera_from_world,
-        intrinsics=result.intrinsics,
-        image_size=(int(result.image_size[0]), int(result.image_size[1])),
-        up=result.up,
+        path, "result", time=result.time, camera_from_world=result.camera_from_world, lenses=lenses, up=result.up
     )
 
 
@@ -247,19 +188,23 @@ def _file(
     *,
     camera_from_world: Array,
     time: Array | None = None,
-    intrinsics: Array | None = None,
-    image_size: tuple[int, int] | None = None,
-    distorted: bool = False,
+    lenses: Sequence[LensForm | None] = (),
     up: Array | None = None,
 ) -> CameraFile:
+    """`lenses`: of every frame, None where it is not known; one for all if they are the same."""
+    known = [lens for lens in lenses if lens is not None]
+    whole = bool(known) and len(known) == len(lenses)
+    shared = whole and all(np.array_equal(lens.matrix, known[0].matrix) for lens in known)
+    sizes = {lens.size for lens in known} if whole else set()
+    size = sizes.pop() if len(sizes) == 1 else None
     return CameraFile(
         source=source,
         kind=kind,
         time=time,
         camera_from_world=camera_from_world,
-        intrinsics=intrinsics,
-        image_size=image_size,
-        distorted=distorted,
+        intrinsics=np.stack([lens.matrix for lens in (known[:1] if shared else known)]) if whole else None,
+        image_size=None if size is None else (int(size[0]), int(size[1])),
+        distorted=any(lens.distorted for lens in known),
         up=up,
     )
 
@@ -306,11 +251,3 @@ def _rigid(rotation: Array, translation: Array) -> Array:
     matrices = np.tile(np.eye(4), (len(rotation), 1, 1))
     matrices[:, :3, :3], matrices[:, :3, 3] = rotation, translation
     return matrices
-
-
-def _intrinsics(fx: float, fy: float, cx: float, cy: float) -> Array:
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))

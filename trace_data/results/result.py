@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,12 @@ class Result:
     """(N, 4) left, top, width, height, px."""
     world_residual: npt.NDArray[np.float32]
     """(N,) m between the network's own place in the world and the one of the common camera path; NaN where unknown."""
+
+    @property
+    def packs(self) -> Path | None:
+        """The folder of body models that it was predicted with; None where it does not say, or it is gone."""
+        named = self.about.get("packs")
+        return Path(named) if isinstance(named, str) and Path(named).is_dir() else None
 
     def rows_of(self, person: int) -> npt.NDArray[np.int64]:
         """Rows of the person with index `person`, in the order of frames."""

@@ -1,12 +1,14 @@
 """Writes a result while a video is being processed: in parts, in flat memory, and so that an interrupted run goes on.
 
 `NAME.trace.npz.partial/` beside the result holds `start.json` (what was known at the beginning), `part-000000.npz` and
-so on (the rows and frames since the part before), `state-….bin` (what the caller needs to go on after the last part)
-and `lock`. Parts are written whole or not at all, the result appears by one rename, and then the folder is removed.
+so on (the rows and frames since the part before), `state-….bin` (what the caller needs to go on after the last part),
+`lock`, and `reserve`, whose room the last part gets when the disk is full. Parts are written whole or not at all, the
+result appears by one rename, and then the folder is removed.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import zipfile
@@ -31,6 +33,10 @@ Floats = npt.NDArray[np.floating[Any]]
 
 PART_FRAMES = 300
 """Frames after which a part is due."""
+RESERVE = 32 << 20
+"""Bytes that are held on the disk at least, so that what waits in memory can be written when the disk is full: twice
+those of the last part with its state, where that is more. Parts grow slowly."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORMAT, _VERSION = "trace-result-parts", 1
 
 
@@ -78,7 +84,8 @@ class ResultWriter:
     ```
 
     Leaving the block without `finish` keeps the committed parts, and `resume` goes on after them. Raises OutputError
-    where the disk is full or another process writes the same result.
+    where the disk is full or another process writes the same result. On a disk that gets full, `commit` still writes
+    its part, into the room held for it, and raises then.
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class ResultWriter:
         start = {"format": _FORMAT, "version": _VERSION, "about": about, "image_size": list(image_size)}
         try:
             self._clear(keep=set())
+            self._hold(RESERVE)
             write_json(self.folder / START, {**start, "intrinsics": None if lens is None else lens.tolist()})
         except BaseException as error:
             self.close()
@@ -134,8 +142,11 @@ class ResultWriter:
         writer._open(path, start["about"], (width, height), lens)
         try:
             writer._take_parts()
-        except BaseException:
+            writer._hold(RESERVE)
+        except BaseException as error:
             writer.close()
+            if isinstance(error, OSError):
+                raise writer._cannot_write(error) from error
             raise
         return writer
 
@@ -177,6 +188,11 @@ class ResultWriter:
         return self.frames - self._committed >= PART_FRAMES
 
     @property
+    def begun(self) -> bool:
+        """Whether any part is written."""
+        return self._parts > 0
+
+    @property
     def state(self) -> bytes | None:
         """What was given to the last `commit`."""
         file = self._state_file(self._parts - 1)
@@ -216,21 +232,61 @@ class ResultWriter:
         _append(self._rows, found | {"root_in_camera": found["pose"][:, 0]} | extra)
 
     def commit(self, state: bytes | None = None) -> None:
-        """Write what was added since the last part. `state`: what the caller needs to go on from here."""
+        """Write what was added since the last part. `state`: what the caller needs to go on from here.
+
+        Raises OutputError, which says what was kept: where the disk is full, mostly this part too.
+        """
         if not self._frames and not self._rows and state is None:
             return
         arrays = {name: np.concatenate(pieces) for name, pieces in (self._frames | self._rows).items()}
+        full: OSError | None = None
         try:
-            if state is not None:
-                with atomic_write(self._state_file(self._parts)) as partial:
-                    partial.write_bytes(state)
-            with atomic_write(self._part_file(self._parts)) as partial:
-                write_members(partial, {name: npy(array) for name, array in arrays.items()})
-            self._state_file(self._parts - 1).unlink(missing_ok=True)
+            self._write_part(arrays, state)
         except OSError as error:
-            raise cannot_write(error, self.path) from error
+            if error.errno not in _FULL:
+                raise self._cannot_write(error) from error
+            full = error
+            try:
+                self._reserve.unlink(missing_ok=True)
+                self._write_part(arrays, state)
+            except OSError as again:
+                raise self._cannot_write(again) from again
         self._parts, self._committed = self._parts + 1, self.frames
         self._frames, self._rows = {}, {}
+        try:
+            if full is not None:
+                raise full
+            self._hold(2 * (sum(array.nbytes for array in arrays.values()) + len(state or b"")))
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _write_part(self, arrays: Mapping[str, npt.NDArray[Any]], state: bytes | None) -> None:
+        if state is not None:
+            with atomic_write(self._state_file(self._parts)) as partial:
+                partial.write_bytes(state)
+        with atomic_write(self._part_file(self._parts)) as partial:
+            write_members(partial, {name: npy(array) for name, array in arrays.items()})
+        self._state_file(self._parts - 1).unlink(missing_ok=True)
+
+    def _hold(self, size: int) -> None:
+        """Take room on the disk, unless as much is held already. Raises OSError."""
+        with self._reserve.open("ab") as stream:
+            missing = size - stream.tell()
+            if missing > 0 and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), stream.tell(), missing)
+            elif missing > 0:
+                stream.write(bytes(missing))
+
+    def _cannot_write(self, error: OSError) -> OutputError:
+        """The error, with what an unfinished result keeps."""
+        said = cannot_write(error, self.path)
+        if not self._parts:
+            return said
+        return OutputError(
+            f"{said.message}; {self._committed:,} frames are kept",
+            where=self.path,
+            hint="free space; the same command goes on from there",
+        )
 
     def columns(self, *names: str) -> dict[str, npt.NDArray[Any]]:
         """Columns of all committed rows, by name, in the order of the result: by person, then frame.
@@ -268,6 +324,7 @@ class ResultWriter:
         OutputError; the parts then stay.
         """
         self.commit()
+        self._reserve.unlink(missing_ok=True)  # all is written, and the result needs room
         source, identity, frame = self._order()
         people, row_person = np.unique(identity, return_inverse=True)
         lens = self._of_frames("intrinsics", np.float64, (3, 3)) if self._intrinsics is None else self._intrinsics[None]
@@ -303,7 +360,7 @@ class ResultWriter:
         except ResultError as error:
             raise ResultError(error.message, where=self.path, hint=error.hint) from error
         except OSError as error:
-            raise cannot_write(error, self.path) from error
+            raise self._cannot_write(error) from error
         with suppress(OSError):
             (self.folder / START).unlink()  # first: a folder without it is no unfinished run
             shutil.rmtree(self.folder)
@@ -358,6 +415,10 @@ class ResultWriter:
         """Remove what the folder holds, except the lock."""
         for file in set(self.folder.iterdir()) - keep - {self.folder / "lock"}:
             shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    @property
+    def _reserve(self) -> Path:
+        return self.folder / "reserve"
 
     def _part_file(self, number: int) -> Path:
         return self.folder / f"part-{number:06d}.npz"

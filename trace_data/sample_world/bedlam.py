@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.files import atomic_write
-from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, project, transform
+from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.cameras import Shot
 from trace_data.sample_world.people import Role
@@ -61,6 +61,16 @@ STAGE_FROM_MOTION = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """Where a person's motion is put on the stage."""
+
+    place: Array
+    """(3,) cm, axes of the renderer."""
+    yaw: float
+    """Degrees, to the right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Take:
     """One sequence, before it is written."""
 
@@ -71,6 +81,8 @@ class Take:
     """Its camera is that of upright frames, without zoom."""
     zoom: Array
     """(T,) by how much frames are enlarged about their middle."""
+    stands: tuple[Stand, ...]
+    """Of each person."""
 
     @property
     def intrinsics(self) -> Array:
@@ -113,7 +125,15 @@ def draw_takes(
         )
         zoom = np.linspace(1, ZOOM, count) if kind == "zoom" else np.ones(count)
         sequence = f"seq_{number // len(scenes):06d}"
-        yield Take(scene_name=name, sequence=sequence, kind=kind, scene=scene, zoom=zoom)
+        stands = tuple(_stands(scene, np.random.default_rng([seed, 7])))
+        yield Take(scene_name=name, sequence=sequence, kind=kind, scene=scene, zoom=zoom, stands=stands)
+
+
+def _stands(scene: Scene, rng: np.random.Generator) -> Iterator[Stand]:
+    for performance in scene.performances:
+        yaw = round(float(rng.uniform(-180, 180)), 3)
+        place = 100 * STAGE_FROM_WORLD @ (performance.joints[0, 0] * [1, 0, 1]) + rng.uniform(-50, 50, 3)
+        yield Stand(place=np.round(place, 3), yaw=yaw)
 
 
 def write_bedlam(
@@ -138,7 +158,7 @@ def write_bedlam(
         _write_table(camera, [CAMERA_COLUMNS, *camera_rows(take)])
         size = take.scene.camera.size
         sizes[take.scene_name] = (max(size), min(size))
-        groups[take.scene_name] += _group(folder / "smpl_ground_truth", take, np.random.default_rng([seed, 7]))
+        groups[take.scene_name] += _group(folder / "smpl_ground_truth", take)
         progress.advance()
     for name, rows in reversed(groups.items()):
         width, height = sizes[name]
@@ -170,36 +190,27 @@ def camera_rows(take: Take) -> Iterator[list[str]]:
         yield [f"{take.sequence}_{frame:04d}.png", *(f"{value:.6f}" for value in values)]
 
 
-def write_labels(folder: Path, takes: Iterable[Take]) -> None:
-    """Label files beside the videos, body by body, with a row for every fifth frame; only what is read of them."""
-    held: defaultdict[str, list[tuple[str, Array, str]]] = defaultdict(list)
-    for take in takes:
-        camera = take.scene.camera
-        for performance in take.scene.performances:
-            pixels = project(take.intrinsics, transform(camera.camera_from_world, performance.joints)) + 0.5
-            for frame in range(0, len(pixels), 5):
-                image = f"{take.sequence}/{take.sequence}_{frame:04d}.png"
-                points = np.column_stack([pixels[frame], np.ones(24)])
-                held[take.scene_name].append((image, points, _subject(performance)))
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in held.items():
-        images, joints, subjects = zip(*rows)
-        np.savez(folder / f"{name}_6fps.npz", imgname=images, gtkps=joints, sub=subjects)
-
-
-def _subject(performance: Performance) -> str:
+def subject_of(performance: Performance) -> str:
+    """The name of a person."""
     return f"rp_synthetic_posed_{performance.person.index:03d}"
 
 
-def _group(motions: Path, take: Take, rng: np.random.Generator) -> list[list[Any]]:
+def rest_pelvis(performance: Performance) -> Array:
+    """(3,) the pelvis of a person's body at rest."""
+    pose, still = np.zeros((1, 24, 3)), np.zeros((1, 3))
+    body, betas = performance.figure.body, performance.person.betas[None]
+    pelvis: Array = body.pose(pose, betas, still, vertices=np.zeros(1, np.int64))[1][0, 0]
+    return pelvis
+
+
+def _group(motions: Path, take: Take) -> list[list[Any]]:
     """The rows of a sequence in `be_seq.csv`; writes the motions of its people."""
     comment = f"sequence_name={take.sequence};frames={len(take.zoom)}"
     rows: list[list[Any]] = [["Group", "None", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, comment]]
-    for order, performance in enumerate(take.scene.performances):
-        subject = _subject(performance)
+    for order, (performance, stand) in enumerate(zip(take.scene.performances, take.stands)):
+        subject = subject_of(performance)
         animation = f"{take.scene.name.rpartition('_')[2]}"
-        yaw = round(float(rng.uniform(-180, 180)), 3)
-        place = np.round(100 * STAGE_FROM_WORLD @ (performance.joints[0, 0] * [1, 0, 1]) + rng.uniform(-50, 50, 3), 3)
+        place, yaw = stand.place, stand.yaw
         start = LEAD if order % 2 == 0 else 0
         _write_motion(motions / subject / animation / "motion_seq.npz", performance, place, yaw, start)
         comment = f"start_frame={start};texture_body=synthetic;texture_clothing=synthetic"
@@ -213,9 +224,6 @@ def _write_motion(file: Path, performance: Performance, place: Array, yaw: float
     stage_from_body = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]]) @ STAGE_FROM_MOTION
     motion_from_world = stage_from_body.T @ STAGE_FROM_WORLD
     pose, betas = performance.motion.pose[::2].copy(), performance.person.betas
-    rest = performance.figure.body.pose(
-        np.zeros((1, 24, 3)), betas[None], np.zeros((1, 3)), vertices=np.zeros(1, np.int64)
-    )[1][0, 0]
     pelvis = (performance.joints[:, 0] @ STAGE_FROM_WORLD.T - place / 100) @ stage_from_body
     pose[:, 0] = axis_angle_from_matrix(motion_from_world @ matrix_from_axis_angle(pose[:, 0]))
     rows = np.concatenate([np.arange(start, 0, -1), np.arange(len(pose)), [len(pose) - 1]])  # some before and behind
@@ -226,7 +234,7 @@ def _write_motion(file: Path, performance: Performance, place: Array, yaw: float
             stream,
             poses=pose[rows].reshape(len(rows), 72),
             global_ori=pose[rows, 0],
-            trans=(pelvis - rest)[rows],
+            trans=(pelvis - rest_pelvis(performance))[rows],
             betas=np.append(betas, 0.5).astype(np.float32),
             mocap_frame_rate=np.array(30),
             gender=np.array("neutral"),

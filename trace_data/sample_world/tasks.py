@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.progress import Progress
-from trace_data.sample_world import bedlam, emdb, human36m_clips, mpi_inf_3dhp
+from trace_data.sample_world import bedlam, emdb, human36m_clips, mpi_inf_3dhp, mupots
 from trace_data.sample_world.allocation import FURTHER, REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.film import name_of
@@ -27,6 +27,7 @@ FOLDERS: Mapping[str, str] = {
     "emdb": emdb.FOLDER,
     "h36m": "h36m",
     "mpi-inf-3dhp": mpi_inf_3dhp.FOLDER,
+    "mupots": mupots.FOLDER,
     "penn-action": "Penn_Action",
 }
 """Name of a dataset to its folder."""
@@ -37,6 +38,7 @@ LAST: Mapping[str, str] = {
     "emdb": emdb.LAST,
     "h36m": "metadata.xml",
     "mpi-inf-3dhp": "MPI-INF-3DHP_SMPL_NeuralAnnot.json",
+    "mupots": mupots.LAST,
     "penn-action": "eft_annots.npz",
 }
 """The file of a dataset that is written last, atomically, and so marks it complete."""
@@ -101,6 +103,8 @@ def draw(out: Path, seed: int, frames: int, height: int, task: DrawTask | FilmTa
         bedlam.write_bedlam(folder, seed, task.roles, frames, height, progress=progress)
     elif task.dataset == "emdb":
         emdb.write_emdb(folder, seed, task.roles, frames, height, progress)
+    elif task.dataset == "mupots":
+        mupots.write_mupots(folder, seed, task.roles, frames, height, progress=progress)
     elif task.dataset == "dynacam":
         write_dynacam(folder, seed, task.roles, frames, height, progress=progress)
     else:

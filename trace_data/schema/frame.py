@@ -1,4 +1,4 @@
-"""Where a frame's pixels are: in an image file, in one smaller than the frame, or in a video."""
+"""Where a frame's pixels are: in an image file, in one that is smaller or lies on its side, or in a video."""
 
 from __future__ import annotations
 
@@ -31,12 +31,24 @@ class PaddedFrame:
         return str(self.image)
 
 
-Frame = Path | VideoFrame | PaddedFrame
-"""An image file, as it is or padded, or a frame of a video."""
+@dataclass(frozen=True, slots=True, order=True)
+class TurnedFrame:
+    """An image file that was stored on its side, or upside down."""
+
+    image: Path
+    quarter_turns: int
+    """Clockwise, that set it upright."""
+
+    def __str__(self) -> str:
+        return str(self.image)
+
+
+Frame = Path | VideoFrame | PaddedFrame | TurnedFrame
+"""An image file, as it is, padded or turned, or a frame of a video."""
 
 
 def file_of(frame: Frame) -> Path:
     """The image or video file that holds a frame."""
     if isinstance(frame, VideoFrame):
         return frame.video
-    return frame.image if isinstance(frame, PaddedFrame) else frame
+    return frame if isinstance(frame, Path) else frame.image

@@ -64,6 +64,8 @@ MPI_INF_TEST_17 = (
     "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Pelvis", "Spine_MPI", "Head_MPI",
 )  # fmt: skip
 """The test set's head top and head differ from those of the 44, so their names must not match."""
+MUPOTS_17 = MPI_INF_TEST_17
+"""The same markerless capture as MPI-INF-3DHP's test set."""
 PENN_13 = (
     "Head_top", "R_Shoulder", "L_Shoulder", "R_Elbow", "L_Elbow", "R_Wrist", "L_Wrist", "R_Hip", "L_Hip", "R_Knee",
     "L_Knee", "R_Ankle", "L_Ankle",
@@ -82,6 +84,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "H36M_32": H36M_32,
     "MPI_INF_28": MPI_INF_28,
     "MPI_INF_TEST_17": MPI_INF_TEST_17,
+    "MuPoTS_17": MUPOTS_17,
     "OpenPose_25": OPENPOSE_25,
     "PENN_13": PENN_13,
     "PENN_13_OFFICIAL": PENN_13_OFFICIAL,

@@ -42,3 +42,21 @@ def check_patterns(patterns: Sequence[str], sequences: Sequence[Named], *, where
                 hint=f"looked through {len(sequences):,} sequences, such as "
                 + ", ".join(sequence.key for sequence in sequences[:SHOWN]),
             )
+
+
+def the_one(sequences: Sequence[Named], pattern: str | None, *, where: Path | str) -> int:
+    """Index of the one sequence that a name or pattern means; None means the only one there is.
+
+    Raises ConfigError for none or several.
+    """
+    if pattern is not None:
+        check_patterns([pattern], sequences, where=where)
+    found = [index for index, sequence in enumerate(sequences) if pattern is None or fits(sequence, pattern)]
+    if len(found) != 1:
+        shown = ", ".join(sequences[index].key for index in found[:SHOWN])
+        raise ConfigError(
+            f"{len(found):,} sequences could be meant, expected one" if found else "there is no sequence",
+            where=where,
+            hint=f"--sequence NAME, such as {shown}" if found else None,
+        )
+    return found[0]

@@ -147,6 +147,7 @@ SPLITS = {
     "emdb": ("test",),
     "h36m": ("train", "val"),
     "mpi-inf-3dhp": ("train", "val", "test"),
+    "mupots": ("test",),
     "penn-action": ("train", "test"),
 }
 """The splits of each dataset that comes with the project, as its adapter has them."""

@@ -137,43 +137,8 @@ class ShardReader:
                     hint=self.store.repair_hint,
                 )
         counts = shard.people_offset[frames + 1] - shard.people_offset[frames]
-        times = np.repeat(np.arange(ref.length), counts)
         taken = np.concatenate([np.arange(shard.people_offset[f], shard.people_offset[f + 1]) for f in frames]) - low
-        people, person = np.unique(rows["people/person"][taken], return_inverse=True)
-
-        def spread(name: str) -> npt.NDArray[Any]:
-            column = PEOPLE_COLUMNS[name]
-            out = np.zeros((len(people), ref.length, *column.shape), column.dtype)
-            out[person, times] = rows[name][taken]
-            return out
-
-        present = np.zeros((len(people), ref.length), bool)
-        present[person, times] = True
-        return ClipAnnotations(
-            dataset=entry.dataset,
-            moving=entry.moving,
-            frame_ids=per_frame["frame_id"],
-            fps=entry.fps,
-            width=entry.width,
-            height=entry.height,
-            intrinsics=per_frame["camera/intrinsics"],
-            camera_from_world=per_frame["camera/camera_from_world"],
-            identity=people.astype(np.int64) + entry.first_person,
-            gender=spread("people/gender").max(axis=1, initial=0),
-            present=present,
-            pose=spread("people/pose"),
-            betas=spread("people/betas"),
-            betas_neutral=spread("people/betas_neutral"),
-            translation=spread("people/translation"),
-            kp2d=spread("people/kp2d"),
-            kp3d=spread("people/kp3d"),
-            center=spread("people/center"),
-            box=spread("people/box"),
-            masks={
-                **{name: spread(f"masks/{name}").astype(bool) for name in PERSON_MASKS},
-                **{name: per_frame[f"frame_masks/{name}"].astype(bool) for name in FRAME_MASKS},
-            },
-        )
+        return clip_annotations(entry, per_frame, {name: values[taken] for name, values in rows.items()}, counts)
 
     def encoded(self, ref: ClipRef, level: int = -1) -> list[bytes]:
         """The encoded image of each frame, by default of the largest level; b"" where the level is empty.
@@ -301,6 +266,52 @@ def _encoded(shard: _Shard, descriptor: int, level: int, frames: npt.NDArray[np.
         block = _pread(shard, descriptor, int(ends[-1] - begins[0]), base + int(begins[0]))
         return [block[b - begins[0] : e - begins[0]] for b, e in zip(begins, ends)]
     return [_pread(shard, descriptor, int(e - b), base + int(b)) for b, e in zip(begins, ends)]
+
+
+def clip_annotations(
+    entry: SequenceEntry,
+    per_frame: Mapping[str, npt.NDArray[Any]],
+    rows: Mapping[str, npt.NDArray[Any]],
+    people_a_frame: npt.NDArray[np.int64],
+) -> ClipAnnotations:
+    """T frames of a sequence as a clip: their `FRAME_COLUMNS`, and those `PEOPLE_COLUMNS` rows that are theirs."""
+    frames = len(people_a_frame)
+    times = np.repeat(np.arange(frames), people_a_frame)
+    people, person = np.unique(rows["people/person"], return_inverse=True)
+
+    def spread(name: str) -> npt.NDArray[Any]:
+        column = PEOPLE_COLUMNS[name]
+        out = np.zeros((len(people), frames, *column.shape), column.dtype)
+        out[person, times] = rows[name]
+        return out
+
+    present = np.zeros((len(people), frames), bool)
+    present[person, times] = True
+    return ClipAnnotations(
+        dataset=entry.dataset,
+        moving=entry.moving,
+        frame_ids=per_frame["frame_id"],
+        fps=entry.fps,
+        width=entry.width,
+        height=entry.height,
+        intrinsics=per_frame["camera/intrinsics"],
+        camera_from_world=per_frame["camera/camera_from_world"],
+        identity=people.astype(np.int64) + entry.first_person,
+        gender=spread("people/gender").max(axis=1, initial=0),
+        present=present,
+        pose=spread("people/pose"),
+        betas=spread("people/betas"),
+        betas_neutral=spread("people/betas_neutral"),
+        translation=spread("people/translation"),
+        kp2d=spread("people/kp2d"),
+        kp3d=spread("people/kp3d"),
+        center=spread("people/center"),
+        box=spread("people/box"),
+        masks={
+            **{name: spread(f"masks/{name}").astype(bool) for name in PERSON_MASKS},
+            **{name: per_frame[f"frame_masks/{name}"].astype(bool) for name in FRAME_MASKS},
+        },
+    )
 
 
 def _read(shard: _Shard, descriptor: int, name: str, low: int, high: int) -> npt.NDArray[Any]:

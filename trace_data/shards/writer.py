@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from trace_data.errors import AnnotationError, OutputError, TraceError
 from trace_data.files import atomic_write, sha256_of
 from trace_data.frames.image import ORIGINAL_QUALITY, check_decodes, encode, image_size, read_bytes, scaled
-from trace_data.frames.video import PaddedPicture, Picture, contents
+from trace_data.frames.video import PaddedPicture, Picture, TurnedPicture, contents
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.record import SequenceRecord
 from trace_data.shards.checksums import of_annotations, of_values
@@ -103,7 +104,7 @@ class ShardWriter:
             raise
         largest = next((side for side in reversed(sides) if side is not None), min(camera.width, camera.height))
         self.enlarged = self.enlarged + enlargement(boxes, largest / min(camera.width, camera.height))
-        self._entries.append(_entry(record, rows, len(self._sizes)))
+        self._entries.append(entry_of(record, rows, first_frame=len(self._sizes)))
         self._lengths += lengths
         self._sizes += sizes
         self._checksums += checksums
@@ -114,16 +115,12 @@ class ShardWriter:
         if not self._rows:
             return None
         with atomic_write(self.file) as unfinished:
-            with unfinished.open("x+b", buffering=0) as stream:
-                sink = _Sink(stream)
-                with h5py.File(sink, "w", libver=LIBVER) as content:
-                    content.attrs["format"] = np.bytes_(FORMAT)
-                    content.attrs["format_version"] = np.int64(FORMAT_VERSION)
-                    content.attrs["dataset"] = np.bytes_(dataset)
-                    content.attrs["split"] = np.bytes_(split)
-                    self._write(content)
-                if sink.error is not None:
-                    raise sink.error
+            with new_hdf5(unfinished) as content:
+                content.attrs["format"] = np.bytes_(FORMAT)
+                content.attrs["format_version"] = np.int64(FORMAT_VERSION)
+                content.attrs["dataset"] = np.bytes_(dataset)
+                content.attrs["split"] = np.bytes_(split)
+                self._write(content)
             entry = ShardEntry(
                 file=self.file.name,
                 dataset=dataset,
@@ -154,17 +151,18 @@ class ShardWriter:
         edges = offsets(lengths.reshape(-1))
         put(content, FRAME_OFFSET, edges[np.arange(lengths.shape[1] + 1) + lengths.shape[1] * _column(len(lengths))])
         put(content, FRAME_SIZE, np.array(self._sizes, "<i4").swapaxes(0, 1))
-        images = content.create_dataset(FRAME_BYTES, shape=(int(edges[-1]),), dtype="|u1", track_times=False)
-        at = 0
-        for spool in self._spools:
-            spool.seek(0)
-            while block := spool.read(1 << 24):
-                images[at : at + len(block)] = np.frombuffer(block, np.uint8)
-                at += len(block)
-        if at != edges[-1]:
-            raise OutputError(
-                f"{at:,} bytes of images came back from the disk, {edges[-1]:,} were written", where=self.file
-            )
+        put_spooled(content, FRAME_BYTES, self._spools, int(edges[-1]), where=self.file)
+
+
+@contextlib.contextmanager
+def new_hdf5(file: Path) -> Iterator[Any]:
+    """A new HDF5 file, open for writing in the block. Raises OSError after it, as on a full disk."""
+    with file.open("x+b", buffering=0) as stream:
+        sink = _Sink(stream)
+        with h5py.File(sink, "w", libver=LIBVER) as content:
+            yield content
+        if sink.error is not None:
+            raise sink.error
 
 
 class _Sink:
@@ -202,7 +200,7 @@ def _column(count: int) -> npt.NDArray[np.int64]:
 
 
 def stored_levels(
-    content: Path | Picture | PaddedPicture, *, sides: Sequence[int | None], expected: tuple[int, int]
+    content: Path | Picture | PaddedPicture | TurnedPicture, *, sides: Sequence[int | None], expected: tuple[int, int]
 ) -> list[tuple[bytes, tuple[int, int]]]:
     """(bytes, size) of a frame at each level; an image file's own bytes when `sides` is empty.
 
@@ -227,11 +225,24 @@ def stored_levels(
     return [(data, original)]
 
 
-def put(content: Any, name: str, values: npt.NDArray[Any]) -> None:
+def put(content: Any, name: str, values: npt.NDArray[Any], tables: Sequence[str] = TABLES) -> None:
     """Write one contiguous dataset without a time stamp; with a checksum if it is one of the tables."""
     written = content.create_dataset(name, data=values, track_times=False)
-    if name in TABLES:
+    if name in tables:
         written.attrs[TABLE_CHECKSUM] = np.uint32(of_values(values))
+
+
+def put_spooled(content: Any, name: str, spools: Sequence[IO[bytes]], count: int, *, where: Path) -> None:
+    """Write one dataset of `count` bytes, all of each spool back to back. Raises OutputError when some are lost."""
+    written = content.create_dataset(name, shape=(count,), dtype="|u1", track_times=False)
+    at = 0
+    for spool in spools:
+        spool.seek(0)
+        while block := spool.read(1 << 24):
+            written[at : at + len(block)] = np.frombuffer(block, np.uint8)
+            at += len(block)
+    if at != count:
+        raise OutputError(f"{at:,} bytes came back from the disk, {count:,} were written", where=where)
 
 
 def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -249,7 +260,7 @@ def _columns(
     return found
 
 
-def _entry(record: SequenceRecord, rows: SequenceRows, first_frame: int) -> SequenceEntry:
+def entry_of(record: SequenceRecord, rows: SequenceRows, *, first_frame: int = 0) -> SequenceEntry:
     """The sequence's entry; `shard` and `first_person` are set when the index is assembled."""
     return SequenceEntry(
         dataset=record.dataset,

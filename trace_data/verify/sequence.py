@@ -24,14 +24,14 @@ from trace_data.os_errors import MOUNT_AGAIN, TOO_LITTLE_MEMORY, in_words
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.findings import Finding, any_error
-from trace_data.schema.frame import Frame, PaddedFrame, VideoFrame, file_of
+from trace_data.schema.frame import Frame, PaddedFrame, TurnedFrame, VideoFrame, file_of
 from trace_data.schema.record import SequenceRecord
 from trace_data.verify.memory import Remembered, stamp, stamp_of_all
 from trace_data.workers import in_order
 
 AT_ONCE = 64
 """Images per step, since a step costs more than checking an image."""
-PADDED = "\0padded"
+PADDED, LYING = "\0padded", "\0lying"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ class _Look:
         self.size = f"{record.camera.width}x{record.camera.height}"
         self.good: dict[str, int] = {}
         """File to its stamp; 0 until it is known to be valid. The key also has a video's last frame number, or `PADDED`
-        for an image smaller than its frame."""
+        for an image smaller than its frame, or `LYING` for one that is turned by a right angle."""
         self._frames = record.frames
         self._expected = (record.camera.width, record.camera.height)
         self._decode = task.decode
@@ -200,8 +200,7 @@ class _Look:
             if video:
                 findings += self._video(list(frames), progress)
             else:
-                names = [f"{file_of(frame)}{PADDED if isinstance(frame, PaddedFrame) else ''}" for frame in frames]
-                findings += self._images(names, progress)
+                findings += self._images([_name(frame) for frame in frames], progress)
         if self._turned:
             file, how = min(self._turned)
             what = f"{len(self._turned)} of {len(self._frames)} images have an EXIF orientation, first {how} ({file})"
@@ -225,13 +224,13 @@ class _Look:
         return [self._image(name) for name in names]
 
     def _image(self, name: str) -> tuple[int, Finding | None]:
-        file = name.removesuffix(PADDED)
+        file = name.partition("\0")[0]
         try:
             mark = stamp(*_split(name, self.size, self._decode))
             if self._before.get(name) == mark:
                 return mark, None
             size, turned = _decoded_header(Path(file)) if self._decode else file_header(Path(file))
-            self._compare(size, file, padded=file != name)
+            self._compare(size[::-1] if name.endswith(LYING) else size, file, padded=name.endswith(PADDED))
             if turned != UPRIGHT:
                 self._turned.append((file, turned))
                 return 0, None  # not remembered, so that it is counted each time
@@ -270,6 +269,12 @@ class _Look:
             return
         most = "at most " if padded else ""
         raise AnnotationError(f"{width}x{height} px, expected {most}{most_width}x{most_height}", where=where)
+
+
+def _name(frame: Frame) -> str:
+    """The key of an image in `_Look.good`."""
+    padded, lying = isinstance(frame, PaddedFrame), isinstance(frame, TurnedFrame) and frame.quarter_turns % 2 == 1
+    return f"{file_of(frame)}{PADDED if padded else LYING if lying else ''}"
 
 
 def _split(name: str, size: str, decode: bool) -> tuple[str, str]:

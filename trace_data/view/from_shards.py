@@ -15,7 +15,7 @@ import numpy.typing as npt
 from trace_data.assets.bodies import PACK_FILES
 from trace_data.assets.body_model import BodyModel
 from trace_data.drawing import colour_of
-from trace_data.errors import AssetError, ConfigError
+from trace_data.errors import AssetError
 from trace_data.export.mesh import BodyMesh, Surface, surface
 from trace_data.frames.image import decode
 from trace_data.geometry import transform
@@ -25,7 +25,6 @@ from trace_data.results.scene import shortest_turn
 from trace_data.schema.body import GENDERS, Gender
 from trace_data.schema.clip import ClipAnnotations, ClipRef
 from trace_data.schema.keypoints import SMPL_24
-from trace_data.schema.sequence_patterns import SHOWN, check_patterns, fits
 from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.reader import ShardReader
 from trace_data.view.picture import WIDTH, jpeg, nearest, spread
@@ -39,22 +38,6 @@ WHOLE = ("root_rotation", "body_pose", "shape", "translation")
 NECK = SMPL_24.index("Neck")
 LOWEST = 2.0
 """Percentile of the heights of joints at which the floor is: single wrong joints lie lower."""
-
-
-def find_sequence(reader: ShardReader, name: str | None) -> int:
-    """The row of the one sequence that a name or pattern means. Raises ConfigError for none or several."""
-    entries, where = reader.index.sequences, reader.index.folder
-    if name is not None:
-        check_patterns([name], entries, where=where)
-    rows = [row for row, entry in enumerate(entries) if name is None or fits(entry, name)]
-    if len(rows) != 1:
-        shown = ", ".join(entries[row].key for row in rows[:SHOWN])
-        raise ConfigError(
-            f"{counted(len(rows), 'sequence')} could be meant, expected one" if rows else "there is no sequence",
-            where=where,
-            hint=f"--sequence NAME, such as {shown}" if rows else None,
-        )
-    return rows[0]
 
 
 def sequence_scene(reader: ShardReader, row: int, packs: Path | None) -> Scene:

@@ -6,20 +6,29 @@ import glob
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote
 
-from trace_data.errors import AssetError, ConfigError, FootageError
+from trace_data.errors import AssetError, ConfigError, FootageError, OutputError, ResultError, quoted
 from trace_data.export.mesh import Meshes
 from trace_data.export.run import LICENCE, Body, base_name, meshes_for
-from trace_data.results.file import read_result
+from trace_data.files import atomic_write
+from trace_data.results.file import SUFFIX, is_result, read_result
 from trace_data.results.result import Result
 from trace_data.results.scene import SceneOptions, arrange
+from trace_data.schema.sequence_patterns import the_one
 from trace_data.shards.reader import ShardReader
+from trace_data.shards.storage.remote import RemoteFolder
+from trace_data.shards.storage.url import shown
 from trace_data.view.from_result import meshes_or_reason, scene_of
-from trace_data.view.from_shards import find_sequence, sequence_scene
+from trace_data.view.from_shards import sequence_scene
 from trace_data.view.page import write_page
 from trace_data.view.picture import address, film, find_video, is_played, stills
 from trace_data.view.scene import Body as BodyOfPerson
 from trace_data.view.scene import Film, Scene, Stills
+
+LARGEST_RESULT = 1 << 30
+"""Bytes of a result that are fetched at most."""
+ADDRESS = f"the address of a result ends in NAME{SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +56,31 @@ class Viewed:
     picture: str
     """Where the picture is."""
     licence: str
+
+
+def fetched(url: str, folder: Path) -> Path:
+    """The result file behind a URL, copied into `folder`. Raises ShardError where the server does not give it,
+    ResultError if it is none, OutputError if a file of this name is there.
+    """
+    place, mark, query = url.partition("?")
+    parent, _, name = place.rpartition("/")
+    file = folder / unquote(name)
+    if not name or file.parent != folder:
+        raise ConfigError("names no file", where=shown(url), hint=ADDRESS)
+    if file.exists():
+        raise OutputError(
+            "a file of this name is here already", where=file, hint=f"trace view {quoted(file)}  shows it, or remove it"
+        )
+    remote = RemoteFolder(f"{parent}{mark}{query}")
+    content = remote.patiently(lambda: remote.read(name, most=LARGEST_RESULT))
+    try:
+        with atomic_write(file) as partial:
+            partial.write_bytes(content)
+            if not is_result(partial):
+                raise ResultError("is no result", where=shown(url), hint=ADDRESS)
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror or error}", where=file) from error
+    return file
 
 
 def view_result(file: Path, page: Path | None, choice: Choice) -> Viewed:
@@ -151,7 +185,7 @@ def view_sequence(folder: Path, name: str | None, page: Path | None, choice: Cho
 def scene_of_sequence(folder: Path, name: str | None, choice: Choice) -> Scene:
     """The scene of the one sequence that a name or pattern means. Raises ShardError, ConfigError."""
     reader = ShardReader(folder)
-    return sequence_scene(reader, find_sequence(reader, name), choice.packs)
+    return sequence_scene(reader, the_one(reader.index.sequences, name, where=folder), choice.packs)
 
 
 def scene_of_file(file: Path, choice: Choice) -> Scene:

@@ -58,6 +58,8 @@ class BodyLayer(nn.Module):
     mesh_base: Tensor
     mesh_directions: Tensor
     weights: Tensor
+    regressor: Tensor
+    """(24, V) the joint regressor of the unposed mesh, which evaluations of others apply to the posed one."""
 
     def __init__(self, pack: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -92,6 +94,7 @@ class BodyLayer(nn.Module):
             "mesh_base": base.T.flatten(),
             "mesh_directions": directions.transpose(1, 2).flatten(1),
             "weights": weights.T,
+            "regressor": regressor,
             "identity": torch.eye(4)[None, None],
             "last_row": torch.eye(4)[None, None, 3:],
         }.items():

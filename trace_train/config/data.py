@@ -43,6 +43,10 @@ class DataConfig(ConfigPart):
     Without weights and shares all clips are equally likely."""
     datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
     """Settings per dataset, by canonical name, for example `data.datasets.h36m.crop_scale`."""
+    camera: Literal["any", "moving", "static"] = "any"
+    """Which sequences are drawn, by whether their own camera moves."""
+    world: bool = False
+    """Whether only sequences are drawn whose world may be supervised."""
     crop_probability: float = Field(0.5, ge=0, le=1)
     """Probability that a clip is cropped around its people instead of showing the whole frame."""
     crop_scale: tuple[float, float] = (1.3, 2.2)

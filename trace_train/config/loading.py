@@ -37,7 +37,7 @@ def load_config(preset: str | Path, assignments: Sequence[str] = ()) -> Config:
     values = _read(preset)
     base = values.get("preset")
     if str(preset) not in presets() and isinstance(base, str):
-        values = _merged(_read(base), values)
+        values = merged(_read(base), values)
     return config_from(_assigned(values, assignments), origin=str(preset))
 
 
@@ -48,7 +48,7 @@ def changed(config: Config, assignments: Sequence[str]) -> Config:
 
 def prediction_config(assignments: Sequence[str] = ()) -> PredictionConfig:
     """The configuration of prediction after `key.sub=value` assignments. Raises ConfigError as `load_config` does."""
-    return _validated(PredictionConfig, _assigned({}, assignments, PredictionConfig), origin="--set")
+    return validated(PredictionConfig, _assigned({}, assignments, PredictionConfig), origin="--set")
 
 
 def _assigned(values: dict[str, Any], assignments: Sequence[str], model: type[ConfigPart] = Config) -> dict[str, Any]:
@@ -64,10 +64,13 @@ def _assigned(values: dict[str, Any], assignments: Sequence[str], model: type[Co
 
 def config_from(values: dict[str, Any], *, origin: str) -> Config:
     """Validate nested values; `origin` names their source in errors."""
-    return _validated(Config, values, origin=origin)
+    return validated(Config, values, origin=origin)
 
 
-def _validated(model: type[Part], values: dict[str, Any], *, origin: str) -> Part:
+def validated(
+    model: type[Part], values: dict[str, Any], *, origin: str, hint: str = "trace docs configuration  lists every key"
+) -> Part:
+    """Values as a checked part. Raises ConfigError that lists every unknown key, wrong type and value out of range."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -75,7 +78,7 @@ def _validated(model: type[Part], values: dict[str, Any], *, origin: str) -> Par
         raise ConfigError(
             f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the configuration:\n    " + "\n    ".join(lines),
             where=origin,
-            hint="trace docs configuration  lists every key",
+            hint=hint,
         ) from error
 
 
@@ -95,16 +98,16 @@ def _read(preset: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"holds a {type(values).__name__}, expected keys and values", where=name)
     if name in presets() and "base" in values:  # a preset may extend another one
-        return _merged(_read(values.pop("base")), values)
+        return merged(_read(values.pop("base")), values)
     return values
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`base` updated with `changes`, recursively."""
     out = dict(base)
     for key, value in changes.items():
         inner = out.get(key)
-        out[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        out[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return out
 
 

@@ -16,12 +16,22 @@ class NetworkConfig(ConfigPart, NetworkSizes):
     Source: docs/reference/network.md#live-configuration.
     """
 
-    flow: Literal["none", "dis", "raft"] = "raft"
-    """Source of optical flow: RAFT with weights from `init.weights`, OpenCV's DIS on the CPU, or none (zeros)."""
+    flow: Literal["none", "dis", "raft", "stored"] = "raft"
+    """Source of optical flow: RAFT with weights from `init.weights`, OpenCV's DIS on the CPU, none (zeros), or
+    `stored`: read from shards to which `trace add-flow` has added it."""
+    flow_provider: Literal["dis", "raft"] | None = None
+    """With `flow: stored` the provider of the stored flow, which also computes flow where none is stored, as in
+    prediction. None: what the shards say when a run starts; the checkpoint keeps it."""
     flow_iterations: int = Field(20, ge=1)
     """Refinement iterations of RAFT."""
     flow_first_frame: Literal["zero", "self"] = "zero"
-    """Flow of a clip's first frame: zero, or RAFT from the frame to itself (`self`), as the released weights expect."""
+    """Flow of a clip's first frame: zero, or RAFT from the frame to itself (`self`), as the released weights expect.
+    Stored flow begins with zero either way."""
+
+    @property
+    def computed_flow(self) -> Literal["none", "dis", "raft"] | None:
+        """The provider of this network's flow, computed or stored; None while only the shards know it."""
+        return self.flow_provider if self.flow == "stored" else self.flow
 
     @model_validator(mode="after")
     def _flow_has_its_place(self) -> NetworkConfig:

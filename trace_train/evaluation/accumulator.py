@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,16 +14,17 @@ from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
 from trace_train.evaluation.bodies import Values, compare
-from trace_train.evaluation.candidates import Candidates, candidates, points_of
+from trace_train.evaluation.candidates import Candidates, candidates, joint_sums, points_of
 from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.evaluation.sums import MODEL, Sums
-from trace_train.evaluation.tracks import Clock, Track
+from trace_train.evaluation.tracks import Clock, Frames, Track
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Chunk, VideoSpan
 from trace_train.inference.detections import Detections
 from trace_train.metrics import joints
 from trace_train.metrics.matching import match
 from trace_train.network.outputs import Maps
+from trace_train.protocols.protocol import Protocol
 from trace_train.streaming.batch import Batch
 
 MISS_MM = 150.0
@@ -40,8 +41,9 @@ class ScoreAccumulator:
         layers: Mapping[str, BodyLayer],
         constants: ConstantPredictor,
         videos: Videos,
+        protocol: Protocol,
     ) -> None:
-        self.layers, self.constants, self.videos = layers, constants, videos
+        self.layers, self.constants, self.videos, self.protocol = layers, constants, videos, protocol
         self.entries = [reader.index.sequences[w.sequence] for w in windows]
         ids = {row: reader.index.sequences[row].frame_ids() for row in {w.sequence for w in windows}}
         self.ids = [torch.from_numpy(ids[w.sequence][w.start : w.start + w.frames]) for w in windows]
@@ -52,7 +54,7 @@ class ScoreAccumulator:
     def add(self, chunk: Chunk, batch: Batch, maps: Maps, found: Detections) -> None:
         """Add the detections in a chunk."""
         truth = annotated(batch, self.layers)
-        people = candidates(batch, truth)
+        people = candidates(batch, truth, self.protocol.labelled)
         frames = len(chunk.windows) * chunk.frames
         f, p = match(points_of(found), found.frame, people.points, people.frame, people.labelled, frames)
         rows, whom = (torch.from_numpy(x).to(found.frame.device) for x in (f, p))
@@ -90,6 +92,9 @@ class ScoreAccumulator:
 
     def _add_joints(self, chunk: Chunk, people: Candidates, found: Detections, rows: Tensor, whom: Tensor) -> None:
         """Add errors of people with labelled joints but no body."""
+        rules = self.protocol.labelled
+        if self.protocol.misses == "wrong":
+            self._count_missed_joints(chunk, people, whom)
         some = people.scored[whom].any(-1)
         rows, whom = rows[some], whom[some]
         if not len(rows):
@@ -99,14 +104,18 @@ class ScoreAccumulator:
         predictions = {MODEL: found.body.joints[rows].cpu()}
         if self.constants.joints is not None:
             predictions[MEAN_POSE_IN_CAMERA] = self.constants.joints.expand(len(rows), -1, -1)
-        each, count = torch.ones(len(rows)), labelled.sum(-1)
         for name, predicted in predictions.items():
-            errors = joints.labelled_errors(predicted, target, labelled)
-            aligned = joints.labelled_errors(predicted, target, labelled, align=True)
-            self._spread(chunk, name, video, "joints_mpjpe", 1000 * joints.per_person(errors, labelled), each)
-            self._spread(chunk, name, video, "joints_pa_mpjpe", 1000 * joints.per_person(aligned, labelled), each)
-            self._spread(chunk, name, video, "pck", joints.correct(errors, labelled), count)
-            self._spread(chunk, name, video, "auc", joints.area_under_curve(errors, labelled), count)
+            for measure, sums in joint_sums(rules, predicted, target, labelled).items():
+                self._spread(chunk, name, video, measure, *sums)
+
+    def _count_missed_joints(self, chunk: Chunk, people: Candidates, whom: Tensor) -> None:
+        """Count the labelled joints of people in the picture who were not found as wrong ones."""
+        missed = people.counted.clone()
+        missed[whom] = False
+        video = (people.frame[missed] // chunk.frames).cpu()
+        labelled = people.scored[missed].sum(-1).cpu()
+        for measure in ("pck", "auc"):
+            self._spread(chunk, MODEL, video, measure, torch.zeros(len(labelled)), labelled)
 
     def _add_bodies(
         self,
@@ -133,9 +142,17 @@ class ScoreAccumulator:
         person = batch.identity[video, target.person] - first[video]
         place = self.videos.place(chunk, maps, found, rows, person)
         if len(rows):
-            values = compare(batch, found, rows, target, place, self.layers)
+            values = compare(batch, found, rows, target, place, self.layers, self.protocol.bodies)
             self._add_frames(chunk, values)
-            self._add_tracks(chunk, values, person.cpu(), (target.frame % chunk.frames).cpu())
+            self._add_tracks(chunk, values, person.cpu(), (target.frame % chunk.frames).cpu(), Track.add)
+        if self.protocol.misses == "filled":
+            missed = torch.ones_like(truth.in_world)
+            missed[pairs[1]] = False
+            lost = truth.rows(missed)
+            video = lost.frame // chunk.frames
+            person = batch.identity[video, lost.person] - first[video]
+            values = {"video": video.cpu(), **of_misses(lost)}
+            self._add_tracks(chunk, values, person.cpu(), (lost.frame % chunk.frames).cpu(), Track.miss)
 
     def _add_frames(self, chunk: Chunk, values: Values) -> None:
         """Add per-frame errors of the network and of the constant bodies."""
@@ -154,7 +171,9 @@ class ScoreAccumulator:
                 self._spread(chunk, name, video, "mpjpe_with_misses", errors["mpjpe"], each)
                 self._spread(chunk, name, video, "pve", 1000 * values["pve"], each)
 
-    def _add_tracks(self, chunk: Chunk, values: Values, person: Tensor, time: Tensor) -> None:
+    def _add_tracks(
+        self, chunk: Chunk, values: Values, person: Tensor, time: Tensor, add: Callable[[Track, Frames], None]
+    ) -> None:
         for video, number in enumerate(chunk.windows):
             tracks = self._tracks.setdefault(number, {})
             entry = self.entries[number]
@@ -165,8 +184,13 @@ class ScoreAccumulator:
                 frames["id"] = self.ids[number][chunk.at + time[rows]]
                 if one not in tracks:
                     clock = Clock(fps=entry.fps, step=usual_step(entry.frame_ids()))
-                    tracks[one] = Track(clock, self.constants.body, world_is_first_camera=self.videos.network.temporal)
-                tracks[one].add(frames)
+                    tracks[one] = Track(
+                        clock,
+                        self.protocol,
+                        self.constants.body,
+                        world_is_first_camera=self.videos.network.temporal,
+                    )
+                add(tracks[one], frames)
 
     def _end_windows(self, chunk: Chunk) -> None:
         for number in chunk.windows:
@@ -186,10 +210,23 @@ class ScoreAccumulator:
             self.sums[number][name].add(measure, t, c)
 
 
+def of_misses(people: GroundTruth) -> Frames:
+    """What `Track.miss` takes of people who were not found, but for the ids of their frames."""
+    values = {
+        "in_world": people.in_world,
+        "true_hips": people.hips,
+        "true_root": people.rotations[:, 0],
+        "true_pelvis": people.skeleton[:, :1],
+        "true_rest": people.rest,
+        "camera_from_world": people.turn,
+    }
+    return {k: v.cpu().double() if v.is_floating_point() else v.cpu() for k, v in values.items()}
+
+
 def pose_errors(predicted: Tensor, annotated: Tensor, predicted2d: Tensor, annotated2d: Tensor) -> dict[str, Tensor]:
-    """Errors (M,) of LSP joints (M, 14, 3), m, and of their places in the picture (M, 14, 2), px."""
+    """Errors (M,) of joints (M, J, 3) relative to the same root, m, and of places in the picture (M, 14, 2), px."""
     return {
-        "mpjpe": 1000 * joints.mpjpe(predicted, annotated),
+        "mpjpe": 1000 * joints.mean_distance(predicted, annotated),
         "pa_mpjpe": 1000 * joints.pa_mpjpe(predicted, annotated),
         "error_2d": (predicted2d - annotated2d).norm(dim=-1).mean(-1),
     }

@@ -19,6 +19,7 @@ from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.candidates import Candidates, candidates
 from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.metrics.joints import rooted
+from trace_train.protocols.loading import load_protocol
 from trace_train.streaming.augment import full_frame
 from trace_train.streaming.batch import LoadedClip, collate
 
@@ -127,7 +128,7 @@ def _people(
     device = next(iter(layers.values())).weights.device
     batch = collate(blank).to(device)
     bodies = annotated(batch, layers)
-    return bodies, candidates(batch, bodies)
+    return bodies, candidates(batch, bodies, load_protocol().labelled)
 
 
 def geometric_median(

@@ -12,11 +12,30 @@ from trace_data.schema.keypoints import ALL_44, L_HIP, LEAST_CONFIDENCE, R_HIP
 from trace_train.evaluation.bodies import LSP
 from trace_train.evaluation.ground_truth import GroundTruth, in_crop
 from trace_train.inference.detections import Detections
+from trace_train.metrics.joints import (
+    area_under_curve,
+    correct,
+    labelled_errors,
+    per_person,
+    rooted,
+    with_bones_of,
+)
+from trace_train.protocols.protocol import LabelledRules
 from trace_train.streaming.batch import Batch
 from trace_train.targets.view import CropView
 
 LEAST_JOINTS = 4
 """Minimum number of 2D joints needed to match a person without a body."""
+ROOTS = {"hips": (R_HIP, L_HIP), "pelvis": (ALL_44.index("Pelvis"),)}
+BONES = tuple(
+    (ALL_44.index(parent), ALL_44.index(child))
+    for parent, child in (
+        ("Pelvis", "Neck_LSP"), ("Neck_LSP", "R_Shoulder"), ("R_Shoulder", "R_Elbow"), ("R_Elbow", "R_Wrist"),
+        ("Neck_LSP", "L_Shoulder"), ("L_Shoulder", "L_Elbow"), ("L_Elbow", "L_Wrist"), ("Pelvis", "R_Hip"),
+        ("R_Hip", "R_Knee"), ("R_Knee", "R_Ankle"), ("Pelvis", "L_Hip"), ("L_Hip", "L_Knee"), ("L_Knee", "L_Ankle"),
+    )
+)  # fmt: skip
+"""(parent, child) from the root outwards: the joints of MuPoTS that are among the 44."""
 POINTS = LSP + len(ALL_44)
 """Matching points: the 14 LSP joints for people with a body, the labelled ones of the 44 joints for others."""
 
@@ -37,7 +56,7 @@ class Candidates:
     body: Tensor
     """(L,) row in `GroundTruth`; -1 for people without a whole body."""
     joints: Tensor
-    """(L, 44, 3) labelled joints, metres, camera axes, relative to the midpoint of the labelled hips."""
+    """(L, 44, 3) labelled joints, m, camera axes, relative to the midpoint of the labelled hips, or to the pelvis."""
     scored: Tensor
     """(L, 44) bool: the joints compared; none for people with a body, whose body is compared instead."""
 
@@ -47,8 +66,11 @@ def points_of(found: Detections) -> Tensor:
     return torch.cat([found.joints2d_h36m[:, :LSP], found.joints2d], dim=1)
 
 
-def candidates(batch: Batch, bodies: GroundTruth) -> Candidates:
-    """All people of a batch that detections can be matched to. `bodies`: those with a full body."""
+def candidates(batch: Batch, bodies: GroundTruth, rules: LabelledRules) -> Candidates:
+    """All people of a batch that detections can be matched to.
+
+    `bodies`: those with a full body. `rules`: which labelled joints of the others are scored.
+    """
     frames = batch.images.shape[1]
     row = torch.full(batch.present.shape, -1, device=batch.present.device)
     row[bodies.frame // frames, bodies.person, bodies.frame % frames] = torch.arange(
@@ -66,7 +88,7 @@ def candidates(batch: Batch, bodies: GroundTruth) -> Candidates:
     counts = torch.zeros(len(clip), POINTS, dtype=torch.bool, device=row.device)
     counts[:, LSP:] = labelled[at] & ~has_body[:, None]
     counts[:, :LSP] = has_body[:, None]
-    joints, scored = _joints3d(batch, at)
+    joints, scored = _joints3d(batch, at, rules)
     return Candidates(
         frame=clip * frames + frame,
         points=places,
@@ -92,11 +114,43 @@ def _joints2d(batch: Batch) -> tuple[Tensor, Tensor]:
     )
 
 
-def _joints3d(batch: Batch, at: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Joints (L, 44, 3) in camera axes relative to the hips, and the mask of labelled ones; none without both hips."""
+def _joints3d(batch: Batch, at: tuple[Tensor, Tensor, Tensor], rules: LabelledRules) -> tuple[Tensor, Tensor]:
+    """Joints (L, 44, 3) in camera axes relative to the root, and the mask of those scored; none without a root."""
     clip, _, frame = at
     points, known = batch.kp3d[at][..., :3], batch.kp3d[at][..., 3] > 0
-    has = batch.masks["joints3d"][at] & known[:, R_HIP] & known[:, L_HIP]
-    hips = 0.5 * (points[:, R_HIP] + points[:, L_HIP])
-    turned = (points - hips[:, None]) @ batch.camera_from_world[clip, frame][:, :3, :3].mT
-    return turned, known & has[:, None]
+    root = ROOTS[rules.root]
+    has = batch.masks["joints3d"][at] & known[:, root].all(-1)
+    turned = rooted(points, root) @ batch.camera_from_world[clip, frame][:, :3, :3].mT
+    return turned, scored_joints(rules, known) & has[:, None]
+
+
+def scored_joints(rules: LabelledRules, known: Tensor) -> Tensor:
+    """Of the labelled joints (..., 44), those that a protocol compares."""
+    if rules.joints is None:
+        return known
+    return known & torch.tensor([name in rules.joints for name in ALL_44], device=known.device)
+
+
+def joint_sums(
+    rules: LabelledRules, predicted: Tensor, target: Tensor, labelled: Tensor
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Sums and counts (M,) of each measure of labelled joints.
+
+    Joints (M, 44, 3): predicted ones relative to the hips, labelled ones to the root of the rules; `labelled` (M, 44).
+    """
+    predicted = compared_joints(rules, predicted, target)
+    errors = labelled_errors(predicted, target, labelled)
+    aligned = labelled_errors(predicted, target, labelled, align=True)
+    each, count = torch.ones(len(target)), labelled.sum(-1)
+    return {
+        "joints_mpjpe": (1000 * per_person(errors, labelled), each),
+        "joints_pa_mpjpe": (1000 * per_person(aligned, labelled), each),
+        "pck": (correct(errors, labelled), count),
+        "auc": (area_under_curve(errors, labelled), count),
+    }
+
+
+def compared_joints(rules: LabelledRules, predicted: Tensor, target: Tensor) -> Tensor:
+    """Predicted joints (M, 44, 3), relative to the hips, as they are compared with labelled ones of the same layout."""
+    predicted = predicted if rules.root == "hips" else rooted(predicted, ROOTS[rules.root])
+    return predicted if rules.bones == "predicted" else with_bones_of(predicted, target, BONES)

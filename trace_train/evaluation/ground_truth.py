@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from trace_data.schema.body import GENDERS
+from trace_data.schema.keypoints import ALL_44
 from trace_train.body.layer import JOINTS, BodyLayer
 from trace_train.geometry.camera import to_crop, to_pixels
 from trace_train.geometry.rotations import matrix_from_axis_angle
@@ -44,21 +46,12 @@ class GroundTruth:
     """(K, 24, 3, 3) root in the world, then relative to the parent."""
     betas: Tensor
     """(K, 10) of the gendered body."""
+    rest: Tensor
+    """(K, 3) pelvis of the unposed body, metres: SMPL's translation is joint 0 minus this."""
 
     def rows(self, rows: Tensor) -> GroundTruth:
         """Select people by index or mask."""
         return GroundTruth(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
-    def vertices(self, layers: Mapping[str, BodyLayer]) -> Tensor:
-        """(K, 6890, 3) meshes, metres, world axes, relative to the hip midpoint."""
-        mesh = self.betas.new_zeros(len(self.betas), len(next(iter(layers.values())).weights.T), 3)
-        for code, name in enumerate(GENDERS):
-            of = (self.gender == code).nonzero()[:, 0]
-            if len(of):
-                posed = layers[name](self.rotations[of], self.betas[of], vertices=True)
-                assert posed.vertices is not None
-                mesh[of] = posed.vertices
-        return mesh
 
 
 def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
@@ -71,7 +64,7 @@ def annotated(batch: Batch, layers: Mapping[str, BodyLayer]) -> GroundTruth:
         usable = usable & batch.masks[part]
     clip, frame, person = usable.transpose(1, 2).nonzero(as_tuple=True)
     at = (clip, person, frame)
-    everyone, depth = pose_people(
+    everyone, depth, _ = pose_people(
         frame=clip * batch.images.shape[1] + frame,
         person=person,
         gender=batch.gender[clip, person],
@@ -98,20 +91,22 @@ def pose_people(
     camera_from_world: Tensor,
     to_2d: Callable[[Tensor], Tensor],
     layers: Mapping[str, BodyLayer],
-) -> tuple[GroundTruth, Tensor]:
-    """Pose K people whose parameters are those of `GroundTruth`; also returns the depths (K,) of their hips, m.
+) -> tuple[GroundTruth, Tensor, Tensor]:
+    """Pose K people whose parameters are those of `GroundTruth`; also returns the depths (K,) of their hips, and all 44
+    joints (K, 44, 3), m, in the camera.
 
     `translation` (K, 3) m, world; `camera_from_world` (K, 4, 4). `to_2d`: joints (K, 14, 3) in the camera to places in
     the picture (K, 14, 2), in coordinates of the caller's choice.
     """
-    joints, skeleton = betas.new_zeros(len(betas), 14, 3), betas.new_zeros(len(betas), JOINTS, 3)
-    hips = translation.clone()
+    joints, whole = betas.new_zeros(len(betas), 14, 3), betas.new_zeros(len(betas), len(ALL_44), 3)
+    hips, rest = translation.clone(), torch.zeros_like(translation)
     for code, name in enumerate(GENDERS):
         of = (gender == code).nonzero()[:, 0]
         if len(of):
             posed = layers[name](rotations[of], betas[of])
-            joints[of], skeleton[of] = posed.joints_h36m[:, :14], posed.joints[:, :JOINTS]
+            joints[of], whole[of] = posed.joints_h36m[:, :14], posed.joints
             hips[of] += posed.root
+            rest[of] = layers[name].rest_pelvis(betas[of])
     turn = camera_from_world[:, :3, :3]
     in_camera = joints @ turn.mT
     place = (turn @ hips[..., None]).squeeze(-1) + camera_from_world[:, :3, 3]
@@ -122,15 +117,16 @@ def pose_people(
         upright=joints @ rotations[:, 0],  # row vectors times R, i.e. R^T x: back to body axes
         root=turn @ rotations[:, 0],
         joints2d=to_2d(in_camera + place[:, None]),
-        skeleton=skeleton,
+        skeleton=whole[:, :JOINTS],
         hips=hips,
         in_world=in_world,
         turn=turn,
         gender=gender,
         rotations=rotations,
         betas=betas,
+        rest=rest,
     )
-    return people, place[:, 2]
+    return people, place[:, 2], whole @ turn.mT + place[:, None]
 
 
 def in_crop(batch: Batch, clip: Tensor, frame: Tensor, px: Tensor) -> Tensor:

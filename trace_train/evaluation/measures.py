@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
+
+from trace_train.protocols.protocol import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,8 @@ class Scores:
     """After SE(3)."""
     ate_start: float | None = _measure("ATE, from the start", "m", group="world", digits=3)
     """After translating the prediction to the same start."""
+    ape: float | None = _measure("APE of DynaCam", "", group="world", digits=3)
+    """Positions and turns added up, after Sim(3)."""
     path_ratio: float | None = _measure("path ratio (1 is best)", "", group="world", best="one", digits=2)
     """Predicted over annotated path length."""
     jitter: float | None = _measure("jitter", "10 m/s³", group="world")
@@ -102,3 +106,13 @@ class Scores:
 
 MEASURES = tuple(Measure(key=f.name, **f.metadata) for f in fields(Scores))
 """Display settings of the fields of `Scores`, in order."""
+ALWAYS = ("recall", "precision", "world_coverage")
+"""How much was found at all, which any score has to be read beside."""
+
+
+def defined(scores: Scores, protocol: Protocol) -> Scores:
+    """Only the measures that a protocol defines, and how much was found."""
+    kept = {*protocol.measures, *ALWAYS}
+    if not protocol.measures:
+        return scores
+    return replace(scores, **{m.key: None for m in MEASURES if m.key not in kept})

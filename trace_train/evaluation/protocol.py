@@ -1,31 +1,30 @@
-"""Description of the evaluation protocol, included in every result."""
+"""A protocol in words, as every result carries it."""
 
 from __future__ import annotations
 
 from trace_train.evaluation.windows import CHUNK_SECONDS
+from trace_train.protocols.protocol import BodyRules, Protocol, WorldRules
+from trace_train.weights.folder import InferenceSwitches
 
-PROTOCOL = (
-    "Frames: {frames}. Whole frames, letter-boxed. People are the network's own detections (score > {threshold}); no "
-    "boxes or tracks are given. {input}",
+MATCHING = (
     "Matching: per frame, optimal assignment of projected 2D joints with a box IoU of at least 0.05, on the 14 LSP "
     "joints of people with a body and on the labelled joints of others. Recall counts annotated people in the picture. "
     "Precision counts only frames in which everyone visible is annotated, and a detection on anybody annotated is no "
-    "false alarm.",
-    "Camera: the 14 LSP joints of the H36M regressor on both meshes (annotation: gendered body; prediction: neutral "
-    "body). MPJPE, PVE and acceleration are relative to the hip midpoint; PA-MPJPE is after similarity alignment of "
-    "each person in each frame. Means are over all matched people of all frames (micro). 2D error in px of the "
-    "original frame. For people with labelled joints and no body: the same errors, 3DPCK at 150 mm and AUC (0 to 150 "
-    "mm in steps of 5), on the labelled joints, with the hip midpoint as root.",
-    "World: tracks are linked by annotation, not by a tracker. Frames in which a person was not found are left out, "
-    "never filled in; coverage is the share that remains. Predicted positions are converted from the assumed 50-degree "
-    "camera to the annotated intrinsics. 24 SMPL joints, in chunks of {chunk:.2f} s (100 frames at 30 frames a second) "
-    "from the start of each track. W-MPJPE: Sim(3) alignment of the first two frames of a chunk, and root orientation "
-    "after it; WA-MPJPE: Sim(3) alignment of the whole chunk. RTE: error of the hip midpoint after rigid alignment of "
-    "the whole track, as a share of its annotated path (tracks of 0.1 m and more). ATE: RMSE of the hip midpoint after "
-    "Sim(3), after SE(3), or with the first frames made equal. Means over frames. Jitter and acceleration use the "
-    "sequence's own frame rate.",
-    "Baselines: {baselines}",
+    "false alarm."
 )
+JOINTS = {
+    "lsp-14": "the 14 LSP joints of the H36M regressor on both meshes",
+    "smpl-24": "the 24 joints of the kinematic chain of both bodies",
+    "smpl-24-regressed": "24 joints that the joint regressor of each body's own model makes of its posed mesh",
+    "smpl-24-neutral": "24 joints that the joint regressor of the neutral model makes of both posed meshes",
+}
+ROOTS = {"hips": "the hip midpoint", "h36m-pelvis": "the pelvis of the H36M regressor"}
+POINTS = {"hips": "the hip midpoint", "pelvis": "joint 0", "translation": "SMPL's translation"}
+MEANS = {
+    "frames": "Means are over all matched people of all frames (micro).",
+    "sequences": "Means are over the sequences' means.",
+    "tracks": "Means are over all frames, and over paths, each of which counts the same.",
+}
 VIDEOS = (
     "Sequences are processed as videos: the network's memory is carried from frame to frame. In the world, people "
     "start where they were first found and follow the network's world motion."
@@ -39,21 +38,116 @@ FITTED = (
     "split, scored on the same matched people. "
 )
 NOT_FITTED = "There is no training split to fit constant bodies on. "
+NOT_ASKED = "This protocol has no constant bodies. "
 STILL = (
     "`stands still` is the annotated body at the start of a track, which then never moves. In the world it and "
     "`mean pose`, which stands still too, are aligned as the prediction is."
 )
 
 
-def protocol(*, every: int, threshold: float, temporal: bool, flow: str, fitted: bool) -> str:
-    """The protocol of one evaluation."""
+def in_words(
+    rules: Protocol,
+    *,
+    every: int,
+    threshold: float,
+    temporal: bool,
+    flow: str,
+    stored: bool,
+    fitted: bool,
+    switches: InferenceSwitches,
+    chunk: int,
+) -> str:
+    """The protocol of the evaluation of a network, a paragraph a line."""
     frames = "every frame of every sequence"
     if every > 1:
         frames = f"one of {every} windows of {CHUNK_SECONDS:.2f} s, each processed from its beginning"
     seen = VIDEOS if temporal else SINGLE
     if flow != "none":
-        seen += f" Optical flow by {flow.upper()}."
-    baselines = (FITTED if fitted else NOT_FITTED) + STILL
-    return "\n".join(PROTOCOL).format(
-        frames=frames, threshold=threshold, input=seen, chunk=CHUNK_SECONDS, baselines=baselines
+        seen += f" Optical flow by {flow.upper()}{', stored with the frames' if stored else ''}."
+    if switches.bn == "chunk":
+        seen += f" Batch normalisation by the statistics of each {chunk} frames of a video."
+    padded = " on white" if switches.padding == "white" else ""
+    constant = FITTED if fitted else NOT_FITTED if rules.baselines else NOT_ASKED
+    return "\n".join(
+        [
+            *heading(rules),
+            f"Frames: {frames}. Whole frames, letter-boxed{padded}. People are the network's own detections (score > "
+            f"{threshold}); no boxes or tracks are given. {seen}",
+            MATCHING,
+            f"Camera: {bodies_in_words(rules)}{_labelled(rules)}",
+            "World: tracks are linked by annotation, not by a tracker. Predicted positions are converted from the "
+            f"assumed 50-degree camera to the annotated intrinsics. {world_in_words(rules)}",
+            f"Baselines: {constant}{STILL}",
+        ]
+    )
+
+
+def heading(rules: Protocol) -> list[str]:
+    """What the protocol is, whom it follows, and where this project cannot."""
+    lines = [f"Protocol: {rules.name}: {rules.about}." + (f" Follows {rules.follows}." if rules.follows else "")]
+    if rules.follows:
+        lines.append(f"It counts: {rules.frames}. People: {rules.people}. Camera: {rules.camera}.")
+    if rules.differs:
+        lines.append(f"Otherwise than there: {'; '.join(rules.differs)}.")
+    return lines
+
+
+def bodies_in_words(rules: Protocol) -> str:
+    """Joints, roots and means of the measures in the camera."""
+    bodies: BodyRules = rules.bodies
+    pve = "" if bodies.surface == "root" else " PVE is of meshes in SMPL's own origin, without a root."
+    relative = "MPJPE, PVE and acceleration are" if bodies.surface == "root" else "MPJPE and acceleration are"
+    return (
+        f"{JOINTS[bodies.joints]} (annotation: gendered body; prediction: neutral body). {relative} relative to "
+        f"{ROOTS[bodies.root]}; PA-MPJPE is after similarity alignment of each person in each frame.{pve} "
+        f"{MEANS[rules.mean]} 2D error in px of the original frame. {_time(rules)}"
+    )
+
+
+def _time(rules: Protocol) -> str:
+    rate = "the sequence's own frame rate" if rules.time.rate is None else f"{rules.time.rate:g} frames a second"
+    gaps = {
+        "break": "over frames without a gap",
+        "join": "over the frames that count, put behind one another whatever lies between them",
+    }[rules.time.gaps]
+    ends = f"; of the acceleration error {rules.time.trimmed} at either end is cut" if rules.time.trimmed else ""
+    return f"Derivatives are taken {gaps}, with {rate}{ends}."
+
+
+def _labelled(rules: Protocol) -> str:
+    labelled = rules.labelled
+    which = "the labelled joints" if labelled.joints is None else f"{len(labelled.joints)} labelled joints"
+    root = {"hips": "the hip midpoint", "pelvis": "the pelvis"}[labelled.root]
+    bones = " and predicted bones scaled to the annotated lengths" if labelled.bones == "annotated" else ""
+    missed = " Joints of people who were not found count as wrong." if rules.misses == "wrong" else ""
+    return (
+        " For people with labelled joints and no body: the same errors, 3DPCK at 150 mm and AUC (0 to 150 mm in steps "
+        f"of 5), on {which}, with {root} as root{bones}.{missed}"
+    )
+
+
+def world_in_words(rules: Protocol) -> str:
+    """Chunks, alignments and means of the measures in the world."""
+    world: WorldRules = rules.world
+    missing = "left out, never filled in; coverage is the share that remains"
+    if rules.misses == "filled":
+        missing = (
+            "filled in the path with the place before, else the next one; a person who is never found costs ATE 2 and"
+            " APE 4"
+        )
+    chunks = f"{world.chunk / 30:.2f} s ({world.chunk:g} frames at 30 frames a second) from the start of each track"
+    if world.unit == "frames":
+        tail = {
+            "short": "the last one shorter",
+            "prolonged": "the last one prolonged to all but the last frame, and none in tracks of at most one",
+        }[world.tail]
+        chunks = f"{world.chunk:g} frames that count, {tail}"
+    joints = "24 SMPL joints" if rules.bodies.joints == "lsp-14" else "The 24 joints above"
+    least = f" (tracks of {world.shortest_path:g} m and more)" if world.shortest_path else ""
+    return (
+        f"Frames in which a person was not found are {missing}. {joints}, in chunks of {chunks}. W-MPJPE: Sim(3) "
+        "alignment of the first two frames of a chunk, and root orientation after it; WA-MPJPE: Sim(3) alignment of "
+        f"the whole chunk. RTE: error of {POINTS[world.point]} after rigid alignment of the whole track, as a share of "
+        f"its annotated path{least}. ATE: RMSE of {POINTS[world.point]} after Sim(3), after SE(3), or with the first "
+        f"frames made equal. {MEANS[rules.mean]}"
     )

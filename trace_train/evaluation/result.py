@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from trace_data.files import atomic_write, sha256_of
 from trace_data.schema.body import GENDERS
 from trace_data.shards.reader import ShardReader
 from trace_train.evaluation.measures import Scores
+from trace_train.protocols.loading import DEFAULT
 
 
 def basis_of(values: Mapping[str, Any]) -> str:
@@ -21,6 +22,8 @@ def basis_of(values: Mapping[str, Any]) -> str:
     settings = values.get("settings") or {}
     facts = [values.get(name) for name in ("split", "sequences_sha256", "shards_sha256", "packs_sha256")]
     facts += [None if settings.get(name) is None else float(settings[name]) for name in ("every", "threshold")]
+    if (name := values.get("protocol_name") or DEFAULT) != DEFAULT:
+        facts += [name, values.get("rules")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
 
 
@@ -78,6 +81,10 @@ class EvalReport:
     configuration: Mapping[str, Any]
     """Configuration of the run."""
     protocol: str
+    """The protocol in words."""
+    protocol_name: str = DEFAULT
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    """The protocol as data: what `trace_train/protocols/protocol.py: Protocol` holds."""
     shards_sha256: str = ""
     """SHA-256 of the shard index; this and the next are empty in results of older versions."""
     packs_sha256: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from torch import Tensor
 
 from trace_train.evaluation.measures import MEASURES, Scores
@@ -38,3 +40,22 @@ class Sums:
     def scores(self) -> Scores:
         """The means."""
         return Scores(**{key: self.totals[key] / self.counts[key] if key in self.totals else None for key in KEYS})
+
+
+def pooled(parts: Iterable[Sums]) -> Scores:
+    """The means over everything that was counted: every frame weighs the same."""
+    whole = Sums()
+    for part in parts:
+        whole.take(part)
+    return whole.scores()
+
+
+def mean_of_sequences(parts: Iterable[Sums]) -> Scores:
+    """The means of the sequences' scores, of those in which a measure was taken: every sequence weighs the same."""
+    return mean_of_scores([part.scores() for part in parts])
+
+
+def mean_of_scores(rows: Sequence[Scores]) -> Scores:
+    """Each measure's mean over the rows that have it."""
+    values = {key: [value for row in rows if (value := getattr(row, key)) is not None] for key in KEYS}
+    return Scores(**{key: sum(found) / len(found) if found else None for key, found in values.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -14,21 +14,24 @@ from torch import Tensor
 
 from trace_data.errors import AssetError, ConfigError
 from trace_data.results.result import Result
-from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import SMPL_PARENTS
 from trace_train.body.layer import JOINTS, BodyLayer
-from trace_train.evaluation.accumulator import MISS_MM, pose_errors
-from trace_train.evaluation.bodies import LSP, compare_meshes
+from trace_train.evaluation.accumulator import MISS_MM, of_misses, pose_errors
+from trace_train.evaluation.bodies import LSP, Values, compare_bodies, in_axes
+from trace_train.evaluation.candidates import POINTS
 from trace_train.evaluation.ground_truth import GroundTruth, pose_people
-from trace_train.evaluation.measures import Scores
+from trace_train.evaluation.measures import Scores, defined
+from trace_train.evaluation.protocol import bodies_in_words, heading, world_in_words
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import STANDS_STILL, Track
+from trace_train.evaluation.video_labels import LabelledPeople, labelled_people, measure_labels
 from trace_train.evaluation.video_truth import VideoTruth
 from trace_train.geometry.camera import to_pixels
 from trace_train.geometry.rotations import matrix_from_axis_angle
-from trace_train.metrics.joints import rooted
 from trace_train.metrics.matching import match
 from trace_train.metrics.tracking import TrackedBoxes, TrackingCounts, count_tracking
+from trace_train.protocols.loading import load_protocol
+from trace_train.protocols.protocol import Protocol
 
 Join = Literal["frame", "time"]
 ANOTHER_MODEL = 0.005
@@ -37,13 +40,13 @@ STATES = ("seen", "inherited", "predicted")
 PROTOCOL = (
     "Frames: those of the annotation that the result has too, joined by {join}. Rows of the result count whatever "
     "their state, people on either side only with their hips in the picture and before the camera.",
-    "Bodies: as in the evaluation of a network, on the 14 LSP joints of both meshes, matched in each frame by 2D "
-    "joints, box IoU >= 0.05. The result's bodies are neutral ones with one shape for each person.",
+    "Bodies: {bodies} Matched in each frame by 2D joints, box IoU >= 0.05, people without a body by their labelled "
+    "ones. The result's bodies are neutral ones with one shape for each person.",
     "World: tracks linked by annotation; the result's world as it is, with its own lens, in the axes of its camera in "
-    "the first frame in which the person was matched. Alignments, chunks and means as in the evaluation of a network.",
-    "Identities: on boxes around the 44 projected joints of both bodies, without any enlargement, in frames in which "
-    "everyone visible is annotated. MOTA, IDF1 and switches pair boxes of IoU >= 0.01 as motmetrics does; HOTA as "
-    "TrackEval, mean over the thresholds 0.05 to 0.95.",
+    "the first frame in which the person was matched. {world}",
+    "Identities: on boxes around the 44 projected joints of both bodies, or the labelled ones, {boxes}, in frames in "
+    "which {frames}. MOTA, IDF1 and switches pair boxes of IoU >= 0.01 as motmetrics does; HOTA as TrackEval, mean of "
+    "the thresholds 0.05 to 0.95.",
 )
 
 
@@ -72,7 +75,13 @@ class ResultScores:
     """Scores of `model` and of `stands still`."""
     tracking: Mapping[str, Any]
     """The counts behind MOTA, IDF1 and HOTA, to pool videos: fields of `TrackingCounts`."""
+    totals: Mapping[str, tuple[float, float]]
+    """Sum and count behind every other score of `model`, to pool videos."""
     protocol: str
+    """The protocol in words."""
+    protocol_name: str
+    rules: Mapping[str, Any]
+    """The protocol as data: what `trace_train/protocols/protocol.py: Protocol` holds."""
 
     def to_json(self) -> dict[str, Any]:
         """The scores as JSON values."""
@@ -95,14 +104,12 @@ class Predicted:
     rotations: Tensor
     """(R, 24, 3, 3) the root in the camera."""
     betas: Tensor
-    joints: Tensor
-    """(R, 14, 3) LSP, relative to the hip midpoint."""
-    skeleton: Tensor
-    """(R, 24, 3) relative to the hip midpoint."""
     hips: Tensor
     """(R, 3)."""
+    joints: Tensor
+    """(R, 44, 3) relative to the hip midpoint."""
     points: Tensor
-    """(R, 14, 2) px."""
+    """(R, 58, 2) px: the 14 LSP joints, and the 44."""
     box: Tensor
     """(R, 4) left, top, width, height of the 44 joints, px."""
     camera_from_world: Tensor
@@ -115,14 +122,23 @@ class Predicted:
 
 @torch.no_grad()
 def score_result(
-    result: Result, truth: VideoTruth, layers: Mapping[str, BodyLayer], *, join: Join = "frame", name: str = ""
+    result: Result,
+    truth: VideoTruth,
+    layers: Mapping[str, BodyLayer],
+    *,
+    protocol: Protocol | None = None,
+    join: Join = "frame",
+    name: str = "",
 ) -> ResultScores:
     """Compare a result with the annotation of the same video.
 
-    `layers` by gender name, on the CPU; the result's bodies are posed with the neutral one. `join`: frames of both are
-    the same if their ids are equal, or if their times since the first frames are, within half a frame. `name`: of the
-    result. Raises ConfigError if fewer than half of the annotated frames are found, or pictures have another size.
+    `layers` by gender name, on the CPU; the result's bodies are posed with the neutral one. `protocol`: None is the
+    default one. `join`: frames of both are the same if their ids are equal, or if their times since the first frames
+    are, within half a frame. `name`: of the result. Raises ConfigError if fewer than half of the annotated frames are
+    found, if pictures have another size, or if the protocol is about other data.
     """
+    rules = protocol or load_protocol()
+    _check_data(truth, rules)
     size = (int(result.image_size[0]), int(result.image_size[1]))
     if size != truth.image_size:
         raise ConfigError(
@@ -134,19 +150,43 @@ def score_result(
     ours, theirs = joined(result, truth, join, name)
     found, states = _predicted(result, ours, layers["neutral"], size)
     target, boxes = _annotated(truth, theirs, layers)
-    rows, whom = match(
-        found.points, found.frame, target.joints2d, target.frame, torch.ones(target.joints2d.shape[:-1]) > 0, len(ours)
-    )
-    pairs = torch.from_numpy(rows), torch.from_numpy(whom)
+    others = labelled_people(truth, theirs, rules)
+    rows, whom = _matched(found, target, others, len(ours))
+    has_body = whom < len(target.frame)
+    pairs, labels = (rows[has_body], whom[has_body]), (rows[~has_body], whom[~has_body] - len(target.frame))
     everyone = torch.from_numpy(truth.everyone[theirs])
     sums = {MODEL: Sums(), STANDS_STILL: Sums()}
-    _count(sums[MODEL], found, target, pairs, everyone)
-    if len(rows):
-        _measure(sums, truth, theirs, found.rows(pairs[0]), target.rows(pairs[1]), layers)
+    people = len(target.frame) + len(others.frame)
+    sums[MODEL].add("recall", len(rows), people)
+    sums[MODEL].add("precision", int(everyone[found.frame[rows]].sum()), int(everyone[found.frame].sum()))
+    tracks = _Tracks(truth, theirs, rules)
+    if len(pairs[0]):
+        _measure(sums[MODEL], tracks, found.rows(pairs[0]), target.rows(pairs[1]), layers, rules)
+    measure_labels(sums[MODEL], found.joints, others, labels, rules)
+    missed = torch.ones(len(target.frame), dtype=torch.bool)
+    missed[pairs[1]] = False
+    sums[MODEL].add("mpjpe_with_misses", MISS_MM * int(missed.sum()), int(missed.sum()))
+    sums[MODEL].add("world_coverage", int(target.in_world[pairs[1]].sum()), int(target.in_world.sum()))
+    tracks.add_misses(target.rows(missed))
+    for name_, part in tracks.end():
+        sums[name_].take(part)
+    frame, person = torch.cat([target.frame, others.frame]), torch.cat([target.person, others.person])
+    order = frame.argsort(stable=True)
+    counted = truth.everyone[theirs]
+    if rules.tracking.frames == "annotated":
+        counted = np.isin(np.arange(len(theirs)), frame.numpy())
     counts = count_tracking(
-        TrackedBoxes(frame=target.frame.numpy(), identity=target.person.numpy(), box=boxes.double().numpy()),
-        TrackedBoxes(frame=found.frame.numpy(), identity=found.identity.numpy(), box=found.box.double().numpy()),
-        np.flatnonzero(truth.everyone[theirs]),
+        TrackedBoxes(
+            frame=frame[order].numpy(),
+            identity=person[order].numpy(),
+            box=torch.cat([boxes, others.box])[order].double().numpy(),
+        ),
+        TrackedBoxes(
+            frame=found.frame.numpy(),
+            identity=found.identity.numpy(),
+            box=enlarged(found.box.double().numpy(), rules.tracking.enlarged),
+        ),
+        np.flatnonzero(counted),
     )
     return ResultScores(
         result=name,
@@ -155,18 +195,57 @@ def score_result(
         join=join,
         frames=len(ours),
         annotated_frames=len(truth.time),
-        people=len(target.frame),
+        people=people,
         matched=len(rows),
         identities=len(found.identity.unique()),
-        annotated_identities=len(target.person.unique()),
+        annotated_identities=len(person.unique()),
         states=states,
         rows={
-            MODEL: replace(sums[MODEL].scores(), **tracking_scores(counts)),
-            STANDS_STILL: sums[STANDS_STILL].scores(),
+            MODEL: defined(replace(sums[MODEL].scores(), **tracking_scores(counts)), rules),
+            STANDS_STILL: defined(sums[STANDS_STILL].scores(), rules),
         },
         tracking={f.name: _plain(getattr(counts, f.name)) for f in fields(counts)},
-        protocol="\n".join(PROTOCOL).format(join={"frame": "frame id", "time": "time since the first frame"}[join]),
+        totals={key: (total, sums[MODEL].counts[key]) for key, total in sums[MODEL].totals.items()},
+        protocol=_in_words(rules, join),
+        protocol_name=rules.name,
+        rules=rules.model_dump(mode="json"),
     )
+
+
+def _in_words(rules: Protocol, join: Join) -> str:
+    wide, high = rules.tracking.enlarged
+    boxes = "without any enlargement" if (wide, high) == (1, 1) else f"those of the result {wide:g} x {high:g} as large"
+    return "\n".join([*heading(rules), *PROTOCOL]).format(
+        join={"frame": "frame id", "time": "time since the first frame"}[join],
+        bodies=bodies_in_words(rules),
+        world=world_in_words(rules),
+        boxes=boxes,
+        frames={"everyone": "everyone visible is annotated", "annotated": "somebody is annotated"}[
+            rules.tracking.frames
+        ],
+    )
+
+
+def _check_data(truth: VideoTruth, rules: Protocol) -> None:
+    """Raise ConfigError if the protocol is about other sequences than this one."""
+    data, entry = rules.data, truth.entry
+    if entry is None:
+        fits, there = data.dataset is None and data.subset is None, "no sequence of a dataset"
+    else:
+        fits, there = data.fits(entry) and data.split in (None, entry.split), entry.key
+    if not fits:
+        wanted = " ".join(filter(None, (data.dataset, data.split, data.subset, data.camera)))
+        raise ConfigError(
+            f"protocol {rules.name} is about {wanted or 'other sequences'}, and this is {there}",
+            where=truth.name,
+            hint="choose another protocol, or write one with  base: " + rules.name + "  and data of your own",
+        )
+
+
+def enlarged(boxes: npt.NDArray[np.float64], factors: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """Boxes (N, 4), left, top, width, height, made wider and higher about their centres."""
+    size = boxes[:, 2:] * factors
+    return np.concatenate([boxes[:, :2] + (boxes[:, 2:] - size) / 2, size], axis=1)
 
 
 def tracking_scores(counts: TrackingCounts) -> dict[str, float | None]:
@@ -240,10 +319,9 @@ def _predicted(
         identity=torch.from_numpy(result.person[person].astype(np.int64)),
         rotations=rotations,
         betas=betas,
-        joints=posed.joints_h36m[:, :LSP],
-        skeleton=posed.joints[:, :JOINTS],
         hips=hips,
-        points=to_pixels(posed.joints_h36m[:, :LSP] + hips[:, None], lens),
+        joints=posed.joints,
+        points=to_pixels(torch.cat([posed.joints_h36m[:, :LSP], posed.joints], dim=1) + hips[:, None], lens),
         box=_box(to_pixels(posed.joints + hips[:, None], lens)),
         camera_from_world=torch.from_numpy(result.camera_from_world[frame]),
     )
@@ -261,32 +339,24 @@ def _annotated(
     frame = truth.frame[rows]
     lens, camera = _tensor(truth.intrinsics[frame]), _tensor(truth.camera_from_world[frame])
     rotations, betas = matrix_from_axis_angle(_tensor(truth.pose[rows])), _tensor(truth.betas[rows])
-    gender, translation = torch.from_numpy(truth.gender[rows]), _tensor(truth.translation[rows])
-    people, depth = pose_people(
+    people, depth, joints = pose_people(
         frame=torch.from_numpy(number[frame]),
         person=torch.from_numpy(truth.person[rows]),
-        gender=gender,
+        gender=torch.from_numpy(truth.gender[rows]),
         rotations=rotations,
         betas=betas,
-        translation=translation,
+        translation=_tensor(truth.translation[rows]),
         in_world=torch.from_numpy(truth.in_world[rows]),
         camera_from_world=camera,
         to_2d=lambda joints: to_pixels(joints, lens),
         layers=layers,
     )
-    boxes = betas.new_zeros(len(rows), 4)
-    for code, name in enumerate(GENDERS):
-        of = (gender == code).nonzero()[:, 0]
-        if len(of):
-            posed = layers[name](rotations[of], betas[of])
-            world = posed.joints + (posed.root + translation[of])[:, None]
-            boxes[of] = _box(to_pixels(world @ camera[of, :3, :3].mT + camera[of, None, :3, 3], lens[of]))
     there = _in_picture(people.joints2d, depth, truth.image_size)
-    return people.rows(there), boxes[there]
+    return people.rows(there), _box(to_pixels(joints, lens))[there]
 
 
 def _in_picture(points: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N,) whether the hips, of LSP points (N, 14, 2) px, are in the picture and before the camera."""
+    """(N,) whether the hips, of points (N, J, 2) px in LSP order, are in the picture and before the camera."""
     hips = points[:, 2:4].mean(1)
     inside = (hips >= -0.5) & (hips <= hips.new_tensor(size) - 0.5)
     return inside.all(-1) & (depth > 0)
@@ -297,62 +367,88 @@ def _box(points: Tensor) -> Tensor:
     return torch.cat([low, high - low], dim=1)
 
 
-def _count(sums: Sums, found: Predicted, target: GroundTruth, pairs: tuple[Tensor, Tensor], everyone: Tensor) -> None:
-    people, matched = len(target.frame), len(pairs[1])
-    sums.add("recall", matched, people)
-    sums.add("precision", int(everyone[found.frame[pairs[0]]].sum()), int(everyone[found.frame].sum()))
-    sums.add("mpjpe_with_misses", MISS_MM * (people - matched), people - matched)
-    sums.add("world_coverage", int(target.in_world[pairs[1]].sum()), int(target.in_world.sum()))
+def _matched(found: Predicted, target: GroundTruth, others: LabelledPeople, frames: int) -> tuple[Tensor, Tensor]:
+    """Pairs of rows of the result and of annotated people, those with a body first, then the others.
+
+    By the 14 LSP joints of people with a body, and the labelled ones of others.
+    """
+    bodies, labels = len(target.frame), len(others.frame)
+    points = found.points.new_zeros(bodies + labels, POINTS, 2)
+    known = torch.zeros(bodies + labels, POINTS, dtype=torch.bool)
+    points[:bodies, :LSP], known[:bodies, :LSP] = target.joints2d, True
+    points[bodies:, LSP:], known[bodies:, LSP:] = others.points, others.labelled
+    frame = torch.cat([target.frame, others.frame])
+    order = frame.argsort(stable=True)
+    rows, whom = match(found.points, found.frame, points[order], frame[order], known[order], frames)
+    return torch.from_numpy(rows), order[torch.from_numpy(whom)]
 
 
 def _measure(
-    sums: Mapping[str, Sums],
-    truth: VideoTruth,
-    frames: npt.NDArray[np.int64],
+    sums: Sums,
+    tracks: _Tracks,
     found: Predicted,
     target: GroundTruth,
     layers: Mapping[str, BodyLayer],
+    rules: Protocol,
 ) -> None:
-    """Add the errors of M pairs."""
-    for measure, errors in pose_errors(found.joints, target.joints, found.points, target.joints2d).items():
-        sums[MODEL].add_all(measure, errors)
+    """Add the errors of M pairs, and their frames to the tracks."""
+    values = compare_bodies(found.rotations, found.betas, target, layers, rules.bodies)
+    for measure, errors in pose_errors(
+        values["predicted"], values["annotated"], found.points[:, :LSP], target.joints2d
+    ).items():
+        sums.add_all(measure, errors)
         if measure == "mpjpe":
-            sums[MODEL].add_all("mpjpe_with_misses", errors)
-    error, feet, true_feet = compare_meshes(found.rotations, found.betas, target, layers)
-    sums[MODEL].add_all("pve", error, 1000)
+            sums.add_all("mpjpe_with_misses", errors)
+    sums.add_all("pve", values.pop("pve"), 1000)
+    tracks.add(values, found, target)
 
-    camera = found.camera_from_world
-    world = (camera[:, :3, :3].mT @ (found.hips.double() - camera[:, :3, 3])[..., None])[..., 0]
-    values = {
-        "predicted": rooted(found.joints),
-        "annotated": rooted(target.joints),
-        "true_skeleton": target.skeleton,
-        "true_feet": true_feet,
-        "true_root": target.rotations[:, 0],
-        "true_hips": target.hips,
-        "camera_from_world": target.turn,
-    }
-    ids = torch.from_numpy(truth.frame_id[frames])[target.frame]
-    for person in target.person.unique():
-        rows = (target.person == person).nonzero()[:, 0]
-        # from the axes of each frame's camera to those of the result's camera where the person was first matched
-        first = camera[rows[0], :3, :3]
-        turn = first @ camera[rows, :3, :3].mT
-        track = Track(truth.clock, None, world_is_first_camera=True)
-        track.add(
-            {name: value[rows].double() for name, value in values.items()}
-            | {
-                "id": ids[rows],
-                "in_world": target.in_world[rows],
-                "skeleton": found.skeleton[rows].double() @ turn.mT,
-                "feet": feet[rows].double() @ turn.mT,
-                "root": turn @ found.rotations[rows, 0].double(),
-                "place": world[rows] @ first.mT,
-                "true_from_assumed": torch.eye(3, dtype=torch.float64).expand(len(rows), 3, 3),
+
+class _Tracks:
+    """The tracks of annotated people through a result, in the axes of its camera where each was first matched."""
+
+    def __init__(self, truth: VideoTruth, frames: npt.NDArray[np.int64], rules: Protocol) -> None:
+        """`frames`: those compared, among the annotation's."""
+        self.rules, self.clock = rules, truth.clock
+        self.ids = torch.from_numpy(truth.frame_id[frames])
+        self.by_person: dict[int, Track] = {}
+
+    def add(self, values: Values, found: Predicted, target: GroundTruth) -> None:
+        """Add M pairs with what `compare_bodies` says of them."""
+        camera = found.camera_from_world
+        world = (camera[:, :3, :3].mT @ (found.hips.double() - camera[:, :3, 3])[..., None])[..., 0]
+        for person in target.person.unique().tolist():
+            rows = (target.person == person).nonzero()[:, 0]
+            # from the axes of each frame's camera to those of the result's camera where the person was first matched
+            first = camera[rows[0], :3, :3]
+            turn = first @ camera[rows, :3, :3].mT
+            own = {
+                name: value[rows].double() if value.is_floating_point() else value[rows]
+                for name, value in values.items()
             }
-        )
-        for name, part in track.end().items():
-            sums[name].take(part)
+            self._of(person).add(
+                in_axes(own, turn)
+                | {
+                    "id": self.ids[target.frame[rows]],
+                    "place": world[rows] @ first.mT,
+                    "true_from_assumed": torch.eye(3, dtype=torch.float64).expand(len(rows), 3, 3),
+                }
+            )
+
+    def add_misses(self, people: GroundTruth) -> None:
+        """Add people in frames in which they were not found."""
+        values = of_misses(people) | {"id": self.ids[people.frame]}
+        for person in people.person.unique().tolist():
+            self._of(person).miss({name: value[people.person == person] for name, value in values.items()})
+
+    def end(self) -> Iterator[tuple[str, Sums]]:
+        """The sums of every track, by predictor."""
+        for track in self.by_person.values():
+            yield from track.end().items()
+
+    def _of(self, person: int) -> Track:
+        if person not in self.by_person:
+            self.by_person[person] = Track(self.clock, self.rules, None, world_is_first_camera=True)
+        return self.by_person[person]
 
 
 def _tensor(values: npt.NDArray[Any]) -> Tensor:

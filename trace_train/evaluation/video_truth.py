@@ -1,4 +1,4 @@
-"""What is known of one video: its annotated people and camera, from shards or from an exact result."""
+"""What is known of one video: its annotated people and camera, from shards, a dataset, or an exact result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import ConfigError, nearest, quoted
+from trace_data.assets.bodies import Bodies
 from trace_data.results.result import Result
 from trace_data.schema.body import GENDERS
-from trace_data.schema.clip import ClipRef
+from trace_data.schema.clip import ClipAnnotations, ClipRef
+from trace_data.schema.record import SequenceRecord
+from trace_data.schema.sequence_patterns import the_one
 from trace_data.shards.entries import SequenceEntry, usual_step
-from trace_data.shards.reader import ShardReader
+from trace_data.shards.reader import ShardReader, clip_annotations
+from trace_data.shards.rows import rows_of
+from trace_data.shards.writer import entry_of
 from trace_train.evaluation.tracks import Clock
 
 NEUTRAL = GENDERS.index("neutral")
@@ -21,10 +25,37 @@ _PARTS = ("root_rotation", "body_pose", "shape", "translation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Labels:
+    """L person-frames in the picture without a whole body, by frame, then person."""
+
+    frame: npt.NDArray[np.int64]
+    """(L,) index of the frame."""
+    person: npt.NDArray[np.int64]
+    """(L,) identities."""
+    points: npt.NDArray[np.float32]
+    """(L, 44, 3) px and confidence; zero where there are no 2D labels."""
+    joints: npt.NDArray[np.float32]
+    """(L, 44, 4) m in the world, and confidence."""
+
+
+def no_labels() -> Labels:
+    """Of a video in which everyone has a body."""
+    nobody = np.zeros(0, np.int64)
+    return Labels(
+        frame=nobody,
+        person=nobody,
+        points=np.zeros((0, 44, 3), np.float32),
+        joints=np.zeros((0, 44, 4), np.float32),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VideoTruth:
     """T annotated frames with K person-frames that have a whole body, by frame, then person."""
 
     name: str
+    entry: SequenceEntry | None
+    """The sequence of shards or of a dataset; None of an exact result."""
     synthetic: bool
     frame_id: npt.NDArray[np.int64]
     """(T,) index of each frame in the source, or the release's number of it."""
@@ -53,6 +84,8 @@ class VideoTruth:
     """(K, 3) m, world: vertices = LBS(pose, betas) + translation."""
     in_world: npt.NDArray[np.bool_]
     """(K,) whether places in the world can be compared."""
+    others: Labels
+    """People of whom joints are labelled and no whole body is known."""
 
 
 def truth_of_result(result: Result, name: str) -> VideoTruth:
@@ -63,6 +96,7 @@ def truth_of_result(result: Result, name: str) -> VideoTruth:
     seconds = np.median(np.diff(result.time) / np.diff(result.frame_id)) if frames > 1 else 1 / 30
     return VideoTruth(
         name=name,
+        entry=None,
         synthetic=True,
         frame_id=result.frame_id,
         time=result.time,
@@ -78,6 +112,7 @@ def truth_of_result(result: Result, name: str) -> VideoTruth:
         betas=result.betas[person],
         translation=result.translation[order],
         in_world=np.ones(len(order), bool),
+        others=no_labels(),
     )
 
 
@@ -86,19 +121,35 @@ def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
 
     Raises ConfigError if there is no such sequence, or more than one, ShardError.
     """
-    row = _row_of(reader, sequence)
+    row = the_one(reader.index.sequences, sequence, where=reader.store.where)
     entry = reader.index.sequences[row]
-    found = reader.annotations(ClipRef(sequence=row, start=0, stride=1, length=entry.frames))
+    return _truth_of(entry, reader.annotations(ClipRef(sequence=row, start=0, stride=1, length=entry.frames)))
+
+
+def truth_of_record(record: SequenceRecord, bodies: Bodies) -> VideoTruth:
+    """A sequence as its dataset annotates it: the same as from shards that were built of it with these bodies.
+
+    The record has to be one that `check_record` finds no errors in. Raises AssetError.
+    """
+    rows = rows_of(record, bodies.complete(record))
+    entry = entry_of(record, rows)
+    return _truth_of(entry, clip_annotations(entry, rows.frames, rows.people, rows.people_a_frame))
+
+
+def _truth_of(entry: SequenceEntry, found: ClipAnnotations) -> VideoTruth:
     whole = found.present & found.masks["intrinsics"][None]
     for part in _PARTS:
         whole = whole & found.masks[part]
     frame, person = np.nonzero(whole.T)
+    labelled = found.present & found.masks["center"] & (found.masks["pose2d"] | found.masks["joints3d"]) & ~whole
+    at, who = np.nonzero(labelled.T)
 
     def taken(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values[person, frame]
 
     return VideoTruth(
         name=entry.key,
+        entry=entry,
         synthetic=entry.synthetic,
         frame_id=found.frame_ids,
         time=(found.frame_ids - found.frame_ids[0]) / found.fps,
@@ -114,24 +165,10 @@ def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
         betas=taken(found.betas),
         translation=taken(found.translation),
         in_world=taken(found.masks["world"]),
-    )
-
-
-def _row_of(reader: ShardReader, sequence: str | None) -> int:
-    entries: list[SequenceEntry] = list(reader.index.sequences)
-    rows = [row for row, entry in enumerate(entries) if sequence in (None, entry.name, entry.key) and entry.frames]
-    if len(rows) == 1:
-        return rows[0]
-    if rows:
-        shown = ", ".join(entries[row].key for row in rows[:5])
-        raise ConfigError(
-            f"{len(rows):,} sequences could be meant: {shown}{', …' if len(rows) > 5 else ''}",
-            where=reader.store.where,
-            hint=f"name one:  --sequence {quoted(entries[rows[0]].key)}",
-        )
-    near = nearest(sequence or "", [entry.name for entry in entries] + [entry.key for entry in entries])
-    raise ConfigError(
-        f"there is no sequence {sequence!r}",
-        where=reader.store.where,
-        hint=f"did you mean  --sequence {quoted(near)}" if near else "index.json lists their names",
+        others=Labels(
+            frame=at,
+            person=found.identity[who],
+            points=found.kp2d[who, at] * found.masks["pose2d"][who, at, None, None],
+            joints=found.kp3d[who, at] * (found.masks["joints3d"] & found.masks["intrinsics"])[who, at, None, None],
+        ),
     )

@@ -26,14 +26,14 @@ class Videos:
         self._last: Tensor | None = None
         self._starts: dict[int, WorldStart] = {}
 
-    def see(self, chunk: Chunk, images: Tensor) -> Maps:
-        """Maps of the next frames, images (B, T, S, S, 3)."""
+    def see(self, chunk: Chunk, images: Tensor, stored: Tensor | None = None) -> Maps:
+        """Maps of the next frames, images (B, T, S, S, 3), with their flow (B, T, 2, M, M) where it is stored."""
         if not chunk.kept:
             self._state = self._last = None
             self._starts.clear()
         state = None if self._state is None else self._state.of(chunk.kept)
         last = None if self._last is None else self._last[list(chunk.kept)]
-        flow = None if self.flow is None else self.flow(images, last)
+        flow = None if self.flow is None else self.flow(images, last) if stored is None else stored.flatten(0, 1)
         maps: Maps = self.network(images, flow, state=state)
         self._state, self._last = maps.state, images[:, -1]
         return maps

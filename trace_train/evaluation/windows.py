@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import build_split, usual_step
+from trace_data.shards.entries import usual_step
 from trace_data.shards.reader import ShardReader
+from trace_train.protocols.loading import load_protocol, sequences_of
+from trace_train.protocols.protocol import Protocol
 
 CHUNK_SECONDS = 100 / 30
 """Duration of the literature's chunk of 100 frames at 30 frames per second; kept at other frame rates."""
@@ -43,27 +44,20 @@ class Chunk:
     """Indices of these videos in the previous chunk, whose state they continue; empty at the start."""
 
 
-def windows_of(reader: ShardReader, split: str, *, every: int = 1) -> list[VideoSpan]:
+def windows_of(reader: ShardReader, split: str, *, every: int = 1, protocol: Protocol | None = None) -> list[VideoSpan]:
     """The whole sequences of a split or, with `every` above one, every n-th of the windows they are cut into.
 
-    Raises ConfigError if there are none.
+    `protocol`: only the sequences that belong to it. Raises ConfigError if there are none.
     """
     windows = []
-    for row, entry in enumerate(reader.index.sequences):
-        if entry.split != split or not entry.frames:
-            continue
+    for row in sorted(sequences_of(reader.index, protocol or load_protocol(), split)):
+        entry = reader.index.sequences[row]
         rate = entry.fps / usual_step(entry.frame_ids())
         length = entry.frames if every == 1 else max(2, round(CHUNK_SECONDS * rate))
         windows += [
             VideoSpan(sequence=row, start=start, frames=min(length, entry.frames - start))
             for start in range(0, entry.frames, length)
         ]
-    if not windows:
-        raise ConfigError(
-            f"these shards have no split {split!r}, they have {', '.join(reader.index.splits)}",
-            where=reader.store.where,
-            hint=build_split(reader.index, split),
-        )
     return windows[::every]
 
 

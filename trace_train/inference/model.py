@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from trace_data.errors import AssetError, CheckpointError, ConfigError
 from trace_data.text_files import content_of, parse_json
 from trace_train.build import body_layers
 from trace_train.config import PredictionConfig
+from trace_train.config.world import WorldConfig
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.inference.cuts import CutDetector
 from trace_train.inference.lens_change import PaddedSquare
@@ -50,6 +52,12 @@ class PredictionModel:
             use_chunk_statistics(self.source.network)
         if config.compile:
             self.source.network.compile()
+
+    def with_world(self, world: WorldConfig) -> PredictionModel:
+        """The same network with other settings of the camera path."""
+        changed = copy(self)
+        changed.config = self.config.model_copy(update={"world": world})
+        return changed
 
     def state(
         self, size: tuple[int, int], intrinsics: npt.NDArray[np.float64], given: GivenPath | None = None

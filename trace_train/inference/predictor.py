@@ -25,6 +25,7 @@ from trace_data.progress import SILENT, Progress
 from trace_data.results.file import SUFFIX, read_result
 from trace_data.results.result import Result
 from trace_train.config import PredictionConfig, prediction_config
+from trace_train.config.world import WorldConfig
 from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.letterbox import Pixels
 from trace_train.inference.model import PredictionModel
@@ -103,12 +104,21 @@ class Predictor:
             prediction.write(path, progress=progress)
             return read_result(path)
 
-    def prepare(self, video: Path | str | Sequence[Path | str], options: VideoOptions | None = None) -> VideoPrediction:
-        """Open a video and say what it is, without predicting it yet. Raises FootageError, ConfigError."""
+    def prepare(
+        self,
+        video: Path | str | Sequence[Path | str],
+        options: VideoOptions | None = None,
+        *,
+        world: WorldConfig | None = None,
+    ) -> VideoPrediction:
+        """Open a video and say what it is, without predicting it yet. `world`: where the camera path of this video
+        comes from; default: as configured. Raises FootageError, ConfigError, CameraFileError.
+        """
         options = options or VideoOptions()
         paths = [video] if isinstance(video, Path | str) else [*video]
         footage = open_footage([path_of(str(path), where="video") for path in paths], frame_rate=options.frame_rate)
-        return VideoPrediction(self.model, footage, options)
+        model = self.model if world is None else self.model.with_world(world)
+        return VideoPrediction(model, footage, options)
 
     def step(self, picture: Pixels, time: float, *, intrinsics: npt.NDArray[np.float64] | None = None) -> LiveFrame:
         """The next picture (H, W, 3) RGB, uint8, upright, of a live camera, taken at `time`, s. The first one, and the

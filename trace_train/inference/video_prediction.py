@@ -213,23 +213,25 @@ class VideoPrediction:
             stop_signals() as stop,
             whole_float32(),
         ):
-            continued, after, gaps = writer.frames, None, _Gaps()
+            continued, last, gaps = writer.frames, None, _Gaps()
             if (saved := writer.state) is not None:
-                after, gaps = _restore(state, saved)
+                last, gaps = _restore(state, saved)
             progress.begin("predict", self.expected_frames or 0, "frames")
             progress.skip(continued)
-            for chunk in read_ahead(self._frames(after), config.chunk):
+            for chunk in read_ahead(self._frames(last), config.chunk):
                 _add(writer, state, chunk, gaps)
+                last = chunk[-1].number
                 progress.advance(len(chunk))
                 if writer.part_is_due or stop():
-                    writer.commit(_save(state, chunk[-1].number, gaps))
+                    writer.commit(_save(state, last, gaps))
                 if stop():
                     raise InterruptedRun(
                         f"stopped after {writer.frames:,} frames; the same command goes on from there", where=out
                     )
+            saved = _save(state, last, gaps)  # should there be no room for the result, only the end is done again
             settled, world = state.finish()
             _add_rows(writer, settled)
-            writer.commit()
+            writer.commit(saved)
             report = self._finish(writer, world, gaps, state.stream.best)
             progress.end(f"{writer.frames:,} frames")
         return PredictionReport(**report, out=out, seconds=time.perf_counter() - begin, continued=continued)
@@ -313,6 +315,7 @@ class VideoPrediction:
             "bn": model.bn,
             "options": {**options, **model.config.model_dump(mode="json")},
             "body_model": model.body_model(),
+            "packs": str(model.packs.absolute()),
             "warnings": [],
             "licence": LICENCE,
         }
@@ -334,7 +337,7 @@ def _nothing_left_of_nothing(writer: ResultWriter) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if writer.state is None:
+        if not writer.begun:
             shutil.rmtree(writer.folder, ignore_errors=True)
         raise
 
@@ -375,13 +378,13 @@ def _add_rows(writer: ResultWriter, settled: list[SeenFrame]) -> None:
         writer.add_rows(rows)
 
 
-def _save(state: VideoState, number: int, gaps: _Gaps) -> bytes:
+def _save(state: VideoState, number: int | None, gaps: _Gaps) -> bytes:
     stream = io.BytesIO()
     torch.save({"video": state.state_dict(), "number": number, "gaps": asdict(gaps)}, stream)
     return stream.getvalue()
 
 
-def _restore(state: VideoState, saved: bytes) -> tuple[int, _Gaps]:
+def _restore(state: VideoState, saved: bytes) -> tuple[int | None, _Gaps]:
     """Load `_save`'s bytes; returns the number of the last frame in the footage, and the gaps so far."""
     try:
         found = torch.load(io.BytesIO(saved), weights_only=True)

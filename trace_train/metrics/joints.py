@@ -8,6 +8,8 @@ people.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,22 +18,24 @@ from trace_train.geometry.procrustes import aligned
 
 LSP_HIPS = (2, 3)
 """Right and left hip in the 14 LSP joints; their midpoint is the root."""
+SMPL_HIPS = (1, 2)
+"""Left and right hip in the 24 joints of SMPL."""
+H36M_PELVIS = (14,)
+"""The pelvis in the 17 joints of the Human3.6M regressor, of which the first 14 are those of LSP."""
 PCK_METRES = 0.15
 AUC_METRES = tuple(0.005 * k for k in range(31))
 """0 to 150 mm in steps of 5 mm."""
 
 
-def rooted(joints: Tensor) -> Tensor:
-    """Joints (..., J >= 14, 3) in LSP order relative to the midpoint of their hips."""
-    root = joints[..., LSP_HIPS, :].mean(-2, keepdim=True)
-    result: Tensor = joints - root
+def rooted(joints: Tensor, root: tuple[int, ...] = LSP_HIPS) -> Tensor:
+    """Joints (..., J, 3) relative to the mean of those in `root`: by default the hips of joints in LSP order."""
+    result: Tensor = joints - joints[..., root, :].mean(-2, keepdim=True)
     return result
 
 
 def mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean per-joint position error (N,) in the unit of the input, after removing the root. (N, 14, 3) LSP joints."""
-    error: Tensor = (rooted(predicted.double()) - rooted(target.double())).norm(dim=-1).mean(-1)
-    return error
+    return mean_distance(rooted(predicted.double()), rooted(target.double()))
 
 
 def pa_mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
@@ -41,8 +45,8 @@ def pa_mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
     return error
 
 
-def pve(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean per-vertex error (N,) of meshes (N, V, 3) that are both relative to their hip midpoint."""
+def mean_distance(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean distance (N,) of points (N, J, 3) relative to the same root: MPJPE of joints, PVE of vertices."""
     error: Tensor = (predicted.double() - target.double()).norm(dim=-1).mean(-1)
     return error
 
@@ -59,6 +63,20 @@ def labelled_errors(predicted: Tensor, target: Tensor, labelled: Tensor, *, alig
         p = aligned(p, t, known)
     error: Tensor = (p - t).norm(dim=-1) * known
     return error
+
+
+def with_bones_of(predicted: Tensor, target: Tensor, bones: Sequence[tuple[int, int]]) -> Tensor:
+    """Predicted joints (N, J, 3) with bones of the target's lengths and their own directions.
+
+    `bones`: (parent, child) from the root outwards; joints that are no child stay where they are.
+    """
+    ours, theirs = predicted.double(), target.double()
+    out = ours.clone()
+    for parent, child in bones:
+        bone = ours[:, child] - ours[:, parent]
+        length = (theirs[:, child] - theirs[:, parent]).norm(dim=-1, keepdim=True)
+        out[:, child] = out[:, parent] + bone * length / bone.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    return out
 
 
 def per_person(errors: Tensor, labelled: Tensor) -> Tensor:

@@ -67,6 +67,23 @@ def trajectory_error(predicted: Tensor, target: Tensor, alignment: tuple[Tensor,
     return error
 
 
+def pose_error(
+    predicted: Tensor,
+    target: Tensor,
+    predicted_root: Tensor,
+    target_root: Tensor,
+    alignment: tuple[Tensor, Tensor, Tensor],
+) -> Tensor:
+    """DynaCam's "APE": root of the mean square Frobenius norm of G⁻¹ P − I, of poses P and G after an alignment.
+
+    Positions (T, 3), rotations (T, 3, 3). It adds metres to turns (docs/reference/evaluation.md#dynacam).
+    """
+    apart = (moved(predicted, alignment) - target.double()).square().sum(-1)
+    turned = (alignment[1] @ predicted_root.double() - target_root.double()).square().sum((-1, -2))
+    error: Tensor = (apart + turned).mean().sqrt()
+    return error
+
+
 def from_start(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The translation that aligns the first of positions (T, 3), without rotation or scale."""
     one = torch.ones((), dtype=torch.float64)

@@ -10,6 +10,7 @@ is 8 px of the input, whatever the map's resolution: the published code divides 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Literal, Protocol
@@ -24,6 +25,8 @@ from torch import Tensor, nn
 from trace_train.network.raft import Raft
 
 MAP_STRIDE = 4
+CELL = 8
+"""Side of a cell of stored flow, px."""
 UNIT = 8.0
 """Input pixels per unit of the returned flow."""
 FirstFrame = Literal["self", "zero"]
@@ -38,6 +41,17 @@ class FlowProvider(Protocol):
 
         Returns (B T, 2, S / 4, S / 4) float32 on the device of `frames`, without gradient. For single frames without a
         predecessor the caller may use zeros instead.
+        """
+
+
+class PairFlow(Protocol):
+    """Interface of the providers that compute flow once, on whole frames, for `trace add-flow`."""
+
+    def pairs(self, frames: Tensor, strides: Sequence[int], begin: int) -> list[Tensor]:
+        """Frames (L, H, W, 3) uint8 RGB, sides multiples of 8 px, at least 64.
+
+        For each stride s the flow from frame t - s to frame t for each t from max(begin, s) on: (n, 2, H / 8, W / 8)
+        float32, px, means over cells of 8 x 8 px of frame t - s; on the device of the computation.
         """
 
 
@@ -75,6 +89,14 @@ class RaftFlow(nn.Module):
         with torch.autocast(device, dtype=torch.float16, enabled=half):
             return self._flow(frames, previous)
 
+    @torch.no_grad()
+    def pairs(self, frames: Tensor, strides: Sequence[int], begin: int) -> list[Tensor]:
+        """See PairFlow; with autocast as for clips."""
+        device = frames.device.type
+        half = device == "cuda" and torch.is_autocast_enabled(device)
+        with torch.autocast(device, dtype=torch.float16, enabled=half):
+            return [F.avg_pool2d(flow, CELL) for flow in self.raft.strided(frames, strides, begin)]
+
     def _flow(self, frames: Tensor, previous: Tensor | None) -> Tensor:
         if previous is not None:
             flow = self.raft(torch.cat([previous[:, None], frames], dim=1), upsample=True)
@@ -94,7 +116,9 @@ class DisFlow:
     Needs no weights; takes 2 ms per pair at 128 px and 30 ms at 512 px on one core.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
+        """`threads`: as many as torch uses, by default."""
+        self._threads = threads
         # OpenCV's result depends on the number of threads per picture
         cv2.setNumThreads(1)
 
@@ -105,9 +129,27 @@ class DisFlow:
         if pictures.is_floating_point():
             pictures = pictures.nan_to_num().round().clamp(0, 255).to(torch.uint8)
         clips = pictures.cpu().numpy()
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        with ThreadPoolExecutor(self._threads or torch.get_num_threads()) as threads:
             flow = np.concatenate([*threads.map(partial(_searched, still=previous is None), clips)])
         return to_map(torch.from_numpy(flow).permute(0, 3, 1, 2)).to(frames.device)
+
+    def pairs(self, frames: Tensor, strides: Sequence[int], begin: int) -> list[Tensor]:
+        """See PairFlow; on the CPU, with pairs in parallel."""
+        pictures = frames.cpu().numpy()
+        height, width = pictures.shape[1:3]
+        cells = (width // CELL, height // CELL)
+
+        def searched(pair: tuple[int, int]) -> npt.NDArray[np.float32]:
+            flow = _searched(pictures[list(pair)], still=False)[0]
+            return np.asarray(cv2.resize(flow, cells, interpolation=cv2.INTER_AREA)).transpose(2, 0, 1)
+
+        flows = []
+        with ThreadPoolExecutor(self._threads or torch.get_num_threads()) as threads:
+            for stride in strides:
+                wanted = [(t - stride, t) for t in range(max(begin, stride), len(pictures))]
+                found = np.array([*threads.map(searched, wanted)], np.float32).reshape(-1, 2, *cells[::-1])
+                flows.append(torch.from_numpy(found))
+        return flows
 
 
 def _searched(pictures: npt.NDArray[np.uint8], still: bool) -> npt.NDArray[np.float32]:

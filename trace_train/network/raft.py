@@ -7,7 +7,7 @@ convolutions is computed before the first iteration; flow is upsampled only afte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -183,14 +183,27 @@ class Raft(nn.Module):
             before, after = torch.cat([features[:, :1], before], dim=1), features
             context = torch.cat([context[:, :1], context[:, : length - 1]], dim=1)
         pairs = before.shape[1]
-        before, after, context = before.flatten(0, 1), after.flatten(0, 1), context.flatten(0, 1)
+        flow = self._refined(before.flatten(0, 1), after.flatten(0, 1), context.flatten(0, 1), upsample=upsample)
+        by_clip: Tensor = flow.unflatten(0, (b, pairs))
+        return by_clip
+
+    def strided(self, frames: Tensor, strides: Sequence[int], begin: int) -> Iterator[Tensor]:
+        """For each stride s the flow in px from frame t - s to t of one clip (L, H, W, 3), for t from max(begin, s) on:
+        (n, 2, H, W) float32. Each frame is encoded once for all strides."""
+        features, context = (self._encoded(encoder, frames[None])[0] for encoder in (self.fnet, self.cnet))
+        for stride in strides:
+            after = slice(max(begin, stride), len(frames))
+            before = slice(after.start - stride, max(len(frames) - stride, 0))
+            yield self._refined(features[before], features[after], context[before], upsample=True)
+
+    def _refined(self, before: Tensor, after: Tensor, context: Tensor, *, upsample: bool) -> Tensor:
+        """As `refine`, a few pairs at a time."""
         scale = STRIDE if upsample else 1
         flow = before.new_zeros(len(before), 2, scale * before.shape[2], scale * before.shape[3], dtype=torch.float32)
         for at in range(0, len(before), self.pairs_at_once):
             some = slice(at, at + self.pairs_at_once)
             flow[some] = self.refine(before[some], after[some], context[some], upsample=upsample)
-        by_clip: Tensor = flow.unflatten(0, (b, pairs))
-        return by_clip
+        return flow
 
     def refine(self, before: Tensor, after: Tensor, context: Tensor, *, upsample: bool = False) -> Tensor:
         """Flow of pairs from features of both frames and context features of the earlier one, each (P, 256, h, w)."""

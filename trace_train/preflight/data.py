@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from trace_data.errors import ConfigError, ShardError, TraceError
 from trace_data.progress import counted
 from trace_data.schema.clip import ClipRef
-from trace_data.shards.entries import ShardIndex, build_split
+from trace_data.shards.entries import ShardEntry, ShardIndex, build_split
 from trace_data.shards.index import load_index
 from trace_data.shards.reader import ShardReader
-from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table
+from trace_data.shards.sampling.sampler import ClipSampler, ClipTable
 from trace_data.shards.storage.store import Store
-from trace_train.config import Config
+from trace_train.config import Config, DataConfig
 from trace_train.preflight.parts import PreflightItem
 from trace_train.streaming.occluders import load_cutouts
-from trace_train.streaming.stream import load_clip, mixing
+from trace_train.streaming.stored_flow import flow_reader, with_flow_provider
+from trace_train.streaming.stream import clip_tables, load_clip, mixing
 from trace_train.training.stage_checks import stage_errors
 
 NAMED = 10
@@ -35,7 +36,7 @@ def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[P
     files.found = f"{counted(len(index.shards), 'shard')}, {frames:,} frames: {', '.join(names)}" + (
         "  (synthetic)" if index.synthetic else ""
     )
-    files.errors += _file_errors(store, index)
+    files.errors += _file_errors(store, index.shards)
     if not files.errors and not store.remote:
         files.errors += _frame_errors(ShardReader(store))
     if store.remote:
@@ -44,9 +45,23 @@ def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[P
     return [files, clips]
 
 
-def _file_errors(store: Store, index: ShardIndex) -> list[TraceError]:
+def check_flow(store: Store, config: Config) -> tuple[PreflightItem, Config]:
+    """Check that stored flow is there if it is read; also returns the configuration with its provider filled in."""
+    item = PreflightItem(name="flow")
+    try:
+        reader = ShardReader(store)
+        config = with_flow_provider(config, reader)
+        if (flow := flow_reader(config, reader)) is not None:
+            item.found = f"by {config.network.flow_provider}, {len(flow.index.shards)} files beside the shards"
+            item.errors += _file_errors(store, flow.index.shards)
+    except TraceError as error:
+        item.errors.append(error)
+    return item, config
+
+
+def _file_errors(store: Store, shards: Sequence[ShardEntry]) -> list[TraceError]:
     """An error for each missing or truncated shard; of remote shards, only for the first."""
-    groups = [index.shards] if store.remote else [(entry,) for entry in index.shards]
+    groups = [shards] if store.remote else [(entry,) for entry in shards]
     errors: list[TraceError] = []
     for entries in groups:
         try:
@@ -90,15 +105,11 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Prefl
         )
         return
     yield from stage_errors(config, world_size)
-    names = sorted({entry.dataset for entry in index.sequences})
     for number, stage in enumerate(config.stages):
         where = f"stages[{number}]"
-        tables = {
-            name: clip_table(index, length=stage.frames, strides=config.data.strides, split="train", datasets=[name])
-            for name in names
-        }
+        tables = clip_tables(index, config.data, stage.frames)
         if not any(map(len, tables.values())):
-            yield _no_clips(index, stage.frames, config.data.strides, where)
+            yield _no_clips(index, stage.frames, config.data, where)
             continue
         clips = sum(map(len, tables.values()))
         part.found += f"{', ' if part.found else ''}{clips:,} of {counted(stage.frames, 'frame')}"
@@ -116,8 +127,17 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Prefl
             yield error
 
 
-def _no_clips(index: ShardIndex, frames: int, strides: Sequence[int], where: str) -> ConfigError:
-    """Why no training sequence has a clip of so many frames: it is too short, or nobody is annotated so long."""
+def _no_clips(index: ShardIndex, frames: int, data: DataConfig, where: str) -> ConfigError:
+    """Why no training sequence has a clip of so many frames: none is wanted, all are too short, or nobody is annotated
+    so long."""
+    strides = data.strides
+    if any(map(len, clip_tables(index, data.model_copy(update={"camera": "any", "world": False}), frames).values())):
+        what = " and ".join([*([f"{data.camera} cameras"] * (data.camera != "any")), *(["a known world"] * data.world)])
+        return ConfigError(
+            f"no training sequence has {what}, which data.camera and data.world ask for",
+            where=where,
+            hint="build dynacam or bedlam, or choose  --config trace",
+        )
     training = [entry for entry in index.sequences if entry.split == "train"]
     longest = max(entry.frames for entry in training)
     usable = max((end - first for entry in training for runs in entry.usable for first, end in runs), default=0)

@@ -16,6 +16,8 @@ class PreflightItem:
     """`shards`, `packs`, …"""
     found: str = ""
     """Description of what was found."""
+    notes: list[str] = field(default_factory=list)
+    """More of what was found, a line each."""
     errors: list[TraceError] = field(default_factory=list)
     """Each with its cause, location and fix."""
     warnings: list[str] = field(default_factory=list)

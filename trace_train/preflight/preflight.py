@@ -11,16 +11,18 @@ import yaml
 
 from trace_data.errors import ConfigError, TraceError
 from trace_data.progress import SILENT, Progress, counted, size_in_words
+from trace_data.shards.index import load_index
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import Store, as_store
 from trace_train.build import body_layers
 from trace_train.config import Config
-from trace_train.preflight.data import check_shards
-from trace_train.preflight.entries import terms_without_entries
+from trace_train.preflight.data import check_flow, check_shards
+from trace_train.preflight.entries import count_entries, taught_by_sources, terms_without_entries
 from trace_train.preflight.machine import check_bodies, check_device, check_disk, check_network, check_versions
 from trace_train.preflight.memory import Fitting, Meter, meter_of
 from trace_train.preflight.parts import PreflightItem, PreflightReport
 from trace_train.preflight.trial import Trial
+from trace_train.streaming.stored_flow import with_flow_provider
 from trace_train.streaming.stream import TrainStream
 from trace_train.weights.checkpoint import finished
 from trace_train.weights.sources import open_start
@@ -60,6 +62,9 @@ def preflight(
     try:
         store = as_store(shards)
         parts += check_shards(store, config, world_size=world_size)
+        if config.network.flow == "stored" and parts[0].ok:
+            flow, config = check_flow(store, config)
+            parts.append(flow)
     except TraceError as error:
         parts.append(PreflightItem(name="shards", errors=[error]))
     parts.append(check_bodies(packs, config))
@@ -72,7 +77,9 @@ def preflight(
     if not any(part.errors for part in parts) and not store.remote:
         progress.log("a few clips are read to see which losses they have entries for")
         clips = next(part for part in parts if part.name == "clips")
-        clips.warnings += terms_without_entries(config, store, packs, network)
+        found = count_entries(config, store, packs, network)
+        clips.notes += taught_by_sources(found, load_index(store))
+        clips.warnings += terms_without_entries(found)
     if memory and device is not None and not any(part.errors for part in parts):
         largest = max(config.stages, key=lambda stage: stage.clips * stage.frames)
         size = f"{counted(largest.clips // world_size, 'clip')} of {counted(largest.frames, 'frame')}"
@@ -96,6 +103,7 @@ def find_batch(
     """Find by trial the largest number of clips of each stage that fits in one process. Raises the errors of the
     preflight, and ConfigError if not even one clip fits."""
     preflight(config, shards=shards, packs=packs, run=run, resume=True, memory=False).raise_if_wrong()
+    config = with_flow_provider(config, ShardReader(as_store(shards)))
     _, start, config = _check_weights(config, run)
     _, device = check_device(config, local_rank)
     assert device is not None

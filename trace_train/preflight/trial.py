@@ -66,7 +66,7 @@ class Trial:
             sampler, sequences = stream.samplers[self._stage(frames)], stream.reader.index.sequences
             refs = [sampler.clip(0, position) for position in range(min(LOOKED_AT, len(sampler)))]
             most = max(refs, key=lambda ref: len(sequences[ref.sequence].people))
-            self._clips[frames] = load_clip(stream.reader, most, self._config.network.input_size)
+            self._clips[frames] = load_clip(stream.reader, most, self._config.network.input_size, flow=stream.flow)
         return self._clips[frames]
 
     def _stage(self, frames: int) -> int:
@@ -75,6 +75,6 @@ class Trial:
 
 def _flow(config: Config, start: Start | None, run: Path, device: torch.device) -> FlowProvider:
     """The run's flow provider; for a new run, from its initial weights."""
-    if config.network.flow == "raft" and start is not None and start.flow is not None:
+    if config.network.computed_flow == "raft" and start is not None and start.flow is not None:
         return raft_flow(open_weights(start.flow), config.network, device)
     return build_flow(config, run, device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from html import escape
 from importlib import resources
 from typing import Any
 
@@ -14,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.drawing import ANNOTATED, MESH, data_uri
+from trace_data.pages.document import document
+from trace_data.pages.html import Html, element, joined, text
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS
 from trace_data.schema.keypoints import ALL_44, SKELETON
 from trace_train.preview.clips import PreviewClip
@@ -25,7 +26,6 @@ EXACT = 256
 """Frames with a longer side up to this many px, the input of small networks, are shown pixel by pixel."""
 LOSSLESS = 101
 """OpenCV's quality value for lossless WebP."""
-TEMPLATE = "page.html"
 
 
 def page_clip(clip: PreviewClip, overlays: Sequence[npt.NDArray[np.uint8] | None]) -> dict[str, Any]:
@@ -103,15 +103,19 @@ def page_text(*, title: str, notes: Sequence[str], clips: Sequence[dict[str, Any
     # only these could end a script element or open a comment in it
     data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     synthetic = any(clip["synthetic"] for clip in clips)
-    page = resources.files("trace_train.preview").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    for name, text in {
-        "TITLE": escape(title),
-        "BADGE": '<span class="badge">synthetic data</span>' if synthetic else "",
-        "NOTES": "".join(f"<p>{escape(note)}</p>" for note in notes),
+    body = _read("page.html")
+    for name, part in {
+        "TITLE": text(title),
+        "BADGE": element("span", "synthetic data", style="badge synthetic") if synthetic else "",
+        "NOTES": joined(element("p", note) for note in notes),
         "DATA": data,
     }.items():
-        page = page.replace(f"<!--{name}-->", text)
-    return page
+        body = body.replace(f"<!--{name}-->", part)
+    return document(title, Html(body), style=_read("page.css"))
+
+
+def _read(name: str) -> str:
+    return resources.files("trace_train.preview").joinpath(name).read_text(encoding="utf-8")
 
 
 def _css(colour: Sequence[int]) -> str:

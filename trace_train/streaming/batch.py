@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ class LoadedClip:
     """Factors for brightness, contrast and saturation."""
     camera_moves: bool = False
     """Whether a synthetic camera moves over the clip."""
+    flow: Tensor | None = None
+    """(T, 2, S / 4, S / 4) stored flow as providers give it; None: to be computed from the frames."""
     occluder: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]] | None = None
     """The occluder's (N, N, 4) RGBA picture, and (T, 2, 3) maps from px of the crop to the picture, whose edges are at
     -1 and 1."""
@@ -83,6 +86,9 @@ class Batch:
     """(B, P, T, 44, 4) metres, world, and confidence."""
     masks: Mapping[str, Tensor]
     """`PERSON_MASKS` (B, P, T) and `FRAME_MASKS` (B, T), bool."""
+    flow: Tensor | None = None
+    """(B, T, 2, S / 4, S / 4) float32, stored flow as providers give it, which knows no occluders; None: to be computed
+    from the frames."""
 
     def split(self, parts: int) -> list[Batch]:
         """Split into `parts` batches of equal size. Call it after `pixels.finish`: pending occluders are not split."""
@@ -93,8 +99,8 @@ class Batch:
 
         def part(begin: int) -> Batch:
             end = begin + size
-            cut = {
-                f.name: getattr(self, f.name)[begin:end]
+            cut: dict[str, Any] = {
+                f.name: None if (value := getattr(self, f.name)) is None else value[begin:end]
                 for f in fields(self)
                 if f.name not in {"masks", "occluded", "occluders", "occluder_places"}
             }
@@ -105,9 +111,9 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """Move the batch to a device."""
         moved: dict[str, Tensor] = {
-            f.name: to_device(getattr(self, f.name), device)
+            f.name: to_device(value, device)
             for f in fields(self)
-            if f.name not in {"refs", "masks", "color", "occluded"}
+            if f.name not in {"refs", "masks", "color", "occluded"} and (value := getattr(self, f.name)) is not None
         }
         return replace(self, **moved, masks={k: to_device(v, device) for k, v in self.masks.items()})  # type: ignore[arg-type]
 
@@ -138,6 +144,7 @@ def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
     def people_of(name: str, fill: int = 0) -> Tensor:
         return pad([getattr(c.annotations, name) for c in clips], fill)
 
+    flows = [c.flow for c in clips]
     pictures = [c.occluder[0] for c in clips if c.occluder is not None]
     places = [c.occluder[1] for c in clips if c.occluder is not None]
     masks = {name: pad([c.annotations.masks[name] for c in clips]) for name in PERSON_MASKS}
@@ -166,6 +173,7 @@ def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
         kp2d=people_of("kp2d"),
         kp3d=people_of("kp3d"),
         masks=masks,
+        flow=torch.stack([flow for flow in flows if flow is not None]) if None not in flows else None,
     )
 
 

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from trace_data.errors import ConfigError
 from trace_data.schema.clip import ClipRef
+from trace_data.shards.entries import SequenceEntry, ShardIndex
+from trace_data.shards.flow.reader import FlowReader
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.sampling.sampler import ClipSampler, ClipTable, clip_table, positions
 from trace_data.shards.storage.store import LocalStore
@@ -56,10 +58,18 @@ class BatchPlan:
     """Side of the square crops, px."""
 
 
-def load_clip(reader: ShardReader, ref: ClipRef, size: int, out: Tensor | None = None) -> LoadedClip:
-    """Read one clip without augmentation, its whole frames letter-boxed."""
+def load_clip(
+    reader: ShardReader,
+    ref: ClipRef,
+    size: int,
+    out: Tensor | None = None,
+    *,
+    flow: FlowReader | None = None,
+    continues: bool = False,
+) -> LoadedClip:
+    """Read one clip without augmentation, its whole frames letter-boxed; `flow` and `continues` as in `read_view`."""
     place = torch.empty(ref.length, size, size, 3, dtype=torch.uint8) if out is None else out
-    return read_view(reader, ref, whole(reader.annotations(ref)), place)
+    return read_view(reader, ref, whole(reader.annotations(ref)), place, flow=flow, continues=continues)
 
 
 class TrainStream:
@@ -80,7 +90,7 @@ class TrainStream:
 
         Each of `world_size` processes gets an equal part of every step's clips; which clips a step has does not depend
         on their number. Raises ConfigError if clips cannot be sampled, occluders read or frames decoded as configured,
-        or if the clips of some step cannot be divided evenly.
+        or if the clips of some step cannot be divided evenly; ShardError if stored flow is to be read and missing.
         """
         config = with_shuffle_window(config, reader)
         self.reader, self.config, self.device = reader, config, device
@@ -99,14 +109,12 @@ class TrainStream:
         self.data = [at_stage(config, number).data for number in range(len(config.stages))]
         self.samplers = [self._sampler(number, stage) for number, stage in enumerate(config.stages)]
         self.decoder = choose_decoder(config.data.decode, device)
+        self.flow = FlowReader(reader) if config.network.flow == "stored" else None
         self.cutouts = None if config.data.occluders is None else load_cutouts(config.data.occluders)
 
     def _sampler(self, number: int, stage: Stage) -> ClipSampler:
-        index, data = self.reader.index, self.config.data
-        tables = {
-            name: clip_table(index, length=stage.frames, strides=data.strides, split="train", datasets=[name])
-            for name in sorted({s.dataset for s in index.sequences})
-        }
+        data = self.config.data
+        tables = clip_tables(self.reader.index, data, stage.frames)
         weights, note = mixing(data, tables)
         if note and note not in self.notes:
             self.notes.append(note)
@@ -178,13 +186,29 @@ class TrainStream:
     def _read(self, number: int, epoch: int, position: int, ref: ClipRef, out: Tensor) -> LoadedClip:
         generator = np.random.default_rng([self.config.seed, number, epoch, position])
         view = plan(self.reader.annotations(ref), generator, self.data[number])
-        return read_view(self.reader, ref, view, out, decoder=self.decoder, cutouts=self.cutouts)
+        return read_view(self.reader, ref, view, out, decoder=self.decoder, cutouts=self.cutouts, flow=self.flow)
 
 
 def stage_bounds(config: Config) -> list[int]:
     """The step at which each stage ends; the last is the end of the run."""
     shares = np.cumsum([stage.share for stage in config.stages])
     return [*(round(share * config.steps) for share in shares[:-1]), config.steps]
+
+
+def clip_tables(index: ShardIndex, data: DataConfig, frames: int) -> dict[str, ClipTable]:
+    """The training clips of so many frames of every dataset, of the sequences that `data.camera` and `data.world` take.
+
+    Raises ConfigError if the shards have no training split.
+    """
+
+    def wanted(entry: SequenceEntry) -> bool:
+        camera = data.camera == "any" or entry.moving == (data.camera == "moving")
+        return camera and (entry.world_valid or not data.world)
+
+    return {
+        name: clip_table(index, length=frames, strides=data.strides, split="train", datasets=[name], wanted=wanted)
+        for name in sorted({entry.dataset for entry in index.sequences})
+    }
 
 
 def mixing(data: DataConfig, tables: Mapping[str, ClipTable]) -> tuple[dict[str, float] | None, str]:

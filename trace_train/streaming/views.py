@@ -8,12 +8,14 @@ from torch import Tensor
 
 from trace_data.errors import AnnotationError, ShardError
 from trace_data.schema.clip import ClipRef
+from trace_data.shards.flow.reader import FlowReader
 from trace_data.shards.reader import ShardReader
 from trace_train.streaming.augment import ViewPlan
 from trace_train.streaming.batch import LoadedClip
 from trace_train.streaming.gpu_decoder import Decoder, decode_on_device, own_stream
 from trace_train.streaming.occluders import Pictures, picture_of
 from trace_train.streaming.pixels import crop_pictures
+from trace_train.streaming.stored_flow import flow_in_crops
 
 
 def read_view(
@@ -24,17 +26,25 @@ def read_view(
     *,
     decoder: Decoder | None = None,
     cutouts: Pictures | None = None,
+    flow: FlowReader | None = None,
+    continues: bool = False,
 ) -> LoadedClip:
     """Write the pixels of a view into `out` (T, S, S, 3) uint8, on the decoder's device if there is a decoder.
 
     Colour changes and occluders are applied later to the whole batch by `pixels.finish`. `cutouts`: the user's
-    occluders. Raises ShardError.
+    occluders. `flow`: where stored flow is read from, if it is; `continues`: the first frame has some too, from the
+    frame before it in a video seen through the same window. Raises ShardError.
     """
     if decoder is None:
         crop_from_stored = _read(reader, ref, view, out)
     else:
         crop_from_stored = _read_on_device(reader, ref, view, out, decoder)
-    crop_from_frame = crop_from_stored @ mirror_map(view.annotations.width) if view.flip else crop_from_stored
+    width, height = view.annotations.width, view.annotations.height
+    crop_from_frame = crop_from_stored @ mirror_map(width) if view.flip else crop_from_stored
+    moved = None
+    if flow is not None and (ref.length > 1 or continues):
+        pairs = flow.pairs(ref, before=continues)
+        moved = flow_in_crops(pairs, crop_from_stored, (width, height), out.shape[1], continues=continues)
     return LoadedClip(
         ref=ref,
         frames=out,
@@ -42,6 +52,7 @@ def read_view(
         annotations=view.annotations,
         color=view.color,
         camera_moves=view.camera_moves,
+        flow=moved,
         occluder=None
         if view.occluder is None
         else (picture_of(view.occluder, cutouts), view.occluder.place(crop_from_frame)),

@@ -35,10 +35,14 @@ class LossModule(nn.Module):
         """The losses of a batch."""
         device, half = batch.images.device, autocast_dtype(self.config, batch.images.device)
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
-            # a single frame has no flow: the network uses zeros
-            flow = self.flow(batch.images) if batch.images.shape[1] > 1 else None
-            maps: Maps = self.network(batch.images, flow)
+            maps: Maps = self.network(batch.images, self._flow(batch))
         return self.compare(maps, batch)
+
+    def _flow(self, batch: Batch) -> Tensor | None:
+        """Stored flow, or computed one; a single frame has none, and the network uses zeros."""
+        if batch.images.shape[1] == 1:
+            return None
+        return self.flow(batch.images) if batch.flow is None else batch.flow.flatten(0, 1)
 
     def compare(self, maps: Maps, batch: Batch) -> LossReport:
         """The losses of predicted maps, with people sampled at their annotated centres; all in float32.

@@ -153,9 +153,9 @@ def refuse_changes(checkpoint: Checkpoint, config: Config, data: Mapping[str, An
     changed = [line for line in changed if not line.startswith(MAY_CHANGE)]
     if config.steps < checkpoint.step:
         changed.append(f"steps: {checkpoint.step} are done, {config.steps} are asked for")
-    for key in ("shards_sha256", "packs_sha256"):
+    for key, what in (("shards_sha256", "shards"), ("packs_sha256", "packs"), ("flow_sha256", "files of flow")):
         if checkpoint.facts["data"].get(key) != data.get(key):
-            changed.append(f"{key.removesuffix('_sha256')} are not those the run began with")
+            changed.append(f"{what} are not those the run began with")
     if changed:
         raise ConfigError(
             "a resumed run cannot change what it is:\n    " + "\n    ".join(changed),

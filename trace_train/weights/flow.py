@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from trace_data.errors import CheckpointError
+from trace_data.errors import CheckpointError, ConfigError
+from trace_data.shards.flow.index import FlowSettings
 from trace_train.config import Config, NetworkConfig
 from trace_train.network.flow import DisFlow, FlowProvider, NoFlow, RaftFlow
 from trace_train.weights.folder import DESCRIPTION, Weights, open_weights
@@ -19,16 +20,19 @@ def flow_folder(run: Path) -> Path:
 
 def keep_flow(config: Config, source: Path, run: Path) -> None:
     """Copy imported RAFT weights, with their provenance, into a run that needs them."""
-    if config.network.flow == "raft":
+    if config.network.computed_flow == "raft":
         open_weights(source).copy("flow", flow_folder(run))
 
 
 def build_flow(config: Config, run: Path, device: torch.device) -> FlowProvider:
-    """The run's flow provider. Raises CheckpointError if RAFT's weights are missing or damaged."""
+    """The run's flow provider; of stored flow, the one that it was computed by.
+
+    Raises CheckpointError if RAFT's weights are missing or damaged.
+    """
     network = config.network
-    if network.flow == "none":
+    if network.computed_flow == "none":
         return NoFlow(network.motion_channels)
-    if network.flow == "dis":
+    if network.computed_flow == "dis":
         return DisFlow()
     folder = flow_folder(run)
     if not (folder / DESCRIPTION).is_file():
@@ -38,6 +42,18 @@ def build_flow(config: Config, run: Path, device: torch.device) -> FlowProvider:
             hint="give the run's own folder or a checkpoint inside it: one that was moved out of its run has lost them",
         )
     return raft_flow(open_weights(folder), network, device)
+
+
+def check_same_weights(start: Path, stored: FlowSettings) -> None:
+    """Raise ConfigError if imported RAFT weights are not those that stored flow was computed with."""
+    own = open_weights(start).facts["parts"]["flow"]["sha256"]
+    if own != stored.weights_sha256:
+        raise ConfigError(
+            f"RAFT's weights have SHA-256 {own[:16]}…, the stored flow was computed with"
+            f" {str(stored.weights_sha256)[:16]}…: prediction would compute another flow than was learnt from",
+            where=start,
+            hint="give init.weights with the same raft-things.pth, or trace add-flow --force with these",
+        )
 
 
 def raft_flow(weights: Weights, network: NetworkConfig, device: torch.device) -> RaftFlow:

@@ -24,9 +24,10 @@ def open_start(config: Config) -> Start | None:
     """
     given = config.init.weights
     start = None if given is None else _opened(path_of(str(given), where="init.weights"), config.init.parts)
-    if config.network.flow == "raft" and (start is None or start.flow is None):
+    if config.network.computed_flow == "raft" and (start is None or start.flow is None):
+        stored = ", which computes it in prediction," if config.network.flow == "stored" else ""
         raise ConfigError(
-            "flow by RAFT (network.flow) needs its weights, and "
+            f"flow by RAFT (network.flow){stored} needs its weights, and "
             + ("init.weights is not set" if start is None else f"{start.where} gives none"),
             hint="trace import-weights --flow raft-things.pth --out weights  then  --set init.weights=weights;"
             " --set network.flow=dis  needs none",

@@ -40,6 +40,8 @@ FRAMES: dict[str, dict[str, tuple[str, str]]] = {
         "h36m, packed": ("content", "1 have no image, first S1_Discussion_0_2.jpg"),
         "dynacam": ("layout", "a: 1 of 4 annotated frames have no image, first 000002"),
         "bedlam": ("layout", "has no video in mp4/"),
+        "bedlam, images": ("layout", "1 of 3 labelled frames have no image, first seq_000000_0005.png"),
+        "mupots": ("layout", "img_000003.jpg is missing (5 images, 6 annotated frames)"),
         "emdb": ("layout", "00003.jpg is missing (5 images, last 5)"),
     },
     "truncate": dict.fromkeys(LAYOUTS, ("content", "too early"))
@@ -61,6 +63,8 @@ FRAMES: dict[str, dict[str, tuple[str, str]]] = {
         "h36m, re-packaged": ("content", f"1 have no image, first {CLIP}_000001.jpg"),
         "h36m, packed": ("content", "1 have no image, first S1_Discussion_0_0.jpg"),
         "dynacam": ("layout", "a: image numbers are those of the annotation +1"),
+        "bedlam, images": ("layout", "3 of 3 labelled frames have no image, first seq_000000_0000.png"),
+        "mupots": ("layout", "img_000000.jpg is missing (6 images, 6 annotated frames)"),
         "emdb": ("layout", "00000.jpg is missing (6 images, last 6)"),
     },
     "swap": {

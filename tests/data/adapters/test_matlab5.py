@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.io
+import scipy.sparse
 
 from trace_data.adapters.matlab5 import matlab_shapes, read_matlab
 from trace_data.errors import AnnotationError
@@ -30,6 +31,7 @@ CONTENT: Mapping[str, Any] = {
     "nothing": np.zeros((0, 3)),
     "space": np.arange(24.0).reshape(2, 3, 4),
     "cells": np.array([[np.arange(3.0), "x"], [np.zeros((0, 0)), np.eye(2)]], dtype=object),
+    "structs": np.array([[{"a": np.eye(2), "longer": "x"}, {"a": 1.0, "longer": np.zeros((0, 0))}]], dtype=object),
 }
 
 
@@ -40,24 +42,29 @@ def read(file: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "compressed"])
 def test_it_reads_what_scipy_reads(packed: bool, tmp_path: Path) -> None:
     file = tmp_path / "a.mat"
-    scipy.io.savemat(file, {**CONTENT, "structure": {"a": 1.0}}, do_compression=packed)
+    scipy.io.savemat(file, {**CONTENT, "sparse": scipy.sparse.eye(2)}, do_compression=packed)
     expected, found = scipy.io.loadmat(file), read(file)
     assert found.keys() == CONTENT.keys()
-    for name in CONTENT.keys() - {"cells"}:
+    for name in CONTENT.keys() - {"cells", "structs"}:
         np.testing.assert_array_equal(found[name], expected[name])
         assert found[name].dtype == expected[name].dtype, name
     assert found["cells"].shape == (2, 2)
     for ours, theirs in zip(found["cells"].ravel(), expected["cells"].ravel()):
         np.testing.assert_array_equal(ours, theirs)
+    assert found["structs"].shape == (1, 2)
+    for cell, theirs in zip(found["structs"].ravel(), expected["structs"].ravel()):
+        assert cell.shape == theirs.shape == (1, 1) and cell.item().keys() == {"a", "longer"}
+        for field, value in cell.item().items():
+            np.testing.assert_array_equal(value, theirs[0, 0][field])
     shapes = {name: shape for name, shape, kind in scipy.io.whosmat(file) if kind != "char"}
     assert matlab_shapes(file, hint="").items() >= shapes.items()
 
 
 def test_variables_of_other_kinds_are_passed_over_unless_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "a.mat"
-    scipy.io.savemat(file, {"structure": {"a": 1.0}, "complex": np.ones(2) * 1j, "x": 1.0})
+    scipy.io.savemat(file, {"sparse": scipy.sparse.eye(2), "complex": np.ones(2) * 1j, "x": 1.0})
     assert read(file, "x")["x"] == 1
-    for name in ("structure", "complex"):
+    for name in ("sparse", "complex"):
         with pytest.raises(AnnotationError, match=name) as caught:
             read(file, name)
         assert caught.value.where == str(file) and caught.value.hint == "get it again"
@@ -76,6 +83,21 @@ def matlab(*variables: bytes) -> bytes:
     return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(variables)
 
 
+def fields(width: int, *names: str) -> bytes:
+    """Names of a struct's fields."""
+    return element(5, struct.pack("<i", width)) + element(
+        1, b"".join(name.encode().ljust(width, b"\0") for name in names)
+    )
+
+
+def test_an_array_of_structs_goes_by_columns(tmp_path: Path) -> None:
+    numbers = [array("", 6, (1, 1), element(9, struct.pack("<d", n))) for n in range(8)]
+    (tmp_path / "x.mat").write_bytes(matlab(array("x", 2, (2, 2), fields(4, "a", "bc"), *numbers)))
+    found = read(tmp_path / "x.mat", "x")["x"]
+    assert [[cell["a"].item() for cell in row] for row in found] == [[0, 4], [2, 6]]
+    assert [[cell["bc"].item() for cell in row] for row in found] == [[1, 5], [3, 7]]
+
+
 NESTED = array("", 6, (1, 1), element(9, bytes(8)))
 for _ in range(200):
     NESTED = array("", 1, (1, 1), NESTED)
@@ -84,6 +106,13 @@ HOSTILE = {
     "an unknown type of values": matlab(array("x", 6, (1, 1), element(200, bytes(8)))),
     "an unknown class": matlab(array("x", 77, (1, 1), element(9, bytes(8)))),
     "cells in cells in cells": matlab(array("x", 1, (1, 1), NESTED)),
+    "a struct without fields": matlab(array("x", 2, (1, 1))),
+    "a struct with names of no length": matlab(array("x", 2, (1, 1), fields(0))),
+    "a struct with half a name": matlab(array("x", 2, (1, 1), element(5, struct.pack("<i", 8)) + element(1, b"abc"))),
+    "more structs than memory, of no fields": matlab(array("x", 2, (1 << 30, 1 << 30), fields(4))),
+    "more structs than bytes": matlab(array("x", 2, (1 << 30, 1 << 30), fields(4, "a"))),
+    "very many fields": matlab(array("x", 2, (0, 0), fields(1, *"a" * 5000))),
+    "structs in structs in structs": matlab(array("x", 2, (1, 1), fields(4, "a"), NESTED)),
     "text without dimensions": matlab(element(14, element(6, struct.pack("<II", 4, 0)) + element(16, b"abc"))),
     "text of no dimension": matlab(array("x", 4, (), element(16, b"abc"))),
     "more cells than bytes": matlab(array("x", 1, (1 << 30, 1 << 30))),

@@ -16,7 +16,7 @@ from trace_data.errors import ConfigError
 from trace_data.export.colmap import colmap_texts
 from trace_data.export.nerfstudio import nerfstudio_text
 from trace_data.frames.lens import PHONE, choose_lens, lens_of_35mm, read_intrinsics
-from trace_data.results.camera_files import read_camera_file
+from trace_data.results.camera_files import CameraFileError, read_camera_file
 
 SIZE = (640, 480)
 MATRIX = np.array([[500.0, 0, 310], [0, 510, 250], [0, 0, 1]])
@@ -165,3 +165,30 @@ def test_intrinsics_alone_and_with_a_camera_path_are_the_same(form: str, tmp_pat
     width, height = result.image_size.tolist()
     assert read_intrinsics(file, (width, height)) == pytest.approx(camera.intrinsics[0], abs=1e-6)
     assert camera.intrinsics[0] == pytest.approx(result.intrinsics[0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("lens", "focal"),
+    [
+        ({"fl_x": 500}, 500),  # in the middle of the picture
+        ({"camera_angle_x": math.radians(60)}, 320 / math.tan(math.radians(30))),
+        ({"fl_x": 500, "camera_model": "OPENCV_FISHEYE"}, None),
+        ({"fl_x": "wide"}, None),
+        ({"fl_x": -500}, None),
+    ],
+)
+def test_nerfstudio_is_read_by_the_same_rules_with_and_without_a_path(
+    lens: dict[str, object], focal: float | None, tmp_path: Path
+) -> None:
+    frames = [{"file_path": f"{k}.png", "transform_matrix": np.eye(4).tolist()} for k in range(3)]
+    file = saved(tmp_path / "transforms.json", json.dumps({"w": 640, "h": 480, **lens, "frames": frames}))
+    if focal is None:
+        with pytest.raises(ConfigError):
+            read_intrinsics(file, SIZE)
+        with pytest.raises(CameraFileError):
+            read_camera_file(file)
+        return
+    camera = read_camera_file(file)
+    assert camera.intrinsics is not None and camera.image_size == SIZE
+    expected = choose_lens(SIZE, focal=focal).matrix
+    assert camera.intrinsics[0] == pytest.approx(expected) and read_intrinsics(file, SIZE) == pytest.approx(expected)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from example_result import example_result, free_joints
+from small_disk import filled, mounted
 
 from trace_data.errors import OutputError, ResultError
 from trace_data.results import file as result_file
@@ -197,7 +198,7 @@ def test_an_interrupted_run_goes_on_after_its_last_part(tmp_path: Path) -> None:
     with resumed as writer:
         assert (writer.frames, writer.state, writer.about) == (40, b"state after 39", result.about)
         assert sorted(file.name for file in partial_of(path).iterdir()) == [
-            "lock", "part-000000.npz", "start.json", "state-000000.bin"
+            "lock", "part-000000.npz", "reserve", "start.json", "state-000000.bin"
         ]  # fmt: skip
         add(writer, result, range(40, 90))
         finish(writer, result)
@@ -279,6 +280,42 @@ def test_a_full_disk_is_named_and_nothing_is_lost(moment: str, tmp_path: Path, m
             add(writer, result, range(60, 90))
         finish(writer, result)
     assert_agrees(read_result(path), result)
+
+
+def test_the_last_part_has_room_on_a_full_disk(tmp_path: Path) -> None:
+    """Also before any part was written, and again before the result."""
+    result = example()
+    with mounted(tmp_path / "disk", "40m") as disk:
+        path = disk / "a.trace.npz"
+        with begin(path, result) as writer:
+            taken = filled(disk)
+            add(writer, result, range(30))
+            with pytest.raises(OutputError, match="30 frames are kept") as caught:
+                writer.commit(b"state after 29")
+            assert caught.value.where == str(path) and "same command" in str(caught.value.hint)
+        taken = filled(disk)
+        with pytest.raises(OutputError, match="30 frames are kept"):
+            ResultWriter.resume(path)
+        taken.unlink()
+        resumed = ResultWriter.resume(path)
+        assert resumed is not None and (resumed.frames, resumed.state) == (30, b"state after 29")
+        with resumed as writer:
+            add(writer, result, range(30, 90))
+            writer.commit(b"state after 89")
+            (partial_of(path) / "reserve").unlink()
+            taken = filled(disk)
+            with pytest.raises(OutputError, match="90 frames are kept"):
+                finish(writer, result)
+            assert not path.exists() and writer.state == b"state after 89"
+        taken.unlink()
+        last = ResultWriter.resume(path)
+        assert last is not None
+        with last as writer:
+            finish(writer, result)
+        assert_agrees(read_result(path), result)
+        filled(disk)
+        with pytest.raises(OutputError, match="space"):
+            begin(disk / "b.trace.npz", result)
 
 
 def test_misuse_and_damage_are_named(tmp_path: Path) -> None:

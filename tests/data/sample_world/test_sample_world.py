@@ -127,6 +127,19 @@ def test_people_of_further_test_sets_are_in_no_training_sequence() -> None:
             assert all(person in people_of(role.split) for _, role in dealt for person in role.people)
 
 
+def test_mupots_is_there_where_it_was_asked_for_and_shows_people_of_the_test_split(tmp_path: Path) -> None:
+    small = {"sequences": 3, "frames": 2, "height": 64}
+    made = make_sample(tmp_path / "world", also=["mupots"], jobs=1, **small)
+    report = verify_datasets(("mupots",), made.datasets, depth="geometry")
+    assert report.ok and report.datasets[0].synthetic and report.datasets[0].sequences == {"test": 8}
+    assert made.sequences_of["mupots"] == 8
+    for number, share in ((320, 20), (800, 20), (10, 8)):
+        roles = further("mupots", 0, number)
+        assert 8 <= len(roles) <= share
+        people = {person for _, role in roles for person in role.people}
+        assert people <= set(people_of("test")) and all(len(set(role.people)) == 2 for _, role in roles)
+
+
 def test_it_verifies_with_the_words_of_the_readme(
     world: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

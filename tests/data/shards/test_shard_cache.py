@@ -11,7 +11,6 @@ import pickle
 import random
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 from random_shards import BYTES, Told, fields_of, start_reader, store_at
 from shard_server import Fault, ShardServer
+from small_disk import mounted
 
 from trace_data.errors import ConfigError, OutputError, ShardError
 from trace_data.shards.entries import ShardEntry
@@ -141,16 +141,10 @@ def test_a_shard_larger_than_the_cache_is_told(entries: list[ShardEntry], server
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1.25 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1280k", "tmpfs", str(disk)], capture_output=True)
-    if made.returncode:
-        pytest.skip("no permission to mount a small disk")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with mounted(tmp_path / "disk", "1280k") as disk:
+        yield disk
 
 
-@pytest.mark.skipif(shutil.which("mount") is None, reason="needs mount")
 def test_a_full_disk_costs_other_shards_first_and_is_then_told(
     folder: Path, entries: list[ShardEntry], server: ShardServer, small_disk: Path
 ) -> None:

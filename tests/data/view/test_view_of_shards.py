@@ -14,9 +14,10 @@ from trace_data.geometry import project, transform
 from trace_data.schema.clip import ClipAnnotations, ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_data.view import from_shards
-from trace_data.view.from_shards import find_sequence, sequence_scene
+from trace_data.view.from_shards import sequence_scene
 from trace_data.view.page import page_text
 from trace_data.view.scene import Body, Points, Scene, Stills
+from trace_data.view.view import Choice, scene_of_sequence
 
 
 def whole(reader: ShardReader, row: int) -> ClipAnnotations:
@@ -81,9 +82,13 @@ def test_long_sequences_are_thinned(shards: Path, packs: Path, monkeypatch: pyte
 
 
 def test_one_sequence_has_to_be_meant(shards: Path) -> None:
-    reader = ShardReader(shards)
-    assert find_sequence(reader, reader.index.sequences[1].key) == 1
-    with pytest.raises(ConfigError, match="could be meant"):
-        find_sequence(reader, None)
+    def shown(name: str | None) -> str:
+        return scene_of_sequence(shards, name, Choice()).title
+
+    key = ShardReader(shards).index.sequences[1].key
+    assert shown(key) == key
+    with pytest.raises(ConfigError, match="could be meant") as caught:
+        shown(None)
+    assert "--sequence" in str(caught.value.hint)
     with pytest.raises(ConfigError, match="no sequence"):
-        find_sequence(reader, "dancing")
+        shown("dancing")

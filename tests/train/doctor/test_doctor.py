@@ -35,6 +35,10 @@ def examined(capsys: Output) -> dict[str, dict[str, dict[str, Any]]]:
 def test_an_empty_home_is_told_what_to_do_first(capsys: Output) -> None:
     found = examined(capsys)
     assert found["library"]["torch"]["found"] == torch.__version__
+    others = {"viser", "Blender", "gltf-validator", "usd-core", "bvhio", "smplcodec", "video encoder"}
+    assert {*others, "pytorch3d"} <= set(found["library"])
+    for name in others:
+        assert found["library"][name]["hint"] or found["library"][name]["state"] == "ok", name
     assert {"python", "processor", "disk", "bf16"} <= found["machine"].keys()
     assert {item["state"] for item in found["data"].values()} == {"absent"}
     assert all(item["hint"] for item in found["data"].values())

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from functools import cache
+import shutil
+from dataclasses import fields, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from example_result import example_result
+from perfect_result import of_sequence
 
-from trace_data.errors import ConfigError
+from trace_data.adapters.search import read_one, sequences_below
+from trace_data.assets.bodies import load_bodies
+from trace_data.errors import AssetError, ConfigError
 from trace_data.geometry import matrix_from_axis_angle
 from trace_data.results.check import LAYOUTS, check_result
 from trace_data.results.file import write_result
@@ -23,12 +27,13 @@ from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers
-from trace_train.evaluate import evaluate_result
+from trace_train.evaluate import evaluate_result, evaluate_results
 from trace_train.evaluation.measures import MEASURES
+from trace_train.evaluation.pooling import POOLED
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.video_score import ResultScores, joined, score_result
-from trace_train.evaluation.video_truth import VideoTruth, truth_of_result, truth_of_shards
+from trace_train.evaluation.video_truth import Labels, VideoTruth, truth_of_record, truth_of_result, truth_of_shards
 
 example = cache(example_result)
 NO_ERROR = ("mpjpe", "pa_mpjpe", "pve", "error_2d", "acceleration", "w_mpjpe", "wa_mpjpe", "rte", "root_orientation",
@@ -163,50 +168,6 @@ def test_a_camera_that_is_believed_to_stand_still_costs_world_but_no_pose(layers
     assert row.w_mpjpe is not None and row.w_mpjpe > 100 and row.rte is not None and row.rte > 0.05
 
 
-def of_sequence(truth: VideoTruth) -> Result:
-    """A perfect result of an annotated sequence of neutral bodies, by the truth's own numbers."""
-    people, person = np.unique(truth.person, return_inverse=True)
-    order = np.lexsort((truth.frame, person))
-    frame, person = truth.frame[order], person[order]
-    betas = np.stack([truth.betas[truth.person == one][0] for one in people])
-    pose, translation = truth.pose[order].astype(float), truth.translation[order].astype(float)
-    from example_result import free_joints
-
-    _, rest = free_joints(pose, betas[person])
-    camera = truth.camera_from_world[frame]
-    root, there = in_frame(camera, pose[:, 0], translation, rest)
-    in_camera = np.concatenate([root[:, None], pose[:, 1:]], axis=1)
-    joints, _ = free_joints(in_camera, betas[person])
-    hips = there + rest - joints[:, 0]
-    made = placed(
-        pose_in_camera=in_camera, hips_in_camera=hips, joints=joints, rest_pelvis=rest, camera_from_world=camera,
-        intrinsics=truth.intrinsics[frame],
-    )  # fmt: skip
-    n = len(frame)
-    return Result(
-        about={},
-        time=truth.time,
-        frame_id=truth.frame_id,
-        image_size=np.array(truth.image_size, np.int32),
-        intrinsics=truth.intrinsics,
-        camera_from_world=truth.camera_from_world,
-        camera_observed=np.ones(len(truth.time), bool),
-        up=np.array([0.0, 1, 0]),
-        person=np.arange(1, len(people) + 1, dtype=np.int32),
-        person_name=np.full(len(people), "", "<U1"),
-        row_person=person.astype(np.int32),
-        row_frame=frame.astype(np.int32),
-        state=np.zeros(n, np.uint8),
-        score=np.ones(n, np.float32),
-        betas=betas.astype(np.float32),
-        betas_row=None,
-        hips_in_camera=hips.astype(np.float32),
-        box=np.zeros((n, 4), np.float32),
-        world_residual=np.zeros(n, np.float32),
-        **{name: getattr(made, name).astype(np.float32) for name in made.__dataclass_fields__},
-    )
-
-
 def test_a_sequence_of_shards_is_scored(shards: Path, packs: Path, tmp_path: Path) -> None:
     """3DPW of the sample world: a result that repeats the annotation, with the neutral body's shape for everyone."""
     reader = ShardReader(shards)
@@ -225,9 +186,66 @@ def test_a_sequence_of_shards_is_scored(shards: Path, packs: Path, tmp_path: Pat
     with pytest.raises(ConfigError, match="sequences could be meant") as caught:
         truth_of_shards(reader, None)
     assert "--sequence" in str(caught.value.hint)
-    with pytest.raises(ConfigError, match="no sequence") as caught:
+    with pytest.raises(ConfigError, match="no sequence"):
         truth_of_shards(reader, entry.name[:-1] + "x")
-    assert "--sequence" in str(caught.value.hint)
+
+
+def test_a_dataset_says_what_its_shards_say(shards: Path, sample: Path, packs: Path, tmp_path: Path) -> None:
+    reader, bodies = ShardReader(shards), load_bodies(packs)
+    refs = sequences_below(sample / "datasets")
+    assert {ref.key for ref in refs} == {entry.key for entry in reader.index.sequences}
+    dataset = partial(read_one, sample / "datasets", refs)
+    for entry in reader.index.sequences:
+        ours, theirs = truth_of_record(dataset(entry.key), bodies), truth_of_shards(reader, entry.key)
+        assert ours.entry == replace(entry, shard=0, first_frame=0, first_person=0)
+        for part, other, kind in ((ours, theirs, VideoTruth), (ours.others, theirs.others, Labels)):
+            for field in fields(kind):
+                value, expected = getattr(part, field.name), getattr(other, field.name)
+                if field.name in ("entry", "others"):
+                    continue
+                if field.name == "person":  # shards number people over all sequences
+                    expected = expected - entry.first_person
+                if field.name in ("intrinsics", "camera_from_world"):  # which shards keep as float32
+                    np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-6)
+                else:
+                    np.testing.assert_array_equal(value, expected, err_msg=field.name)
+    shutil.copytree(sample / "datasets" / "3DPW", tmp_path / "3DPW")
+    shutil.rmtree(next((tmp_path / "3DPW" / "sequenceFiles").glob("train*")))  # only some splits were downloaded
+    assert {ref.split for ref in sequences_below(tmp_path)} == {ref.split for ref in refs} - {"train"}
+    file = tmp_path / "a.trace.npz"
+    write_result(file, replace(of_sequence(ours), about={"packs": str(packs)}))
+    assert evaluate_result(file, against=dataset, sequence=entry.key).rows[MODEL].idf1 == 1
+    write_result(file, replace(of_sequence(ours), about={"packs": str(tmp_path / "gone")}))
+    with pytest.raises(ConfigError) as caught:
+        evaluate_result(file, against=dataset, sequence=entry.key)
+    assert "--packs" in str(caught.value.hint)
+
+
+def test_several_results_have_packs_and_truths_of_their_own(
+    shards: Path, sample: Path, packs: Path, tmp_path: Path
+) -> None:
+    reader, datasets, others = ShardReader(shards), sample / "datasets", tmp_path / "packs"
+    dataset = partial(read_one, datasets, sequences_below(datasets))
+    shutil.copytree(packs, others)
+    files: list[Path] = []
+    for entry in reader.index.sequences[:2]:
+        files.append(tmp_path / f"{entry.name}.trace.npz")
+        result = of_sequence(truth_of_shards(reader, entry.key))
+        write_result(files[-1], replace(result, about={"packs": str([packs, others][len(files) - 1])}))
+    found = evaluate_results(files, against=[dataset])
+    assert [one.rows[MODEL].idf1 for one in found.videos] == [1, 1]
+    mixed = evaluate_results(files, against=[dataset, shards])
+    assert mixed.rows[POOLED].mpjpe == pytest.approx(found.rows[POOLED].mpjpe, abs=0.01)
+    with pytest.raises(ConfigError, match="emdb"):
+        evaluate_results(files, against=[dataset], protocol="emdb1")
+    for kind in (".pth", ".json"):
+        shutil.copy(packs / f"SMPL_FEMALE{kind}", others / f"SMPL_NEUTRAL{kind}")
+    with pytest.raises(AssetError, match="another body model"):
+        evaluate_results(files, against=[dataset])
+    assert evaluate_results(files, against=[dataset], packs=packs).rows == found.rows
+    with pytest.raises(ConfigError) as caught:
+        evaluate_results(files, against=[dataset], packs=[packs])
+    assert caught.value.where == "--packs"
 
 
 def test_frames_are_joined_by_id_or_by_time() -> None:

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from spotted import open_spotter
@@ -72,3 +73,22 @@ def test_three_thousand_frames_of_three_people_need_little_memory(
         used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     assert used[1] - used[0] < 500 * MEGABYTE
     assert len(read_result(tmp_path / "long.trace.npz").row_frame) > 8500
+
+
+@pytest.mark.nightly
+def test_ten_minutes_of_video_need_no_more_memory_than_one(
+    packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is decoded, with the camera followed in the pictures."""
+    open_spotter(monkeypatch)
+    predictor, pictures, used = Predictor("weights", packs=packs), frames(105, people=3), []
+    for minutes in (1, 10):
+        video = tmp_path / f"minutes-{minutes}.mp4"
+        writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (96, 72))
+        for number in range(minutes * 1800):
+            writer.write(np.ascontiguousarray(pictures[number % len(pictures)][..., ::-1]))
+        writer.release()
+        report = predictor.prepare(video).write(tmp_path / f"minutes-{minutes}.trace.npz")
+        assert report.frames == minutes * 1800 and report.people >= 3
+        used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    assert used[1] - used[0] < 150 * MEGABYTE

@@ -10,14 +10,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from small_disk import filled, mounted
 from spotted import folder_of, open_spotter, video_of
 from spotter import frames
 from tiny_runs import StopAt
 
 from trace_data.errors import ConfigError, FootageError, InterruptedRun, OutputError, TraceError
+from trace_data.progress import Progress
 from trace_data.results import writer
 from trace_data.results.file import partial_of, read_result
 from trace_data.results.result import SEEN, Result
+from trace_train.config.world import WorldConfig
 from trace_train.inference import Predictor, VideoOptions
 from trace_train.weights.folder import RELEASED
 
@@ -100,6 +103,31 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert out.read_bytes() == (tmp_path / "whole.trace.npz").read_bytes()
 
 
+@pytest.mark.parametrize("moment", ["before the first part", "at the end"])
+def test_a_full_disk_costs_no_frame(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The disk gets full after 8 frames; at 16 a part is due, or the result after 20."""
+    if moment == "before the first part":
+        monkeypatch.setattr(writer, "PART_FRAMES", 16)
+    video = video_of(tmp_path / "walk", 20)
+    predictor.prepare(video, RATE).write(tmp_path / "whole.trace.npz")
+    with mounted(tmp_path / "disk", "33m") as disk:
+
+        class Filled(Progress):
+            def advance(self, amount: int = 1, detail: str = "") -> None:
+                if not (disk / "of somebody else").exists():
+                    filled(disk)
+
+        kept = 16 if moment == "before the first part" else 20
+        with pytest.raises(OutputError, match=f"{kept} frames are kept") as caught:
+            predictor.prepare(video, RATE).write(disk / "a.trace.npz", progress=Filled())
+        assert "same command" in str(caught.value.hint) and not (disk / "a.trace.npz").exists()
+        (disk / "of somebody else").unlink()
+        assert predictor.prepare(video, RATE).write(disk / "a.trace.npz").continued == kept
+        assert (disk / "a.trace.npz").read_bytes() == (tmp_path / "whole.trace.npz").read_bytes()
+
+
 def test_frames_that_cannot_be_read_are_gaps_and_not_pictures(predictor: Predictor, tmp_path: Path) -> None:
     video = video_of(tmp_path / "walk", 24)
     for number in (9, 10):
@@ -135,6 +163,16 @@ def test_a_known_lens_changes_depth_and_keeps_the_place_in_the_picture(
     hips = known.hips_in_camera @ known.intrinsics[0].T
     before = assumed.hips_in_camera @ assumed.intrinsics[0].T
     assert np.abs(hips[:, :2] / hips[:, 2:] - before[:, :2] / before[:, 2:]).max() < 0.01
+
+
+def test_a_video_may_have_a_camera_of_its_own(predictor: Predictor, packs: Path, tmp_path: Path) -> None:
+    video, places = video_of(tmp_path / "walk", 12), [tmp_path / f"{name}.trace.npz" for name in ("own", "all", "none")]
+    predictor.prepare(video, RATE, world=WorldConfig(camera="moving")).write(places[0])
+    configured(packs, "world.camera=moving").prepare(video, RATE).write(places[1])
+    predictor.prepare(video, RATE).write(places[2])
+    own, everybody, none = (read_result(place) for place in places)
+    assert places[0].read_bytes() == places[1].read_bytes()
+    assert own.about["camera_source"] == everybody.about["camera_source"] != none.about["camera_source"] == "static"
 
 
 def test_nobody_anywhere_is_a_result_without_rows(predictor: Predictor, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tiny_runs import tiny
 
 from trace_data.errors import AssetError, ConfigError, OutputError, ShardError
 from trace_data.progress import Progress
+from trace_data.shards.index import load_index
 from trace_data.shards.storage.store import as_store
 from trace_train.config import load_config
 from trace_train.preflight import entries, machine
@@ -317,7 +318,10 @@ def test_losses_that_the_shards_have_nothing_for_are_named(
     config = tiny("stages=[{clips: 2, frames: 2, name: only}]", "network.temporal=true", "network.motion_channels=2")
     _, network = machine.check_network(config)
     store = as_store(shards)
-    assert entries.terms_without_entries(config, store, packs, network) == []
+    found = entries.count_entries(config, store, packs, network)
+    assert entries.terms_without_entries(found) == []
+    (line,) = entries.taught_by_sources(found, load_index(store))
+    assert line.startswith("3dpw: 100% of the clips, moving cameras; teaches centre") and "nothing of" not in line
     real = entries.load_clip
 
     def without(*args: Any) -> Any:
@@ -326,7 +330,10 @@ def test_losses_that_the_shards_have_nothing_for_are_named(
         return clip
 
     monkeypatch.setattr(entries, "load_clip", without)
-    lines = entries.terms_without_entries(config, store, packs, network)
+    found = entries.count_entries(config, store, packs, network)
+    lines = entries.terms_without_entries(found)
+    (line,) = entries.taught_by_sources(found, load_index(store))
+    assert all(term in line.partition("nothing of")[2] for term in terms)
     assert bool(lines) == bool(terms)
     for line in lines:
         assert line.startswith("stage only: ") and all(term in line for term in terms) and "3dpw" in line

@@ -3,7 +3,8 @@
 Videos `<scene>/mp4/seq_000000.mp4`, `<scene>/be_seq.csv` and `<scene>/ground_truth/camera/seq_000000_camera.csv`,
 motions `smpl_ground_truth/<subject>/<animation>/motion_seq.npz` (docs/reference/further-datasets.md#bedlam-archives).
 A sequence is called `<scene>/seq_000000`. Joints come from the body models of a build; where label files lie beside the
-videos, their 2D joints are kept, which verification compares with the bodies.
+videos, their 2D joints are kept, which verification compares with the bodies. Images may stand for a video. Sequences
+without these tables and motions are read from images and label files (`stills`), in the axes of the camera.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef, broken_annotation
+from trace_data.adapters.bedlam.images import image_numbers, images_in, upright
 from trace_data.adapters.bedlam.labels import labels_file, points_of
 from trace_data.adapters.bedlam.motions import LARGEST_BETA, read_motion
 from trace_data.adapters.bedlam.scenes import (
@@ -30,20 +32,28 @@ from trace_data.adapters.bedlam.scenes import (
     scenes_in,
 )
 from trace_data.adapters.bedlam.stage import UP, body_of, camera_of, seen_by, zooms
+from trace_data.adapters.bedlam.stills import LAYOUT as STILLS
+from trace_data.adapters.bedlam.stills import find_stills, inspect_stills, read_stills
 from trace_data.adapters.bedlam.tables import BodyRow, SceneTable, camera_table, scene_table
+from trace_data.adapters.listing import why_empty
 from trace_data.errors import AnnotationError
 from trace_data.frames.video import video_facts
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding, Severity
-from trace_data.schema.frame import VideoFrame
+from trace_data.schema.frame import Frame, VideoFrame
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
+from trace_data.schema.thinning import kept
 
 __all__ = ["SPEC", "find", "inspect", "read"]
 
 LAYOUT = "videos, scene descriptions, SMPL motions"
+IMAGES = "images, scene descriptions, SMPL motions"
 FPS = 30.0
+LABELLED = 5
+"""Of the frames those of the official training, which are stored as images."""
+_IMAGES = "unpack <scene>_6fps.tar again"
 _MOTIONS = f"unpack smpl_ground_truth.zip as {MOTIONS}/ beside the scenes"
 
 
@@ -59,43 +69,60 @@ class _Parts:
     video: Path | None
     motions: tuple[Path | None, ...]
     """Of each body."""
+    images: Path | None
+    """Folder of images, if there are any."""
     labels: Path | None
     """2D joints of the scene."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether it can be read in the renderer's world. Without any motion that is the error of a video; images may
+        have labels of their own."""
+        moves = any(file is not None for file in self.motions)
+        return self.camera is not None and (self.video is not None or (self.images is not None and moves))
+
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
-    """The sequences of a split that have a camera and a video, by scene and name.
+    """The sequences of a split that have a camera and a video or images, or else images and labels, by scene and name.
 
-    A scene whose description is broken is listed as one sequence. Raises DatasetLayoutError.
+    A scene whose description, or whose labels, are broken is listed as one sequence. Raises DatasetLayoutError.
     """
     folder = bedlam_folder(root)
-    refs = []
+    refs: list[SequenceRef] = []
     for scene in scenes_in(folder):
-        if scene.split != split or (description := scene.below(DESCRIPTION)) is None:
+        if scene.split != split:
+            continue
+        description, names = scene.below(DESCRIPTION), set()
+        try:
+            for parts in () if description is None else _sequences(folder, scene, description):
+                if parts.whole:
+                    names.add(parts.sequence)
+                    refs.append(_in_world(folder, parts))
+        except AnnotationError as error:
+            refs.append(broken_annotation(SPEC.name, split, description or folder, error))
             continue
         try:
-            sequences = list(_sequences(folder, scene, description))
+            refs += find_stills(folder, scene, names)
         except AnnotationError as error:
-            refs.append(broken_annotation(SPEC.name, split, description, error))
-            continue
-        for parts in sequences:
-            if parts.camera is None or parts.video is None:
-                continue
-            others = (parts.camera, *parts.motions, parts.labels)
-            refs.append(
-                SequenceRef(
-                    dataset=SPEC.name,
-                    split=split,
-                    name=f"{scene.name}/{parts.sequence}",
-                    layout=LAYOUT,
-                    annotation=description,
-                    images=parts.video,
-                    frames=parts.table.sequences[parts.sequence].frames,
-                    options=(str(folder),),
-                    reads=(description, *(file for file in others if file is not None)),
-                )
-            )
+            refs.append(broken_annotation(SPEC.name, split, Path(error.where or folder), error))
     return refs
+
+
+def _in_world(folder: Path, parts: _Parts) -> SequenceRef:
+    place, frames = parts.video or parts.images, parts.table.sequences[parts.sequence].frames
+    assert place is not None
+    others = (parts.camera, *parts.motions, parts.labels)
+    return SequenceRef(
+        dataset=SPEC.name,
+        split=parts.scene.split,
+        name=f"{parts.scene.name}/{parts.sequence}",
+        layout=IMAGES if parts.video is None else LAYOUT,
+        annotation=parts.description,
+        images=place,
+        frames=len(image_numbers(place, parts.sequence)) if parts.video is None else frames,
+        options=(str(folder),),
+        reads=(parts.description, *(file for file in others if file is not None)),
+    )
 
 
 def _sequences(folder: Path, scene: ScenePlace, description: Path) -> Iterator[_Parts]:
@@ -116,24 +143,31 @@ def _parts(
         table=table,
         camera=scene.below("ground_truth", "camera", f"{name}_camera.csv"),
         video=scene.below("mp4", f"{name}.mp4"),
+        images=scene.image_folders().get(name.lower()),
         motions=tuple(motion_file(motions, body.subject, body.animation) for body in bodies),
         labels=labels,
     )
 
 
 def inspect(root: Path) -> list[Finding]:
-    """Scenes without a part, sequences without camera or video, bodies without motion."""
+    """Scenes without a part, sequences with neither camera and video nor images and labels, bodies without motion."""
     folder = bedlam_folder(root)
-    findings = []
-    if (motions := motions_folder(folder)) is None:
-        findings.append(Finding(severity="error", key=MOTIONS, what="is missing", hint=_MOTIONS))
+    motions, any_videos = motions_folder(folder), False
+    findings: list[Finding] = []
     for scene in scenes_in(folder):
-        description = scene.below(DESCRIPTION)
-        if description is None:
+        description, images = scene.below(DESCRIPTION), scene.image_folders()
+        if description is None and not images:
             hint = f"unpack {scene.name}_gt.tar.gz, which has it"
             findings.append(Finding(severity="error", key=f"{scene.name}/{DESCRIPTION}", what="is missing", hint=hint))
             continue
-        findings += _of_scene(list(_sequences(folder, scene, description)), motions is not None)
+        sequences = [] if description is None else list(_sequences(folder, scene, description))
+        as_stills = images if labels_file(folder, scene.name) is not None else ()
+        videos = [parts for parts in sequences if parts.whole or parts.sequence.lower() not in as_stills]
+        any_videos |= bool(videos)
+        findings += _of_scene(videos, motions is not None)
+        findings += inspect_stills(folder, scene, [parts.sequence for parts in videos])
+    if motions is None and any_videos:
+        findings.append(Finding(severity="error", key=MOTIONS, what="is missing", hint=_MOTIONS))
     return findings
 
 
@@ -143,13 +177,25 @@ def _of_scene(sequences: list[_Parts], has_motions: bool) -> Iterator[Finding]:
         if parts.camera is None:
             hint = f"unpack {parts.scene.name}_gt.tar.gz again"
             yield Finding(severity="error", key=key, what="has no ground_truth/camera/*_camera.csv", hint=hint)
-        if parts.video is None:
-            hint = f"unpack {parts.scene.name}_mp4.tar; images (_6fps) are not read"
+        if parts.video is None and parts.images is None:
+            hint = f"unpack {parts.scene.name}_mp4.tar, or its images (_6fps)"
             yield Finding(severity="error", key=key, what="has no video in mp4/", hint=hint)
+        elif parts.video is None and (lost_image := _lost_image(parts)) is not None:
+            what = (parts.images and why_empty(parts.images)) or f"image {lost_image} is missing"
+            yield Finding(severity="error", key=key, what=what, hint=_IMAGES)
         if has_motions and (lost := _without_motion(parts)):
             what = f"{len(lost)} of {len(parts.motions)} bodies have no motion file, first {lost[0]}"
             severity: Severity = "error" if len(lost) == len(parts.motions) else "warning"
             yield Finding(severity=severity, key=key, what=what, hint=_MOTIONS)
+
+
+def _lost_image(parts: _Parts) -> int | None:
+    """The number of the first image that is not there, of every frame or every fifth one up to the last that is."""
+    assert parts.images is not None
+    numbers = image_numbers(parts.images, parts.sequence)
+    step = 1 if (numbers % LABELLED).any() else LABELLED
+    lost = np.setdiff1d(np.arange(0, max(numbers, default=0) + 1, step), numbers)
+    return int(lost[0]) if len(lost) else None
 
 
 def _without_motion(parts: _Parts) -> list[str]:
@@ -158,21 +204,23 @@ def _without_motion(parts: _Parts) -> list[str]:
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
-    """One sequence in the world of the renderer. Raises AnnotationError."""
+    """One sequence in the world of the renderer, or in the axes of its camera. Raises AnnotationError."""
+    if ref.layout == STILLS:
+        return read_stills(ref)
     parts = _parts_of(ref)
-    assert parts.camera is not None and parts.video is not None
+    assert parts.camera is not None
     rows = parts.table.sequences[parts.sequence]
     cameras = camera_table(parts.camera, parts.sequence, rows.frames)
     camera = camera_of(cameras, parts.table.size, parts.scene.portrait, parts.camera)
-    _check_video(parts.video, camera, rows.frames)
+    frames, there = _frames(parts, camera, rows.frames)
     people, everyone, remarks = _people(parts, camera, rows.frames)
     if zooms(cameras) and "zoom" not in parts.scene.name.lower():
         remarks.append("the focal length changes in a scene that is not called zoom")
-    return SequenceRecord(
+    record = SequenceRecord(
         dataset=SPEC.name,
         split=ref.split,
         name=ref.name,
-        frames=tuple(VideoFrame(parts.video, number) for number in range(rows.frames)),
+        frames=frames,
         frame_ids=np.arange(rows.frames, dtype=np.int64),
         fps=FPS,
         camera=camera,
@@ -191,6 +239,26 @@ def read(ref: SequenceRef) -> SequenceRecord:
             "synthetic": "true" if parts.table.synthetic else "false",
         },
     )
+    return record if there.all() else kept(record, there)
+
+
+def _frames(parts: _Parts, camera: Camera, frames: int) -> tuple[tuple[Frame, ...], npt.NDArray[np.bool_]]:
+    """What shows each of so many frames, and which of them (T,) are there: all of a video, some images, whose first one
+    stands for the others. Raises AnnotationError."""
+    if parts.video is not None:
+        _check_video(parts.video, camera, frames)
+        return tuple(VideoFrame(parts.video, number) for number in range(frames)), np.ones(frames, bool)
+    assert parts.images is not None
+    if (lost := _lost_image(parts)) is not None:
+        raise AnnotationError(f"image {lost} of {parts.sequence} is missing", where=parts.images, hint=_IMAGES)
+    held = images_in(parts.images, parts.sequence)
+    if max(held) >= frames:
+        what = f"there is an image {max(held)}, its camera has {frames} frames"
+        raise AnnotationError(what, where=parts.images, hint=f"the images of another sequence: {_IMAGES}")
+    size = camera.width, camera.height
+    shown = dict(zip(held, upright(list(held.values()), size, portrait=parts.scene.portrait)))
+    there = np.isin(np.arange(frames), list(held))
+    return tuple(shown.get(number, shown[0]) for number in range(frames)), there
 
 
 def _parts_of(ref: SequenceRef) -> _Parts:
@@ -201,7 +269,7 @@ def _parts_of(ref: SequenceRef) -> _Parts:
     if scene is not None and sequence in table.sequences:
         labels = labels_file(folder, scene.name)
         parts = _parts(scene, sequence, ref.annotation, table, motions_folder(folder), labels)
-        if parts.camera is not None and parts.video is not None:
+        if parts.whole:
             return parts
     raise AnnotationError(f"{ref.name} is no longer there", where=ref.annotation, hint="trace verify-datasets bedlam")
 

@@ -19,7 +19,8 @@ SPEC = DatasetSpec(
     splits=("train", "val"),
     page="https://bedlam.is.tue.mpg.de",
     expected="BEDLAM/<scene>/{be_seq.csv,ground_truth/camera/seq_000000_camera.csv,mp4/seq_000000.mp4} and "
-    "BEDLAM/smpl_ground_truth/<subject>/<animation>/motion_seq.npz",
+    "BEDLAM/smpl_ground_truth/<subject>/<animation>/motion_seq.npz, or "
+    "BEDLAM/<scene>_6fps/png/seq_000000/seq_000000_0000.png and BEDLAM/all_npz_12_smpl_training/<scene>_6fps.npz",
 )
 VALIDATION = (
     "20221018_1_250_batch01hand_zoom_suburb_b",
@@ -32,10 +33,10 @@ MOTIONS = "smpl_ground_truth"
 DESCRIPTION = "be_seq.csv"
 BETWEEN = "moving_body_para"
 """A folder that older releases have between a subject and its animations."""
-_AROUND = ("training", "train", "validation", "val")
+_AROUND = ("training", "train", "validation", "val", "bedlam_images_train")
 """Folders that may lie around the scenes."""
 _SCENE = re.compile(r"\d{8}[_-]\d.*")
-_IMAGES_ONLY = re.compile(r"_(6|30)fps$")
+_IMAGES_ONLY = re.compile(r"_(6|30)fps$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class ScenePlace:
     """As the release's table spells it."""
     folders: tuple[Path, ...]
     """Those that have this name in any spelling: archives of a scene do not always agree."""
+    images: tuple[Path, ...] = ()
+    """Those of images alone (`<scene>_6fps`)."""
 
     def below(self, *names: str) -> Path | None:
         """A file or folder of the scene, in the first of its folders that has it."""
@@ -56,6 +59,17 @@ class ScenePlace:
             if found is not None:
                 return found
         return None
+
+    def image_folders(self) -> dict[str, Path]:
+        """The folder of images of each sequence that has one."""
+        held: dict[str, Path] = {}
+        for folder in (*self.images, *self.folders):
+            images = entry(folder, "png")
+            if images is None or not is_folder(images):
+                continue
+            for name in (*listing(images).folders, *listing(images).broken):
+                held.setdefault(name.lower(), images / name)
+        return held
 
     @property
     def split(self) -> Split:
@@ -83,14 +97,18 @@ def bedlam_folder(root: Path) -> Path:
 
 
 def scenes_in(folder: Path) -> list[ScenePlace]:
-    """All scenes below the dataset's folder, by name. Folders of images alone (`<scene>_6fps`) are none."""
+    """All scenes below the dataset's folder, by name."""
     around = [folder, *(place for name in _AROUND if (place := folder / name) and is_folder(place))]
-    held: dict[str, list[Path]] = {}
+    held: dict[str, tuple[list[Path], list[Path]]] = {}
     for place in around:
         for name in listing(place).folders:
-            if _SCENE.fullmatch(name.strip()) and not _IMAGES_ONLY.search(name.strip()):
-                held.setdefault(scene_name(name), []).append(place / name)
-    return [ScenePlace(name=name, folders=tuple(folders)) for name, folders in sorted(held.items())]
+            whole = _IMAGES_ONLY.sub("", name.strip())
+            if _SCENE.fullmatch(whole):
+                held.setdefault(scene_name(whole), ([], []))[whole != name.strip()].append(place / name)
+    return [
+        ScenePlace(name=name, folders=tuple(folders), images=tuple(images))
+        for name, (folders, images) in sorted(held.items())
+    ]
 
 
 def motions_folder(folder: Path) -> Path | None:

@@ -14,15 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.files import latin_lines, refused
+from trace_data.adapters.fitted_camera import fitted_intrinsics, median_px
 from trace_data.adapters.listing import entry, is_folder, listing
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
 from trace_data.errors import AnnotationError
-from trace_data.geometry import project
 
 Array = npt.NDArray[np.float64]
 
-MIDDLE = (0, 1, 14, 15, 16)
-"""Head top, neck, pelvis, spine and head among the 17 joints."""
 LENS = np.array([-0.276859611, 0.131125256, -0.000360494, -0.001149441, -0.049318332])
 """k1, k2, p1, p2, k3 of TS5 and TS6, as public readers have them from the calibration."""
 WITH_LENS = (5, 6)
@@ -78,7 +76,7 @@ def test_camera(
     if calibration is not None:
         try:
             intrinsics, distortion = read_test_calibration(calibration, size)
-            apart = _median_px(intrinsics, distortion, points, joints)
+            apart = median_px(intrinsics, distortion, points, joints)
             if apart <= FIT_PX:
                 return TestCamera(
                     intrinsics=intrinsics, distortion=distortion, calibrated=True, how=f"calibration {calibration.name}"
@@ -98,7 +96,7 @@ def test_camera(
         )
         for lens, how in lenses
     ]
-    return min(cameras, key=lambda camera: _median_px(camera.intrinsics, camera.distortion, points, joints))
+    return min(cameras, key=lambda camera: median_px(camera.intrinsics, camera.distortion, points, joints))
 
 
 def read_test_calibration(file: Path, size: tuple[int, int]) -> tuple[Array, Array | None]:
@@ -136,27 +134,3 @@ def _camera(file: Path, values: Mapping[str, Array], size: tuple[int, int]) -> t
     intrinsics = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1.0]])
     lens = values.get("distortion", np.zeros(5))
     return intrinsics, lens if lens.any() else None
-
-
-def _median_px(intrinsics: Array, distortion: Array | None, points: Array, joints: Array) -> float:
-    apart = np.linalg.norm(project(intrinsics, joints, distortion) - points, axis=-1)
-    return float(np.median(apart)) if np.isfinite(apart).all() else np.inf
-
-
-def fitted_intrinsics(points: Array, joints: Array, distortion: Array | None = None) -> Array:
-    """(3, 3) px intrinsics that best project `joints` (T, K, 3), all in front of the camera, to `points` (T, K, 2)."""
-    bent = project(np.eye(3), joints, distortion)
-    matrix = np.eye(3)
-    for axis in range(2):
-        slope = bent[..., axis].reshape(-1)
-        design = np.stack([slope, np.ones_like(slope)], axis=1)
-        pixels = points[..., axis].reshape(-1)
-        # start with points on the body's midline, which are unaffected by swapped sides
-        kept = np.tile(np.isin(np.arange(joints.shape[1]), MIDDLE), len(joints))
-        for _ in range(3):
-            focal, centre = np.linalg.lstsq(design[kept], pixels[kept], rcond=None)[0]
-            errors = np.abs(design @ (focal, centre) - pixels)
-            # robust to a few wrong points
-            kept = errors <= max(3 * float(np.median(errors)), 1e-6)
-        matrix[axis, axis], matrix[axis, 2] = focal, centre
-    return matrix

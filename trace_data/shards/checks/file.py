@@ -60,13 +60,17 @@ def expected_datasets(entry: ShardEntry) -> dict[str, tuple[str, Shape]]:
 
 def structure_findings(content: Any, entry: ShardEntry) -> list[Finding]:
     """What is wrong with the datasets of an open file. Only when nothing is may their values be read."""
-    findings = list(_attributes(content, entry))
-    expected = expected_datasets(entry)
+    return [*_attributes(content, entry), *dataset_findings(content, expected_datasets(entry), "a shard")]
+
+
+def dataset_findings(content: Any, expected: Mapping[str, tuple[str, Shape]], kind: str) -> list[Finding]:
+    """What is wrong with the datasets of an open file, of some kind in words, that holds just these."""
+    findings: list[Finding] = []
     datasets: dict[str, Any] = {}
     for name, link, item in _members(content, {name.partition("/")[0] for name in expected if "/" in name}):
         if not isinstance(link, h5py.HardLink):
             target = getattr(link, "filename", None) or link.path
-            findings.append(wrong(name, f"a link to {target!r}; a shard holds no links, and it was not followed"))
+            findings.append(wrong(name, f"a link to {target!r}; {kind} holds no links, and it was not followed"))
         elif name not in expected or not isinstance(item, h5py.Dataset):
             findings.append(wrong(name, f"a {type(item).__name__.lower()} that the format does not know"))
         else:
@@ -82,14 +86,19 @@ def structure_findings(content: Any, entry: ShardEntry) -> list[Finding]:
 
 def _attributes(content: Any, entry: ShardEntry) -> Iterator[Finding]:
     expected = {"format": FORMAT, "format_version": FORMAT_VERSION, "dataset": entry.dataset, "split": entry.split}
+    yield from attribute_findings(content, expected, "the shard")
+
+
+def attribute_findings(content: Any, expected: Mapping[str, object], kind: str) -> Iterator[Finding]:
+    """What is wrong with the attributes of an open file, of some kind in words."""
     for name, value in expected.items():
-        found = _attribute(content, name)
+        found = attribute(content, name)
         found = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
         if found != value:
-            yield wrong(name, f"the shard says {name} {found}, expected {value}")
+            yield wrong(name, f"{kind} says {name} {found}, expected {value}")
 
 
-def _attribute(item: Any, name: str) -> Any:
+def attribute(item: Any, name: str) -> Any:
     """The single number or text of an attribute, `nothing` where it is none: objects are never read."""
     if name not in item.attrs:
         return "nothing"
@@ -150,9 +159,9 @@ def table_findings(content: Any, entry: ShardEntry, sequences: Sequence[Sequence
     """What is wrong with the tables of a file of sound structure, among themselves and beside the index."""
     tables = {name: content[name][:] for name in (*TABLES, *SEQUENCE_COLUMNS, *IN_SEQUENCES)}
     findings = [
-        wrong(name, f"the values changed: their CRC-32 is another than {_attribute(content[name], TABLE_CHECKSUM)}")
+        wrong(name, f"the values changed: their CRC-32 is another than {attribute(content[name], TABLE_CHECKSUM)}")
         for name in TABLES
-        if of_values(tables[name]) != _attribute(content[name], TABLE_CHECKSUM)
+        if of_values(tables[name]) != attribute(content[name], TABLE_CHECKSUM)
     ]
     findings += _offsets(SEQUENCE_OFFSET, tables[SEQUENCE_OFFSET], entry.frames)
     findings += _offsets(PEOPLE_OFFSET, tables[PEOPLE_OFFSET], entry.rows)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from trace_data.errors import AnnotationError, ConfigError
+from trace_data.errors import AnnotationError, ConfigError, NoStoredFlowError, ShardError
 from trace_data.files import open_regular, sha256_of
 from trace_data.frames.image import check_decodes
 from trace_data.os_errors import SpecialFile, in_words, is_missing
@@ -30,6 +30,9 @@ from trace_data.shards.checks.file import BROKEN, first_sequence, structure_find
 from trace_data.shards.checks.records import read_columns, record_findings, reprojection, reprojection_findings
 from trace_data.shards.checksums import of_annotations
 from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry, ShardIndex
+from trace_data.shards.flow.index import FlowEntry, FlowIndex, add_flow_command, load_flow_index
+from trace_data.shards.flow.layout import FLOW_INDEX_FILE, SUFFIX, flow_file
+from trace_data.shards.flow.tables import field_findings, flow_findings
 from trace_data.shards.index import read_index
 from trace_data.shards.layout import (
     ANNOTATION_CHECKSUM,
@@ -41,6 +44,7 @@ from trace_data.shards.layout import (
     PEOPLE_OFFSET,
     SHARD_BYTES,
 )
+from trace_data.shards.storage.store import LocalStore
 from trace_data.workers import spread
 
 Depth = Literal["index", "hashes", "frames"]
@@ -108,7 +112,8 @@ def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progr
         raise ConfigError(f"unknown depth {depth!r}", hint=f"depths are {', '.join(DEPTHS)}")
     began = monotonic()
     index, findings = read_index(folder)
-    tasks = [] if findings else [_task(folder, index, number, depth) for number in range(len(index.shards))]
+    flow, of_flow = (None, []) if findings else _flow_index(folder, index)
+    tasks = [] if findings else [_task(folder, index, number, depth, flow) for number in range(len(index.shards))]
     frames = sum(task.entry.frames for task in tasks)
     progress.begin("verify shards", frames, "frames")
     reports = dict(spread(_verify_shard, tasks, jobs=jobs, progress=progress))
@@ -119,7 +124,7 @@ def verify_shards(folder: Path, *, depth: Depth = "frames", jobs: int = 1, progr
         folder=folder,
         depth=depth,
         synthetic=any(entry.synthetic is True for entry in index.sequences),
-        index=grouped([*problems, *_strays(folder, index)]),
+        index=grouped([*problems, *of_flow, *_strays(folder, index, flow)]),
         shards=tuple(reports[number] for number in range(len(tasks))),
         left_out=index.bad,
         seconds=monotonic() - began,
@@ -167,21 +172,45 @@ class _Task:
     depth: Depth
     command: str
     """What builds these shards."""
+    flow: tuple[FlowIndex, FlowEntry] | None = None
+    """The stored flow of the shard, if the folder has some."""
 
 
-def _task(folder: Path, index: ShardIndex, number: int, depth: Depth) -> _Task:
+def _task(folder: Path, index: ShardIndex, number: int, depth: Depth, flow: FlowIndex | None) -> _Task:
     entry = index.shards[number]
     command = build_command(index)
     if not (folder / ".build").is_dir():  # copied without its records, so that a build cannot go on here
         command += " --force  (or copy the file again from where it was built)"
     sequences = tuple(sequence for sequence in index.sequences if sequence.shard == number)
-    return _Task(folder=folder, entry=entry, sequences=sequences, depth=depth, command=command)
+    own = None if flow is None else next((e for e in flow.shards if e.file == flow_file(entry.file)), None)
+    return _Task(
+        folder=folder,
+        entry=entry,
+        sequences=sequences,
+        depth=depth,
+        command=command,
+        flow=None if flow is None or own is None else (flow, own),
+    )
 
 
-def _strays(folder: Path, index: ShardIndex) -> Iterator[tuple[str, Finding]]:
-    known = {str(entry.file) for entry in index.shards}
+def _flow_index(folder: Path, index: ShardIndex) -> tuple[FlowIndex | None, list[tuple[str, Finding]]]:
+    """The index of stored flow, None where there is none or none that can be used, and what is wrong with it."""
+    try:
+        return load_flow_index(LocalStore(folder), index.shards), []
+    except NoStoredFlowError:
+        return None, []
+    except ShardError as error:
+        return None, [(FLOW_INDEX_FILE, dataclasses.replace(wrong("flow", error.message), hint=error.hint or ""))]
+
+
+def _strays(folder: Path, index: ShardIndex, flow: FlowIndex | None) -> Iterator[tuple[str, Finding]]:
+    known = {str(entry.file) for entry in (*index.shards, *(() if flow is None else flow.shards))}
     for file in sorted(folder.iterdir()):
-        if file.name not in known and file.name.endswith((".h5", ".partial")):
+        if file.name.endswith(SUFFIX) and file.name not in known:
+            what = f"is not in {FLOW_INDEX_FILE}: an unfinished trace add-flow has left it, nothing reads it"
+            hint = f"the same trace add-flow command goes on with it; or  rm {shlex.quote(str(file))}"
+            yield file.name, Finding(severity="warning", key="file", what=what, hint=hint)
+        elif file.name not in known and file.name.endswith((".h5", ".partial")):
             what = "is not in the index: an unfinished or older build has left it, nothing reads it"
             yield file.name, Finding(severity="warning", key="file", what=what, hint=f"rm {shlex.quote(str(file))}")
 
@@ -208,8 +237,34 @@ def _verify_shard(task: _Task, progress: Progress) -> ShardReport:
         **{name: getattr(entry, name) for name in ("file", "dataset", "split", "sequences", "frames", "rows", "bytes")},
         images=inside.images,
         reprojection_px=inside.medians,
-        problems=grouped([(where, dataclasses.replace(finding, hint=hint)) for where, finding in inside.found]),
+        problems=grouped(
+            [
+                *((where, dataclasses.replace(finding, hint=hint)) for where, finding in inside.found),
+                *_flow_problems(task),
+            ]
+        ),
     )
+
+
+def _flow_problems(task: _Task) -> Iterator[tuple[str, Finding]]:
+    """What is wrong with the stored flow of a shard."""
+    if task.flow is None:
+        return
+    index, entry = task.flow
+    own = dataclasses.replace(task, entry=entry)
+    file = task.folder / entry.file
+    hint = f"computed again, only what is damaged: {add_flow_command(task.folder, index.settings)}"
+    damage = _damage(file, own)
+    found = [damage] if damage is not None else []
+    if not found:
+        try:
+            with h5py.File(file, locking=False) as content:
+                found = flow_findings(content, entry, index, task.sequences)
+                if task.depth == "frames" and not found:
+                    found = list(field_findings(content))
+        except BROKEN as error:
+            found = [wrong("file", f"not readable as flow: {error}")]
+    yield from ((entry.file, dataclasses.replace(finding, hint=finding.hint or hint)) for finding in found)
 
 
 def _damage(file: Path, task: _Task) -> Finding | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +55,13 @@ def clip_table(
     split: str,
     hop: int | None = None,
     datasets: Sequence[str] | None = None,
+    wanted: Callable[[SequenceEntry], bool] = lambda entry: True,
 ) -> ClipTable:
     """All clips of `length` frames with equally spaced frame ids and at least one person usable throughout.
 
     A clip of stride s takes every s-th frame of its sequence; its frame ids must be s times the sequence's usual step
     apart, so that gaps in a release are not taken for motion. `hop`: distance of starts in frames, by default 1.
-    `datasets` restricts the table (default: all). Deterministic; no shard is opened.
+    `datasets` and `wanted` restrict the table (default: all sequences). Deterministic; no shard is opened.
     Raises ConfigError when the split is not in the index.
     """
     if split not in index.splits:
@@ -74,7 +75,7 @@ def clip_table(
     step = hop or 1
     ranges: list[tuple[int, int, int, int]] = []
     for row, entry in enumerate(index.sequences):
-        if entry.split != split or (datasets is not None and entry.dataset not in datasets):
+        if entry.split != split or (datasets is not None and entry.dataset not in datasets) or not wanted(entry):
             continue
         ranges.extend((row, *starts) for starts in _starts(entry, length, sorted(set(strides)), step))
     array = np.array(ranges, np.int64).reshape(-1, 4)

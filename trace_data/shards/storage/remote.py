@@ -68,6 +68,10 @@ class PassingError(ShardError):
     """A transient error, such as a broken connection or an overloaded server."""
 
 
+class NotFoundError(ShardError):
+    """The server says that it has no such file."""
+
+
 class _BeyondEnd(PassingError):
     """A requested range starts beyond the end of the file."""
 
@@ -325,7 +329,7 @@ def _explained(error: Exception, where: str) -> ShardError:
         )
     # fsspec's HTTP also says "not found" when it could not ask; then the cause is one of aiohttp's client errors
     if status in (404, 410) or (isinstance(error, FileNotFoundError) and "ClientError" not in names):
-        return ShardError("not found", where=where, hint="check the address, and that everything was uploaded")
+        return NotFoundError("not found", where=where, hint="check the address, and that everything was uploaded")
     if names & UNREACHABLE or any(isinstance(link, ConnectionRefusedError | socket.gaierror) for link in chain):
         number = getattr(chain[-1], "errno", None) or 0  # asyncio and the resolver put their own words beside it
         reason = os.strerror(number) if number > 0 else getattr(chain[-1], "strerror", None) or type(chain[-1]).__name__

@@ -18,10 +18,11 @@ from trace_data.files import open_regular, read_regular
 from trace_data.os_errors import in_words, is_missing
 from trace_data.progress import SILENT, Progress, size_in_words
 from trace_data.shards.entries import ShardEntry
+from trace_data.shards.flow.layout import FLOW_INDEX_FILE
 from trace_data.shards.layout import INDEX_FILE
 from trace_data.shards.storage.cache import ShardCache
 from trace_data.shards.storage.download import download
-from trace_data.shards.storage.remote import Patience, RemoteFolder
+from trace_data.shards.storage.remote import NotFoundError, Patience, RemoteFolder
 from trace_data.shards.storage.url import is_url
 
 CACHE_BYTES = 200 * 10**9
@@ -81,6 +82,16 @@ class LocalStore:
             what, hint = in_words(error)
             raise ShardError(what, where=self.name(INDEX_FILE), hint=hint or self.index_repair_hint) from error
 
+    def read_flow_index(self) -> bytes | None:
+        """The content of `flow.json`, None without one. Raises ShardError."""
+        try:
+            return read_regular(self.folder / FLOW_INDEX_FILE, LARGEST_INDEX)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            what, hint = in_words(error)
+            raise ShardError(what, where=self.name(FLOW_INDEX_FILE), hint=hint or self.repair_hint) from error
+
     def open(self, entry: ShardEntry) -> BinaryIO:
         """The shard's file; its `name` is a path as long as it is open. Raises ShardError."""
         try:
@@ -139,10 +150,20 @@ class RemoteStore:
 
     def read_index(self) -> bytes:
         """The content of `index.json`, fetched now. Raises ShardError."""
-        content = self._folder.patiently(lambda: self._folder.read(INDEX_FILE, most=LARGEST_INDEX + 1), INDEX_ATTEMPTS)
+        return self._read(INDEX_FILE)
+
+    def read_flow_index(self) -> bytes | None:
+        """The content of `flow.json`, fetched now, None without one. Raises ShardError."""
+        try:
+            return self._read(FLOW_INDEX_FILE)
+        except NotFoundError:
+            return None
+
+    def _read(self, file: str) -> bytes:
+        content = self._folder.patiently(lambda: self._folder.read(file, most=LARGEST_INDEX + 1), INDEX_ATTEMPTS)
         if len(content) > LARGEST_INDEX:
             raise ShardError(
-                f"has more than {LARGEST_INDEX:,} bytes, more than any index", where=self.name(INDEX_FILE),
+                f"has more than {LARGEST_INDEX:,} bytes, more than any index", where=self.name(file),
                 hint=self.index_repair_hint,
             )  # fmt: skip
         return content

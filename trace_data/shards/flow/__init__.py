@@ -1,0 +1,1 @@
+"""Optical flow stored beside shards: one file for each shard, and `flow.json`, written last."""

@@ -1,0 +1,1 @@
+"""The protocols that `--protocol` knows by name, a YAML file each."""
