@@ -100,7 +100,7 @@ def evaluate(
     """Score RUN (its last checkpoint) or a checkpoint folder on a split, beside the best constant predictors.
 
     Shards and packs are the run's own where none are named. RUN may also be a folder of imported released weights that
-    holds a whole network.
+    holds a whole network, a network to share, or the word demo for the small network that comes with this package.
 
     A RESULT (NAME.trace.npz) of a predicted video is scored against the annotation of the same video: bodies, world,
     camera, and identities (MOTA, IDF1, HOTA, id switches). Several are scored each and together. Body models are those
@@ -316,11 +316,14 @@ def _notes(others: Sequence[PublishedRow]) -> None:
 
 
 def _own_data(run: Path, shards: Path | str | None, packs: Path | None) -> tuple[Path | str | None, Path | None]:
-    """Shards and packs as given, else those that the run was trained on; imported weights have none."""
+    """Shards and packs as given, else those that the run was trained on; only a run has any."""
     from trace_train.weights.checkpoint import DESCRIPTION, describe_run
     from trace_train.weights.folder import DESCRIPTION as IMPORTED
+    from trace_train.weights.shared import DESCRIPTION as SHARED
+    from trace_train.weights.shared import resolve
 
-    if (run / IMPORTED).is_file() or (shards is not None and packs is not None):
+    others = (resolve(run) / IMPORTED, resolve(run) / SHARED)
+    if any(file.is_file() for file in others) or (shards is not None and packs is not None):
         return shards, packs
     own = describe_run(run.resolve().parent.parent if (run / DESCRIPTION).exists() else run)
     command = f"trace evaluate {shlex.quote(str(run))}"

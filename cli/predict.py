@@ -29,7 +29,8 @@ class ResultPlace(options.Folder):
 @click.option(
     "--weights",
     type=options.AnyPath(),
-    help="A run, a checkpoint, or imported weights  [setting weights, else the latest of setting runs].",
+    help="A run, checkpoint, imported weights, network to share, or demo  [setting weights, else the latest of setting"
+    " runs].",
 )
 @options.packs
 @click.option(

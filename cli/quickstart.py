@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from trace_train.evaluate import Scores
     from trace_train.inference import Predictor
 
-STEPS = 640
+STEPS = 800
 """Training steps. A fixed number, not a time budget, so that results are reproducible."""
-SEQUENCES = 320
+SEQUENCES = 640
+HEIGHT, VIDEO_HEIGHT = 160, 240
+"""Of the pictures of the datasets and of the videos, px. The network sees 96: smaller pictures leave time for more
+sequences, and with these for more poses."""
 SHARD_BYTES = 4 << 20
 """Far below the usual size, so that this little data makes enough shards to keep all workers busy."""
 PICTURES = 8
@@ -104,7 +107,12 @@ class Way:
         """All steps, in order. The last one reports those in `done`."""
         from trace_data.adapters import ADAPTERS
 
-        size = {"sequences": self.sequences, "datasets": list(ADAPTERS), "videos": VIDEOS}
+        size = {
+            "sequences": self.sequences,
+            "datasets": list(ADAPTERS),
+            "videos": VIDEOS,
+            "heights": [HEIGHT, VIDEO_HEIGHT],
+        }
         shown = {"tracker": list(TRACKER), "drawn": list(DRAWN), "formats": list(FORMATS)}
         return [
             Step(name="sample world", settings=size, output=self.world, work=self.make_world),
@@ -130,9 +138,15 @@ class Way:
         """Summary of the sample world, which is made unless it exists."""
         from trace_data.sample_world.make import Parameters, make_sample, read_summary
 
-        summary = read_summary(self.world, Parameters(sequences=self.sequences, videos=VIDEOS))
-        return summary or make_sample(
-            self.world, sequences=self.sequences, videos=VIDEOS, jobs=self.jobs, progress=self.progress
+        wanted = Parameters(sequences=self.sequences, height=HEIGHT, videos=VIDEOS, video_height=VIDEO_HEIGHT)
+        return read_summary(self.world, wanted) or make_sample(
+            self.world,
+            sequences=self.sequences,
+            height=HEIGHT,
+            videos=VIDEOS,
+            video_height=VIDEO_HEIGHT,
+            jobs=self.jobs,
+            progress=self.progress,
         )
 
     def prepare(self) -> Outcome:

@@ -31,6 +31,7 @@ from . import options
     show_default=True,
     help="Number of longer videos to predict, each with its truth.",
 )
+@click.option("--video-height", type=click.IntRange(64, 2160), help="Height of the videos, px  [default: --height].")
 @options.jobs
 @options.force
 @options.json
@@ -42,6 +43,7 @@ def make_sample(
     height: int,
     also: tuple[str, ...],
     videos: int,
+    video_height: int | None,
     jobs: int,
     force: bool,
     as_json: bool,
@@ -82,6 +84,7 @@ def make_sample(
             height=height,
             also=also,
             videos=videos,
+            video_height=video_height,
             jobs=jobs,
             force=force,
             progress=progress,

@@ -125,26 +125,56 @@ def _shortened(names: tuple[str, ...]) -> str:
 @options.command("export-weights")
 @click.argument("source", required=False, metavar="[RUN|DIR]", type=options.AnyPath(file_okay=False))
 @options.out("Folder the files are written to.", default="published")
+@click.option(
+    "--form",
+    type=click.Choice(("published", "network")),
+    default="published",
+    show_default=True,
+    help="The published files, or a network to share: one file and its configuration.",
+)
+@click.option("--half", is_flag=True, help="With --form network: float16, half the size.")
 @options.force
 @options.json
-def export_weights(source: Path | None, out: Path, force: bool, as_json: bool) -> None:
-    """Write weights under the published file names, with the published names of their tensors.
+def export_weights(source: Path | None, out: Path, form: str, half: bool, force: bool, as_json: bool) -> None:
+    """Write weights for others: under the published file names, or as a network to share.
 
     The source is a folder of imported weights (default: the setting `weights`), or a run or checkpoint that started
-    from such weights. The published inference code can read the result.
+    from such weights. The published inference code can read the published files.
+
+    A network to share holds the weights of any run without RAFT, and its configuration, but nothing that only training
+    needs. `trace predict --weights`, `trace evaluate` and `init.weights` take its folder.
 
     \b
     Examples:
       trace export-weights
       trace export-weights ~/.trace/runs/2026-11-22-trace --out published
+      trace export-weights quickstart/run --form network --half --out mine
     """
     from trace_train.weights.exporting import export_weights as run
 
     from . import render
 
+    if form == "network":
+        _share(options.folder("weights", source), out, half=half, force=force, as_json=as_json)
+        return
+    if half:
+        raise click.UsageError("--half is for  --form network")
     written = run(options.folder("weights", source), out, force=force)
     if as_json:
         render.json_object({"files": written})
         return
     rows = [(item.part, str(item.file), f"{item.tensors:,}", f"{len(item.missing):,}") for item in written]
     render.table(("part", "file", "tensors", "not in it"), rows, numeric=("tensors", "not in it"))
+
+
+def _share(source: Path, out: Path, *, half: bool, force: bool, as_json: bool) -> None:
+    from trace_train.weights.shared import share
+
+    from . import render
+
+    shared = share(source, out, half=half, force=force)
+    if as_json:
+        render.json_object({"folder": shared.folder, "step": shared.step, "sha256": shared.sha256})
+        return
+    size = shared.file.stat().st_size / 1e6
+    render.line(f"{shared.file}: {size:,.1f} MB, step {shared.step:,}, trained on {shared.trained_on}")

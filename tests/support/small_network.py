@@ -12,6 +12,11 @@ from trace_train.network.model import TraceNetwork
 SMALL = [
     "network.input_size=64",
     "network.width=8",
+    "network.stem=32",
+    "network.bottleneck=16",
+    "network.depth_levels=16",
+    "network.gru_layers=2",
+    "network.deform_groups=8",
     "network.stage_blocks=1",
     "network.bottleneck_blocks=1",
     "network.head_channels=16",

@@ -60,20 +60,23 @@ class Parameters:
     videos: int = 0
     also: tuple[str, ...] = ()
     """Datasets beyond the five: `FURTHER`."""
+    video_height: int | None = None
+    """None: `height`."""
 
     def __post_init__(self) -> None:
         limits = {"seed": (0, 2**32), "sequences": (3, 9999), "frames": (2, 10000), "height": (64, 2160)}
-        limits["videos"] = (0, 99)
+        limits |= {"videos": (0, 99), "video_height": limits["height"]}
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ConfigError(f"{name} is {value}, expected {low} to {high}", hint=f"give --{name} {max(low, 0)}")
         if strange := set(self.also) - set(FURTHER):
             raise ConfigError(f"also {', '.join(sorted(strange))}, expected {', '.join(FURTHER)}")
 
     def stored(self) -> dict[str, Any]:
         """As written into the world."""
-        return {**asdict(self), "also": sorted(self.also)}
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return {**given, "also": sorted(self.also)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +115,21 @@ def make_sample(
     height: int = 240,
     videos: int = 0,
     also: Sequence[str] = (),
+    video_height: int | None = None,
     jobs: int = 2,
     force: bool = False,
     progress: Progress = SILENT,
 ) -> SampleSummary:
     """Write body models, datasets and videos of the sample world into `out`; deterministic for the same parameters.
 
-    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, and height of the videos, px;
-    `videos`: number of longer clips with their truth, of people who are in no training sequence; `also`: datasets of
-    `FURTHER`, whose sequences come on top. The same call resumes an interrupted run. Raises ConfigError on sizes out of
-    range, OutputError when `out` holds other content (unless `force`), cannot be written, or the disk is full.
+    `frames`: length of a sequence at 30 fps; `height`: side of the square pictures, px; `videos`: number of longer
+    clips with their truth, of people who are in no training sequence, `video_height` px high or as high as the
+    pictures; `also`: datasets of `FURTHER`, whose sequences come on top. The same call resumes an interrupted run.
+    Raises ConfigError on sizes out of range, OutputError when `out` holds other content (unless `force`), cannot be
+    written, or the disk is full.
     """
     begun = time.monotonic()
-    parameters = Parameters(seed, sequences, frames, height, videos, tuple(also))
+    parameters = Parameters(seed, sequences, frames, height, videos, tuple(also), video_height)
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more", hint="give --jobs 2")
     allocation = allocate(cast(seed, sequences)) | {name: further(name, seed, sequences) for name in sorted(also)}
@@ -134,7 +139,7 @@ def make_sample(
         progress.log(f"sample world (synthetic): {sequences} sequences of {frames} frames into {out}")
         write_body_models(out / "body_models")
         tasks = waiting(out / DATASETS, tasks_of(allocation))
-        films = waiting_films(out / VIDEOS, videos)
+        films = waiting_films(out / VIDEOS, videos, video_height or height)
         progress.begin("drawing the sample world", sequences + videos, "sequences")
         progress.skip(sequences + videos - len(films) - sum(len(task.roles) for task in tasks))
         work = partial(draw, out, seed, frames, height)

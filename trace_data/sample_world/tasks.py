@@ -58,6 +58,8 @@ class FilmTask:
     """One video, by its number from 0."""
 
     number: int
+    height: int
+    """Pixels."""
 
 
 def tasks_of(allocation: Allocation) -> list[DrawTask]:
@@ -86,7 +88,7 @@ def _clips(roles: Sequence[tuple[int, Role]]) -> Sequence[tuple[int, Role]]:
 def draw(out: Path, seed: int, frames: int, height: int, task: DrawTask | FilmTask, progress: Progress) -> None:
     """Write the files of a task below `out`, the folder of the world, completing those of an interrupted call."""
     if isinstance(task, FilmTask):
-        write_film(out / VIDEOS, seed, task.number, height)
+        write_film(out / VIDEOS, seed, task.number, task.height)
         progress.advance()
         return
     datasets = out / DATASETS
@@ -124,6 +126,6 @@ def waiting(datasets: Path, tasks: Sequence[DrawTask]) -> list[DrawTask]:
     return [task for task in tasks if not finished(task)]
 
 
-def waiting_films(videos: Path, number: int) -> list[FilmTask]:
-    """The videos among the first `number` that are not there, whose truth does not exist."""
-    return [FilmTask(film) for film in range(number) if not (videos / f"{name_of(film)}{TRUTH}").exists()]
+def waiting_films(videos: Path, number: int, height: int) -> list[FilmTask]:
+    """The videos among the first `number`, `height` px high, that are not there, whose truth does not exist."""
+    return [FilmTask(film, height) for film in range(number) if not (videos / f"{name_of(film)}{TRUTH}").exists()]

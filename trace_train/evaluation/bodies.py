@@ -130,7 +130,7 @@ def _posed(
     root: tuple[int, ...] = SMPL_HIPS
     if rules.joints == "lsp-14":
         joints, root = body.joints_h36m, LSP_HIPS if rules.root == "hips" else H36M_PELVIS
-    origin = chain[:, :1] if rules.surface == "origin" else joints[:, root].mean(1, keepdim=True)
+    origin = chain[:, :1] if rules.surface == "origin" else joints[:, list(root)].mean(1, keepdim=True)
     return {
         "compared": rooted(joints, root)[:, : LSP if rules.joints == "lsp-14" else JOINTS],
         "surface": body.vertices - origin,

@@ -119,7 +119,7 @@ def _joints3d(batch: Batch, at: tuple[Tensor, Tensor, Tensor], rules: LabelledRu
     clip, _, frame = at
     points, known = batch.kp3d[at][..., :3], batch.kp3d[at][..., 3] > 0
     root = ROOTS[rules.root]
-    has = batch.masks["joints3d"][at] & known[:, root].all(-1)
+    has = batch.masks["joints3d"][at] & known[:, list(root)].all(-1)
     turned = rooted(points, root) @ batch.camera_from_world[clip, frame][:, :3, :3].mT
     return turned, scored_joints(rules, known) & has[:, None]
 

@@ -108,7 +108,7 @@ def own_packs(folder: Path) -> Path:
         return describe_run(folder).packs
     except CheckpointError as error:
         raise ConfigError(
-            "imported weights do not say which body models to use",
+            "these weights do not say which body models to use",
             where=folder,
             hint="name the folder of prepared ones: --packs DIR, in Python packs=…",
         ) from error

@@ -1,4 +1,4 @@
-"""Loads a trained network from a run, a checkpoint or imported released weights."""
+"""Loads a trained network from a run, a checkpoint, a network to share or imported released weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from trace_train.network.flow import FlowProvider, NoFlow
 from trace_train.network.model import TraceNetwork
 from trace_train.weights.checkpoint import Checkpoint, open_checkpoint
 from trace_train.weights.flow import build_flow, raft_flow
-from trace_train.weights.folder import DESCRIPTION, InferenceSwitches, open_weights
+from trace_train.weights.folder import DESCRIPTION, InferenceSwitches, fill, open_weights
+from trace_train.weights.shared import DESCRIPTION as SHARED
+from trace_train.weights.shared import SharedNetwork, open_shared, resolve
 from trace_train.weights.sources import open_start
 
 
@@ -42,10 +44,12 @@ class TrainedNetwork:
 
 
 def open_source(path: Path, device: torch.device | None = None) -> TrainedNetwork:
-    """Open a run (its last checkpoint), a checkpoint, or a folder of imported weights with a complete network.
+    """Open a run (its last checkpoint), a checkpoint, a network to share, or imported weights of a complete network.
 
-    `device`: default as in `scoring_device`. Raises CheckpointError if it is none of these or damaged.
+    `demo` is the network that ships with the package. `device`: default as in `scoring_device`. Raises CheckpointError
+    if it is none of these or damaged.
     """
+    path = resolve(path)
     if not path.is_dir():
         raise CheckpointError(
             f"{'is a file' if path.exists() else 'does not exist'}, expected the folder of a run, a checkpoint or"
@@ -55,6 +59,8 @@ def open_source(path: Path, device: torch.device | None = None) -> TrainedNetwor
         )
     if (path / DESCRIPTION).is_file():
         return _imported(path, device)
+    if (path / SHARED).is_file():
+        return _shared(open_shared(path), device)
     return _of_run(open_checkpoint(path), device)
 
 
@@ -70,6 +76,22 @@ def _of_run(checkpoint: Checkpoint, device: torch.device | None) -> TrainedNetwo
         folder=checkpoint.run,
         step=checkpoint.step,
         sha256=checkpoint.facts["sha256"][checkpoint.weights_file().name],
+        switches=InferenceSwitches(),
+    )
+
+
+def _shared(shared: SharedNetwork, device: torch.device | None) -> TrainedNetwork:
+    device = device or scoring_device(shared.config)
+    network = build_network(shared.config.network)
+    fill(network, shared.state(), where=shared.file)
+    return TrainedNetwork(
+        network=network.to(device).eval(),
+        flow=build_flow(shared.config, shared.folder, device),
+        config=shared.config,
+        where=shared.folder,
+        folder=Path.cwd() if shared.shipped else shared.folder,
+        step=shared.step,
+        sha256=shared.sha256,
         switches=InferenceSwitches(),
     )
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from torch import Tensor
 
 from trace_train.geometry.constants import constant
-from trace_train.losses.reduce import Term, filled, masked, norm
+from trace_train.losses.reduce import Term, filled, huber, masked, norm
 
 BETA_WEIGHTS = (1.0, 0.64, 0.32, 0.32, *(0.16,) * 6)
 """Weight of each shape component (docs/reference/assets.md#shape-loss-weights)."""
 
 
-def rotation(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
-    """Frobenius norm of the difference of rotation matrices (..., 3, 3), averaged over a person's joints first."""
-    apart = norm(filled(predicted - target, mask).flatten(-2))
+def rotation(predicted: Tensor, target: Tensor, mask: Tensor, knee: float = 0.0) -> Term:
+    """Frobenius norm of the difference of rotation matrices (..., 3, 3), averaged over a person's joints first.
+
+    `knee`: see `reduce.huber`.
+    """
+    apart = huber(norm(filled(predicted - target, mask).flatten(-2)), knee)
     if apart.dim() > mask.dim():
         apart = apart.mean(-1)
     return masked(apart, mask)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trace_train.geometry.procrustes import similarity
-from trace_train.losses.reduce import Term, distance, filled, masked, norm
+from trace_train.losses.reduce import Term, distance, filled, huber, masked, norm
 
 FARTHEST = 3.0
 """Limit of projected joints, in half widths of the crop: a person who lands behind the camera early in training must
@@ -18,12 +18,15 @@ def joints2d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     return distance(predicted.clamp(-FARTHEST, FARTHEST), target, mask)
 
 
-def joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
-    """Mean distance per person, metres; both sets are relative to the hip midpoint. (..., J, 3)."""
-    return _per_person(norm(filled(predicted - target, mask)), mask)
+def joints3d(predicted: Tensor, target: Tensor, mask: Tensor, knee: float = 0.0) -> Term:
+    """Mean distance per person, metres; both sets are relative to the hip midpoint. (..., J, 3).
+
+    `knee`, here and below: see `reduce.huber`.
+    """
+    return _per_person(huber(norm(filled(predicted - target, mask)), knee), mask)
 
 
-def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
+def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor, knee: float = 0.0) -> Term:
     """The same after aligning the prediction to the target by rotation, scale and translation, per person.
 
     The alignment is treated as constant in the backward pass: the gradient with respect to an optimal alignment
@@ -34,7 +37,7 @@ def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     with torch.no_grad():
         scale, turn, shift = (part.to(predicted.dtype) for part in similarity(predicted, target, enough))
     aligned = scale[..., None, None] * (predicted @ turn.transpose(-1, -2)) + shift[..., None, :]
-    return _per_person(norm(aligned - target), enough)
+    return _per_person(huber(norm(aligned - target), knee), enough)
 
 
 def _per_person(apart: Tensor, mask: Tensor) -> Term:

@@ -42,12 +42,14 @@ def objective(
     prior: PosePrior | None = None,
     center_logits: bool = True,
     published_camera: bool = False,
+    joints_knee: float = 0.0,
+    pose_knee: float = 0.0,
 ) -> LossReport:
     """Compare maps and people (S = B P tracks, T frames) with targets (B, P, T). Always float32.
 
     Skips terms with weight 0, track terms in clips of one frame, and world terms without `tracked`; `pose_prior` needs
     a `prior`. The switches are those of the network: released weights are fine-tuned with the losses they were trained
-    with.
+    with. Knees: errors of 3D joints, m, and of joint rotations, Frobenius norm, below which they count quadratically.
     """
     losses = losses_of(targets.center_mask.shape[2], tracked is not None and targets.world is not None)
     inputs = LossInputs(
@@ -59,6 +61,8 @@ def objective(
         prior=prior,
         center_logits=center_logits,
         published_camera=published_camera,
+        joints_knee=joints_knee,
+        pose_knee=pose_knee,
     )
     with torch.autocast(targets.center_mask.device.type, enabled=False):
         terms = {name: loss.formula(inputs) for name, loss in losses.items() if weights[name] > 0}

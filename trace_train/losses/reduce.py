@@ -41,6 +41,13 @@ def distance(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     return masked(norm(filled(predicted - target, mask)), mask)
 
 
+def huber(distance: Tensor, knee: float) -> Tensor:
+    """Distances with less weight for small ones: quadratic below `knee`, with slope one above; 0 changes nothing."""
+    if not knee:
+        return distance
+    return torch.where(distance < knee, distance.square() / (2 * knee), distance - knee / 2)
+
+
 def norm(difference: Tensor) -> Tensor:
     """Euclidean length over the last axis, with gradient zero (not NaN) where the difference is zero."""
     return difference.square().sum(-1).clamp_min(1e-12).sqrt()

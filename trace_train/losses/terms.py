@@ -22,11 +22,11 @@ def joints2d(c: LossInputs) -> Term:
 
 
 def joints3d(c: LossInputs) -> Term:
-    return keypoints.joints3d(c.joints, c.of(c.targets.joints3d), c.mask(c.targets.joints3d_mask))
+    return keypoints.joints3d(c.joints, c.of(c.targets.joints3d), c.mask(c.targets.joints3d_mask), c.joints_knee)
 
 
 def pa_joints3d(c: LossInputs) -> Term:
-    return keypoints.pa_joints3d(c.joints, c.of(c.targets.joints3d), c.mask(c.targets.joints3d_mask))
+    return keypoints.pa_joints3d(c.joints, c.of(c.targets.joints3d), c.mask(c.targets.joints3d_mask), c.joints_knee)
 
 
 def root_rotation(c: LossInputs) -> Term:
@@ -36,7 +36,7 @@ def root_rotation(c: LossInputs) -> Term:
 
 def body_pose(c: LossInputs) -> Term:
     mask = c.mask(c.targets.body_pose_mask)
-    return body.rotation(c.rotations[..., 1:22, :, :], c.of(c.targets.body_pose), mask)
+    return body.rotation(c.rotations[..., 1:22, :, :], c.of(c.targets.body_pose), mask, c.pose_knee)
 
 
 def shape(c: LossInputs) -> Term:

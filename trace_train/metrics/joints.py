@@ -29,7 +29,7 @@ AUC_METRES = tuple(0.005 * k for k in range(31))
 
 def rooted(joints: Tensor, root: tuple[int, ...] = LSP_HIPS) -> Tensor:
     """Joints (..., J, 3) relative to the mean of those in `root`: by default the hips of joints in LSP order."""
-    result: Tensor = joints - joints[..., root, :].mean(-2, keepdim=True)
+    result: Tensor = joints - joints[..., list(root), :].mean(-2, keepdim=True)
     return result
 
 

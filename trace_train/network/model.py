@@ -104,33 +104,37 @@ class TraceNetwork(nn.Module):
         *,
         state: StreamState | None = None,
         tracks: Tracks | None = None,
+        unrelated: bool = False,
         return_stages: bool = False,
     ) -> Maps:
         """Clips (B, T, S, S, 3), or N clips of one frame (N, S, S, 3), RGB, uint8 or float in 0..255, to maps.
 
         `flow` (N, 2, M, M): optical flow from the previous frame to each frame, x and y, in units of 8 px of the input;
-        None: zeros. `state`: that of the previous chunk. `return_stages` fills `Maps.stages`, including parameters
-        along `tracks` if given. Non-finite pixels and flow are replaced by zero. Raises ValueError for other shapes.
+        None: zeros. `state`: that of the previous chunk. `unrelated`: the frames are single pictures of different
+        scenes, to train on; temporal features and motion are left out. `return_stages` fills `Maps.stages`, including
+        parameters along `tracks` if given. Non-finite pixels and flow are replaced by zero. Raises ValueError for other
+        shapes.
         """
         pixels, frames = self._pixels(images)
         stages, after = TensorRecorder(return_stages), None
         features = self.backbone(pixels, stages)
         stages.note(image_feature_maps=features)
-        if self.temporal:
+        temporal = self.temporal and not unrelated
+        if temporal:
             features, after = self.propagate(features.unflatten(0, (-1, frames)), state, stages)
         moving = self._with_flow(features, flow, stages)
         center, center_3d, camera = self.localise(features, stages)
         mesh = self.param_head(moving)
         stages.note(mesh_feature_map=mesh)
-        motion = world_motion = world_rotation = None
-        if self.temporal:
-            motion, world_motion, world_rotation = self.move(moving, stages)
+        motion_map = world_motion = world_rotation = None
+        if temporal:
+            motion_map, world_motion, world_rotation = self.move(moving, stages)
         maps = Maps(
             center=center,
             center_3d=center_3d,
             camera=camera,
             mesh=mesh,
-            motion=motion,
+            motion=motion_map,
             world_motion=world_motion,
             world_rotation=world_rotation,
             state=after,

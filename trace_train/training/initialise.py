@@ -52,7 +52,12 @@ def start_from_means(network: TraceNetwork, targets: list[Targets]) -> None:
 
 
 def _begin_at_rest(network: TraceNetwork) -> None:
-    """Zero motion in camera and world space, and no camera rotation."""
+    """Zero motion in camera and world space, no camera rotation, and temporal features close to the image features.
+
+    The latter because heads may have been trained on image features alone, in a stage of single frames.
+    """
+    network.deform_warper.weight.mul_(0.1)
+    network.temp_model.cell_list[-1].convq.weight.mul_(0.1)  # type: ignore[union-attr, operator]
     same = torch.tensor(IDENTITY_6D) if network.world_rotation == "composed" else torch.zeros(6)
     _begin_at([network.motion_head[-1], network.cam_motion_head[-1]], torch.zeros(6))
     _begin_at([network.cam_rot_head[-1]], same)

@@ -35,7 +35,8 @@ class LossModule(nn.Module):
         """The losses of a batch."""
         device, half = batch.images.device, autocast_dtype(self.config, batch.images.device)
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
-            maps: Maps = self.network(batch.images, self._flow(batch))
+            single = batch.images.shape[1] == 1
+            maps: Maps = self.network(batch.images, self._flow(batch), unrelated=single)
         return self.compare(maps, batch)
 
     def _flow(self, batch: Batch) -> Tensor | None:
@@ -65,6 +66,8 @@ class LossModule(nn.Module):
             prior=self.prior,
             center_logits=network.center_logits,
             published_camera=network.published_camera,
+            joints_knee=self.config.supervision.joints_knee,
+            pose_knee=self.config.supervision.pose_knee,
         )
 
 

@@ -12,14 +12,15 @@ from trace_train.training.parameter_groups import ParameterGroup
 
 
 def build_optimizer(groups: Sequence[ParameterGroup], config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser over the groups that are trained."""
+    """The optimiser over the groups that are trained; on a CPU one kernel updates all tensors of a group."""
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     given = [
         {"params": list(group.parameters.values()), "weight_decay": group.weight_decay, "lr_factor": group.lr_factor}
         for group in groups
         if not group.frozen
     ]
-    return kind(given, lr=config.lr, betas=config.betas)
+    on_cpu = all(p.device.type == "cpu" for group in groups for p in group.parameters.values())
+    return kind(given, lr=config.lr, betas=config.betas, fused=on_cpu)
 
 
 def carry_over(before: torch.optim.Optimizer, after: torch.optim.Optimizer) -> None:

@@ -1,4 +1,4 @@
-"""Opens `init.weights`: a folder of imported weights, a run or a checkpoint."""
+"""Opens `init.weights`: a folder of imported weights, a network to share, a run or a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from trace_train.config import Config, NetworkConfig
 from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.flow import flow_folder
 from trace_train.weights.folder import DESCRIPTION, Switches, open_weights
+from trace_train.weights.shared import DESCRIPTION as SHARED
+from trace_train.weights.shared import open_shared, resolve
 from trace_train.weights.starting import Start
 
 PARTS = ("image", "head", "flow")
@@ -36,14 +38,17 @@ def open_start(config: Config) -> Start | None:
 
 
 def _opened(where: Path, parts: Sequence[str] | None) -> Start:
-    taken = set(PARTS if parts is None else parts)
+    where, taken = resolve(where), set(PARTS if parts is None else parts)
     if where.is_file():
         raise CheckpointError(
             "is a file; init.weights takes a folder of imported weights, a run or a checkpoint",
             where=where,
             hint=f"trace import-weights --head {quoted(where)} --out weights  (or --image, --flow)",
         )
-    start = _imported(where, taken) if (where / DESCRIPTION).is_file() else _of_run(where, taken)
+    if (where / DESCRIPTION).is_file():
+        start = _imported(where, taken)
+    else:
+        start = _shared(where, taken) if (where / SHARED).is_file() else _of_run(where, taken)
     there = {*start.files, *(["flow"] if start.flow else [])}
     if missing := sorted(set(parts or ()) - there):
         raise CheckpointError(
@@ -76,12 +81,27 @@ def _imported(where: Path, taken: Set[str]) -> Start:
     )
 
 
+def _shared(where: Path, taken: Set[str]) -> Start:
+    shared = open_shared(where)
+    network = shared.config.network
+    return Start(
+        where=where,
+        files={part: shared.file for part in ("image", "head") if part in taken},
+        flow=None,
+        form={key: getattr(network, key) for key in asdict(Switches())} if "head" in taken else {},
+        sizes=network,
+        frozen=(),
+        facts={"weights": str(where), "sha256": shared.sha256},
+        partial=False,
+    )
+
+
 def _of_run(where: Path, taken: Set[str]) -> Start:
     try:
         checkpoint = open_checkpoint(where)
     except NoCheckpointError as error:
         raise CheckpointError(
-            "holds neither imported weights nor a finished checkpoint",
+            "holds neither imported weights nor a network nor a finished checkpoint",
             where=where,
             hint="init.weights names a folder of trace import-weights, a run, or a step-… folder of one",
         ) from error

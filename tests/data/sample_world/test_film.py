@@ -193,11 +193,11 @@ def test_a_finished_video_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest
     drawn = []
 
     def write(folder: Path, seed: int, number: int, height: int) -> str:
-        drawn.append(number)
+        drawn.append((number, height))
         return write_film(folder, seed, number, height, frames=2)
 
     monkeypatch.setattr(tasks, "write_film", write)
     for _ in range(2):
-        for task in tasks.waiting_films(tmp_path / tasks.VIDEOS, 2):
+        for task in tasks.waiting_films(tmp_path / tasks.VIDEOS, 2, 72):
             tasks.draw(tmp_path, 0, 4, 64, task, SILENT)
-    assert drawn == [0, 1]
+    assert drawn == [(0, 72), (1, 72)]

@@ -98,6 +98,24 @@ def test_joint_losses_by_hand_and_under_permutation_of_people() -> None:
     assert torch.isclose(keypoints.joints3d(wild, target, mask).mean(), keypoints.joints3d(noisy, target, mask).mean())
 
 
+def test_errors_below_the_knee_count_quadratically() -> None:
+    for knee, expected in ((0.0, 0.5), (1.0, 0.125), (0.25, 0.375)):  # as torch's huber_loss, over the knee
+        target, mask = torch.zeros(1, 5, 3), torch.ones(1, 5, dtype=torch.bool)
+        off = torch.tensor([0.0, 0.3, 0.4])
+        assert keypoints.joints3d(target + off, target, mask, knee).mean().item() == pytest.approx(expected)
+        if knee:
+            reference = torch.nn.functional.huber_loss(torch.tensor(0.5), torch.tensor(0.0), delta=knee) / knee
+            assert expected == pytest.approx(reference.item())
+        square = torch.randn(1, 6, 3, generator=G)
+        mask = torch.ones(1, 6, dtype=torch.bool)
+        assert keypoints.pa_joints3d(2 * square, square, mask, knee).mean().item() < 1e-5
+        turned = matrix_from_axis_angle(torch.tensor([[0.4, 0.0, 0.0]]))
+        apart = math.sqrt(8) * math.sin(0.2)
+        expected = apart if not knee else apart**2 / (2 * knee) if apart < knee else apart - knee / 2
+        term = body.rotation(turned, torch.eye(3)[None], torch.tensor([True]), knee)
+        assert term.mean().item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("people", [1, 2, 3, 4])
 def test_procrustes_ignores_rotation_scale_and_shift_for_any_number_of_people(people: int) -> None:
     target = torch.randn(people, 14, 3, generator=G).double()
@@ -129,7 +147,8 @@ def test_rotation_and_shape_and_camera_by_hand() -> None:
 def test_gradients_match_finite_differences() -> None:
     target, mask = torch.randn(2, 6, 3, generator=G).double(), torch.ones(2, 6, dtype=torch.bool)
     point = (target + 0.3 * torch.randn(2, 6, 3, generator=G).double()).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: keypoints.joints3d(x, target, mask).mean(), point)
+    for knee in (0.0, 0.3):
+        assert torch.autograd.gradcheck(lambda x, k=knee: keypoints.joints3d(x, target, mask, k).mean(), point)
     flat = point.detach()[..., :2].clamp(-2, 2).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: keypoints.joints2d(x, target[..., :2], mask).mean(), flat)
     rotation = torch.randn(2, 3, 3, generator=G).double().requires_grad_()

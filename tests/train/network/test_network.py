@@ -19,7 +19,7 @@ from trace_train.weights.published import table
 
 def small(**changes: object) -> TraceNetwork:
     torch.manual_seed(0)
-    config = load_config("debug").network.model_copy(update={"input_size": 64, **changes})
+    config = load_config("debug").network.model_copy(update={"input_size": 64, "depth_levels": 16, **changes})
     return build_network(config).eval()
 
 

@@ -1,0 +1,204 @@
+"""What each part of the small network and of its recipe gains: trains variants of preset debug and scores them.
+
+    python benchmarks/learning.py train --shards DIR --packs DIR --out DIR [--variant preset distance …] [--steps 800]
+    python benchmarks/learning.py table --out DIR        the table of all finished variants, for docs/learning.md
+    python benchmarks/learning.py curve RUN…             scores of runs against clips seen and CPU time
+
+A variant is preset debug with other settings, below. All see the same clips in the same order, are scored on people and
+sequences that none has seen, and take one thread, so that several may run side by side. Runs resume. Frames of moving
+and of static cameras are also scored apart, as means over sequences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trace_data.shards.reader import ShardReader
+from trace_data.shards.storage.store import as_store
+from trace_train.config import load_config
+from trace_train.evaluate import MODEL, Scores, evaluate
+from trace_train.train import train
+from trace_train.training.run_log import read_metrics
+
+DISTANCE = (
+    *("supervision.joints_knee=0", "supervision.pose_knee=0"),
+    *("loss.joints3d=300", "loss.body_pose=240", "loss.pa_joints3d=520"),
+)
+STILL = (
+    "stages=[{name: frames, share: 0.7, clips: 32, frames: 1},"
+    " {name: clips, share: 0.3, clips: 8, frames: 4, camera_probability: 0}]"
+)
+VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "preset": ("preset debug", ()),
+    "distance": ("errors of pose as distances, as published", DISTANCE),
+    "narrow": ("16 channels, two blocks a branch", ("network.width=16", "network.stage_blocks=2")),
+    "small": ("pictures of 64 px", ("network.input_size=64",)),
+    "plain colours": ("little change of colours", ("data.color_jitter=0.1", "data.color_jitter_probability=0.2")),
+    "no flow": ("without optical flow", ("network.flow=none",)),
+    "no time": ("single frames: no memory, motion or world heads", ("network.temporal=false", "network.flow=none")),
+    "no world": (
+        "world heads not trained",
+        tuple(
+            f"loss.{name}=0"
+            for name in (
+                *("motion_offsets", "world_rotation", "world_root", "world_translation", "world_joints2d"),
+                *("world_velocity", "foot_velocity", "foot_contact"),
+            )
+        ),
+    ),
+    "no feet": ("without the terms of feet", ("loss.foot_velocity=0", "loss.foot_contact=0")),
+    "no synthetic camera": ("static sequences stay static", (STILL,)),
+}
+"""Name of a variant: its description and its settings."""
+SHOWN = (
+    "mpjpe",
+    "pa_mpjpe",
+    "recall",
+    "w_mpjpe",
+    "wa_mpjpe",
+    "rte",
+    "root_orientation",
+    "acceleration",
+    "foot_sliding",
+)
+FACTORS = {"recall": 100.0, "rte": 100.0}
+HEADINGS = {
+    "mpjpe": "MPJPE, mm",
+    "pa_mpjpe": "PA-MPJPE, mm",
+    "recall": "recall, %",
+    "w_mpjpe": "W-MPJPE, mm",
+    "wa_mpjpe": "WA-MPJPE, mm",
+    "rte": "RTE, %",
+    "root_orientation": "root orientation, °",
+    "acceleration": "acceleration, m/s²",
+    "foot_sliding": "foot sliding, mm",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = parser.add_subparsers(dest="action", required=True)
+    runs = actions.add_parser("train")
+    runs.add_argument("--shards", type=Path, required=True)
+    runs.add_argument("--packs", type=Path, required=True)
+    runs.add_argument("--out", type=Path, required=True)
+    runs.add_argument("--variant", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    runs.add_argument("--steps", type=int, default=800)
+    runs.add_argument("--one-in", type=int, default=1, help="score one in N sequences of the split test")
+    tables = actions.add_parser("table")
+    tables.add_argument("--out", type=Path, required=True)
+    curves = actions.add_parser("curve")
+    curves.add_argument("runs", nargs="+", type=Path)
+    options = parser.parse_args()
+    if options.action == "train":
+        torch.set_num_threads(1)
+        for name in options.variant:
+            run_variant(name, options)
+    elif options.action == "table":
+        print(table(options.out))
+    else:
+        for run in options.runs:
+            print(curve(run))
+
+
+def run_variant(name: str, options: argparse.Namespace) -> None:
+    """Train and score one variant, unless that is done; writes NAME.json."""
+    run, file = options.out / name.replace(" ", "-"), options.out / f"{name.replace(' ', '-')}.json"
+    if file.exists():
+        return
+    described, settings = VARIANTS[name]
+    config = load_config("debug", [f"steps={options.steps}", *settings])
+    begun, began = time.process_time(), time.monotonic()
+    train(config, shards=options.shards, packs=options.packs, run=run, resume=run.exists())
+    seconds = {"cpu_s": time.process_time() - begun, "wall_s": time.monotonic() - began}
+    report = evaluate(run, shards=options.shards, packs=options.packs, every=options.one_in)
+    moving = {entry.key: entry.moving for entry in ShardReader(as_store(options.shards)).index.sequences}
+    apart = {
+        kind: means([s.scores for s in report.sequence_scores if moving[f"{s.dataset}/{s.name}"] == (kind == "moving")])
+        for kind in ("moving", "static")
+    }
+    facts = {
+        "variant": name,
+        "described": described,
+        "steps": options.steps,
+        **seconds,
+        "parameters": sum(value.numel() for value in open_parameters(run)),
+        "rows": {row: chosen(scores) for row, scores in report.rows.items()},
+        "cameras": apart,
+    }
+    file.write_text(json.dumps(facts, indent=1))
+    print(json.dumps(facts), flush=True)
+
+
+def open_parameters(run: Path) -> list[torch.Tensor]:
+    """All tensors of the last checkpoint."""
+    from trace_train.weights.checkpoint import open_checkpoint
+
+    return list(open_checkpoint(run).weights().values())
+
+
+def chosen(scores: Scores) -> dict[str, float | None]:
+    return {key: getattr(scores, key) for key in SHOWN}
+
+
+def means(scores: Sequence[Scores]) -> dict[str, float | None]:
+    """Means over sequences that have a value."""
+    found = {}
+    for key in SHOWN:
+        values = [value for one in scores if (value := getattr(one, key)) is not None]
+        found[key] = sum(values) / len(values) if values else None
+    return found
+
+
+def table(out: Path) -> str:
+    """The table of all finished variants, in their order above, and of the baselines."""
+    done = [
+        json.loads(file.read_text()) for name in VARIANTS if (file := out / f"{name.replace(' ', '-')}.json").exists()
+    ]
+    rows = [("variant", *HEADINGS.values(), "W-MPJPE moving / static", "CPU min")]
+    for facts in done:
+        cameras = " / ".join(number(facts["cameras"][kind]["w_mpjpe"], 1) for kind in ("moving", "static"))
+        rows.append((facts["described"], *cells(facts["rows"][MODEL]), cameras, f"{facts['cpu_s'] / 60:.0f}"))
+    baselines = done[0]["rows"].items() if done else ()
+    rows += [(f"*{name}*", *cells(scores), "", "") for name, scores in baselines if name != MODEL]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def cells(scores: dict[str, float | None]) -> list[str]:
+    return [number(scores[key], FACTORS.get(key, 1.0)) for key in SHOWN]
+
+
+def number(value: float | None, factor: float) -> str:
+    return "–" if value is None else f"{value * factor:.1f}"
+
+
+def curve(run: Path) -> str:
+    """Scores of a run on the way, against steps, frames seen and hours of training."""
+    rows = [("step", "frames seen", "training, min", *(HEADINGS[key] for key in SHOWN[:6]))]
+    lines = [line for line in read_metrics(run) if "clips_per_s" in line]
+    for file in sorted(run.glob("evaluation-val-*.json")):
+        facts: dict[str, Any] = json.loads(file.read_text())
+        seen, seconds, before = 0.0, 0.0, 0
+        stages = {stage["name"] or str(i): stage for i, stage in enumerate(facts["configuration"]["stages"], 1)}
+        for line in lines:
+            if line["step"] > facts["step"]:
+                break
+            stage, steps = stages[line["stage"]], line["step"] - before
+            seen += steps * stage["clips"] * stage["frames"]
+            seconds += steps * stage["clips"] / line["clips_per_s"]
+            before = line["step"]
+        rows.append((f"{facts['step']:,}", f"{seen:,.0f}", f"{seconds / 60:.0f}", *cells(facts["rows"][MODEL])[:6]))
+    lines_of = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines_of[0], "|---" * len(rows[0]) + "|", *lines_of[1:]])
+
+
+if __name__ == "__main__":
+    main()
