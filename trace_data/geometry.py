@@ -7,6 +7,13 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
 
+ZOOM = 0.004
+"""The least zoom that is told from rounding, as a share."""
+ZOOM_PX = 0.05
+"""Median distance, px, below which points are where they are projected."""
+ZOOM_EXPLAINS = 0.25
+"""Share of the distances that a zoom may leave."""
+
 
 def matrix_from_axis_angle(axis_angle: Array) -> npt.NDArray[np.float64]:
     """Rodrigues' formula: (..., 3) radians to (..., 3, 3). Exact at zero rotation."""
@@ -53,6 +60,27 @@ def project(intrinsics: Array, points: Array, distortion: Array | None = None) -
     homogeneous = np.einsum("...ij,...nj->...ni", np.asarray(intrinsics, np.float64), plane)
     pixels: npt.NDArray[np.float64] = homogeneous[..., :2]
     return pixels
+
+
+def zoom(projected: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> float:
+    """Factor by which points (N, 2) px lie wider apart than their projections, 1 where that explains nothing.
+
+    It tells a focal length a percent off, which moves what is near the middle of the frame by a pixel or two only.
+    """
+    if len(points) < 3:
+        return 1.0
+    direct = float(np.median(np.linalg.norm(points - projected, axis=1)))
+    kept, factor, left = np.ones(len(points), bool), 1.0, np.zeros(len(points))
+    for _ in range(3):  # robust to a few points that lie elsewhere
+        arms = projected - np.median(projected[kept], axis=0)
+        reached = points - np.median(points[kept], axis=0)
+        if not (spread := float((arms[kept] ** 2).sum())):
+            return 1.0
+        factor = float((arms[kept] * reached[kept]).sum()) / spread
+        left = np.linalg.norm(factor * arms - reached, axis=1)
+        kept = left <= 3 * np.median(left) + 1e-6
+    explained = direct > ZOOM_PX and float(np.median(left)) < ZOOM_EXPLAINS * direct
+    return factor if explained and abs(factor - 1) > ZOOM else 1.0
 
 
 def _bent(plane: npt.NDArray[np.float64], distortion: Array) -> npt.NDArray[np.float64]:

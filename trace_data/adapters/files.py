@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from trace_data.errors import AnnotationError
-from trace_data.files import open_regular
+from trace_data.files import open_regular, read_regular
 from trace_data.frames.image import file_size
 from trace_data.os_errors import in_words, is_missing
-from trace_data.text_files import Each, content_of, parse_json
+from trace_data.text_files import LIMIT_BYTES, Each, content_of, parse_json
 
 Stamp = tuple[int, int]
 MAX_JSON_BYTES = 1 << 32
@@ -100,6 +100,11 @@ def load_json(file: Path, *, each: Each | None = None, hint: str | None = None) 
     except FileNotFoundError as error:
         raise refused(error, file) from error
     return parse_json(content, where=file, error=AnnotationError, hint=hint, each=each)
+
+
+def latin_lines(file: Path, limit: int = LIMIT_BYTES) -> list[str]:
+    """The lines of a regular text file of at most `limit` bytes. Raises OSError as `read_regular` does."""
+    return read_regular(file, limit).decode("latin1").splitlines()
 
 
 def refused(error: OSError, file: Path) -> AnnotationError:

@@ -25,6 +25,7 @@ from trace_data.consistency.joint_errors import (
     shift_of,
     speeds_of,
     twisted,
+    zoom_of,
 )
 from trace_data.schema.check import DETECTED_SHARE, EXACT_PX
 from trace_data.schema.findings import Finding, Severity
@@ -93,6 +94,9 @@ class Agreement:
     """People whose body stands elsewhere than their 3D joints, and would fit them there."""
     shifts: tuple[int, ...]
     """For each person 1 or -1 when its 2D joints belong to the next or the previous frame, else 0."""
+    zooms: tuple[float, ...]
+    """For each person the factor by which its 2D joints lie wider apart than the projected ones; 1 where it explains
+    nothing."""
     off_frames: tuple[int, ...]
     """Outlier frames, in which 2D and 3D disagree although they agree in most: the camera or the annotation jumps."""
     fastest: float | None
@@ -134,6 +138,7 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
         backwards_stretches=tuple(stretch for person in record.people if (stretch := backwards_from_to(person))),
         displaced=tuple(person.name for person, joints in zip(record.people, posed) if displaced(person, joints)),
         shifts=tuple(shift_of(person, joints, record) for person, joints in zip(record.people, posed)),
+        zooms=tuple(zoom_of(person, joints, record) for person, joints in zip(record.people, posed)),
         off_frames=_off([direct for direct, _ in pixels], reprojection, _limit(record)),
         fastest=float(fastest.max()) if known else None,
         fastest_frame=int(fastest.argmax()) + 1 if known else None,
@@ -151,6 +156,11 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
         shift = next(shift for shift in agreement.shifts if shift)
         what = f"the 2D joints are those of the frame {'after' if shift > 0 else 'before'}"
         hint = "frame numbers of 2D and 3D joints differ by one: copy the annotations again"
+        problems.append(("error", "reprojection", what, hint))
+    elif reprojection is not None and _projected(record) and (zoomed := [z for z in agreement.zooms if z != 1]):
+        wider = "wider" if zoomed[0] > 1 else "closer"
+        what = f"the 2D joints lie {abs(zoomed[0] - 1):.1%} {wider} than the 3D joints project"
+        hint = "a focal length that is not that of these points: get calibration and annotations together"
         problems.append(("error", "reprojection", what, hint))
     elif reprojection is not None and reprojection.median > limit:
         what = (

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.assets.bodies import Bodies
-from trace_data.geometry import project, transform
+from trace_data.geometry import project, transform, zoom
 from trace_data.schema.keypoints import ALL_44, EXTRA_9, FLIP_44, LSP_14, SMPL_24, SMPL_PARENTS
 from trace_data.schema.record import Person, SequenceRecord
 
@@ -118,6 +118,16 @@ def shift_of(person: Person, posed: Posed | None, record: SequenceRecord) -> int
         medians[shift] = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.inf
     best = min((1, -1), key=lambda shift: medians[shift])
     return best if SHIFT_PX < medians[0] < np.inf and medians[best] < SHIFT_FITS * medians[0] else 0
+
+
+def zoom_of(person: Person, posed: Posed | None, record: SequenceRecord) -> float:
+    """`geometry.zoom` of the 2D joints against the projected 3D joints."""
+    pixels = _projected(person, posed, record)
+    if pixels is None or person.keypoints2d is None:
+        return 1.0
+    points = person.keypoints2d.to_44()
+    there = (pixels[..., 2] > 0) & (points[..., 2] > 0)
+    return zoom(pixels[there, :2], points[there, :2])
 
 
 def _projected(person: Person, posed: Posed | None, record: SequenceRecord) -> Floats | None:

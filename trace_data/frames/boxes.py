@@ -41,8 +41,9 @@ class MovieFacts:
     transfer: int | None = None
     """Transfer characteristics as ITU-T H.273 counts them: 16 is PQ, 18 is HLG."""
     times: npt.NDArray[np.float64] | None = None
-    """(T,) seconds at which frames are shown, ascending, the first at 0; None too where edits repeat or reorder
-    frames."""
+    """(T,) seconds at which frames are shown, ascending, the first at 0; None too where `in_parts`."""
+    in_parts: bool = False
+    """Whether edits show several parts of the video, which may repeat or reorder frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def movie_facts(stream: BinaryIO) -> MovieFacts | None:
         lens_35mm=next((value for value in found if value is not None), None),
         transfer=_transfer(stream, video),
         times=_times(stream, movie, video),
+        in_parts=_edit(_edits(stream, video)) is None,
     )
 
 
@@ -177,7 +179,7 @@ def _times(stream: BinaryIO, movie: _Box, track: _Box) -> npt.NDArray[np.float64
         if shifts is None or len(shifts) != len(shown):
             return None
         shown = shown + shifts
-    span = _edit(_content(stream, _child(stream, track, b"edts", b"elst")))
+    span = _edit(_edits(stream, track))
     if span is None:
         return None
     begin, duration = span
@@ -190,6 +192,10 @@ def _times(stream: BinaryIO, movie: _Box, track: _Box) -> npt.NDArray[np.float64
         return None
     times: npt.NDArray[np.float64] = (shown - shown[0]) / scale
     return times
+
+
+def _edits(stream: BinaryIO, track: _Box) -> bytes:
+    return _content(stream, _child(stream, track, b"edts", b"elst"))
 
 
 def _scale(header: bytes) -> int:

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import AnnotationError
+from trace_data.errors import AnnotationError, quoted
 from trace_data.files import open_regular
 from trace_data.frames.image import decode, image_size, read_bytes
-from trace_data.frames.mp4_tables import samples_stated
+from trace_data.frames.mp4_tables import stated
 from trace_data.os_errors import in_words, is_missing
 from trace_data.schema.frame import Frame, PaddedFrame, TurnedFrame, VideoFrame
 
@@ -80,6 +80,8 @@ _QUIET, _SILENT = -8, 0
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", str(_QUIET))  # read when the first video is opened
 MOST_FRAMES = 1 << 31
 """A day of video has a hundredth of it."""
+MOST_SHOWN = 1 << 20
+"""Samples times edits, of which FFmpeg keeps 40 bytes each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +170,8 @@ def open_capture(video: Path, *, threads: int = 1) -> Any:
             head = stream.read(2 * _PACKETS[-1][0])
             length = stream.seek(0, os.SEEK_END)
             _check_container(head, length, video)
-            if head[4:8] in _MP4 and (samples := samples_stated(stream, length)) > length:
-                raise AnnotationError(
-                    f"its tables state {samples:,} samples in {length:,} bytes", where=video, hint="copy it again"
-                )
+            if head[4:8] in _MP4:
+                _check_tables(stream, length, video)
             capture = _capture(_name_for_ffmpeg(video, stream), threads)
     except OSError as error:
         what, hint = in_words(error)
@@ -185,6 +185,20 @@ def open_capture(video: Path, *, threads: int = 1) -> Any:
         )
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
     return capture
+
+
+def _check_tables(stream: BinaryIO, length: int, video: Path) -> None:
+    tables = stated(stream, length)
+    if tables.samples > length:
+        raise AnnotationError(
+            f"its tables state {tables.samples:,} samples in {length:,} bytes", where=video, hint="copy it again"
+        )
+    if tables.shown > MOST_SHOWN:
+        raise AnnotationError(
+            f"its edit list shows {tables.shown:,} samples in {length:,} bytes",
+            where=video,
+            hint=f"write it without:  ffmpeg -ignore_editlist 1 -i {quoted(video)} -c copy NEW.mp4",
+        )
 
 
 def _check_container(head: bytes, length: int, video: Path) -> None:

@@ -128,7 +128,7 @@ class VideoFile:
             bit_depth=depth,
             lens=None if lens is None else lens_of_35mm(lens, size, PHONE),
             decoder=decoder(),
-            warnings=tuple(_warnings(hdr, rotation, aspect)),
+            warnings=tuple(_warnings(hdr, rotation, aspect, in_parts=movie is not None and movie.in_parts)),
         )
 
     def frames(self, wanted: Wanted) -> Iterator[FootageFrame]:
@@ -268,7 +268,9 @@ def _bit_depth(capture: Any) -> int | None:
     return code[3] if code[1:2] in (b"1", b"3") and 9 <= code[3] <= 16 else None
 
 
-def _warnings(hdr: str | None, rotation: int, aspect: tuple[float, float]) -> Iterator[str]:
+def _warnings(hdr: str | None, rotation: int, aspect: tuple[float, float], *, in_parts: bool) -> Iterator[str]:
+    if in_parts:
+        yield "its edit list shows several parts of it: where they meet, times and frames may be wrong"
     if hdr:
         yield (f"HDR ({hdr}) is read as 8 bits by {decoder()}; from OpenCV 4.13 on it becomes brighter than before")
     if rotation % 90:

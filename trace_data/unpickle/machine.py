@@ -35,6 +35,8 @@ WINDOW = 1 << 16
 _GONE = object()
 _LARGE = (np.ndarray, bytes, str, tuple, dict, list)
 """Types of which a file may contain millions."""
+_OF_TENSORS = ("torch", "torch._utils")
+"""Modules of the functions and types by which torch saves tensors."""
 _OF_A_MODEL = ("torch", "torchvision", "models", "model", "lib", "romp", "trace")
 _HARMLESS = ("collections", "datetime", "pathlib", "argparse", "easydict", "yacs", "pandas", "scipy", "decimal")
 """Packages whose objects are often saved with data. Their names are refused like any other."""
@@ -224,6 +226,11 @@ def quoted(value: Any) -> str:
 
 def _way_out(module: Any) -> str:
     root = module.partition(".")[0] if isinstance(module, str) else ""
+    if module in _OF_TENSORS:
+        return (
+            "it holds parameters, or tensors that are sparse, quantised or complex: load it where it was made and save"
+            " model.state_dict(), or dense tensors. Nothing in it was run"
+        )
     if root in _OF_A_MODEL:
         return (
             "it holds a whole model rather than its weights: load it where it was made and save"

@@ -338,13 +338,16 @@ def _unpickle(
 ) -> Any:
     try:
         machine = Machine(data, find=find, build=build, where=name, budget=budget, each=each, more=more, length=length)
-        return run(machine)
+        value = run(machine)
     except UnsafePickleError as error:
         if copied_as_text(data):
             fail(error, name, "a pickle", data)
         raise
     except _HOSTILE_OPERANDS as error:
         fail(error, name, "a pickle", data)
+    if not data.startswith(b"\x80") and copied_as_text(data):  # protocol 0 is text: every name would end in the return
+        fail(Malformed("has carriage returns"), name, "a pickle", data)
+    return value
 
 
 def _parse_npy(stream: IO[bytes], length: int, name: str, budget: Budget, each: Each | None = None) -> npt.NDArray[Any]:

@@ -284,6 +284,11 @@ REPACKAGED: dict[str, tuple[Depth, Change, str]] = {
         text(CAMERA, stale_json),
         "from the boxes of the data file, expected .*; through camera 2 they fit",
     ),
+    "a focal length of another calibration": (
+        "content",
+        text(CAMERA, lambda c: [camera.update(f=[1.03 * f for f in camera["f"]]) for camera in c.values()]),
+        r"boxes of the data file lie .* closer than the joints project",
+    ),
     "images of another size than the data file says": (
         "content",
         text(CAMERA.replace("camera", "data"), lambda c: [i.update(width=1000, height=1002) for i in c["images"]]),

@@ -84,7 +84,7 @@ CONTENT: dict[str, tuple[str, tiny_mpi.Change, str]] = {
     "a structure": (
         "content",
         lambda c: change_cell(c, "annot2", {"x": 1.0}),
-        "variable 'annot2' is a struct",
+        "annot2{1} holds structs or cells, expected numbers",
     ),
     "thirteen cameras": ("content", lambda c: c["annot2"].pop(), "a cell array of 14 cameras"),
     "no such camera": (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,32 @@ def test_every_other_sequence_is_still_read(name: str, end: str, tmp_path: Path)
         hurt += good != whole
         shutil.rmtree(root)
     assert hurt or not files
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_pipe_in_place_of_any_file_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    layout = LAYOUTS[name]
+    folder = layout.write(tmp_path)
+
+    def waited(*_: object) -> None:
+        pytest.fail(f"reading {file} waits for somebody who writes into it")
+
+    before = signal.signal(signal.SIGALRM, waited)
+    try:
+        for file in [
+            file for file in sorted(folder.rglob("*")) if file.suffix.lower() not in FRAMES and file.is_file()
+        ]:
+            aside = file.rename(tmp_path / "aside")
+            os.mkfifo(file)
+            signal.alarm(20)
+            good, _ = readable(layout, tmp_path)
+            signal.alarm(0)
+            aside.rename(file)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    whole, bad = readable(layout, tmp_path)
+    assert whole >= good and not bad
 
 
 @pytest.mark.parametrize(

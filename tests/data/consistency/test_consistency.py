@@ -308,11 +308,33 @@ def test_where_2d_is_a_projection_of_3d_a_camera_must_be_right_to_two_pixels(
     CAMERAS[case](intrinsics, extrinsics)
     camera = dataclasses.replace(ours.camera, intrinsics=intrinsics, camera_from_world=extrinsics)
     stale = dataclasses.replace(ours, camera=camera)
-    assert any(what.startswith("error: ") and "2D joints at" in what for what in words(stale))
+    assert any(what.startswith("error: ") and "2D joints" in what for what in words(stale))
     (person,) = stale.people
     assert person.keypoints2d is not None
     detected = dataclasses.replace(person, keypoints2d=dataclasses.replace(person.keypoints2d, projected=False))
     assert words(dataclasses.replace(stale, people=(detected,))) == [], "detections may lie so far off"
+
+
+@pytest.mark.parametrize("factor", [0.99, 1.01])
+@pytest.mark.parametrize("layout", ["MPI_INF_28", "H36M_32"])
+def test_a_focal_length_shows_before_a_small_person_is_two_pixels_off(
+    record: SequenceRecord, layout: str, factor: float
+) -> None:
+    ours = alone(record, layout, size=960)
+    intrinsics = ours.camera.intrinsics.copy()
+    intrinsics[:, (0, 1), (0, 1)] *= factor
+    stale = dataclasses.replace(ours, camera=dataclasses.replace(ours.camera, intrinsics=intrinsics))
+    measured = measure(stale, None).reprojection_px
+    assert measured is not None and measured.median < 2 and measured.p95 < 4
+    (what,) = words(stale)
+    assert what.startswith("error: ") and ("closer" if factor > 1 else "wider") in what and "1.0%" in what
+    (person,) = ours.people
+    assert person.keypoints2d is not None
+    noise = np.zeros_like(person.keypoints2d.points)
+    noise[..., :2] = np.random.default_rng(0).normal(0, 0.5, noise[..., :2].shape)
+    for points in (np.round(person.keypoints2d.points), person.keypoints2d.points + noise):
+        rough = dataclasses.replace(person, keypoints2d=dataclasses.replace(person.keypoints2d, points=points))
+        assert words(dataclasses.replace(ours, people=(rough,))) == []
 
 
 def test_points_of_the_opposite_camera_are_not_called_exchanged_sides(record: SequenceRecord) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import struct
 import weakref
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from videos import SIZE, VIDEOS, edited, inserted, lens_record, number_of, turned
+from videos import SIZE, VIDEOS, box, edited, inserted, lens_record, number_of, turned
 
 from trace_data.errors import ConfigError, FootageError, TraceError
 from trace_data.frames import video as video_module
@@ -110,6 +111,22 @@ def test_frames_that_an_edit_hides_are_hidden(tmp_path: Path) -> None:
         assert [number_of(frame.pixels) for frame in frames if frame.pixels is not None] == numbers
         assert [frame.number for frame in frames] == list(range(len(numbers)))
         assert footage.facts.frames == len(numbers) and footage.outcome().ended is None
+
+
+def test_an_edit_list_of_several_parts_is_said(tmp_path: Path) -> None:
+    """Their times are FFmpeg's, which leave holes where the parts meet."""
+    whole = PLAIN.read_bytes()
+    begin, place = whole.index(b"edts") - 4, whole.index(b"elst") + 8
+    entry = struct.pack(">IiI", 160, 1280, 65536)
+    for second, told in ((struct.pack(">IiI", 160, 6400, 65536), True), (b"", False)):
+        edits = entry + second
+        table = box(b"edts", box(b"elst", bytes(4), struct.pack(">I", len(edits) // 12), edits))
+        data = bytearray(whole[:begin] + table + whole[place + 16 :])
+        for kind in (b"moov", b"trak"):
+            at = data.index(kind) - 4
+            data[at : at + 4] = struct.pack(">I", int.from_bytes(data[at : at + 4], "big") + len(second))
+        warnings = open_footage([changed(tmp_path / "a.mp4", bytes(data))]).facts.warnings
+        assert any("edit list" in warning for warning in warnings) == told
 
 
 def test_hdr_and_depth_are_said() -> None:

@@ -10,7 +10,7 @@ import pytest
 from test_video import write
 
 from trace_data.errors import AnnotationError
-from trace_data.frames.mp4_tables import samples_stated
+from trace_data.frames.mp4_tables import stated as tables
 from trace_data.frames.video import contents, video_facts
 from trace_data.schema.frame import VideoFrame
 
@@ -21,7 +21,7 @@ def box(name: bytes, *content: bytes) -> bytes:
 
 
 def stated(data: bytes) -> int:
-    return samples_stated(io.BytesIO(data), len(data))
+    return tables(io.BytesIO(data), len(data)).samples
 
 
 @pytest.mark.parametrize("count", [65_540, 0x03FFFFFF, 0xFFFFFFFF])
@@ -35,6 +35,22 @@ def test_a_small_file_with_many_samples_is_refused_by_name(tmp_path: Path, count
         with pytest.raises(AnnotationError, match="samples") as caught:
             read(video)
         assert caught.value.where == str(video)
+
+
+def test_edits_that_show_everything_again_and_again_are_refused_by_name(tmp_path: Path) -> None:
+    """98 kB of these made FFmpeg take 1.3 GB."""
+    count = 6000
+    sizes = box(b"stsz", struct.pack(">III", 0, 0, count), struct.pack(">I", 1) * count)
+    stored = box(b"mdia", box(b"minf", box(b"stbl", sizes)))
+    video = tmp_path / "a.mp4"
+    for edits, refused in ((count, True), (2, False)):
+        elst = box(b"elst", struct.pack(">II", 0, edits), struct.pack(">IiI", 9, 0, 65536) * edits)
+        video.write_bytes(box(b"ftyp", b"isom") + box(b"moov", box(b"trak", box(b"edts", elst), stored)))
+        with pytest.raises(AnnotationError) as caught:
+            video_facts(video)
+        assert ("edit list" in caught.value.message) == refused and caught.value.where == str(video)
+    claimed = box(b"moov", box(b"trak", box(b"edts", box(b"elst", struct.pack(">II", 0, 1 << 31))), stored))
+    assert tables(io.BytesIO(claimed), len(claimed)).shown == 0, "edits that are not there"
 
 
 def test_whole_videos_are_read(tmp_path: Path) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import hashlib
 import os
+import random
 import shutil
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import pytest
-from random_shards import BYTES, Told, entries_of, fields_of, store_at
+from fsspec.asyn import AsyncFileSystem
+from random_shards import BYTES, QUICK, Told, entries_of, fields_of, store_at
 from shard_server import Fault, ShardServer
 
 from trace_data.errors import ConfigError, ShardError
 from trace_data.shards.entries import ShardEntry
+from trace_data.shards.storage import remote
 from trace_data.shards.storage import store as store_module
+from trace_data.shards.storage.remote import PassingError, RemoteFolder
 from trace_data.shards.storage.store import open_store
 
 pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
@@ -197,6 +205,41 @@ def test_a_server_that_drips_is_given_up(folder: Path, entries: list[ShardEntry]
         with pytest.raises(ShardError, match="bytes a second") as caught:
             store.read_index() if what == "index" else store.open(entries[0])
     assert str(caught.value.where).endswith(name)
+
+
+class Bucket(AsyncFileSystem):  # type: ignore[misc]
+    """As those of gs:// and az:// do, gives a range all at once; how many bytes of which arrived is not known."""
+
+    protocol, cachable = "bucket", False
+    content: ClassVar[bytes] = random.Random(0).randbytes(50_000)
+    asked: ClassVar[list[int]] = []
+
+    async def _cat_file(self, path: str, start: int, end: int, **_: object) -> bytes:
+        self.asked.append(end - start)
+        if path.endswith("drips"):
+            await asyncio.sleep(60)
+        if start >= len(self.content):
+            raise ClientError("416")
+        return self.content[start:] if path.endswith("knows-no-ranges") else self.content[start:end]
+
+
+class ClientError(Exception):
+    status = 416
+
+
+def test_object_stores_are_asked_for_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the time of one question tells who drips: for the longest index it would be a day."""
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    monkeypatch.setattr(remote, "SLICE", 10_000)
+    folder = RemoteFolder("bucket://set", patience=dataclasses.replace(QUICK, connecting=0.1, silence=0.1, slowest=1e6))
+    Bucket.asked.clear()
+    for name in ("good", "knows-no-ranges"):
+        assert folder.read(name, most=1 << 28) == Bucket.content, "its end is that of a slice"
+        assert folder.read(name, 0, 25_000, most=50_000)[:25_000] == Bucket.content[:25_000]
+    assert folder.read("good", 30_000, 70_000, most=1 << 28) == Bucket.content[30_000:]
+    assert max(Bucket.asked) == 10_000
+    with pytest.raises(PassingError, match="the connection broke"):
+        folder.read("drips", most=1 << 28)
 
 
 def test_a_slow_server_that_gets_on_is_waited_for(

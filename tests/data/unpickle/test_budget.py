@@ -283,6 +283,13 @@ def as_text(data: bytes) -> bytes:
     return data.replace(b"\n", b"\r\n")
 
 
+def test_a_text_pickle_copied_as_text_is_told_and_not_read_with_returns_in_its_names() -> None:
+    whole = pickle.dumps({"v_template": [1.5, 2.5], "betas": "x"}, protocol=0)
+    assert load_pickle(whole) == {"v_template": [1.5, 2.5], "betas": "x"}
+    with pytest.raises(AssetError, match="copied as text"):
+        load_pickle(whole.replace(b"\n", b"\r\n"))
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 2])
 def test_a_file_that_was_copied_as_text_is_called_that(protocol: int, tmp_path: Path) -> None:
     content = {str(number): np.arange(3) for number in range(5)}

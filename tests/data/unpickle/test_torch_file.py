@@ -232,7 +232,11 @@ def test_a_bare_tensor_a_module_and_harmless_company_have_words_of_their_own(zip
         read_state(saved(torch.zeros(2), zipped=zipped), where="x.pth")
     with pytest.raises(UnsafePickleError) as caught:
         read_state(saved(torch.nn.Linear(2, 2), zipped=zipped), where="x.pth")
-    assert "state_dict()" in str(caught.value.hint)
+    assert "state_dict()" in str(caught.value.hint) and "whole model" in str(caught.value.hint)
+    for other in (torch.nn.Parameter(torch.ones(2)), torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64)):
+        with pytest.raises(UnsafePickleError) as caught:
+            read_state(saved({"weight": other}, zipped=zipped), where="x.pth")
+        assert "dense" in str(caught.value.hint) and "whole model" not in str(caught.value.hint)
     more = collections.defaultdict(list, {"loss": [0.5]})
     found = read_state(saved({"state_dict": {"w": torch.ones(2)}, "log": more}, zipped=zipped), where="x.pth")
     assert list(found.tensors) == ["w"]

@@ -31,7 +31,7 @@ from trace_data.adapters.human36m.subject_files import Rows, subject_file
 from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty
 from trace_data.adapters.units import check_unit
 from trace_data.errors import AnnotationError
-from trace_data.geometry import project, transform
+from trace_data.geometry import project, transform, zoom
 from trace_data.schema.check import SCALED
 from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
@@ -229,6 +229,14 @@ def _view(
             hint=f"cameras were {'exchanged' if fitting else 'calibrated anew'}, or files are of different releases: "
             "download the annotations again",
         )
+    middles, known = centres.over(frame_ids)
+    if (factor := zoom(_middles(pixels[best])[known], middles[known])) != 1:
+        wider = "wider" if factor > 1 else "closer"
+        raise AnnotationError(
+            f"the boxes of the data file lie {abs(factor - 1):.1%} {wider} than the joints project",
+            where=file,
+            hint="a focal length of another calibration: download the annotations again",
+        )
     return views[best]
 
 
@@ -250,8 +258,14 @@ def _readings(file: Path, cameras: dict[str, Any], camera: int) -> list[Calibrat
 def _from_boxes(seen: npt.NDArray[np.float64], centres: Rows, frame_ids: npt.NDArray[np.int64]) -> float:
     """Median distance, px, between the centres of the joints (T, 17, 2) and of the boxes; infinite without boxes."""
     middles, known = centres.over(frame_ids)
-    apart = np.linalg.norm((seen.min(axis=1) + seen.max(axis=1)) / 2 - middles, axis=1)[known]
+    apart = np.linalg.norm(_middles(seen) - middles, axis=1)[known]
     return float(np.median(apart)) if len(apart) else np.inf
+
+
+def _middles(seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(T, 2) px, of boxes about joints (T, 17, 2)."""
+    middles: npt.NDArray[np.float64] = (seen.min(axis=1) + seen.max(axis=1)) / 2
+    return middles
 
 
 def _seen(view: CalibratedView, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.files import refused
+from trace_data.adapters.files import latin_lines, refused
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
 from trace_data.errors import AnnotationError
 
@@ -30,7 +30,7 @@ class Calibrated:
 def read_calibration(file: Path) -> dict[int, Calibrated]:
     """The cameras of a calibration by number. Raises AnnotationError naming the wrong line."""
     try:
-        lines = file.read_text(encoding="latin1").splitlines()
+        lines = latin_lines(file)
     except FileNotFoundError as error:
         raise AnnotationError(
             "the calibration is missing", where=file, hint="get camera.calibration of this sequence"

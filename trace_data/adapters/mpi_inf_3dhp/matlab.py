@@ -143,7 +143,8 @@ def numbers(file: Path, key: str, value: Any, shape: tuple[int, ...] | None) -> 
     """`value` as finite float64 of `shape` (None: any). Raises AnnotationError that names `key`."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
-        raise wrong(file, key, f"is of type {array.dtype}", "numbers")
+        found = "holds structs or cells" if array.dtype.kind == "O" else f"is of type {array.dtype}"
+        raise wrong(file, key, found, "numbers")
     if shape is not None and array.shape != shape:
         raise wrong(file, key, f"has shape {array.shape}", " x ".join(map(str, shape)))
     array = array.astype(np.float64)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.adapters.files import refused
+from trace_data.adapters.files import latin_lines, refused
 from trace_data.adapters.fitted_camera import fitted_intrinsics, median_px
 from trace_data.adapters.listing import entry, is_folder, listing
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
@@ -102,7 +102,7 @@ def test_camera(
 def read_test_calibration(file: Path, size: tuple[int, int]) -> tuple[Array, Array | None]:
     """Intrinsics (3, 3), px of frames of `size`, and distortion in a `.calib` file. Raises AnnotationError."""
     try:
-        lines = file.read_text(encoding="latin1").splitlines()
+        lines = latin_lines(file)
     except OSError as error:
         raise refused(error, file) from error
     values: dict[str, Array] = {}

@@ -100,33 +100,50 @@ class RemoteFolder:
 
         Raises PassingError for transient errors, ShardError for permanent ones.
         """
-        place = joined(self._url, file)
-        patience = self.patience
+        if start is not None and start == end:
+            return b""
+        streamed = STREAMED.get(self._url.partition("://")[0])
+        if streamed is None:
+            return self._in_slices(file, start or 0, most if end is None else end)
+        place, patience = joined(self._url, file), self.patience
 
         def question(system: Any) -> bytes:
-            if start is not None and start == end:
-                return b""
-            streamed = STREAMED.get(self._url.partition("://")[0])
-            if streamed is not None:
-                import fsspec.asyn
+            import fsspec.asyn
 
-                return bytes(fsspec.asyn.sync(system.loop, streamed, system, place, start, end, most, patience))
-            low, high = start or 0, most if end is None else end
-            limit = {"timeout": patience.for_bytes(high - low)} if getattr(system, "async_impl", False) else {}
-            return bytes(system.cat_file(place, start=low, end=high, **limit))
+            return bytes(fsspec.asyn.sync(system.loop, streamed, system, place, start, end, most, patience))
 
         try:
             return self._asked(file, question)
         except _BeyondEnd:
             return b""
 
+    def _in_slices(self, file: str, start: int, end: int) -> bytes:
+        """`read` for file systems that give a range all at once: only the time of a short one bounds a slow server."""
+        place, data = joined(self._url, file), bytearray()
+        for low in range(start, end, SLICE):
+            high = min(low + SLICE, end)
+
+            def question(system: Any, low: int = low, high: int = high) -> bytes:
+                return bytes(system.cat_file(place, start=low, end=high, **self._limit(system, high - low)))
+
+            try:
+                piece = self._asked(file, question)
+            except _BeyondEnd:
+                break
+            data += piece
+            if len(piece) != high - low:  # the end of the file, or all of it from a server that knows no ranges
+                break
+        return bytes(data)
+
+    def _limit(self, system: Any, count: int) -> dict[str, float]:
+        return {"timeout": self.patience.for_bytes(count)} if getattr(system, "async_impl", False) else {}
+
     def size(self, file: str) -> int | None:
         """Length of a file, None if the server does not report it; in one attempt. Raises as `read` does."""
         place = joined(self._url, file)
 
         def question(system: Any) -> Any:
-            limit = {"timeout": self.patience.for_bytes(0)} if getattr(system, "async_impl", False) else {}
-            return system.info(place, **limit).get("size")
+            return system.info(place, **self._limit(system, 0)).get("size")
 
         size = self._asked(file, question)
         return None if size is None else int(size)
@@ -226,8 +243,10 @@ async def _streamed_s3(
 
 
 STREAMED = {"http": _streamed_http, "https": _streamed_http, "s3": _streamed_s3, "s3a": _streamed_s3}
-"""Protocols whose answers are bounded in size and speed; those of others only in time."""
+"""Protocols whose answers are bounded in size and speed while they arrive."""
 PIECE = 1 << 18
+SLICE = 1 << 20
+"""Bytes of one question to the others (gs://, az://, …), which are bounded in time where they are asynchronous."""
 
 
 def _range(start: int | None, end: int | None) -> str:
