@@ -22,6 +22,7 @@ from trace_train.evaluation.clip import evaluate_clip
 from trace_train.inference.source import open_source
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.preview.predictions import Artist
+from trace_train.preview.snapshots import padded
 
 CLIPS, FRAMES = 6, 8
 TILE = 220
@@ -36,7 +37,11 @@ def main(shards: Path, packs: Path, out: Path, weights: Path = Path("demo")) -> 
     for ref in choose_clips(reader.index, Wanted(clips=CLIPS, frames=FRAMES, splits=("test",))):
         seen = evaluate_clip(source.network, source.flow, layers, reader, ref, threshold=0.2, vertices=True)
         columns.append((f"{reader.index.sequences[ref.sequence].name}  synthetic", artist.panels(seen)[-1]))
-    tiles = [(name if row == ROWS[0] else "", getattr(panels, row)) for row in ROWS for name, panels in columns]
+    tiles = [
+        (name if row == ROWS[0] else "", padded(getattr(panels, row), (TILE, TILE)))
+        for row in ROWS
+        for name, panels in columns
+    ]
     write_file(out, encoded(contact_sheet(tiles, columns=CLIPS, tile_width=TILE, gap=6), out))
 
 
