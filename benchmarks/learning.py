@@ -40,7 +40,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "distance": ("errors of pose as distances, as published", DISTANCE),
     "narrow": ("16 channels, two blocks a branch", ("network.width=16", "network.stage_blocks=2")),
     "small": ("pictures of 64 px", ("network.input_size=64",)),
-    "plain colours": ("little change of colours", ("data.color_jitter=0.1", "data.color_jitter_probability=0.2")),
+    "strong colours": ("strong changes of colour", ("data.color_jitter=0.3", "data.color_jitter_probability=0.8")),
     "no flow": ("without optical flow", ("network.flow=none",)),
     "no time": ("single frames: no memory, motion or world heads", ("network.temporal=false", "network.flow=none")),
     "no world": (

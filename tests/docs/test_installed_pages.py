@@ -64,7 +64,7 @@ def test_a_source_distribution_has_pages_pictures_and_tests(distributions: Path)
         names = {name.partition("/")[2] for name in content.getnames()}
     assert {f"docs/{page}" for page in PAGES} <= names
     assert {
-        "docs/synthetic-3600-steps.jpg",
+        "docs/bodies-of-the-demo-network.jpg",
         "tests/test_one.py",
         "Makefile",
         "constraints.txt",

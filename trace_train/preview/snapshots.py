@@ -87,7 +87,7 @@ def sheet(columns: Sequence[tuple[str, Panels]]) -> Picture:
     ratio = max(picture.shape[0] / picture.shape[1] for picture in pictures[0])
     size = (max(1, round(ratio * TILE)), TILE)
     tiles = [
-        (name if number == 0 else "", _padded(picture, size))
+        (name if number == 0 else "", padded(picture, size))
         for number, row in enumerate(pictures)
         for (name, _), picture in zip(columns, row)
     ]
@@ -101,7 +101,7 @@ def row_of(picture: Picture, row: str) -> Picture:
     return picture[top : top + height - GAP - 18, GAP:-GAP]
 
 
-def _padded(picture: Picture, size: tuple[int, int]) -> Picture:
+def padded(picture: Picture, size: tuple[int, int]) -> Picture:
     """The picture centred on a black one of `size` (H, W), with its aspect ratio kept."""
     scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
     height, width = (max(1, min(limit, round(scale * side))) for limit, side in zip(size, picture.shape))

@@ -129,3 +129,17 @@ def test_the_word_demo_is_the_shipped_network_unless_a_folder_has_this_name(
     assert resolve(Path("demo/run")) == Path("demo/run")
     (tmp_path / "demo").mkdir()
     assert resolve(Path("demo")) == Path("demo")
+
+
+def test_the_shipped_network_finds_people_it_never_saw(
+    shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # its scores are written where one works, not into the package
+    report = evaluate(Path("demo"), shards=shards, packs=packs, split="test")
+    model, constant = report.rows["model"], report.rows["mean pose"]
+    assert model.recall is not None and model.recall > 0.9
+    assert model.pa_mpjpe is not None and constant.pa_mpjpe is not None and model.pa_mpjpe < 0.8 * constant.pa_mpjpe
+    assert list(tmp_path.glob("evaluation-*.json"))
+    shipped = open_shared(resolve(Path("demo")))
+    assert shipped.synthetic
+    assert shipped.file.stat().st_size < 6_000_000
