@@ -220,7 +220,7 @@ MAT: dict[str, tuple[Change, str]] = {
         r"dimensions say \(640, 480\) px, the frames are 64x48",
     ),
     "cells for numbers": (lambda c: c.update(x=np.array([["a", 1]], object)), "x is no array of numbers"),
-    "a struct for numbers": (lambda c: c.update(y={"a": 1.0}), "variable 'y' is a struct"),
+    "a struct for numbers": (lambda c: c.update(y={"a": 1.0}), "y is no array of numbers"),
 }
 
 

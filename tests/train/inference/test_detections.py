@@ -34,7 +34,9 @@ def test_neighbours_of_a_saturated_peak_are_no_peaks() -> None:
 
 def test_detections_are_posed_where_their_camera_says(packs: Path) -> None:
     torch.manual_seed(0)
-    network = build_network(load_config("debug").network.model_copy(update={"input_size": 64})).eval()
+    network = build_network(
+        load_config("debug").network.model_copy(update={"input_size": 64, "depth_levels": 16})
+    ).eval()
     layer = body_layers(packs)["neutral"]
     with torch.no_grad():
         maps = network(torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8))
@@ -50,7 +52,9 @@ def test_detections_are_posed_where_their_camera_says(packs: Path) -> None:
 
 def test_two_peaks_on_one_person_count_once(packs: Path) -> None:
     torch.manual_seed(0)
-    network = build_network(load_config("debug").network.model_copy(update={"input_size": 64})).eval()
+    network = build_network(
+        load_config("debug").network.model_copy(update={"input_size": 64, "depth_levels": 16})
+    ).eval()
     torch.nn.init.zeros_(network.temp_trans_regressor.out_layers[0].weight)  # type: ignore[arg-type]
     with torch.no_grad():
         maps = network(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))

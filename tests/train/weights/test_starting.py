@@ -171,7 +171,7 @@ def test_half_a_module_is_no_module(single: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "parts", "finding"),
     [
-        ("nowhere", "null", "holds neither imported weights nor a finished checkpoint"),
+        ("nowhere", "null", "holds neither imported weights nor a network nor a finished checkpoint"),
         ("trace_head.pkl", "null", "is a file.*import-weights --head"),
         ("raft", "[head, flow]", "holds no head weights, only flow"),
     ],
@@ -214,7 +214,7 @@ def test_flow_without_weights_says_how_to_get_them(shards: Path, packs: Path, tm
     [
         (["network.flow=dis"], "single frames"),
         (["network.flow=raft", "network.temporal=true", "network.motion_channels=0"], "motion_channels is 0"),
-        (["network.flow=farneback"], "'none', 'dis' or 'raft'"),
+        (["network.flow=farneback"], "'none', 'dis', 'raft' or 'stored'"),
     ],
 )
 def test_flow_that_has_no_place_is_refused(changes: list[str], finding: str) -> None:

@@ -62,8 +62,8 @@ _AGAIN = f"unpack MultiPersonTestSet.zip of {PAGE} again"
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
     """The sequences that have labels, by number; all belong to the split `test`. Raises DatasetLayoutError."""
-    refs = []
-    for name, folder in _sequences(root) if split == "test" else ():
+    refs, places = [], list(_sequences(root))
+    for name, folder in places if split == "test" else ():
         if (labels := entry(folder, _LABELS)) is None:
             continue
         occlusion = entry(folder, _OCCLUSION)
