@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import torch
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import as_store
 from trace_train.config import load_config
-from trace_train.evaluate import MODEL, Scores, evaluate
+from trace_train.evaluate import MEASURES, MODEL, Scores, evaluate
 from trace_train.train import train
 from trace_train.training.run_log import read_metrics
 
@@ -68,18 +68,8 @@ SHOWN = (
     "acceleration",
     "foot_sliding",
 )
-FACTORS = {"recall": 100.0, "rte": 100.0}
-HEADINGS = {
-    "mpjpe": "MPJPE, mm",
-    "pa_mpjpe": "PA-MPJPE, mm",
-    "recall": "recall, %",
-    "w_mpjpe": "W-MPJPE, mm",
-    "wa_mpjpe": "WA-MPJPE, mm",
-    "rte": "RTE, %",
-    "root_orientation": "root orientation, °",
-    "acceleration": "acceleration, m/s²",
-    "foot_sliding": "foot sliding, mm",
-}
+ON_THE_WAY = SHOWN[:6]
+MEASURE = {measure.key: measure for measure in MEASURES}
 
 
 def main() -> None:
@@ -108,40 +98,39 @@ def main() -> None:
             print(curve(run))
 
 
+def record(out: Path, name: str) -> Path:
+    """The file with the scores of a variant; its run is the folder of the same name."""
+    return out / f"{name.replace(' ', '-')}.json"
+
+
 def run_variant(name: str, options: argparse.Namespace) -> None:
-    """Train and score one variant, unless that is done; writes NAME.json."""
-    run, file = options.out / name.replace(" ", "-"), options.out / f"{name.replace(' ', '-')}.json"
+    """Train and score one variant, unless that is done. CPU time is that of the last call, if it was resumed."""
+    file = record(options.out, name)
     if file.exists():
         return
+    run = file.with_suffix("")
     described, settings = VARIANTS[name]
     config = load_config("debug", [f"steps={options.steps}", *settings])
-    begun, began = time.process_time(), time.monotonic()
+    begun = time.process_time()
     train(config, shards=options.shards, packs=options.packs, run=run, resume=run.exists())
-    seconds = {"cpu_s": time.process_time() - begun, "wall_s": time.monotonic() - began}
+    cpu = time.process_time() - begun
     report = evaluate(run, shards=options.shards, packs=options.packs, every=options.one_in)
-    moving = {entry.key: entry.moving for entry in ShardReader(as_store(options.shards)).index.sequences}
-    apart = {
-        kind: means([s.scores for s in report.sequence_scores if moving[f"{s.dataset}/{s.name}"] == (kind == "moving")])
-        for kind in ("moving", "static")
+    moving = {
+        (entry.dataset, entry.name): entry.moving for entry in ShardReader(as_store(options.shards)).index.sequences
     }
     facts = {
         "variant": name,
         "described": described,
         "steps": options.steps,
-        **seconds,
-        "parameters": sum(value.numel() for value in open_parameters(run)),
+        "cpu_s": cpu,
         "rows": {row: chosen(scores) for row, scores in report.rows.items()},
-        "cameras": apart,
+        "cameras": {
+            kind: means([s.scores for s in report.sequence_scores if moving[s.dataset, s.name] is moves])
+            for kind, moves in (("moving", True), ("static", False))
+        },
     }
     file.write_text(json.dumps(facts, indent=1))
     print(json.dumps(facts), flush=True)
-
-
-def open_parameters(run: Path) -> list[torch.Tensor]:
-    """All tensors of the last checkpoint."""
-    from trace_train.weights.checkpoint import open_checkpoint
-
-    return list(open_checkpoint(run).weights().values())
 
 
 def chosen(scores: Scores) -> dict[str, float | None]:
@@ -159,30 +148,19 @@ def means(scores: Sequence[Scores]) -> dict[str, float | None]:
 
 def table(out: Path) -> str:
     """The table of all finished variants, in their order above, and of the baselines."""
-    done = [
-        json.loads(file.read_text()) for name in VARIANTS if (file := out / f"{name.replace(' ', '-')}.json").exists()
-    ]
-    rows = [("variant", *HEADINGS.values(), "W-MPJPE moving / static", "CPU min")]
+    done = [json.loads(file.read_text()) for name in VARIANTS if (file := record(out, name)).exists()]
+    rows = [("variant", *headings(SHOWN), "W-MPJPE moving / static", "CPU min")]
     for facts in done:
-        cameras = " / ".join(number(facts["cameras"][kind]["w_mpjpe"], 1) for kind in ("moving", "static"))
-        rows.append((facts["described"], *cells(facts["rows"][MODEL]), cameras, f"{facts['cpu_s'] / 60:.0f}"))
+        cameras = " / ".join(number("w_mpjpe", facts["cameras"][kind]["w_mpjpe"]) for kind in ("moving", "static"))
+        rows.append((facts["described"], *cells(facts["rows"][MODEL], SHOWN), cameras, f"{facts['cpu_s'] / 60:.0f}"))
     baselines = done[0]["rows"].items() if done else ()
-    rows += [(f"*{name}*", *cells(scores), "", "") for name, scores in baselines if name != MODEL]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
-
-
-def cells(scores: dict[str, float | None]) -> list[str]:
-    return [number(scores[key], FACTORS.get(key, 1.0)) for key in SHOWN]
-
-
-def number(value: float | None, factor: float) -> str:
-    return "–" if value is None else f"{value * factor:.1f}"
+    rows += [(f"*{name}*", *cells(scores, SHOWN), "", "") for name, scores in baselines if name != MODEL]
+    return markdown(rows)
 
 
 def curve(run: Path) -> str:
-    """Scores of a run on the way, against steps, frames seen and hours of training."""
-    rows = [("step", "frames seen", "training, min", *(HEADINGS[key] for key in SHOWN[:6]))]
+    """Scores of a run on the way, against steps, frames seen and minutes of training."""
+    rows = [("step", "frames seen", "training, min", *headings(ON_THE_WAY))]
     lines = [line for line in read_metrics(run) if "clips_per_s" in line]
     for file in sorted(run.glob("evaluation-val-*.json")):
         facts: dict[str, Any] = json.loads(file.read_text())
@@ -195,9 +173,26 @@ def curve(run: Path) -> str:
             seen += steps * stage["clips"] * stage["frames"]
             seconds += steps * stage["clips"] / line["clips_per_s"]
             before = line["step"]
-        rows.append((f"{facts['step']:,}", f"{seen:,.0f}", f"{seconds / 60:.0f}", *cells(facts["rows"][MODEL])[:6]))
-    lines_of = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines_of[0], "|---" * len(rows[0]) + "|", *lines_of[1:]])
+        scores = cells(facts["rows"][MODEL], ON_THE_WAY)
+        rows.append((f"{facts['step']:,}", f"{seen:,.0f}", f"{seconds / 60:.0f}", *scores))
+    return markdown(rows)
+
+
+def headings(keys: Sequence[str]) -> list[str]:
+    return [f"{MEASURE[key].name}, {MEASURE[key].unit}" for key in keys]
+
+
+def cells(scores: Mapping[str, float | None], keys: Sequence[str]) -> list[str]:
+    return [number(key, scores[key]) for key in keys]
+
+
+def number(key: str, value: float | None) -> str:
+    return "–" if value is None else f"{value * MEASURE[key].factor:.{MEASURE[key].digits}f}"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
 if __name__ == "__main__":

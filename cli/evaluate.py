@@ -23,7 +23,7 @@ MOST_SHOWN = 6
 
 
 @options.command("evaluate")
-@click.argument("runs", metavar="RUN|RESULT...", nargs=-1, type=options.AnyPath(exists=True))
+@click.argument("runs", metavar="RUN|RESULT...", nargs=-1, type=options.Network())
 @options.shards
 @options.packs
 @options.adapters

@@ -70,6 +70,16 @@ class AnyPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Network(AnyPath):
+    """An existing path, or the word for the network that ships with the package."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return Path(value) if str(value) == "demo" else super().convert(value, param, ctx)
+
+
 class Folder(AnyPath):
     """A local folder."""
 

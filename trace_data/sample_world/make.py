@@ -69,7 +69,10 @@ class Parameters:
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise ConfigError(f"{name} is {value}, expected {low} to {high}", hint=f"give --{name} {max(low, 0)}")
+                raise ConfigError(
+                    f"{name} is {value}, expected {low} to {high}",
+                    hint=f"give --{name.replace('_', '-')} {max(low, 0)}",
+                )
         if strange := set(self.also) - set(FURTHER):
             raise ConfigError(f"also {', '.join(sorted(strange))}, expected {', '.join(FURTHER)}")
 

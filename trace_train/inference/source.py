@@ -15,8 +15,8 @@ from trace_train.network.model import TraceNetwork
 from trace_train.weights.checkpoint import Checkpoint, open_checkpoint
 from trace_train.weights.flow import build_flow, raft_flow
 from trace_train.weights.folder import DESCRIPTION, InferenceSwitches, fill, open_weights
+from trace_train.weights.shared import AGAIN, SharedNetwork, open_shared, resolve
 from trace_train.weights.shared import DESCRIPTION as SHARED
-from trace_train.weights.shared import SharedNetwork, open_shared, resolve
 from trace_train.weights.sources import open_start
 
 
@@ -83,7 +83,7 @@ def _of_run(checkpoint: Checkpoint, device: torch.device | None) -> TrainedNetwo
 def _shared(shared: SharedNetwork, device: torch.device | None) -> TrainedNetwork:
     device = device or scoring_device(shared.config)
     network = build_network(shared.config.network)
-    fill(network, shared.state(), where=shared.file)
+    fill(network, shared.state(), where=shared.file, hint=AGAIN)
     return TrainedNetwork(
         network=network.to(device).eval(),
         flow=build_flow(shared.config, shared.folder, device),

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -128,7 +129,13 @@ class Weights:
             ) from error
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], *, where: Path) -> None:
+def fill(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    where: Path,
+    hint: str = "these weights are of the published size: --config trace",
+) -> None:
     """Load all tensors of a module, strictly; batch counters may be missing. Raises CheckpointError."""
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
@@ -137,9 +144,40 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], *, where: Path) -> None
         raise CheckpointError(
             f"{len(wrong):,} tensors do not fit the network: {some(wrong)}",
             where=where,
-            hint="these weights are of the published size: --config trace",
+            hint=hint,
         )
     module.load_state_dict({**wanted, **state})
+
+
+@contextmanager
+def new_folder(folder: Path, description: str, what: str, *, force: bool) -> Iterator[Path]:
+    """A partial folder to write into, which then takes the name `folder` in one step.
+
+    `description`: the file that such a folder has; with `force` one that has it is replaced. `what` it holds, in words.
+    Raises OutputError if there is something else, or if it cannot be written, and then leaves nothing.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (force and (folder / description).is_file()):
+        there = (folder / description).is_file()
+        raise OutputError(
+            f"holds {what} already" if there else f"is not empty and holds no {what.removeprefix('a ')}",
+            where=folder,
+            hint="--force replaces it, --out names another folder" if there else "give another folder with --out",
+        )
+    writable_folder(folder.absolute().parent)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except (OSError, safetensors.SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OutputError(
+            f"the weights were not written: {str(error).splitlines()[0]}",
+            where=folder,
+            hint="free some space or choose another folder with --out",
+        ) from error
 
 
 def write(
@@ -150,18 +188,7 @@ def write(
     force: bool = False,
 ) -> None:
     """Write the folder: arrays and their descriptions by part. Raises OutputError and then leaves nothing."""
-    if folder.exists() and any(folder.iterdir()) and not (force and (folder / DESCRIPTION).is_file()):
-        standing = (folder / DESCRIPTION).is_file()
-        raise OutputError(
-            "holds imported weights already" if standing else "is not empty and holds no imported weights",
-            where=folder,
-            hint="--force replaces them, --out names another folder" if standing else "give another folder with --out",
-        )
-    writable_folder(folder.absolute().parent)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir()
+    with new_folder(folder, DESCRIPTION, "imported weights", force=force) as partial:
         described = {}
         for name, tensors in parts.items():
             file = partial / f"{name}.safetensors"
@@ -176,15 +203,6 @@ def write(
             "parts": described,
         }
         (partial / DESCRIPTION).write_text(json.dumps(text, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except (OSError, safetensors.SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise OutputError(
-            f"the weights were not written: {str(error).splitlines()[0]}",
-            where=folder,
-            hint="free some space or choose another folder with --out",
-        ) from error
 
 
 def open_weights(folder: Path) -> Weights:

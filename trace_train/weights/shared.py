@@ -9,28 +9,28 @@ The folder is created by an atomic rename.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import safetensors
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from trace_data.errors import CheckpointError, OutputError
-from trace_data.files import as_any_new_file, sha256_of, writable_folder
+from trace_data.errors import CheckpointError
+from trace_data.files import as_any_new_file, sha256_of
 from trace_data.text_files import content_of, parse_json
 from trace_train.config import Config, config_from
 from trace_train.weights.checkpoint import open_checkpoint
 from trace_train.weights.flow import flow_folder
+from trace_train.weights.folder import new_folder
 
 DESCRIPTION, TENSORS = "network.json", "network.safetensors"
 FORMAT_VERSION = 1
 DEMO = "demo"
 """Name of the network that ships with the package."""
+AGAIN = "get or write the folder again"
 _SHIPPED = Path(__file__).parent / DEMO
 
 
@@ -94,19 +94,8 @@ def share(source: Path, out: Path, *, half: bool = False, force: bool = False) -
             where=checkpoint.run,
             hint="trace export-weights  without --form network  writes all its parts under their published names",
         )
-    if out.exists() and any(out.iterdir()) and not (force and (out / DESCRIPTION).is_file()):
-        there = (out / DESCRIPTION).is_file()
-        raise OutputError(
-            "holds a network already" if there else "is not empty and holds no network",
-            where=out,
-            hint="--force replaces it, --out names another folder" if there else "name another folder with --out",
-        )
-    writable_folder(out.absolute().parent)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     data = checkpoint.facts["data"]
-    try:
-        partial.mkdir()
+    with new_folder(out, DESCRIPTION, "a network", force=force) as partial:
         state = {name: _stored(value, half) for name, value in checkpoint.weights().items()}
         safetensors.torch.save_file(state, partial / TENSORS)
         as_any_new_file(partial / TENSORS)
@@ -119,15 +108,6 @@ def share(source: Path, out: Path, *, half: bool = False, force: bool = False) -
             "config": checkpoint.config.model_dump(mode="json"),
         }
         (partial / DESCRIPTION).write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        partial.rename(out)
-    except (OSError, safetensors.SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise OutputError(
-            f"the network was not written: {str(error).splitlines()[0]}",
-            where=out,
-            hint="free some space or choose another folder with --out",
-        ) from error
     return open_shared(out)
 
 
@@ -138,7 +118,6 @@ def _stored(value: Tensor, half: bool) -> Tensor:
 def open_shared(folder: Path) -> SharedNetwork:
     """Open a network to share. Raises CheckpointError if there is none or it is damaged."""
     file = folder / DESCRIPTION
-    again = "get or write the folder again"
     try:
         facts: Mapping[str, Any] = parse_json(
             content_of(file, error=CheckpointError), where=file, error=CheckpointError
@@ -146,17 +125,17 @@ def open_shared(folder: Path) -> SharedNetwork:
         written = _Written.model_validate(facts)
         config = config_from(written.config, origin=str(file))
     except FileNotFoundError as error:
-        raise CheckpointError(f"holds no network (there is no {DESCRIPTION})", where=folder, hint=again) from error
+        raise CheckpointError(f"holds no network (there is no {DESCRIPTION})", where=folder, hint=AGAIN) from error
     except (ValidationError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise CheckpointError(f"is damaged or of another version: {reason}", where=file, hint=again) from error
+        raise CheckpointError(f"is damaged or of another version: {reason}", where=file, hint=AGAIN) from error
     tensors = folder / TENSORS
     if not tensors.is_file() or sha256_of(tensors) != written.sha256:
         state = "is damaged: its SHA-256 differs" if tensors.is_file() else "is missing"
-        raise CheckpointError(state, where=tensors, hint=again)
+        raise CheckpointError(state, where=tensors, hint=AGAIN)
     return SharedNetwork(
         folder=folder,
         config=config,

@@ -1,0 +1,30 @@
+"""`benchmarks/learning.py` trains, scores and tabulates, so that a study can be left alone for hours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from repository import ROOT
+
+SCRIPT = ROOT / "benchmarks" / "learning.py"
+
+
+def test_variants_are_trained_scored_and_put_side_by_side(shards: Path, packs: Path, tmp_path: Path) -> None:
+    def run(*words: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), *words], env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    data = ["--shards", str(shards), "--packs", str(packs)]
+    run("train", *data, "--out", "study", "--steps", "2", "--variant", "preset", "small")
+    assert run("train", *data, "--out", "study", "--steps", "2", "--variant", "small") == ""  # done before
+    rows = run("table", "--out", "study").splitlines()
+    assert [row.split(" | ")[0] for row in rows[2:4]] == ["| preset debug", "| pictures of 64 px"]
+    assert {row.count("|") for row in rows} == {rows[0].count("|")}
+    assert run("curve", "study/small").startswith("| step | frames seen |")
