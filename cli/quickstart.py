@@ -37,7 +37,7 @@ DRAWN, FORMATS = ("overlay", "ids", "bird"), ("glb", "bvh")
 """What is drawn into the video of a prediction, and what it is exported as."""
 FOUND, GIVEN = "found", "given"
 """Where the camera path comes from: the prediction itself, or the truth, as if from another tool."""
-HONEST = "a few CPU minutes teach where people are, how they stand, and what their limbs roughly do; more steps, more"
+HONEST = "a few CPU minutes teach where people are, how they stand, and roughly what their limbs do"
 
 
 @options.command("quickstart")
