@@ -28,6 +28,7 @@ FOLDERS = {
     "root_mpi_inf_3dhp": "folder of MPI-INF-3DHP, likewise",
     "root_mupots": "folder of MuPoTS-3D, likewise",
     "root_penn_action": "folder of Penn Action, likewise",
+    "root_rich": "folder of RICH, likewise",
     "shards": "folder or URL of built shards",
     "weights": "folder of imported weights",
     "runs": "folder of training runs",

@@ -30,6 +30,7 @@ ON_REQUEST = {
     "bedlam": "trace_data.adapters.bedlam",
     "emdb": "trace_data.adapters.emdb",
     "mupots": "trace_data.adapters.mupots",
+    "rich": "trace_data.adapters.rich",
 }
 """Further ones that come with the project and are meant only by their names."""
 BUILT_IN = {**ADAPTERS, **ON_REQUEST}

@@ -43,6 +43,7 @@ report numbers measured on this data as results on those datasets.
   datasets/BEDLAM/        where it was asked for: people in videos of cameras that move, zoom or stand on their side
   datasets/EMDB/          where it was asked for: a person before a phone that is carried along
   datasets/MultiPersonTestSet/  where it was asked for: MuPoTS-3D, two people before a fixed camera
+  datasets/RICH/          where it was asked for: a person or two before several fixed cameras
   videos/                 videos to predict (only with --videos), each with NAME.truth.npz, all that is true of it
 
 Each dataset has the layout of its official release. A small world has fewer of them.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.progress import Progress
-from trace_data.sample_world import bedlam, emdb, human36m_clips, mpi_inf_3dhp, mupots
+from trace_data.sample_world import bedlam, emdb, human36m_clips, mpi_inf_3dhp, mupots, rich
 from trace_data.sample_world.allocation import FURTHER, REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.film import name_of
@@ -29,6 +29,7 @@ FOLDERS: Mapping[str, str] = {
     "mpi-inf-3dhp": mpi_inf_3dhp.FOLDER,
     "mupots": mupots.FOLDER,
     "penn-action": "Penn_Action",
+    "rich": rich.FOLDER,
 }
 """Name of a dataset to its folder."""
 
@@ -40,6 +41,7 @@ LAST: Mapping[str, str] = {
     "mpi-inf-3dhp": "MPI-INF-3DHP_SMPL_NeuralAnnot.json",
     "mupots": mupots.LAST,
     "penn-action": "eft_annots.npz",
+    "rich": rich.LAST,
 }
 """The file of a dataset that is written last, atomically, and so marks it complete."""
 
@@ -107,6 +109,8 @@ def draw(out: Path, seed: int, frames: int, height: int, task: DrawTask | FilmTa
         emdb.write_emdb(folder, seed, task.roles, frames, height, progress)
     elif task.dataset == "mupots":
         mupots.write_mupots(folder, seed, task.roles, frames, height, progress=progress)
+    elif task.dataset == "rich":
+        rich.write_rich(folder, seed, task.roles, frames, height, progress)
     elif task.dataset == "dynacam":
         write_dynacam(folder, seed, task.roles, frames, height, progress=progress)
     else:

@@ -149,6 +149,7 @@ SPLITS = {
     "mpi-inf-3dhp": ("train", "val", "test"),
     "mupots": ("test",),
     "penn-action": ("train", "test"),
+    "rich": ("train", "val", "test"),
 }
 """The splits of each dataset that comes with the project, as its adapter has them."""
 
