@@ -44,6 +44,8 @@ from trace_data.adapters.emdb.annotation import read_annotation
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
 from trace_data.adapters.mupots.annotations import read_annotations
+from trace_data.adapters.rich.bodies import read_body
+from trace_data.adapters.rich.calibration import read_calibration
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, TraceError
 from trace_data.frames.image import decode, file_size
@@ -273,6 +275,20 @@ def emdb() -> list[bytes]:
     return [pickle.dumps(content, protocol) for protocol in (3, 4)]
 
 
+def subjects() -> list[bytes]:
+    widths = {"transl": 3, "global_orient": 3, "body_pose": 63, "betas": 10}
+    return [pickle.dumps({key: np.ones((1, width), np.float32) for key, width in widths.items()}, 4)]
+
+
+VIEW = """<?xml version="1.0"?>
+<opencv_storage>
+<CameraMatrix type_id="opencv-matrix"><rows>3</rows><cols>4</cols><dt>d</dt>
+  <data>1. 0. 0. 0.5 0. 1. 0. -2. 0. 0. 1. 3.</data></CameraMatrix>
+<Intrinsics type_id="opencv-matrix"><rows>3</rows><cols>3</cols><dt>d</dt>
+  <data>1600. 0. 2056. 0. 1600. 1504. 0. 0. 1.</data></Intrinsics>
+<Distortion type_id="opencv-matrix"><rows>5</rows><cols>1</cols><dt>d</dt><data>-0.1 0.05 0. 0. 0.</data></Distortion>
+</opencv_storage>
+"""
 SCENE = """Index,Type,Body,X,Y,Z,Yaw,Pitch,Roll,Comment
 0,Comment,None,0,0,0,0,0,0,free
 1,Group,None,0,0,0,0,0,0,sequence_name=seq_000000;frames=2
@@ -291,6 +307,8 @@ READERS = {
     "emdb": Reader(emdb, in_file(".pkl", lambda file: read_annotation(file, "P0_00_x"))),
     "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),
     "mupots": Reader(multi_person, in_file(".mat", read_annotations)),
+    "rich body": Reader(subjects, in_file(".pkl", read_body)),
+    "rich view": Reader(texts(VIEW), in_file(".xml", read_calibration)),
     "cdf": Reader(cdfs, in_file(".cdf", lambda file: read_cdf(file, "Pose", hint="again"))),
     "image": Reader(images, lambda data: decode(data, "x", strict=True)),
     "image header": Reader(images, in_file(".jpg", file_size)),

@@ -17,6 +17,7 @@ import tiny_human36m
 import tiny_mpi
 import tiny_mupots
 import tiny_penn_action
+import tiny_rich
 from mpi_damage import cut, exchange, loop
 
 from trace_data.verify.datasets import verify_datasets
@@ -244,6 +245,14 @@ LAYOUTS = {
     ),
     "mupots": Layout(
         "mupots", tiny_mupots.write, "TS2", "img_{:06d}.jpg", range(6), case=("TS2/annot.mat", "TS2/Annot.MAT"),
+    ),
+    "rich": Layout(
+        "rich", tiny_rich.write, f"data/images/test/{tiny_rich.BURPEE}/cam_00", "{:05d}_00.jpeg", range(46, 52),
+        case=("scan_calibration/ParkingLot2", "scan_calibration/parkinglot2"),
+    ),
+    "rich, raw": Layout(
+        "rich", lambda root: tiny_rich.write(root, raw=True), f"test/{tiny_rich.BURPEE}/cam_01", "{:05d}_01.jpeg",
+        range(46, 52), case=("test_body", "Test_Body"),
     ),
     "emdb": Layout(
         "emdb", emdb, "P6/49_outdoor_big_stairs_down/images", "{:05d}.jpg", range(6), "P1/14_outdoor_climb/images",

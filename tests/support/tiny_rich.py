@@ -12,8 +12,8 @@ from trace_data.sample_world.rich import Take, draw_takes, roles, write_rich
 SEED, FRAMES, HEIGHT = 3, 6, 72
 VIEWS = list(enumerate(roles(8)))
 BURPEE, TOSS = "ParkingLot2_017_burpeejump1", "Pavallion_003_018_tossball"
-"""A test sequence that begins at 46, with a carried camera; and one for training, of two people, with a view on its side.
-In the fourth frame, somebody has no body."""
+"""A test sequence that begins at 46, with a carried camera; and one for training, of two people, with a view on its
+side. In the fourth frame, somebody has no body."""
 MIDDLE = 49
 """Number of that frame of the first."""
 

@@ -24,7 +24,7 @@ KNOWN: frozenset[BodyPart] = frozenset({"root_rotation", "body_pose"})
 APPROXIMATE = {"approximate_pose": "smplx"}
 """Of a record's provenance: rotations are those of another skeleton."""
 PELVIS = (0.0, -0.35, 0.01)
-"""Metres: about where the pelvis of SMPL-X bodies is at rest. A body turns about it, so it is at PELVIS + translation."""
+"""Metres: about where the pelvis of SMPL-X bodies is at rest. A body turns about it: it is at PELVIS + translation."""
 NEAREST = 0.3
 """Metres in front of the camera from which on a joint counts."""
 LEAST_INSIDE = 3
@@ -72,7 +72,9 @@ def person_of(name: str, gender: Gender, pose: Array, pelvis: Array, there: Flag
     seen = transform(extrinsics, joints)
     size = np.array([camera.width, camera.height])
     ahead = (seen[..., 2] >= NEAREST) & there[:, None]
-    pixels = np.where(ahead[..., None], project(intrinsics, np.where(ahead[..., None], seen, 1.0), camera.distortion), 0)
+    pixels = np.where(
+        ahead[..., None], project(intrinsics, np.where(ahead[..., None], seen, 1.0), camera.distortion), 0
+    )
     inside = ahead & ((pixels >= -0.5) & (pixels < size - 0.5)).all(axis=-1)
     near = ahead & ((pixels >= -BESIDE * size) & (pixels < (1 + BESIDE) * size)).all(axis=-1)
     present = inside.sum(axis=1) >= LEAST_INSIDE

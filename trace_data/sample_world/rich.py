@@ -35,7 +35,7 @@ from trace_data.sample_world.scene import (
 Array = npt.NDArray[np.float64]
 
 SYNTHETIC = "trace sample world"
-"""Value of the element `synthetic` of a calibration, which no real one has: readers take it as the origin of the data."""
+"""Value of the element `synthetic` of a calibration, which no real one has: readers take it as the data's origin."""
 FOLDER = "RICH"
 FULL = (4112, 3008)
 """Width and height of the release's pictures, px."""
@@ -154,7 +154,8 @@ def draw_takes(seed: int, views: Sequence[tuple[int, Role]], frames: int, height
             azimuth = drawn.azimuth + number * rng.choice([-1, 1]) * rng.uniform(0.5, 1.2)
             size = (short, long) if (name.capture, camera) in PORTRAIT else (long, short)
             found = draw_camera(rng, np.arange(frames) / 30, joints, size, azimuth, "fixed")
-            found = replace(found, intrinsics=found.intrinsics + [[0, 0, 0.01 * long], [0, 0.2, -0.01 * short], [0] * 3])
+            beside = np.array([[0, 0, 0.01 * long], [0, 0.2, -0.01 * short], [0, 0, 0]])
+            found = replace(found, intrinsics=found.intrinsics + beside)
             rig = found.camera_from_world[0] if rig is None else rig
             yield Take(
                 name=name,

@@ -138,8 +138,8 @@ class Keypoints:
     """Whether bodies and cameras are compared with them and nothing else: shards do not hold them. For projections
     of the body's own joints, which add nothing to it."""
     place_only: bool = False
-    """Of 2D points: whether they only say about where in the picture the person is, to a hand's width: shards take centre
-    and box from them and nothing else, and nothing is compared with them."""
+    """Of 2D points: whether they only say about where in the picture the person is, to a hand's width: shards take
+    centre and box from them and nothing else, and nothing is compared with them."""
 
     @property
     def built(self) -> bool:

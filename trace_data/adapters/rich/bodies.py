@@ -69,7 +69,7 @@ def read_subjects(folder: Path) -> list[Subject]:
                     what = f"there is no subject {match[1]} in the release, which has 000 to {max(GENDERS):03d}"
                     hint = "a file that was renamed, or of a later release, whose genders are not known here"
                     raise AnnotationError(what, where=folder / name / file, hint=hint)
-                found.setdefault(int(match[1]), []).append((int(name), _numbers(folder / name / file)))
+                found.setdefault(int(match[1]), []).append((int(name), read_body(folder / name / file)))
     subjects = []
     for number, rows in sorted(found.items()):
         rows.sort(key=lambda row: row[0])
@@ -85,7 +85,7 @@ def read_subjects(folder: Path) -> list[Subject]:
     return subjects
 
 
-def _numbers(file: Path) -> Array:
+def read_body(file: Path) -> Array:
     """(69,) root, body and translation in a pickle. Raises AnnotationError."""
     try:
         source = AnnotationFile(file, load_pickle(file), SPEC.page)

@@ -19,8 +19,8 @@ SPEC = DatasetSpec(
     folders=("RICH", "rich", "Rich"),
     splits=("train", "val", "test"),
     page="https://rich.is.tue.mpg.de",
-    expected="RICH/data/images/test/<sequence>/cam_00/00046_00.jpeg, RICH/data/bodies/test/<sequence>/00046/017.pkl and "
-    "RICH/scan_calibration/<Capture>/calibration/000.xml, or RICH/test/<sequence>/cam_00 and RICH/test_body/<sequence>",
+    expected="RICH/data/images/test/<sequence>/cam_00/00046_00.jpeg, RICH/data/bodies/test/<sequence>/00046/017.pkl"
+    " and RICH/scan_calibration/<Capture>/calibration/000.xml, or RICH/test/<sequence> and RICH/test_body/<sequence>",
 )
 CALIBRATIONS = "scan_calibration"
 _AROUND = (("data",), ("ps", "project", "multi-ioi", "rich_release"))
@@ -101,8 +101,8 @@ def _inside(folder: Path, *names: str) -> Path | None:
 
 
 def _below(places: list[Path], *ways: tuple[str, ...]) -> dict[str, Path]:
-    """The folders in the first of some folders that has them, by name; an archive unpacked into a folder of its own name
-    is entered."""
+    """The folders below `ways` of some places, by name, the first of each; an archive unpacked into a folder of its own
+    name is entered."""
     held: dict[str, Path] = {}
     for place in places:
         for names in ways:
