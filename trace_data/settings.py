@@ -22,6 +22,7 @@ FOLDERS = {
     "root": "folder that holds the datasets",
     "root_3dpw": "folder of 3DPW, where it is not below `root`",
     "root_bedlam": "folder of BEDLAM, likewise",
+    "root_bedlam2": "folder of BEDLAM2, likewise",
     "root_dynacam": "folder of DynaCam, likewise",
     "root_emdb": "folder of EMDB, likewise",
     "root_h36m": "folder of Human3.6M, likewise",

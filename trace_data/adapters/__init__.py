@@ -28,6 +28,7 @@ ADAPTERS = {
 """Canonical name to module, sorted: the datasets of the published training, meant where none is named."""
 ON_REQUEST = {
     "bedlam": "trace_data.adapters.bedlam",
+    "bedlam2": "trace_data.adapters.bedlam2",
     "emdb": "trace_data.adapters.emdb",
     "mupots": "trace_data.adapters.mupots",
     "rich": "trace_data.adapters.rich",

@@ -31,6 +31,7 @@ FURTHER: Mapping[str, tuple[Split, ...]] = {
     "emdb": ("test",),
     "mupots": ("test",),
     "rich": ("train", "validation", "test"),
+    "bedlam2": ("train",),
 }
 """Datasets that are drawn on request, beside the others, and their splits."""
 FIRST_FURTHER, LEAST_FURTHER = 10_000, 8

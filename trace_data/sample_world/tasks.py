@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.progress import Progress
-from trace_data.sample_world import bedlam, emdb, human36m_clips, mpi_inf_3dhp, mupots, rich
+from trace_data.sample_world import bedlam, bedlam2, emdb, human36m_clips, mpi_inf_3dhp, mupots, rich
 from trace_data.sample_world.allocation import FURTHER, REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.film import name_of
@@ -23,6 +23,7 @@ DATASETS, VIDEOS = "datasets", "videos"
 FOLDERS: Mapping[str, str] = {
     "3dpw": "3DPW",
     "bedlam": bedlam.FOLDER,
+    "bedlam2": bedlam2.FOLDER,
     "dynacam": "DynaCam",
     "emdb": emdb.FOLDER,
     "h36m": "h36m",
@@ -35,6 +36,7 @@ FOLDERS: Mapping[str, str] = {
 
 LAST: Mapping[str, str] = {
     "bedlam": bedlam.LAST,
+    "bedlam2": bedlam2.LAST,
     "dynacam": "annotations/panorama_train.npz",
     "emdb": emdb.LAST,
     "h36m": "metadata.xml",
@@ -105,6 +107,8 @@ def draw(out: Path, seed: int, frames: int, height: int, task: DrawTask | FilmTa
         write_mpi_inf_3dhp(datasets, seed, task.roles, frames, height, progress)
     elif task.dataset == "bedlam":
         bedlam.write_bedlam(folder, seed, task.roles, frames, height, progress=progress)
+    elif task.dataset == "bedlam2":
+        bedlam2.write_bedlam2(folder, seed, task.roles, frames, height, progress=progress)
     elif task.dataset == "emdb":
         emdb.write_emdb(folder, seed, task.roles, frames, height, progress)
     elif task.dataset == "mupots":

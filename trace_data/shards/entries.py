@@ -143,6 +143,7 @@ class ShardIndex:
 SPLITS = {
     "3dpw": ("train", "val", "test"),
     "bedlam": ("train", "val"),
+    "bedlam2": ("train",),
     "dynacam": ("train", "val", "test"),
     "emdb": ("test",),
     "h36m": ("train", "val"),

@@ -10,6 +10,7 @@ from tiny_runs import tiny
 
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError
+from trace_data.progress import Progress
 from trace_data.shards.entries import ShardIndex
 from trace_data.shards.index import load_index
 from trace_data.shards.storage.store import as_store
@@ -21,6 +22,16 @@ from trace_train.train import train
 TAUGHT = {"root_rotation", "body_pose", "world_root", "world_rotation", "shape", "shape_consistency"}
 """Rotations, also in the world of a camera that stands still; shapes are pulled towards the mean where they are
 unknown, and kept the same over time."""
+
+
+class Told(Progress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
 
 
 @pytest.fixture(scope="module")
