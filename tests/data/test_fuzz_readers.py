@@ -40,6 +40,8 @@ from example_result import example_result
 from trace_data.adapters.bedlam.motions import read_motion
 from trace_data.adapters.bedlam.rows import scene_rows
 from trace_data.adapters.bedlam.tables import camera_table, scene_table
+from trace_data.adapters.bedlam2.motions import read_rotations
+from trace_data.adapters.bedlam2.scenes import portraits
 from trace_data.adapters.emdb.annotation import read_annotation
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
@@ -258,6 +260,10 @@ def motions() -> list[bytes]:
     return [_saved(np.savez, **arrays, mocap_frame_rate=np.array(30), gender=np.array("neutral"))]
 
 
+def rotations() -> list[bytes]:
+    return [_saved(np.savez, poses=np.zeros((3, 165)), trans=np.zeros((3, 3)), mocap_frame_rate=np.array(30))]
+
+
 def label_rows() -> list[bytes]:
     arrays = {"pose_cam": (72,), "trans_cam": (3,), "shape": (11,), "cam_ext": (4, 4), "cam_int": (3, 3)}
     zeros = {key: np.zeros((2, *shape)) for key, shape in {**arrays, "gtkps": (24, 3)}.items()}
@@ -303,6 +309,8 @@ READERS = {
     "bedlam scene": Reader(texts(SCENE), in_file(".csv", scene_table)),
     "bedlam camera": Reader(texts(LENS), in_file(".csv", lambda file: camera_table(file, "s", 1))),
     "bedlam motion": Reader(motions, in_file(".npz", read_motion)),
+    "bedlam2 motion": Reader(rotations, in_file(".npz", read_rotations)),
+    "bedlam2 names": Reader(texts("20240729_1_250_ai1004_vcam, ai1004-portrait-b2v11\n"), in_file(".csv", portraits)),
     "bedlam rows": Reader(label_rows, in_file(".npz", scene_rows)),
     "emdb": Reader(emdb, in_file(".pkl", lambda file: read_annotation(file, "P0_00_x"))),
     "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),

@@ -11,6 +11,7 @@ import cv2
 import tiny_3dpw
 import tiny_3dpw_packed
 import tiny_bedlam
+import tiny_bedlam2
 import tiny_dynacam
 import tiny_emdb
 import tiny_human36m
@@ -238,6 +239,10 @@ LAYOUTS = {
     "bedlam": Layout(
         "bedlam", tiny_bedlam.write, f"{tiny_bedlam.ORBIT}/mp4/seq_000000.mp4",
         other=f"{tiny_bedlam.ORBIT}/mp4/seq_000001.mp4", case=("smpl_ground_truth", "SMPL_ground_truth"),
+    ),
+    "bedlam2": Layout(
+        "bedlam2", tiny_bedlam2.write, f"{tiny_bedlam2.DOLLY}/mp4/seq_000000.mp4",
+        other=f"{tiny_bedlam2.DOLLY}/mp4/seq_000001.mp4", case=("motions_npz_training", "Motions_NPZ_training"),
     ),
     "bedlam, images": Layout(
         "bedlam", tiny_bedlam.write_stills, f"{tiny_bedlam.ORBIT}_6fps/png/seq_000000", "seq_000000_{:04d}.png",

@@ -16,7 +16,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.bedlam2 import IMAGES, SPEC, find, inspect, read
 from trace_data.adapters.bedlam2.scenes import is_portrait
 from trace_data.builder.build import build_shards
-from trace_data.frames.video import contents
+from trace_data.frames.video import Picture, contents
 from trace_data.geometry import matrix_from_axis_angle, project, transform
 from trace_data.sample_world.bedlam2 import subject_of
 from trace_data.schema.check import check_record
@@ -109,7 +109,11 @@ def test_every_depth_is_well_and_shards_hold_rotations_places_and_cameras(
 
 def test_people_without_a_motion_are_visible_and_not_annotated(world: Path, folder: Path) -> None:
     record = record_of(world, CLOSEUP)
-    assert len(record.people) == 1 and not record.everyone_annotated.any() and "1 of 2" in record.remarks[0]
+    assert (
+        len(record.people) == 1
+        and not record.everyone_annotated.any()
+        and "1 of 2 bodies are left out" in record.remarks[0]
+    )
     [finding] = inspect(world.parent)
     assert finding.severity == "warning" and CLOSEUP in finding.key and "withheld" in finding.hint
     assert record_of(folder).everyone_annotated.all()
@@ -134,7 +138,8 @@ def test_videos_show_what_belongs_to_their_frames(world: Path) -> None:
         if not name.endswith("seq_000000"):
             continue
         for content, image in zip(contents(record_of(world, scene).frames), take.pictures()):
-            assert np.abs(content.pixels[..., ::-1].astype(int) - image).mean() < 16  # type: ignore[union-attr]
+            assert isinstance(content, Picture) and content.pixels.shape == image.shape
+            assert np.abs(content.pixels.astype(int) - image).mean() < 12  # a lossy codec
 
 
 @pytest.mark.parametrize("lying", [True, False])

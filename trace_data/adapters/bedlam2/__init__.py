@@ -208,7 +208,8 @@ def read(ref: SequenceRef) -> SequenceRecord:
     camera = camera_of(cameras, parts.table.size, portrait, parts.camera)
     frames, there = shown_frames(parts.video, parts.images, parts.sequence, camera, rows.frames, portrait=portrait)
     people, everyone = _people(parts, camera, rows.frames)
-    missing = parts.without_motion
+    lost, bodies = parts.without_motion, len(parts.motions)
+    remarks = [f"{len(lost)} of {bodies} bodies are left out: no motion, first {lost[0]}"] if lost else []
     record = SequenceRecord(
         dataset=SPEC.name,
         split=ref.split,
@@ -222,7 +223,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
         world_valid=True,
         world_reason=("synthetic: " if parts.table.synthetic else "") + "rendered: one exact world for all, metres",
         world_up=UP,
-        remarks=(f"{len(missing)} of {len(parts.motions)} bodies have no motion, first {missing[0]}",) * bool(missing),
+        remarks=tuple(remarks),
         provenance={
             "release": "synthetic sample world" if parts.table.synthetic else "BEDLAM2",
             "layout": ref.layout,
