@@ -1,7 +1,7 @@
 """Contact sheet of verified datasets: the worst frames of each and some random ones, with their annotations.
 
-2D points are pale, dashed where they only say about where somebody is; projected 3D joints are broad and saturated, so an
-error shows as two skeletons. The mesh is the body.
+2D points are pale, dashed where they only say about where somebody is; projected 3D joints are broad and saturated, so
+an error shows as two skeletons. The mesh is the body.
 """
 
 from __future__ import annotations
