@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tiny_bedlam import change_csv, change_npz
 
-from trace_data.sample_world.bedlam2 import Take, draw_takes, subject_of, write_bedlam2
+from trace_data.sample_world.bedlam import Take
+from trace_data.sample_world.bedlam2 import draw_takes, subject_of, write_bedlam2
 from trace_data.sample_world.people import Role
 
 __all__ = ["change_csv", "change_npz"]

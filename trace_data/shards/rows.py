@@ -39,8 +39,8 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
         _person(person, number, record.world_valid, completed.get(person.name, NOTHING_ADDED))
         for number, person in enumerate(record.people)
     ]
-    for person, block in zip(record.people, blocks):
-        block.update(where_seen(block, record, person))
+    for block, whose in zip(blocks, record.people):
+        block.update(where_seen(block, record, whose))
     usable = [_usable(person, block) for person, block in zip(record.people, blocks)]
     present = np.array([person.present for person in record.people], bool).reshape(len(blocks), frames)
     # rows frame by frame: all people of frame 0, then of frame 1, ...
@@ -135,8 +135,8 @@ def where_seen(
     projectable = (block["people/kp3d"][..., 3] > 0) & record.camera.known
     known = np.where(annotated, block["people/kp2d"][..., 2] > 0, projectable)
     if person.keypoints2d is not None and person.keypoints2d.place_only:
-        about, unknown = person.keypoints2d.to_44(), ~known.any(axis=1, keepdims=True)
-        points = np.where(unknown[..., None], about[..., :2], points)
+        about, unknown = person.keypoints2d.to_44(), ~np.any(known, axis=1)[:, None]
+        points = np.where(unknown[:, :, None], about[..., :2], points)
         known = np.where(unknown, about[..., 2] > 0, known)
     seen = known & _inside(points, record)
     torso = np.zeros_like(seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -96,12 +97,12 @@ def sequences_of(index: ShardIndex, protocol: Protocol, split: str) -> set[int]:
     )
 
 
-def nothing_to_score(protocol: Protocol, datasets: list[str], where: str) -> ConfigError:
+def nothing_to_score(protocol: Protocol, datasets: Sequence[str], where: Path | str) -> ConfigError:
     """Why sequences marked `APPROXIMATE` cannot be scored, and what would help."""
     return ConfigError(
         f"protocol {protocol.name} has nothing to score in {', '.join(datasets)}: bodies are those of SMPL-X, of which"
         " only rotations are known; joints, vertices, shape and translation are missing",
         where=where,
         hint="scores take bodies converted to SMPL, by means of the SMPL-X model and the matrix smplx2smpl; no command"
-        f" does that yet:  trace docs datasets/{datasets[0]}",
+        " does that yet:  trace docs datasets/rich",
     )

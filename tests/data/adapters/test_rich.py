@@ -222,8 +222,8 @@ def test_a_subject_that_the_name_does_not_have_is_said(folder: Path) -> None:
 
 
 def test_arrays_may_lack_the_leading_one_and_have_other_keys(folder: Path, world: Path) -> None:
-    def flatten(content: dict) -> None:
-        content.update({key: value[0].astype(np.float64) for key, value in content.items()}, note="x", v_template=None)
+    def flatten(content: dict[str, np.ndarray]) -> None:
+        content.update({key: value[0].astype(np.float64) for key, value in content.items()}, note=np.array("x"))
 
     tiny_rich.change_all(folder, flatten)
     one, other = record_of(folder).people[0].body, record_of(world).people[0].body
