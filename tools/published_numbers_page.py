@@ -18,16 +18,16 @@ HEAD = """# Published numbers
 <!-- Made by tools/published_numbers_page.py from trace_train/protocols/published_numbers.yaml: change it there. -->
 
 What other systems report: the [protocol](protocols.md) each number follows, its people (`given`: boxes or tracks of the
-annotation; `detections`: the system's own), its camera, and where it was read. Errors in mm, Accel in m/s², RTE and tracking
-measures in %, jitter in 10 m/s³.
+annotation; `detections`: the system's own), its camera, and where it was read. Errors in mm, Accel in m/s², RTE and
+tracking measures in %, jitter in 10 m/s³.
 
-`trace evaluate … --protocol NAME --beside wham,trace` prints the rows that follow the protocol. **Where it is –, no source
-says which joints, roots or chunks were used**: compare such a number with none of ours. All rows are read in other papers'
-or repositories' tables or in summaries, except TRACE's `trace-published` and those from a system's own README, table or
-repository.
+`trace evaluate … --protocol NAME --beside wham,trace` prints the rows that follow the protocol. **Where it is –, no
+source says which joints, roots or chunks were used**: compare such a number with none of ours. All rows are read in
+other papers' or repositories' tables or in summaries, except TRACE's `trace-published` and those from a system's own
+README, table or repository.
 
-TRACE's first table is not repeated: arXiv 2306.02850 v3 corrects an evaluation error (Sec. 6). Not found here: ATE and APE of
-TRACE on DynaCam, and TRACE on RICH.
+TRACE's first table is not repeated: arXiv 2306.02850 v3 corrects an evaluation error (Sec. 6). Not found here: ATE and
+APE of TRACE on DynaCam, and TRACE on RICH.
 """
 
 
