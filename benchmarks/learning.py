@@ -9,7 +9,7 @@ A variant is preset debug with other settings, below. All see the same clips in 
 sequences that none has seen, and take one thread, so that several may run side by side. Runs resume. Frames of moving
 and of static cameras are also scored apart, as means over sequences.
 
-With `--start`, all begin with the weights of a network trained on single frames, and only the stage of clips is trained:
+With `--start`, all begin with the weights of a network trained on single frames and train only the stage of clips:
 what the parts that see motion gain is then not hidden by how well bodies are learnt.
 """
 

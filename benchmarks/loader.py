@@ -13,7 +13,7 @@ DataLoader over this one's: above 1, this one is better.
   worker, batches of 6, which is how a trainer gets it;
 * ours-720, ours-levels, ours-original: `TrainStream`, one thread, batches of 6, everything included;
 * webdataset, mosaicml, litdata: `loader_others.py`, one record a clip, stacked to batches of 6;
-* crop-720, crop-levels, crop-original: only what must happen to the pixels of ours, JPEG decoding, cutting and resizing;
+* crop-720, crop-levels, crop-original: only what must happen to our pixels, JPEG decoding, cutting and resizing;
 * decode-720, decode-levels, decode-original: only the JPEG decoding, the same frames at the same scale: the limit.
 """
 
