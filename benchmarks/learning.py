@@ -45,6 +45,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "narrow": ("16 channels, two blocks a branch", ("network.width=16", "network.stage_blocks=2")),
     "small": ("pictures of 64 px", ("network.input_size=64",)),
     "strong colours": ("strong changes of colour", ("data.color_jitter=0.3", "data.color_jitter_probability=0.8")),
+    "stored flow": ("flow read from the shards (`trace add-flow DIR --flow dis`)", ("network.flow=stored",)),
     "no flow": ("without optical flow", ("network.flow=none",)),
     "no time": ("single frames: no memory, motion or world heads", ("network.temporal=false", "network.flow=none")),
     "no world": (
@@ -83,7 +84,7 @@ def main() -> None:
     runs.add_argument("--shards", type=Path, required=True)
     runs.add_argument("--packs", type=Path, required=True)
     runs.add_argument("--out", type=Path, required=True)
-    runs.add_argument("--variant", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    runs.add_argument("--variant", nargs="*", choices=VARIANTS, default=[v for v in VARIANTS if v != "stored flow"])
     runs.add_argument("--steps", type=int, default=800)
     runs.add_argument("--start", type=Path, help="weights to begin with; only the stage of clips is trained")
     runs.add_argument("--one-in", type=int, default=1, help="score one in N sequences of the split test")
