@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_rich
 from tiny_runs import tiny
@@ -11,12 +12,17 @@ from tiny_runs import tiny
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError
 from trace_data.progress import Progress
+from trace_data.schema.clip import ClipRef
 from trace_data.shards.entries import ShardIndex
 from trace_data.shards.index import load_index
+from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import as_store
 from trace_train.evaluate import evaluate
 from trace_train.preflight import entries, machine
 from trace_train.preflight.data import check_shards
+from trace_train.streaming.batch import collate
+from trace_train.streaming.stream import load_clip
+from trace_train.targets.make import make_targets
 from trace_train.train import train
 
 TAUGHT = {"root_rotation", "body_pose", "world_root", "world_rotation", "shape", "shape_consistency"}
@@ -56,6 +62,15 @@ def test_preflight_says_what_they_teach(turned: Path, packs: Path, index: ShardI
     assert taught == TAUGHT
     (line,) = entries.taught_by_sources(found, index)
     assert "still cameras" in line and "poses are those of SMPL-X" in line
+
+
+def test_people_are_read_at_the_centres_of_the_shards(turned: Path) -> None:
+    clip = load_clip(ShardReader(turned), ClipRef(sequence=0, start=0, stride=1, length=2), 64)
+    targets = make_targets(collate([clip]), input_size=64, map_size=16, levels=8)
+    places = clip.annotations.center @ clip.crop_from_frame[0, :2, :2].T + clip.crop_from_frame[0, :2, 2]
+    assert targets.center_mask.all() and not targets.camera_mask.any() and not targets.joints2d_mask.any()
+    np.testing.assert_allclose(targets.center[0].flip(-1), (places + 0.5) / 32 - 1, atol=1e-4)
+    assert targets.center_map.amax() == 1 and not targets.center_map_3d_mask.any()
 
 
 def test_a_run_goes_on_without_scores_and_says_why(turned: Path, packs: Path, tmp_path: Path) -> None:
