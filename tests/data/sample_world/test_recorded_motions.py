@@ -203,6 +203,20 @@ def test_who_walks_ahead_in_amass_walks_ahead_on_the_floor_with_the_head_up(
     np.testing.assert_allclose(motion.translation[60, [0, 2]], [0.4, -0.3], atol=1e-9)
 
 
+@pytest.mark.parametrize("shot", ["fixed", "turning", "handheld"])
+def test_who_runs_far_stays_before_the_camera_and_its_backdrop(tmp_path: Path, shot: Any) -> None:
+    pose, trans = tiny_amass.walking(8.0, 60.0)
+    trans[:, :2] *= 5 / tiny_amass.SPEED
+    clip = Clip(tiny_amass.write(tmp_path, "run", tiny_amass.content(pose, trans, 60.0)), 1.0)
+    for index in range(4):
+        scene = draw_scene(1, index, Role("train", (3,), (clip,)), 150, 64, shot=shot)
+        assert np.ptp(scene.performances[0].joints[:, 0], axis=0).max() > 10
+        pixels, depth = scene.camera.pixels(scene.performances[0].joints)
+        assert (depth > 0.5).all() and np.isfinite(pixels).all()
+        ahead = scene.camera.camera_from_world[:, 2, :3]
+        assert (ahead @ ahead[75]).min() > 0.5
+
+
 def overlapping(clips: list[Clip], lengths: list[float]) -> int:
     """Pairs of stretches of one file that share some time."""
     placed = sorted((str(clip.file), clip.begin, clip.begin + length) for clip, length in zip(clips, lengths))
