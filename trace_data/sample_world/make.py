@@ -201,7 +201,7 @@ def make_sample(
             videos=_videos(out, videos),
             motion_files=len(used),
         )
-        numbers = {"motion_files": len(used)} if used else {}
+        numbers: dict[str, Any] = {"motion_files": len(used)} if used else {}
         numbers |= {"people": summary.people, "frames_in_all": summary.frames, "sequences_of": summary.sequences_of}
         _write(out / DONE, json.dumps({**parameters.stored(), **numbers, "synthetic": True}, indent=1))
         (out / STARTED).unlink()

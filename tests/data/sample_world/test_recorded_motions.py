@@ -18,6 +18,7 @@ import tiny_amass
 from scipy.spatial.transform import Rotation
 from turned_results import example
 
+from trace_cli.main import run
 from trace_data.adapters import ADAPTERS, find_sequences, load_adapter, read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.errors import AnnotationError, ConfigError
@@ -38,7 +39,7 @@ from trace_data.sample_world.tasks import draw, films_of, movers, with_motions
 from trace_data.schema.record import SequenceRecord
 from trace_data.verify.datasets import verify_datasets
 
-SMALL = {"sequences": 42, "frames": 2, "height": 64}
+SMALL: dict[str, Any] = {"sequences": 42, "frames": 2, "height": 64}
 HEAD, PELVIS, L_HIP, R_HIP, L_TOES, R_TOES, L_ANKLE, R_ANKLE = 15, 0, 1, 2, 10, 11, 7, 8
 
 
@@ -396,3 +397,16 @@ def test_a_broken_motion_is_named_before_anything_is_written(collection: Path, t
     with pytest.raises(AnnotationError, match="trans") as caught:
         make_sample(tmp_path / "world", motions=folder, jobs=1, **SMALL)
     assert caught.value.where == str(files[0]) and not (tmp_path / "world").exists()
+
+
+def test_the_command_says_whose_licence_holds(
+    collection: Path, tmp_path: Path, no_bodies: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--count", "3", "--clip-frames", "2", "--height", "64", "--jobs", "1"]
+    assert run(["make-sample", str(tmp_path / "world"), *sizes, "--motions", str(collection)]) == 0
+    said = capsys.readouterr().out
+    assert "4 files" in said and "licence" in said and make.MOTIONS in said
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "absent"):
+        assert run(["make-sample", str(tmp_path / "no"), *sizes, "--motions", str(tmp_path / folder)]) == 2
+    assert not (tmp_path / "no").exists()
