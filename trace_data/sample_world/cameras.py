@@ -122,7 +122,7 @@ def look_along(forward: Array) -> npt.NDArray[np.float64]:
 
 
 def _too_large(camera: PinholeCamera, joints: Array, share: float) -> bool:
-    """Whether all people exceed `share` of the height, a joint leaves the picture, or the camera turns from its stage."""
+    """Whether all exceed `share` of the height, a joint leaves the picture, or the camera turns from its stage."""
     ahead = camera.camera_from_world[:, 2, :3]
     if (ahead @ ahead[len(ahead) // 2]).min() < FACING:
         return True
