@@ -53,6 +53,7 @@ from trace_data.errors import ConfigError, TraceError
 from trace_data.frames.image import decode, file_size
 from trace_data.frames.video import video_facts
 from trace_data.results.file import read_result, write_result
+from trace_data.sample_world.amass import read_amass
 from trace_data.schema.clip import ClipRef, Window
 from trace_data.shards.index import load_index
 from trace_data.shards.reader import ShardReader
@@ -260,6 +261,11 @@ def motions() -> list[bytes]:
     return [_saved(np.savez, **arrays, mocap_frame_rate=np.array(30), gender=np.array("neutral"))]
 
 
+def amass() -> list[bytes]:
+    arrays = {"poses": np.full((3, 156), 0.1), "trans": np.zeros((3, 3)), "gender": np.array("male")}
+    return [_saved(save, **arrays, mocap_framerate=np.array(120.0)) for save in (np.savez, np.savez_compressed)]
+
+
 def rotations() -> list[bytes]:
     return [_saved(np.savez, poses=np.zeros((3, 165)), trans=np.zeros((3, 3)), mocap_frame_rate=np.array(30))]
 
@@ -306,6 +312,7 @@ s_0000.png,5.058579,-9.743741,168.953232,1.468127,-2.905068,2.813995,36.905,36,2
 
 
 READERS = {
+    "amass": Reader(amass, in_file(".npz", lambda file: read_amass(file).at(np.array([0.0, 0.01])))),
     "bedlam scene": Reader(texts(SCENE), in_file(".csv", scene_table)),
     "bedlam camera": Reader(texts(LENS), in_file(".csv", lambda file: camera_table(file, "s", 1))),
     "bedlam motion": Reader(motions, in_file(".npz", read_motion)),

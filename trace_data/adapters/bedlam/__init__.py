@@ -10,7 +10,7 @@ without these tables and motions are read from images and label files (`stills`)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,28 +121,25 @@ def _in_world(folder: Path, parts: _Parts) -> SequenceRef:
     )
 
 
-def _sequences(folder: Path, scene: ScenePlace, description: Path) -> Iterator[_Parts]:
-    """The sequences of a scene, by name."""
-    table, motions, labels = scene_table(description), motions_folder(folder), labels_file(folder, scene.name)
-    for name in sorted(table.sequences):
-        yield _parts(scene, name, description, table, motions, labels)
-
-
-def _parts(
-    scene: ScenePlace, name: str, description: Path, table: SceneTable, motions: Path | None, labels: Path | None
-) -> _Parts:
-    bodies = table.sequences[name].bodies
-    return _Parts(
-        scene=scene,
-        sequence=name,
-        description=description,
-        table=table,
-        camera=scene.below("ground_truth", "camera", f"{name}_camera.csv"),
-        video=scene.below("mp4", f"{name}.mp4"),
-        images=scene.image_folders().get(name.lower()),
-        motions=tuple(motion_file(motions, body.subject, body.animation) for body in bodies),
-        labels=labels,
-    )
+def _sequences(
+    folder: Path, scene: ScenePlace, description: Path, names: Sequence[str] | None = None
+) -> Iterator[_Parts]:
+    """The sequences of a scene, by name, or those with these names."""
+    table, images = scene_table(description), scene.image_folders()
+    motions, labels = motions_folder(folder), labels_file(folder, scene.name)
+    for name in sorted(table.sequences) if names is None else names:
+        bodies = table.sequences[name].bodies
+        yield _Parts(
+            scene=scene,
+            sequence=name,
+            description=description,
+            table=table,
+            camera=scene.below("ground_truth", "camera", f"{name}_camera.csv"),
+            video=scene.below("mp4", f"{name}.mp4"),
+            images=images.get(name.lower()),
+            motions=tuple(motion_file(motions, body.subject, body.animation) for body in bodies),
+            labels=labels,
+        )
 
 
 def inspect(root: Path) -> list[Finding]:
@@ -241,8 +238,7 @@ def _parts_of(ref: SequenceRef) -> _Parts:
     folder, table = Path(ref.options[0]), scene_table(ref.annotation)
     scene = next((scene for scene in scenes_in(folder) if scene.name == scene_name), None)
     if scene is not None and sequence in table.sequences:
-        labels = labels_file(folder, scene.name)
-        parts = _parts(scene, sequence, ref.annotation, table, motions_folder(folder), labels)
+        [parts] = _sequences(folder, scene, ref.annotation, [sequence])
         if parts.whole:
             return parts
     raise AnnotationError(f"{ref.name} is no longer there", where=ref.annotation, hint="trace verify-datasets bedlam")
