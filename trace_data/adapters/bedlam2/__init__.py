@@ -9,7 +9,7 @@ testing are withheld: where one is missing, not everybody counts as annotated.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
     for scene in scenes_of(folder) if split in SPEC.splits else ():
         description = scene.below(DESCRIPTION)
         try:
-            found = [] if description is None else _sequences(folder, scene, description)
+            found = () if description is None else _sequences(folder, scene, description)
             refs += [_ref(folder, parts) for parts in found if parts.whole]
         except AnnotationError as error:
             refs.append(broken_annotation(SPEC.name, split, description or folder, error))
@@ -118,27 +118,27 @@ def _ref(folder: Path, parts: _Parts) -> SequenceRef:
     )
 
 
-def _sequences(folder: Path, scene: ScenePlace, description: Path) -> list[_Parts]:
-    """The sequences of a scene, by name. Raises AnnotationError."""
-    return [_parts(folder, scene, description, name) for name in sorted(scene_table(description).sequences)]
-
-
-def _parts(folder: Path, scene: ScenePlace, description: Path, name: str) -> _Parts:
-    table, motions = scene_table(description), motions_folder(folder)
-    return _Parts(
-        scene=scene,
-        sequence=name,
-        description=description,
-        table=table,
-        names=names_file(folder),
-        camera=scene.below(*CAMERAS, f"{name}_camera.csv"),
-        video=scene.below("mp4", f"{name}.mp4"),
-        images=scene.image_folders().get(name.lower()),
-        motions=tuple(
-            None if motions is None else entry(motions, f"{body.subject}_{body.animation}.npz")
-            for body in table.sequences[name].bodies
-        ),
-    )
+def _sequences(
+    folder: Path, scene: ScenePlace, description: Path, names: Sequence[str] | None = None
+) -> Iterator[_Parts]:
+    """The sequences of a scene, by name, or those with these names. Raises AnnotationError."""
+    table, images = scene_table(description), scene.image_folders()
+    motions, scene_names = motions_folder(folder), names_file(folder)
+    for name in sorted(table.sequences) if names is None else names:
+        yield _Parts(
+            scene=scene,
+            sequence=name,
+            description=description,
+            table=table,
+            names=scene_names,
+            camera=scene.below(*CAMERAS, f"{name}_camera.csv"),
+            video=scene.below("mp4", f"{name}.mp4"),
+            images=images.get(name.lower()),
+            motions=tuple(
+                None if motions is None else entry(motions, f"{body.subject}_{body.animation}.npz")
+                for body in table.sequences[name].bodies
+            ),
+        )
 
 
 def inspect(root: Path) -> list[Finding]:
@@ -155,7 +155,7 @@ def inspect(root: Path) -> list[Finding]:
             hint = f"unpack the ground truth of {scene.name}, which has it"
             findings.append(Finding(severity="error", key=f"{scene.name}/{DESCRIPTION}", what="is missing", hint=hint))
             continue
-        parts = _sequences(folder, scene, description)
+        parts = list(_sequences(folder, scene, description))
         findings += [finding for one in parts for finding in _of_sequence(one, motions_folder(folder) is not None)]
         findings += _without_rows(scene, {one.sequence.lower() for one in parts})
     return findings
@@ -242,7 +242,7 @@ def _parts_of(ref: SequenceRef) -> _Parts:
     folder = Path(ref.options[0])
     scene = next((scene for scene in scenes_of(folder) if scene.name == scene_name), None)
     if scene is not None and sequence in scene_table(ref.annotation).sequences:
-        parts = _parts(folder, scene, ref.annotation, sequence)
+        [parts] = _sequences(folder, scene, ref.annotation, [sequence])
         if parts.whole:
             return parts
     raise AnnotationError(f"{ref.name} is no longer there", where=ref.annotation, hint="trace verify-datasets bedlam2")
