@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trace_data.errors import OutputError, quoted
+from trace_data.errors import OutputError
 from trace_data.text_files import parse_json
 
-CHECKERS = Path("~/.cache/trace-5d/checkers").expanduser()
-"""Where gltf-validator is looked for, besides node's own places (NODE_PATH)."""
+CHECKERS = Path("~/.cache/trace-5d/checkers")
+"""Where gltf-validator is looked for, besides node's own places (NODE_PATH). A user may have no home folder, so that
+`~` is replaced only where the folder is used."""
 TIME_LIMIT = 300
 """Seconds for one file."""
 _GLTF_SCRIPT = """
@@ -86,7 +87,7 @@ def gltf_problems(file: Path) -> list[str]:
 
 
 def _node(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    places = [str(CHECKERS / "node_modules"), *filter(None, [os.environ.get("NODE_PATH")])]
+    places = [os.path.expanduser(CHECKERS / "node_modules"), *filter(None, [os.environ.get("NODE_PATH")])]
     environment = {**os.environ, "NODE_PATH": os.pathsep.join(places)}
     try:
         return subprocess.run(
@@ -149,7 +150,7 @@ CHECKS: dict[str, Checker] = {
         name="gltf-validator",
         found=has_gltf_validator,
         problems=gltf_problems,
-        hint=f"npm install --ignore-scripts --prefix {quoted(CHECKERS)} gltf-validator",
+        hint=f"npm install --ignore-scripts --prefix {CHECKERS} gltf-validator",
     ),
     "bvh": Checker(name="bvhio", found=_has("bvhio"), problems=_bvhio_problems, hint=_PIP.format("bvhio")),
     "usd": Checker(name="usd-core", found=_has("pxr"), problems=_usd_problems, hint=_PIP.format("usd-core")),
