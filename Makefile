@@ -1,5 +1,5 @@
 # Everything a fresh clone needs. `make quickstart` sets up an environment and runs the whole way on synthetic data;
-# `make test` runs the checks and the tests. Both take PYTHON=python3.12 (3.10 to 3.13) and PIP_FLAGS=… (say, an index
+# `make test` runs the checks and the tests, `make test-all` the slow ones too. All take PYTHON=python3.12 (3.10 to 3.13) and PIP_FLAGS=… (say, an index
 # that serves torch for your CUDA version, or for the CPU alone).
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: quickstart test checkers api clean
+.PHONY: quickstart test test-all checkers api clean
 .DELETE_ON_ERROR:
 
 quickstart: $(VENV)/.installed
@@ -16,13 +16,15 @@ quickstart: $(VENV)/.installed
 
 # One thread each, because two processes share the cores. Byte code is kept, even where the environment says otherwise:
 # the tests start hundreds of processes, which would compile everything again.
-test: export OMP_NUM_THREADS = 1
-test: export PYTHONDONTWRITEBYTECODE =
-test: $(VENV)/.installed-test
+test test-all: export OMP_NUM_THREADS = 1
+test test-all: export PYTHONDONTWRITEBYTECODE =
+test: TESTS = not slow and not nightly
+test-all: TESTS = not nightly
+test test-all: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m "$(TESTS)"
 
 # programs of others that judge exported files: `trace export --validate` and the tests find gltf-validator there
 checkers: $(VENV)/.installed-test

@@ -1,12 +1,16 @@
 """What each part of the small network and of its recipe gains: trains variants of preset debug and scores them.
 
     python benchmarks/learning.py train --shards DIR --packs DIR --out DIR [--variant preset distance …] [--steps 800]
+                                        [--start RUN|CHECKPOINT]
     python benchmarks/learning.py table --out DIR        the table of all finished variants, for docs/learning.md
     python benchmarks/learning.py curve RUN…             scores of runs against clips seen and CPU time
 
 A variant is preset debug with other settings, below. All see the same clips in the same order, are scored on people and
 sequences that none has seen, and take one thread, so that several may run side by side. Runs resume. Frames of moving
 and of static cameras are also scored apart, as means over sequences.
+
+With `--start`, all begin with the weights of a network trained on single frames and train only the stage of clips:
+what the parts that see motion gain is then not hidden by how well bodies are learnt.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "narrow": ("16 channels, two blocks a branch", ("network.width=16", "network.stage_blocks=2")),
     "small": ("pictures of 64 px", ("network.input_size=64",)),
     "strong colours": ("strong changes of colour", ("data.color_jitter=0.3", "data.color_jitter_probability=0.8")),
+    "stored flow": ("flow read from the shards (`trace add-flow DIR --flow dis`)", ("network.flow=stored",)),
     "no flow": ("without optical flow", ("network.flow=none",)),
     "no time": ("single frames: no memory, motion or world heads", ("network.temporal=false", "network.flow=none")),
     "no world": (
@@ -79,8 +84,9 @@ def main() -> None:
     runs.add_argument("--shards", type=Path, required=True)
     runs.add_argument("--packs", type=Path, required=True)
     runs.add_argument("--out", type=Path, required=True)
-    runs.add_argument("--variant", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    runs.add_argument("--variant", nargs="*", choices=VARIANTS, default=[v for v in VARIANTS if v != "stored flow"])
     runs.add_argument("--steps", type=int, default=800)
+    runs.add_argument("--start", type=Path, help="weights to begin with; only the stage of clips is trained")
     runs.add_argument("--one-in", type=int, default=1, help="score one in N sequences of the split test")
     tables = actions.add_parser("table")
     tables.add_argument("--out", type=Path, required=True)
@@ -111,6 +117,13 @@ def run_variant(name: str, options: argparse.Namespace) -> None:
     run = file.with_suffix("")
     described, settings = VARIANTS[name]
     config = load_config("debug", [f"steps={options.steps}", *settings])
+    if options.start is not None:
+        config = config.model_copy(
+            update={
+                "init": config.init.model_copy(update={"weights": options.start.resolve()}),
+                "stages": (config.stages[-1].model_copy(update={"share": 1.0}),),
+            }
+        )
     begun = time.process_time()
     train(config, shards=options.shards, packs=options.packs, run=run, resume=run.exists())
     cpu = time.process_time() - begun
@@ -122,6 +135,7 @@ def run_variant(name: str, options: argparse.Namespace) -> None:
         "variant": name,
         "described": described,
         "steps": options.steps,
+        "start": options.start and str(options.start),
         "cpu_s": cpu,
         "rows": {row: chosen(scores) for row, scores in report.rows.items()},
         "cameras": {

@@ -13,8 +13,8 @@ DataLoader over this one's: above 1, this one is better.
   worker, batches of 6, which is how a trainer gets it;
 * ours-720, ours-levels, ours-original: `TrainStream`, one thread, batches of 6, everything included;
 * webdataset, mosaicml, litdata: `loader_others.py`, one record a clip, stacked to batches of 6;
-* decode-720, decode-levels, decode-original: only the JPEG decoding of ours, the same frames at the same scale: the
-  limit.
+* crop-720, crop-levels, crop-original: only what must happen to our pixels, JPEG decoding, cutting and resizing;
+* decode-720, decode-levels, decode-original: only the JPEG decoding, the same frames at the same scale: the limit.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ VARIANTS = (
     "published-dataloader",
     *(f"ours-{name}" for name in STORES),
     *OTHERS,
+    *(f"crop-{name}" for name in STORES),
     *(f"decode-{name}" for name in STORES),
 )
 BATCH, LENGTH, SIZE = 6, 10, 512
@@ -128,12 +129,12 @@ def measure(variant: str, work: Path, clips: int) -> dict[str, float]:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     kind, _, store = variant.partition("-")
-    if kind in ("ours", "decode"):
+    if kind in ("ours", "crop", "decode"):
         import trace_train.streaming.stream  # noqa: F401  imports are not part of a first batch
     Path("/proc/self/clear_refs").write_text("5")  # what imports needed for a moment is not counted
     before = _peak()
     began = time.perf_counter()
-    makers = {"published": published, "ours": ours, "decode": decode}
+    makers = {"published": published, "ours": ours, "crop": crop, "decode": decode}
     step = makers.get(kind, others)(work, store if kind in makers else variant)
     step()
     first = time.perf_counter() - began
@@ -238,6 +239,30 @@ def ours(work: Path, store: str) -> Step:
     return step
 
 
+def crop(work: Path, store: str) -> Step:
+    """Nothing but `view`, which turns an encoded frame into a crop, with what our stream gives it."""
+    from unittest import mock
+
+    from trace_data.shards import reader, view
+
+    noted: list[tuple[Any, ...]] = []
+
+    def note(data: bytes, *others: Any) -> Any:
+        noted.append((bytes(data), *others))
+        return view.view(data, *others)
+
+    with mock.patch.object(reader, "view", note):
+        batches = _stream(work, store).batches(0, 4)
+        clips = sum(len(batch.refs) for batch in batches)
+
+    def step() -> int:
+        for arguments in noted:
+            view.view(*arguments)
+        return clips
+
+    return step
+
+
 def decode(work: Path, store: str) -> Step:
     """Nothing but `cv2.imdecode` of what our stream decodes, at the scale at which it does."""
     from unittest import mock
@@ -304,7 +329,7 @@ def report(found: dict[str, list[dict[str, float]]], work: Path) -> None:
     }
     baseline = medians.get("published-dataloader") or medians.get("published")
     for variant, values in medians.items():
-        limit = medians.get(variant.replace("ours", "decode"))
+        limit = medians.get(f"decode-{variant.partition('-')[2]}")
         times = sorted(line["cpu_s"] for line in found[variant])
         line = {
             "variant": variant,

@@ -17,18 +17,17 @@ HEAD = """# Published numbers
 
 <!-- Made by tools/published_numbers_page.py from trace_train/protocols/published_numbers.yaml: change it there. -->
 
-What other systems report, with the [protocol](protocols.md) that each number follows, the people it counts (`given`:
-boxes or tracks of the annotation; `detections`: the system's own), the source of its camera, and where the number was
-read. Errors in mm, Accel in m/s², RTE and tracking measures in %, jitter in 10 m/s³.
+What other systems report: the [protocol](protocols.md) each number follows, its people (`given`: boxes or tracks of the
+annotation; `detections`: the system's own), its camera, and where it was read. Errors in mm, Accel in m/s², RTE and
+tracking measures in %, jitter in 10 m/s³.
 
-`trace evaluate … --protocol NAME --beside wham,trace` prints the rows of these systems that follow the protocol, and
-refuses others. **Where the protocol is –, no source says which joints, roots or chunks were used**: such a number
-stands beside none of ours. Every row is read in another paper's or repository's table, or in a summary of a paper, but
-for TRACE by `trace-published` and what is said to come from a system's own README, table or repository.
+`trace evaluate … --protocol NAME --beside wham,trace` prints the rows that follow the protocol. **Where it is –, no
+source says which joints, roots or chunks were used**: compare such a number with none of ours. All rows are read in
+other papers' or repositories' tables or in summaries, except TRACE's `trace-published` and those from a system's own
+README, table or repository.
 
-Values of TRACE's first table, before its evaluator was corrected, are not repeated. arXiv 2306.02850 v3 says that it
-corrects an evaluation error (its Sec. 6). ATE and APE of TRACE on DynaCam were not found in the sources used here, nor
-TRACE on RICH.
+TRACE's first table is not repeated: arXiv 2306.02850 v3 corrects an evaluation error (Sec. 6). Not found here: ATE and
+APE of TRACE on DynaCam, and TRACE on RICH.
 """
 
 

@@ -37,6 +37,7 @@ def put_sources(folder: Path, small: dict[str, Any], body_models: Path) -> None:
         (folder / f"SMPL_{gender.upper()}.pkl").write_bytes(pickle.dumps(body, 2))
 
 
+@pytest.mark.slow
 def test_default_folders_are_made_and_used(
     home: Path, small: dict[str, Any], body_models: Path, capsys: Output
 ) -> None:

@@ -49,6 +49,7 @@ def test_shells_complete_commands_options_and_choices(shell: str) -> None:
     assert b"test" in completions("trace evaluate --split t", "t")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
@@ -97,6 +98,7 @@ def test_names_that_are_no_utf8_reach_output_shards_and_pages(tmp_path: Path) ->
     assert left_out["key"] == r"3dpw/train/walk_\udcff"
 
 
+@pytest.mark.slow
 def test_commands_of_others_do_not_reach_the_terminal(tmp_path: Path) -> None:
     evil = "a\x1b]0;owned\x07\x1b[2Jb"
     (tmp_path / "3DPW" / "imageFiles" / evil).mkdir(parents=True)

@@ -148,6 +148,7 @@ def test_an_example_of_training(name: str, failures: dict[str, str]) -> None:
     assert name not in failures, failures[name]
 
 
+@pytest.mark.slow
 def test_a_command(extended: Path, shards: Path) -> None:
     assert "Count the sequences in shards." in python(extended, "-m", "trace_cli", "--help").stdout
     done = python(extended, "-m", "trace_cli", "count", str(shards), "--json")

@@ -22,9 +22,10 @@ def test_variants_are_trained_scored_and_put_side_by_side(shards: Path, packs: P
         return done.stdout
 
     data = ["--shards", str(shards), "--packs", str(packs)]
-    run("train", *data, "--out", "study", "--steps", "2", "--variant", "preset", "small")
-    assert run("train", *data, "--out", "study", "--steps", "2", "--variant", "small") == ""  # done before
+    run("train", *data, "--out", "study", "--steps", "2", "--variant", "preset")
+    assert run("train", *data, "--out", "study", "--steps", "2", "--variant", "preset") == ""  # done before
+    run("train", *data, "--out", "study", "--steps", "1", "--variant", "no feet", "--start", "study/preset")
     rows = run("table", "--out", "study").splitlines()
-    assert [row.split(" | ")[0] for row in rows[2:4]] == ["| preset debug", "| pictures of 64 px"]
+    assert [row.split(" | ")[0] for row in rows[2:4]] == ["| preset debug", "| without the terms of feet"]
     assert {row.count("|") for row in rows} == {rows[0].count("|")}
-    assert run("curve", "study/small").startswith("| step | frames seen |")
+    assert run("curve", "study/no-feet").startswith("| step | frames seen |")

@@ -132,6 +132,7 @@ def finish(root: Path, out: Path, whole: dict[str, str]) -> None:
     assert hashes(out) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("jobs", "name"),
@@ -148,6 +149,7 @@ def test_killed_at_a_rename(
     finish(root, tmp_path / "out", whole)
 
 
+@pytest.mark.slow
 def test_killed_at_twenty_random_moments(script: Path, root: Path, whole: dict[str, str], tmp_path: Path) -> None:
     unfinished = 0
     for jobs in (1, 2):

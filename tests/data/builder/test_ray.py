@@ -143,6 +143,7 @@ def test_a_worker_must_have_the_same_versions(tmp_path: Path) -> None:
         replace(marker, versions=versions() | {"encoder": "opencv 3"}).check()
 
 
+@pytest.mark.slow
 def test_the_command_on_a_cluster_of_its_own(root: Path, tmp_path: Path) -> None:
     words = ["build-shards", "3dpw", "--root", root, "--out", tmp_path / "out", "--engine", "ray", "--jobs", "2"]
     done = subprocess.run(
@@ -157,6 +158,7 @@ def test_the_command_on_a_cluster_of_its_own(root: Path, tmp_path: Path) -> None
     assert len(done.stderr.splitlines()) == 3, f"nothing of Ray's own: {done.stderr}"
 
 
+@pytest.mark.slow
 def test_nobody_at_the_address() -> None:
     with pytest.raises(ConfigError, match="no Ray cluster"):
         engine("127.0.0.1:1")

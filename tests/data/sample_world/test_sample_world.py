@@ -67,6 +67,7 @@ def _digest(world: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_pictures(world: Path, tmp_path: Path, no_bodies: None) -> None:
     make_sample(tmp_path / "other", seed=8, jobs=1, sequences=3, frames=2, height=64)
     pictures = [{v for k, v in _digest(w).items() if k.endswith(".jpg")} for w in (world, tmp_path / "other")]
@@ -313,6 +314,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_completed_to_the_same_bytes(world: Path, tmp_path: Path, no_bodies: None) -> None:
     """Killed when a random number of files is there, at jobs 2; completed, it is the world that jobs 1 has drawn."""
     out, script = tmp_path / "sample", tmp_path / "draw.py"

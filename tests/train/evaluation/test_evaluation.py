@@ -135,6 +135,7 @@ def same(a: Scores, b: Scores) -> None:
         assert one is None or one == pytest.approx(other, rel=2e-3, abs=room), field.name
 
 
+@pytest.mark.slow
 def test_a_real_network_remembers_across_chunks(shards: Path, packs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layers, reader, network = body_layers(packs, GENDERS), ShardReader(shards), small()
     settings = load_config("debug", [*SMALL, "network.flow=dis", "evaluation.threshold=0"])

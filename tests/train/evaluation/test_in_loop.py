@@ -37,6 +37,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_evaluated_ends_in_the_same_bits(
     tiny_run: Path, shards: Path, packs: Path, tmp_path: Path
 ) -> None:

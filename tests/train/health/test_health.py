@@ -155,6 +155,7 @@ def in_millimetres(batches: Callable[..., Iterator[Batch]]) -> Callable[..., Ite
     return wrapped
 
 
+@pytest.mark.slow
 def test_joints_in_millimetres_are_seen_at_the_first_step(
     shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +322,7 @@ def undisturbed(several_shards: Path, packs: Path, tmp_path_factory: pytest.Temp
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["blot", "delete"])
 def test_a_shard_damaged_during_a_run_stops_it_with_a_checkpoint(
     damage: str, own: Path, several_shards: Path, undisturbed: Path, packs: Path, tmp_path: Path
@@ -380,6 +382,7 @@ def test_one_of_two_processes_that_cannot_read_stops_both_with_a_checkpoint(
     assert open_checkpoint(run).step == step
 
 
+@pytest.mark.slow
 def test_a_run_that_skips_is_resumed_to_the_same_bits(own: Path, packs: Path, tmp_path: Path) -> None:
     run, reference = tmp_path / "run", tmp_path / "reference"
     blot(own, first_of(own))
@@ -444,6 +447,7 @@ def test_a_poisoned_clip_stops_the_run_and_the_replay_names_it(
     assert entered[-1] == "replay" and "in the losses" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_check_of_the_command_exits_0_or_3(
     shards: Path, packs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

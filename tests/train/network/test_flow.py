@@ -192,6 +192,7 @@ def test_frames_of_a_wrong_size_are_refused(raft: Raft, height: int, width: int)
         raft(torch.zeros(1, 2, height, width, 3))
 
 
+@pytest.mark.slow
 def test_it_compiles_as_one_graph(raft: Raft, frames: Tensor) -> None:
     torch._dynamo.reset()
     with torch.no_grad():

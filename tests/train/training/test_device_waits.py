@@ -27,6 +27,7 @@ def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

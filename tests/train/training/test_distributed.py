@@ -111,6 +111,7 @@ def alone(
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "has_unused_parameters"),
     [
@@ -147,6 +148,7 @@ def test_two_processes_train_as_one(
     ]
 
 
+@pytest.mark.slow
 def test_one_is_told_to_stop_and_one_is_killed(
     shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +179,7 @@ def test_one_is_told_to_stop_and_one_is_killed(
     assert rest == [[(r.sequence, r.start, r.stride) for _, _, r in stream.positions(s)] for s in range(step, step + 2)]
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_once(shards: Path, packs: Path, tmp_path: Path) -> None:
     command = ["-m", "trace_cli", "train", "--config", "debug", "--shards", shards, "--packs", packs]
     text = ended(torchrun(*command, "--out", tmp_path / "run", "--set", "optim.frozen=[bakbone]"))

@@ -33,6 +33,7 @@ def found(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -
     return run_script(SCRIPT, [shards, packs, folder / "run"], folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_step_waits_for_the_gpu_once(precision: str, found: dict[str, Any]) -> None:
     for stage in ("stage 0", "stage 1"):

@@ -38,6 +38,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_a_run_is_made_of_it_goes_on_in_the_same_bits(
     kind: str, shards: Path, packs: Path, tmp_path: Path
@@ -76,6 +77,7 @@ def test_another_stage_is_another_training(shards: Path, packs: Path, tmp_path: 
     assert text.count("stage ") == 2 and text.count("frozen   backbone") == 1
 
 
+@pytest.mark.slow
 def test_the_folder_alone_is_enough(
     shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +115,7 @@ def scores_of(values: dict[int, tuple[float, float, float]], seen: list[int]) ->
     return Hooks(evaluate=evaluate)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoints_stay_and_looking_changes_nothing(
     tiny_run: Path, shards: Path, packs: Path, tmp_path: Path
 ) -> None:

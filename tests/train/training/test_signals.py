@@ -38,6 +38,7 @@ def started(shards: Path, packs: Path, run: Path, *before: str) -> subprocess.Po
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM])
 def test_many_signals_are_one(number: signal.Signals, shards: Path, packs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -52,6 +53,7 @@ def test_many_signals_are_one(number: signal.Signals, shards: Path, packs: Path,
     assert "Traceback" not in text and open_checkpoint(run).step >= 0
 
 
+@pytest.mark.slow
 def test_under_nohup_a_run_outlives_its_terminal(shards: Path, packs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = started(shards, packs, run, "nohup")

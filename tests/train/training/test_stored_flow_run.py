@@ -49,6 +49,7 @@ def stored_run(with_flow: Path, packs: Path, tmp_path_factory: pytest.TempPathFa
     return run
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_and_the_checkpoint_names_the_provider(
     with_flow: Path, stored_run: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_resumed_run_keeps_its_flow(with_flow: Path, packs: Path, tmp_path: Pa
         train(own, shards=mine, packs=packs, run=run, resume=True)
 
 
+@pytest.mark.slow
 def test_flow_by_raft_needs_its_weights_for_prediction(
     shards: Path, packs: Path, imported: Path, tmp_path: Path
 ) -> None:

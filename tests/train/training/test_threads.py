@@ -85,6 +85,7 @@ def test_busy_cores_are_counted_without_idle_waiting_and_low_priority(
     assert threads.busy_cores(0.0) == 0.0
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_its_own_number_on_a_busy_machine(
     monkeypatch: pytest.MonkeyPatch, shards: Path, packs: Path, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_interrupted_and_resumed_ends_in_the_same_bits(
     step: int, tiny_run: Path, shards: Path, packs: Path, tmp_path: Path
@@ -52,6 +53,7 @@ def test_interrupted_and_resumed_ends_in_the_same_bits(
     assert [line["loss"] for line in read_metrics(run)] == [line["loss"] for line in read_metrics(tiny_run)]
 
 
+@pytest.mark.slow
 def test_killed_without_warning_and_resumed_ends_in_the_same_bits(
     tiny_run: Path, shards: Path, packs: Path, tmp_path: Path
 ) -> None:
