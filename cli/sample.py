@@ -21,7 +21,7 @@ from . import options
 @click.option(
     "--also",
     multiple=True,
-    type=click.Choice(["bedlam", "emdb", "mupots"]),
+    type=click.Choice(["bedlam", "bedlam2", "emdb", "mupots", "rich"]),
     help="A further dataset, an eighth as long, on top.",
 )
 @click.option(
@@ -30,6 +30,12 @@ from . import options
     default=0,
     show_default=True,
     help="Number of longer videos to predict, each with its truth.",
+)
+@click.option(
+    "--motions",
+    type=options.AnyPath(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Motions of AMASS that people move with, instead of drawn ones; their licence holds for the world.",
 )
 @click.option("--video-height", type=click.IntRange(64, 2160), help="Height of the videos, px  [default: --height].")
 @options.jobs
@@ -44,6 +50,7 @@ def make_sample(
     also: tuple[str, ...],
     videos: int,
     video_height: int | None,
+    motions: Path | None,
     jobs: int,
     force: bool,
     as_json: bool,
@@ -59,6 +66,9 @@ def make_sample(
     by a moving camera, by a static one, or in two shots, in turn. Beside each NAME.mp4 is NAME.truth.npz, with which
     trace evaluate  scores what  trace predict  makes of it. Its people are in no training sequence.
 
+    With --motions, people move as in the files of AMASS below FOLDER (SMPL+H or SMPL-X, *_poses.npz and *_stageii.npz).
+    The world is not free to share then: OUT/MOTIONS.txt lists the files, whose licence holds for it.
+
     The same command resumes an interrupted run. No person appears in both training and validation or test sequences,
     in any dataset.
 
@@ -69,6 +79,7 @@ def make_sample(
       trace make-sample other --seed 7 --jobs 8
       trace make-sample world --also bedlam --also emdb
       trace make-sample world --videos 3
+      trace make-sample moving --motions ~/amass/CMU
     """
     from trace_data.errors import quoted
     from trace_data.sample_world.make import make_sample as write
@@ -85,6 +96,7 @@ def make_sample(
             also=also,
             videos=videos,
             video_height=video_height,
+            motions=motions,
             jobs=jobs,
             force=force,
             progress=progress,
@@ -102,4 +114,7 @@ def make_sample(
     render.line(f"  datasets      {summary.datasets}  ({held})")
     if summary.videos:
         render.line(f"  videos        {summary.videos[0].parent}  ({len(summary.videos)})")
+    if summary.motion_files:
+        files = "1 file" if summary.motion_files == 1 else f"{summary.motion_files:,} files"
+        render.line(f"  motions       from {files}, whose licence holds for this world  (MOTIONS.txt)")
     render.line(f"next: trace prepare-smpl --gender all --source {quoted(summary.body_models)}")

@@ -28,8 +28,10 @@ ADAPTERS = {
 """Canonical name to module, sorted: the datasets of the published training, meant where none is named."""
 ON_REQUEST = {
     "bedlam": "trace_data.adapters.bedlam",
+    "bedlam2": "trace_data.adapters.bedlam2",
     "emdb": "trace_data.adapters.emdb",
     "mupots": "trace_data.adapters.mupots",
+    "rich": "trace_data.adapters.rich",
 }
 """Further ones that come with the project and are meant only by their names."""
 BUILT_IN = {**ADAPTERS, **ON_REQUEST}
@@ -42,6 +44,9 @@ SPELLINGS = {
     "penn-action": ("penn", "pennaction"),
 }
 """Alternative names of datasets; case, `-`, `_` and spaces are ignored."""
+MOTIONS, DEEPEST = "MOTIONS.txt", 6
+"""A file that only the sample world's datasets have, where their motions come from somewhere; and how many folders may
+lie between it and an annotation."""
 _registered: dict[str, Adapter] = {}
 """Adapters of the user's own, by the name in their SPEC."""
 
@@ -147,8 +152,18 @@ def read_record(ref: SequenceRef, *, defects: bool = True) -> SequenceRecord:
     record = adapter_of(ref).read(ref)
     if (record.dataset, record.split, record.name) != (ref.dataset, ref.split, ref.name):
         raise AnnotationError(f"the adapter read {record.key}, asked for {ref.key}", where=ref.annotation)
-    record = without_wild_points(record)
+    record = _with_motions(without_wild_points(record), ref)
     return without_defects(record, known_defects(record.dataset)) if defects else record
+
+
+def _with_motions(record: SequenceRecord, ref: SequenceRef) -> SequenceRecord:
+    """The record; of a synthetic world whose people move as in recorded motions, its provenance says so."""
+    if record.provenance.get("synthetic") != "true":
+        return record
+    if not any((folder / MOTIONS).is_file() for folder in list(ref.annotation.parents)[:DEEPEST]):
+        return record
+    said = f"recorded, not drawn: the licence of the files in {MOTIONS} holds for them"
+    return dataclasses.replace(record, provenance={**record.provenance, "motions": said})
 
 
 def adapter_identity(name: str) -> str:

@@ -153,6 +153,19 @@ def entry(folder: Path, *names: str) -> Path | None:
     return next((folder / held[name.lower()] for name in names if name.lower() in held), None)
 
 
+def below(folder: Path, *steps: str) -> Path | None:
+    """Follow nested entries by name, ignoring case, exact case first; None if one is missing.
+
+    Raises DatasetLayoutError as `entry` does.
+    """
+    if _is_there(exact := folder.joinpath(*steps)):  # one question to the file system, where there are many such paths
+        return exact
+    place: Path | None = folder
+    for step in steps:
+        place = None if place is None else entry(place, step)
+    return place
+
+
 def names_in(folder: Path) -> tuple[str, ...]:
     """All names in a folder, including broken links. Raises DatasetLayoutError."""
     entries = listing(folder)

@@ -17,6 +17,9 @@ Shot = Literal["handheld", "turning", "fixed"]
 SIZE_RANGE = (0.74, 0.92)
 """Share of the image height of the smallest person, joints plus a margin for the head, mid-sequence."""
 
+FACING = 0.6
+"""Cosine of the angle to which a camera turns from where it looks mid-sequence: there is no backdrop at its sides."""
+
 
 @dataclass(frozen=True, slots=True)
 class PinholeCamera:
@@ -72,7 +75,8 @@ def draw_camera(
         return PinholeCamera(size, intrinsics, pose)
 
     share = rng.uniform(*SIZE_RANGE)
-    near, far = 1.3, 9.0
+    reach = np.linalg.norm((joints - centre[middle])[..., [0, 2]], axis=-1).max()
+    near, far = 1.3, max(9.0, 2.5 * reach)  # who runs far is neither lost nor behind the camera
     for _ in range(12):
         distance = (near + far) / 2
         if _too_large(at(distance), joints, share):
@@ -118,7 +122,10 @@ def look_along(forward: Array) -> npt.NDArray[np.float64]:
 
 
 def _too_large(camera: PinholeCamera, joints: Array, share: float) -> bool:
-    """Whether all people exceed `share` of the height, or a joint leaves the picture."""
+    """Whether all exceed `share` of the height, a joint leaves the picture, or the camera turns from its stage."""
+    ahead = camera.camera_from_world[:, 2, :3]
+    if (ahead @ ahead[len(ahead) // 2]).min() < FACING:
+        return True
     width, height = camera.size
     spans, out = [], False
     for person in joints:

@@ -5,7 +5,7 @@ A video has a plot, a stage around the world's origin with a pillar on it, and o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -16,9 +16,10 @@ from trace_data.sample_world.backdrop import Backdrop, draw_backdrop
 from trace_data.sample_world.cameras import PinholeCamera, Shot, stage_camera
 from trace_data.sample_world.figure import load_figure
 from trace_data.sample_world.people import draw_person, people_of
-from trace_data.sample_world.pillar import Pillar, draw_pillar
+from trace_data.sample_world.pillar import WIDTH, Pillar, draw_pillar
+from trace_data.sample_world.recorded import RECORDED, Clip
 from trace_data.sample_world.render import FINE, Actor, VisibleFaces, draw_frame, rasterise
-from trace_data.sample_world.scene import Image, Performance, perform, skeleton_of
+from trace_data.sample_world.scene import Image, Performance, keep_apart, perform, perform_clip, skeleton_of
 from trace_data.sample_world.walks import Walk, draw_walk
 
 Array = npt.NDArray[np.float64]
@@ -121,6 +122,11 @@ class Film:
     """(T, 2) corners of the crops of `grain`."""
 
     @property
+    def recorded(self) -> bool:
+        """Whether people move as in recorded motions, not by the plot."""
+        return self.performances[0].motion.kind == RECORDED
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height, px."""
         return self.takes[0].camera.size
@@ -157,19 +163,40 @@ def name_of(number: int) -> str:
     return f"{LABEL}-{number + 1:02d}-{list(PLOTS)[number % len(PLOTS)]}"
 
 
-def draw_film(seed: int, number: int, height: int, *, frames: int = FRAMES) -> Film:
-    """Video `number`, from 0, of the world of `seed`, `height` px high."""
+def actors_in(number: int) -> int:
+    """How many people video `number` shows."""
+    return len(_plot(number).parts)
+
+
+def _plot(number: int) -> Plot:
+    return list(PLOTS.values())[number % len(PLOTS)]
+
+
+def draw_film(seed: int, number: int, height: int, *, frames: int = FRAMES, motions: Sequence[Clip] = ()) -> Film:
+    """Video `number`, from 0, of the world of `seed`, `height` px high.
+
+    `motions`: those of its people, who do only for a moment what the plot says: be at a place, facing a way.
+    """
     rng = np.random.default_rng([seed, _FILM, number])
-    plot = list(PLOTS.values())[number % len(PLOTS)]
+    plot = _plot(number)
     azimuth, side = float(rng.uniform(0, 2 * np.pi)), float(rng.choice([-1, 1]))
     times = np.arange(2 * frames) / (2 * FPS)
     people = _people(seed, number, len(plot.parts))
-    performances = []
-    for person, part in zip(people, plot.parts):
+    performances: list[Performance] = []
+    for order, (person, part) in enumerate(zip(people, plot.parts)):
         member = replace(draw_person(seed, person), gender="neutral")
-        skeleton = skeleton_of(load_figure("neutral").body, member.betas)
         walk = _directed(part, azimuth, side)
-        performances.append(perform(member, draw_walk(rng, times, walk, skeleton)))
+        if motions:
+            when, place = walk.at
+            moment = int(np.abs(times - when).argmin())
+            performances.append(perform_clip(member, motions[order], times, walk.heading, np.array(place), moment))
+        else:
+            skeleton = skeleton_of(load_figure("neutral").body, member.betas)
+            performances.append(perform(member, draw_walk(rng, times, walk, skeleton)))
+    pillar = _on_stage(plot.pillar, azimuth, side)
+    if motions:
+        keep_apart(performances)
+        pillar = _clear_of(performances, pillar, azimuth)
     size = (2 * round(height * ASPECT / 2), height)
     light = np.array([rng.normal(0, 0.5), rng.uniform(0.9, 1.2), rng.normal(0, 0.5)])
     light[[0, 2]] -= 0.5 * np.array([np.sin(azimuth), np.cos(azimuth)])
@@ -177,7 +204,7 @@ def draw_film(seed: int, number: int, height: int, *, frames: int = FRAMES) -> F
     return Film(
         name=name_of(number),
         performances=tuple(performances),
-        pillar=draw_pillar(rng, _on_stage(plot.pillar, azimuth, side), azimuth),
+        pillar=draw_pillar(rng, pillar, azimuth),
         takes=_takes(rng, plot, times[::2], size, azimuth, side, light),
         light=light,
         ambient=rng.uniform(0.45, 0.6),
@@ -256,6 +283,17 @@ def _on_stage(place: tuple[float, float], azimuth: float, side: float) -> tuple[
     ahead, right = np.array([np.sin(azimuth), np.cos(azimuth)]), np.array([-np.cos(azimuth), np.sin(azimuth)])
     x, z = side * place[0] * right + place[1] * ahead
     return float(x), float(z)
+
+
+def _clear_of(performances: list[Performance], wanted: tuple[float, float], azimuth: float) -> tuple[float, float]:
+    """The place (x, z) nearest to the wanted one, and no nearer to the camera, where a pillar is in nobody's way."""
+    walked = np.concatenate([p.joints[..., [0, 2]].reshape(-1, 2) for p in performances])
+    for away in np.arange(0, 6, 0.25):
+        for turn in np.linspace(-np.pi / 2, np.pi / 2, 9):
+            place = np.array(wanted) + away * np.array([np.sin(azimuth + turn), np.cos(azimuth + turn)])
+            if np.linalg.norm(walked - place, axis=1).min() > WIDTH / 2 + 0.2:
+                return float(place[0]), float(place[1])
+    return wanted
 
 
 def _directed(part: Part, azimuth: float, side: float) -> Walk:

@@ -9,7 +9,7 @@ itself, by none of the code that reads or writes results.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.sample_world.film import FILMED, FPS, FRAMES, Film, draw_film, render_film
+from trace_data.sample_world.recorded import LICENCE, Clip
 from trace_data.sample_world.scene import Performance, all_joints
 
 Array = npt.NDArray[np.float64]
@@ -34,12 +35,14 @@ _AT_ONCE = 40
 """Frames that are posed at a time, whole bodies."""
 
 
-def write_film(folder: Path, seed: int, number: int, height: int, *, frames: int = FRAMES) -> str:
+def write_film(
+    folder: Path, seed: int, number: int, height: int, *, frames: int = FRAMES, motions: Sequence[Clip] = ()
+) -> str:
     """Write video `number`, from 0, and its truth into `folder`; returns its name.
 
     The truth is written last, atomically, and marks the video complete.
     """
-    film = draw_film(seed, number, height, frames=frames)
+    film = draw_film(seed, number, height, frames=frames, motions=motions)
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"_{film.name}{VIDEO}"
     writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), FPS, film.size)
@@ -146,4 +149,5 @@ def _about(film: Film, seed: int) -> dict[str, Any]:
         "scale": "exact",
         "body_model": {"name": "free body of the sample world, not SMPL", "gender": "neutral"},
         "warnings": ["synthetic: nobody was filmed"],
+        **({"licence": LICENCE} if film.recorded else {}),
     }

@@ -153,7 +153,7 @@ def _parts(roles: Sequence[tuple[int, Role]]) -> dict[int, list[tuple[int, Role]
 
 
 def _cast(role: Role, subject: int) -> Role:
-    return Role(role.split, (PLAYERS[role.split][subject],))
+    return replace(role, people=(PLAYERS[role.split][subject],))
 
 
 def _centred(performance: Performance) -> Performance:

@@ -40,7 +40,7 @@ class Motion:
     translation: Array
     """(T, 3) metres, added to the posed body."""
     kind: str
-    """One of `gestures.ACTIVITIES`."""
+    """One of `gestures.ACTIVITIES`, or `recorded.RECORDED`."""
 
 
 def draw_motion(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ AT_50 = ((1, 2), (3, 1), (3, 2), (5, 1), (5, 2))
 ORDER_OF_CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8, 3, 9, 10)
 """Order in which a recording's cameras are filled: first the chest-high ones, which most users download."""
 ALL_CAMERAS = 14
+TEST_SUBJECTS = 6
 PLACES = [(subject, sequence) for sequence in (1, 2) for subject in range(1, 8)]
 """Subject and sequence of the training recordings, in the order in which they are filled."""
 
@@ -62,7 +63,7 @@ def draw_take(
 ) -> Take:
     """The first person of `role`, filmed by this many cameras around."""
     fps = 50.0 if (subject, sequence) in AT_50 else 25.0
-    alone = Role(role.split, role.people[:1])
+    alone = replace(role, people=role.people[:1])
     first = draw_scene(seed, index, alone, frames, height, shot="fixed", fps=fps, neutral=True)
     scenes = {ORDER_OF_CAMERAS[0]: first}
     for place, number in enumerate(ORDER_OF_CAMERAS[1:cameras], start=1):
@@ -214,15 +215,16 @@ def write_mpi_inf_3dhp(
     of_split = _by_split(roles)
     recordings, takes = _recordings(of_split["train"], of_split["validation"]), []
     for (subject, sequence), group in recordings.items():
-        actor, cameras = _actor(recordings, (subject, sequence)), min(len(group), len(ORDER_OF_CAMERAS))
-        take = draw_take(seed, group[0][0], actor, frames, height, subject=subject, sequence=sequence, cameras=cameras)
+        (index, role), cameras = group[0], min(len(group), len(ORDER_OF_CAMERAS))
+        role = replace(role, people=_actor(recordings, (subject, sequence)).people)
+        take = draw_take(seed, index, role, frames, height, subject=subject, sequence=sequence, cameras=cameras)
         if not (root / f"S{subject}" / f"Seq{sequence}" / "annot.mat").exists():
             write_official(root, take)
         takes.append(take)
         progress.advance(len(take.scenes))
-    for number, (index, role) in enumerate(of_split["test"][:6], start=1):
+    for number, (index, role) in enumerate(of_split["test"][:TEST_SUBJECTS], start=1):
         if not (root / TEST_FOLDER / f"TS{number}" / "annot_data.mat").exists():
-            alone = Role(role.split, role.people[:1])
+            alone = replace(role, people=role.people[:1])
             scene = draw_scene(seed, index, alone, frames, height, shot="fixed", fps=25.0, neutral=True)
             write_test_subject(root / TEST_FOLDER, number, scene)
         progress.advance()
@@ -234,8 +236,15 @@ def actors(roles: Sequence[tuple[int, Role]]) -> set[int]:
     """The people who appear in the files of these roles."""
     of_split = _by_split(roles)
     recordings = _recordings(of_split["train"], of_split["validation"])
-    shown = [_actor(recordings, place) for place in recordings] + [role for _, role in of_split["test"][:6]]
+    shown = [_actor(recordings, place) for place in recordings] + [role for _, role in of_split["test"][:TEST_SUBJECTS]]
     return {role.people[0] for role in shown}
+
+
+def performed(roles: Sequence[tuple[int, Role]]) -> set[int]:
+    """The sequences, by index, in which somebody moves; the others are further cameras."""
+    of_split = _by_split(roles)
+    recordings = _recordings(of_split["train"], of_split["validation"])
+    return {group[0][0] for group in recordings.values()} | {index for index, _ in of_split["test"][:TEST_SUBJECTS]}
 
 
 def _by_split(roles: Sequence[tuple[int, Role]]) -> Mapping[str, list[tuple[int, Role]]]:

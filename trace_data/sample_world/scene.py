@@ -17,6 +17,7 @@ from trace_data.sample_world.free_body import FreeBody
 from trace_data.sample_world.gestures import ACTIVITIES
 from trace_data.sample_world.motion import Motion, Skeleton, draw_motion
 from trace_data.sample_world.people import CastMember, Role, draw_person
+from trace_data.sample_world.recorded import Clip, recorded_motion
 from trace_data.sample_world.render import Actor, VisibleFaces, draw_frame
 
 Array = npt.NDArray[np.float64]
@@ -110,8 +111,11 @@ def draw_scene(
         heading = azimuth + 2 * np.pi * ((index * 0.618034 + order * 0.381) % 1.0)
         person = draw_person(seed, role.people[order])
         person = replace(person, gender="neutral") if neutral else person
-        performances.append(_perform(rng, person, kind, times, heading, place))
-    _part(performances)
+        if role.motions:
+            performances.append(perform_clip(person, role.motions[order], times, heading, place, len(times) // 2))
+        else:
+            performances.append(_perform(rng, person, kind, times, heading, place))
+    keep_apart(performances)
     size = (2 * round(height * aspect / 2), height)
     joints = np.stack([p.joints for p in performances])
     camera = draw_camera(rng, times[::2], joints, size, azimuth, shot)
@@ -219,18 +223,21 @@ def _places(rng: np.random.Generator, number: int, azimuth: float) -> Array:
     return np.stack([-other / 2, other / 2])
 
 
-def _part(performances: list[Performance]) -> None:
-    """Move the second of two people away until they no longer touch."""
-    if len(performances) < 2:
-        return
-    first, second = performances
-    away = (second.joints - first.joints).mean((0, 1)) * [1, 0, 1]
-    for _ in range(20):
-        gap = np.linalg.norm(first.joints[:, :, None] - second.joints[:, None], axis=-1).min()
-        if gap > 0.22:
-            break
-        second = second.moved(0.08 * away / np.linalg.norm(away))
-    performances[1] = second
+def keep_apart(performances: list[Performance]) -> None:
+    """Move everybody but the first away from those before them until they no longer touch."""
+    for number in range(1, len(performances)):
+        before, last = performances[:number], performances[number]
+        away = (last.joints - np.mean([p.joints for p in before], axis=0)).mean((0, 1)) * [1, 0, 1]
+        for _ in range(20):
+            if min(_gap(other, last) for other in before) > 0.22:
+                break
+            last = last.moved(0.08 * away / np.linalg.norm(away))
+        performances[number] = last
+
+
+def _gap(one: Performance, other: Performance) -> float:
+    """Least distance between two people's joints, metres."""
+    return float(min(np.linalg.norm(a[:, None] - b, axis=-1).min() for a, b in zip(one.joints, other.joints)))
 
 
 def _perform(
@@ -238,6 +245,17 @@ def _perform(
 ) -> Performance:
     skeleton = skeleton_of(load_figure(person.gender).body, person.betas)
     return perform(person, draw_motion(rng, times, kind, skeleton, heading, place))
+
+
+def perform_clip(
+    person: CastMember, clip: Clip, times: Array, heading: float, place: Array, middle: int
+) -> Performance:
+    """A recorded motion as this person performs it, the lowest point of all frames on the ground.
+
+    Only one height for the whole clip keeps jumps and stairs; `middle`: see `recorded_motion`.
+    """
+    performed = perform(person, recorded_motion(clip, times, heading, place, middle))
+    return performed.moved(np.array([0.0, -performed.points[..., 1].min(), 0.0]))
 
 
 def perform(person: CastMember, motion: Motion) -> Performance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from tiny_bedlam import CLOSEUP, ORBIT, STATIC, STILL_FRAMES
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.bedlam import IMAGES, LAYOUT, SPEC, find, inspect
+from trace_data.adapters.bedlam.scenes import ScenePlace
 from trace_data.errors import AnnotationError
 from trace_data.frames.video import contents
 from trace_data.sample_world.bedlam_rows import write_images
@@ -64,6 +66,21 @@ def test_images_show_every_fifth_frame_of_the_same_world(videos: Path, folder: P
             found = cv2.imread(str(content)) if isinstance(content, Path) else content.pixels
             np.testing.assert_array_equal(found, pictures[number])
         assert isinstance(record.frames[0], TurnedFrame) == (CLOSEUP in name)
+
+
+def test_folders_of_images_are_looked_through_once_for_each_scene_and_not_for_each_sequence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+    look = ScenePlace.image_folders
+
+    def counted(scene: ScenePlace) -> dict[str, Path]:
+        asked[scene.name] += 1
+        return look(scene)
+
+    monkeypatch.setattr(ScenePlace, "image_folders", counted)
+    sequences = Counter(name.partition("/")[0] for name in everything(folder))
+    assert sequences[ORBIT] > 1 and len(set(asked.values())) == 1, "however many sequences a scene has"
 
 
 def test_they_verify_and_labels_beside_them_are_compared(folder: Path, packs: Path) -> None:

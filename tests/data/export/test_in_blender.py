@@ -64,14 +64,14 @@ def test_blender_poses_it_and_looks_through_the_camera(
     glb = Glb(data)
     for k, moment in enumerate(time):
         camera = transform(result.camera_from_world[frames[k]], points[k])
-        assert np.abs(found["pixels"][k] - project(result.intrinsics[0], camera) - 0.5).max() < 0.01
+        assert np.abs(found["pixels"][k] - project(result.intrinsics[0], camera) - 0.5).max() < 1e-3
         for person in np.flatnonzero(there[k]):
             node = glb.node(f"{people[person]}_mesh")
             skin = glb.content["skins"][glb.content["nodes"][node]["skin"]]
             joints = np.stack([glb.world(joint, moment)[:3, 3] for joint in skin["joints"]])
-            # 5 m from the origin, float32 has steps of half a micrometre, and a chain of joints adds them up
-            assert np.abs(found["joints"][k, person] - joints).max() < 5e-6
-            assert np.abs(found["vertices"][k, person] - glb.vertices(node, moment)).max() < 1e-5
+            # 4.4 m from the origin float32, in which Blender poses, has steps of half a micrometre
+            assert np.abs(found["joints"][k, person] - joints).max() < 1e-6
+            assert np.abs(found["vertices"][k, person] - glb.vertices(node, moment)).max() < 3e-6
 
 
 def test_blender_makes_an_fbx(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_the_readers_agree_with_the_truth(tmp_path: Path) -> None:
 
 
 def test_the_truth_is_made_by_other_code_than_it_tests() -> None:
-    for name in ("film", "film_files", "walks", "pillar"):
+    for name in ("film", "film_files", "walks", "pillar", "amass", "recorded"):
         text = (ROOT / f"trace_data/sample_world/{name}.py").read_text()
         assert not any(f"trace_data.{room}" in text for room in ("frames", "results", "export", "shards"))
 
@@ -192,12 +192,12 @@ def test_the_truth_is_made_by_other_code_than_it_tests() -> None:
 def test_a_finished_video_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
 
-    def write(folder: Path, seed: int, number: int, height: int) -> str:
+    def write(folder: Path, seed: int, number: int, height: int, *, motions: object) -> str:
         drawn.append((number, height))
         return write_film(folder, seed, number, height, frames=2)
 
     monkeypatch.setattr(tasks, "write_film", write)
     for _ in range(2):
-        for task in tasks.waiting_films(tmp_path / tasks.VIDEOS, 2, 72):
+        for task in tasks.waiting_films(tmp_path / tasks.VIDEOS, tasks.films_of(2, 72, iter(()))):
             tasks.draw(tmp_path, 0, 4, 64, task, SILENT)
     assert drawn == [(0, 72), (1, 72)]

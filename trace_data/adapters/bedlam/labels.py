@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from trace_data.adapters.bedlam.scenes import scene_name
 from trace_data.adapters.files import Stamp, stamp
-from trace_data.adapters.listing import entry, is_folder, listing
+from trace_data.adapters.listing import below, is_folder, listing
 from trace_data.errors import AnnotationError, AssetError
 from trace_data.schema.keypoints import SMPL_24, Keypoints
 from trace_data.unpickle.reader import load_npz, to_array
@@ -39,9 +39,7 @@ Rows = Mapping[tuple[str, str], tuple[Numbers, Array]]
 def labels_file(folder: Path, scene: str) -> Path | None:
     """The labels of a scene below the dataset's folder; None when there are none."""
     for names in FOLDERS:
-        place: Path | None = folder
-        for name in names.split("/"):
-            place = None if place is None or not is_folder(place) else entry(place, name)
+        place = below(folder, *names.split("/"))
         if place is None or not is_folder(place):
             continue
         for name in listing(place).files:

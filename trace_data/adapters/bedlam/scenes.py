@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_data.adapters.base import DatasetSpec, dataset_folder
-from trace_data.adapters.listing import entry, is_folder, listing
+from trace_data.adapters.listing import below, entry, is_folder, listing
 from trace_data.schema.record import Split
 
 SPEC = DatasetSpec(
@@ -53,10 +53,7 @@ class ScenePlace:
     def below(self, *names: str) -> Path | None:
         """A file or folder of the scene, in the first of its folders that has it."""
         for folder in self.folders:
-            found: Path | None = folder
-            for name in names:
-                found = None if found is None or not is_folder(found) else entry(found, name)
-            if found is not None:
+            if (found := below(folder, *names)) is not None:
                 return found
         return None
 
@@ -126,9 +123,6 @@ def motion_file(motions: Path | None, subject: str, animation: str) -> Path | No
     if motions is None:
         return None
     for names in ((subject, animation), (subject, BETWEEN, animation), (BETWEEN, subject, animation)):
-        found: Path | None = motions
-        for name in (*names, "motion_seq.npz"):
-            found = None if found is None or not is_folder(found) else entry(found, name)
-        if found is not None:
+        if (found := below(motions, *names, "motion_seq.npz")) is not None:
             return found
     return None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trace_data.adapters.base import DatasetSpec, SequenceRef
 from trace_data.adapters.files import stamp
-from trace_data.adapters.listing import entry, names_in
+from trace_data.adapters.listing import names_in
 from trace_data.errors import AnnotationError
 from trace_data.schema.findings import Finding
 from trace_data.schema.keypoints import Keypoints
@@ -66,14 +66,6 @@ def split_of(subject: int) -> Split | None:
 def entries(folder: Path) -> dict[str, Path]:
     """The sorted entries of a folder by lower-case name. Raises DatasetLayoutError if it cannot be read."""
     return {name.lower(): folder / name for name in sorted(names_in(folder))}
-
-
-def below(folder: Path, *steps: str) -> Path | None:
-    """Follow nested entries by name, ignoring letter case; None if one is missing."""
-    place: Path | None = folder
-    for step in steps:
-        place = None if place is None else entry(place, step)
-    return place
 
 
 def numbers(value: Any, shape: tuple[int, ...], key: str, file: Path) -> npt.NDArray[np.float64]:

@@ -30,7 +30,6 @@ from trace_data.adapters.human36m.facts import (
     NOTE,
     SPEC,
     SUBJECTS,
-    below,
     certain,
     entries,
     file_state,
@@ -38,7 +37,7 @@ from trace_data.adapters.human36m.facts import (
 )
 from trace_data.adapters.human36m.record import record_of
 from trace_data.adapters.human36m.subject_files import body_over, subject_file
-from trace_data.adapters.listing import entry, is_folder, numbered, numbered_files
+from trace_data.adapters.listing import below, entry, is_folder, numbered, numbered_files
 from trace_data.adapters.units import check_unit
 from trace_data.defects import lost
 from trace_data.errors import AnnotationError, DatasetLayoutError

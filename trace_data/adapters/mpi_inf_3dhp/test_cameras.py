@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from trace_data.adapters.files import latin_lines, refused
 from trace_data.adapters.fitted_camera import fitted_intrinsics, median_px
-from trace_data.adapters.listing import entry, is_folder, listing
+from trace_data.adapters.listing import below, is_folder, listing
 from trace_data.adapters.mpi_inf_3dhp.facts import wrong
 from trace_data.errors import AnnotationError
 
@@ -49,9 +49,7 @@ class TestCamera:
 
 def calibration_of(test: Path, number: int) -> Path | None:
     """The calibration of test subject `number`, next to the subjects' folders; None without one."""
-    place: Path | None = test
-    for name in ("test_util", "camera_calibration"):
-        place = None if place is None or not is_folder(place) else entry(place, name)
+    place = below(test, "test_util", "camera_calibration")
     if place is None or not is_folder(place):
         return None
     for name in listing(place).files:
