@@ -164,12 +164,13 @@ def _deaf_to_interrupts() -> Iterator[None]:
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the workers and then this process as Ctrl-C does: killed in the middle of a wait it would leave
-    workers at work and semaphores behind."""
+    workers at work and semaphores behind. It is ending from then on, so further ones change nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for worker in multiprocessing.active_children():
             worker.terminate()
         raise KeyboardInterrupt
@@ -178,7 +179,8 @@ def _ended_by_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        if signal.getsignal(signal.SIGTERM) is stop:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def in_order(function: Callable[[Task], Result], items: Iterable[Task], *, light: bool = False) -> Iterator[Result]:

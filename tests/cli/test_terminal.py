@@ -232,3 +232,22 @@ def test_ctrl_c_during_imports_shows_no_traceback(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert done.returncode == 128 + signal.SIGINT, done.stderr
     assert "Traceback" not in done.stderr and "stopped" in done.stderr
+
+
+def test_impatience_does_not_change_how_a_stopped_command_ends() -> None:
+    """Ctrl-C and SIGTERM again and again, also while Python waits for processes at its very end."""
+    probe = (
+        "import atexit, os, signal, sys\n"
+        "def again():\n"
+        "    for one in (signal.SIGINT, signal.SIGTERM) * 3: os.kill(os.getpid(), one)\n"
+        "atexit.register(again)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import trace_cli.main\n"
+        "def stopped(): raise KeyboardInterrupt\n"
+        "trace_cli.main.main = stopped\n"
+        "from trace_cli.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + signal.SIGINT, done.stderr
+    assert "Traceback" not in done.stderr

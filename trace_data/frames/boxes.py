@@ -42,6 +42,8 @@ class MovieFacts:
     """Transfer characteristics as ITU-T H.273 counts them: 16 is PQ, 18 is HLG."""
     times: npt.NDArray[np.float64] | None = None
     """(T,) seconds at which frames are shown, ascending, the first at 0; None too where `in_parts`."""
+    hidden: int = 0
+    """Frames before the first that is shown: decoders pass over them."""
     in_parts: bool = False
     """Whether edits show several parts of the video, which may repeat or reorder frames."""
 
@@ -73,12 +75,14 @@ def movie_facts(stream: BinaryIO) -> MovieFacts | None:
         return MovieFacts(has_index=True, has_video=False)
     places = [_child(stream, box, b"meta") for box in (video, movie, *tracks)]
     found = (_lens(stream, place) for place in places if place is not None)
+    times, hidden = _times(stream, movie, video)
     return MovieFacts(
         has_index=True,
         has_video=True,
         lens_35mm=next((value for value in found if value is not None), None),
         transfer=_transfer(stream, video),
-        times=_times(stream, movie, video),
+        times=times,
+        hidden=hidden,
         in_parts=_edit(_edits(stream, video)) is None,
     )
 
@@ -165,33 +169,35 @@ def _transfer(stream: BinaryIO, track: _Box) -> int | None:
     return int.from_bytes(colour[6:8], "big") if colour[:4] in (b"nclx", b"nclc") and len(colour) >= 8 else None
 
 
-def _times(stream: BinaryIO, movie: _Box, track: _Box) -> npt.NDArray[np.float64] | None:
+def _times(stream: BinaryIO, movie: _Box, track: _Box) -> tuple[npt.NDArray[np.float64] | None, int]:
+    """Times of the frames that are shown, and how many others come before them."""
     table = _child(stream, track, b"mdia", b"minf", b"stbl")
     scale = _scale(_content(stream, _child(stream, track, b"mdia", b"mdhd")))
     if table is None or not scale:
-        return None
+        return None, 0
     steps = _runs(_content(stream, _child(stream, table, b"stts"), _MOST_BYTES))
     if steps is None or not len(steps):  # fragments have tables of their own
-        return None
+        return None, 0
     shown = np.cumsum(steps) - steps
     if (place := _child(stream, table, b"ctts")) is not None:
         shifts = _runs(_content(stream, place, _MOST_BYTES))
         if shifts is None or len(shifts) != len(shown):
-            return None
+            return None, 0
         shown = shown + shifts
     span = _edit(_edits(stream, track))
     if span is None:
-        return None
+        return None, 0
     begin, duration = span
     shown = np.sort(shown)
-    shown = shown[shown >= begin]
+    hidden = int(np.searchsorted(shown, begin))
+    shown = shown[hidden:]
     if duration and (film := _scale(_content(stream, _child(stream, movie, b"mvhd")))):
         rounding = min(scale / film, np.median(steps) / 2)  # the duration is in units of the film's coarser clock
         shown = shown[shown < begin + duration * scale / film - rounding]
     if not len(shown) or (len(shown) > 1 and shown[0] == shown[-1]):  # hostile: all at once
-        return None
+        return None, hidden
     times: npt.NDArray[np.float64] = (shown - shown[0]) / scale
-    return times
+    return times, hidden
 
 
 def _edits(stream: BinaryIO, track: _Box) -> bytes:

@@ -14,9 +14,12 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, quoted
 from trace_data.files import open_regular
+from trace_data.frames.boxes import movie_facts
 from trace_data.frames.image import decode, image_size, read_bytes
 from trace_data.frames.mp4_tables import stated
 from trace_data.os_errors import in_words, is_missing
+from trace_data.progress import counted
+from trace_data.schema.findings import Finding
 from trace_data.schema.frame import Frame, PaddedFrame, TurnedFrame, VideoFrame
 
 
@@ -156,6 +159,31 @@ def contents(frames: Sequence[Frame]) -> Iterator[Path | Picture | PaddedPicture
     finally:
         if capture is not None:
             capture.release()
+
+
+def check_edits(frames: Sequence[Frame]) -> list[Finding]:
+    """A warning for each video whose edit list hides frames before the first one or shows several parts: labels that
+    were counted without it are those of other frames. A file that cannot be opened is left to who reads it."""
+    findings = []
+    for video in dict.fromkeys(frame.video for frame in frames if isinstance(frame, VideoFrame)):
+        try:
+            with open_regular(video) as stream:
+                facts = movie_facts(stream)
+        except OSError:
+            continue
+        if facts is not None and (facts.in_parts or facts.hidden):
+            hides = (
+                "shows several parts of it" if facts.in_parts else f"hides the first {counted(facts.hidden, 'frame')}"
+            )
+            findings.append(
+                Finding(
+                    severity="warning",
+                    key=video.name,
+                    what=f"its edit list {hides}: labels belong to other frames if they were counted without it",
+                    hint=f"write it without:  ffmpeg -ignore_editlist 1 -i {quoted(video)} -c copy NEW.mp4",
+                )
+            )
+    return findings
 
 
 def open_capture(video: Path, *, threads: int = 1) -> Any:

@@ -47,8 +47,12 @@ SMALLEST_BODY = 0.25
 ENOUGH_JOINTS = 8
 STILL_FRAMES = 3
 """In so many frames a camera that moves has different poses: no two measurements are equal to the last bit."""
+REPEATED = 0.1
+"""Share of frames that repeat the pose before, from which it is said; from a half on it is an error."""
+TRIPOD = 0.01
+"""Metres that a camera which only turns stays within, as it is rounded."""
 STILL = (
-    "the pose of one frame was written for all: get the extrinsics again; a camera that stands still is not `moving`"
+    "the pose of one frame was written for others: get the extrinsics again; a camera that stands still is not `moving`"
 )
 FARTHEST = 200.0
 """Metres from the camera; nobody is seen who stands farther away."""
@@ -77,6 +81,7 @@ def check_record(record: SequenceRecord, *, files: bool = True) -> list[Finding]
     if len({person.name for person in record.people}) != len(record.people):
         findings.append(_error("people", f"names repeat: {[person.name for person in record.people]}"))
     findings += _camera(record.camera, frames)
+    findings += _stuck(record, frames)
     for person in record.people:
         findings += _person(person, record, frames)
     findings += _nobody(record, frames)
@@ -173,6 +178,33 @@ def _camera(camera: Camera, frames: int) -> Iterator[Finding]:
     longest = max(camera.width, camera.height)
     if not ((focal > 0.2 * longest) & (focal < 20 * longest)).all():
         yield _error("camera.intrinsics", f"focal length {focal.min():.1f} to {focal.max():.1f} px for {longest} px")
+
+
+def _stuck(record: SequenceRecord, frames: int) -> Iterator[Finding]:
+    """Poses of a moving camera that are repeated to the last bit, though not in all frames.
+
+    Frames in which nobody is valid do not count: releases repeat the last pose where the camera was lost. Poses of a
+    camera that only turns may be made up, and then stand still.
+    """
+    camera, poses = record.camera, record.camera.camera_from_world
+    flags = [person.body_valid if person.body is not None else person.present for person in record.people]
+    if poses is None or not camera.moving or poses.shape != (frames, 4, 4) or (poses == poses[0]).all():
+        return
+    if not flags or any(flag.shape != (frames,) for flag in flags) or not np.isfinite(poses).all():
+        return
+    counted = poses[np.any(flags, axis=0)]
+    repeated = (counted[1:] == counted[:-1]).all(axis=(1, 2))
+    if repeated.sum() < STILL_FRAMES or repeated.mean() < REPEATED:
+        return
+    places = -np.einsum("tji,tj->ti", counted[:, :3, :3], counted[:, :3, 3])
+    turns_only = float(np.ptp(places, axis=0).max()) < TRIPOD
+    yield Finding(
+        severity="warning" if turns_only or repeated.mean() <= 0.5 else "error",
+        key="camera.camera_from_world",
+        what=f"the camera moves and has exactly the pose of the frame before in {repeated.sum():,} of "
+        f"{len(repeated):,} frames",
+        hint=STILL,
+    )
 
 
 def _principal_point(camera: Camera) -> Iterator[Finding]:

@@ -17,7 +17,10 @@ MAX_GROWTH = 16
 FREE_BYTES = 1 << 26
 """Added to every budget: small files may grow more."""
 FREE_STEPS = 1 << 20
-"""Free operations, about a second; each further one needs half a byte of file. Uncompressed, each has at least one."""
+"""Free operations, less than a second; all others need half a byte of file as packed."""
+STEPS_PER_BYTE = 0.8
+"""Operations beyond the free ones per byte that has been read. Lists of pairs of small integers need 0.75; what does
+nothing, or pushes nothing but None, has one for each byte."""
 _PER_ITEM = 32
 """Bytes per item of a dictionary or set, besides the item itself."""
 
@@ -27,7 +30,18 @@ class Budget:
 
     def __init__(self, packed: int, max_steps: int) -> None:
         self.bytes_left = MAX_GROWTH * packed + FREE_BYTES
-        self.steps_left = min(max_steps, 2 * packed + FREE_STEPS)
+        self._reserve = min(max_steps, 2 * packed + FREE_STEPS)
+        self.steps_left = 0
+        self._earn(FREE_STEPS)
+
+    def earn_for(self, count: int) -> None:
+        """Allow the operations that `count` further bytes may hold."""
+        self._earn(int(count * STEPS_PER_BYTE))
+
+    def _earn(self, steps: int) -> None:
+        earned = min(steps, self._reserve)
+        self._reserve -= earned
+        self.steps_left += earned
 
     def charge(self, count: int) -> None:
         """Charge `count` bytes. Raises Malformed if the budget is exceeded."""

@@ -146,12 +146,14 @@ class Machine(Pieces):
         value, gap = self.stack[-1], slot - len(self.memo)
         if gap == 0:
             self.memo.append(value)
-        elif gap < MAX_GAP and slot >= 0:
-            self.memo.extend([_GONE] * (gap + 1))
+        elif 0 < gap < MAX_GAP:
+            self.memo.extend([_GONE] * gap)
+            self.memo.append(value)
+            self.budget.bytes_left -= 8 * gap
+        elif 0 <= slot < len(self.memo) and self.memo[slot] is _GONE:
             self.memo[slot] = value
-            self.budget.bytes_left -= 8 * max(gap, 0)
         else:
-            raise Malformed(f"memoises far out of order at byte {self.opcode_at:,}")
+            raise Malformed(f"memoises twice in one place, or far out of order, at byte {self.opcode_at:,}")
         if isinstance(value, np.dtype):
             self.slots_of.setdefault(id(value), []).append(slot)
         behind = slot - WINDOW

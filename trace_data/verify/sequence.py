@@ -19,7 +19,7 @@ from trace_data.defects import Applied, known_defects, take_out
 from trace_data.errors import AnnotationError, TraceError
 from trace_data.frames.image import decode, file_header, image_size, read_bytes
 from trace_data.frames.orientation import UPRIGHT, orientation
-from trace_data.frames.video import contents
+from trace_data.frames.video import check_edits, contents
 from trace_data.os_errors import MOUNT_AGAIN, TOO_LITTLE_MEMORY, in_words
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
@@ -145,7 +145,7 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
     reads = stamp_of_all(task.ref.reads)  # before reading, so that concurrent changes are noticed next time
     whole = read_record(task.ref, defects=False)
     record, applied = take_out(whole, known_defects(whole.dataset) if task.defects else ())
-    findings = check_record(record, files=False)
+    findings = check_record(record, files=False) + check_edits(record.frames)
     if task.ref.frames > len(whole.frames):
         what = f"{task.ref.frames} images, {len(whole.frames)} annotated frames"
         gaps = len(set(np.diff(whole.frame_ids).tolist())) > 1

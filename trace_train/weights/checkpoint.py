@@ -303,6 +303,8 @@ def restore(
         state = torch.load(file, map_location="cpu", weights_only=True)
         _check_optimizer(optimizer, state["optimizer"])
         optimizer.load_state_dict(state["optimizer"])
+        if not all(_like(state["scaler"][key], float(value)) for key, value in scaler.state_dict().items()):
+            raise ValueError("the scale of losses is no number")
         scaler.load_state_dict(state["scaler"])
         _restore_random(state["random"], rank, device, (checkpoint.config.seed, checkpoint.step))
     except (
@@ -328,14 +330,31 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any])
     for ours, group, real in zip(own, saved, optimizer.param_groups):
         if ours.keys() != group.keys() or ours["params"] != group["params"]:
             raise ValueError("a group of parameters is not as this run would make it")
-        for key, value in ours.items():
-            if isinstance(value, float) and not (isinstance(group[key], int | float) and isfinite(group[key])):
-                raise ValueError(f"{key} of a group of parameters is {str(group[key])[:20]}, expected a number")
+        for key in ours.keys() - {"params"}:
+            if not _like(group[key], ours[key]):
+                raise ValueError(f"{key} of a group of parameters is not of the kind that this run would set")
         weights |= dict(zip(group["params"], real["params"]))
     for number, values in state["state"].items():
         for name, value in values.items():
-            if not isinstance(value, Tensor) or value.shape not in (weights[number].shape, ()):
+            shape = () if name == "step" else weights[number].shape
+            if not isinstance(value, Tensor) or value.shape != shape or not _is_plain(value):
                 raise ValueError(f"{name} of parameter {number} does not fit it")
+            if name == "step" and value < 0:
+                raise ValueError(f"parameter {number} has made {value:g} steps")
+
+
+def _like(saved: Any, own: Any) -> bool:
+    """Whether a setting of a group may stand in place of the run's own: numbers that are finite, and the same switches.
+    How torch computes (`foreach`, `fused`) depends on the device."""
+    if isinstance(own, tuple | list):
+        return isinstance(saved, tuple | list) and len(saved) == len(own) and all(map(_like, saved, own))
+    if isinstance(own, float):
+        return isinstance(saved, int | float) and isfinite(saved)
+    return saved is own or saved in (None, True, False) if own is None else bool(saved == own)
+
+
+def _is_plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and value.is_floating_point() and bool(value.isfinite().all())
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import pytest
 import tiny_human36m
 import tiny_penn_action
 from broken_layouts import LAYOUTS, said
+from videos import edited
 
 from trace_data.adapters import find_sequences, read_record
 from trace_data.adapters.penn_action import find
@@ -52,6 +53,32 @@ def test_a_subject_without_any_images_is_an_error(layout: tiny_human36m.Layout, 
     assert any(
         s == "error" and "S9, of whom there are no images" in what for s, what in said("h36m", tmp_path, "layout")
     )
+
+
+def test_a_subject_without_any_videos_is_an_error_beside_others_of_its_split(tmp_path: Path) -> None:
+    folder = tiny_human36m.write(tmp_path, "official")
+    assert not [what for severity, what in said("h36m", tmp_path, "layout") if severity == "error"]
+    (folder / "SYNTHETIC.txt").unlink()  # so that it counts as the release, of which there are S1 and S9
+    told = said("h36m", tmp_path, "layout")
+    named = {subject for subject in (1, 5, 6, 7, 8, 9, 11) if ("error", subject) in _subjects(told)}
+    assert named == {5, 6, 7, 8, 11}
+    shutil.rmtree(folder / "S9")
+    assert ("error", 9) not in _subjects(said("h36m", tmp_path, "layout")), "a whole split may be left out"
+
+
+def _subjects(told: list[tuple[str, str]]) -> list[tuple[str, int]]:
+    return [(severity, n) for severity, what in told for n in range(12) if f"S{n} has no video" in what]
+
+
+def test_a_video_whose_edit_list_hides_frames_is_said(tmp_path: Path) -> None:
+    folder = tiny_human36m.write(tmp_path, "official")
+    assert not [what for _, what in said("h36m", tmp_path, "content") if "edit list" in what]
+    video = next((folder / "S1/Videos").glob("*.mp4"))
+    held = video.read_bytes()
+    scale = int.from_bytes(held[held.index(b"mdhd") + 16 :][:4], "big")
+    video.write_bytes(edited(held, 2 * scale // 50, 0))
+    told = [what for severity, what in said("h36m", tmp_path, "content") if severity == "warning"]
+    assert any(video.name in what and "hides the first 2 frames" in what for what in told)
 
 
 def test_a_packed_test_subject_without_a_folder_is_an_error(tmp_path: Path) -> None:

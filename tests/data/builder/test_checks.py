@@ -97,6 +97,34 @@ def test_a_gender_that_is_none_is_an_error_in_any_record(tmp_path: Path) -> None
         assert [finding.key for finding in found if finding.severity == "error"] == [key]
 
 
+@pytest.mark.parametrize(
+    ("stuck", "turns_only", "severity"),
+    [(range(9), False, "error"), (range(4), False, "warning"), (range(9), True, "warning"), (range(2), False, None)],
+    ids=["mostly", "partly", "only turns", "one pair"],
+)
+def test_a_moving_camera_does_not_keep_its_pose(
+    stuck: range, turns_only: bool, severity: str | None, tmp_path: Path
+) -> None:
+    tiny_3dpw.write(tmp_path, {"train": 1}, frames=12)
+    record = read_record(find_sequences("3dpw", tmp_path, "train")[0])
+    poses = np.array(record.camera.camera_from_world)
+    if turns_only:
+        poses[:, :3] = [turn(0.01 * frame) @ poses[0, :3] for frame in range(12)]
+    poses[list(stuck)] = poses[0]
+
+    def severities(people: Any) -> list[str]:
+        changed = replace(record, camera=replace(record.camera, camera_from_world=poses), people=people)
+        return [found.severity for found in check_record(changed) if "frame before" in found.what]
+
+    assert severities(record.people) == ([severity] if severity else [])
+    lost = np.array([frame in stuck for frame in range(12)])  # a release repeats poses where the camera was lost
+    assert severities(tuple(replace(p, body_valid=p.body_valid & ~lost) for p in record.people)) == []
+
+
+def turn(angle: float) -> np.ndarray:
+    return np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+
+
 def test_sound_annotations_give_the_same_bytes_and_another_check_is_another_build(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

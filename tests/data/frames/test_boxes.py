@@ -68,6 +68,7 @@ def test_edits_take_frames_away() -> None:
     whole, fewer = facts(PLAIN).times, facts(edited(PLAIN, 1280, 200)).times
     assert whole is not None and len(whole) == 12
     assert fewer is not None and fewer == pytest.approx(whole[:5])
+    assert [facts(edited(PLAIN, begin, 200)).hidden for begin in (1280, 2560)] == [0, 2]
 
 
 def test_several_edits_say_nothing_of_times() -> None:

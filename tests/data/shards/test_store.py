@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import io
 import os
 import random
 import shutil
+import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
-from fsspec.asyn import AsyncFileSystem
+from fsspec.asyn import AsyncFileSystem, sync
+from fsspec.spec import AbstractFileSystem
 from random_shards import BYTES, QUICK, Told, entries_of, fields_of, store_at
 from shard_server import Fault, ShardServer
 
@@ -23,7 +26,7 @@ from trace_data.errors import ConfigError, ShardError
 from trace_data.shards.entries import ShardEntry
 from trace_data.shards.storage import remote
 from trace_data.shards.storage import store as store_module
-from trace_data.shards.storage.remote import PassingError, RemoteFolder
+from trace_data.shards.storage.remote import NotFoundError, PassingError, RemoteFolder
 from trace_data.shards.storage.store import open_store
 
 pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
@@ -220,6 +223,8 @@ class Bucket(AsyncFileSystem):  # type: ignore[misc]
             await asyncio.sleep(60)
         if start >= len(self.content):
             raise ClientError("416")
+        if path.endswith("has-no-end"):
+            return bytes(1_000_000)
         return self.content[start:] if path.endswith("knows-no-ranges") else self.content[start:end]
 
 
@@ -240,6 +245,98 @@ def test_object_stores_are_asked_for_little_at_a_time(monkeypatch: pytest.Monkey
     assert max(Bucket.asked) == 10_000
     with pytest.raises(PassingError, match="the connection broke"):
         folder.read("drips", most=1 << 28)
+
+
+def test_object_stores_that_send_more_than_was_asked_for_are_refused() -> None:
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    with pytest.raises(ShardError, match="1,000,000 bytes came") as caught:
+        RemoteFolder("bucket://set", patience=QUICK).read("has-no-end", 0, 1000, most=50_000)
+    assert not isinstance(caught.value, PassingError) and caught.value.where == "bucket://set/has-no-end"
+
+
+class Mount(AbstractFileSystem):  # type: ignore[misc]
+    """As those of sftp:// and hdfs:// do, keeps its caller waiting for as long as it likes."""
+
+    protocol, cachable = "mount", False
+    content: ClassVar[bytes] = random.Random(1).randbytes(50_000)
+    opened: ClassVar[list[str]] = []
+    ended = threading.Event()
+
+    def open(self, path: str, mode: str) -> io.BytesIO:
+        self.opened.append(path)
+        if path.endswith("never-opens"):
+            self.ended.wait()
+        return Hanging(self.content) if path.endswith("stops") else io.BytesIO(self.content)
+
+    def info(self, path: str) -> dict[str, int]:
+        if path.endswith("never-opens"):
+            self.ended.wait()
+        return {"size": len(self.content)}
+
+
+class Hanging(io.BytesIO):
+    def read(self, count: int | None = -1) -> bytes:
+        if self.tell() >= 20_000:
+            Mount.ended.wait()
+        return super().read(count)
+
+
+def test_a_synchronous_file_system_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("mount", Mount, clobber=True)
+    monkeypatch.setattr(remote, "SLICE", 10_000)
+    folder = RemoteFolder("mount://set", patience=dataclasses.replace(QUICK, connecting=0.1, silence=0.1, slowest=1e6))
+    try:
+        assert folder.read("good", most=1 << 28) == Mount.content and folder.size("good") == 50_000
+        assert folder.read("good", 30_000, 70_000, most=1 << 28) == Mount.content[30_000:]
+        assert len(Mount.opened) == 2, "each opening reads ahead"
+        for name in ("stops", "never-opens"):
+            with pytest.raises(PassingError, match="the connection broke") as caught:
+                folder.read(name, most=1 << 28)
+            assert caught.value.where == f"mount://set/{name}"
+        with pytest.raises(PassingError, match="the connection broke"):
+            folder.size("never-opens")
+    finally:
+        Mount.ended.set()
+
+
+class GoogleStore(AsyncFileSystem):  # type: ignore[misc]
+    """What is used of gcsfs, with a server of ours in place of Google's."""
+
+    server: ClassVar[ShardServer]
+    session: Any = None
+
+    async def _set_session(self) -> None:
+        import aiohttp
+
+        self.session = self.session or aiohttp.ClientSession()
+
+    def url(self, path: str) -> str:
+        return f"{self.server.url}/{path.rpartition('/')[2]}"
+
+    def _get_params(self, given: dict[str, str]) -> dict[str, str]:
+        return given
+
+    def _get_headers(self, given: dict[str, str]) -> dict[str, str]:
+        return given
+
+
+def test_google_store_is_watched_while_it_answers(
+    folder: Path, entries: list[ShardEntry], server: ShardServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GoogleStore, "server", server, raising=False)
+    system = GoogleStore(skip_instance_cache=True)
+    monkeypatch.setattr(remote, "_filesystem", lambda *_: system)
+    store, name = RemoteFolder("gs://bucket/set", patience=QUICK), entries[0].file
+    try:
+        assert store.read(name, 1000, 5000, most=BYTES) == (folder / name).read_bytes()[1000:5000]
+        assert server.sent[name] <= 4000, "counted once it was sent"
+        server.always[name] = Fault(endless=True)
+        assert len(store.read(name, 0, 5000, most=BYTES)) == BYTES
+        assert server.sent[name] < 16 << 20, "what the sockets hold"
+        with pytest.raises(NotFoundError):
+            store.read("other.h5", most=BYTES)
+    finally:
+        sync(system.loop, system.session.close)
 
 
 def test_a_slow_server_that_gets_on_is_waited_for(

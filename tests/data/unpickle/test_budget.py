@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from trace_data.errors import AssetError, UnsafePickleError
+from trace_data.unpickle import budget
 from trace_data.unpickle.reader import load_npy, load_npz, load_pickle, to_array
 
 PAIRS = b"N" + b"2\x86" * 200
@@ -154,6 +155,11 @@ MUCH = {
     "gaps in the memo": b"".join(b"Nr" + struct.pack("<I", (1 << 15) * k) for k in range(1, 3000)) + b".",
     "a slot far away": b"Nr\xff\xff\xff\xff.",
     "a slot of 4,000 digits": b"Np" + b"9" * 4000 + b"\n.",
+    "one slot, again and again": b"N" + b"q\x00" * 2_000_000 + b".",
+    "what is taken away again": b"N0" * 2_000_000 + b"N.",
+    "nothing, appended": b"]" + b"Na" * 3_000_000 + b".",
+    "one key, again and again": b"}" + b"K\x00Ns" * 3_000_000 + b".",
+    "one call, again and again": b"c_codecs\nencode\nq\0X\1\0\0\0a\x85q\1](" + b"h\0h\1R" * 1_000_000 + b"e.",
     "a slot below zero": b"Np0\n0Np-1\n.",
     "one list, many sets": LISTED + b"c__builtin__\nset\nq\x01" + b"h\x01h\x00\x85R0" * 3000 + b".",
     "one list, many frozen sets": LISTED + b"c__builtin__\nfrozenset\nq\x01" + b"h\x01h\x00\x85R0" * 3000 + b".",
@@ -216,6 +222,7 @@ def test_a_part_that_is_named_many_times_is_computed_once() -> None:
 REAL = {
     "small dictionaries": [{"a": i % 200, "b": 3, "c": 7} for i in range(50_000)],
     "small lists": [[1, 2, 3] for _ in range(50_000)],
+    "pairs": [(i % 250, i % 199) for i in range(50_000)],
     "names": [f"image {i}" for i in range(50_000)],
     "nothing": [None] * 500_000,
     "small arrays": [np.arange(3.0) for _ in range(20_000)],
@@ -224,7 +231,9 @@ REAL = {
 
 @pytest.mark.parametrize("case", REAL)
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_what_people_write_stays_within_the_account(case: str, protocol: int) -> None:
+def test_what_people_write_stays_within_the_account(case: str, protocol: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if case != "nothing":  # so that the length decides, as in files of gigabytes
+        monkeypatch.setattr(budget, "FREE_STEPS", 1000)
     assert len(load_pickle(pickle.dumps(REAL[case], protocol))) == len(REAL[case])
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tiny_runs import tiny
 from trace_data.errors import CheckpointError, ConfigError
 from trace_train.report.folder import read_run
 from trace_train.train import train
-from trace_train.weights.checkpoint import describe_run, finished, open_checkpoint
+from trace_train.weights.checkpoint import describe_run, finished, open_checkpoint, random_states, restore
 
 SHORT = ("steps=2", "checkpoint_every=1", "stages=[{clips: 2, frames: 1}]")
 
@@ -163,3 +164,54 @@ def test_a_configuration_that_is_none_is_named(run: Path) -> None:
     described(finished(run)[-1], lambda facts: facts["config"].update(steps="many"))
     with pytest.raises(ConfigError, match=r"checkpoint\.json"):
         open_checkpoint(run)
+
+
+MOMENTS = {
+    "of one number": ("exp_avg", torch.tensor(0.0)),
+    "sparse": ("exp_avg", torch.zeros(2, 3).to_sparse()),
+    "of whole numbers": ("exp_avg", torch.zeros(2, 3, dtype=torch.int64)),
+    "not finite": ("exp_avg_sq", torch.full((2, 3), float("nan"))),
+    "before the first step": ("step", torch.tensor(-5.0)),
+    "of no step": ("step", torch.tensor(float("nan"))),
+    "steps of flags": ("step", torch.tensor(True)),
+}
+GROUPS = {
+    "one beta": ("betas", (0.9,)),
+    "betas of text": ("betas", "ab"),
+    "another kind of Adam": ("amsgrad", True),
+    "of a graph": ("capturable", True),
+    "no rate": ("lr", float("inf")),
+}
+
+
+@pytest.mark.parametrize("damage", [None, *MOMENTS, *GROUPS, "no scale"])
+def test_what_torch_would_only_fail_on_in_the_next_step_is_named(damage: str | None, tmp_path: Path) -> None:
+    """At the level of `restore`, with an optimizer of six numbers."""
+    weights = torch.nn.Linear(3, 2)
+    optimizer, scaler = torch.optim.AdamW(weights.parameters()), torch.amp.GradScaler("cpu")
+    scaler.scale(weights(torch.ones(3)).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    state: dict[str, Any] = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
+    if damage in MOMENTS:
+        state["optimizer"]["state"][0].update([MOMENTS[damage]])
+    elif damage in GROUPS:
+        state["optimizer"]["param_groups"][0].update([GROUPS[damage]])
+    elif damage:
+        state["scaler"]["scale"] = "much"
+    torch.save({**state, "random": [random_states(torch.device("cpu"))]}, tmp_path / "training.pth")
+
+    def restored() -> None:
+        held = SimpleNamespace(folder=tmp_path, step=1, config=SimpleNamespace(seed=0), load_into=lambda *_, **__: None)
+        restore(
+            held,  # type: ignore[arg-type]
+            network=weights, optimizer=torch.optim.AdamW(weights.parameters()), scaler=torch.amp.GradScaler("cpu"),
+            averaged=None, rank=0, device=torch.device("cpu"),
+        )  # fmt: skip
+
+    if damage is None:
+        restored()
+        return
+    with pytest.raises(CheckpointError, match="cannot be restored") as caught:
+        restored()
+    assert caught.value.where == str(tmp_path / "training.pth")

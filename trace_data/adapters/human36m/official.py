@@ -27,6 +27,7 @@ from trace_data.adapters.human36m.facts import (
     AGAIN,
     CAMERAS,
     FPS,
+    NOTE,
     SPEC,
     SUBJECTS,
     certain,
@@ -88,6 +89,7 @@ def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
                 hint="download the code of the release (Release-v1.2) and put its metadata.xml here",
             )
         )
+    findings += [] if (folder / NOTE).is_file() else _lost_subjects(refs)
     for subject in (n for subjects in SUBJECTS.values() for n in subjects):
         videos = _videos(folder, subject)
         findings += [
@@ -101,6 +103,23 @@ def inspect(folder: Path, refs: list[SequenceRef]) -> list[Finding]:
             if lost(SPEC.name, f"S{subject}_{name}") is None
         ]
     return findings
+
+
+def _lost_subjects(refs: list[SequenceRef]) -> list[Finding]:
+    """An error for each subject of whom there is nothing beside others of the same split; a whole split may be left
+    out on purpose."""
+    held = {split: {int(ref.name[1:].split("_")[0]) for ref in refs if ref.split == split} for split in SUBJECTS}
+    return [
+        Finding(
+            severity="error",
+            key=f"S{subject}",
+            what=f"S{subject} has no video with joints, others of the split {split!r} have",
+            hint=f"unpack the archives of S{subject} (Videos, Poses) again",
+        )
+        for split, subjects in SUBJECTS.items()
+        for subject in subjects
+        if held[split] and subject not in held[split]
+    ]
 
 
 def read(ref: SequenceRef) -> SequenceRecord:

@@ -6,14 +6,17 @@ No message and no chained exception carries the user, password or query of a URL
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import random
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote
 
 from trace_data.errors import ConfigError, ShardError
@@ -104,7 +107,7 @@ class RemoteFolder:
             return b""
         streamed = STREAMED.get(self._url.partition("://")[0])
         if streamed is None:
-            return self._in_slices(file, start or 0, most if end is None else end)
+            return self._in_slices(file, start or 0, most if end is None else end, most)
         place, patience = joined(self._url, file), self.patience
 
         def question(system: Any) -> bytes:
@@ -117,22 +120,37 @@ class RemoteFolder:
         except _BeyondEnd:
             return b""
 
-    def _in_slices(self, file: str, start: int, end: int) -> bytes:
-        """`read` for file systems that give a range all at once: only the time of a short one bounds a slow server."""
-        place, data = joined(self._url, file), bytearray()
+    def _in_slices(self, file: str, start: int, end: int, most: int) -> bytes:
+        """`read` for file systems that give a slice all at once: only the time of each bounds a slow server."""
+        place, data, stream = joined(self._url, file), bytearray(), None
+
+        def slice_of(system: Any, low: int, high: int) -> bytes:
+            nonlocal stream
+            if limit := self._limit(system, high - low):
+                return bytes(system.cat_file(place, start=low, end=high, **limit))
+            if stream is None:  # opened once: many synchronous file systems read ahead
+                stream = system.open(place, "rb")
+                stream.seek(low)
+            return bytes(stream.read(high - low))
+
         for low in range(start, end, SLICE):
             high = min(low + SLICE, end)
-
-            def question(system: Any, low: int = low, high: int = high) -> bytes:
-                return bytes(system.cat_file(place, start=low, end=high, **self._limit(system, high - low)))
-
+            question, limit = partial(slice_of, low=low, high=high), self.patience.for_bytes(high - low)
             try:
-                piece = self._asked(file, question)
+                piece = self._asked(file, question, limit)
             except _BeyondEnd:
                 break
             data += piece
+            if len(data) > most:
+                raise ShardError(
+                    f"{len(piece):,} bytes came where {high - low:,} were asked for",
+                    where=self.name(file),
+                    hint="check the address, and what answers there",
+                )
             if len(piece) != high - low:  # the end of the file, or all of it from a server that knows no ranges
                 break
+        if stream is not None:
+            self._asked(file, lambda _: stream.close(), self.patience.for_bytes(0))
         return bytes(data)
 
     def _limit(self, system: Any, count: int) -> dict[str, float]:
@@ -145,7 +163,7 @@ class RemoteFolder:
         def question(system: Any) -> Any:
             return system.info(place, **self._limit(system, 0)).get("size")
 
-        size = self._asked(file, question)
+        size = self._asked(file, question, self.patience.for_bytes(0))
         return None if size is None else int(size)
 
     def patiently(self, attempt: Callable[[], Answer], attempts: int | None = None) -> Answer:
@@ -170,11 +188,17 @@ class RemoteFolder:
             self._progress.log(f"{error.where}: {error.message}; attempt {failures + 1} in {seconds:.0f} s")
         time.sleep(seconds)
 
-    def _asked(self, file: str, question: Callable[[Any], Answer]) -> Answer:
-        system = self._filesystem()
+    def _asked(self, file: str, question: Callable[[Any], Answer], seconds: float | None = None) -> Answer:
+        """The answer to a question, within `seconds` where it does not watch the time itself."""
         try:
-            return question(system)
+            if seconds is None:
+                return question(self._filesystem())
+            return _within(seconds + self.patience.connecting, lambda: question(self._filesystem()))
+        except ConfigError:
+            raise
         except Exception as error:  # noqa: BLE001  every fsspec backend has its own exception types
+            if isinstance(error, concurrent.futures.TimeoutError):
+                self._systems.pop(os.getpid(), None)  # the thread that was left behind may still be using it
             failure = _explained(error, self.name(file))
         raise failure from None
 
@@ -189,13 +213,26 @@ class RemoteFolder:
 class _Mounted:
     """`file://`: a folder of this machine. fsspec would take `%20` for three letters, and wait for a pipe."""
 
-    def cat_file(self, place: str, start: int, end: int) -> bytes:
-        with open_regular(_path_of(place)) as stream:
-            stream.seek(start)
-            return stream.read(end - start)
+    def open(self, place: str, _: str) -> BinaryIO:
+        return open_regular(_path_of(place))
 
     def info(self, place: str) -> dict[str, int]:
         return {"size": _path_of(place).stat().st_size}
+
+
+def _within(seconds: float, work: Callable[[], Answer]) -> Answer:
+    """The result of `work()`, in a thread that is left behind if it takes longer: nothing can end one that waits for
+    sftp:// or hdfs://. Raises TimeoutError (concurrent.futures) then."""
+    future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  told by the waiting thread
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="remote question", daemon=True).start()
+    return future.result(seconds)
 
 
 def _path_of(place: str) -> Path:
@@ -215,7 +252,23 @@ async def _streamed_http(
     if asked := _range(start, end):
         given["headers"] = {**given.get("headers", {}), "Range": asked}
     session = await system.set_session()
-    answer = await asyncio.wait_for(session.get(system.encode_url(place), **given), patience.for_bytes(0))
+    return await _of_web(session.get(system.encode_url(place), **given), place, start, end, most, patience)
+
+
+async def _streamed_gs(
+    system: Any, place: str, start: int | None, end: int | None, most: int, patience: Patience
+) -> bytes:
+    """Read the answer of Google's store, which `cat_file` would read to its end, however far that is."""
+    asked = _range(start, end)
+    await asyncio.wait_for(system._set_session(), patience.for_bytes(0))
+    given = {"params": system._get_params({}), "headers": system._get_headers({"Range": asked} if asked else {})}
+    return await _of_web(system.session.get(system.url(place), **given), place, start, end, most, patience)
+
+
+async def _of_web(
+    question: Any, place: str, start: int | None, end: int | None, most: int, patience: Patience
+) -> bytes:
+    answer = await asyncio.wait_for(question, patience.for_bytes(0))
     async with answer:
         if answer.status == 404:
             raise FileNotFoundError(place)
@@ -242,11 +295,18 @@ async def _streamed_s3(
         body.close()
 
 
-STREAMED = {"http": _streamed_http, "https": _streamed_http, "s3": _streamed_s3, "s3a": _streamed_s3}
+STREAMED = {
+    "http": _streamed_http,
+    "https": _streamed_http,
+    "s3": _streamed_s3,
+    "s3a": _streamed_s3,
+    "gs": _streamed_gs,
+    "gcs": _streamed_gs,
+}
 """Protocols whose answers are bounded in size and speed while they arrive."""
 PIECE = 1 << 18
 SLICE = 1 << 20
-"""Bytes of one question to the others (gs://, az://, …), which are bounded in time where they are asynchronous."""
+"""Bytes of one question to the others (az://, sftp://, hdfs://, …), which are bounded in time."""
 
 
 def _range(start: int | None, end: int | None) -> str:
