@@ -21,7 +21,7 @@ from . import options
 @click.option(
     "--also",
     multiple=True,
-    type=click.Choice(["bedlam", "emdb", "mupots"]),
+    type=click.Choice(["bedlam", "bedlam2", "emdb", "mupots", "rich"]),
     help="A further dataset, an eighth as long, on top.",
 )
 @click.option(

@@ -40,10 +40,14 @@ from example_result import example_result
 from trace_data.adapters.bedlam.motions import read_motion
 from trace_data.adapters.bedlam.rows import scene_rows
 from trace_data.adapters.bedlam.tables import camera_table, scene_table
+from trace_data.adapters.bedlam2.motions import read_rotations
+from trace_data.adapters.bedlam2.scenes import portraits
 from trace_data.adapters.emdb.annotation import read_annotation
 from trace_data.adapters.human36m.cdf import read_cdf
 from trace_data.adapters.matlab5 import read_matlab
 from trace_data.adapters.mupots.annotations import read_annotations
+from trace_data.adapters.rich.bodies import read_body
+from trace_data.adapters.rich.calibration import read_calibration
 from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, TraceError
 from trace_data.frames.image import decode, file_size
@@ -262,6 +266,10 @@ def amass() -> list[bytes]:
     return [_saved(save, **arrays, mocap_framerate=np.array(120.0)) for save in (np.savez, np.savez_compressed)]
 
 
+def rotations() -> list[bytes]:
+    return [_saved(np.savez, poses=np.zeros((3, 165)), trans=np.zeros((3, 3)), mocap_frame_rate=np.array(30))]
+
+
 def label_rows() -> list[bytes]:
     arrays = {"pose_cam": (72,), "trans_cam": (3,), "shape": (11,), "cam_ext": (4, 4), "cam_int": (3, 3)}
     zeros = {key: np.zeros((2, *shape)) for key, shape in {**arrays, "gtkps": (24, 3)}.items()}
@@ -279,6 +287,20 @@ def emdb() -> list[bytes]:
     return [pickle.dumps(content, protocol) for protocol in (3, 4)]
 
 
+def subjects() -> list[bytes]:
+    widths = {"transl": 3, "global_orient": 3, "body_pose": 63, "betas": 10}
+    return [pickle.dumps({key: np.ones((1, width), np.float32) for key, width in widths.items()}, 4)]
+
+
+VIEW = """<?xml version="1.0"?>
+<opencv_storage>
+<CameraMatrix type_id="opencv-matrix"><rows>3</rows><cols>4</cols><dt>d</dt>
+  <data>1. 0. 0. 0.5 0. 1. 0. -2. 0. 0. 1. 3.</data></CameraMatrix>
+<Intrinsics type_id="opencv-matrix"><rows>3</rows><cols>3</cols><dt>d</dt>
+  <data>1600. 0. 2056. 0. 1600. 1504. 0. 0. 1.</data></Intrinsics>
+<Distortion type_id="opencv-matrix"><rows>5</rows><cols>1</cols><dt>d</dt><data>-0.1 0.05 0. 0. 0.</data></Distortion>
+</opencv_storage>
+"""
 SCENE = """Index,Type,Body,X,Y,Z,Yaw,Pitch,Roll,Comment
 0,Comment,None,0,0,0,0,0,0,free
 1,Group,None,0,0,0,0,0,0,sequence_name=seq_000000;frames=2
@@ -294,10 +316,14 @@ READERS = {
     "bedlam scene": Reader(texts(SCENE), in_file(".csv", scene_table)),
     "bedlam camera": Reader(texts(LENS), in_file(".csv", lambda file: camera_table(file, "s", 1))),
     "bedlam motion": Reader(motions, in_file(".npz", read_motion)),
+    "bedlam2 motion": Reader(rotations, in_file(".npz", read_rotations)),
+    "bedlam2 names": Reader(texts("20240729_1_250_ai1004_vcam, ai1004-portrait-b2v11\n"), in_file(".csv", portraits)),
     "bedlam rows": Reader(label_rows, in_file(".npz", scene_rows)),
     "emdb": Reader(emdb, in_file(".pkl", lambda file: read_annotation(file, "P0_00_x"))),
     "matlab": Reader(mats, in_file(".mat", lambda file: read_matlab(file, ("x", "t", "c"), hint="again"))),
     "mupots": Reader(multi_person, in_file(".mat", read_annotations)),
+    "rich body": Reader(subjects, in_file(".pkl", read_body)),
+    "rich view": Reader(texts(VIEW), in_file(".xml", read_calibration)),
     "cdf": Reader(cdfs, in_file(".cdf", lambda file: read_cdf(file, "Pose", hint="again"))),
     "image": Reader(images, lambda data: decode(data, "x", strict=True)),
     "image header": Reader(images, in_file(".jpg", file_size)),

@@ -11,12 +11,14 @@ import cv2
 import tiny_3dpw
 import tiny_3dpw_packed
 import tiny_bedlam
+import tiny_bedlam2
 import tiny_dynacam
 import tiny_emdb
 import tiny_human36m
 import tiny_mpi
 import tiny_mupots
 import tiny_penn_action
+import tiny_rich
 from mpi_damage import cut, exchange, loop
 
 from trace_data.verify.datasets import verify_datasets
@@ -238,12 +240,24 @@ LAYOUTS = {
         "bedlam", tiny_bedlam.write, f"{tiny_bedlam.ORBIT}/mp4/seq_000000.mp4",
         other=f"{tiny_bedlam.ORBIT}/mp4/seq_000001.mp4", case=("smpl_ground_truth", "SMPL_ground_truth"),
     ),
+    "bedlam2": Layout(
+        "bedlam2", tiny_bedlam2.write, f"{tiny_bedlam2.DOLLY}/mp4/seq_000000.mp4",
+        other=f"{tiny_bedlam2.DOLLY}/mp4/seq_000001.mp4", case=("motions_npz_training", "Motions_NPZ_training"),
+    ),
     "bedlam, images": Layout(
         "bedlam", tiny_bedlam.write_stills, f"{tiny_bedlam.ORBIT}_6fps/png/seq_000000", "seq_000000_{:04d}.png",
         range(0, 11, 5), case=("all_npz_12_smpl_training", "All_NPZ_12_smpl_training"),
     ),
     "mupots": Layout(
         "mupots", tiny_mupots.write, "TS2", "img_{:06d}.jpg", range(6), case=("TS2/annot.mat", "TS2/Annot.MAT"),
+    ),
+    "rich": Layout(
+        "rich", tiny_rich.write, f"data/images/test/{tiny_rich.BURPEE}/cam_00", "{:05d}_00.jpeg", range(46, 52),
+        case=("scan_calibration/ParkingLot2", "scan_calibration/parkinglot2"),
+    ),
+    "rich, raw": Layout(
+        "rich", lambda root: tiny_rich.write(root, raw=True), f"test/{tiny_rich.BURPEE}/cam_01", "{:05d}_01.jpeg",
+        range(46, 52), case=("test_body", "Test_Body"),
     ),
     "emdb": Layout(
         "emdb", emdb, "P6/49_outdoor_big_stairs_down/images", "{:05d}.jpg", range(6), "P1/14_outdoor_climb/images",

@@ -28,8 +28,10 @@ ADAPTERS = {
 """Canonical name to module, sorted: the datasets of the published training, meant where none is named."""
 ON_REQUEST = {
     "bedlam": "trace_data.adapters.bedlam",
+    "bedlam2": "trace_data.adapters.bedlam2",
     "emdb": "trace_data.adapters.emdb",
     "mupots": "trace_data.adapters.mupots",
+    "rich": "trace_data.adapters.rich",
 }
 """Further ones that come with the project and are meant only by their names."""
 BUILT_IN = {**ADAPTERS, **ON_REQUEST}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from trace_data.sample_world import emdb, mupots
+from trace_data.sample_world import emdb, mupots, rich
 from trace_data.sample_world.human36m_clips import CLIPS, PLAYERS, VIEWS
 from trace_data.sample_world.mpi_inf_3dhp import ORDER_OF_CAMERAS, PLACES
 from trace_data.sample_world.people import Role, Split, cast
@@ -30,6 +30,8 @@ FURTHER: Mapping[str, tuple[Split, ...]] = {
     "bedlam": ("train", "validation"),
     "emdb": ("test",),
     "mupots": ("test",),
+    "rich": ("train", "validation", "test"),
+    "bedlam2": ("train",),
 }
 """Datasets that are drawn on request, beside the others, and their splits."""
 FIRST_FURTHER, LEAST_FURTHER = 10_000, 8
@@ -57,7 +59,7 @@ def allocate(roles: Sequence[Role]) -> Allocation:
 def further(name: str, seed: int, sequences: int) -> list[tuple[int, Role]]:
     """Sequences of a dataset of `FURTHER`: an eighth as many as the world has, as far as its release has names."""
     number, first = max(LEAST_FURTHER, sequences // 8), FIRST_FURTHER * (1 + list(FURTHER).index(name))
-    own = {"emdb": emdb.roles, "mupots": mupots.roles}
+    own = {"emdb": emdb.roles, "mupots": mupots.roles, "rich": rich.roles}
     roles = own[name](number) if name in own else cast(seed, number)
     return [(first + index, role) for index, role in enumerate(roles) if role.split in FURTHER[name]]
 

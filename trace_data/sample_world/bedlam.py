@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import Image, Performance, Scene, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
-Kind = Literal["orbit", "closeup", "zoom", "static"]
+Kind = Literal["orbit", "closeup", "zoom", "static", "dolly"]
 
 SYNTHETIC = "trace sample world"
 """Begins the free comment of `be_seq.csv`, as in no real one: readers take it as the origin of the data, and the size
@@ -47,7 +47,9 @@ SCENES: dict[str, dict[str, Kind]] = {
 """Scenes by split, and what their cameras do; the sequences of a split are dealt to them in turn."""
 LAST = f"{next(iter(SCENES['train']))}/be_seq.csv"
 """The file that is written last."""
-SHOTS: dict[Kind, Shot] = {"orbit": "handheld", "closeup": "fixed", "zoom": "fixed", "static": "fixed"}
+SHOTS: dict[Kind, Shot] = {
+    "orbit": "handheld", "closeup": "fixed", "zoom": "fixed", "static": "fixed", "dolly": "handheld",
+}  # fmt: skip
 ZOOM = 1.15
 """Focal length in the last frame over the first's."""
 SENSOR_MM = 36.0
@@ -101,14 +103,19 @@ class Take:
 
 
 def draw_takes(
-    seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int, longer: int = 0
+    seed: int,
+    roles: Sequence[tuple[int, Role]],
+    frames: int,
+    height: int,
+    longer: int = 0,
+    scenes_of: Mapping[str, Mapping[str, Kind]] = SCENES,
 ) -> Iterator[Take]:
     """The sequences. `height`: short side of the frames, px; `longer`: by so many frames is the second sequence of a
-    scene longer than the first, the third than the second, and so on."""
+    scene longer than the first, the third than the second, and so on; `scenes_of`: names of scenes by split."""
     drawn: defaultdict[str, int] = defaultdict(int)
     for index, role in roles:
-        split = role.split if role.split in SCENES else "validation"
-        number, scenes = drawn[split], list(SCENES[split].items())
+        split = role.split if role.split in scenes_of else "validation"
+        number, scenes = drawn[split], list(scenes_of[split].items())
         drawn[split] += 1
         name, kind = scenes[number % len(scenes)]
         count = frames + longer * (number // len(scenes))
@@ -123,7 +130,7 @@ def draw_takes(
             neutral=True,
             aspect=short / long if kind == "closeup" else long / short,
         )
-        zoom = np.linspace(1, ZOOM, count) if kind == "zoom" else np.ones(count)
+        zoom = np.linspace(1, ZOOM, count) if kind in ("zoom", "dolly") else np.ones(count)
         sequence = f"seq_{number // len(scenes):06d}"
         stands = tuple(_stands(scene, np.random.default_rng([seed, 7])))
         yield Take(scene_name=name, sequence=sequence, kind=kind, scene=scene, zoom=zoom, stands=stands)
@@ -149,22 +156,41 @@ def write_bedlam(
 
     Existing videos are complete and kept; the descriptions of scenes are written last, atomically.
     """
+
+    def motion(performance: Performance, stand: Stand, start: int, animation: str) -> str:
+        subject = subject_of(performance)
+        _write_motion(folder / "smpl_ground_truth" / subject / animation / "motion_seq.npz", performance, stand, start)
+        return f"{subject}_{animation}"
+
+    takes = draw_takes(seed, roles, frames, height, longer)
+    write_scenes(folder, takes, ("ground_truth", "camera"), motion, progress)
+
+
+def write_scenes(
+    folder: Path,
+    takes: Iterable[Take],
+    cameras: tuple[str, str],
+    motion: Callable[[Performance, Stand, int, str], str],
+    progress: Progress = SILENT,
+) -> None:
+    """Videos, cameras below `cameras`, and descriptions of scenes. `motion` writes that of a person, from a row of
+    frame 0 on, under the name of an animation, and returns what the description calls it."""
     groups: defaultdict[str, list[list[Any]]] = defaultdict(list)
     sizes: dict[str, tuple[int, int]] = {}
-    for take in draw_takes(seed, roles, frames, height, longer):
+    for take in takes:
         place = folder / take.scene_name
         _write_video(place / "mp4" / f"{take.sequence}.mp4", take)
-        camera = place / "ground_truth" / "camera" / f"{take.sequence}_camera.csv"
-        _write_table(camera, [CAMERA_COLUMNS, *camera_rows(take)])
+        camera = place.joinpath(*cameras, f"{take.sequence}_camera.csv")
+        write_table(camera, [CAMERA_COLUMNS, *camera_rows(take)])
         size = take.scene.camera.size
         sizes[take.scene_name] = (max(size), min(size))
-        groups[take.scene_name] += _group(folder / "smpl_ground_truth", take)
+        groups[take.scene_name] += _group(take, motion)
         progress.advance()
     for name, rows in reversed(groups.items()):
         width, height = sizes[name]
         note = ["Comment", "None", 0, 0, 0, 0, 0, 0, f"{SYNTHETIC};width={width};height={height}"]
         numbered = [[number, *row] for number, row in enumerate([note, *rows])]
-        _write_table(folder / name / "be_seq.csv", [BODY_COLUMNS, *numbered])
+        write_table(folder / name / "be_seq.csv", [BODY_COLUMNS, *numbered])
 
 
 BODY_COLUMNS = ["Index", "Type", "Body", "X", "Y", "Z", "Yaw", "Pitch", "Roll", "Comment"]
@@ -203,39 +229,42 @@ def rest_pelvis(performance: Performance) -> Array:
     return pelvis
 
 
-def _group(motions: Path, take: Take) -> list[list[Any]]:
+def _group(take: Take, motion: Callable[[Performance, Stand, int, str], str]) -> list[list[Any]]:
     """The rows of a sequence in `be_seq.csv`; writes the motions of its people."""
     comment = f"sequence_name={take.sequence};frames={len(take.zoom)}"
     rows: list[list[Any]] = [["Group", "None", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, comment]]
     for order, (performance, stand) in enumerate(zip(take.scene.performances, take.stands)):
-        subject = subject_of(performance)
-        animation = f"{take.scene.name.rpartition('_')[2]}"
-        place, yaw = stand.place, stand.yaw
         start = LEAD if order % 2 == 0 else 0
-        _write_motion(motions / subject / animation / "motion_seq.npz", performance, place, yaw, start)
+        body = motion(performance, stand, start, take.scene.name.rpartition("_")[2])
         comment = f"start_frame={start};texture_body=synthetic;texture_clothing=synthetic"
-        rows.append(["Body", f"{subject}_{animation}", *place.tolist(), yaw, 0.0, 0.0, comment])
+        rows.append(["Body", body, *stand.place.tolist(), stand.yaw, 0.0, 0.0, comment])
     return rows
 
 
-def _write_motion(file: Path, performance: Performance, place: Array, yaw: float, start: int) -> None:
-    """What moves as in the scene once it stands at `place` (cm) and is turned right by `yaw` degrees."""
-    cosine, sine = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
+def motion_rows(performance: Performance, stand: Stand, start: int) -> tuple[Array, Array]:
+    """Pose (N, 72) and pelvis (N, 3), metres, of what moves as in the scene once it stands where it should: `start`
+    rows before the scene begins, and one behind its end."""
+    cosine, sine = np.cos(np.radians(stand.yaw)), np.sin(np.radians(stand.yaw))
     stage_from_body = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]]) @ STAGE_FROM_MOTION
     motion_from_world = stage_from_body.T @ STAGE_FROM_WORLD
-    pose, betas = performance.motion.pose[::2].copy(), performance.person.betas
-    pelvis = (performance.joints[:, 0] @ STAGE_FROM_WORLD.T - place / 100) @ stage_from_body
+    pose = performance.motion.pose[::2].copy()
+    pelvis = (performance.joints[:, 0] @ STAGE_FROM_WORLD.T - stand.place / 100) @ stage_from_body
     pose[:, 0] = axis_angle_from_matrix(motion_from_world @ matrix_from_axis_angle(pose[:, 0]))
     rows = np.concatenate([np.arange(start, 0, -1), np.arange(len(pose)), [len(pose) - 1]])  # some before and behind
     rows = np.minimum(rows, len(pose) - 1)
+    return pose[rows].reshape(len(rows), 72), pelvis[rows]
+
+
+def _write_motion(file: Path, performance: Performance, stand: Stand, start: int) -> None:
+    pose, pelvis = motion_rows(performance, stand, start)
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as partial, partial.open("wb") as stream:
         np.savez(
             stream,
-            poses=pose[rows].reshape(len(rows), 72),
-            global_ori=pose[rows, 0],
-            trans=(pelvis - rest_pelvis(performance))[rows],
-            betas=np.append(betas, 0.5).astype(np.float32),
+            poses=pose,
+            global_ori=pose[:, :3],
+            trans=pelvis - rest_pelvis(performance),
+            betas=np.append(performance.person.betas, 0.5).astype(np.float32),
             mocap_frame_rate=np.array(30),
             gender=np.array("neutral"),
             gender_sub=np.array("m" if performance.person.index % 2 == 0 else "f"),
@@ -255,7 +284,7 @@ def _write_video(file: Path, take: Take) -> None:
     unfinished.replace(file)
 
 
-def _write_table(file: Path, rows: Sequence[Sequence[Any]]) -> None:
+def write_table(file: Path, rows: Sequence[Sequence[Any]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows(rows)

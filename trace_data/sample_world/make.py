@@ -56,8 +56,10 @@ report numbers measured on this data as results on those datasets.
   datasets/mpi_inf_3dhp/  MPI-INF-3DHP: a few people in videos of several fixed cameras
   datasets/Penn_Action/   people before a fixed camera, with 2D points and the poses of every second frame
   datasets/BEDLAM/        where it was asked for: people in videos of cameras that move, zoom or stand on their side
+  datasets/BEDLAM2/       where it was asked for: the same, of cameras that are carried and zoom
   datasets/EMDB/          where it was asked for: a person before a phone that is carried along
   datasets/MultiPersonTestSet/  where it was asked for: MuPoTS-3D, two people before a fixed camera
+  datasets/RICH/          where it was asked for: a person or two before several fixed cameras
   videos/                 videos to predict (only with --videos), each with NAME.truth.npz, all that is true of it
 
 Each dataset has the layout of its official release. A small world has fewer of them.

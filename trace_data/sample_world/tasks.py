@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from trace_data.progress import Progress
-from trace_data.sample_world import bedlam, emdb, human36m_clips, mpi_inf_3dhp, mupots
+from trace_data.sample_world import bedlam, bedlam2, emdb, human36m_clips, mpi_inf_3dhp, mupots, rich
 from trace_data.sample_world.allocation import FURTHER, REST, Allocation
 from trace_data.sample_world.dynacam import write_dynacam
 from trace_data.sample_world.film import actors_in, name_of
@@ -25,23 +25,27 @@ DATASETS, VIDEOS = "datasets", "videos"
 FOLDERS: Mapping[str, str] = {
     "3dpw": "3DPW",
     "bedlam": bedlam.FOLDER,
+    "bedlam2": bedlam2.FOLDER,
     "dynacam": "DynaCam",
     "emdb": emdb.FOLDER,
     "h36m": "h36m",
     "mpi-inf-3dhp": mpi_inf_3dhp.FOLDER,
     "mupots": mupots.FOLDER,
     "penn-action": "Penn_Action",
+    "rich": rich.FOLDER,
 }
 """Name of a dataset to its folder."""
 
 LAST: Mapping[str, str] = {
     "bedlam": bedlam.LAST,
+    "bedlam2": bedlam2.LAST,
     "dynacam": "annotations/panorama_train.npz",
     "emdb": emdb.LAST,
     "h36m": "metadata.xml",
     "mpi-inf-3dhp": "MPI-INF-3DHP_SMPL_NeuralAnnot.json",
     "mupots": mupots.LAST,
     "penn-action": "eft_annots.npz",
+    "rich": rich.LAST,
 }
 """The file of a dataset that is written last, atomically, and so marks it complete."""
 
@@ -138,10 +142,14 @@ def draw(out: Path, seed: int, frames: int, height: int, task: DrawTask | FilmTa
         write_mpi_inf_3dhp(datasets, seed, task.roles, frames, height, progress)
     elif task.dataset == "bedlam":
         bedlam.write_bedlam(folder, seed, task.roles, frames, height, progress=progress)
+    elif task.dataset == "bedlam2":
+        bedlam2.write_bedlam2(folder, seed, task.roles, frames, height, progress=progress)
     elif task.dataset == "emdb":
         emdb.write_emdb(folder, seed, task.roles, frames, height, progress)
     elif task.dataset == "mupots":
         mupots.write_mupots(folder, seed, task.roles, frames, height, progress=progress)
+    elif task.dataset == "rich":
+        rich.write_rich(folder, seed, task.roles, frames, height, progress)
     elif task.dataset == "dynacam":
         write_dynacam(folder, seed, task.roles, frames, height, progress=progress)
     else:

@@ -137,6 +137,14 @@ class Keypoints:
     compared_only: bool = False
     """Whether bodies and cameras are compared with them and nothing else: shards do not hold them. For projections
     of the body's own joints, which add nothing to it."""
+    place_only: bool = False
+    """Of 2D points: whether they only say about where in the picture the person is, to a hand's width: shards take
+    centre and box from them and nothing else, and nothing is compared with them."""
+
+    @property
+    def built(self) -> bool:
+        """Whether shards hold them."""
+        return not (self.compared_only or self.place_only)
 
     def to_44(self) -> npt.NDArray[np.float64]:
         """(..., 44, D) the points, each at the joint of its name; joints without a point have confidence 0."""

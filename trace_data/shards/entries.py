@@ -143,12 +143,14 @@ class ShardIndex:
 SPLITS = {
     "3dpw": ("train", "val", "test"),
     "bedlam": ("train", "val"),
+    "bedlam2": ("train",),
     "dynacam": ("train", "val", "test"),
     "emdb": ("test",),
     "h36m": ("train", "val"),
     "mpi-inf-3dhp": ("train", "val", "test"),
     "mupots": ("test",),
     "penn-action": ("train", "test"),
+    "rich": ("train", "val", "test"),
 }
 """The splits of each dataset that comes with the project, as its adapter has them."""
 

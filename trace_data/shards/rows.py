@@ -39,8 +39,8 @@ def rows_of(record: SequenceRecord, completed: Mapping[str, Completed]) -> Seque
         _person(person, number, record.world_valid, completed.get(person.name, NOTHING_ADDED))
         for number, person in enumerate(record.people)
     ]
-    for block in blocks:
-        block.update(where_seen(block, record))
+    for block, whose in zip(blocks, record.people):
+        block.update(where_seen(block, record, whose))
     usable = [_usable(person, block) for person, block in zip(record.people, blocks)]
     present = np.array([person.present for person in record.people], bool).reshape(len(blocks), frames)
     # rows frame by frame: all people of frame 0, then of frame 1, ...
@@ -77,7 +77,7 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
     """All columns of one person over all T frames; zero where the mask is False."""
     frames = len(person.present)
     points = person.keypoints2d
-    kp2d = np.zeros((frames, 44, 3)) if points is None or points.compared_only else points.to_44()
+    kp2d = np.zeros((frames, 44, 3)) if points is None or not points.built else points.to_44()
     kp3d = np.zeros((frames, 44, 4)) if person.joints3d is None else person.joints3d.to_44()
     if added.joints3d is not None:  # the body model fills only joints that the release lacks
         kp3d = np.where((kp3d[..., 3:] == 0) & person.body_valid[:, None, None], added.joints3d, kp3d)
@@ -118,11 +118,14 @@ def _person(person: Person, number: int, world_valid: bool, added: Completed) ->
     }
 
 
-def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) -> dict[str, npt.NDArray[Any]]:
+def where_seen(
+    block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord, person: Person
+) -> dict[str, npt.NDArray[Any]]:
     """The columns `people/center`, `people/box` and `masks/center` of a person: its location in the picture.
 
     The centre is the mean of the torso joints if two are inside the frame, else of any three joints or more. Joints are
-    annotated in 2D, else projected by a known camera (docs/reference/joints.md#centre-of-a-person).
+    annotated in 2D, else projected by a known camera (docs/reference/joints.md#centre-of-a-person); where neither is
+    known, points that are for this alone stand in.
     """
     intrinsics, extrinsics = record.camera.per_frame(len(record.frames))
     in_camera = transform(extrinsics, block["people/kp3d"][..., :3])
@@ -131,6 +134,10 @@ def where_seen(block: Mapping[str, npt.NDArray[Any]], record: SequenceRecord) ->
     points = np.where(annotated[..., None], block["people/kp2d"][..., :2], projected)
     projectable = (block["people/kp3d"][..., 3] > 0) & record.camera.known
     known = np.where(annotated, block["people/kp2d"][..., 2] > 0, projectable)
+    if person.keypoints2d is not None and person.keypoints2d.place_only:
+        about, unknown = person.keypoints2d.to_44(), ~np.any(known, axis=1)[:, None]
+        points = np.where(unknown[:, :, None], about[..., :2], points)
+        known = np.where(unknown, about[..., 2] > 0, known)
     seen = known & _inside(points, record)
     torso = np.zeros_like(seen)
     torso[:, TORSO] = seen[:, TORSO]

@@ -1,6 +1,7 @@
 """Contact sheet of verified datasets: the worst frames of each and some random ones, with their annotations.
 
-2D points are pale, projected 3D joints broad and saturated, so an error shows as two skeletons. The mesh is the body.
+2D points are pale, dashed where they only say about where somebody is; projected 3D joints are broad and saturated, so
+an error shows as two skeletons. The mesh is the body.
 """
 
 from __future__ import annotations
@@ -127,5 +128,6 @@ def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:
             pixels_of_joints = project(intrinsics, transform(extrinsics, joints[0, :, :3]), record.camera.distortion)
             draw_skeleton(image, np.concatenate([pixels_of_joints, joints[0, :, 3:]], axis=1))
         if person.keypoints2d is not None:
-            draw_skeleton(image, person.keypoints2d.to_44()[0], annotated=True)
+            about = person.keypoints2d.place_only
+            draw_skeleton(image, person.keypoints2d.to_44()[0], annotated=True, dashed=about)
     return image

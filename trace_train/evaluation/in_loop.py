@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from trace_data.errors import ConfigError
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
 from trace_train.body.layer import BodyLayer
@@ -14,6 +15,7 @@ from trace_train.evaluation.result import data_hashes
 from trace_train.evaluation.score import score
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.windows import every_within
+from trace_train.protocols.loading import load_protocol, sequences_of
 from trace_train.training.hooks import RunSnapshot
 
 
@@ -31,12 +33,13 @@ class HeldOutScores:
         self._told = False
 
     def __call__(self, snapshot: RunSnapshot) -> Mapping[str, float | None]:
-        """The network's scores by name; empty, with one message, if the shards have no such split."""
+        """The network's scores by name; empty, with one message, if the shards have nothing to score in the split."""
         reader, settings = snapshot.stream.reader, snapshot.config.evaluation
-        if settings.split not in reader.index.splits:
+        try:
+            sequences_of(reader.index, load_protocol(), settings.split)
+        except ConfigError as error:
             if not self._told:
-                have = ", ".join(reader.index.splits)
-                self.progress.log(f"no evaluation: these shards have no split {settings.split!r}, they have {have}")
+                self.progress.log(f"no evaluation: {error.message}")
             self._told = True
             return {}
         if not self._layers:

@@ -30,7 +30,7 @@ from trace_train.geometry.camera import to_pixels
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.metrics.matching import match
 from trace_train.metrics.tracking import TrackedBoxes, TrackingCounts, count_tracking
-from trace_train.protocols.loading import load_protocol
+from trace_train.protocols.loading import APPROXIMATE, load_protocol, nothing_to_score
 from trace_train.protocols.protocol import Protocol
 
 Join = Literal["frame", "time"]
@@ -240,6 +240,8 @@ def _check_data(truth: VideoTruth, rules: Protocol) -> None:
             where=truth.name,
             hint="choose another protocol, or write one with  base: " + rules.name + "  and data of your own",
         )
+    if entry is not None and APPROXIMATE in entry.provenance:
+        raise nothing_to_score(rules, [entry.dataset], truth.name)
 
 
 def enlarged(boxes: npt.NDArray[np.float64], factors: tuple[float, float]) -> npt.NDArray[np.float64]:

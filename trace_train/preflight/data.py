@@ -14,6 +14,7 @@ from trace_data.shards.sampling.sampler import ClipSampler, ClipTable
 from trace_data.shards.storage.store import Store
 from trace_train.config import Config, DataConfig
 from trace_train.preflight.parts import PreflightItem
+from trace_train.protocols.loading import load_protocol, sequences_of
 from trace_train.streaming.occluders import load_cutouts
 from trace_train.streaming.stored_flow import flow_reader, with_flow_provider
 from trace_train.streaming.stream import clip_tables, load_clip, mixing
@@ -120,6 +121,12 @@ def _clip_errors(index: ShardIndex, config: Config, world_size: int, part: Prefl
             where="evaluation.every",
             hint=f"{build_split(index, config.evaluation.split)}, or --set evaluation.every=0",
         )
+    elif config.evaluation.every:
+        try:
+            sequences_of(index, load_protocol(), config.evaluation.split)
+        except ConfigError as error:
+            hint = f"{error.hint}, or --set evaluation.every=0"
+            yield ConfigError(error.message, where="evaluation.every", hint=hint)
     if config.data.occluders is not None:
         try:
             load_cutouts(config.data.occluders)

@@ -15,6 +15,7 @@ from trace_train.config import Config, at_stage, stage_name
 from trace_train.losses.table import LOSSES
 from trace_train.network.flow import NoFlow
 from trace_train.network.model import TraceNetwork
+from trace_train.protocols.loading import APPROXIMATE
 from trace_train.streaming.batch import LoadedClip, collate
 from trace_train.streaming.stream import TrainStream, load_clip, mixing
 from trace_train.training.loss_module import LossModule
@@ -101,5 +102,6 @@ def taught_by_sources(found: Sequence[SourceEntries], index: ShardIndex) -> list
         lines.append(
             f"{dataset}: {', '.join(shares)} of the clips, {cameras}; teaches {', '.join(headings) or 'nothing'}"
             + (f"; nothing of {', '.join(nothing)}" if nothing else "")
+            + ("; poses are those of SMPL-X, about" * any(APPROXIMATE in entry.provenance for entry in entries))
         )
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,8 +16,8 @@ from trace_train.protocols.protocol import Protocol
 
 DEFAULT = "trace-5d"
 """The protocol of an evaluation that names none."""
-ADAPTERS_TO_COME = ("rich",)
-"""Datasets that a protocol names and no adapter of this version reads."""
+APPROXIMATE = "approximate_pose"
+"""Key of the provenance of sequences whose bodies are of another model: only rotations are known of them."""
 
 
 def protocols() -> list[str]:
@@ -61,25 +62,25 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def sequences_of(index: ShardIndex, protocol: Protocol, split: str) -> set[int]:
-    """Rows of the index that a protocol scores.
+    """Rows of the index that a protocol scores: not those whose bodies have neither joints nor a place in the world.
 
     Raises ConfigError where there are none, with what is there and the command that builds the rest.
     """
     of_split = [(row, entry) for row, entry in enumerate(index.sequences) if entry.split == split and entry.frames]
     rows = {row for row, entry in of_split if protocol.data.fits(entry)}
+    scored = {row for row in rows if APPROXIMATE not in index.sequences[row].provenance}
+    if scored:
+        return scored
     if rows:
-        return rows
+        raise nothing_to_score(protocol, sorted({index.sequences[row].dataset for row in rows}), index.folder)
     rules = protocol.data
     held = sorted({entry.dataset for entry in index.sequences})
     what = rules.dataset or "any dataset"
     if rules.dataset is not None and rules.dataset not in held:
-        hint = f"trace build-shards {rules.dataset} --split {split}"
-        if rules.dataset in ADAPTERS_TO_COME:
-            hint = f"no adapter reads {rules.dataset} yet:  trace docs own-dataset  says how to write one"
         raise ConfigError(
             f"protocol {protocol.name} is about {rules.dataset}, and these shards hold {', '.join(held) or 'nothing'}",
             where=index.folder,
-            hint=hint,
+            hint=f"trace build-shards {rules.dataset} --split {split}",
         )
     if not of_split:
         raise ConfigError(
@@ -93,4 +94,15 @@ def sequences_of(index: ShardIndex, protocol: Protocol, split: str) -> set[int]:
         + (f" ({', '.join(narrower)})" if narrower else ""),
         where=index.folder,
         hint=f"trace docs {protocol.page.partition('#')[0] or 'protocols'}  says which ones do",
+    )
+
+
+def nothing_to_score(protocol: Protocol, datasets: Sequence[str], where: Path | str) -> ConfigError:
+    """Why sequences marked `APPROXIMATE` cannot be scored, and what would help."""
+    return ConfigError(
+        f"protocol {protocol.name} has nothing to score in {', '.join(datasets)}: bodies are those of SMPL-X, of which"
+        " only rotations are known; joints, vertices, shape and translation are missing",
+        where=where,
+        hint="scores take bodies converted to SMPL, by means of the SMPL-X model and the matrix smplx2smpl; no command"
+        " does that yet:  trace docs datasets/rich",
     )

@@ -84,6 +84,10 @@ class Batch:
     """(B, P, T, 44, 3) px of the frame and confidence."""
     kp3d: Tensor
     """(B, P, T, 44, 4) metres, world, and confidence."""
+    center: Tensor
+    """(B, P, T, 2) x, y px of the frame; mask `center`."""
+    box: Tensor
+    """(B, P, T, 4) left, top, right, bottom px of the frame; mask `center`."""
     masks: Mapping[str, Tensor]
     """`PERSON_MASKS` (B, P, T) and `FRAME_MASKS` (B, T), bool."""
     flow: Tensor | None = None
@@ -172,6 +176,8 @@ def collate(clips: Sequence[LoadedClip], images: Tensor | None = None) -> Batch:
         translation=people_of("translation"),
         kp2d=people_of("kp2d"),
         kp3d=people_of("kp3d"),
+        center=people_of("center"),
+        box=people_of("box"),
         masks=masks,
         flow=torch.stack([flow for flow in flows if flow is not None]) if None not in flows else None,
     )

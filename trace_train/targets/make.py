@@ -15,7 +15,7 @@ from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.losses.targets import Targets
 from trace_train.streaming.batch import Batch
 from trace_train.targets.heat import center_heat, center_heat_3d
-from trace_train.targets.place import annotated_joints, center_joints, extent_of, person_center
+from trace_train.targets.place import annotated_joints, center_joints, extent_of, person_center, with_places
 from trace_train.targets.view import CropView
 from trace_train.targets.world import world_targets
 
@@ -27,7 +27,9 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int, t
     # outside the crop, or in its black part outside the frame, nothing can be seen; decided for x and y together
     seen = annotated_joints(batch) & (joints2d.abs() < 1).all(-1)
     shown, shown_mask = center_joints(batch, view, joints2d, seen)
-    center, has_center = person_center(shown, shown_mask)
+    center, has_center, extent = with_places(
+        batch, view, *person_center(shown, shown_mask), extent_of(shown, shown_mask)
+    )
     # 3D: relative to the hips, in camera axes
     known = batch.kp3d[..., 3] > 0
     hips = 0.5 * (batch.kp3d[..., R_HIP, :3] + batch.kp3d[..., L_HIP, :3])
@@ -69,7 +71,7 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int, t
         center_mask=has_center,
         cell=cell,
         frame_mask=masks["everyone_annotated"],
-        center_map=center_heat(cell, has_center, extent_of(shown, shown_mask), map_size),
+        center_map=center_heat(cell, has_center, extent, map_size),
         center_map_3d=center_heat_3d(cell, level, has_center & solved, map_size, levels),
         center_map_3d_mask=~(has_center & ~solved).any(1).flatten(),
         world=world,

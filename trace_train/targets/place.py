@@ -61,3 +61,20 @@ def extent_of(joints2d: Tensor, seen: Tensor) -> Tensor:
     low = torch.where(seen[..., None], joints2d, big).amin(-2)
     high = torch.where(seen[..., None], joints2d, -big).amax(-2)
     return (high - low).clamp_min(0).square().sum(-1).sqrt()
+
+
+def with_places(
+    batch: Batch, view: CropView, center: Tensor, has_center: Tensor, extent: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same centres (..., 2) y, x, whether they exist, and extents (...), and those of people without any joint, of
+    whom the shards say where they are."""
+    alone = batch.present & batch.masks["center"] & ~batch.masks["pose2d"] & ~batch.masks["joints3d"]
+    points = torch.cat([batch.center, batch.box], dim=-1).unflatten(-1, (3, 2))
+    middle, low, high = view.normalised(points).unbind(-2)
+    placed = alone & (middle.abs() < 1).all(-1)
+    size = (high.clamp(-1, 1) - low.clamp(-1, 1)).square().sum(-1).sqrt()
+    return (
+        torch.where(placed[..., None], middle.flip(-1), center),
+        has_center | placed,
+        torch.where(placed, size, extent),
+    )

@@ -102,7 +102,7 @@ def test_a_subset_is_taken_by_what_the_sequences_say(index: ShardIndex) -> None:
     ("name", "split", "word", "hint"),
     [
         ("mupots", "test", "these shards hold emdb", "trace build-shards mupots --split test"),
-        ("rich-static", "test", "these shards hold emdb", "no adapter reads rich"),
+        ("rich-static", "test", "these shards hold emdb", "trace build-shards rich --split test"),
         ("emdb1", "val", "no split 'val'", ""),
     ],
 )
@@ -112,6 +112,17 @@ def test_what_is_not_there_is_said_with_what_builds_it(
     with pytest.raises(ConfigError, match=word) as caught:
         sequences_of(index, load_protocol(name), split)
     assert caught.value.where == index.folder and hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["rich-static", "trace-5d"])
+def test_bodies_of_which_rotations_alone_are_known_are_not_scored(index: ShardIndex, name: str) -> None:
+    first, *others = (replace(entry, moving=False) for entry in index.sequences)
+    turned = replace(first, dataset="rich", name="a/cam_00", provenance={"approximate_pose": "smplx"})
+    with pytest.raises(ConfigError, match=r"SMPL-X.*joints, vertices, shape and translation are missing") as caught:
+        sequences_of(replace(index, sequences=(turned,)), load_protocol(name), "test")
+    assert name in caught.value.message and caught.value.where == index.folder
+    assert "smplx2smpl" in str(caught.value.hint) and "docs datasets/rich" in str(caught.value.hint)
+    assert sequences_of(replace(index, sequences=(turned, *others)), load_protocol(), "test") == {1, 2, 3}
 
 
 # --- published scores ------------------------------------------------------------------------------------------

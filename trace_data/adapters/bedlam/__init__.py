@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef, broken_annotation
-from trace_data.adapters.bedlam.images import image_numbers, images_in, upright
+from trace_data.adapters.bedlam.frames import IMAGES_AGAIN, lost_one, shown_frames
+from trace_data.adapters.bedlam.images import image_numbers
 from trace_data.adapters.bedlam.labels import labels_file, points_of
 from trace_data.adapters.bedlam.motions import LARGEST_BETA, read_motion
 from trace_data.adapters.bedlam.scenes import (
@@ -37,11 +38,9 @@ from trace_data.adapters.bedlam.stills import find_stills, inspect_stills, read_
 from trace_data.adapters.bedlam.tables import BodyRow, SceneTable, camera_table, scene_table
 from trace_data.adapters.listing import why_empty
 from trace_data.errors import AnnotationError
-from trace_data.frames.video import video_facts
 from trace_data.schema.body import BodyParams
 from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding, Severity
-from trace_data.schema.frame import Frame, VideoFrame
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
 from trace_data.schema.thinning import kept
@@ -51,9 +50,6 @@ __all__ = ["SPEC", "find", "inspect", "read"]
 LAYOUT = "videos, scene descriptions, SMPL motions"
 IMAGES = "images, scene descriptions, SMPL motions"
 FPS = 30.0
-LABELLED = 5
-"""Of the frames those of the official training, which are stored as images."""
-_IMAGES = "unpack <scene>_6fps.tar again"
 _MOTIONS = f"unpack smpl_ground_truth.zip as {MOTIONS}/ beside the scenes"
 
 
@@ -177,22 +173,17 @@ def _of_scene(sequences: list[_Parts], has_motions: bool) -> Iterator[Finding]:
         if parts.video is None and parts.images is None:
             hint = f"unpack {parts.scene.name}_mp4.tar, or its images (_6fps)"
             yield Finding(severity="error", key=key, what="has no video in mp4/", hint=hint)
-        elif parts.video is None and (lost_image := _lost_image(parts)) is not None:
-            what = (parts.images and why_empty(parts.images)) or f"image {lost_image} is missing"
-            yield Finding(severity="error", key=key, what=what, hint=_IMAGES)
+        elif (
+            parts.video is None
+            and parts.images is not None
+            and (lost_image := lost_one(parts.images, parts.sequence)) is not None
+        ):
+            what = why_empty(parts.images) or f"image {lost_image} is missing"
+            yield Finding(severity="error", key=key, what=what, hint=IMAGES_AGAIN)
         if has_motions and (lost := _without_motion(parts)):
             what = f"{len(lost)} of {len(parts.motions)} bodies have no motion file, first {lost[0]}"
             severity: Severity = "error" if len(lost) == len(parts.motions) else "warning"
             yield Finding(severity=severity, key=key, what=what, hint=_MOTIONS)
-
-
-def _lost_image(parts: _Parts) -> int | None:
-    """The number of the first image that is not there, of every frame or every fifth one up to the last that is."""
-    assert parts.images is not None
-    numbers = image_numbers(parts.images, parts.sequence)
-    step = 1 if (numbers % LABELLED).any() else LABELLED
-    lost = np.setdiff1d(np.arange(0, max(numbers, default=0) + 1, step), numbers)
-    return int(lost[0]) if len(lost) else None
 
 
 def _without_motion(parts: _Parts) -> list[str]:
@@ -209,7 +200,9 @@ def read(ref: SequenceRef) -> SequenceRecord:
     rows = parts.table.sequences[parts.sequence]
     cameras = camera_table(parts.camera, parts.sequence, rows.frames)
     camera = camera_of(cameras, parts.table.size, parts.scene.portrait, parts.camera)
-    frames, there = _frames(parts, camera, rows.frames)
+    frames, there = shown_frames(
+        parts.video, parts.images, parts.sequence, camera, rows.frames, portrait=parts.scene.portrait
+    )
     people, everyone, remarks = _people(parts, camera, rows.frames)
     if zooms(cameras) and "zoom" not in parts.scene.name.lower():
         remarks.append("the focal length changes in a scene that is not called zoom")
@@ -239,25 +232,6 @@ def read(ref: SequenceRef) -> SequenceRecord:
     return record if there.all() else kept(record, there)
 
 
-def _frames(parts: _Parts, camera: Camera, frames: int) -> tuple[tuple[Frame, ...], npt.NDArray[np.bool_]]:
-    """What shows each of so many frames, and which of them (T,) are there: all of a video, some images, whose first one
-    stands for the others. Raises AnnotationError."""
-    if parts.video is not None:
-        _check_video(parts.video, camera, frames)
-        return tuple(VideoFrame(parts.video, number) for number in range(frames)), np.ones(frames, bool)
-    assert parts.images is not None
-    if (lost := _lost_image(parts)) is not None:
-        raise AnnotationError(f"image {lost} of {parts.sequence} is missing", where=parts.images, hint=_IMAGES)
-    held = images_in(parts.images, parts.sequence)
-    if max(held) >= frames:
-        what = f"there is an image {max(held)}, its camera has {frames} frames"
-        raise AnnotationError(what, where=parts.images, hint=f"the images of another sequence: {_IMAGES}")
-    size = camera.width, camera.height
-    shown = dict(zip(held, upright(list(held.values()), size, portrait=parts.scene.portrait)))
-    there = np.isin(np.arange(frames), list(held))
-    return tuple(shown.get(number, shown[0]) for number in range(frames)), there
-
-
 def _parts_of(ref: SequenceRef) -> _Parts:
     """The files of a sequence that `find` saw. Raises AnnotationError when one is gone."""
     scene_name, _, sequence = ref.name.rpartition("/")
@@ -268,23 +242,6 @@ def _parts_of(ref: SequenceRef) -> _Parts:
         if parts.whole:
             return parts
     raise AnnotationError(f"{ref.name} is no longer there", where=ref.annotation, hint="trace verify-datasets bedlam")
-
-
-def _check_video(video: Path, camera: Camera, frames: int) -> None:
-    """Raises AnnotationError unless a video has the camera's size and not more frames than it."""
-    facts = video_facts(video)
-    if (facts.width, facts.height) != (camera.width, camera.height):
-        raise AnnotationError(
-            f"the video has {facts.width}x{facts.height} px, expected {camera.width}x{camera.height}",
-            where=video,
-            hint="a video that was scaled or turned, or of another scene: unpack <scene>_mp4.tar again",
-        )
-    if facts.frames > frames:  # whether one is too short, decoding tells: headers are often wrong
-        raise AnnotationError(
-            f"the video has {facts.frames} frames, its camera {frames}",
-            where=video,
-            hint="the video of another sequence: unpack <scene>_mp4.tar again",
-        )
 
 
 def _people(parts: _Parts, camera: Camera, frames: int) -> tuple[list[Person], npt.NDArray[np.bool_], list[str]]:

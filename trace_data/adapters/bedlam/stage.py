@@ -6,6 +6,7 @@ is (0, -1, 0) (docs/reference/further-datasets.md#bedlam-geometry).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -89,32 +90,56 @@ def zooms(table: CameraTable) -> bool:
     return bool((np.ptp(lens, axis=0) > 1e-6 * lens[0]).any())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Staged:
+    """A motion where it is shown, over T frames."""
+
+    turned: Array
+    """(3, 3) rotation A from the axes of the motion to the world."""
+    there: Flags
+    """(T,) whether the motion has a row for the frame; zero elsewhere."""
+    pose: Array
+    """(T, J, 3) axis-angle, the root in the world."""
+    translation: Array
+    """(T, 3) metres, A t + c: without what the pelvis at rest adds."""
+
+
+def staged(row: BodyRow, pose: Array, translation: Array, frames: int) -> Staged:
+    """The rows of a motion, `pose` (N, J, 3) and `translation` (N, 3), in the world over so many frames."""
+    turned = about(1, np.array(row.yaw - 90.0)) @ FLIP
+    there = np.arange(frames) + row.start < len(pose)
+    rows = np.flatnonzero(there) + row.start
+    poses, places = np.zeros((frames, *pose.shape[1:])), np.zeros((frames, 3))
+    poses[there] = pose[rows]
+    poses[there, 0] = axis_angle_from_matrix(turned @ matrix_from_axis_angle(pose[rows, 0]))
+    places[there] = translation[rows] @ turned.T + world_from_stage(np.array(row.position))
+    return Staged(turned=turned, there=there, pose=poses, translation=places)
+
+
 def body_of(row: BodyRow, motion: MotionRows, frames: int) -> tuple[BodyParams, Flags]:
     """A person's parameters in the world over so many frames, and in which of them the motion has a row (T,)."""
-    turned = about(1, np.array(row.yaw - 90.0)) @ FLIP
-    there = np.arange(frames) + row.start < len(motion.pose)
-    rows = np.flatnonzero(there) + row.start
-    pose, translation = np.zeros((frames, 24, 3)), np.zeros((frames, 3))
-    pose[there] = motion.pose[rows]
-    pose[there, 0] = axis_angle_from_matrix(turned @ matrix_from_axis_angle(motion.pose[rows, 0]))
-    translation[there] = motion.translation[rows] @ turned.T + world_from_stage(np.array(row.position))
+    found = staged(row, motion.pose, motion.translation, frames)
     body = BodyParams(
         gender=motion.gender,
-        pose=pose,
+        pose=found.pose,
         betas=np.tile(motion.betas, (frames, 1)),
-        translation=translation,
+        translation=found.translation,
         origin="turned",
-        turned=turned,
+        turned=found.turned,
     )
-    return body, there
+    return body, found.there
 
 
 def seen_by(camera: Camera, body: BodyParams) -> tuple[Flags, Flags]:
-    """(T,) in which frames a body is in front of the camera and may reach into the picture; and in which it may reach
-    into it without being in front."""
+    """`reaching` of a body of SMPL."""
     assert body.translation is not None and body.turned is not None
-    intrinsics, extrinsics = camera.per_frame(len(body.translation))
-    pelvis = body.translation + body.turned @ np.array(PELVIS)
+    return reaching(camera, body.translation + body.turned @ np.array(PELVIS))
+
+
+def reaching(camera: Camera, pelvis: Array) -> tuple[Flags, Flags]:
+    """(T,) in which frames a body with the pelvis (T, 3), world, is in front of the camera and may reach into the
+    picture; and in which it may reach into it without being in front."""
+    intrinsics, extrinsics = camera.per_frame(len(pelvis))
     place = np.einsum("tij,tj->ti", extrinsics[:, :3, :3], pelvis) + extrinsics[:, :3, 3]
     inside = []
     for axis, length in enumerate((camera.width, camera.height)):
