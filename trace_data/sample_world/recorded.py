@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def deal_clips(files: Sequence[Path], lengths: Sequence[float], seed: int, progr
             raise ConfigError(
                 f"no motion is {seconds:.2f} s long: the longest of {len(tapes):,} has {longest:.2f} s, without"
                 f" {EDGE:g} s at either end",
+                where=os.path.commonpath([file.parent for file in files]),
                 hint="add longer ones, or draw shorter sequences (--clip-frames) and no --videos",
             )
         clips.append(clip)

@@ -243,8 +243,9 @@ def test_stretches_lie_inside_and_repeat_only_when_there_is_nothing_left(collect
 def test_too_short_motions_are_refused_with_the_longest(tmp_path: Path) -> None:
     files = [walk(tmp_path / name, 120.0, seconds=seconds) for name, seconds in (("a", 1.5), ("b", 2.5))]
     assert {clip.file for clip in deal_clips(files, [0.4, 0.4], 0)} == {files[1]}
-    with pytest.raises(ConfigError, match=r"0\.50 s"):
+    with pytest.raises(ConfigError, match=r"0\.50 s") as caught:
         deal_clips(files, [0.4, 0.6], 0)
+    assert caught.value.where == str(tmp_path) and caught.value.hint
 
 
 @pytest.mark.parametrize("number", [3, 20, 320])
