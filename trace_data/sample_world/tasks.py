@@ -88,13 +88,17 @@ def people_of(allocation: Allocation) -> set[int]:
     return seen | human36m_clips.players(_clips(allocation["h36m"])) | mpi_inf_3dhp.actors(allocation["mpi-inf-3dhp"])
 
 
+VIEWS = {"h36m": human36m_clips.VIEWS, "rich": rich.VIEWS}
+"""Datasets in which as many sequences in a row show one performance, by its first one's role."""
+
+
 def movers(allocation: Allocation) -> list[tuple[str, int, int]]:
     """Dataset, index, and number of people of each sequence in which somebody moves, not merely before another camera;
     those of a split together."""
     performing: list[tuple[str, int, Role]] = []
     for name, roles in allocation.items():
         indices = mpi_inf_3dhp.performed(roles) if name == "mpi-inf-3dhp" else None
-        entries = _clips(roles) if name == "h36m" else roles
+        entries = roles[:: VIEWS.get(name, 1)]
         performing += [(name, index, role) for index, role in entries if indices is None or index in indices]
     alone = ("h36m", "mpi-inf-3dhp")
     return [
