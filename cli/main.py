@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import json
 import os
 import sys
 import traceback
@@ -12,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-from click.shell_completion import shell_complete
 
 from .options import CONTEXT, debug
 from .streams import accept_any_text
@@ -113,6 +111,8 @@ def run(arguments: Sequence[str]) -> int:
 
     accept_any_text()
     if asked := os.environ.get(COMPLETION):
+        from click.shell_completion import shell_complete
+
         return shell_complete(trace, {}, "trace", COMPLETION, asked)
     context: click.Context | None = None
     shared: dict[str, object] = {}
@@ -147,6 +147,8 @@ def _complain(error: TraceError, *, as_json: bool) -> None:
     colour = False if os.environ.get("NO_COLOR") else None  # None: where a terminal shows it
     click.echo(click.style("error:", fg="red", bold=True) + " " + printable(str(error)), err=True, color=colour)
     if as_json:
+        import json
+
         facts = {"message": error.message, "where": error.where, "hint": error.hint, "exit_code": error.exit_code}
         click.echo(json.dumps({"error": {"kind": type(error).__name__, **facts}}, indent=2))
 
