@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_data.sample_world.bedlam import Take, draw_takes, write_bedlam
+from trace_data.sample_world.bedlam import BedlamTake, draw_takes, write_bedlam
 from trace_data.sample_world.bedlam_rows import write_images, write_labels
 from trace_data.sample_world.people import Role
 
@@ -32,7 +32,7 @@ def write(root: Path, frames: int = FRAMES) -> Path:
     return root / "BEDLAM"
 
 
-def truth() -> dict[str, Take]:
+def truth() -> dict[str, BedlamTake]:
     """What was written, by the name of its sequence."""
     return {f"{take.scene_name}/{take.sequence}": take for take in draw_takes(SEED, ROLES, FRAMES, HEIGHT, 1)}
 
@@ -45,7 +45,7 @@ def write_stills(root: Path, *, suffix: str = "_6fps", subjects: bool = True, ev
     return root / "BEDLAM"
 
 
-def still_truth() -> dict[str, Take]:
+def still_truth() -> dict[str, BedlamTake]:
     """What was written of them."""
     return {f"{take.scene_name}/{take.sequence}": take for take in draw_takes(SEED, ROLES, STILL_FRAMES, HEIGHT, 1)}
 

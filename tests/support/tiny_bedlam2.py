@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tiny_bedlam import change_csv, change_npz
 
-from trace_data.sample_world.bedlam import Take
+from trace_data.sample_world.bedlam import BedlamTake
 from trace_data.sample_world.bedlam2 import draw_takes, subject_of, write_bedlam2
 from trace_data.sample_world.people import Role
 
@@ -29,7 +29,7 @@ def write(root: Path) -> Path:
     return root / "BEDLAM2"
 
 
-def truth() -> dict[str, Take]:
+def truth() -> dict[str, BedlamTake]:
     """What was written, by the name of its sequence."""
     return {f"{take.scene_name}/{take.sequence}": take for take in draw_takes(SEED, ROLES, FRAMES, HEIGHT, 1)}
 

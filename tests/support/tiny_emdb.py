@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trace_data.sample_world.emdb import Take, draw_takes, roles, write_emdb
+from trace_data.sample_world.emdb import EmdbTake, draw_takes, roles, write_emdb
 
 SEED, FRAMES, HEIGHT = 3, 6, 72
 ROLES = list(enumerate(roles(4)))
@@ -24,7 +24,7 @@ def write(root: Path) -> Path:
     return root / "EMDB"
 
 
-def truth() -> dict[str, Take]:
+def truth() -> dict[str, EmdbTake]:
     """What was written, by the name of its sequence."""
     return {take.name: take for take in draw_takes(SEED, ROLES, FRAMES, HEIGHT)}
 

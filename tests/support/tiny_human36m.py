@@ -13,7 +13,7 @@ import numpy as np
 from made_once import made_once
 
 from trace_data.sample_world.human36m import Layout, write_cdf, write_dataset
-from trace_data.sample_world.human36m_clips import LENS, Clip, draw_clips
+from trace_data.sample_world.human36m_clips import LENS, Human36mClip, draw_clips
 from trace_data.sample_world.people import Role
 
 SEED, FRAMES, HEIGHT = 3, 4, 96
@@ -23,7 +23,7 @@ STRONG = (-0.2, 0.24, -0.003, -0.001, -0.0014)
 """A lens as strong as those of the release."""
 
 
-def truth(fps: float, lens: tuple[float, ...] = LENS) -> dict[tuple[int, int], Clip]:
+def truth(fps: float, lens: tuple[float, ...] = LENS) -> dict[tuple[int, int], Human36mClip]:
     """Subject and number of the camera to what is played before it."""
     clips = [clip for subject in draw_clips(SEED, ROLES, FRAMES, HEIGHT, fps, lens) for clip in subject]
     return {(clip.subject, clip.view): clip for clip in clips}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from trace_data.sample_world.mupots import SYNTHETIC, Take, draw_test, write_matlab, write_mupots
+from trace_data.sample_world.mupots import SYNTHETIC, MupotsTake, draw_test, write_matlab, write_mupots
 from trace_data.sample_world.people import Role
 
 SEED, FRAMES, HEIGHT = 5, 5, 96
@@ -23,7 +23,7 @@ def write(root: Path) -> Path:
     return root / "MultiPersonTestSet"
 
 
-def truth() -> dict[str, Take]:
+def truth() -> dict[str, MupotsTake]:
     """What was written, by the name of its sequence."""
     return {
         f"TS{number}": draw_test(SEED, number, index, role, FRAMES + number - 1, HEIGHT)

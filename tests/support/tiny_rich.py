@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trace_data.sample_world.rich import Take, draw_takes, roles, write_rich
+from trace_data.sample_world.rich import RichTake, draw_takes, roles, write_rich
 
 SEED, FRAMES, HEIGHT = 3, 6, 72
 VIEWS = list(enumerate(roles(8)))
@@ -24,7 +24,7 @@ def write(root: Path, *, raw: bool = False) -> Path:
     return root / "RICH"
 
 
-def truth() -> dict[str, Take]:
+def truth() -> dict[str, RichTake]:
     """What was written, by the name of the view."""
     return {f"{take.name}/cam_{take.camera:02d}": take for take in draw_takes(SEED, VIEWS, FRAMES, HEIGHT)}
 

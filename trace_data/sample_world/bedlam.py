@@ -73,7 +73,7 @@ class Stand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Take:
+class BedlamTake:
     """One sequence, before it is written."""
 
     scene_name: str
@@ -109,7 +109,7 @@ def draw_takes(
     height: int,
     longer: int = 0,
     scenes_of: Mapping[str, Mapping[str, Kind]] = SCENES,
-) -> Iterator[Take]:
+) -> Iterator[BedlamTake]:
     """The sequences. `height`: short side of the frames, px; `longer`: by so many frames is the second sequence of a
     scene longer than the first, the third than the second, and so on; `scenes_of`: names of scenes by split."""
     drawn: defaultdict[str, int] = defaultdict(int)
@@ -133,7 +133,7 @@ def draw_takes(
         zoom = np.linspace(1, ZOOM, count) if kind in ("zoom", "dolly") else np.ones(count)
         sequence = f"seq_{number // len(scenes):06d}"
         stands = tuple(_stands(scene, np.random.default_rng([seed, 7])))
-        yield Take(scene_name=name, sequence=sequence, kind=kind, scene=scene, zoom=zoom, stands=stands)
+        yield BedlamTake(scene_name=name, sequence=sequence, kind=kind, scene=scene, zoom=zoom, stands=stands)
 
 
 def _stands(scene: Scene, rng: np.random.Generator) -> Iterator[Stand]:
@@ -168,7 +168,7 @@ def write_bedlam(
 
 def write_scenes(
     folder: Path,
-    takes: Iterable[Take],
+    takes: Iterable[BedlamTake],
     cameras: tuple[str, str],
     motion: Callable[[Performance, Stand, int, str], str],
     progress: Progress = SILENT,
@@ -199,7 +199,7 @@ CAMERA_COLUMNS = [
 ]  # fmt: skip
 
 
-def camera_rows(take: Take) -> Iterator[list[str]]:
+def camera_rows(take: BedlamTake) -> Iterator[list[str]]:
     """A row for each frame. The camera of portrait frames leans on its right side."""
     pose, (width, height) = take.scene.camera.camera_from_world, take.scene.camera.size
     for frame, matrix in enumerate(pose):
@@ -229,7 +229,7 @@ def rest_pelvis(performance: Performance) -> Array:
     return pelvis
 
 
-def _group(take: Take, motion: Callable[[Performance, Stand, int, str], str]) -> list[list[Any]]:
+def _group(take: BedlamTake, motion: Callable[[Performance, Stand, int, str], str]) -> list[list[Any]]:
     """The rows of a sequence in `be_seq.csv`; writes the motions of its people."""
     comment = f"sequence_name={take.sequence};frames={len(take.zoom)}"
     rows: list[list[Any]] = [["Group", "None", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, comment]]
@@ -272,7 +272,7 @@ def _write_motion(file: Path, performance: Performance, stand: Stand, start: int
         )
 
 
-def _write_video(file: Path, take: Take) -> None:
+def _write_video(file: Path, take: BedlamTake) -> None:
     if file.exists():
         return
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
-from trace_data.sample_world.bedlam import SYNTHETIC, Kind, Stand, Take, motion_rows, write_scenes, write_table
+from trace_data.sample_world.bedlam import SYNTHETIC, BedlamTake, Kind, Stand, motion_rows, write_scenes, write_table
 from trace_data.sample_world.bedlam import draw_takes as draw_scenes
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import Performance
@@ -48,7 +48,7 @@ PELVIS = np.array([0.002, -0.347, 0.015])
 
 def draw_takes(
     seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int, longer: int = 0
-) -> Iterator[Take]:
+) -> Iterator[BedlamTake]:
     """The sequences, see `bedlam.draw_takes`. `height`: about that of the frames, px."""
     exact = UNIT * max(3, round(height / UNIT))
     yield from draw_scenes(seed, roles, frames, exact, longer, {"train": SCENES, "validation": SCENES})

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, project, transform
-from trace_data.sample_world.bedlam import STAGE_FROM_WORLD, SYNTHETIC, Stand, Take, rest_pelvis, subject_of
+from trace_data.sample_world.bedlam import STAGE_FROM_WORLD, SYNTHETIC, BedlamTake, Stand, rest_pelvis, subject_of
 from trace_data.sample_world.scene import Performance
 
 Array = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ MORE_POINTS = 3
 """Points behind the body's joints in `gtkps`; the release has a hundred."""
 
 
-def write_labels(folder: Path, takes: Iterable[Take], *, suffix: str = "_6fps", subjects: bool = True) -> None:
+def write_labels(folder: Path, takes: Iterable[BedlamTake], *, suffix: str = "_6fps", subjects: bool = True) -> None:
     """Label files of the scenes, body by body. `subjects`: whether rows say whose they are, as in later releases."""
     held: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for take in takes:
@@ -42,7 +42,7 @@ def write_labels(folder: Path, takes: Iterable[Take], *, suffix: str = "_6fps", 
         np.savez(folder / f"{name}{suffix}.npz", **content, synthetic=np.array(SYNTHETIC))
 
 
-def _rows(take: Take, performance: Performance, stand: Stand) -> Iterator[dict[str, Any]]:
+def _rows(take: BedlamTake, performance: Performance, stand: Stand) -> Iterator[dict[str, Any]]:
     size, pose = np.array(take.scene.camera.size), performance.motion.pose[::2]
     rest, start = rest_pelvis(performance), STAGE_FROM_WORLD.T @ stand.place / 100
     pixels = project(take.intrinsics, transform(take.scene.camera.camera_from_world, performance.joints)) + 0.5
@@ -77,14 +77,14 @@ def _rows(take: Take, performance: Performance, stand: Stand) -> Iterator[dict[s
         }
 
 
-def _level(take: Take, frame: int) -> Array:
+def _level(take: BedlamTake, frame: int) -> Array:
     """(3, 3) from the world to axes x right, y down, z ahead of a camera that neither looks up nor leans."""
     down, ahead = np.array([0.0, -1.0, 0.0]), take.scene.camera.camera_from_world[frame, 2, :3] * [1, 0, 1]
     ahead = ahead / np.linalg.norm(ahead)
     return np.stack([np.cross(down, ahead), down, ahead])
 
 
-def write_images(folder: Path, takes: Iterable[Take], *, suffix: str = "_6fps", every: int = EVERY) -> None:
+def write_images(folder: Path, takes: Iterable[BedlamTake], *, suffix: str = "_6fps", every: int = EVERY) -> None:
     """The images of the scenes, those of portrait cameras lying on their left side."""
     for take in takes:
         place = folder / f"{take.scene_name}{suffix}" / "png" / take.sequence

@@ -58,7 +58,7 @@ WALL = (96, 104, 112)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Take:
+class EmdbTake:
     """One sequence of n frames, before it is written."""
 
     name: str
@@ -95,7 +95,7 @@ def roles(count: int) -> list[Role]:
     ]
 
 
-def draw_takes(seed: int, sequences: Sequence[tuple[int, Role]], frames: int, height: int) -> Iterator[Take]:
+def draw_takes(seed: int, sequences: Sequence[tuple[int, Role]], frames: int, height: int) -> Iterator[EmdbTake]:
     """The sequences. `height`: short side of the frames, px."""
     for order, ((index, role), name) in enumerate(zip(sequences, NAMES)):
         short = height // 2 if name in HALF else height
@@ -108,7 +108,7 @@ def draw_takes(seed: int, sequences: Sequence[tuple[int, Role]], frames: int, he
         phone_from_world = np.eye(4)
         phone_from_world[:3, :3] = matrix_from_axis_angle(np.array([0.0, rng.uniform(-np.pi, np.pi), 0.0]))
         phone_from_world[:3, 3] = rng.uniform(-3, 3, 3)
-        yield Take(name=name, scene=scene, good=good, phone_from_world=phone_from_world)
+        yield EmdbTake(name=name, scene=scene, good=good, phone_from_world=phone_from_world)
 
 
 def write_emdb(
@@ -136,7 +136,7 @@ def write_emdb(
         progress.advance()
 
 
-def annotation(take: Take) -> dict[str, Any]:
+def annotation(take: EmdbTake) -> dict[str, Any]:
     """The dictionary of a sequence file."""
     camera, performance = take.scene.camera, take.scene.performances[0]
     frames, turn, shift = len(take.good), take.phone_from_world[:3, :3], take.phone_from_world[:3, 3]

@@ -17,7 +17,7 @@ from trace_data.sample_world.cameras import PinholeCamera, Shot, stage_camera
 from trace_data.sample_world.figure import load_figure
 from trace_data.sample_world.people import draw_person, people_of
 from trace_data.sample_world.pillar import WIDTH, Pillar, draw_pillar
-from trace_data.sample_world.recorded import RECORDED, Clip
+from trace_data.sample_world.recorded import RECORDED, MotionClip
 from trace_data.sample_world.render import FINE, Actor, VisibleFaces, draw_frame, rasterise
 from trace_data.sample_world.scene import Image, Performance, keep_apart, perform, perform_clip, skeleton_of
 from trace_data.sample_world.walks import Walk, draw_walk
@@ -90,7 +90,7 @@ PLOTS: Mapping[str, Plot] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Take:
+class FilmTake:
     """One shot of a film."""
 
     first: int
@@ -113,7 +113,7 @@ class Film:
     performances: tuple[Performance, ...]
     """Over all frames, of neutral bodies; nobody is in the training sequences."""
     pillar: Pillar
-    takes: tuple[Take, ...]
+    takes: tuple[FilmTake, ...]
     light: Array
     """(3,) unit vector towards the light, world."""
     ambient: float
@@ -172,7 +172,7 @@ def _plot(number: int) -> Plot:
     return list(PLOTS.values())[number % len(PLOTS)]
 
 
-def draw_film(seed: int, number: int, height: int, *, frames: int = FRAMES, motions: Sequence[Clip] = ()) -> Film:
+def draw_film(seed: int, number: int, height: int, *, frames: int = FRAMES, motions: Sequence[MotionClip] = ()) -> Film:
     """Video `number`, from 0, of the world of `seed`, `height` px high.
 
     `motions`: those of its people, who do only for a moment what the plot says: be at a place, facing a way.
@@ -316,15 +316,15 @@ def _takes(
     azimuth: float,
     side: float,
     light: Array,
-) -> tuple[Take, ...]:
+) -> tuple[FilmTake, ...]:
     begins = [int(np.searchsorted(times, begin)) for _, _, begin in plot.shots]
     ends = [*begins[1:], len(times)]
-    takes: list[Take] = []
+    takes: list[FilmTake] = []
     for (shot, turn, _), first, end in zip(plot.shots, begins, ends):
         camera = stage_camera(rng, times[first:end], size, azimuth + side * turn, DISTANCE, shot)
         backdrop = draw_backdrop(rng, camera, np.zeros(3), 2.5, light)
         if takes:  # the same place from another side
             floor = takes[0].backdrop
             backdrop = replace(backdrop, floor=floor.floor, far=floor.far, floor_scale=floor.floor_scale)
-        takes.append(Take(first=first, shot=shot, camera=camera, backdrop=backdrop))
+        takes.append(FilmTake(first=first, shot=shot, camera=camera, backdrop=backdrop))
     return tuple(takes)

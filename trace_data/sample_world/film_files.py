@@ -21,7 +21,7 @@ import numpy.typing as npt
 from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.sample_world.film import FILMED, FPS, FRAMES, Film, draw_film, render_film
-from trace_data.sample_world.recorded import LICENCE, Clip
+from trace_data.sample_world.recorded import LICENCE, MotionClip
 from trace_data.sample_world.scene import Performance, all_joints
 
 Array = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ _AT_ONCE = 40
 
 
 def write_film(
-    folder: Path, seed: int, number: int, height: int, *, frames: int = FRAMES, motions: Sequence[Clip] = ()
+    folder: Path, seed: int, number: int, height: int, *, frames: int = FRAMES, motions: Sequence[MotionClip] = ()
 ) -> str:
     """Write video `number`, from 0, and its truth into `folder`; returns its name.
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
-from trace_data.sample_world.human36m_clips import LENS, TITLES, Clip, clip_title, draw_clips
+from trace_data.sample_world.human36m_clips import LENS, TITLES, Human36mClip, clip_title, draw_clips
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.scene import JPEG_QUALITY
 
@@ -77,7 +77,7 @@ def write_dataset(
         _write_packed(folder, subjects)
 
 
-def _write_official(folder: Path, subjects: list[list[Clip]], progress: Progress) -> None:
+def _write_official(folder: Path, subjects: list[list[Human36mClip]], progress: Progress) -> None:
     for clips in subjects:
         for clip in clips:
             place = folder / f"S{clip.subject}"
@@ -94,7 +94,7 @@ def _write_official(folder: Path, subjects: list[list[Clip]], progress: Progress
         partial.write_text(metadata([clip for clips in subjects for clip in clips]), encoding="utf-8")
 
 
-def metadata(clips: Sequence[Clip]) -> str:
+def metadata(clips: Sequence[Human36mClip]) -> str:
     """The text of `metadata.xml`: titles of the clips, and their cameras."""
     extrinsic, intrinsic = np.zeros((4, 11, 6)), np.zeros((4, 9))
     extrinsic[..., 5] = 1000.0
@@ -145,7 +145,7 @@ def write_cdf(file: Path, points: Array) -> None:
     cdf.close()
 
 
-def _write_video(file: Path, clip: Clip) -> None:
+def _write_video(file: Path, clip: Human36mClip) -> None:
     if file.exists():
         return
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _write_video(file: Path, clip: Clip) -> None:
     unfinished.replace(file)
 
 
-def _write_repackaged(folder: Path, clips: list[Clip]) -> None:
+def _write_repackaged(folder: Path, clips: list[Human36mClip]) -> None:
     """One subject: image folders, then its four JSON files."""
     subject = clips[0].subject
     cameras: dict[str, Any] = {}
@@ -199,7 +199,7 @@ def _write_repackaged(folder: Path, clips: list[Clip]) -> None:
         _write_json(_json_file(folder, subject, kind), content)
 
 
-def _write_packed(folder: Path, subjects: list[list[Clip]]) -> None:
+def _write_packed(folder: Path, subjects: list[list[Human36mClip]]) -> None:
     rng = np.random.default_rng(0)
     annotations: dict[str, dict[str, Array]] = {}
     betas: dict[str, Array] = {}
@@ -231,7 +231,7 @@ def _write_packed(folder: Path, subjects: list[list[Clip]]) -> None:
     np.savez(folder / "annots_smplkps.npz", annots=np.array(annotations, object))
 
 
-def _write_images(folder: Path, clip: Clip, names: list[str]) -> None:
+def _write_images(folder: Path, clip: Human36mClip, names: list[str]) -> None:
     """Write the images of a clip; the last one exists only when all do."""
     if (folder / names[-1]).exists():
         return
@@ -242,7 +242,7 @@ def _write_images(folder: Path, clip: Clip, names: list[str]) -> None:
             partial.write_bytes(encoded.tobytes())
 
 
-def _bodies(clips: Sequence[Clip]) -> dict[str, Any]:
+def _bodies(clips: Sequence[Human36mClip]) -> dict[str, Any]:
     """The content of NeuralAnnot's file of a subject."""
     held: dict[str, Any] = {}
     for clip in clips:

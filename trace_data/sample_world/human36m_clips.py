@@ -45,7 +45,7 @@ _RIG = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Human36mClip:
     """One performance by one subject, seen by one camera."""
 
     subject: int
@@ -115,7 +115,7 @@ class Clip:
 
 def draw_clips(
     seed: int, roles: Sequence[tuple[int, Role]], frames: int, height: int, fps: float, lens: tuple[float, ...]
-) -> Iterator[list[Clip]]:
+) -> Iterator[list[Human36mClip]]:
     """The clips of each subject that plays. `roles`: scenes by index, whose people are replaced by the subjects.
 
     Raises ConfigError when there are more scenes than the release has titles.
@@ -175,10 +175,10 @@ def _rig(seed: int, scenes: list[Scene]) -> list[tuple[PinholeCamera, float]]:
     return rig
 
 
-def _clip(subject: int, number: int, view: int, scene: Scene, lens: tuple[float, ...]) -> Clip:
+def _clip(subject: int, number: int, view: int, scene: Scene, lens: tuple[float, ...]) -> Human36mClip:
     action = list(TITLES)[number % len(TITLES)]
     subaction = 1 + number // len(TITLES)
-    return Clip(subject, action, subaction, clip_title(subject, action, subaction), view, scene, lens)
+    return Human36mClip(subject, action, subaction, clip_title(subject, action, subaction), view, scene, lens)
 
 
 def clip_title(subject: int, action: int, subaction: int) -> str:

@@ -22,7 +22,7 @@ from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.film import FPS, FRAMES, actors_in, name_of
 from trace_data.sample_world.film_files import VIDEO
 from trace_data.sample_world.people import cast
-from trace_data.sample_world.recorded import Clip, deal_clips
+from trace_data.sample_world.recorded import MotionClip, allocate_clips
 from trace_data.sample_world.tasks import (
     DATASETS,
     FOLDERS,
@@ -174,10 +174,10 @@ def make_sample(
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more", hint="give --jobs 2")
     allocation = allocate(cast(seed, sequences)) | {name: further(name, seed, sequences) for name in sorted(also)}
-    clips = _dealt(files, allocation, videos, frames, seed, progress) if files else []
-    dealt = iter(clips)
-    all_films = films_of(videos, video_height or height, dealt)
-    allocation = with_motions(allocation, dealt)
+    clips = _allocate_motions(files, allocation, videos, frames, seed, progress) if files else []
+    motion_clips = iter(clips)
+    all_films = films_of(videos, video_height or height, motion_clips)
+    allocation = with_motions(allocation, motion_clips)
     used = sorted({clip.file for clip in clips})
     sequences = sum(map(len, allocation.values()))
     with _writing(out):
@@ -236,14 +236,14 @@ def _videos(out: Path, number: int) -> tuple[Path, ...]:
     return tuple(out / VIDEOS / f"{name_of(film)}{VIDEO}" for film in range(number))
 
 
-def _dealt(
+def _allocate_motions(
     files: Sequence[Path], allocation: Allocation, videos: int, frames: int, seed: int, progress: Progress
-) -> list[Clip]:
+) -> list[MotionClip]:
     """Motions of everybody: first for the videos, then for the sequences, those of a split together, so that splits
     share no file as long as there are enough."""
     actors = sum(map(actors_in, range(videos)))
     people = sum(number for _, _, number in movers(allocation))
-    return deal_clips(files, [FRAMES / FPS] * actors + [frames / SLOWEST] * people, seed, progress)
+    return allocate_clips(files, [FRAMES / FPS] * actors + [frames / SLOWEST] * people, seed, progress)
 
 
 def _tell(out: Path, used: Sequence[Path], folder: Path, names: Sequence[str]) -> None:

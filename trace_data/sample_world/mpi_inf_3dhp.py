@@ -42,7 +42,7 @@ TEST_JOINTS = (38, 37, 17, 19, 21, 16, 18, 20, 35, 5, 8, 36, 4, 7, 39, 6, 43)
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class MpiTake:
     """One recording of the training set."""
 
     subject: int
@@ -60,7 +60,7 @@ class Take:
 
 def draw_take(
     seed: int, index: int, role: Role, frames: int, height: int, *, subject: int, sequence: int, cameras: int
-) -> Take:
+) -> MpiTake:
     """The first person of `role`, filmed by this many cameras around."""
     fps = 50.0 if (subject, sequence) in AT_50 else 25.0
     alone = replace(role, people=role.people[:1])
@@ -74,7 +74,7 @@ def draw_take(
         if number not in calibrations:
             turned = calibrations[0][1] @ _turn(2 * np.pi * (number + 0.5) / ALL_CAMERAS, middle)
             calibrations[number] = (calibrations[0][0], turned)
-    return Take(subject, sequence, scenes, calibrations)
+    return MpiTake(subject, sequence, scenes, calibrations)
 
 
 def _turn(angle: float, centre: Array) -> Array:
@@ -100,7 +100,7 @@ def seen_by(calibration: tuple[Array, Array], world: Array) -> tuple[Array, Arra
     return image[..., :2] / image[..., 2:], camera
 
 
-def write_official(folder: Path, take: Take, *, extracted: bool = False) -> None:
+def write_official(folder: Path, take: MpiTake, *, extracted: bool = False) -> None:
     """Write a recording of the official release. Its annotation is written last and marks it complete.
 
     `extracted`: images numbered from 1 instead of videos.
@@ -125,7 +125,7 @@ def write_official(folder: Path, take: Take, *, extracted: bool = False) -> None
     files.write_annotation(place / "annot.mat", [points for points, _ in seen], [joints for _, joints in seen])
 
 
-def write_packed(folder: Path, takes: Sequence[Take]) -> None:
+def write_packed(folder: Path, takes: Sequence[MpiTake]) -> None:
     """Write the training set as packed by the published code: frames with all joints visible, and one file for all."""
     annots: dict[str, Any] = {}
     frame_info: dict[str, list[int]] = {}
@@ -156,7 +156,7 @@ def write_packed(folder: Path, takes: Sequence[Take]) -> None:
     files.write_dictionaries(folder / "annots_video.npz", annots=annots, frame_info=frame_info, cam_info=cam_info)
 
 
-def write_neural_annot(folder: Path, takes: Sequence[Take], *, expressive: bool = False) -> None:
+def write_neural_annot(folder: Path, takes: Sequence[MpiTake], *, expressive: bool = False) -> None:
     """Write the bodies of all takes in NeuralAnnot's format: SMPL, or SMPL-X if `expressive`."""
     fits: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for take in takes:

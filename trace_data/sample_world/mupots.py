@@ -45,7 +45,7 @@ _HEADER = b"MATLAB 5.0 MAT-file, trace sample world (synthetic)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Take:
+class MupotsTake:
     """One sequence, before it is written."""
 
     number: int
@@ -75,7 +75,7 @@ def roles(count: int) -> list[Role]:
     ]
 
 
-def draw_test(seed: int, number: int, index: int, role: Role, frames: int, height: int) -> Take:
+def draw_test(seed: int, number: int, index: int, role: Role, frames: int, height: int) -> MupotsTake:
     """Sequence TS`number`. `height`: of a picture, px."""
     aspect = SQUARE if number % 2 else WIDE
     drawn = draw_scene(seed, index, role, frames, 2 * round(height / 2), shot="fixed", aspect=aspect)
@@ -95,7 +95,7 @@ def draw_test(seed: int, number: int, index: int, role: Role, frames: int, heigh
     empty = np.zeros_like(valid)
     empty[1::8, -1] = number % 2 == 0
     points = project(intrinsics, joints)
-    return Take(number=number, scene=scene, joints=joints, points=points, valid=valid, empty=empty)
+    return MupotsTake(number=number, scene=scene, joints=joints, points=points, valid=valid, empty=empty)
 
 
 def write_mupots(
@@ -122,7 +122,7 @@ def write_mupots(
         progress.advance()
 
 
-def _pictures(place: Path, take: Take) -> npt.NDArray[np.object_]:
+def _pictures(place: Path, take: MupotsTake) -> npt.NDArray[np.object_]:
     """Writes the images; returns who is hidden in them, cells (T, P) of (1, 17)."""
     depth = take.joints[..., 2]
     cells = np.empty(take.valid.shape, object)
@@ -140,7 +140,7 @@ def _pictures(place: Path, take: Take) -> npt.NDArray[np.object_]:
     return cells
 
 
-def labels(take: Take) -> npt.NDArray[np.object_]:
+def labels(take: MupotsTake) -> npt.NDArray[np.object_]:
     """Cells (T, P) of structs, in millimetres. What does not count is zero in some sequences, NaN in others."""
     pelvis = take.joints[:, :, [PELVIS]]
     universal = pelvis + take.factors[:, None, None] * (take.joints - pelvis)

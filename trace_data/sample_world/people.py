@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.sample_world.figure import CLOTHES, LIMBS
-from trace_data.sample_world.recorded import Clip
+from trace_data.sample_world.recorded import MotionClip
 from trace_data.schema.body import Gender
 
 Array = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ class Role:
 
     split: Split
     people: tuple[int, ...]
-    motions: tuple[Clip, ...] = ()
+    motions: tuple[MotionClip, ...] = ()
     """How each of them moves; none if that is drawn at random."""
 
 

@@ -28,7 +28,7 @@ _CLIPS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class MotionClip:
     """A stretch of a recorded motion."""
 
     file: Path
@@ -53,7 +53,7 @@ class _Tape:
             self.whole = [(EDGE, end)] if end > EDGE else []
             self.free = list(self.whole)
 
-    def cut(self, seconds: float, rng: np.random.Generator) -> Clip | None:
+    def cut(self, seconds: float, rng: np.random.Generator) -> MotionClip | None:
         """A random stretch of that length, which is in use from then on; None if there is none."""
         self.read()
         # whole lengths from the beginning of a free stretch, so that nothing between two clips is lost
@@ -65,10 +65,12 @@ class _Tape:
         begin, end = self.free[place]
         first = begin + (chosen - sum(room[:place])) * seconds
         self.free[place : place + 1] = [(begin, first), (first + seconds, end)]
-        return Clip(self.file, first)
+        return MotionClip(self.file, first)
 
 
-def deal_clips(files: Sequence[Path], lengths: Sequence[float], seed: int, progress: Progress = SILENT) -> list[Clip]:
+def allocate_clips(
+    files: Sequence[Path], lengths: Sequence[float], seed: int, progress: Progress = SILENT
+) -> list[MotionClip]:
     """A clip of each of these lengths, in seconds, from AMASS files; deterministic.
 
     Files take turns in random order, so that neighbours in `lengths` move differently; no stretch comes twice before
@@ -99,7 +101,7 @@ def deal_clips(files: Sequence[Path], lengths: Sequence[float], seed: int, progr
     return clips
 
 
-def _next(tapes: deque[_Tape], seconds: float, rng: np.random.Generator) -> Clip | None:
+def _next(tapes: deque[_Tape], seconds: float, rng: np.random.Generator) -> MotionClip | None:
     for _ in range(len(tapes)):
         tape = tapes[0]
         tapes.rotate(-1)
@@ -108,7 +110,7 @@ def _next(tapes: deque[_Tape], seconds: float, rng: np.random.Generator) -> Clip
     return None
 
 
-def recorded_motion(clip: Clip, times: Array, heading: float, place: Array, middle: int) -> Motion:
+def recorded_motion(clip: MotionClip, times: Array, heading: float, place: Array, middle: int) -> Motion:
     """The motion of a clip at `times` (T) seconds, the first of which is its beginning.
 
     At step `middle` the person faces `heading` radians (0 is +z) and stands at `place` (x, z). Its height is that of

@@ -86,7 +86,7 @@ LENSES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Take:
+class RichTake:
     """One view of a sequence, before it is written."""
 
     name: Name
@@ -138,7 +138,7 @@ def _role(name: Name) -> Role:
     return Role(splits[name.split], tuple(people[PEOPLE[subject]] for subject in name.subjects))
 
 
-def draw_takes(seed: int, views: Sequence[tuple[int, Role]], frames: int, height: int) -> Iterator[Take]:
+def draw_takes(seed: int, views: Sequence[tuple[int, Role]], frames: int, height: int) -> Iterator[RichTake]:
     """The views, in the order of `roles`. `height`: short side of the pictures, px."""
     short, long = height, round(height * FULL[0] / FULL[1])
     for order, name in enumerate(NAMES[: len(views) // VIEWS]):
@@ -157,7 +157,7 @@ def draw_takes(seed: int, views: Sequence[tuple[int, Role]], frames: int, height
             beside = np.array([[0, 0, 0.01 * long], [0, 0.2, -0.01 * short], [0, 0, 0]])
             found = replace(found, intrinsics=found.intrinsics + beside)
             rig = found.camera_from_world[0] if rig is None else rig
-            yield Take(
+            yield RichTake(
                 name=name,
                 camera=camera,
                 scene=before_camera(drawn, seed, index + number, found, azimuth),
@@ -204,14 +204,14 @@ def pelvis_at_rest(performance: Performance) -> Array:
     return moved
 
 
-def _write_images(folder: Path, take: Take, camera: int) -> None:
+def _write_images(folder: Path, take: RichTake, camera: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in zip(take.numbers, take.pictures()):
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
         (folder / f"{number:05d}_{camera:02d}.jpeg").write_bytes(encoded.tobytes())
 
 
-def _write_bodies(folder: Path, take: Take) -> None:
+def _write_bodies(folder: Path, take: RichTake) -> None:
     turn, shift = take.rig_from_world[:3, :3], take.rig_from_world[:3, 3]
     for subject, performance, fitted in zip(take.name.subjects, take.scene.performances, take.fitted):
         pose = performance.motion.pose[::2].reshape(-1, 24, 3)
@@ -229,14 +229,14 @@ def _write_bodies(folder: Path, take: Take) -> None:
             file.write_bytes(pickle.dumps(content, protocol=4))
 
 
-def camera_from_rig(take: Take) -> Array:
+def camera_from_rig(take: RichTake) -> Array:
     """(4, 4)."""
     camera: PinholeCamera = take.scene.camera
     found: Array = camera.camera_from_world[0] @ np.linalg.inv(take.rig_from_world)
     return found
 
 
-def _xml(take: Take) -> str:
+def _xml(take: RichTake) -> str:
     """As OpenCV stores matrices."""
     matrices = {
         "CameraMatrix": camera_from_rig(take)[:3], "Intrinsics": take.full_intrinsics, "Distortion": take.lens[:, None],

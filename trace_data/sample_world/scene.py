@@ -17,7 +17,7 @@ from trace_data.sample_world.free_body import FreeBody
 from trace_data.sample_world.gestures import ACTIVITIES
 from trace_data.sample_world.motion import Motion, Skeleton, draw_motion
 from trace_data.sample_world.people import CastMember, Role, draw_person
-from trace_data.sample_world.recorded import Clip, recorded_motion
+from trace_data.sample_world.recorded import MotionClip, recorded_motion
 from trace_data.sample_world.render import Actor, VisibleFaces, draw_frame
 
 Array = npt.NDArray[np.float64]
@@ -248,7 +248,7 @@ def _perform(
 
 
 def perform_clip(
-    person: CastMember, clip: Clip, times: Array, heading: float, place: Array, middle: int
+    person: CastMember, clip: MotionClip, times: Array, heading: float, place: Array, middle: int
 ) -> Performance:
     """A recorded motion as this person performs it, the lowest point of all frames on the ground.
 

@@ -17,7 +17,7 @@ from trace_data.sample_world.human36m import write_human36m
 from trace_data.sample_world.mpi_inf_3dhp import write_mpi_inf_3dhp
 from trace_data.sample_world.penn_action import write_penn_action
 from trace_data.sample_world.people import PEOPLE, Role
-from trace_data.sample_world.recorded import Clip
+from trace_data.sample_world.recorded import MotionClip
 from trace_data.sample_world.threedpw import write_sequence
 
 DATASETS, VIDEOS = "datasets", "videos"
@@ -66,7 +66,7 @@ class FilmTask:
     number: int
     height: int
     """Pixels."""
-    motions: tuple[Clip, ...] = ()
+    motions: tuple[MotionClip, ...] = ()
     """As in a role."""
 
 
@@ -109,7 +109,7 @@ def movers(allocation: Allocation) -> list[tuple[str, int, int]]:
     ]
 
 
-def with_motions(allocation: Allocation, clips: Iterator[Clip]) -> Allocation:
+def with_motions(allocation: Allocation, clips: Iterator[MotionClip]) -> Allocation:
     """The same sequences, their people moving as in these clips, one for each in the order of `movers`."""
     motions = {(name, index): tuple(islice(clips, people)) for name, index, people in movers(allocation)}
     return {
@@ -118,7 +118,7 @@ def with_motions(allocation: Allocation, clips: Iterator[Clip]) -> Allocation:
     }
 
 
-def films_of(number: int, height: int, clips: Iterator[Clip]) -> list[FilmTask]:
+def films_of(number: int, height: int, clips: Iterator[MotionClip]) -> list[FilmTask]:
     """The first `number` videos, `height` px high; with clips, one for each person, they move like these."""
     return [FilmTask(film, height, tuple(islice(clips, actors_in(film)))) for film in range(number)]
 

@@ -118,14 +118,14 @@ class TraceNetwork(nn.Module):
         pixels, frames = self._pixels(images)
         stages, after = TensorRecorder(return_stages), None
         features = self.backbone(pixels, stages)
-        stages.note(image_feature_maps=features)
+        stages.record(image_feature_maps=features)
         temporal = self.temporal and not unrelated
         if temporal:
             features, after = self.propagate(features.unflatten(0, (-1, frames)), state, stages)
         moving = self._with_flow(features, flow, stages)
         center, center_3d, camera = self.localise(features, stages)
         mesh = self.param_head(moving)
-        stages.note(mesh_feature_map=mesh)
+        stages.record(mesh_feature_map=mesh)
         motion_map = world_motion = world_rotation = None
         if temporal:
             motion_map, world_motion, world_rotation = self.move(moving, stages)
@@ -141,7 +141,7 @@ class TraceNetwork(nn.Module):
             stages=stages.tensors,
         )
         if tracks is not None and return_stages:
-            stages.note(**parameter_stages(self.follow(maps, tracks)))
+            stages.record(**parameter_stages(self.follow(maps, tracks)))
         return maps
 
     def _pixels(self, images: Tensor) -> tuple[Tensor, int]:
@@ -171,7 +171,7 @@ class TraceNetwork(nn.Module):
         features = frames.flatten(0, 1)
         warped = self.deform_warper(features, offsets)
         temporal = (memory.flatten(0, 1) + warped + features).contiguous(memory_format=torch.channels_last)
-        stages.note(
+        stages.record(
             gru_features=memory.flatten(0, 1),
             offset_features=differences,
             feature_offsets=offsets,
@@ -188,7 +188,7 @@ class TraceNetwork(nn.Module):
         elif flow.shape != shape:
             raise ValueError(f"flow of shape {tuple(flow.shape)}, expected {shape}")
         flow = flow.to(features.dtype).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        stages.note(optical_flows=flow)
+        stages.record(optical_flows=flow)
         if not self.motion_channels:
             return features
         return torch.cat([flow.contiguous(memory_format=torch.channels_last), features], dim=1)
@@ -203,8 +203,10 @@ class TraceNetwork(nn.Module):
             center_3d, camera = self.compose(
                 front, above, self.center_map_refiner2, self.cam_map_refiner, logits=self.center_logits
             )
-        stages.note(bv_features=bird)
-        stages.note(center_map=front[:, :1], center_map_3d=center_3d, cam_map_3d=camera, front_map=front, bv_map=above)
+        stages.record(bv_features=bird)
+        stages.record(
+            center_map=front[:, :1], center_map_3d=center_3d, cam_map_3d=camera, front_map=front, bv_map=above
+        )
         return front[:, 0], center_3d, camera
 
     def move(self, moving: Tensor, stages: TensorRecorder) -> tuple[Tensor, Tensor, Tensor]:
@@ -216,7 +218,7 @@ class TraceNetwork(nn.Module):
             motion = motion_volume(front.float(), above.float(), self.motion_map_refiner)
         world_motion, shared = self.cam_motion_head(moving)
         world_motion, world_rotation = world_motion.float(), self.cam_rot_head(shared).float()
-        stages.note(
+        stages.record(
             motion_map=front,
             bv_motion_features=bird,
             bv_motion_map=above,

@@ -16,7 +16,7 @@ class TensorRecorder:
         self.wanted = wanted
         self.tensors: dict[str, Tensor] = {}
 
-    def note(self, **tensors: Tensor) -> None:
+    def record(self, **tensors: Tensor) -> None:
         """Record tensors, if wanted."""
         if self.wanted:
             self.tensors.update(tensors)

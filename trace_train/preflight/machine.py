@@ -118,9 +118,9 @@ def check_device(config: Config, local_rank: int = 0) -> tuple[PreflightItem, to
     part.found = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     if device.type == "cpu" and fixed_threads():  # otherwise the run itself takes what is free
         part.warnings += busy_with_others(busy_cores(), len(own_cores()), torch.get_num_threads())
-    half = autocast_dtype(config, device)
-    part.found += {torch.float16: ", fp16", torch.bfloat16: ", bf16", None: ", fp32"}[half]
-    if half is torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+    amp_dtype = autocast_dtype(config, device)
+    part.found += {torch.float16: ", fp16", torch.bfloat16: ", bf16", None: ", fp32"}[amp_dtype]
+    if amp_dtype is torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
         part.errors.append(
             ConfigError(
                 "this GPU does not compute in bfloat16",

@@ -156,10 +156,10 @@ def _fitting(
     stream = TrainStream(ShardReader(store, verify=config.data.verify), config, world_size=world_size)
     trial = Trial(config, stream, body_layers(packs)["neutral"], start, run, device)
 
-    def tell(clips: int, frames: int, peak: int) -> None:
+    def log_size(clips: int, frames: int, peak: int) -> None:
         progress.log(f"  {counted(clips, 'clip')} of {counted(frames, 'frame')}: {size_in_words(peak)}")
 
-    return Fitting(trial, meter, dares=device.type == "cuda", on_result=tell)
+    return Fitting(trial, meter, dares=device.type == "cuda", on_result=log_size)
 
 
 def _check_memory(

@@ -52,18 +52,18 @@ def choose_clips(index: ShardIndex, wanted: Wanted) -> list[ClipRef]:
         entry = index.sequences[row]
         groups.setdefault((entry.dataset, entry.split), []).append(row)
     room = {key: [_room(index.sequences[row], wanted) for row in rows] for key, rows in groups.items()}
-    shares = dealt([sum(places) for places in room.values()], wanted.clips)
+    shares = allocate([sum(places) for places in room.values()], wanted.clips)
     refs: list[ClipRef] = []
     for (key, rows), share in zip(groups.items(), shares):
         if share < len(rows):
             chosen = [(row, 1) for row in _spaced(rows, share)]
         else:
-            chosen = list(zip(rows, dealt(room[key], share)))
+            chosen = list(zip(rows, allocate(room[key], share)))
         refs += [ref for row, count in chosen for ref in _clips(row, index.sequences[row], count, wanted)]
     return refs
 
 
-def dealt(room: Sequence[int], total: int) -> list[int]:
+def allocate(room: Sequence[int], total: int) -> list[int]:
     """Distribute `total` items round-robin over places with capacities `room`."""
     shares = [0] * len(room)
     while sum(shares) < min(total, sum(room)):

@@ -154,13 +154,13 @@ def joined(timeout_minutes: float) -> Iterator[Processes]:
     except RuntimeError as error:
         _outlive_the_others()
         if not any(word in str(error).lower() for word in CONNECTION):
-            liveness.tell(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            liveness.announce(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             raise
         missing = liveness.lost(error)
         _end(processes, liveness, missing)
         raise missing from error
     except Exception as error:
-        liveness.tell(f"{type(error).__name__}: {error}")
+        liveness.announce(f"{type(error).__name__}: {error}")
         raise
     dist.destroy_process_group()
 
@@ -169,8 +169,8 @@ def _end(processes: Processes, liveness: PeerLiveness, error: TraceError) -> Non
     """Announce the error to the others; end silently if rank 0 reports the same error, or reports any when this process
     only knows that another one is lost."""
     _outlive_the_others()
-    liveness.tell(str(error))
-    if not processes.first and liveness.first_told(None if isinstance(error, LostProcess) else str(error)):
+    liveness.announce(str(error))
+    if not processes.first and liveness.first_announced(None if isinstance(error, LostProcess) else str(error)):
         raise SystemExit(error.exit_code)
 
 

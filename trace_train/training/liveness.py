@@ -103,7 +103,7 @@ class PeerLiveness:
                 silent.add(rank)
         return ended, silent
 
-    def tell(self, text: str) -> None:
+    def announce(self, text: str) -> None:
         """Announce why this process ends."""
         _within(MISSING_SECONDS, partial(self._store.set, f"ended/{self.rank}", text))
 
@@ -126,7 +126,7 @@ class PeerLiveness:
             hint="the same command with  train --resume RUN  goes on from the last checkpoint",
         )
 
-    def first_told(self, text: str | None) -> bool:
+    def first_announced(self, text: str | None) -> bool:
         """Whether rank 0 has announced `text` as its error or, with None, any error."""
         if self._first_is_gone:
             return False

@@ -33,8 +33,8 @@ class LossModule(nn.Module):
 
     def forward(self, batch: Batch) -> LossReport:
         """The losses of a batch."""
-        device, half = batch.images.device, autocast_dtype(self.config, batch.images.device)
-        with torch.autocast(device.type, dtype=half, enabled=half is not None):
+        device, amp_dtype = batch.images.device, autocast_dtype(self.config, batch.images.device)
+        with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
             single = batch.images.shape[1] == 1
             maps: Maps = self.network(batch.images, self._flow(batch), unrelated=single)
         return self.compare(maps, batch)

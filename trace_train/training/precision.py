@@ -62,5 +62,5 @@ def _has_bf16(device: torch.device) -> bool:
 
 def gradient_scaler(config: Config, device: torch.device) -> torch.amp.GradScaler:
     """A loss scaler for fp16: raises the scale against underflow, lowers it on overflow. Disabled for other types."""
-    half = autocast_dtype(config, device) is torch.float16
-    return torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE, enabled=half)
+    enabled = autocast_dtype(config, device) is torch.float16
+    return torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE, enabled=enabled)

@@ -40,7 +40,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def take() -> world.Take:
+def take() -> world.MpiTake:
     return world.draw_take(SEED, 0, ROLES[0][1], FRAMES, HEIGHT, subject=3, sequence=2, cameras=3)
 
 
@@ -70,7 +70,7 @@ def assert_as_drawn(record: SequenceRecord, scene: Scene, *, body: bool) -> None
 
 
 @pytest.mark.parametrize("layout", ["videos", "images", "packed"])
-def test_a_take_comes_back(tmp_path: Path, take: world.Take, layout: str) -> None:
+def test_a_take_comes_back(tmp_path: Path, take: world.MpiTake, layout: str) -> None:
     folder = tmp_path / "mpi_inf_3dhp"
     if layout == "packed":
         world.write_packed(folder, [take])

@@ -33,7 +33,7 @@ from trace_data.sample_world.film import FPS, FRAMES, draw_film, name_of
 from trace_data.sample_world.film_files import TRUTH, write_film
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
 from trace_data.sample_world.people import Role, cast
-from trace_data.sample_world.recorded import EDGE, RECORDED, Clip, deal_clips, recorded_motion
+from trace_data.sample_world.recorded import EDGE, RECORDED, MotionClip, allocate_clips, recorded_motion
 from trace_data.sample_world.scene import draw_scene
 from trace_data.sample_world.tasks import draw, films_of, movers, with_motions
 from trace_data.schema.record import SequenceRecord
@@ -183,7 +183,7 @@ def test_what_is_no_archive_or_wants_to_run_something_is_named(tmp_path: Path) -
 def test_who_walks_ahead_in_amass_walks_ahead_on_the_floor_with_the_head_up(
     tmp_path: Path, yaw: float, heading: float
 ) -> None:
-    clip, times = Clip(walk(tmp_path, 120.0, yaw), 1.25), np.arange(120) / 60
+    clip, times = MotionClip(walk(tmp_path, 120.0, yaw), 1.25), np.arange(120) / 60
     role = Role("train", (3,), (clip,))
     scene = draw_scene(2, 0, role, 60, 64)
     person = scene.performances[0]
@@ -208,7 +208,7 @@ def test_who_walks_ahead_in_amass_walks_ahead_on_the_floor_with_the_head_up(
 def test_who_runs_far_stays_before_the_camera_and_its_backdrop(tmp_path: Path, shot: Any) -> None:
     pose, trans = tiny_amass.walking(8.0, 60.0)
     trans[:, :2] *= 5 / tiny_amass.SPEED
-    clip = Clip(tiny_amass.write(tmp_path, "run", tiny_amass.content(pose, trans, 60.0)), 1.0)
+    clip = MotionClip(tiny_amass.write(tmp_path, "run", tiny_amass.content(pose, trans, 60.0)), 1.0)
     for index in range(4):
         scene = draw_scene(1, index, Role("train", (3,), (clip,)), 150, 64, shot=shot)
         assert np.ptp(scene.performances[0].joints[:, 0], axis=0).max() > 10
@@ -218,7 +218,7 @@ def test_who_runs_far_stays_before_the_camera_and_its_backdrop(tmp_path: Path, s
         assert (ahead @ ahead[75]).min() > 0.5
 
 
-def overlapping(clips: list[Clip], lengths: list[float]) -> int:
+def overlapping(clips: list[MotionClip], lengths: list[float]) -> int:
     """Pairs of stretches of one file that share some time."""
     placed = sorted((str(clip.file), clip.begin, clip.begin + length) for clip, length in zip(clips, lengths))
     return sum(a[0] == b[0] and b[1] < a[2] - 1e-6 for a, b in pairwise(placed))
@@ -229,22 +229,22 @@ def test_stretches_lie_inside_and_repeat_only_when_there_is_nothing_left(collect
     files = motion_files(collection)
     rng = np.random.default_rng(seed)
     lengths = [float(rng.uniform(2, 4)), *[float(rng.uniform(0.4, 0.7))] * 40]
-    clips = deal_clips(files, lengths, seed)
+    clips = allocate_clips(files, lengths, seed)
     for clip, length in zip(clips, lengths):
         assert clip.begin >= EDGE and clip.begin + length <= read_amass(clip.file).seconds - EDGE + 1e-6
     assert not overlapping(clips, lengths)
     assert {clip.file for clip in clips[:4]} == set(files), "files take turns"
-    assert clips == deal_clips(files, lengths, seed) != deal_clips(files, lengths, seed + 1)
+    assert clips == allocate_clips(files, lengths, seed) != allocate_clips(files, lengths, seed + 1)
     room = sum(int((read_amass(file).seconds - 2 * EDGE) / 0.5 + 1e-9) for file in files)
-    assert not overlapping(deal_clips(files, [0.5] * room, seed), [0.5] * room), "all of it"
-    assert overlapping(deal_clips(files, [0.5] * (room + 3), seed), [0.5] * (room + 3)) == 3
+    assert not overlapping(allocate_clips(files, [0.5] * room, seed), [0.5] * room), "all of it"
+    assert overlapping(allocate_clips(files, [0.5] * (room + 3), seed), [0.5] * (room + 3)) == 3
 
 
 def test_too_short_motions_are_refused_with_the_longest(tmp_path: Path) -> None:
     files = [walk(tmp_path / name, 120.0, seconds=seconds) for name, seconds in (("a", 1.5), ("b", 2.5))]
-    assert {clip.file for clip in deal_clips(files, [0.4, 0.4], 0)} == {files[1]}
+    assert {clip.file for clip in allocate_clips(files, [0.4, 0.4], 0)} == {files[1]}
     with pytest.raises(ConfigError, match=r"0\.50 s") as caught:
-        deal_clips(files, [0.4, 0.6], 0)
+        allocate_clips(files, [0.4, 0.6], 0)
     assert caught.value.where == str(tmp_path) and caught.value.hint
 
 
@@ -253,7 +253,7 @@ def test_everybody_who_moves_gets_a_motion_of_their_own(number: int) -> None:
     """Cameras that show a performance again need none, and splits come one after the other."""
     allocation = allocate(cast(1, number)) | {name: further(name, 1, number) for name in FURTHER}
     wanted = movers(allocation)
-    clips = [Clip(Path(f"{n}"), 0.0) for n in range(sum(people for _, _, people in wanted))]
+    clips = [MotionClip(Path(f"{n}"), 0.0) for n in range(sum(people for _, _, people in wanted))]
     moved = with_motions(allocation, iter(clips))
     given = [clip for roles in moved.values() for _, role in roles for clip in role.motions]
     assert sorted(given, key=lambda clip: int(clip.file.name)) == clips
@@ -274,7 +274,7 @@ def test_everybody_who_moves_gets_a_motion_of_their_own(number: int) -> None:
 
 def test_two_people_do_not_run_into_each_other_and_a_film_shows_what_was_recorded(tmp_path: Path) -> None:
     file = walk(tmp_path, 100.0, seconds=14)
-    clips = tuple(Clip(file, begin) for begin in (1.0, 1.5, 2.0))
+    clips = tuple(MotionClip(file, begin) for begin in (1.0, 1.5, 2.0))
     film = draw_film(3, 0, 96, motions=clips)
     assert film.recorded and not draw_film(3, 0, 96).recorded
     assert all(len(p.joints) == FRAMES for p in film.performances)
@@ -375,7 +375,7 @@ def test_pose_files_of_the_world_hold_what_was_recorded(world: Path, collection:
 
 def test_a_video_says_whose_motions_it_shows(collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "write_film", partial(write_film, frames=2))
-    clips = deal_clips(motion_files(collection), [FRAMES / FPS] * 3, 0)
+    clips = allocate_clips(motion_files(collection), [FRAMES / FPS] * 3, 0)
     for number, motions in enumerate((clips, [])):
         [film] = films_of(1, 64, iter(motions))
         draw(tmp_path / str(number), 0, 4, 64, film, SILENT)

@@ -163,14 +163,14 @@ def test_a_window_deals_every_clip_once_a_turn_from_few_shards(seed: int) -> Non
     other = ClipSampler(given, seed=seed, weights=weights, window=window)
     flat = [pair for epoch in draws for pair in epoch]
     again = {i: other.clip(*flat[i]) for i in asked}
-    dealt: dict[str, list[tuple[int, ClipRef]]] = {name: [] for name in given}
+    drawn: dict[str, list[tuple[int, ClipRef]]] = {name: [] for name in given}
     for i, (epoch, position) in enumerate(flat):
-        ref, (name, _) = sampler.clip(epoch, position), sampler._hand(position)
+        ref, (name, _) = sampler.clip(epoch, position), sampler._table_at(position)
         assert again[i] == ref
-        dealt[name].append((i, ref))
+        drawn[name].append((i, ref))
     for name, table in given.items():
         everything = sorted(clips(table), key=repr)
-        refs = [ref for _, ref in dealt[name]]
+        refs = [ref for _, ref in drawn[name]]
         for turn in range(len(refs) // len(table)):
             part = refs[turn * len(table) : (turn + 1) * len(table)]
             assert sorted(part, key=repr) == everything
@@ -185,7 +185,7 @@ def test_a_window_deals_every_clip_once_a_turn_from_few_shards(seed: int) -> Non
 def test_tables_of_a_window_take_turns_evenly() -> None:
     given = {"a": sharded(31, 31), "b": sharded(31, first=10), "c": sharded(11, first=20)}
     sampler = ClipSampler(given, seed=0, window=1)
-    names = [sampler._hand(p)[0] for p in range(len(sampler))]
+    names = [sampler._table_at(p)[0] for p in range(len(sampler))]
     assert (names.count("a"), names.count("b"), names.count("c")) == (60, 30, 10)
     for begin in range(0, 90, 10):
         part = names[begin : begin + 10]
@@ -201,7 +201,7 @@ def test_upcoming_shards_come_in_the_order_in_which_they_are_needed(window: int)
         needed: dict[int, int] = {}
         for number in range(3 * len(sampler)):
             later, at = divmod(position + number, len(sampler))
-            shard = firsts[sampler._hand(at)[0]] + sampler.clip(epoch + later, at).sequence
+            shard = firsts[sampler._table_at(at)[0]] + sampler.clip(epoch + later, at).sequence
             needed.setdefault(shard, number)
         soon = sampler.upcoming_shards(epoch, position, 16)
         assert set(soon) == set(needed) == {*range(9), *range(50, 55), 80, 81}

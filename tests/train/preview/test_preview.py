@@ -25,7 +25,7 @@ from trace_data.shards.entries import SequenceEntry, ShardIndex
 from trace_data.shards.reader import ShardReader
 from trace_train.config import Config, load_config
 from trace_train.preview.bodies import BodyPainter, blended
-from trace_train.preview.choose import Wanted, choose_clips, dealt
+from trace_train.preview.choose import Wanted, allocate, choose_clips
 from trace_train.preview.clips import PreviewClip, augmented_clips, plain_clip
 from trace_train.preview.page import page_clip, page_text
 from trace_train.preview.plan import plan_of
@@ -89,7 +89,7 @@ def index_of(sizes: dict[tuple[str, str], list[int]]) -> ShardIndex:
 
 
 def test_clips_are_spread_evenly_and_do_not_overlap() -> None:
-    assert dealt([5, 1, 9], 9) == [4, 1, 4] and dealt([1, 1], 9) == [1, 1] and dealt([3, 3], 0) == [0, 0]
+    assert allocate([5, 1, 9], 9) == [4, 1, 4] and allocate([1, 1], 9) == [1, 1] and allocate([3, 3], 0) == [0, 0]
     index = index_of({("a", "train"): [100] * 50, ("b", "train"): [100] * 2, ("b", "val"): [7]})
     refs = choose_clips(index, Wanted(clips=12, frames=10))
     assert refs == choose_clips(index, Wanted(clips=12, frames=10))

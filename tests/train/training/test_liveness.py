@@ -43,7 +43,7 @@ def test_a_process_that_said_why_it_ended_is_named() -> None:
     store, errors = dist.HashStore(), list[LostProcess]()
     one, other = PeerLiveness(store, 0, 2), PeerLiveness(store, 1, 2)
     with one.watched(errors.append), one.exchanging():
-        other.tell("OutOfMemoryError: CUDA out of memory")
+        other.announce("OutOfMemoryError: CUDA out of memory")
         error = eventually(errors)
     assert "process 1 of 2 has ended: OutOfMemoryError" in str(error) and error.exit_code == 5
 
@@ -66,7 +66,7 @@ def test_outside_a_step_nothing_is_ended() -> None:
     store, errors = dist.HashStore(), list[LostProcess]()
     one = PeerLiveness(store, 0, 2)
     with one.watched(errors.append):
-        PeerLiveness(store, 1, 2).tell("gone")
+        PeerLiveness(store, 1, 2).announce("gone")
         time.sleep(0.6)
         assert not errors, "a checkpoint may be on its way"
         with one.exchanging():
@@ -78,7 +78,7 @@ def test_a_blocked_process_leaves_with_its_exit_code(tmp_path: Path) -> None:
     store = tmp_path / "store"
     command = [sys.executable, "-c", BLOCKED, str(store)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    PeerLiveness(dist.FileStore(str(store), 2), 1, 2).tell("killed by a test")
+    PeerLiveness(dist.FileStore(str(store), 2), 1, 2).announce("killed by a test")
     _, text = process.communicate(timeout=120)
     assert process.returncode == LostProcess.exit_code == 5
     assert "error: process 1 of 2 has ended: killed by a test" in text and "--resume" in text

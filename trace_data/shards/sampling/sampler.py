@@ -166,9 +166,10 @@ class ClipSampler:
             raise ConfigError(f"a window of {window} shards holds no clip")
         self._orders: dict[str, WindowedOrder] | None = None
         if window is not None:
-            dealt = [name for name, quota in self._quota.items() if quota]
             self._orders = {
-                name: WindowedOrder(*_clips_of_shards(self.tables[name]), window, (seed, name)) for name in dealt
+                name: WindowedOrder(*_clips_of_shards(self.tables[name]), window, (seed, name))
+                for name, quota in self._quota.items()
+                if quota
             }
 
     def __len__(self) -> int:
@@ -180,16 +181,16 @@ class ClipSampler:
         if not 0 <= position < self._length:
             raise IndexError(f"position {position} of {self._length}")
         if self._orders is not None:
-            name, dealt = self._hand(position)
+            name, count = self._table_at(position)
             table = self.tables[name]
-            turn, card = divmod(epoch * self._quota[name] + dealt, len(table))
-            return table.clip(self._orders[name].number(turn, card))
+            cycle, index = divmod(epoch * self._quota[name] + count, len(table))
+            return table.clip(self._orders[name].number(cycle, index))
         slot = permuted(position, self._length, (self.seed, "mix", epoch))
         for name, quota in self._quota.items():
             if slot < quota:
                 table = self.tables[name]
-                turn, card = divmod(epoch * quota + slot, len(table))
-                return table.clip(permuted(card, len(table), (self.seed, name, turn)))
+                cycle, index = divmod(epoch * quota + slot, len(table))
+                return table.clip(permuted(index, len(table), (self.seed, name, cycle)))
             slot -= quota
         raise AssertionError("quotas sum to the length of the epoch")
 
@@ -200,7 +201,8 @@ class ClipSampler:
         """
         if self._orders is None:
             return self._looked_through(epoch, position, limit)
-        coming = [self._groups(self._orders[name], name, epoch, dealt) for name, dealt in self._dealt(position).items()]
+        counts = self._counts_before(position)
+        coming = [self._groups(self._orders[name], name, epoch, count) for name, count in counts.items()]
         known = {shard for order in self._orders.values() for shard in order.shards}
         shards_needed: dict[int, None] = {}
         for _, shards in heapq.merge(*coming, key=lambda group: group[0]):
@@ -209,11 +211,14 @@ class ClipSampler:
                 break
         return list(shards_needed)[:limit]
 
-    def _groups(self, order: WindowedOrder, name: str, epoch: int, dealt: int) -> Iterator[tuple[float, list[int]]]:
-        """For each coming group of one table: positions until it begins, and its shards. `dealt`: clips taken."""
+    def _groups(self, order: WindowedOrder, name: str, epoch: int, count: int) -> Iterator[tuple[float, list[int]]]:
+        """For each coming group of one table: positions until it begins, and its shards.
+
+        `count`: clips of the table that come before.
+        """
         quota = self._quota[name]
-        for cards, shards in order.groups(*divmod(epoch * quota + dealt, len(self.tables[name]))):
-            yield cards * self._length / quota, shards
+        for clips, shards in order.groups(*divmod(epoch * quota + count, len(self.tables[name]))):
+            yield clips * self._length / quota, shards
 
     def _looked_through(self, epoch: int, position: int, limit: int) -> list[int]:
         shard_of = {
@@ -225,23 +230,23 @@ class ClipSampler:
             shards_needed[shard_of[ref.sequence]] = None
         return list(shards_needed)[:limit]
 
-    def _hand(self, position: int) -> tuple[str, int]:
+    def _table_at(self, position: int) -> tuple[str, int]:
         """The table whose clip is at a position of an epoch, and how many of its clips precede it in the epoch.
 
         Tables are interleaved as evenly as integers allow, so that each takes its clips in order.
         """
-        dealt, after = self._dealt(position), self._dealt(position + 1)
-        return next((name, count) for name, count in dealt.items() if after[name] > count)
+        before, after = self._counts_before(position), self._counts_before(position + 1)
+        return next((name, count) for name, count in before.items() if after[name] > count)
 
-    def _dealt(self, position: int) -> dict[str, int]:
+    def _counts_before(self, position: int) -> dict[str, int]:
         """Number of clips of each table with a share among the first `position` clips of an epoch."""
-        dealt, places = {}, self._length
+        counts, places = {}, self._length
         for name, quota in self._quota.items():
             if quota:
                 # this table takes every (places / quota)-th of the positions that earlier tables leave
-                dealt[name] = position * quota // places
-                position, places = position - dealt[name], places - quota
-        return dealt
+                counts[name] = position * quota // places
+                position, places = position - counts[name], places - quota
+        return counts
 
 
 def _clips_of_shards(table: ClipTable) -> tuple[list[int], list[int]]:

@@ -1,6 +1,6 @@
 """Order of clips for remote shards, which needs only a few shards at a time.
 
-A pass over all clips of a table (a turn) takes its shards in permuted order, in groups of the window's size, and
+A pass over all clips of a table (a cycle) takes its shards in permuted order, in groups of the window's size, and
 permutes the clips within each group. So only one group's shards are in use, and the next one's at the border.
 """
 
@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from trace_data.shards.sampling.permutation import permuted
 
-TURNS_KEPT = 4
-"""Cached turns; neighbouring positions are in one or two turns."""
+CYCLES_KEPT = 4
+"""Cached cycles; neighbouring positions are in one or two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Turn:
-    """The order of shards in one turn."""
+class _Cycle:
+    """The order of shards in one cycle."""
 
     order: npt.NDArray[np.int64]
     """(S,) shard indices within the table."""
@@ -31,9 +31,9 @@ class _Turn:
 
 
 class WindowedOrder:
-    """Order of one table's clips: `number(turn, card)` is a permutation of all clips in every turn.
+    """Order of one table's clips: `number(cycle, index)` is a permutation of all clips in every cycle.
 
-    A pure function of its arguments; a look-up takes logarithmic time once the turn is cached.
+    A pure function of its arguments; a look-up takes logarithmic time once the cycle is cached.
     """
 
     def __init__(self, shards: Sequence[int], counts: Sequence[int], window: int, key: tuple[object, ...]) -> None:
@@ -43,41 +43,41 @@ class WindowedOrder:
         self._counts = np.asarray(counts, np.int64)
         self._begins = np.cumsum(self._counts) - self._counts
         self._window, self._key = window, key
-        self._turns: dict[int, _Turn] = {}
+        self._cycles: dict[int, _Cycle] = {}
 
-    def number(self, turn: int, card: int) -> int:
-        """The clip at position `card` of a turn."""
-        table = self._turn(turn)
-        group = int(np.searchsorted(table.group_ends, card, side="right"))
+    def number(self, cycle: int, index: int) -> int:
+        """The clip at position `index` of a cycle."""
+        table = self._cycle(cycle)
+        group = int(np.searchsorted(table.group_ends, index, side="right"))
         first = int(table.group_ends[group - 1]) if group else 0
         size = int(table.group_ends[group]) - first
-        place = first + permuted(card - first, size, (*self._key, turn, group))
+        place = first + permuted(index - first, size, (*self._key, cycle, group))
         at = int(np.searchsorted(table.ends, place, side="right"))
         shard = int(table.order[at])
         return int(self._begins[shard]) + place - (int(table.ends[at]) - int(self._counts[shard]))
 
-    def groups(self, turn: int, card: int) -> Iterator[tuple[int, list[int]]]:
-        """Endless groups from that card on: the number of clips before each group begins, and its shards."""
-        dealt = 0
+    def groups(self, cycle: int, index: int) -> Iterator[tuple[int, list[int]]]:
+        """Endless groups from that index on: the number of clips before each group begins, and its shards."""
+        passed = 0
         while True:
-            table = self._turn(turn)
-            start = int(np.searchsorted(table.group_ends, card, side="right"))
+            table = self._cycle(cycle)
+            start = int(np.searchsorted(table.group_ends, index, side="right"))
             for group in range(start, len(table.group_ends)):
                 first = int(table.group_ends[group - 1]) if group else 0
                 members = table.order[group * self._window : (group + 1) * self._window]
-                yield max(0, dealt + first - card), [self.shards[i] for i in members.tolist()]
-            dealt += int(table.ends[-1]) - card
-            turn, card = turn + 1, 0
+                yield max(0, passed + first - index), [self.shards[i] for i in members.tolist()]
+            passed += int(table.ends[-1]) - index
+            cycle, index = cycle + 1, 0
 
-    def _turn(self, turn: int) -> _Turn:
-        cached = self._turns.get(turn)
+    def _cycle(self, cycle: int) -> _Cycle:
+        cached = self._cycles.get(cycle)
         if cached is None:
             count = len(self.shards)
-            order = np.array([permuted(i, count, (*self._key, turn, "shards")) for i in range(count)], np.int64)
+            order = np.array([permuted(i, count, (*self._key, cycle, "shards")) for i in range(count)], np.int64)
             ends = np.cumsum(self._counts[order])
             last = np.minimum(np.arange(self._window, count + self._window, self._window), count) - 1
-            cached = _Turn(order=order, ends=ends, group_ends=ends[last])
-            for old in sorted(self._turns)[: 1 - TURNS_KEPT]:
-                self._turns.pop(old, None)
-            self._turns[turn] = cached
+            cached = _Cycle(order=order, ends=ends, group_ends=ends[last])
+            for old in sorted(self._cycles)[: 1 - CYCLES_KEPT]:
+                self._cycles.pop(old, None)
+            self._cycles[cycle] = cached
         return cached
