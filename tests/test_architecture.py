@@ -180,5 +180,8 @@ def test_the_page_shows_the_order() -> None:
     for column, top in enumerate(ORDER):
         shown = [set(re.findall(r"`(\w+)`", row[column])) for row in rows if "`" in row[column]]
         assert shown == [set(line.split()) for line in ORDER[top]], f"docs/architecture.md: the order of {top}"
+    picture = page.split("```")[1]
+    rooms = {file.relative_to(ROOT).parts[1] for file in FILES if len(file.relative_to(ROOT).parts) > 2}
+    assert {room for room in rooms if not re.search(rf"\b{room}/", picture)} == set(), "rooms that no picture shows"
     allowed = next(line for line in page.splitlines() if line.startswith("| `trace_train/`"))
     assert set(re.findall(r"`(\w+)`", allowed.split("of `trace_data`:")[1])) == FROM_DATA

@@ -78,17 +78,25 @@ def test_an_option_means_the_same_in_every_command() -> None:
         for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
             kinds.setdefault(option.opts[0], {}).setdefault(_kind(option), set()).add(name)
     # README names the exceptions: what a build compares, and a training that only looks
-    assert kinds.pop("--check") == {"choice": {"build-shards"}, "boolean": {"train"}}
+    assert kinds.pop("--check") == {"content or geometry": {"build-shards"}, "boolean": {"train"}}
     # and with what something is compared: a manifest, or shards, which may be a URL
     assert kinds.pop("--against") == {"file ": {"verify-datasets"}, "text": {"evaluate"}}
     # and the flow to compute, or the weights to compute it with
-    assert kinds.pop("--flow") == {"choice": {"build-shards", "add-flow"}, "file ": {"import-weights"}}
+    assert kinds.pop("--flow") == {"raft or dis": {"build-shards", "add-flow"}, "file ": {"import-weights"}}
+    # and levels, and layouts, of different things
+    assert {*map(frozenset, kinds.pop("--depth").values())} == {
+        frozenset({"verify-datasets"}),
+        frozenset({"verify-shards"}),
+    }
+    assert {*map(frozenset, kinds.pop("--layout").values())} == {frozenset({"verify-assets"}), frozenset({"export"})}
     assert {option: found for option, found in kinds.items() if len(found) > 1} == {}
 
 
 def _kind(option: click.Option) -> str:
     if isinstance(option.type, click.Path):
         return f"{'file' if option.type.file_okay else ''} {'folder' if option.type.dir_okay else ''}"
+    if isinstance(option.type, click.Choice):
+        return " or ".join(map(str, option.type.choices))
     return option.type.name
 
 
