@@ -95,13 +95,13 @@ class HRNet(nn.Module):
 
     def forward(self, images: Tensor, stages: TensorRecorder | None = None) -> Tensor:
         """See the class. Images are normalised to [-1, 1] here only. `stages` records the intermediate maps."""
-        note = (stages or TensorRecorder(False)).note
+        record = (stages or TensorRecorder(False)).record
         x = images / 127.5 - 1.0
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
-        note(backbone_stem=x)
+        record(backbone_stem=x)
         x = self.layer1(x)
-        note(backbone_layer1=x)
+        record(backbone_layer1=x)
         maps = [layer(x) for layer in self.transition1]
         for number, stage, transition in (
             (2, self.stage2, self.transition2),
@@ -111,7 +111,7 @@ class HRNet(nn.Module):
             for module in stage:
                 maps = module(maps)
             if transition is not None:
-                note(**{f"backbone_stage{number}_{branch}": part for branch, part in enumerate(maps)})
+                record(**{f"backbone_stage{number}_{branch}": part for branch, part in enumerate(maps)})
                 maps = [*maps, transition[-1](maps[-1])]
         features: Tensor = maps[0]
         return features

@@ -123,9 +123,9 @@ def test_further_ones_are_there_where_they_were_asked_for(
 def test_people_of_further_test_sets_are_in_no_training_sequence() -> None:
     for name in FURTHER:
         for seed, sequences in ((0, 3), (7, 900)):
-            dealt = further(name, seed, sequences)
-            assert len({index for index, _ in dealt}) == len(dealt)
-            assert all(person in people_of(role.split) for _, role in dealt for person in role.people)
+            roles = further(name, seed, sequences)
+            assert len({index for index, _ in roles}) == len(roles)
+            assert all(person in people_of(role.split) for _, role in roles for person in role.people)
 
 
 def test_mupots_is_there_where_it_was_asked_for_and_shows_people_of_the_test_split(tmp_path: Path) -> None:

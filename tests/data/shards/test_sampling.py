@@ -148,7 +148,7 @@ def sharded(*frames: int, first: int = 0) -> ClipTable:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_window_deals_every_clip_once_a_turn_from_few_shards(seed: int) -> None:
+def test_a_window_shows_every_clip_once_a_cycle_from_few_shards(seed: int) -> None:
     rng = np.random.default_rng(seed)
     given = {
         name: sharded(*rng.integers(1, 20, int(rng.integers(1, 12))).tolist(), 9, first=100 * i)
@@ -171,8 +171,8 @@ def test_a_window_deals_every_clip_once_a_turn_from_few_shards(seed: int) -> Non
     for name, table in given.items():
         everything = sorted(clips(table), key=repr)
         refs = [ref for _, ref in drawn[name]]
-        for turn in range(len(refs) // len(table)):
-            part = refs[turn * len(table) : (turn + 1) * len(table)]
+        for cycle in range(len(refs) // len(table)):
+            part = refs[cycle * len(table) : (cycle + 1) * len(table)]
             assert sorted(part, key=repr) == everything
             shards = [ref.sequence for ref in part]  # one sequence a shard
             spans = {s: (shards.index(s), len(shards) - 1 - shards[::-1].index(s)) for s in set(shards)}

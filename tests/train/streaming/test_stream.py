@@ -191,9 +191,9 @@ def test_a_run_goes_on_with_other_processes_and_threads_at_exactly_the_missing_c
         others = [TrainStream(reader, settings, rank=rank, world_size=ranks) for rank in range(ranks)]
         seen = whole[: 6 * stopped]
         for step in range(stopped, 40):
-            dealt = [stream.positions(step) for stream in others]
-            assert {len(part) for part in dealt} == {6 // ranks}
-            seen += sorted((drawn for part in dealt for drawn in part), key=lambda drawn: drawn[:2])
+            parts = [stream.positions(step) for stream in others]
+            assert {len(part) for part in parts} == {6 // ranks}
+            seen += sorted((drawn for part in parts for drawn in part), key=lambda drawn: drawn[:2])
         assert seen == whole
     # what they see of a clip is the same too
     first = next(alone.batches(5, 6))
