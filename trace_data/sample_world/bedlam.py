@@ -23,6 +23,7 @@ from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.cameras import Shot
 from trace_data.sample_world.people import Role
+from trace_data.sample_world.render import write_video
 from trace_data.sample_world.scene import Image, Performance, Scene, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
@@ -179,7 +180,9 @@ def write_scenes(
     sizes: dict[str, tuple[int, int]] = {}
     for take in takes:
         place = folder / take.scene_name
-        _write_video(place / "mp4" / f"{take.sequence}.mp4", take)
+        video = place / "mp4" / f"{take.sequence}.mp4"
+        if not video.exists():
+            write_video(video, take.pictures(), take.scene.camera.size, take.scene.fps)
         camera = place.joinpath(*cameras, f"{take.sequence}_camera.csv")
         write_table(camera, [CAMERA_COLUMNS, *camera_rows(take)])
         size = take.scene.camera.size
@@ -270,18 +273,6 @@ def _write_motion(file: Path, performance: Performance, stand: Stand, start: int
             gender_sub=np.array("m" if performance.person.index % 2 == 0 else "f"),
             motion_info=np.array([SYNTHETIC]),
         )
-
-
-def _write_video(file: Path, take: BedlamTake) -> None:
-    if file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name("_unfinished.mp4")
-    writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), take.scene.fps, take.scene.camera.size)
-    for image in take.pictures():
-        writer.write(image)
-    writer.release()
-    unfinished.replace(file)
 
 
 def write_table(file: Path, rows: Sequence[Sequence[Any]]) -> None:

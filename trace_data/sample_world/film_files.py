@@ -9,12 +9,11 @@ itself, by none of the code that reads or writes results.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +21,7 @@ from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.sample_world.film import FILMED, FPS, FRAMES, Film, draw_film, render_film
 from trace_data.sample_world.recorded import LICENCE, MotionClip
+from trace_data.sample_world.render import Image, write_video
 from trace_data.sample_world.scene import Performance, all_joints
 
 Array = npt.NDArray[np.float64]
@@ -43,16 +43,15 @@ def write_film(
     The truth is written last, atomically, and marks the video complete.
     """
     film = draw_film(seed, number, height, frames=frames, motions=motions)
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"_{film.name}{VIDEO}"
-    writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), FPS, film.size)
     boxes, visible = [], []
-    for frame in render_film(film):
-        writer.write(frame.image)
-        boxes.append(frame.boxes)
-        visible.append(frame.visible)
-    writer.release()
-    unfinished.replace(folder / f"{film.name}{VIDEO}")
+
+    def images() -> Iterator[Image]:
+        for frame in render_film(film):
+            boxes.append(frame.boxes)
+            visible.append(frame.visible)
+            yield frame.image
+
+    write_video(folder / f"{film.name}{VIDEO}", images(), film.size, FPS)
     content = truth_of(film, np.stack(boxes, axis=1), np.stack(visible, axis=1), seed)
     with atomic_write(folder / f"{film.name}{TRUTH}") as partial, partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **content)

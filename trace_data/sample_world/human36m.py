@@ -18,6 +18,7 @@ from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.human36m_clips import LENS, TITLES, Human36mClip, clip_title, draw_clips
 from trace_data.sample_world.people import Role
+from trace_data.sample_world.render import write_video
 from trace_data.sample_world.scene import JPEG_QUALITY
 
 Array = npt.NDArray[np.float64]
@@ -87,7 +88,9 @@ def _write_official(folder: Path, subjects: list[list[Human36mClip]], progress: 
             write_cdf(poses / "D2_Positions" / f"{name}.cdf", clip.pixels(world))
             write_cdf(poses / "D3_Positions_mono" / f"{name}.cdf", 1000 * clip.in_camera(world))
             write_cdf(poses / "D3_Positions" / f"{clip.title}.cdf", 1000 * world)
-            _write_video(place / "Videos" / f"{name}.mp4", clip)
+            video = place / "Videos" / f"{name}.mp4"
+            if not video.exists():
+                write_video(video, clip.pictures(), clip.scene.camera.size, clip.scene.fps)
             progress.advance()
         _write_json(_json_file(folder, clips[0].subject, "SMPL_NeuralAnnot"), _bodies(clips))
     with atomic_write(folder / "metadata.xml") as partial:
@@ -143,18 +146,6 @@ def write_cdf(file: Path, points: Array) -> None:
         var_data=flat,
     )
     cdf.close()
-
-
-def _write_video(file: Path, clip: Human36mClip) -> None:
-    if file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name("_unfinished.mp4")
-    writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), clip.scene.fps, clip.scene.camera.size)
-    for image in clip.pictures():
-        writer.write(image)
-    writer.release()
-    unfinished.replace(file)
 
 
 def _write_repackaged(folder: Path, clips: list[Human36mClip]) -> None:

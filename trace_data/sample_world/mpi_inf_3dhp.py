@@ -19,6 +19,7 @@ import numpy.typing as npt
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world import mpi_inf_3dhp_files as files
 from trace_data.sample_world.people import PEOPLE, Role
+from trace_data.sample_world.render import write_video
 from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, another_view, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
@@ -111,12 +112,12 @@ def write_official(folder: Path, take: MpiTake, *, extracted: bool = False) -> N
             images = place / "imageFrames" / f"video_{number}"
             _write_images(images, "frame_{:06d}.jpg", (image for image, _ in render_scene(scene)), first=1)
         else:
-            (place / "imageSequence").mkdir(parents=True, exist_ok=True)
-            files.write_video(
+            write_video(
                 place / "imageSequence" / f"video_{number}.avi",
                 (image for image, _ in render_scene(scene)),
                 scene.camera.size,
                 scene.fps,
+                codec="MJPG",
             )
     size = next(iter(take.scenes.values())).camera.size
     files.write_calibration(place / "camera.calibration", size, take.calibrations)

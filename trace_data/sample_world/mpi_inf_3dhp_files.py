@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import h5py
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +21,6 @@ SYNTHETIC = "trace sample world"
 """Value of the key `synthetic`, which no real file has: readers take it as the origin of the data."""
 _HEADER = b"MATLAB 5.0 MAT-file, trace sample world (synthetic)"
 _HEADER_73 = b"MATLAB 7.3 MAT-file, trace sample world (synthetic)"
-
-
-def write_video(file: Path, images: Iterable[npt.NDArray[np.uint8]], size: tuple[int, int], fps: float) -> None:
-    """Write frames (H, W, 3) BGR as an AVI of JPEGs."""
-    unfinished = file.with_name(f"{file.stem}.part{file.suffix}")
-    out = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
-    for image in images:
-        out.write(image)
-    out.release()
-    unfinished.replace(file)
 
 
 def write_calibration(file: Path, size: tuple[int, int], cameras: Mapping[int, tuple[Array, Array]]) -> None:

@@ -5,7 +5,10 @@ Pixel convention: the centre of the top-left pixel is (0, 0).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -129,3 +132,16 @@ def _cast_shadows(
         cut = image[y : y + height, x : x + width]
         bright = cv2.merge([cv2.convertScaleAbs(mask[y : y + height, x : x + width], alpha=-SHADOW, beta=255)] * 3)
         cv2.multiply(cut, bright, cut, scale=1 / 255)
+
+
+def write_video(
+    file: Path, images: Iterable[Image], size: tuple[int, int], fps: float, *, codec: Literal["mp4v", "MJPG"] = "mp4v"
+) -> None:
+    """Write frames (H, W, 3) BGR of `size` (width, height) as a video, which has its name only once it is whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"_{file.name}")  # OpenCV chooses the container by the ending
+    writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*codec), fps, size)
+    for image in images:
+        writer.write(image)
+    writer.release()
+    unfinished.replace(file)
