@@ -112,14 +112,13 @@ def bodies_in_words(rules: Protocol) -> str:
         said.append("PA-MPJPE is after similarity alignment of each person in each frame.")
     if rules.defines("pve") and not pve:
         said.append("PVE is of meshes in SMPL's own origin, without a root.")
-    said.append(MEANS[rules.mean])
     if rules.defines("error_2d"):
         said.append("2D error in px of the original frame.")
     if rules.defines(*OF_TIME):
         said.append(_time(rules))
     if rules.defines(*OF_LABELS):
         said.append(_labelled(rules))
-    return " ".join(said)
+    return " ".join([*said, MEANS[rules.mean]])
 
 
 def _time(rules: Protocol) -> str:
@@ -140,8 +139,8 @@ def _labelled(rules: Protocol) -> str:
     bones = " and predicted bones scaled to the annotated lengths" if labelled.bones == "annotated" else ""
     missed = " Joints of people who were not found count as wrong." if rules.misses == "wrong" else ""
     return (
-        "For people with labelled joints and no body: MPJPE, PA-MPJPE, 3DPCK at 150 mm and AUC (0 to 150 mm in steps of "
-        f"5), on {which}, with {root} as root{bones}.{missed}"
+        "For people with labelled joints and no body: MPJPE, PA-MPJPE, 3DPCK at 150 mm and AUC (0 to 150 mm in steps "
+        f"of 5), on {which}, with {root} as root{bones}.{missed}"
     )
 
 
