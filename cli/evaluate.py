@@ -280,7 +280,7 @@ def _rules(one: Protocol) -> list[str]:
     from trace_train.evaluation.measures import OF_BODIES, OF_CHUNKS, OF_LABELS, OF_PATHS, OF_TIME
 
     data, bodies, labelled, time, world = one.data, one.bodies, one.labelled, one.time, one.world
-    joints, root = bodies.joints, bodies.root
+    joints, root = str(bodies.joints), str(bodies.root)
     if not one.defines(*OF_BODIES, *OF_CHUNKS) and one.defines(*OF_LABELS):
         joints, root = f"{len(labelled.joints or ()) or 'all'} labelled, bones {labelled.bones}", labelled.root
     chunk = f"{world.chunk:g} frames, {world.tail}" if world.unit == "frames" else f"{world.chunk / 30:.3g} s"

@@ -47,6 +47,8 @@ from trace_train.protocols.protocol import BodyRules, DataRules, LabelledRules, 
 from trace_train.weights.folder import InferenceSwitches
 
 example = cache(example_result)
+SHARES_AND_METRES = {"rte", "ate", "ape", "mota", "idf1", "hota", "pck"}
+"""Other measures are mm and their derivatives."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,8 +87,9 @@ def test_the_truth_is_without_error_under_every_protocol(name: str, layers: dict
     for key in set(measures) - {"jitter", "foot_sliding"}:
         if (value := getattr(row, key)) is not None:
             good = 1 if key in ("mota", "idf1", "hota") else 0
+            within = 1e-3 if key in SHARES_AND_METRES else 0.05
             # boxes that are made larger on one side alone overlap by no more than their share
-            assert value == pytest.approx(good, abs=0.4 if key == "hota" and name.startswith("mupots") else 0.05), key
+            assert value == pytest.approx(good, abs=0.4 if key == "hota" and name.startswith("mupots") else within), key
     assert row.recall == 1 and row.precision == 1
     if measures:
         assert {key for key in ("mpjpe", "w_mpjpe", "ate_start", "error_2d") if getattr(row, key) is not None} <= {
