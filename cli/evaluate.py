@@ -16,6 +16,7 @@ from . import options
 if TYPE_CHECKING:
     from trace_data.progress import Progress
     from trace_train.evaluate import Scores, Truth
+    from trace_train.protocols.protocol import Protocol
     from trace_train.protocols.published import PublishedRow
 
 MOST_SHOWN = 6
@@ -259,6 +260,7 @@ def _name(result: Path, results: Sequence[Path]) -> str:
 
 def _list_protocols(as_json: bool) -> None:
     """Show all protocols side by side."""
+    from trace_train.evaluation.protocol import heading
     from trace_train.protocols.loading import load_protocol, protocols
 
     from . import render
@@ -267,36 +269,42 @@ def _list_protocols(as_json: bool) -> None:
     if as_json:
         render.json_object({one.name: one.model_dump(mode="json") for one in found})
         return
-    rows = []
-    for one in found:
-        data, world = one.data, one.world
-        shown = {*one.measures} or {"w_mpjpe", "ate"}
-        chunk = f"{world.chunk:g} frames, {world.tail}" if world.unit == "frames" else f"{world.chunk / 30:.3g} s"
-        rows.append(
-            (
-                one.name,
-                " ".join(filter(None, (data.subset or data.dataset or "any", data.split, data.camera))),
-                one.bodies.joints,
-                one.bodies.root,
-                one.bodies.surface,
-                one.time.gaps,
-                "own" if one.time.rate is None else f"{one.time.rate:g}",
-                chunk if "w_mpjpe" in shown else "–",
-                world.point if shown & {"rte", "ate"} else "–",
-                one.misses,
-                one.mean,
-            )
-        )
     titles = ("protocol", "data", "joints", "root", "PVE", "gaps", "rate", "chunks", "path of", "misses", "mean over")
-    render.table(titles, rows)
+    render.table(titles, [(one.name, *_rules(one)) for one in found])
     for one in found:
-        render.line(f"\n{one.name}: {one.about}" + (f"  ({one.follows})" if one.follows else ""))
+        render.line("\n" + "\n".join(heading(one)))
+
+
+def _rules(one: Protocol) -> list[str]:
+    """What tells protocols apart; – where a rule concerns none of the measures of this one."""
+    from trace_train.evaluation.measures import OF_BODIES, OF_CHUNKS, OF_LABELS, OF_PATHS, OF_TIME
+
+    data, bodies, labelled, time, world = one.data, one.bodies, one.labelled, one.time, one.world
+    joints, root = str(bodies.joints), str(bodies.root)
+    if not one.defines(*OF_BODIES, *OF_CHUNKS) and one.defines(*OF_LABELS):
+        joints, root = f"{len(labelled.joints or ()) or 'all'} labelled, bones {labelled.bones}", labelled.root
+    chunk = f"{world.chunk:g} frames, {world.tail}" if world.unit == "frames" else f"{world.chunk / 30:.3g} s"
+    cells = (
+        (joints, (*OF_BODIES, *OF_CHUNKS, *OF_LABELS)),
+        (root, ("mpjpe", "pve", "acceleration", "acceleration_per_frame", *OF_LABELS)),
+        (bodies.surface, ("pve",)),
+        (time.gaps, OF_TIME),
+        ("own" if time.rate is None else f"{time.rate:g}", OF_TIME),
+        (chunk, OF_CHUNKS),
+        (world.point, OF_PATHS),
+    )
+    what = " ".join(filter(None, (data.subset or data.dataset or "any", data.split, data.camera)))
+    return [what, *(text if one.defines(*of) else "–" for text, of in cells), one.misses, one.mean]
 
 
 def _of_published(sequences: int, rules: Mapping[str, Any]) -> str:
     """How many of the published sequences these are."""
+    from trace_data.progress import counted
+
     count = rules["data"]["count"]
-    return f"{sequences:,} sequences" + (f" of the {count:,} published ones" if count not in (None, sequences) else "")
+    return counted(sequences, "sequence") + (
+        f" of the {count:,} published ones" if count not in (None, sequences) else ""
+    )
 
 
 def _with_published(scores: Any, others: Sequence[PublishedRow]) -> Any:
@@ -334,10 +342,13 @@ def _own_data(run: Path, shards: Path | str | None, packs: Path | None) -> tuple
 
 
 def _table(scores: Mapping[str, Scores], others: Sequence[PublishedRow] = ()) -> None:
-    """One row a measure, by group; measures that nobody has are left out. Published scores come last."""
+    """One row a measure, by group; measures that nobody has are left out, as is who has none. Published scores come
+    last."""
     from trace_train.evaluate import MEASURES
 
     from . import render
+
+    scores = {name: row for name, row in scores.items() if any(getattr(row, m.key) is not None for m in MEASURES)}
 
     rows = []
     for group in dict.fromkeys(measure.group for measure in MEASURES):

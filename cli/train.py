@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     "preset",
     default="trace",
     show_default=True,
-    help="Preset (debug, trace, or its stages trace-a, trace-b, trace-c) or a YAML file.",
+    help="A YAML file or a preset: trace, its stages trace-a, trace-b, trace-c, trace-bedlam, with BEDLAM beside them,"
+    " world, moving cameras alone, or the small debug and demo.",
 )
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key, as in steps=200; repeatable."

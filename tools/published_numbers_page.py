@@ -46,9 +46,10 @@ def _table(key: str, title: str) -> str:
     for row in rows:
         values = [_number(row, measure.key, measure.digits) for measure in shown]
         protocol = f"`{row.protocol}`" if row.protocol else "–"
+        system = f"{row.system}, {row.version}" if row.version else row.system
         source = row.source + (f" ({row.note})" if row.note else "")
         camera = [row.camera or "–"] * cameras
-        lines.append(_line([row.system, protocol, *values, row.people, *camera, source]))
+        lines.append(_line([system, protocol, *values, row.people, *camera, source]))
     return "\n".join(lines) + "\n"
 
 

@@ -43,6 +43,10 @@ def test_all_protocols_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["evaluate", "--list-protocols"]) == 0
     said = capsys.readouterr().out
     assert all(f"\n{name} " in said for name in protocols())
+    row = {line.split()[0]: line for line in said.splitlines() if line.split()}
+    assert "13 labelled" in row["mupots"] and "lsp-14" not in row["mupots"] and " wrong " in row["mupots"]
+    assert "lsp-14" not in row["dynacam"] and "100 frames" not in row["3dpw-14"]
+    assert said.count("It counts: ") == len(protocols()) - 1, "frames, people and camera of all but the default"
     assert command(["evaluate", "--list-protocols", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert set(listed) == set(protocols()) and listed["emdb2-tram"]["world"]["tail"] == "prolonged"

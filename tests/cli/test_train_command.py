@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tiny_runs import TINY, tiny
 
 from trace_cli.main import run as command
 from trace_train.config import load_config
+from trace_train.config.loading import presets
 from trace_train.train import train
 
 
@@ -22,6 +24,12 @@ def run(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("trained") / "run"
     train(tiny("steps=2", "stages=[{clips: 2, frames: 1}]"), shards=shards, packs=packs, run=folder)
     return folder
+
+
+def test_help_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["train", "--help"]) == 0
+    said = re.split(r"[\s,.;]+", re.sub(r"-\n\s*", "-", capsys.readouterr().out))
+    assert [name for name in presets() if name not in said] == []
 
 
 def test_the_configuration_that_would_hold_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

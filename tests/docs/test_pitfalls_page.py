@@ -16,6 +16,13 @@ ROWS = {
 docs/reference/joints.md#traps-of-joint-sets."""
 
 
+def test_every_test_that_is_named_exists() -> None:
+    tests = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", PAGE.read_text(encoding="utf-8"))
+    assert len(named) > 100
+    assert [test for file, test in named if f"def {test}(" not in tests.get(file, "")] == []
+
+
 def test_every_row_has_a_test_or_a_reason() -> None:
     sections = {part.split("\n")[0]: part for part in PAGE.read_text().split("\n## ")[1:]}
     for title, expected in ROWS.items():

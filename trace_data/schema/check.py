@@ -58,6 +58,8 @@ FARTHEST = 200.0
 """Metres from the camera; nobody is seen who stands farther away."""
 UPSIDE_DOWN = -0.7
 """Cosine between a body's own up and the world's, median: nobody is head down all the time."""
+LARGEST_ANGLE = 4 * np.pi
+"""Radians by which the joint that turns most does, median over frames: a fit leaves whole turns in a few of them."""
 BEHIND = -0.3
 """Metres along the camera's axis; a body's origin may lie so far from its joints."""
 
@@ -245,6 +247,16 @@ def _turned(who: str, body: BodyParams) -> Iterator[Finding]:
             yield from _rigid(f"{who}.turned", rigid[None])
 
 
+def _radians(key: str, pose: npt.NDArray[np.float64]) -> Iterator[Finding]:
+    """`pose`: (N, 24, 3) axis-angles of frames that count."""
+    if not len(pose) or not np.isfinite(pose).all():
+        return  # nothing to say, or reported already
+    most = float(np.median(np.linalg.norm(pose, axis=2).max(axis=1)))
+    if most > LARGEST_ANGLE:
+        what = f"turns a joint by {most:.0f} in most frames, expected radians, {LARGEST_ANGLE:.0f} at most"
+        yield _error(key, what, "degrees taken for radians")
+
+
 def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Finding]:
     who = f"people[{person.name}]"
     for key, flags in (("present", person.present), ("body_valid", person.body_valid)):
@@ -264,6 +276,8 @@ def _person(person: Person, record: SequenceRecord, frames: int) -> Iterator[Fin
                 continue
             yield from _shape(f"{who}.{name}", array, shape)
             yield from _finite(f"{who}.{name}", array)
+        if person.body.pose.shape == expected["pose"]:
+            yield from _radians(f"{who}.pose", person.body.pose[person.body_valid])
         yield from _turned(who, person.body)
         if person.body.translation is not None:
             yield from _far(f"{who}.translation", person.body.translation)

@@ -106,6 +106,16 @@ class Scores:
 
 MEASURES = tuple(Measure(key=f.name, **f.metadata) for f in fields(Scores))
 """Display settings of the fields of `Scores`, in order."""
+OF_BODIES = ("mpjpe", "pa_mpjpe", "pve", "acceleration", "acceleration_per_frame")
+"""Of people with a body, in the camera."""
+OF_LABELS = ("joints_mpjpe", "joints_pa_mpjpe", "pck", "auc")
+"""Of people with labelled joints and no body."""
+OF_TIME = ("acceleration", "acceleration_per_frame", "jitter", "foot_sliding")
+"""Derivatives."""
+OF_CHUNKS = ("w_mpjpe", "wa_mpjpe", "root_orientation")
+OF_PATHS = ("rte", "ate", "ate_rigid", "ate_start", "ape", "path_ratio")
+OF_WORLD = (*OF_CHUNKS, *OF_PATHS, "jitter", "foot_sliding")
+OF_IDENTITIES = ("mota", "idf1", "hota", "detection_accuracy", "association_accuracy", "id_switches")
 ALWAYS = ("recall", "precision", "world_coverage")
 """How much was found at all, which any score has to be read beside."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from trace_train.evaluation.measures import OF_BODIES, OF_CHUNKS, OF_IDENTITIES, OF_LABELS, OF_TIME, OF_WORLD
 from trace_train.evaluation.windows import CHUNK_SECONDS
-from trace_train.protocols.protocol import BodyRules, Protocol, WorldRules
+from trace_train.protocols.protocol import Protocol, WorldRules
 from trace_train.weights.folder import InferenceSwitches
 
 MATCHING = (
@@ -44,6 +45,8 @@ STILL = (
     "`mean pose`, which stands still too, are aligned as the prediction is."
 )
 
+TRACKING = "Identities: MOTA, IDF1, HOTA and id switches are those of predicted videos, which have a tracker."
+
 
 def in_words(
     rules: Protocol,
@@ -68,18 +71,22 @@ def in_words(
         seen += f" Batch normalisation by the statistics of each {chunk} frames of a video."
     padded = " on white" if switches.padding == "white" else ""
     constant = FITTED if fitted else NOT_FITTED if rules.baselines else NOT_ASKED
-    return "\n".join(
-        [
-            *heading(rules),
-            f"Frames: {frames}. Whole frames, letter-boxed{padded}. People are the network's own detections (score > "
-            f"{threshold}); no boxes or tracks are given. {seen}",
-            MATCHING,
-            f"Camera: {bodies_in_words(rules)}{_labelled(rules)}",
+    lines = [
+        *heading(rules),
+        f"Frames: {frames}. Whole frames, letter-boxed{padded}. People are the network's own detections (score > "
+        f"{threshold}); no boxes or tracks are given. {seen}",
+        MATCHING,
+        f"Camera: {bodies_in_words(rules)}",
+    ]
+    if rules.defines(*OF_WORLD):
+        lines.append(
             "World: tracks are linked by annotation, not by a tracker. Predicted positions are converted from the "
-            f"assumed 50-degree camera to the annotated intrinsics. {world_in_words(rules)}",
-            f"Baselines: {constant}{STILL}",
-        ]
-    )
+            f"assumed 50-degree camera to the annotated intrinsics. {world_in_words(rules)}"
+        )
+        lines.append(f"Baselines: {constant}{STILL}")
+    if rules.defines(*OF_IDENTITIES):
+        lines.append(TRACKING)
+    return "\n".join(lines)
 
 
 def heading(rules: Protocol) -> list[str]:
@@ -93,15 +100,25 @@ def heading(rules: Protocol) -> list[str]:
 
 
 def bodies_in_words(rules: Protocol) -> str:
-    """Joints, roots and means of the measures in the camera."""
-    bodies: BodyRules = rules.bodies
-    pve = "" if bodies.surface == "root" else " PVE is of meshes in SMPL's own origin, without a root."
-    relative = "MPJPE, PVE and acceleration are" if bodies.surface == "root" else "MPJPE and acceleration are"
-    return (
-        f"{JOINTS[bodies.joints]} (annotation: gendered body; prediction: neutral body). {relative} relative to "
-        f"{ROOTS[bodies.root]}; PA-MPJPE is after similarity alignment of each person in each frame.{pve} "
-        f"{MEANS[rules.mean]} 2D error in px of the original frame. {_time(rules)}"
-    )
+    """Joints, roots and means of the measures in the camera, of those that the protocol defines."""
+    bodies, said = rules.bodies, []
+    if rules.defines(*OF_BODIES, *OF_CHUNKS, "jitter"):
+        said.append(f"{JOINTS[bodies.joints]} (annotation: gendered body; prediction: neutral body).")
+    pve = ("pve",) if bodies.surface == "root" else ()
+    names = {"mpjpe": "MPJPE", **dict.fromkeys(pve, "PVE"), **dict.fromkeys(OF_BODIES[-2:], "acceleration")}
+    if relative := list(dict.fromkeys(name for key, name in names.items() if rules.defines(key))):
+        said.append(f"Relative to {ROOTS[bodies.root]}: {', '.join(relative)}.")
+    if rules.defines("pa_mpjpe"):
+        said.append("PA-MPJPE is after similarity alignment of each person in each frame.")
+    if rules.defines("pve") and not pve:
+        said.append("PVE is of meshes in SMPL's own origin, without a root.")
+    if rules.defines("error_2d"):
+        said.append("2D error in px of the original frame.")
+    if rules.defines(*OF_TIME):
+        said.append(_time(rules))
+    if rules.defines(*OF_LABELS):
+        said.append(_labelled(rules))
+    return " ".join([*said, MEANS[rules.mean]])
 
 
 def _time(rules: Protocol) -> str:
@@ -110,7 +127,8 @@ def _time(rules: Protocol) -> str:
         "break": "over frames without a gap",
         "join": "over the frames that count, put behind one another whatever lies between them",
     }[rules.time.gaps]
-    ends = f"; of the acceleration error {rules.time.trimmed} at either end is cut" if rules.time.trimmed else ""
+    cut = rules.time.trimmed if rules.defines(*OF_BODIES[-2:]) else 0
+    ends = f"; of the acceleration error {cut} at either end is cut" if cut else ""
     return f"Derivatives are taken {gaps}, with {rate}{ends}."
 
 
@@ -121,20 +139,41 @@ def _labelled(rules: Protocol) -> str:
     bones = " and predicted bones scaled to the annotated lengths" if labelled.bones == "annotated" else ""
     missed = " Joints of people who were not found count as wrong." if rules.misses == "wrong" else ""
     return (
-        " For people with labelled joints and no body: the same errors, 3DPCK at 150 mm and AUC (0 to 150 mm in steps "
+        "For people with labelled joints and no body: MPJPE, PA-MPJPE, 3DPCK at 150 mm and AUC (0 to 150 mm in steps "
         f"of 5), on {which}, with {root} as root{bones}.{missed}"
     )
 
 
 def world_in_words(rules: Protocol) -> str:
-    """Chunks, alignments and means of the measures in the world."""
-    world: WorldRules = rules.world
-    missing = "left out, never filled in; coverage is the share that remains"
+    """Chunks, alignments and means of the measures in the world, of those that the protocol defines."""
+    said, point, least = [], POINTS[rules.world.point], rules.world.shortest_path
     if rules.misses == "filled":
-        missing = (
-            "filled in the path with the place before, else the next one; a person who is never found costs ATE 2 and"
-            " APE 4"
+        said.append(
+            "Frames in which a person was not found are filled in the path with the place before, else the next one; a"
+            " person who is never found costs ATE 2 and APE 4."
         )
+    else:
+        said.append(
+            "Frames in which a person was not found are left out, never filled in; coverage is the share that remains."
+        )
+    if rules.defines(*OF_CHUNKS):
+        said.append(_chunks(rules))
+    if rules.defines("rte"):
+        short = f" (tracks of {least:g} m and more)" if least else ""
+        said.append(
+            f"RTE: error of {point} after rigid alignment of the whole track, as a share of its annotated path{short}."
+        )
+    ways = {"ate": "after Sim(3)", "ate_rigid": "after SE(3)", "ate_start": "with the first frames made equal"}
+    if aligned := [way for key, way in ways.items() if rules.defines(key)]:
+        said.append(f"ATE: RMSE of {point} {', or '.join(aligned)}.")
+    if "ape" in rules.measures:
+        said.append("APE: RMSE of what is left of the poses after Sim(3), positions in metres and turns together.")
+    return " ".join([*said, MEANS[rules.mean]])
+
+
+def _chunks(rules: Protocol) -> str:
+    """What W-MPJPE and WA-MPJPE are taken over."""
+    world: WorldRules = rules.world
     chunks = f"{world.chunk / 30:.2f} s ({world.chunk:g} frames at 30 frames a second) from the start of each track"
     if world.unit == "frames":
         tail = {
@@ -143,11 +182,8 @@ def world_in_words(rules: Protocol) -> str:
         }[world.tail]
         chunks = f"{world.chunk:g} frames that count, {tail}"
     joints = "24 SMPL joints" if rules.bodies.joints == "lsp-14" else "The 24 joints above"
-    least = f" (tracks of {world.shortest_path:g} m and more)" if world.shortest_path else ""
+    turned = ", and root orientation after it" if rules.defines("root_orientation") else ""
     return (
-        f"Frames in which a person was not found are {missing}. {joints}, in chunks of {chunks}. W-MPJPE: Sim(3) "
-        "alignment of the first two frames of a chunk, and root orientation after it; WA-MPJPE: Sim(3) alignment of "
-        f"the whole chunk. RTE: error of {POINTS[world.point]} after rigid alignment of the whole track, as a share of "
-        f"its annotated path{least}. ATE: RMSE of {POINTS[world.point]} after Sim(3), after SE(3), or with the first "
-        f"frames made equal. {MEANS[rules.mean]}"
+        f"{joints}, in chunks of {chunks}. W-MPJPE: Sim(3) alignment of the first two frames of a chunk{turned};"
+        " WA-MPJPE: Sim(3) alignment of the whole chunk."
     )

@@ -20,7 +20,7 @@ from trace_train.evaluation.accumulator import MISS_MM, of_misses, pose_errors
 from trace_train.evaluation.bodies import LSP, Values, compare_bodies, in_axes
 from trace_train.evaluation.candidates import POINTS
 from trace_train.evaluation.ground_truth import GroundTruth, pose_people
-from trace_train.evaluation.measures import Scores, defined
+from trace_train.evaluation.measures import OF_IDENTITIES, OF_WORLD, Scores, defined
 from trace_train.evaluation.protocol import bodies_in_words, heading, world_in_words
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import STANDS_STILL, Track
@@ -215,7 +215,10 @@ def score_result(
 def _in_words(rules: Protocol, join: Join) -> str:
     wide, high = rules.tracking.enlarged
     boxes = "without any enlargement" if (wide, high) == (1, 1) else f"those of the result {wide:g} x {high:g} as large"
-    return "\n".join([*heading(rules), *PROTOCOL]).format(
+    frames, bodies, world, identities = PROTOCOL
+    lines = [*heading(rules), frames, bodies]
+    lines += [world] * rules.defines(*OF_WORLD) + [identities] * rules.defines(*OF_IDENTITIES)
+    return "\n".join(lines).format(
         join={"frame": "frame id", "time": "time since the first frame"}[join],
         bodies=bodies_in_words(rules),
         world=world_in_words(rules),

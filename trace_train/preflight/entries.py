@@ -38,6 +38,8 @@ class SourceEntries:
     clips: int
     counts: dict[str, int]
     """Valid entries by loss."""
+    shapes: bool
+    """Whether any shape is known; losses have entries for unknown ones too, which pull them to the mean."""
 
 
 def count_entries(config: Config, store: Store, packs: Path, network: TraceNetwork) -> list[SourceEntries]:
@@ -65,6 +67,7 @@ def count_entries(config: Config, store: Store, packs: Path, network: TraceNetwo
                     share=weights[dataset] / sum(weights.values()),
                     clips=len(own),
                     counts={name: int(count) for name, count in counts.items()},
+                    shapes=any(clip.annotations.masks["shape"].any() for clip in own),
                 )
             )
     return found
@@ -92,6 +95,8 @@ def taught_by_sources(found: Sequence[SourceEntries], index: ShardIndex) -> list
         terms = dict.fromkeys(name for one in own for name in one.counts)
         taught = [name for name in terms if any(one.counts.get(name) for one in own)]
         headings = list(dict.fromkeys(LOSSES[name].heading for name in taught))
+        if not any(one.shapes for one in own):
+            headings = [heading for heading in headings if heading != "shape"]
         nothing = [name for name in terms if name not in taught]
         entries = [entry for entry in index.sequences if entry.dataset == dataset and entry.split == "train"]
         moving = sum(entry.moving for entry in entries)

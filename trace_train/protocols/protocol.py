@@ -144,3 +144,7 @@ class Protocol(ConfigPart):
     """Where the camera comes from."""
     differs: tuple[str, ...] = ()
     """What this project does otherwise than the evaluation that is followed."""
+
+    def defines(self, *measures: str) -> bool:
+        """Whether it defines any of these fields of `Scores`."""
+        return not self.measures or not {*measures}.isdisjoint(self.measures)

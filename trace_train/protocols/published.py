@@ -37,12 +37,14 @@ class PublishedRow(ConfigPart):
     """Whether boxes or tracks are given, or people are the system's own detections."""
     camera: str = ""
     """Source of the camera's motion, where it matters."""
+    version: str = ""
+    """What tells rows of one system, protocol and camera apart."""
     scores: dict[str, float]
     """By field of `Scores`, in displayed units."""
     source: str
     """Where the number was read."""
     note: str = ""
-    """What tells rows of one system apart, or makes them doubtful."""
+    """What makes the numbers doubtful, or is said of them besides."""
 
     @property
     def key(self) -> str:
@@ -51,8 +53,9 @@ class PublishedRow(ConfigPart):
 
     @property
     def title(self) -> str:
-        """System and camera, or the note that tells its rows apart."""
-        return f"{self.system}, {self.camera}" if self.camera else self.system
+        """System and camera, or the version where one system has several."""
+        apart = self.camera or self.version
+        return f"{self.system}, {apart}" if apart else self.system
 
 
 class _File(ConfigPart):

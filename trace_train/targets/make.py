@@ -37,7 +37,7 @@ def make_targets(batch: Batch, *, input_size: int, map_size: int, levels: int, t
     has3d = masks["joints3d"] & known[..., R_HIP] & known[..., L_HIP]
     joints3d, joints3d_mask = view.in_axes(body), known & has3d[..., None]
     rotations = matrix_from_axis_angle(batch.pose[..., :22, :])
-    translation, solved = solve_translation(joints2d, joints3d, (seen & joints3d_mask).float())
+    translation, solved = solve_translation(shown, joints3d, (shown_mask & joints3d_mask).float())
     camera = triple_from_translation(torch.where(solved[..., None], translation, torch.ones_like(translation)))
     cell = ((center + 1) / 2 * map_size).long().clamp(0, map_size - 1)
     cell = torch.where(has_center[..., None], cell, torch.zeros_like(cell))

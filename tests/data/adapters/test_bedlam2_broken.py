@@ -110,6 +110,9 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a motion of SMPL": ("content", motion(lambda held: held.update(poses=held["poses"][:, :72])), "SMPL-X's 165"),
     "a motion without a place": ("content", motion(lambda held: held.pop("trans")), "has no trans"),
     "a motion in millimetres": ("content", motion(lambda held: held.update(trans=1000 * held["trans"])), "m away"),
+    "a motion in degrees": (
+        "content", motion(lambda held: held.update(poses=np.degrees(held["poses"]))), "expected radians",
+    ),
     "a motion of 120 Hz": ("content", motion(lambda held: held.update(mocap_frame_rate=np.array(120))), "is 120"),
     "NaN in a motion": ("content", motion(lambda held: held["poses"].__setitem__((3, 5), np.nan)), "poses"),
     "a motion that is cut": ("content", lambda f: motions(f)[0].write_bytes(motions(f)[0].read_bytes()[:500]), ".npz"),

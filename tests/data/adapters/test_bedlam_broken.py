@@ -100,6 +100,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     ),
     "NaN": ("content", motion(lambda held: held["poses"].__setitem__((4, 7), np.nan)), "not finite"),
     "millimetres": ("content", motion(lambda held: held.update(trans=1000 * held["trans"])), "from where it begins"),
+    "degrees": ("content", motion(lambda held: held.update(poses=np.degrees(held["poses"]))), "expected radians"),
     "motions of SMPL-X": (
         "content", motion(lambda held: held.update(poses=np.zeros((len(held["poses"]), 165)))), "165 columns",
     ),

@@ -122,6 +122,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "betas of another body": ("content", inside("smpl", "betas", lambda betas: np.zeros(16)), "expected 10"),
     "an exploded shape": ("content", inside("smpl", "betas", put(113, 3)), "a coefficient of 113"),
     "millimetres": ("content", inside("smpl", "trans", lambda metres: 1000 * metres), "pelvis"),
+    "degrees": ("content", inside("smpl", "poses_body", np.degrees), "expected radians"),
     "an inverted camera": ("content", inside("camera", "extrinsics", np.linalg.inv), "pelvis"),
     "a transposed camera": ("content", inside("camera", "extrinsics", transposed), "pelvis"),
     "one pose for all frames": (

@@ -124,6 +124,9 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "NaN in a pose": ("content", content(put("body_pose", np.nan)), "body_pose has 1 NaN"),
     "NaN in the place": ("content", content(put("transl", np.inf)), "transl has 1 NaN"),
     "millimetres": ("content", every(lambda held: held.update(transl=1000 * held["transl"])), "m from camera 0"),
+    "degrees": (
+        "content", every(lambda held: held.update(body_pose=np.degrees(held["body_pose"]))), "expected radians",
+    ),
     "an XML that is cut": (
         "content", lambda f: calibration(f).write_text(calibration(f).read_text()[:300]), "no readable XML",
     ),

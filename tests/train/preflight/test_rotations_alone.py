@@ -62,6 +62,7 @@ def test_preflight_says_what_they_teach(turned: Path, packs: Path, index: ShardI
     assert taught == TAUGHT
     (line,) = entries.taught_by_sources(found, index)
     assert "still cameras" in line and "poses are those of SMPL-X" in line
+    assert "teaches pose, world;" in line, "a pull to the mean teaches no shape"
 
 
 def test_people_are_read_at_the_centres_of_the_shards(turned: Path) -> None:

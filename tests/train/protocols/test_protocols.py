@@ -135,6 +135,12 @@ def test_published_rows_hold_measures_of_their_protocol() -> None:
             assert set(row.scores) <= set(load_protocol(row.protocol).measures), row
 
 
+def test_rows_that_stand_side_by_side_have_titles_of_their_own() -> None:
+    titles = [(row.title, row.protocol, row.table) for row in published() if row.protocol]
+    assert len(set(titles)) == len(titles)
+    assert [row.title for row in beside(["wham"], "3dpw-14")] == ["WHAM, final", "WHAM, first"]
+
+
 def test_only_rows_of_the_same_protocol_stand_beside() -> None:
     rows = beside(["WHAM", "trace"], "emdb2-wham")
     assert [row.camera for row in rows[:3]] == ["DPVO", "DROID-SLAM", "true gyroscope"]

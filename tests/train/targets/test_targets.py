@@ -133,7 +133,7 @@ def test_peaks_stand_at_the_centre_cell_and_level(targets: Targets) -> None:
 
 
 def test_a_body_without_2d_points_still_has_its_centre(batch: Batch, targets: Targets) -> None:
-    """3DPW has such frames; the centre then comes from the projected 3D joints, and no 2D joint is supervised."""
+    """BEDLAM has no others; centre and camera then come from the projected 3D joints, and no 2D joint is supervised."""
     masks = {**batch.masks, "pose2d": torch.zeros_like(batch.masks["pose2d"])}
     kp2d = torch.zeros_like(batch.kp2d)
     blind = make_targets(replace(batch, masks=masks, kp2d=kp2d), input_size=128, map_size=32, levels=16)
@@ -142,10 +142,12 @@ def test_a_body_without_2d_points_still_has_its_centre(batch: Batch, targets: Ta
     both = targets.center_mask & blind.center_mask
     # occluded torso joints count in the projection and not in the detections, so centres agree but for those
     assert float((blind.center - targets.center)[both].norm(dim=-1).median()) < 0.05
-    assert not blind.center_map_3d_mask.all()
+    assert bool(blind.camera_mask[both].all()) and bool(blind.center_map_3d_mask.all())
+    assert float((blind.camera - targets.camera)[both & targets.camera_mask].norm(dim=-1).median()) < 0.05
     unknown = {**masks, "intrinsics": torch.zeros_like(batch.masks["intrinsics"])}
     nowhere = make_targets(replace(batch, masks=unknown, kp2d=kp2d), input_size=128, map_size=32, levels=16)
     assert not nowhere.center_mask.any(), "nothing is projected by a camera that is not known"
+    assert not nowhere.camera_mask.any()
 
 
 def test_a_body_without_a_hip_is_no_body(batch: Batch, targets: Targets) -> None:

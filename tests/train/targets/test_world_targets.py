@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_bedlam
 import tiny_dynacam
 import torch
 from clips import make_clip
@@ -92,6 +93,16 @@ def dynacam(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Batch:
     return collate([load_clip(reader, ClipRef(sequence=s, start=0, stride=1, length=4), SIZE) for s in range(count)])
 
 
+@pytest.fixture(scope="module")
+def bedlam(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """BEDLAM of the sample world, from the renderer's files: exact bodies and cameras, nothing annotated in 2D."""
+    root, out = tmp_path_factory.mktemp("bedlam"), tmp_path_factory.mktemp("bedlam-shards")
+    tiny_bedlam.write(root)
+    reader = ShardReader(build_shards(["bedlam"], root, out, packs=packs, splits=["train"]).index.folder)
+    count = len(reader.index.sequences)
+    return collate([load_clip(reader, ClipRef(sequence=s, start=0, stride=1, length=4), SIZE) for s in range(count)])
+
+
 @pytest.fixture(params=["handheld", "dynacam", "panned", "still"])
 def batch(request: pytest.FixtureRequest) -> Batch:
     if request.param in ("panned", "still"):
@@ -142,6 +153,19 @@ def test_places_are_those_before_the_true_camera(batch: Batch) -> None:
     again = found[:, :, -1] - found[:, :, 0]
     both = mask[:, :, 0] & mask[:, :, -1]
     assert float((walked - again)[both].norm(dim=-1).max()) < 0.04 + 0.1 * float(walked[both].norm(dim=-1).max())
+
+
+def test_exact_bodies_teach_camera_and_world_without_a_point_in_2d(bedlam: Batch) -> None:
+    targets = targets_of(bedlam)
+    world, report = world_of(targets), judge(targets)
+    assert not targets.joints2d_mask.any() and int(targets.center_mask.sum()) > 20
+    assert bool((targets.camera_mask >= targets.center_mask).all()) and bool(targets.center_map_3d_mask.all())
+    assert bool((world.camera_mask == targets.center_mask).all())
+    first = targets.center_mask.int().argmax(2)
+    off = metres_through(world.lens[:, :, None], world.camera) - true_places(bedlam, first)
+    assert float(off[world.camera_mask].norm(dim=-1).median()) < 0.03
+    for name in TRACKS:
+        assert int(report.counts[name]) > 0 and float(report.values[name]) < 1e-4, name
 
 
 def test_a_trajectory_begins_at_the_camera_of_its_first_frame(batch: Batch) -> None:
