@@ -335,6 +335,8 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any])
                 raise ValueError(f"{key} of a group of parameters is not of the kind that this run would set")
         weights |= dict(zip(group["params"], real["params"]))
     for number, values in state["state"].items():
+        if number not in weights:
+            raise ValueError(f"there is no parameter {str(number)[:20]}")
         for name, value in values.items():
             shape = () if name == "step" else weights[number].shape
             if not isinstance(value, Tensor) or value.shape != shape or not _is_plain(value):

@@ -41,7 +41,7 @@ def files_of(name: str, folder: Path) -> Iterator[Path]:
     place = folder / layout.place
     yield layout.middle(folder)
     for file in sorted(folder.rglob("*")):
-        pictures = file.suffix in (".jpg", ".png", ".avi", ".mp4")
+        pictures = file.suffix in (".jpg", ".jpeg", ".png", ".avi", ".mp4")
         unused = any(word in str(file.relative_to(folder)) for word in UNUSED.get(name, ()))
         if file.is_file() and not (pictures or unused) and place not in file.parents:
             yield file

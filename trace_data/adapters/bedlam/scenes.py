@@ -89,7 +89,8 @@ def bedlam_folder(root: Path) -> Path:
     """The dataset's folder. Raises DatasetLayoutError."""
     marks = [MOTIONS]
     if is_folder(root):
-        marks += [name for name in listing(root).folders if _SCENE.fullmatch(name.strip())]
+        # scenes of BEDLAM2 are called alike and dated 2024 and later
+        marks += [name for name in listing(root).folders if _SCENE.fullmatch(name.strip()) and name.strip() < "2024"]
     return dataset_folder(SPEC, root, marks)
 
 

@@ -51,7 +51,9 @@ class SequencePlace:
 
 def rich_folder(root: Path) -> Path:
     """The dataset's folder. Raises DatasetLayoutError."""
-    parts = (CALIBRATIONS, "bodies", "images", *(f"{split}_body" for split in SPEC.splits))
+    # folders called images are everywhere
+    bodies = [name for split in SPEC.splits for name in (f"{split}_body", f"bodies/{split}")]
+    parts = (CALIBRATIONS, *bodies)
     marks = [*parts, *(f"data/{part}" for part in parts)]
     return dataset_folder(SPEC, root, marks)
 
