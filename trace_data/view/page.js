@@ -396,4 +396,4 @@ if ($("over")) new ResizeObserver(redraw).observe($("over"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { tones(); redraw(); });
 addEventListener("hashchange", fromAddress);
 fromAddress();
-window.traceView = { show, play, project, people, now, draw, time };
+window.traceView = { show, play, project, people, now, draw, time, orbiting };

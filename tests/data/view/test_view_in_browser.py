@@ -60,6 +60,32 @@ def test_the_title_tells_time_and_people(tmp_path: Path) -> None:
     assert opened(put(tmp_path, result), "#t=0.5&camera", screenshot=shot) == "0.50 s · 2 people · zwei Wege"
 
 
+FINGERS = """JSON.stringify((() => {
+  const world = document.getElementById("world"), { orbiting } = window.traceView;
+  const seen = () => [orbiting.yaw, orbiting.pitch, orbiting.distance];
+  const finger = (type, pointerId, clientX, clientY) =>
+    world.dispatchEvent(new PointerEvent(type, { pointerType: "touch", pointerId, clientX, clientY, bubbles: true }));
+  const begin = seen();
+  finger("pointerdown", 7, 300, 300);
+  finger("pointermove", 7, 340, 300);
+  const turned = seen();
+  finger("pointerdown", 8, 440, 300);
+  finger("pointermove", 8, 540, 300);
+  const pinched = seen();
+  finger("pointerup", 8, 540, 300);
+  finger("pointerup", 7, 340, 300);
+  finger("pointermove", 7, 400, 400);
+  return { begin, turned, pinched, left: seen() };
+})())"""
+
+
+def test_one_finger_turns_and_two_zoom(tmp_path: Path) -> None:
+    seen = json.loads(opened(put(tmp_path, arrange(example_result(frames=30), SceneOptions())), ask=FINGERS))
+    assert seen["turned"][0] == pytest.approx(seen["begin"][0] - 0.28) and seen["turned"][1:] == seen["begin"][1:]
+    assert seen["pinched"] == [*seen["turned"][:2], pytest.approx(seen["turned"][2] / 2)]  # twice as far apart
+    assert seen["left"] == seen["pinched"]
+
+
 def test_nobody(tmp_path: Path) -> None:
     result = arrange(nobody(example_result(frames=30)), SceneOptions())
     assert opened(put(tmp_path, result)) == "0.40 s · 0 people · zwei Wege"
