@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 NEED_CUDA = {"waits", "nvjpeg"}
 
@@ -21,6 +23,7 @@ def run(out: Path, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_every_section_runs_or_says_why_not(tmp_path: Path) -> None:
     found = run(tmp_path / "gpu")
     assert found["files"]["ok"], found["files"]

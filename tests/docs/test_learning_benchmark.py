@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from repository import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "learning.py"
 
 
+@pytest.mark.slow
 def test_variants_are_trained_scored_and_put_side_by_side(shards: Path, packs: Path, tmp_path: Path) -> None:
     def run(*words: str) -> str:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}

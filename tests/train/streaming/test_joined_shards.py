@@ -97,6 +97,7 @@ def test_what_is_damaged_is_named_in_its_set(sets: tuple[Path, Path], tmp_path: 
         check_index(joined_place([sets[0], own]))
 
 
+@pytest.mark.slow
 def test_a_run_on_two_sets_goes_on_exactly_and_is_scored_and_shown_on_them(
     sets: tuple[Path, Path], packs: Path, tmp_path: Path, capsys: Output
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_run_on_two_sets_goes_on_exactly_and_is_scored_and_shown_on_them(
     assert "shards are not those" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_trains_on_the_union(sets: tuple[Path, Path], packs: Path, tmp_path: Path, capsys: Output) -> None:
     given = [word for folder in sets for word in ("--shards", str(folder))]
     overrides = [word for text in (*TINY, "steps=2") for word in ("--set", text)]

@@ -238,6 +238,7 @@ def test_indexes_are_judged_as_in_a_folder(many: Path, tmp_path: Path) -> None:
         ShardReader(server.url)
 
 
+@pytest.mark.slow
 def test_the_commands_take_urls(
     many: Path, http: ShardServer, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pretend_gpu import run_script
 
+pytestmark = pytest.mark.slow  # a library in C++ is compiled first
+
 SCRIPT = Path(__file__).resolve().parents[2] / "support" / "on_pretend_gpu.py"
 STEP = {"update.py:_read tolist": 1}
 """A training step waits once: for its losses, counts and the norm of its gradient."""
@@ -33,7 +35,6 @@ def found(shards: Path, packs: Path, tmp_path_factory: pytest.TempPathFactory) -
     return run_script(SCRIPT, [shards, packs, folder / "run"], folder)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_step_waits_for_the_gpu_once(precision: str, found: dict[str, Any]) -> None:
     for stage in ("stage 0", "stage 1"):
