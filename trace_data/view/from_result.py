@@ -10,6 +10,7 @@ from trace_data.drawing import colour_of
 from trace_data.errors import AssetError
 from trace_data.export.mesh import Meshes
 from trace_data.export.skeleton import person_label, rest_joints
+from trace_data.geometry import axis_angle_from_matrix
 from trace_data.progress import counted
 from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
@@ -79,7 +80,12 @@ def _person(result: Result, index: int, meshes: Meshes | None) -> Person:
 def _lead(result: Result, people: int) -> str:
     centre = rigid_inverse(result.camera_from_world)[:, :3, 3]
     way = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
-    moves = f"the camera moves {way:.1f} m" if way > 0.01 else "the camera stands still"
+    turns = result.camera_from_world[:, :3, :3] @ result.camera_from_world[0, :3, :3].T
+    angle = float(np.degrees(np.linalg.norm(axis_angle_from_matrix(turns), axis=1).max()))
+    if way > 0.01:
+        moves = f"the camera moves {way:.1f} m"
+    else:
+        moves = f"the camera turns by {angle:.1f}° on the spot" if angle > 0.1 else "the camera stands still"
     lasts = float(result.time[-1] - result.time[0])
     frames = counted(len(result.time), "frame")
     who = "nobody" if not people else "1 person" if people == 1 else f"{people:,} people"

@@ -124,3 +124,24 @@ def test_frames_are_inside_and_follow_the_time(tmp_path: Path) -> None:
     scene: Scene = scene_of(arranged(), "walk", None, picture=pictures)
     page = page_text(scene)
     assert PageNumbers(page).scene["stills"] == [0] * 15 + [1] * 15 and 'id="frames">Zmlyc3Q=\n' in page
+
+
+@pytest.mark.parametrize(
+    ("degrees", "metres", "said"),
+    [
+        (0.0, 0.0, "the camera stands still"),
+        (4.0, 0.0, "turns by 4.0° on the spot"),
+        (4.0, 0.1, "the camera moves 0.9 m"),
+    ],
+)
+def test_a_camera_that_turns_does_not_stand_still(degrees: float, metres: float, said: str) -> None:
+    result = example_result(frames=10, moving=False)
+    turn = np.zeros((10, 3))
+    turn[:, 1] = np.radians(np.linspace(0, degrees, 10))
+    poses = np.tile(np.eye(4), (10, 1, 1))
+    poses[:, :3, :3] = matrix_from_axis_angle(turn)
+    centre = np.zeros((10, 3))
+    centre[:, 0] = metres * np.arange(10)
+    poses[:, :3, 3] = -np.einsum("tij,tj->ti", poses[:, :3, :3], centre)
+    scene = scene_of(replace(result, camera_from_world=poses), "a turn", None, picture=None)
+    assert said in scene.lead
