@@ -162,25 +162,31 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the workers and then this process as Ctrl-C does: killed in the middle of a wait it would leave
-    workers at work and semaphores behind. It is ending from then on, so further ones change nothing."""
+def _workers_end_first() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the workers begun here and then this process, which alone may have been told (`kill`).
+    Workers left alone would finish what they are at, or be waited for, and leave semaphores behind. Further signals
+    change nothing: it is ending."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    others = set(multiprocessing.active_children())
 
     def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for worker in multiprocessing.active_children():
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is stop:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        for number, handler in before.items():
+            # SIGTERM ends the process for good, while a notebook goes on after Ctrl-C
+            if number == signal.SIGINT or signal.getsignal(number) is stop:
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def in_order(function: Callable[[Task], Result], items: Iterable[Task], *, light: bool = False) -> Iterator[Result]:
@@ -235,6 +241,13 @@ def spread(
             for number, task in enumerate(tasks):
                 yield number, function(task, progress)
         return
+    with _workers_end_first():
+        yield from _spread(function, tasks, jobs, progress)
+
+
+def _spread(
+    function: Callable[[Task, Progress], Result], tasks: Sequence[Task], jobs: int, progress: Progress
+) -> Iterator[tuple[int, Result]]:
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     processes = min(jobs, len(tasks))
@@ -249,12 +262,11 @@ def spread(
         done: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
         for future in waiting:
             future.add_done_callback(done.put)  # `wait` would look at every future each time
-        with _ended_by_sigterm():
-            while waiting:
-                with contextlib.suppress(queue.Empty):
-                    future = done.get(timeout=0.2)
-                    yield waiting.pop(future), future.result()
-                _pass_on_all(messages, progress)
+        while waiting:
+            with contextlib.suppress(queue.Empty):
+                future = done.get(timeout=0.2)
+                yield waiting.pop(future), future.result()
+            _pass_on_all(messages, progress)
     except BrokenProcessPool as error:
         raise worker_died() from error
     finally:

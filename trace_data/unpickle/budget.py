@@ -51,7 +51,7 @@ class Budget:
     def check(self) -> None:
         """Raises Malformed if the budget is exceeded."""
         if self.steps_left < 0:
-            raise Malformed("has more parts than any file of its length and kind")
+            raise Malformed("has more parts than any file of its length and kind: real ones are few and large arrays")
         if self.bytes_left < 0:
             raise Malformed(
                 "needs far more memory than a file of its length: it copies the same content again and again, or"

@@ -34,7 +34,10 @@ from trace_data.unpickle.stream import CHUNK, Malformed, More, copied_as_text
 Source = Path | str | bytes | IO[bytes]
 
 LIMIT_BYTES = 1 << 30
-MAX_STEPS = 50_000_000
+MAX_STEPS = 4_000_000
+"""Operations for the parts of one file, about two seconds. Official body models and annotations are large arrays with
+thousands of small parts at most; text of every row makes 300,000. Files of a dictionary for each image need more, and
+say so (docs/reference/datasets.md#penn-action-packed-files)."""
 MAX_EXPRESSION_DEPTH = 32
 MAX_PACKING = 4
 """How far files that are read piece by piece may be packed and still count as long as they are unpacked."""

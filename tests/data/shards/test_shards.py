@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -221,15 +222,19 @@ if __name__ == "__main__":
 """
 
 
-def test_sigterm_ends_workers_and_leaves_no_semaphores(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_parent_alone_ends_workers_and_leaves_no_semaphores(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     (tmp_path / "parent.py").write_text(STOPPED)
     begun = [tmp_path / "a", tmp_path / "b"]
     command = [sys.executable, str(tmp_path / "parent.py"), *map(str, begun)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as parent:
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored in the background of a shell
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as parent:
         deadline = time.monotonic() + 60
         while not all(file.exists() for file in begun) and time.monotonic() < deadline:
             time.sleep(0.05)
-        parent.terminate()
+        parent.send_signal(number)
         _, said = parent.communicate(timeout=60)
     assert all(file.exists() for file in begun)
     assert "KeyboardInterrupt" in said and "leaked" not in said

@@ -11,6 +11,7 @@ import random
 import shutil
 import threading
 import traceback
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -403,3 +404,70 @@ def test_the_bound_of_a_small_cache_is_told_in_words(
     told = Told()
     open_store(server.url, cache=tmp_path, cache_bytes=limit, progress=told)
     assert told.lines == [f"shards of {server.url} are kept in {tmp_path}/shards, at most {words}"]
+
+
+class AzureStore(AsyncFileSystem):  # type: ignore[misc]
+    """What is used of adlfs and Azure's library, with an answer of ours in place of a server's."""
+
+    answers: ClassVar[dict[str, tuple[int, dict[str, str] | None, bytes]]] = {}
+    read: ClassVar[list[str]] = []
+    service_client: Any = None
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.service_client = self
+
+    def split_path(self, path: str) -> tuple[str, str, str | None]:
+        return "set", path.rpartition("/")[2], None
+
+    def get_blob_client(self, *, container: str, blob: str) -> AzureBlob:
+        assert container == "set"
+        return AzureBlob(blob)
+
+
+class AzureBlob:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def __aenter__(self) -> AzureBlob:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def download_blob(self, *, offset: int, length: int, raw_response_hook: Any, **_: object) -> AzureBlob:
+        self.low, self.high = offset, offset + length
+        status, headers, self.body = AzureStore.answers[self.name]
+        told = {"Content-Length": str(len(self.body[self.low : self.high]))} if headers is None else headers
+        answer = types.SimpleNamespace(status_code=status, headers=told)
+        raw_response_hook(types.SimpleNamespace(http_response=answer))
+        return self
+
+    async def readall(self) -> bytes:
+        AzureStore.read.append(self.name)
+        return self.body[self.low : self.high]
+
+
+AZURE_REFUSED = {
+    "no length": (206, {}, ShardError, "unknown length"),
+    "long": (206, {"Content-Length": "1000000000"}, ShardError, "1,000,000,000 bytes"),
+    "packed": (206, {"Content-Length": "90", "Content-Encoding": "gzip"}, ShardError, "packed"),
+    "forbidden": (403, {"Content-Length": "90"}, ShardError, "refused"),
+    "missing": (404, {}, NotFoundError, "not found"),
+    "busy": (503, {}, PassingError, "503"),
+}
+
+
+def test_azure_s_answers_are_looked_at_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_filesystem", lambda *_: AzureStore(skip_instance_cache=True))
+    monkeypatch.setattr(remote, "SLICE", 10_000)
+    folder = RemoteFolder("az://set", patience=QUICK)
+    AzureStore.read.clear()
+    AzureStore.answers = {name: (case[0], case[1], b"") for name, case in AZURE_REFUSED.items()}
+    for name, (_, _, kind, words) in AZURE_REFUSED.items():
+        with pytest.raises(kind, match=words) as caught:
+            folder.read(name, 0, 1000, most=50_000)
+        assert caught.value.where == f"az://set/{name}" and isinstance(caught.value, PassingError) == (name == "busy")
+    assert not AzureStore.read
+    AzureStore.answers["good"] = (206, None, Bucket.content)
+    assert folder.read("good", 1000, 25_000, most=50_000) == Bucket.content[1000:25_000]
+    assert folder.read("good", most=1 << 20) == Bucket.content

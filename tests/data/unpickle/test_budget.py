@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trace_data.adapters.penn_action.packed import MAX_STEPS as PENN_STEPS
 from trace_data.errors import AssetError, UnsafePickleError
 from trace_data.unpickle import budget
 from trace_data.unpickle.reader import load_npy, load_npz, load_pickle, to_array
@@ -150,6 +151,8 @@ LISTED = b"](" + b"K\x01" * 100_000 + b"eq\x000"
 TEXT = b"X\0\0\x10\0" + b"a" * (1 << 20) + b"q\x00"
 MUCH = {
     "marks": b"(" * 20_000_000,
+    "small integers": b"](" + b"K\x07" * 10_000_000 + b"e.",
+    "tiny dictionaries": b"](" + b"}K\x00Ns" * 4_000_000 + b"e.",
     "sets": b"\x8f" * 1_000_000 + b".",
     "dictionaries": b"}" * 2_000_000 + b".",
     "gaps in the memo": b"".join(b"Nr" + struct.pack("<I", (1 << 15) * k) for k in range(1, 3000)) + b".",
@@ -235,6 +238,28 @@ def test_what_people_write_stays_within_the_account(case: str, protocol: int, mo
     if case != "nothing":  # so that the length decides, as in files of gigabytes
         monkeypatch.setattr(budget, "FREE_STEPS", 1000)
     assert len(load_pickle(pickle.dumps(REAL[case], protocol))) == len(REAL[case])
+
+
+def test_a_column_of_text_for_every_row_of_the_largest_annotation_is_read() -> None:
+    rows = [f"imageFiles/downtown_walking_00/image_{i:05d}.jpg" for i in range(100_000)]
+    found = load_pickle(
+        pickle.dumps({"img_name": np.array(rows, object), "vid_name": rows, "frame_id": [*range(100_000)]})
+    )
+    assert found["vid_name"] == rows and found["img_name"].tolist() == rows
+
+
+def test_a_dictionary_of_every_image_of_penn_action_is_read() -> None:
+    """A hundredth of the images have a hundredth of the operations."""
+    count = 1640
+    annot = {f"{i:04d}-000001.jpg": [[np.full((13, 3), float(i))], [i]] for i in range(count)}
+    names = {f"{i:04d}": ["000001.jpg"] for i in range(count)}
+    fits = {name: [[np.zeros(72), np.zeros(10)]] for name in annot}
+    stream = io.BytesIO()
+    np.savez(stream, annot=np.array(annot, object), seq_frame_names=np.array(names, object))
+    assert len(load_npz(stream.getvalue(), max_steps=PENN_STEPS // 100)["annot"].item()) == count
+    stream = io.BytesIO()
+    np.savez(stream, annots=np.array(fits, object))
+    assert len(load_npz(stream.getvalue(), max_steps=PENN_STEPS // 100)["annots"].item()) == count
 
 
 @pytest.mark.parametrize(

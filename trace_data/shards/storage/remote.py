@@ -75,6 +75,27 @@ class NotFoundError(ShardError):
     """The server says that it has no such file."""
 
 
+class _TooMuchError(Exception):
+    """An answer that is longer than what was asked for, or of unknown length, seen before it is read."""
+
+    def __init__(self, came: str, asked: int) -> None:
+        super().__init__(came)
+        self.came, self.asked = came, asked
+
+
+class _RefusedError(Exception):
+    """An answer of another HTTP status, before it is read."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+def _more_than_asked(came: str, asked: int, where: str) -> ShardError:
+    what = f"{came} came where {asked:,} were asked for"
+    return ShardError(what, where=where, hint="check the address, and what answers there")
+
+
 class _BeyondEnd(PassingError):
     """A requested range starts beyond the end of the file."""
 
@@ -123,11 +144,16 @@ class RemoteFolder:
     def _in_slices(self, file: str, start: int, end: int, most: int) -> bytes:
         """`read` for file systems that give a slice all at once: only the time of each bounds a slow server."""
         place, data, stream = joined(self._url, file), bytearray(), None
+        bounded = SLICED.get(self._url.partition("://")[0])
 
         def slice_of(system: Any, low: int, high: int) -> bytes:
             nonlocal stream
             if limit := self._limit(system, high - low):
-                return bytes(system.cat_file(place, start=low, end=high, **limit))
+                if bounded is None:
+                    return bytes(system.cat_file(place, start=low, end=high, **limit))
+                import fsspec.asyn
+
+                return bytes(fsspec.asyn.sync(system.loop, bounded, system, place, low, high, **limit))
             if stream is None:  # opened once: many synchronous file systems read ahead
                 stream = system.open(place, "rb")
                 stream.seek(low)
@@ -142,11 +168,7 @@ class RemoteFolder:
                 break
             data += piece
             if len(data) > most:
-                raise ShardError(
-                    f"{len(piece):,} bytes came where {high - low:,} were asked for",
-                    where=self.name(file),
-                    hint="check the address, and what answers there",
-                )
+                raise _more_than_asked(f"{len(piece):,} bytes", high - low, self.name(file))
             if len(piece) != high - low:  # the end of the file, or all of it from a server that knows no ranges
                 break
         if stream is not None:
@@ -196,6 +218,8 @@ class RemoteFolder:
             return _within(seconds + self.patience.connecting, lambda: question(self._filesystem()))
         except ConfigError:
             raise
+        except _TooMuchError as error:
+            failure = _more_than_asked(error.came, error.asked, self.name(file))
         except Exception as error:  # noqa: BLE001  every fsspec backend has its own exception types
             if isinstance(error, concurrent.futures.TimeoutError):
                 self._systems.pop(os.getpid(), None)  # the thread that was left behind may still be using it
@@ -304,6 +328,31 @@ STREAMED = {
     "gcs": _streamed_gs,
 }
 """Protocols whose answers are bounded in size and speed while they arrive."""
+
+
+async def _az_slice(system: Any, place: str, low: int, high: int) -> bytes:
+    """The bytes low:high of a blob. Azure's library reads and unpacks the whole of an answer before it hands anything
+    over, so what an answer says of itself is looked at first, and HTTP holds it to that length."""
+
+    def look(response: Any) -> None:
+        status, headers = response.http_response.status_code, response.http_response.headers
+        if status >= 400 and status != 401:  # which the library answers with credentials
+            raise _RefusedError(status)
+        length, packed = headers.get("Content-Length"), "Content-Encoding" in headers
+        if status < 300 and (length is None or packed or int(length) > high - low):
+            came = f"{int(length):,} bytes{' packed' * packed}" if length else "an answer of unknown length"
+            raise _TooMuchError(came, high - low)
+
+    container, name, version = system.split_path(place)
+    async with system.service_client.get_blob_client(container=container, blob=name) as blob:
+        answer = await blob.download_blob(
+            offset=low, length=high - low, version_id=version, raw_response_hook=look, retry_total=0
+        )
+        return bytes(await answer.readall())
+
+
+SLICED = dict.fromkeys(("az", "abfs", "abfss"), _az_slice)
+"""Protocols whose slices are bounded in size before they are read."""
 PIECE = 1 << 18
 SLICE = 1 << 20
 """Bytes of one question to the others (az://, sftp://, hdfs://, …), which are bounded in time."""
