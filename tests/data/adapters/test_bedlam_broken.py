@@ -61,6 +61,12 @@ def people(change: Callable[[list[list[str]]], Any]) -> Callable[[Path], Any]:
     return lambda folder: change_csv(folder / ORBIT / "be_seq.csv", change)
 
 
+def metres(rows: list[list[str]]) -> None:
+    for row in rows[1:]:
+        if row[1] == "Body":
+            row[3:6] = [str(float(text) / 100) for text in row[3:6]]
+
+
 def flipped(held: dict[str, Any]) -> None:
     """Motions whose makers had y down."""
     roots = np.zeros((len(held["poses"]), 3))
@@ -86,6 +92,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a body without a number": ("layout", people(cell(3, 3, "nan")), "X is 'nan'"),
     "a body that lies": ("layout", people(cell(3, 7, "90")), "Pitch is 90"),
     "a body that leads elsewhere": ("layout", people(cell(3, 2, "../../etc_1")), "<subject>_<animation>"),
+    "bodies in metres": ("layout", people(metres), "cm apart"),
     "no frames": ("layout", people(cell(2, 9, "sequence_name=seq_000000")), "frames is ''"),
     "a camera of other frames": ("content", camera(lambda rows: rows.pop(2)), "seq_000000_0002.png"),
     "a camera that is short": ("content", camera(lambda rows: rows.pop()), "3 rows, 4 frames"),

@@ -28,6 +28,8 @@ SIZE = (1280, 720)
 AGAIN = "unpack <scene>_gt.tar.gz again"
 _BODIES = ("Type", "Body", "X", "Y", "Z", "Yaw", "Pitch", "Roll", "Comment")
 _CAMERA = ("x", "y", "z", "yaw", "pitch", "roll", "focal_length", "sensor_width", "sensor_height", "hfov")
+LEAST_APART = 30.0
+"""Centimetres between the two people of a sequence who stand farthest apart: less, and all would be in each other."""
 _MOST_BYTES = 1 << 28
 
 
@@ -113,7 +115,22 @@ def _scene_table(file: Path, _: Stamp) -> SceneTable:
             what = f"Type is {row['Type']!r}, expected Comment, Group or Body"
             raise AnnotationError(what, where=where, hint=AGAIN)
     sequences = {name: SequenceRows(frames=frames[name], bodies=tuple(bodies[name])) for name in frames}
+    _check_unit(file, [rows.bodies for rows in sequences.values()])
     return SceneTable(sequences=sequences, size=size, synthetic=synthetic)
+
+
+def _check_unit(file: Path, sequences: Sequence[Sequence[BodyRow]]) -> None:
+    """Raises AnnotationError where people would stand in each other, as positions in metres make them.
+
+    Bodies at exactly one place are not counted: motions may place them.
+    """
+    farthest = [
+        max(math.dist(a.position, b.position) for a in bodies for b in bodies) for bodies in sequences if bodies
+    ]
+    apart = [most for most in farthest if most > 0]
+    if apart and (typical := float(np.median(apart))) < LEAST_APART:
+        what = f"the people of a sequence stand {typical:.3g} cm apart at most, expected {LEAST_APART:.0f} or more"
+        raise AnnotationError(what, where=file, hint=f"metres taken for centimetres, or an edited table: {AGAIN}")
 
 
 def _body(row: Mapping[str, str], remark: Mapping[str, str], where: str) -> BodyRow:
