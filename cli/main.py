@@ -187,6 +187,12 @@ def _from_system(error: Exception) -> TraceError | None:
             where=file,
             hint="free some space or choose another folder with --out, then run the same command again",
         )
+    if code == errno.EFBIG:
+        return OutputError(
+            f"a file grew larger than this disk or a limit allows{told}",
+            where=file,
+            hint="choose a disk that takes large files (FAT takes 4 GB), or raise the limit: ulimit -f unlimited",
+        )
     if _is_out_of_memory(error):
         return TraceError(f"there is too little memory: {error or 'no more is to be had'}", hint=TOO_LITTLE_MEMORY)
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):

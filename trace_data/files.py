@@ -84,6 +84,14 @@ def path_of(text: str, *, where: str | Path) -> Path:
         ) from error
 
 
+def is_there(path: Path, *, folder: bool) -> bool:
+    """Whether a file, or a folder, of this name is there; not for a name from a file that no system could have."""
+    try:
+        return path.is_dir() if folder else path.is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+
+
 def _refuse_special(file: Path, found: os.stat_result) -> None:
     if kind := _KINDS.get(stat.S_IFMT(found.st_mode)):
         raise SpecialFile(errno.EINVAL, kind, str(file))

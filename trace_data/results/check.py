@@ -55,6 +55,8 @@ LAYOUTS: dict[str, Layout] = {
 OPTIONAL = frozenset({"betas_row"})
 MAY_BE_UNKNOWN = frozenset({"joints_2d", "box", "world_residual"})
 """Where NaN means unknown: points that are not in front of the camera have no place in the picture."""
+ABOUT = {"video": dict, "options": dict, "camera": dict, "body_model": dict, "scene": dict, "warnings": list}
+"""What is no text or number among the facts of a run; all of them may be missing."""
 RIGID, UNIT = 1e-5, 1e-4
 """How far a rotation matrix may be from orthonormal, and a direction from length one."""
 APART, TURNED = 1e-4, 1e-4
@@ -70,6 +72,7 @@ def check_result(result: Result, where: str | Path | None = None) -> None:
         check_layouts({name: (array.dtype, array.shape) for name, array in arrays.items()})
         for name, array in arrays.items():
             _check_numbers(name, array)
+        _check_about(result.about)
         _check_frames(result)
         _check_rows(result)
         _check_agreement(result)
@@ -107,6 +110,17 @@ def _check_numbers(name: str, array: npt.NDArray[Any]) -> None:
     if wrong.any():
         first = int(np.argwhere(wrong)[0][0])
         raise ResultError(f"{name} has {int(wrong.sum()):,} values that are not finite, the first at index {first}")
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    for key, kind in ABOUT.items():
+        if not isinstance(found := about.get(key, kind()), kind):
+            raise ResultError(f"about: {key} is a {type(found).__name__}, expected a {kind.__name__}")
+    for key in ("frame_rate", "stride"):
+        value = about.get("options", {}).get(key)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < np.inf
+        if value is not None and not number:
+            raise ResultError(f"about: options.{key} is {str(value)[:40]!r}, expected a number above 0")
 
 
 def _check_frames(result: Result) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.files import is_there
+
 FORMAT, VERSION = "trace-result", 1
 SEEN, INHERITED, PREDICTED = 0, 1, 2
 """States of a row: decoded from this frame; decoded from a remembered feature; interpolated or extrapolated."""
@@ -81,7 +83,7 @@ class Result:
     def packs(self) -> Path | None:
         """The folder of body models that it was predicted with; None where it does not say, or it is gone."""
         named = self.about.get("packs")
-        return Path(named) if isinstance(named, str) and Path(named).is_dir() else None
+        return Path(named) if isinstance(named, str) and is_there(Path(named), folder=True) else None
 
     def rows_of(self, person: int) -> npt.NDArray[np.int64]:
         """Rows of the person with index `person`, in the order of frames."""

@@ -34,6 +34,8 @@ UPRIGHT = 45.0
 """Degrees from the assumed up within which a body counts as upright, and within which a level is believed."""
 MOST_FPS = 10_000
 """Frames a second, far beyond any use, that memory still has room for."""
+MOST_FRAMES = 10_000_000
+"""Of a resampled result: a day at 100 frames a second. Wrong times would ask for all memory."""
 FEWEST_UPRIGHT = 10
 """Rows of upright people from which a level is found."""
 _Y_UP = np.diag([1.0, -1.0, -1.0])
@@ -225,7 +227,14 @@ def resampled(result: Result, fps: float) -> Result:
     """
     if not 0 < fps <= MOST_FPS:  # false for NaN too
         raise ConfigError(f"the rate is {fps:g}, expected frames a second, at most {MOST_FPS:,}", where="--fps")
-    count = int(np.floor((result.time[-1] - result.time[0]) * fps + 1e-6)) + 1
+    seconds = float(result.time[-1] - result.time[0])
+    if not seconds * fps < MOST_FRAMES:  # false for an overflow too
+        raise ConfigError(
+            f"{seconds:.3g} s at {fps:g} frames a second are more than {MOST_FRAMES:,} frames",
+            where="--fps",
+            hint="give a lower rate, or a part of the video with --start and --end",
+        )
+    count = int(np.floor(seconds * fps + 1e-6)) + 1
     wanted = np.minimum(result.time[0] + np.arange(count) / fps, result.time[-1])
     before, after, share = between(result.time, wanted)
     lens = result.intrinsics

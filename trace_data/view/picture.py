@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import ConfigError, TraceError
+from trace_data.files import is_there
 from trace_data.frames.footage import open_footage
 from trace_data.frames.video import open_capture
 from trace_data.results.result import Result
@@ -35,7 +36,7 @@ def find_video(result: Result, file: Path) -> Path | None:
         return None
     places = [folder / name for folder in (file.parent, Path.cwd())]
     images = video.get("kind") == "images"  # of images in a list only the first is named, and it is not the video
-    return next((place for place in places if (place.is_dir() if images else place.exists())), None)
+    return next((place for place in places if is_there(place, folder=images)), None)
 
 
 def is_played(video: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -190,6 +191,14 @@ def test_a_rate_that_is_none(fps: float) -> None:
     with pytest.raises(ConfigError, match="rate") as caught:
         resampled(example_result(frames=3), fps)
     assert caught.value.where == "--fps"
+
+
+@pytest.mark.parametrize("factor", [1e9, 1e300])
+def test_times_that_would_make_more_frames_than_any_memory_holds(factor: float) -> None:
+    result = example_result(frames=3)
+    with pytest.raises(ConfigError, match="frames") as caught:
+        resampled(dataclasses.replace(result, time=result.time * factor), 60.0)
+    assert caught.value.where == "--fps" and "--end" in str(caught.value.hint)
 
 
 def test_people_on_the_spot_keep_their_height() -> None:
