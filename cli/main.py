@@ -174,7 +174,7 @@ def _asked(error: click.UsageError) -> str:
 
 def _from_system(error: Exception) -> TraceError | None:
     """The TraceError for an error of the operating system; None for other exceptions."""
-    from trace_data.errors import OutputError, TraceError
+    from trace_data.errors import ConfigError, OutputError, TraceError
     from trace_data.os_errors import TOO_LITTLE_MEMORY
 
     code = error.errno if isinstance(error, OSError) else None
@@ -187,6 +187,8 @@ def _from_system(error: Exception) -> TraceError | None:
             where=file,
             hint="free some space or choose another folder with --out, then run the same command again",
         )
+    if code == errno.ENAMETOOLONG:
+        return ConfigError(f"a name is longer than this system allows: {str(file)[:80]}…", hint="give a shorter one")
     if code == errno.EFBIG:
         return OutputError(
             f"a file grew larger than this disk or a limit allows{told}",

@@ -145,6 +145,7 @@ def test_a_word_like_nothing_is_refused_without_a_guess(capsys: Output) -> None:
         (OSError(errno.ENOSPC, "No space left on device", "/data/y.h5"), 3, ["/data/y.h5", "disk is full"]),
         (OSError("Can't write data (No space left on device)"), 3, ["disk is full"]),
         (OSError(errno.EFBIG, "File too large", "/data/z.h5"), 3, ["/data/z.h5", "larger than this disk"]),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 9000), 2, ["longer than this system allows"]),
         (MemoryError(), 1, ["too little memory", "--workers"]),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, ["too little memory"]),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, ["too little memory"]),

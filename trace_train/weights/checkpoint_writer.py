@@ -70,10 +70,11 @@ def save(
         partial.rename(folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
+        kept = f"the one before it is whole; free some space, then  {resume}  goes on from there"
         raise OutputError(
             f"the checkpoint of step {step} was not written: {error.strerror}",
             where=run,
-            hint=f"the one before it is whole; free some space, then  {resume}  goes on from there",
+            hint=kept if finished(run) else "free some space, then give the same command again",
         ) from error
     return folder
 

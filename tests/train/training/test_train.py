@@ -27,7 +27,7 @@ from trace_data.progress import Progress
 from trace_train.build import build_network
 from trace_train.config import load_config
 from trace_train.evaluate import evaluate
-from trace_train.train import train
+from trace_train.train import check_unused, train
 from trace_train.training.loss_module import LossModule
 from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import FORMAT_VERSION, finished, open_checkpoint
@@ -142,6 +142,20 @@ def test_a_full_disk_keeps_the_checkpoint_before(tiny_run: Path, shards: Path, p
     assert not list((run / "checkpoints").glob("*.partial"))
     train(tiny(), shards=shards, packs=packs, run=run, resume=True)
     assert same_weights(run, tiny_run)
+
+
+def test_a_disk_that_is_full_before_the_first_checkpoint_sends_nobody_to_resume(
+    shards: Path, packs: Path, tmp_path: Path
+) -> None:
+    run, before = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="step 0 was not written") as caught:
+            train(tiny(), shards=shards, packs=packs, run=run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "same command" in str(caught.value.hint) and "--resume" not in str(caught.value.hint)
+    check_unused(run)  # it may be given again
 
 
 def test_checkpoints_hold_everything_and_only_the_last_stay(tiny_run: Path) -> None:
