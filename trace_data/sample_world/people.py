@@ -18,8 +18,8 @@ Split = Literal["train", "validation", "test"]
 
 PEOPLE: dict[Split, int] = {"train": 60, "validation": 10, "test": 14}
 """Number of people of each split; no person is in two."""
-APPEARANCES = 4
-"""Sequences of the training split for each of its people: worlds too large for the first 60 have more of them."""
+LARGE, APPEARANCES = 1000, 4
+"""Worlds with more training sequences than this have one person to learn from for every four of them."""
 SHARES: dict[Split, float] = {"validation": 0.12, "test": 0.18}
 """Share of the sequences; the rest is for training."""
 PAIRS = 0.3
@@ -68,7 +68,7 @@ def people_of(split: Split) -> list[int]:
 
 def trained_people(sequences: int) -> list[int]:
     """The people of the training split of a world in which it has this many sequences."""
-    further = max(0, sequences // APPEARANCES - PEOPLE["train"])
+    further = sequences // APPEARANCES - PEOPLE["train"] if sequences > LARGE else 0
     first = sum(PEOPLE.values())
     return [*people_of("train"), *range(first, first + further)]
 
