@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,21 @@ def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
     page = PageNumbers(Path(shown(capsys)["page"]).read_text())
     assert [person["label"] for person in page.scene["people"]] == ["Größe 1"]
     assert page.array(page.scene["time"])[0] >= 0.5 and page.array(page.scene["time"])[-1] <= 0.8
+
+
+def test_a_piece_shows_its_own_pictures_and_no_others(home: Path, capsys: Output) -> None:
+    film = video(home / "zwei Wege.mp4")
+    assert run(["view", str(put(home)), "--video", str(film), "--start", "0.5", "--end", "0.8", "--json"]) == 0
+    text = Path(shown(capsys)["page"]).read_text()
+    page = PageNumbers(text)
+    numbers = np.round(page.array(page.scene["time"]) * 30).astype(int)
+    pictures = [
+        cv2.imdecode(np.frombuffer(base64.b64decode(found), np.uint8), cv2.IMREAD_GRAYSCALE)
+        for found in re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
+    ]
+    assert len(pictures) == len(numbers) == 10
+    brightness = [float(np.mean(pictures[at])) for at in page.scene["stills"]]
+    np.testing.assert_allclose(brightness, 8 * numbers, atol=3)
 
 
 def test_a_result_behind_a_url_is_copied_and_shown(home: Path, capsys: Output) -> None:
