@@ -81,7 +81,10 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """All lines of such a file, in order, without a truncated last line. Raises CheckpointError if it is no file."""
+    """All lines of such a file, in order, up to one that is cut short or no object with its step.
+
+    Raises CheckpointError if it is no file.
+    """
     try:
         content = content_of(file, error=CheckpointError, limit_bytes=MOST_BYTES).decode(errors="replace")
     except FileNotFoundError:
@@ -89,9 +92,12 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     lines = []
     for text in content.splitlines():
         try:
-            lines.append(parse_json(text, where=file, error=CheckpointError))
+            line = parse_json(text, where=file, error=CheckpointError)
         except CheckpointError:
             break
+        if not isinstance(line, dict) or type(line.get("step")) is not int:
+            break
+        lines.append(line)
     return lines
 
 

@@ -87,10 +87,7 @@ class Checkpoint:
     def weights(self, *, averaged: bool = True) -> dict[str, Tensor]:
         """The network's weights, with `averaged` the averaged ones if there are any."""
         file = self.weights_file(averaged=averaged)
-        try:
-            return safetensors.torch.load_file(file)
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise CheckpointError(f"holds no weights: {first_line(error)}", where=file, hint=_before(file)) from error
+        return load_tensors(file, hint=_before(file))
 
     def load_into(self, network: nn.Module, *, averaged: bool = True) -> None:
         """Load the weights into a network, strictly. Raises CheckpointError naming the first mismatched keys."""
@@ -277,6 +274,21 @@ def _before(file: Path) -> str:
         f"{remove}  removes it, and the run goes on from {earlier[-1].name};"
         f" trace evaluate {shlex.quote(str(earlier[-1]))}  scores that one"
     )
+
+
+def load_tensors(file: Path, *, hint: str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file by name. Raises CheckpointError if it is damaged, or one is not finite.
+
+    A matching hash says nothing: whoever crafts a file writes its hash, too.
+    """
+    try:
+        tensors = safetensors.torch.load_file(file)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"holds no weights: {first_line(error)}", where=file, hint=hint) from error
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise CheckpointError(f"{name} has values that are not finite", where=file, hint=hint)
+    return tensors
 
 
 def first_line(error: BaseException) -> str:

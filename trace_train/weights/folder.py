@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.numpy
-import safetensors.torch
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, OutputError
 from trace_data.files import as_any_new_file, sha256_of, writable_folder
 from trace_data.text_files import content_of, parse_json
 from trace_train.network.raft import Raft
+from trace_train.weights.checkpoint import load_tensors
 from trace_train.weights.checks import Array, some
 from trace_train.weights.published import PARTS
 
@@ -101,7 +101,7 @@ class Weights:
                 where=self.folder,
                 hint=f"trace import-weights --{part} {PARTS[part].file} …" if part in PARTS else "import them from BEV",
             )
-        return safetensors.torch.load_file(self.folder / f"{part}.safetensors")
+        return load_tensors(self.folder / f"{part}.safetensors", hint="import the weights again, with --force")
 
     def raft(self, **settings: Any) -> Raft:
         """RAFT with these weights, frozen; `settings`: arguments of its constructor."""

@@ -22,7 +22,7 @@ from trace_data.errors import CheckpointError
 from trace_data.files import as_any_new_file, sha256_of
 from trace_data.text_files import content_of, parse_json
 from trace_train.config import Config, config_from
-from trace_train.weights.checkpoint import open_checkpoint
+from trace_train.weights.checkpoint import load_tensors, open_checkpoint
 from trace_train.weights.flow import flow_folder
 from trace_train.weights.folder import new_folder
 
@@ -71,8 +71,8 @@ class SharedNetwork:
         return self.folder == _SHIPPED
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors by name; floating-point ones as float32."""
-        state = safetensors.torch.load_file(self.file)
+        """All tensors by name; floating-point ones as float32. Raises CheckpointError if the file is damaged."""
+        state = load_tensors(self.file, hint=AGAIN)
         return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -20,8 +19,11 @@ from trace_data.errors import CheckpointError, ConfigError
 from trace_train.build import build_network
 from trace_train.config import Config, NetworkConfig
 from trace_train.network.model import TraceNetwork
+from trace_train.weights.checkpoint import first_line, load_tensors
 from trace_train.weights.checks import some
 from trace_train.weights.published import dispensable
+
+AGAIN = "get or write the weights again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,7 @@ class Start:
         names = {name for row in rows for name in row.names}
         state: dict[str, Tensor] = {}
         for part, file in self.files.items():
-            tensors = safetensors.torch.load_file(file)
+            tensors = load_tensors(file, hint=AGAIN)
             state |= {name: value for name, value in tensors.items() if name in names and _belongs(name, part)}
         network.load_state_dict({**network.state_dict(), **state})
         return rows
@@ -148,5 +150,8 @@ def _belongs(name: str, part: str) -> bool:
 
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    with safetensors.safe_open(file, "pt") as tensors:
-        return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    try:
+        with safetensors.safe_open(file, "pt") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"holds no weights: {first_line(error)}", where=file, hint=AGAIN) from error

@@ -134,6 +134,16 @@ def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     assert "131.9" in page_of(run)[1].words
 
 
+@pytest.mark.parametrize(
+    "odd", ["[1]", "null", '{"step": "x", "loss": {}}', '{"step": NaN, "loss": {}}', '{"loss": {}}']
+)
+def test_a_log_ends_before_a_line_that_is_none_of_ours(odd: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", LINES, [evaluation(40)])
+    with (run / "metrics.jsonl").open("a") as log:
+        log.write(odd + "\n")
+    assert read_run(run).step == 40 and "131.9" in page_of(run)[1].words
+
+
 def test_pipes_in_a_run_are_not_waited_for(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", LINES)
     for name in ("errors.jsonl", "parameters.txt", "evaluation-val-00000050.json"):

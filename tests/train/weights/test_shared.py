@@ -12,6 +12,8 @@ import torch
 from tiny_runs import tiny
 
 from trace_data.errors import CheckpointError, OutputError
+from trace_data.files import sha256_of
+from trace_train.build import build_network
 from trace_train.evaluate import evaluate
 from trace_train.inference.source import open_source
 from trace_train.train import train
@@ -45,6 +47,32 @@ def test_what_is_shared_comes_back(run: Path, tmp_path: Path, half: bool) -> Non
     assert source.folder == tmp_path / "net"
     expected = wanted.weights()["backbone.conv1.weight"]
     torch.testing.assert_close(source.network.backbone.conv1.weight, expected, rtol=1e-3 if half else 0, atol=1e-6)
+
+
+CRAFTED: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "a header of gigabytes": lambda content: (1 << 40).to_bytes(8, "little") + content[8:],
+    "a type that is none": lambda content: content.replace(b'"F32"', b'"F13"', 1),
+    "not finite": lambda content: content[:-4000] + b"\xff" * 4000,
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_a_crafted_file_with_a_matching_hash_is_named(case: str, run: Path, tmp_path: Path) -> None:
+    share(run, tmp_path / "net")
+    file, description = tmp_path / "net" / TENSORS, tmp_path / "net" / DESCRIPTION
+    file.write_bytes(CRAFTED[case](file.read_bytes()))
+    facts = json.loads(description.read_text())
+    description.write_text(json.dumps({**facts, "sha256": sha256_of(file)}))
+    with pytest.raises(CheckpointError) as caught:
+        open_source(tmp_path / "net")
+    assert caught.value.where == str(file) and caught.value.hint
+    start = open_start(tiny(f"init.weights={tmp_path / 'net'}"))
+    assert start is not None
+    with pytest.raises(CheckpointError) as caught:
+        start.fill(build_network(tiny().network), tiny().network)
+    assert caught.value.where == str(file) and caught.value.hint
 
 
 def test_it_evaluates_as_its_run_does(run: Path, shards: Path, packs: Path, tmp_path: Path) -> None:
