@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_data.assets.bodies import Bodies
+from trace_data.assets.bodies import BodyModels
 from trace_data.consistency.joint_errors import (
     OWN_JOINTS,
     Floats,
@@ -117,7 +117,7 @@ class Agreement:
         return cls(**values)
 
 
-def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
+def measure(record: SequenceRecord, bodies: BodyModels | None) -> Agreement:
     """Compare the annotations of a record that passed `check_record`."""
     posed = [posed_joints(person, bodies) for person in record.people]
     pixels = [reprojection_errors(person, joints, record) for person, joints in zip(record.people, posed)]

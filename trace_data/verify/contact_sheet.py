@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from trace_data.adapters import find_sequences, load_adapter, read_record
-from trace_data.assets.bodies import Bodies, load_bodies
+from trace_data.assets.bodies import BodyModels, load_bodies
 from trace_data.consistency.agreement import Agreement
 from trace_data.consistency.joint_errors import joints_to_show
 from trace_data.drawing import MESH, Picture, contact_sheet, draw_mesh, draw_skeleton
@@ -63,7 +63,7 @@ def make_sheet(report: VerifyReport, *, packs: Path | None = None, defects: bool
     return (contact_sheet(tiles, columns=WORST, tile_width=WIDTH, tile_height=HEIGHT) if tiles else None), len(tiles)
 
 
-def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool) -> Iterator[tuple[str, Picture]]:
+def _tiles(report: VerifyReport, name: str, bodies: BodyModels | None, defects: bool) -> Iterator[tuple[str, Picture]]:
     """Captioned frames of one dataset."""
     dataset = next(dataset for dataset in report.datasets if dataset.name == name)
     try:
@@ -107,7 +107,7 @@ def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *,
     return (title if len(title) <= room else f"{title[: room - 1]}…") + facts
 
 
-def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:
+def _drawn(whole: SequenceRecord, frame: int, bodies: BodyModels | None) -> Picture:
     """The frame with meshes, projected 3D joints and 2D points of all people."""
     record = kept(whole, np.arange(len(whole.frames)) == frame)
     content = next(contents(record.frames))

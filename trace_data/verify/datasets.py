@@ -28,7 +28,7 @@ from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import EXAMPLES, Finding, Problem, any_error, grouped
 from trace_data.schema.record import Split
 from trace_data.verify.memory import VerifyMemory
-from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
+from trace_data.verify.sequence import VerifyResult, VerifyTask, failure, finding, verify_sequence
 from trace_data.workers import spread
 
 Depth = Literal["layout", "content", "geometry"]
@@ -160,7 +160,7 @@ def verify_datasets(
     known = canonical_names(names)
     datasets = {name: _find(name, roots.of(name), options.limit) for name in known}
     refs = [ref for _, refs in datasets.values() for ref in refs]
-    results: Iterator[Result] = iter(())
+    results: Iterator[VerifyResult] = iter(())
     if depth != "layout" and refs:
         with contextlib.nullcontext() if memory is None else memory.writing(progress):
             results = iter(_results(known, refs, options, memory, jobs, progress))
@@ -175,7 +175,7 @@ def _report(
     name: str,
     layout: Sequence[tuple[str, Finding]],
     refs: Sequence[SequenceRef],
-    results: Sequence[Result],
+    results: Sequence[VerifyResult],
     options: VerifyOptions,
 ) -> DatasetReport:
     """What the findings about the layout and the results of the sequences (none at depth layout) come to."""
@@ -220,7 +220,7 @@ def _results(
     memory: VerifyMemory | None,
     jobs: int,
     progress: Progress,
-) -> list[Result]:
+) -> list[VerifyResult]:
     """Results of all sequences, in order; each is recorded as soon as it is known.
 
     All datasets share one pool of processes, since starting it and reading body models takes seconds.
@@ -244,7 +244,7 @@ def _results(
         )
         for key, ref in zip(keys, refs)
     ]
-    results: dict[int, Result] = {}
+    results: dict[int, VerifyResult] = {}
     for number, result in spread(verify_sequence, tasks, jobs=jobs, progress=progress):
         if memory is not None and result.known is not None:
             memory.remember(keys[number], result.known)

@@ -31,7 +31,7 @@ WIDTH, HEIGHT, EDGE = 480, 300, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Way:
+class PersonPath:
     """One person's path over T frames, metres, x to the right and z away from the camera of the first frame."""
 
     known: npt.NDArray[np.float64]
@@ -78,7 +78,7 @@ def _farthest(gallery: Gallery, ref: ClipRef) -> float:
 
 
 @torch.inference_mode()
-def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
+def paths_of(gallery: Gallery, ref: ClipRef) -> list[PersonPath]:
     """Paths of up to four people who are visible, with a known world position, in the first frame of a clip."""
     network, chunk = gallery.network, max(2, gallery.frames)
     device = next(network.parameters()).device
@@ -103,7 +103,7 @@ def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
     both = (seen & batch.masks["world"][0])[people].cpu().numpy()
     known = _annotated(batch)[people.cpu().numpy()]
     return [
-        Way(known=k[use][:, [0, 2]], found=p[use][:, [0, 2]])
+        PersonPath(known=k[use][:, [0, 2]], found=p[use][:, [0, 2]])
         for k, p, use in zip(known, predicted, both)
         if use.sum() > 1
     ]
@@ -124,7 +124,7 @@ def _focal(batch: Batch) -> float:
     return float(batch.intrinsics[0, 0, 0, 0] * batch.crop_from_frame[0, 0, 0, 0]) / (side / 2)
 
 
-def plan(paths: Sequence[Way]) -> Html:
+def plan(paths: Sequence[PersonPath]) -> Html:
     """Draw the paths with a grid in metres, equal scales, and the camera at (0, 0)."""
     known = np.concatenate([np.zeros((1, 2)), *(path.known for path in paths)])
     # outliers are clipped: they would shrink everything else to a dot
