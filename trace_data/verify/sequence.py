@@ -14,7 +14,7 @@ import numpy as np
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
-from trace_data.consistency.agreement import Agreement, judge, measure
+from trace_data.consistency.sequence import Consistency, judge, measure
 from trace_data.defects import Applied, known_defects, take_out
 from trace_data.errors import AnnotationError, TraceError
 from trace_data.frames.image import decode, file_header, image_size, read_bytes
@@ -61,7 +61,7 @@ class VerifyResult:
     synthetic: bool = False
     sides_agree: bool | None = None
     """See `SequenceRecord.sides_agree`."""
-    agreement: Agreement | None = None
+    consistency: Consistency | None = None
     applied: tuple[Applied, ...] = ()
     """Known defects that were removed."""
     kept: bool = False
@@ -135,7 +135,7 @@ def _unchanged(task: VerifyTask) -> VerifyResult | None:
             people=kept["people"],
             synthetic=kept["synthetic"],
             sides_agree=kept["sides_agree"],
-            agreement=None if kept["agreement"] is None else Agreement.from_json(kept["agreement"]),
+            consistency=None if kept["consistency"] is None else Consistency.from_json(kept["consistency"]),
             applied=tuple(Applied(**entry) for entry in kept["applied"]),
             kept=True,
         )
@@ -156,17 +156,17 @@ def _verify(task: VerifyTask, progress: Progress) -> VerifyResult:
     looked = _Look(record, task)
     findings += looked.check(progress)
     wrong = any_error(findings)
-    agreement = None
+    consistency = None
     if task.geometry and not wrong:
-        agreement = measure(record, None if task.packs is None else load_bodies(task.packs))
-        findings += judge(agreement, record)
+        consistency = measure(record, None if task.packs is None else load_bodies(task.packs))
+        findings += judge(consistency, record)
         wrong = any_error(findings)
     result = VerifyResult(
         findings=tuple(findings),
         people=len(record.people),
         synthetic=record.provenance.get("synthetic") == "true",
         sides_agree=record.sides_agree,
-        agreement=agreement,
+        consistency=consistency,
         applied=applied,
     )
     return _with_memory(result, task, reads, looked, wrong=wrong)
@@ -175,7 +175,7 @@ def _verify(task: VerifyTask, progress: Progress) -> VerifyResult:
 def _with_memory(result: VerifyResult, task: VerifyTask, reads: int, looked: _Look, *, wrong: bool) -> VerifyResult:
     """The result with a record for later runs."""
     content = asdict(result)
-    kept = {key: content[key] for key in ("findings", "people", "synthetic", "sides_agree", "agreement", "applied")}
+    kept = {key: content[key] for key in ("findings", "people", "synthetic", "sides_agree", "consistency", "applied")}
     known = Remembered.of(task.context, reads, looked.good, None if wrong else {**kept, "size": looked.size})
     return VerifyResult(**{name: getattr(result, name) for name in kept}, known=known)
 

@@ -129,7 +129,7 @@ def test_worlds_agree_below_a_pixel(worlds: dict[str, Path], packs: Path, form: 
     report = verify_datasets(["3dpw"], worlds[form].parent, depth="geometry", packs=packs)
     assert report.ok and problems(worlds[form]) == []
     assert report.largest_reprojection_px is not None and report.largest_reprojection_px < 1e-3
-    bodies = [agreement.body_mm for agreement in report.datasets[0].geometry]
+    bodies = [consistency.body_mm for consistency in report.datasets[0].geometry]
     assert all(b is not None and b.worst < 0.1 for b in bodies) if form == "annots" else bodies == [None] * 3
 
 

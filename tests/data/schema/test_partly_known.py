@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trace_data.assets.bodies import BodyModels
-from trace_data.consistency.agreement import measure
+from trace_data.consistency.sequence import measure
 from trace_data.geometry import project
 from trace_data.schema.body import BodyParams, BodyPart
 from trace_data.schema.camera import Camera, nominal_camera
