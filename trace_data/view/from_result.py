@@ -12,8 +12,8 @@ from trace_data.export.mesh import Meshes
 from trace_data.export.skeleton import person_label, rest_joints
 from trace_data.geometry import axis_angle_from_matrix
 from trace_data.progress import counted
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.view.facts import facts_of
 from trace_data.view.scene import ShownBody, ShownPerson, ShownScene, ShownVideo, Stills
 

@@ -20,8 +20,8 @@ from trace_data.export.mesh import BodyMesh, SkinnedSurface, surface
 from trace_data.frames.image import decode
 from trace_data.geometry import transform
 from trace_data.progress import counted
-from trace_data.results.placement import in_frame, rigid_inverse
 from trace_data.results.scene import shortest_turn
+from trace_data.results.world_placement import in_frame, rigid_inverse
 from trace_data.schema.body import GENDERS, Gender
 from trace_data.schema.clip import ClipAnnotations, ClipRef
 from trace_data.schema.keypoints import SMPL_24

@@ -13,7 +13,7 @@ from trace_data.errors import ConfigError
 from trace_data.export.skeleton import global_rotations
 from trace_data.export.track import quaternions
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.schema.keypoints import SKELETON, SMPL_PARENTS
 from trace_data.view.scene import ShownBody, ShownPerson, ShownScene
 

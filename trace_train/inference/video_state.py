@@ -19,14 +19,14 @@ import torch
 from trace_data.geometry import axis_angle_from_matrix
 from trace_data.results.result import SEEN
 from trace_data.results.writer import Rows
+from trace_train.inference.camera.background import reduced
+from trace_train.inference.camera.camera_path import CameraPath, WorldCamera
+from trace_train.inference.camera.frame_people import FramePeople
 from trace_train.inference.cuts import CutDetector
 from trace_train.inference.frame_detections import Assignment, FrameDetections, Tracker
 from trace_train.inference.lens_change import PaddedSquare, through_lens
 from trace_train.inference.letterbox import Pixels
 from trace_train.inference.stream import NetworkStream
-from trace_train.inference.world.background import reduced
-from trace_train.inference.world.camera_path import CameraPath, WorldCamera
-from trace_train.inference.world.frame_people import FramePeople
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from trace_data.pages.html import Html, element, figure, joined, note
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_train.geometry.camera import FOCAL
-from trace_train.inference.trajectories import trajectories
+from trace_train.inference.tracked_bodies import decode_tracks
 from trace_train.network.outputs import Tracks
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.report.clips import Gallery
@@ -95,7 +95,7 @@ def paths_of(gallery: Gallery, ref: ClipRef) -> list[PersonPath]:
         local = (frames - first).expand(len(people), -1)
         yx = targets.cell[0, people][:, frames]
         zyx = torch.cat([network.depth_at(maps, local, yx)[..., None], yx], dim=-1)
-        part = trajectories(network, maps, Tracks(frame=local, zyx=zyx, mask=seen[people][:, frames]), start)
+        part = decode_tracks(network, maps, Tracks(frame=local, zyx=zyx, mask=seen[people][:, frames]), start)
         state, start = maps.state, part.end
         placed.append(part.world_translation)
     predicted = torch.cat(placed, dim=1).cpu().double().numpy()

@@ -20,8 +20,8 @@ from trace_data.errors import AssetError, ConfigError
 from trace_data.geometry import matrix_from_axis_angle
 from trace_data.results.check import LAYOUTS, check_result
 from trace_data.results.file import write_result
-from trace_data.results.placement import in_frame, placed
 from trace_data.results.result import Result
+from trace_data.results.world_placement import in_frame, placed
 from trace_data.schema.body import GENDERS
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
