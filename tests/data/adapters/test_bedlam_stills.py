@@ -27,7 +27,6 @@ from trace_data.errors import AnnotationError
 from trace_data.frames.image import decode, read_bytes
 from trace_data.frames.video import contents
 from trace_data.geometry import matrix_from_axis_angle, project, transform
-from trace_data.sample_world.bedlam import rest_pelvis
 from trace_data.sample_world.bedlam_rows import write_labels
 from trace_data.sample_world.scene import all_joints
 from trace_data.schema.check import check_record
@@ -132,7 +131,7 @@ def test_the_rows_are_those_of_the_published_formulas(world: Path, tmp_path: Pat
         table = videos / scene / "ground_truth/camera/seq_000000_camera.csv"
         camera = camera_table(table, "seq_000000", tiny_bedlam.STILL_FRAMES)
         motion = read_motion(tiny_bedlam.motions(videos, scene)[0])
-        rest = rest_pelvis(tiny_bedlam.still_truth()[f"{scene}/seq_000000"].scene.performances[0])
+        rest = tiny_bedlam.still_truth()[f"{scene}/seq_000000"].scene.performances[0].rest_pelvis()
         with np.load(labels(world, scene)) as held:
             chosen = [f"seq_000000/seq_000000_{number:04d}.png" for number in NUMBERS]
             rows = np.flatnonzero(np.isin(held["imgname"], chosen) & (held["sub"] == body.subject))
