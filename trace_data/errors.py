@@ -138,6 +138,11 @@ def printable(text: str) -> str:
     return re.sub(_UNPRINTABLE, lambda found: ascii(found[0])[1:-1], text)
 
 
+def in_one_line(error: BaseException) -> str:
+    """An error where there is room for one line: place and message; hint."""
+    return "; ".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip())
+
+
 def quoted(word: str | Path) -> str:
     """A word of a command to copy, as a shell takes it for one word and no more."""
     import shlex

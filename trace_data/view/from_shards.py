@@ -15,7 +15,7 @@ import numpy.typing as npt
 from trace_data.assets.bodies import PACK_FILES
 from trace_data.assets.body_model import BodyModel
 from trace_data.drawing import colour_of
-from trace_data.errors import AssetError
+from trace_data.errors import AssetError, in_one_line
 from trace_data.export.mesh import BodyMesh, SkinnedSurface, surface
 from trace_data.frames.image import decode
 from trace_data.geometry import transform
@@ -92,7 +92,7 @@ class _Models:
                 raise AssetError("no packs have been prepared", hint="trace prepare-smpl --source DIR")
             model = BodyModel.load(self._packs / PACK_FILES[gender])
         except AssetError as error:
-            self.missing.append(f"People ({gender}) are shown as skeletons: {error.message} ({error.hint}).")
+            self.missing.append(f"People ({gender}) are shown as skeletons: {in_one_line(error)}.")
             return None
         return model, surface(model.faces, model.weights, model.pose_directions)
 

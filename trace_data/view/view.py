@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from trace_data.errors import AssetError, ConfigError, FootageError, OutputError, ResultError, quoted
+from trace_data.errors import AssetError, ConfigError, FootageError, OutputError, ResultError, in_one_line, quoted
 from trace_data.export.mesh import Meshes
 from trace_data.export.run import LICENCE, BodyChoice, base_name, meshes_for
 from trace_data.files import atomic_write
@@ -117,7 +117,7 @@ def _meshes(result: Result, choice: Choice) -> tuple[Meshes | None, str]:
     try:
         meshes = meshes_for(result, choice.body, choice.packs)
     except AssetError as error:
-        return None, f"People are shown as skeletons: {error.message} ({error.hint})."
+        return None, f"People are shown as skeletons: {in_one_line(error)}."
     return meshes_or_reason(result, meshes)
 
 

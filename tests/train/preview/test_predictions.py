@@ -156,7 +156,8 @@ def test_what_is_missing_is_said_instead_of_pictures(
     if missing == "weights":
         shutil.rmtree(run / "checkpoints")
     assert trace(["report", str(run), "--shards", str(where), "--packs", str(bodies)]) == 0
-    assert "No clips are drawn: " in capsys.readouterr().out
+    [said] = [line for line in capsys.readouterr().out.splitlines() if "No clips are drawn: " in line]
+    assert missing != "shards" or "no such folder; " in said, "message and hint run together"
     assert "No clips are drawn: " in (run / "report.html").read_text()
 
 
