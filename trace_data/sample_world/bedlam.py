@@ -262,7 +262,7 @@ def _write_motion(file: Path, performance: Performance, stand: Stand, start: int
     )
 
 
-def write_arrays(file: Path, **arrays: npt.NDArray[Any]) -> None:
+def write_arrays(file: Path, **arrays: Any) -> None:
     """Write an .npz, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as partial, partial.open("wb") as stream:
