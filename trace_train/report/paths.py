@@ -50,13 +50,13 @@ def paths_section(gallery: Gallery) -> Section:
             entry = index.sequences[ref.sequence]
             off = np.mean([np.linalg.norm(path.found - path.known, axis=1).mean() for path in paths])
             length = np.mean([np.linalg.norm(np.diff(path.known, axis=0), axis=1).sum() for path in paths])
-            words = f"{ref.length} frames; on average {off:.2f} m off, on a way of {length:.2f} m"
+            words = f"{ref.length} frames; on average {off:.2f} m off, over a path of {length:.2f} m"
             figures.append(figure(joined([element("b", entry.key), words]), plan(paths), under=True))
     explained = note(
         f"The clips of split {gallery.split} in which people go farthest, seen from above, in the world of the first "
-        "frame's camera, which stands at the triangle: annotated ways drawn through, predicted ones dashed, "
-        "beginning at the dots. People are read at their annotated centres and nothing is aligned; depth is brought "
-        "from the network's 50-degree view to the true focal length."
+        "frame's camera, which is the triangle: annotated paths solid, predicted ones dashed, each beginning at its "
+        "dot. People are read at their annotated centres and nothing is aligned; depth is converted from the "
+        "network's 50-degree view to the true focal length."
     )
     return Section(
         title="Paths in the world",
@@ -71,10 +71,10 @@ def _farthest(gallery: Gallery, ref: ClipRef) -> float:
     known = gallery.reader.annotations(ref)
     here = known.masks["world"] & known.present
     hips = known.kp3d[:, :, [L_HIP, R_HIP], :3].mean(axis=2)
-    ways = [
-        float(np.linalg.norm(np.diff(way[seen], axis=0), axis=1).sum()) for way, seen in zip(hips, here) if seen.any()
+    lengths = [
+        float(np.linalg.norm(np.diff(path[seen], axis=0), axis=1).sum()) for path, seen in zip(hips, here) if seen.any()
     ]
-    return max(ways, default=-1.0)
+    return max(lengths, default=-1.0)
 
 
 @torch.inference_mode()
@@ -145,13 +145,13 @@ def plan(paths: Sequence[PersonPath]) -> Html:
         f'<path class="camera" d="M{x} {y}L{x - 6} {y - 11}H{x + 6}Z"/>',
     ]
     for number, path in enumerate(paths):
-        for way, style in ((path.known, "known"), (path.found, "found")):
-            points = [at(place) for place in way]
+        for places, style in ((path.known, "known"), (path.found, "found")):
+            points = [at(place) for place in places]
             drawn.append(
                 f'<g class="c{COLOURS[number]}"><path class="{style}" d="M{"L".join(f"{a} {b}" for a, b in points)}"/>'
                 f'<circle cx="{points[0][0]}" cy="{points[0][1]}" r="3.5"/></g>'
             )
-    label = f"ways of {len(paths)} people seen from above"
+    label = f"paths of {len(paths)} people seen from above"
     return Html(
         f'<svg class="plan" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(drawn)}</svg>'
     )
