@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from shard_server import ShardServer
 
 from trace_cli.main import run
 from trace_data.results.file import write_result
+from trace_data.results.result import Result
 
 Output = pytest.CaptureFixture[str]
 
@@ -64,6 +67,23 @@ def test_a_video_that_browsers_refuse_becomes_pictures(home: Path, capsys: Outpu
     said = shown(capsys)
     assert "browsers do not play" in said["picture"]
     assert PageNumbers(Path(said["page"]).read_text()).scene["stills"] == [*range(30)]
+
+
+def test_a_video_is_found_where_it_was_predicted_from(home: Path, capsys: Output) -> None:
+    films = home / "films"
+    films.mkdir()
+    video(films / "zwei Wege.mp4")
+    result = example_result(frames=30)
+    write_result(home / "a.trace.npz", replace(result, about=_from(result, str(films))))
+    assert run(["view", str(home / "a.trace.npz"), "--json"]) == 0
+    assert "browsers do not play" in shown(capsys)["picture"]
+    write_result(home / "b.trace.npz", replace(result, about=_from(result, "films")))  # not as this project writes it
+    assert run(["view", str(home / "b.trace.npz"), "--json"]) == 0
+    assert shown(capsys)["picture"] == "none"
+
+
+def _from(result: Result, folder: str) -> dict[str, Any]:
+    return {**result.about, "video": {**result.about["video"], "folder": folder}}
 
 
 def test_a_video_is_named_or_embedded(home: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
