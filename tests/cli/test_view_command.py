@@ -105,6 +105,17 @@ def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
     assert page.array(page.scene["time"])[0] >= 0.5 and page.array(page.scene["time"])[-1] <= 0.8
 
 
+def test_a_piece_shows_its_own_pictures_and_no_others(home: Path, capsys: Output) -> None:
+    film = video(home / "zwei Wege.mp4")
+    assert run(["view", str(put(home)), "--video", str(film), "--start", "0.5", "--end", "0.8", "--json"]) == 0
+    page = PageNumbers(Path(shown(capsys)["page"]).read_text())
+    numbers = np.round((page.array(page.scene["time"]) - 0.4) * 30).astype(int)  # the result begins at 0.4 s
+    pictures = page.pictures()
+    assert len(pictures) == len(numbers) == 10
+    brightness = [float(np.mean(pictures[at])) for at in page.scene["stills"]]
+    np.testing.assert_allclose(brightness, 8 * numbers, atol=3)
+
+
 def test_a_result_behind_a_url_is_copied_and_shown(home: Path, capsys: Output) -> None:
     pytest.importorskip("aiohttp", reason="fsspec speaks HTTP through aiohttp")
     (home / "web").mkdir()
