@@ -48,7 +48,7 @@ class BodyRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SequenceRows:
+class SceneSequence:
     """One sequence of a scene."""
 
     frames: int
@@ -59,7 +59,7 @@ class SequenceRows:
 class SceneTable:
     """The content of `be_seq.csv`."""
 
-    sequences: Mapping[str, SequenceRows]
+    sequences: Mapping[str, SceneSequence]
     size: tuple[int, int]
     """Width and height of the renderer's frames, px."""
     synthetic: bool
@@ -114,8 +114,8 @@ def _scene_table(file: Path, _: Stamp) -> SceneTable:
         elif row["Type"] != "Comment":
             what = f"Type is {row['Type']!r}, expected Comment, Group or Body"
             raise AnnotationError(what, where=where, hint=AGAIN)
-    sequences = {name: SequenceRows(frames=frames[name], bodies=tuple(bodies[name])) for name in frames}
-    _check_unit(file, [rows.bodies for rows in sequences.values()])
+    sequences = {name: SceneSequence(frames=frames[name], bodies=tuple(bodies[name])) for name in frames}
+    _check_unit(file, [held.bodies for held in sequences.values()])
     return SceneTable(sequences=sequences, size=size, synthetic=synthetic)
 
 
