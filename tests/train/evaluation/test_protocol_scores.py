@@ -39,7 +39,7 @@ from trace_train.evaluation.score import score
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.video_score import ResultScores, enlarged, score_result
-from trace_train.evaluation.video_truth import Labels, VideoTruth, truth_of_result
+from trace_train.evaluation.video_truth import JointLabels, VideoTruth, truth_of_result
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.metrics.tracking import TrackingCounts
 from trace_train.protocols.loading import load_protocol, protocols
@@ -173,7 +173,7 @@ def with_labels_alone(result: Result, person: int) -> VideoTruth:
     return replace(
         truth,
         **{name: getattr(truth, name)[kept] for name in of_bodies},
-        others=Labels(
+        others=JointLabels(
             frame=truth.frame[rows],
             person=truth.person[rows],
             points=np.zeros((len(rows), 44, 3), np.float32),
