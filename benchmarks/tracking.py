@@ -1,12 +1,18 @@
-"""Identities by the default and the published tracker from the same simulated detections, and the time that they take.
+"""Identities by the default and the published tracker from the same detections, and the time that they take.
 
     python benchmarks/tracking.py [--seeds 3] [--json]
+    python benchmarks/tracking.py --video world/videos/*.mp4 [--weights demo] [--packs packs] [--json]
 
-People walk, cross, hide, enter and leave before a still or moving camera; the simulation is that of the tests
-(tests/support/walking_people.py). Detections are exact, or noisy with misses, false alarms and low scores. Scores are
-those of trace_train/metrics/tracking.py, summed over seeds. Time is CPU time of one thread, each frame's best of five
-passes. The published tracker is told how many people there are; it is run as its defaults are (forget 0) and with the
-`--time2forget 40` of its users.
+With `--video` a network's detections, of videos that `trace make-sample --videos` made; its truth lies beside each. The
+network sees a video once, and both trackers its peaks, of which those of one person were removed. People whom the
+picture does not show do not count.
+
+Without, simulated ones: people walk, cross, hide, enter and leave before a still or moving camera; the simulation is
+that of the tests (tests/support/walking_people.py). Detections are exact, or noisy with misses, false alarms and low
+scores. Time is CPU time of one thread, each frame's best of five passes.
+
+Scores are those of trace_train/metrics/tracking.py, summed over seeds. The published tracker is told how many people
+there are; it is run as its defaults are (forget 0) and with the `--time2forget 40` of its users.
 """
 
 from __future__ import annotations
@@ -17,18 +23,23 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from walking_people import NOISY, PERFECT, Noise, Scene, Walker, detections, person, track
 
+from trace_data.results.file import read_result
+from trace_data.results.result import PREDICTED
 from trace_train.config.tracker import PublishedTrackerConfig, TrackerConfig
-from trace_train.inference.frame_detections import Tracker
+from trace_train.inference import Predictor
+from trace_train.inference.frame_detections import Assignment, FrameDetections, Tracker
+from trace_train.inference.model import PEAK_SCORE
 from trace_train.inference.tracking.build import build_tracker
+from trace_train.inference.video_prediction import read_ahead
 from trace_train.metrics.tracking import TrackedBoxes, TrackingCounts, count_tracking, no_counts
 
 Frames = list[tuple[float, Any, list[int]]]
@@ -104,15 +115,14 @@ def boxes(rows: list[tuple[int, int, np.ndarray]]) -> TrackedBoxes:
     )
 
 
-def compare(tracker: Tracker, truth: Frames, frames: Frames) -> TrackingCounts:
-    """Scores of a tracker on `frames`, whose people really are where they are in `truth`."""
+def compare(assigned: Sequence[Assignment], truth: Frames, frames: Frames) -> TrackingCounts:
+    """Scores of what a tracker made of `frames`, whose people really are where they are in `truth`."""
     real = [
         (number, who, people.joints_2d[at])
         for number, (_, people, names) in enumerate(truth)
         for at, who in enumerate(names)
     ]
-    found = [(a.frame, a.identity, frames[a.frame][1].joints_2d[a.detection]) for a in track(tracker, frames)
-             if a.detection >= 0]  # fmt: skip
+    found = [(a.frame, a.identity, frames[a.frame][1].joints_2d[a.detection]) for a in assigned if a.detection >= 0]
     return count_tracking(boxes(real), boxes(found), np.arange(len(frames)))
 
 
@@ -128,16 +138,85 @@ def identities(seeds: int) -> list[dict[str, Any]]:
                     frames = scene.frames(rate, noise, seed)
                     for name, config in configurations(len(scene.people)).items():
                         key = scene_name, noise_name, rate, name
-                        counts = compare(build_tracker(config), truth, frames)
+                        counts = compare(track(build_tracker(config), frames), truth, frames)
                         sums[key] = sums.get(key, no_counts()) + counts
-    return [
-        {
-            "scene": scene, "detections": noise, "rate": rate, "tracker": name, "idf1": round(100 * counts.idf1, 1),
-            "switches": int(counts.switches), "mota": round(100 * counts.mota, 1), "hota": round(100 * counts.hota, 1),
-            "misses": int(counts.misses), "false_alarms": int(counts.false_alarms), "people": int(counts.people),
-        }
-        for (scene, noise, rate, name), counts in sums.items()
-    ]  # fmt: skip
+    return [row_of(key, counts) for key, counts in sums.items()]
+
+
+def row_of(key: tuple[str, str, int, str], counts: TrackingCounts) -> dict[str, Any]:
+    """A row of the table, by scene, kind of detections, frames a second and tracker."""
+    scene, detector, rate, name = key
+    return {
+        "scene": scene, "detections": detector, "rate": rate, "tracker": name, "idf1": round(100 * counts.idf1, 1),
+        "switches": int(counts.switches), "mota": round(100 * counts.mota, 1), "hota": round(100 * counts.hota, 1),
+        "misses": int(counts.misses), "false_alarms": int(counts.false_alarms), "people": int(counts.people),
+    }  # fmt: skip
+
+
+class InView(NamedTuple):
+    """People of an annotated frame."""
+
+    joints_2d: np.ndarray
+    """(K, 44, 2) px"""
+
+
+class Recorder:
+    """A tracker that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.frames: Frames = []
+        self.cuts: list[bool] = []
+
+    def step(self, time: float, people: FrameDetections, *, cut: bool = False) -> list[Assignment]:
+        self.frames.append((time, people, []))
+        self.cuts.append(cut)
+        return []
+
+    @property
+    def settled(self) -> int:
+        return len(self.frames)
+
+    def replay(self, tracker: Tracker) -> list[Assignment]:
+        """All assignments of a tracker that is shown the same."""
+        steps = zip(self.frames, self.cuts)
+        found = [one for (time, people, _), cut in steps for one in tracker.step(time, people, cut=cut)]
+        return [*found, *tracker.finish()]
+
+
+def record(predictor: Predictor, video: Path) -> Recorder:
+    """What the network says of each frame of a video."""
+    prediction, recorder = predictor.prepare(video), Recorder()
+    state = predictor.model.state(prediction.footage.facts.size, prediction.lens.matrix)
+    state.stream.threshold, state.tracker = PEAK_SCORE, recorder  # type: ignore[assignment]
+    for chunk in read_ahead(prediction.footage.frames(), predictor.model.config.chunk):
+        state.add([frame.time for frame in chunk], [frame.pixels for frame in chunk])
+    return recorder
+
+
+def truth_of(file: Path) -> tuple[int, Frames]:
+    """How many people an exact result has, and those in view in each frame: hips in the picture, and not hidden."""
+    truth = read_result(file)
+    hips = truth.joints_2d[:, [35, 36]].mean(1)
+    shown = ((hips >= -0.5) & (hips < truth.image_size - 0.5)).all(1) & (truth.state != PREDICTED)
+    frames = []
+    for number, time_ in enumerate(truth.time.tolist()):
+        rows = truth.rows_in(number)
+        rows = rows[shown[rows]]
+        frames.append((time_, InView(truth.joints_2d[rows]), truth.row_person[rows].tolist()))
+    return len(truth.person), frames
+
+
+def identities_in(videos: Sequence[Path], weights: str, packs: Path | None) -> list[dict[str, Any]]:
+    """A row for each video and tracker, from the detections of a network."""
+    predictor, rows = Predictor(weights, packs=packs, config=["world.camera=static"]), []
+    for video in videos:
+        seen = record(predictor, video)
+        people, truth = truth_of(video.with_suffix(".truth.npz"))
+        rate = round((len(truth) - 1) / (truth[-1][0] - truth[0][0]))
+        for name, config in configurations(people).items():
+            counts = compare(seen.replay(build_tracker(config)), truth, seen.frames)
+            rows.append(row_of((video.stem, Path(weights).name, rate, name), counts))
+    return rows
 
 
 def speed(people: int, frames: int = 100) -> dict[str, Any]:
@@ -165,8 +244,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument("--video", type=Path, nargs="+", help="videos with NAME.truth.npz beside NAME.mp4")
+    parser.add_argument("--weights", default="demo", help="of the network that sees the videos")
+    parser.add_argument("--packs", type=Path, help="prepared body models; default: those of the run")
     options = parser.parse_args()
-    rows, times = identities(options.seeds), [speed(people) for people in (3, 10, 50)]
+    if options.video:
+        rows, times = identities_in(options.video, options.weights, options.packs), []
+    else:
+        rows, times = identities(options.seeds), [speed(people) for people in (3, 10, 50)]
     if options.json:
         machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
         print(json.dumps({"bench": "tracking", "machine": machine, "identities": rows, "ms_per_frame": times}))
@@ -178,7 +263,8 @@ def main() -> None:
             same = [other for other in rows if all(other[k] == row[k] for k in ("scene", "detections", "rate"))]
             shown = " | ".join(str(other[key]) for other in same)
             print(f"| {row['scene']} | {row['detections']} | {row['rate']} | {shown} |")
-    print(f"\n| ms per frame, people | {' | '.join(names)} |\n{'|---' * (1 + len(names))}|")
+    if times:
+        print(f"\n| ms per frame, people | {' | '.join(names)} |\n{'|---' * (1 + len(names))}|")
     for line in times:
         print(f"| {line['people']} | {' | '.join(str(line[name]) for name in names)} |")
 

@@ -36,10 +36,10 @@ SHOWN = {
 
 
 def truth() -> VideoTruth:
-    """Two people, a woman and a man, before a moving camera."""
+    """Two people, a woman and a man, before a moving camera, always in view."""
     exact = truth_of_result(example_result(people=2, frames=FRAMES), "walk")
     codes = np.array([GENDERS.index("female"), GENDERS.index("male")])
-    return replace(exact, gender=codes[(exact.person - 1) % 2])
+    return replace(exact, gender=codes[(exact.person - 1) % 2], hidden=np.zeros_like(exact.hidden))
 
 
 def prediction() -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,10 @@ class LabelledPeople:
     box: Tensor
     """(L, 4) left, top, width, height of the known points, px."""
 
+    def rows(self, rows: Tensor) -> LabelledPeople:
+        """Select people by index or mask."""
+        return LabelledPeople(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
 
 def labelled_people(truth: VideoTruth, frames: npt.NDArray[np.int64], rules: Protocol) -> LabelledPeople:
     """Those in the given frames of the annotation who have enough points to be found by."""
@@ -66,7 +70,7 @@ def labelled_people(truth: VideoTruth, frames: npt.NDArray[np.int64], rules: Pro
         scored=scored,
         box=torch.cat([low, high - low], dim=1),
     )
-    return LabelledPeople(**{name: getattr(people, name)[there] for name in LabelledPeople.__dataclass_fields__})
+    return people.rows(there)
 
 
 def measure_labels(

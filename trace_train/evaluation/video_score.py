@@ -39,7 +39,8 @@ ANOTHER_MODEL = 0.005
 STATES = ("seen", "inherited", "predicted")
 PROTOCOL = (
     "Frames: those of the annotation that the result has too, joined by {join}. Rows of the result count whatever "
-    "their state, people on either side only with their hips in the picture and before the camera.",
+    "their state, people on either side only with their hips in the picture and before the camera. People of whom an "
+    "exact result says that the picture shows nothing do not count, nor do the rows that match them.",
     "Bodies: {bodies} Matched in each frame by 2D joints, box IoU >= 0.05, people without a body by their labelled "
     "ones. The result's bodies are neutral ones with one shape for each person.",
     "World: tracks linked by annotation; the result's world as it is, with its own lens, in the axes of its camera in "
@@ -149,8 +150,10 @@ def score_result(
         )
     ours, theirs = joined(result, truth, join, name)
     found, states = _predicted(result, ours, layers["neutral"], size)
-    target, boxes = _annotated(truth, theirs, layers)
+    target, boxes, hidden = _annotated(truth, theirs, layers)
     others = labelled_people(truth, theirs, rules)
+    found = _without_hidden(found, target, hidden, others, len(ours))
+    target, boxes = target.rows(~hidden), boxes[~hidden]
     rows, whom = _matched(found, target, others, len(ours))
     has_body = whom < len(target.frame)
     pairs, labels = (rows[has_body], whom[has_body]), (rows[~has_body], whom[~has_body] - len(target.frame))
@@ -336,8 +339,9 @@ def _predicted(
 
 def _annotated(
     truth: VideoTruth, frames: npt.NDArray[np.int64], layers: Mapping[str, BodyLayer]
-) -> tuple[GroundTruth, Tensor]:
-    """The annotated people in these frames who are in the picture, places in px, and their boxes (K, 4)."""
+) -> tuple[GroundTruth, Tensor, Tensor]:
+    """The annotated people in these frames who are in the picture, places in px, their boxes (K, 4), and whether they
+    are hidden (K,)."""
     number = np.full(len(truth.time), -1)
     number[frames] = np.arange(len(frames))
     rows = np.flatnonzero(number[truth.frame] >= 0)
@@ -357,7 +361,7 @@ def _annotated(
         layers=layers,
     )
     there = _in_picture(people.joints2d, depth, truth.image_size)
-    return people.rows(there), _box(to_pixels(joints, lens))[there]
+    return people.rows(there), _box(to_pixels(joints, lens))[there], torch.from_numpy(truth.hidden[rows])[there]
 
 
 def _in_picture(points: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor:
@@ -386,6 +390,20 @@ def _matched(found: Predicted, target: GroundTruth, others: LabelledPeople, fram
     order = frame.argsort(stable=True)
     rows, whom = match(found.points, found.frame, points[order], frame[order], known[order], frames)
     return torch.from_numpy(rows), order[torch.from_numpy(whom)]
+
+
+def _without_hidden(
+    found: Predicted, target: GroundTruth, hidden: Tensor, others: LabelledPeople, frames: int
+) -> Predicted:
+    """The rows of the result but those that match nobody in view, and somebody hidden."""
+    if not hidden.any():
+        return found
+    free = torch.ones(len(found.frame), dtype=torch.bool)
+    free[_matched(found, target.rows(~hidden), others, frames)[0]] = False
+    rows, _ = _matched(found.rows(free), target.rows(hidden), others.rows(torch.zeros(0, dtype=torch.long)), frames)
+    kept = torch.ones_like(free)
+    kept[free.nonzero()[rows, 0]] = False
+    return found.rows(kept)
 
 
 def _measure(

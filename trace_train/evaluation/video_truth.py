@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.assets.bodies import BodyModels
-from trace_data.results.result import Result
+from trace_data.results.result import PREDICTED, Result
 from trace_data.schema.body import GENDERS
 from trace_data.schema.clip import ClipAnnotations, ClipRef
 from trace_data.schema.record import SequenceRecord
@@ -84,12 +84,15 @@ class VideoTruth:
     """(K, 3) m, world: vertices = LBS(pose, betas) + translation."""
     in_world: npt.NDArray[np.bool_]
     """(K,) whether places in the world can be compared."""
+    hidden: npt.NDArray[np.bool_]
+    """(K,) whether the picture shows nothing of the person, who need not be found then. No dataset says so."""
     others: JointLabels
     """People of whom joints are labelled and no whole body is known."""
 
 
 def truth_of_result(result: Result, name: str) -> VideoTruth:
-    """An exact result as truth, such as the one that a synthetic video comes with. Its bodies are neutral ones."""
+    """An exact result as truth, such as the one that a synthetic video comes with. Its bodies are neutral ones, its
+    predicted rows those of people who are hidden."""
     order = np.lexsort((result.row_person, result.row_frame))
     frames, person = len(result.time), result.row_person[order]
     step = usual_step(result.frame_id)
@@ -112,6 +115,7 @@ def truth_of_result(result: Result, name: str) -> VideoTruth:
         betas=result.betas[person],
         translation=result.translation[order],
         in_world=np.ones(len(order), bool),
+        hidden=result.state[order] == PREDICTED,
         others=no_labels(),
     )
 
@@ -165,6 +169,7 @@ def _truth_of(entry: SequenceEntry, found: ClipAnnotations) -> VideoTruth:
         betas=taken(found.betas),
         translation=taken(found.translation),
         in_world=taken(found.masks["world"]),
+        hidden=np.zeros(len(frame), bool),
         others=JointLabels(
             frame=at,
             person=found.identity[who],

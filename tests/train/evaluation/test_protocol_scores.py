@@ -21,7 +21,7 @@ from torch import Tensor
 from trace_data.errors import ConfigError
 from trace_data.results.check import LAYOUTS
 from trace_data.results.file import write_result
-from trace_data.results.result import Result
+from trace_data.results.result import SEEN, Result
 from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import ALL_44
 from trace_data.shards.reader import ShardReader
@@ -46,7 +46,14 @@ from trace_train.protocols.loading import load_protocol, protocols
 from trace_train.protocols.protocol import BodyRules, DataRules, LabelledRules, Protocol, TrackingRules
 from trace_train.weights.folder import InferenceSwitches
 
-example = cache(example_result)
+
+@cache
+def example(**settings: Any) -> Result:
+    """The example result, all of whose people are in view."""
+    result = example_result(**settings)
+    return replace(result, state=np.full_like(result.state, SEEN))
+
+
 SHARES_AND_METRES = {"rte", "ate", "ape", "mota", "idf1", "hota", "pck"}
 """Other measures are mm and their derivatives."""
 
@@ -162,7 +169,7 @@ def with_labels_alone(result: Result, person: int) -> VideoTruth:
     joints, _ = free_joints(truth.pose[rows], truth.betas[rows])
     place = result.joints[result.rows_of(person), 0] - joints[:, 0]
     labels = np.concatenate([joints + place[:, None], np.ones((len(rows), 44, 1))], axis=-1)
-    of_bodies = ("frame", "person", "gender", "pose", "betas", "translation", "in_world")
+    of_bodies = ("frame", "person", "gender", "pose", "betas", "translation", "in_world", "hidden")
     return replace(
         truth,
         **{name: getattr(truth, name)[kept] for name in of_bodies},

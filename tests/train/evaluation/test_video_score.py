@@ -20,7 +20,7 @@ from trace_data.errors import AssetError, ConfigError
 from trace_data.geometry import matrix_from_axis_angle
 from trace_data.results.check import LAYOUTS, check_result
 from trace_data.results.file import write_result
-from trace_data.results.result import Result
+from trace_data.results.result import PREDICTED, SEEN, Result
 from trace_data.results.world_placement import in_frame, placed
 from trace_data.schema.body import GENDERS
 from trace_data.schema.clip import ClipRef
@@ -65,11 +65,17 @@ def without(result: Result, rows: np.ndarray) -> Result:
     return replace(result, **{n: getattr(result, n)[kept] for n, s in LAYOUTS.items() if "N" in s.shape})
 
 
+def in_view(truth: Result) -> int:
+    """Person-frames that count: somebody who is predicted in an exact result is hidden."""
+    return int((truth.state != PREDICTED).sum())
+
+
 @pytest.mark.parametrize("irregular", [False, True])
 def test_the_truth_is_without_error(irregular: bool, layers: dict[str, BodyLayer]) -> None:
     result = example(irregular=irregular)
     found = scored(result, layers, result)
-    assert (found.frames, found.people, found.matched) == (90, len(result.score), len(result.score))
+    seen = in_view(result)
+    assert (found.frames, found.people, found.matched) == (90, seen, seen)
     assert (found.identities, found.annotated_identities) == (3, 3)
     assert sum(found.states.values()) == len(result.score) and found.states["predicted"] == 6
     row = found.rows[MODEL]
@@ -145,7 +151,7 @@ def test_misses_and_false_alarms_are_counted(layers: dict[str, BodyLayer]) -> No
     result = example()
     missed = result.rows_of(0)[10:30]
     found = scored(without(result, missed), layers)
-    row, people = found.rows[MODEL], len(result.score)
+    row, people = found.rows[MODEL], in_view(result)
     assert found.people - found.matched == 20
     assert row.recall == pytest.approx(1 - 20 / people) and row.precision == 1
     assert row.mota == pytest.approx(1 - 20 / people) and row.mpjpe_with_misses == pytest.approx(
@@ -154,6 +160,32 @@ def test_misses_and_false_alarms_are_counted(layers: dict[str, BodyLayer]) -> No
     assert row.world_coverage == pytest.approx(1 - 20 / people)
     more = scored(result, layers, without(result, missed))
     assert more.rows[MODEL].precision == pytest.approx(1 - 20 / people) and more.rows[MODEL].recall == 1
+
+
+def test_nobody_has_to_find_people_who_are_hidden(layers: dict[str, BodyLayer]) -> None:
+    result = example()
+    hidden = result.rows_of(1)[5:25]
+    truth = replace(result, state=np.where(np.isin(np.arange(len(result.state)), hidden), PREDICTED, SEEN))
+    row = scored(without(result, hidden), layers, truth).rows[MODEL]
+    assert (row.recall, row.precision, row.mota, row.idf1, row.world_coverage) == (1, 1, 1, 1, 1)
+    guessed = scored(result, layers, truth)  # a place known behind what hides it is no false alarm
+    assert guessed.people == guessed.matched == len(result.state) - len(hidden)
+    row = guessed.rows[MODEL]
+    assert (row.recall, row.precision, row.mota, row.idf1, row.id_switches) == (1, 1, 1, 1, 0)
+
+
+def test_who_is_in_view_comes_before_whom_they_hide(layers: dict[str, BodyLayer]) -> None:
+    """Person 1 stands exactly where person 0 is hidden."""
+    result = replace(example(), betas=np.repeat(example().betas[:1], 3, 0))
+    result = placed_again(result)
+    hidden, before = result.rows_of(0)[5:25], result.rows_of(1)[5:25]
+    columns = {n: getattr(result, n).copy() for n, s in LAYOUTS.items() if "N" in s.shape and n != "row_person"}
+    for column in columns.values():
+        column[hidden] = column[before]
+    columns["state"][hidden] = PREDICTED
+    truth = replace(result, **columns)
+    row = scored(without(truth, hidden), layers, truth).rows[MODEL]
+    assert (row.recall, row.precision, row.idf1) == (1, 1, 1)
 
 
 def test_a_camera_that_is_believed_to_stand_still_costs_world_but_no_pose(layers: dict[str, BodyLayer]) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from spotted import open_spotter
 from spotter import frames
+from tiny_runs import StopAt
 
+from trace_data.errors import InterruptedRun
 from trace_data.frames.footage_frame import FootageFacts, FootageFrame
 from trace_data.results.file import read_result
 from trace_train.inference import Predictor, VideoOptions
@@ -79,7 +81,7 @@ def test_three_thousand_frames_of_three_people_need_little_memory(
 def test_ten_minutes_of_video_need_no_more_memory_than_one(
     packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is decoded, with the camera followed in the pictures."""
+    """A file that is decoded, with the camera followed in the pictures; stopped once in the middle, and gone on."""
     open_spotter(monkeypatch)
     predictor, pictures, used = Predictor("weights", packs=packs), frames(105, people=3), []
     for minutes in (1, 10):
@@ -88,7 +90,10 @@ def test_ten_minutes_of_video_need_no_more_memory_than_one(
         for number in range(minutes * 1800):
             writer.write(np.ascontiguousarray(pictures[number % len(pictures)][..., ::-1]))
         writer.release()
-        report = predictor.prepare(video).write(tmp_path / f"minutes-{minutes}.trace.npz")
-        assert report.frames == minutes * 1800 and report.people >= 3
+        out, half = tmp_path / f"minutes-{minutes}.trace.npz", minutes * 904  # whole chunks
+        with pytest.raises(InterruptedRun):
+            predictor.prepare(video).write(out, progress=StopAt(half))
+        report = predictor.prepare(video).write(out)
+        assert report.frames == minutes * 1800 and report.people >= 3 and report.continued == half
         used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     assert used[1] - used[0] < 150 * MEGABYTE
