@@ -28,7 +28,7 @@ from trace_data.progress import SILENT
 from trace_data.results.file import read_result
 from trace_data.sample_world import make, tasks
 from trace_data.sample_world.allocation import FURTHER, allocate, further
-from trace_data.sample_world.amass import motion_files, read_amass
+from trace_data.motions.amass import motion_files, read_amass
 from trace_data.sample_world.film import FPS, FRAMES, draw_film, name_of
 from trace_data.sample_world.film_files import TRUTH, write_film
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
