@@ -79,7 +79,8 @@ def _beginning(values: Array, count: int, seed: int) -> Array:
         nearest = distance[:, : number + 1].min(axis=1)
         if nearest.sum() > 0:
             chosen = int(rng.choice(len(values), p=nearest / nearest.sum()))
-    return np.eye(count)[distance.argmin(axis=1)]
+    share: Array = np.eye(count)[distance.argmin(axis=1)]
+    return share
 
 
 def _maximised(values: Array, share: Array, held: Array, floor: float) -> Mixture:
