@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from trace_data.sample_world.bedlam import FOLDER, draw_takes, write_bedlam
-from trace_data.sample_world.render import write_video
 from trace_data.sample_world.people import Role
+from trace_data.sample_world.render import write_video
 
 MEGABYTE = 1 << 20
 HEIGHT = 360
