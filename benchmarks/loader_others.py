@@ -91,10 +91,12 @@ def read_mosaicml(folder: Path) -> Iterator[Record]:
 
 
 def _streaming() -> Any:
-    """MosaicML Streaming imports torchvision, which beside a CPU torch misses operators that nobody here calls."""
+    """MosaicML Streaming imports torchvision, which beside another torch misses operators that nobody here calls."""
     import torch
 
-    if not torch.cuda.is_available():
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

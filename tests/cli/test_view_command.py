@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from shard_server import ShardServer
 
 from trace_cli.main import run
 from trace_data.results.file import write_result
+from trace_data.results.result import Result
 
 Output = pytest.CaptureFixture[str]
 
@@ -66,6 +69,23 @@ def test_a_video_that_browsers_refuse_becomes_pictures(home: Path, capsys: Outpu
     assert PageNumbers(Path(said["page"]).read_text()).scene["stills"] == [*range(30)]
 
 
+def test_a_video_is_found_where_it_was_predicted_from(home: Path, capsys: Output) -> None:
+    films = home / "films"
+    films.mkdir()
+    video(films / "zwei Wege.mp4")
+    result = example_result(frames=30)
+    write_result(home / "a.trace.npz", replace(result, about=_from(result, str(films))))
+    assert run(["view", str(home / "a.trace.npz"), "--json"]) == 0
+    assert "browsers do not play" in shown(capsys)["picture"]
+    write_result(home / "b.trace.npz", replace(result, about=_from(result, "films")))  # not as this project writes it
+    assert run(["view", str(home / "b.trace.npz"), "--json"]) == 0
+    assert shown(capsys)["picture"] == "none"
+
+
+def _from(result: Result, folder: str) -> dict[str, Any]:
+    return {**result.about, "video": {**result.about["video"], "folder": folder}}
+
+
 def test_a_video_is_named_or_embedded(home: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trace_data.view.view.is_played", lambda file: True)
     result, film = put(home), video(home / "zwei Wege.mp4")
@@ -83,6 +103,17 @@ def test_people_and_times_are_chosen(home: Path, capsys: Output) -> None:
     page = PageNumbers(Path(shown(capsys)["page"]).read_text())
     assert [person["label"] for person in page.scene["people"]] == ["Größe 1"]
     assert page.array(page.scene["time"])[0] >= 0.5 and page.array(page.scene["time"])[-1] <= 0.8
+
+
+def test_a_piece_shows_its_own_pictures_and_no_others(home: Path, capsys: Output) -> None:
+    film = video(home / "zwei Wege.mp4")
+    assert run(["view", str(put(home)), "--video", str(film), "--start", "0.5", "--end", "0.8", "--json"]) == 0
+    page = PageNumbers(Path(shown(capsys)["page"]).read_text())
+    numbers = np.round((page.array(page.scene["time"]) - 0.4) * 30).astype(int)  # the result begins at 0.4 s
+    pictures = page.pictures()
+    assert len(pictures) == len(numbers) == 10
+    brightness = [float(np.mean(pictures[at])) for at in page.scene["stills"]]
+    np.testing.assert_allclose(brightness, 8 * numbers, atol=3)
 
 
 def test_a_result_behind_a_url_is_copied_and_shown(home: Path, capsys: Output) -> None:

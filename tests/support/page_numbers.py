@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -23,10 +24,16 @@ class PageNumbers:
     def __init__(self, page: str) -> None:
         self.scene: dict[str, Any] = json.loads(_script(page, "scene"))
         self._block = base64.b64decode(_script(page, "data"))
+        self._page = page
 
     def array(self, place: tuple[str, int, int]) -> npt.NDArray[Any]:
         kind, at, count = place
         return np.frombuffer(self._block, f"<{kind}", count, at)
+
+    def pictures(self) -> list[npt.NDArray[np.uint8]]:
+        """The pictures inside the page, grey, as `scene["stills"]` numbers them."""
+        files = [base64.b64decode(line) for line in _script(self._page, "frames").split("\n")]
+        return [np.asarray(cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_GRAYSCALE)) for file in files]
 
     def pose(self, person: int) -> npt.NDArray[np.float64]:
         """(R, 24, 3) axis-angle, radians."""

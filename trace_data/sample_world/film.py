@@ -243,10 +243,12 @@ def render_film(film: Film, *, every: int = 1) -> Iterator[FilmFrame]:
 
 
 def _label(image: Image) -> None:
-    """Write `LABEL` into a corner, light with a dark rim."""
-    for colour, width in (((20, 20, 20), 3), ((240, 240, 240), 1)):
-        place = (5, image.shape[0] - 6)
-        cv2.putText(image, LABEL, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, width, cv2.LINE_AA)
+    """Write `LABEL` into a corner, light with a dark rim. The rim is the same thin text, moved: in a greater width,
+    newer versions of OpenCV also set letters wider."""
+    x, y = 5, image.shape[0] - 6
+    rim = [(x + right, y + down, (20, 20, 20)) for right in (-1, 0, 1) for down in (-1, 0, 1)]
+    for left, base, colour in (*rim, (x, y, (240, 240, 240))):
+        cv2.putText(image, LABEL, (left, base), cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, 1, cv2.LINE_AA)
 
 
 def silhouette(actor: Actor) -> tuple[npt.NDArray[np.bool_], Ints]:

@@ -18,6 +18,8 @@ Split = Literal["train", "validation", "test"]
 
 PEOPLE: dict[Split, int] = {"train": 60, "validation": 10, "test": 14}
 """Number of people of each split; no person is in two."""
+LARGE, APPEARANCES = 1000, 4
+"""Worlds with more training sequences than this have one person to learn from for every four of them."""
 SHARES: dict[Split, float] = {"validation": 0.12, "test": 0.18}
 """Share of the sequences; the rest is for training."""
 PAIRS = 0.3
@@ -58,10 +60,17 @@ def draw_person(seed: int, index: int) -> CastMember:
     )
 
 
-def people_of(split: Split) -> range:
-    """The people of a split."""
+def people_of(split: Split) -> list[int]:
+    """The people of a split; those of the training split that every world has."""
     first = sum(PEOPLE[before] for before in list(PEOPLE)[: list(PEOPLE).index(split)])
-    return range(first, first + PEOPLE[split])
+    return list(range(first, first + PEOPLE[split]))
+
+
+def trained_people(sequences: int) -> list[int]:
+    """The people of the training split of a world in which it has this many sequences."""
+    further = sequences // APPEARANCES - PEOPLE["train"] if sequences > LARGE else 0
+    first = sum(PEOPLE.values())
+    return [*people_of("train"), *range(first, first + further)]
 
 
 def cast(seed: int, sequences: int) -> list[Role]:
@@ -71,11 +80,11 @@ def cast(seed: int, sequences: int) -> list[Role]:
     counts = {"train": sequences - sum(counts.values()), **counts}
     roles: list[Role] = []
     for split in PEOPLE:
-        people = people_of(split)
+        people = np.array(trained_people(counts[split]) if split == "train" else people_of(split))
         waiting: list[int] = []
         for _ in range(counts[split]):
             if len(waiting) < 2:
-                waiting = [p for p in (people[0] + rng.permutation(len(people))).tolist() if p not in waiting] + waiting
+                waiting = [p for p in people[rng.permutation(len(people))].tolist() if p not in waiting] + waiting
             number = 2 if rng.uniform() < PAIRS else 1
             roles.append(Role(split, tuple(waiting.pop() for _ in range(number))))
     return roles

@@ -27,13 +27,15 @@ MOST_STILLS, WIDTH, QUALITY = 600, 480, 72
 
 
 def find_video(result: Result, file: Path) -> Path | None:
-    """The video that a result names: beside the result, or in the working folder."""
+    """The video that a result names: beside the result, in the working folder, or where it was predicted from."""
     video = result.about.get("video")
     video = video if isinstance(video, dict) else {}
     name = video.get("name")
     if not isinstance(name, str) or not name or Path(name).name != name:
         return None
-    places = [folder / name for folder in (file.parent, Path.cwd())]
+    folder = video.get("folder")
+    known = [Path(folder)] if isinstance(folder, str) and Path(folder).is_absolute() else []
+    places = [folder / name for folder in (file.parent, Path.cwd(), *known)]
     images = video.get("kind") == "images"  # of images in a list only the first is named, and it is not the video
     return next((place for place in places if (place.is_dir() if images else place.exists())), None)
 

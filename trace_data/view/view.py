@@ -14,7 +14,7 @@ from trace_data.export.run import LICENCE, Body, base_name, meshes_for
 from trace_data.files import atomic_write
 from trace_data.results.file import SUFFIX, is_result, read_result
 from trace_data.results.result import Result
-from trace_data.results.scene import SceneOptions, arrange
+from trace_data.results.scene import SceneOptions, arrange, cut
 from trace_data.schema.sequence_patterns import the_one
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.remote import RemoteFolder
@@ -141,7 +141,7 @@ def _picture(
         if not choice.frames and is_played(video):
             where = "inside the page" if choice.embed_video else f"{video}, which has to stay where it is"
             return film(video, page, embed=choice.embed_video), where, ()
-        pictures = stills(video, result)
+        pictures = stills(video, cut(result, choice.scene.start, choice.scene.end))
     except (FootageError, OSError) as error:
         if choice.video is not None and isinstance(error, FootageError):
             raise

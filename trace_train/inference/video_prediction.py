@@ -298,6 +298,7 @@ class VideoPrediction:
         return {
             "video": {
                 "name": printable(facts.path.name),
+                "folder": printable(str(facts.path.absolute().parent)),
                 "kind": facts.kind,
                 "fingerprint": self.footage.fingerprint(),
                 "decoder": facts.decoder,

@@ -28,7 +28,7 @@ from trace_data.sample_world.allocation import FURTHER, allocate, further
 from trace_data.sample_world.backdrop import Backdrop
 from trace_data.sample_world.figure import CLOTHES
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
-from trace_data.sample_world.people import PEOPLE, Role, cast, draw_person, people_of
+from trace_data.sample_world.people import PEOPLE, SHARES, Role, cast, draw_person, people_of
 from trace_data.sample_world.scene import Scene, all_joints, another_view, draw_scene, render_scene
 from trace_data.verify.datasets import verify_datasets
 
@@ -217,6 +217,13 @@ def test_nobody_is_in_two_splits() -> None:
     one, again = draw_person(0, 5), draw_person(0, 5)
     np.testing.assert_array_equal(one.betas, again.betas)
     assert not np.array_equal(one.betas, draw_person(0, 7).betas)
+
+
+def test_a_large_world_has_more_people_to_learn_from_and_the_same_to_be_tested_on() -> None:
+    people = {split: {p for role in cast(0, 2000) if role.split == split for p in role.people} for split in PEOPLE}
+    assert people["train"] >= set(people_of("train")) and len(people["train"]) == 1400 // 4
+    assert {split: sorted(people[split]) for split in SHARES} == {split: people_of(split) for split in SHARES}
+    assert len(set().union(*people.values())) == sum(map(len, people.values()))
 
 
 def test_people_are_large_and_stand_on_the_ground() -> None:
