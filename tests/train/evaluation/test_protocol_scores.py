@@ -462,6 +462,6 @@ def test_each_person_has_a_universal_skeleton_of_their_own(
         assert share == 1 if people[one.name] == 1 else share is not None and 0 < share < 1, one.name
     for entry in entries:
         truth = truth_of_shards(reader, entry.key)
-        people = labelled_people(truth, np.arange(entry.frames), rules)
-        expected = torch.tensor([1e-6 if person == entry.first_person else 1e3 for person in people.person.tolist()])
-        torch.testing.assert_close(people.universal, expected.double())
+        labelled = labelled_people(truth, np.arange(entry.frames), rules)
+        expected = torch.tensor([1e-6 if person == entry.first_person else 1e3 for person in labelled.person.tolist()])
+        torch.testing.assert_close(labelled.universal, expected.double())
