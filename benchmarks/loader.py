@@ -25,6 +25,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -114,11 +115,15 @@ def prepare(work: Path, variants: list[str]) -> None:
     for name in OTHERS:
         folder = work / name
         if name in variants and not folder.exists():
-            folder.mkdir()
+            partial = work / f"{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
             try:
-                getattr(loader_others, f"write_{name}")(folder, loader_others.records(ShardReader(work / "720")))
+                getattr(loader_others, f"write_{name}")(partial, loader_others.records(ShardReader(work / "720")))
             except ImportError as error:
                 print(f"{name}: {error}", file=sys.stderr)
+            else:
+                partial.rename(folder)
 
 
 def measure(variant: str, work: Path, clips: int) -> dict[str, float]:

@@ -33,13 +33,13 @@ from trace_data.sample_world.bodies import write_body_models
 from trace_train.build import body_layers, build_network
 from trace_train.config import load_config, prediction_config
 from trace_train.inference import stream as streaming
+from trace_train.inference.camera.camera_path import CameraPath
 from trace_train.inference.cuts import CutDetector
 from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.letterbox import Letterbox
 from trace_train.inference.stream import NetworkStream
 from trace_train.inference.tracking.build import build_tracker
 from trace_train.inference.video_state import VideoState, rows_of
-from trace_train.inference.world.camera_path import CameraPath
 from trace_train.network.flow import DisFlow, FlowProvider, NoFlow, RaftFlow
 from trace_train.network.outputs import Maps
 from trace_train.network.raft import Raft

@@ -34,8 +34,8 @@ def prepare_smpl(
 ) -> None:
     """Convert SMPL pickles to packs (.pth), the form that everything else reads.
 
-    Sources are files, zips or folders as downloaded from the SMPL site and the TRACE release. They are searched in the
-    given order, then the folder of the setting `sources`. Pickles are read without executing anything in them.
+    Sources are files, zips or folders as downloaded from the SMPL site and the TRACE release, searched in the given
+    order, then the folder of the setting `sources`. Nothing in a pickle is executed.
 
     \b
     Examples:

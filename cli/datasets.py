@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trace_data.adapters.base import DatasetRoots
-    from trace_data.consistency.agreement import Agreement, Spread
+    from trace_data.consistency.sequence import Consistency, Spread
     from trace_data.verify.datasets import DatasetReport, Depth, VerifyReport
     from trace_data.verify.manifest import Counts
     from trace_data.verify.manifest_diff import Differences
@@ -207,16 +207,16 @@ def _show_geometry(dataset: DatasetReport) -> None:
     shown = min(WORST, len(dataset.geometry))
     render.line(f"\n{dataset.name}: {shown} worst of {len(dataset.geometry)} sequences (median / 95th / worst)")
     columns = ("sequence", "reprojection px", "body to joints mm", "bones change", "fastest", "left and right")
-    render.table(columns, [_geometry_row(agreement) for agreement in dataset.geometry[:WORST]])
+    render.table(columns, [_geometry_row(consistency) for consistency in dataset.geometry[:WORST]])
 
 
-def _geometry_row(agreement: Agreement) -> tuple[str, ...]:
+def _geometry_row(consistency: Consistency) -> tuple[str, ...]:
     def words(spread: Spread | None) -> str:
         return "–" if spread is None else f"{spread.median:.2f} / {spread.p95:.2f} / {spread.worst:.2f}"
 
-    speed = "–" if agreement.fastest is None else f"{agreement.fastest:.1f} m/s"
-    bones = "–" if agreement.bone_change is None else f"{100 * agreement.bone_change:.2f} %"
-    swapped = {*agreement.swapped, *agreement.swapped_body, *agreement.backwards}
-    compared = agreement.reprojection_px is not None or agreement.body_mm is not None
+    speed = "–" if consistency.fastest is None else f"{consistency.fastest:.1f} m/s"
+    bones = "–" if consistency.bone_change is None else f"{100 * consistency.bone_change:.2f} %"
+    swapped = {*consistency.swapped, *consistency.swapped_body, *consistency.backwards}
+    compared = consistency.reprojection_px is not None or consistency.body_mm is not None
     sides = f"exchanged for {', '.join(sorted(swapped))}" if swapped else "✓" if compared else "–"
-    return agreement.key, words(agreement.reprojection_px), words(agreement.body_mm), bones, speed, sides
+    return consistency.key, words(consistency.reprojection_px), words(consistency.body_mm), bones, speed, sides

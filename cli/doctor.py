@@ -88,7 +88,7 @@ def _programs() -> list[DoctorFinding]:
 
 def _settings() -> tuple[Path, dict[str, Path | str | None], list[DoctorFinding]]:
     """The home folder, the values of the settings, and findings about them."""
-    from trace_data.errors import ConfigError
+    from trace_data.errors import ConfigError, in_one_line
     from trace_data.settings import KEYS, load_settings
     from trace_data.shards.storage.url import shown
     from trace_train.doctor.findings import DoctorFinding
@@ -100,7 +100,7 @@ def _settings() -> tuple[Path, dict[str, Path | str | None], list[DoctorFinding]
             group="setting",
             name="settings",
             state="problem",
-            found=str(error),
+            found=in_one_line(error),
             meaning="without them no folder is known",
         )
         return Path.cwd(), dict.fromkeys(KEYS), [broken]

@@ -23,9 +23,9 @@ from . import options
 @click.option("--force", is_flag=True, help="Replace a drawn video that is there.")
 @options.json
 def draw(result: Path, video: tuple[Path, ...], draw: str, packs: Path | None, force: bool, as_json: bool) -> None:
-    """Draw RESULT, a file NAME.trace.npz, onto the VIDEO that it is of, as NAME.overlay.mp4 beside the result.
+    """Draw RESULT (NAME.trace.npz) onto its VIDEO, as NAME.overlay.mp4 beside it.
 
-    No network is needed. Without a video encoder the pictures are put into a page, NAME.overlay.html.
+    No network is needed. Without a video encoder the pictures go into a page, NAME.overlay.html.
 
     \b
     Examples:

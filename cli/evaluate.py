@@ -62,22 +62,21 @@ MOST_SHOWN = 6
     "--against",
     metavar="SHARDS|DATASET|TRUTH",
     multiple=True,
-    help="Of a RESULT: shards, the folder of a dataset, or the exact result that a synthetic video comes with; of"
-    " several, one or one for each.",
+    help="RESULT: shards, a dataset's folder, or the exact result of a synthetic video; for several, one or one each.",
 )
 @click.option(
     "--sequence",
     "sequences",
     metavar="NAME",
     multiple=True,
-    help="Of a RESULT: the sequence of shards or dataset that it shows; of several, one for each  [their names].",
+    help="RESULT: its sequence in the shards or dataset; for several, one each  [default: their names].",
 )
 @click.option(
     "--join",
     type=click.Choice(("frame", "time")),
     default="frame",
     show_default=True,
-    help="Of a RESULT: frames of it and of the annotation are the same by their id, or by their time since the first.",
+    help="RESULT: match its frames with the annotation by id, or by time since the first frame.",
 )
 @options.json
 def evaluate(
@@ -100,12 +99,12 @@ def evaluate(
 ) -> None:
     """Score RUN (its last checkpoint) or a checkpoint folder on a split, beside the best constant predictors.
 
-    Shards and packs are the run's own where none are named. RUN may also be a folder of imported released weights that
-    holds a whole network, a network to share, or the word demo for the small network that comes with this package.
+    Shards and packs are the run's own where none are named. RUN may also be a folder of imported released weights with
+    a whole network, a network to share, or demo, the small network that ships with this package.
 
-    A RESULT (NAME.trace.npz) of a predicted video is scored against the annotation of the same video: bodies, world,
-    camera, and identities (MOTA, IDF1, HOTA, id switches). Several are scored each and together. Body models are those
-    that each was predicted with, if they are still there.
+    A RESULT (NAME.trace.npz) is scored against the annotation of its video: bodies, world, camera, and identities
+    (MOTA, IDF1, HOTA, id switches). Several are scored singly and together. Body models are those of the prediction, if
+    still there.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trace_data.export.check import Verdict
     from trace_data.export.formats import Up
-    from trace_data.export.run import Exported
+    from trace_data.export.run import ExportedFile
     from trace_data.results.result import Result
 
 
@@ -140,7 +140,7 @@ def export(result: Path, formats: Sequence[str], out: Path | None, **given: Any)
         render.line(f"  scene, {up:<8}{done}")
 
 
-def _tell(files: Sequence[Exported], verdicts: Sequence[Verdict]) -> None:
+def _tell(files: Sequence[ExportedFile], verdicts: Sequence[Verdict]) -> None:
     from trace_data.progress import size_in_words
 
     from . import render
@@ -161,9 +161,9 @@ def _tell(files: Sequence[Exported], verdicts: Sequence[Verdict]) -> None:
         render.line(f"  not checked by {checker}, which is not installed:  {hint}")
 
 
-def _grouped(files: Sequence[Exported]) -> dict[tuple[str, str], list[Exported]]:
+def _grouped(files: Sequence[ExportedFile]) -> dict[tuple[str, str], list[ExportedFile]]:
     """Files of a folder that hold the same are told in one line."""
-    groups: dict[tuple[str, str], list[Exported]] = {}
+    groups: dict[tuple[str, str], list[ExportedFile]] = {}
     for file in files:
         groups.setdefault((file.format, file.facts), []).append(file)
     return groups

@@ -53,7 +53,7 @@ def extract_frames(
     jobs: int,
     as_json: bool,
 ) -> None:
-    """Write the annotated frames of the videos of the dataset NAME as image files.
+    """Write the annotated video frames of the dataset NAME as image files.
 
     Shards are built directly from videos; this is for tools that need images. The same command resumes an interrupted
     extraction. The exit code is 3 when a video cannot be read.

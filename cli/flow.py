@@ -57,9 +57,9 @@ def add_flow(
 ) -> None:
     """Compute the optical flow of the shards in the folder DIR [setting shards] and store it beside them.
 
-    Training with network.flow=stored then reads it, for any crop, instead of computing it in every step. The shards
-    stay as they are, and runs that use them are not disturbed. RAFT uses a GPU where there is one. The same command
-    resumes an interrupted one, and computes only what is missing after shards were rebuilt.
+    Training with network.flow=stored then reads it, for any crop, instead of computing it in every step. Neither the
+    shards nor runs that use them are touched. RAFT uses a GPU where there is one. The same command resumes an
+    interrupted pass, and after shards are rebuilt computes only what is missing.
 
     \b
     Examples:

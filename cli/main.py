@@ -1,4 +1,4 @@
-"""The command `trace`: the table of commands, and the conversion of errors to messages and exit codes."""
+"""The command `trace`: the table of commands, what all of them share, and errors as messages and exit codes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .options import CONTEXT, debug
 from .streams import accept_any_text
 
 if TYPE_CHECKING:
     from trace_data.errors import TraceError
 
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+"""Click settings of all commands."""
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "quickstart": (
         "quickstart",
@@ -57,6 +58,16 @@ ANEW = frozenset({"--force", "all", "--only=all"})
 """Words with which they begin anew."""
 COMPLETION = "_TRACE_COMPLETE"
 """Set by the shell when it asks for completions."""
+
+
+def _remember_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.meta["debug"] = True
+
+
+debug: Callable[..., Any] = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
+)
 
 
 class LazyGroup(click.Group):

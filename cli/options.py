@@ -9,28 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .main import CONTEXT, debug
+
 if TYPE_CHECKING:
     from trace_data.adapters.base import DatasetRoots
     from trace_data.progress import Progress
     from trace_data.results.result import Result
     from trace_data.shards.storage.store import Store
 
-CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-"""Click settings of all commands."""
 SPLITS = ("train", "val", "test")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
-
-
-def _remember_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value:
-        context.meta["debug"] = True
-
-
-debug: Decorator[Any] = click.option(
-    "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
-)
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:

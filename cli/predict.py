@@ -39,8 +39,8 @@ class ResultPlace(options.Folder):
     type=ResultPlace(file_okay=False),
     help="NAME.trace.npz, or a folder for it  [default: this folder].",
 )
-@click.option("--start", type=click.FloatRange(min=0), metavar="SECONDS", help="First second of the video.")
-@click.option("--end", type=click.FloatRange(min=0), metavar="SECONDS", help="Second before which to end.")
+@click.option("--start", type=click.FloatRange(min=0), metavar="SECONDS", help="Start at this second of the video.")
+@click.option("--end", type=click.FloatRange(min=0), metavar="SECONDS", help="End before this second.")
 @click.option(
     "--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Only every N-th frame; times stay true."
 )
@@ -58,7 +58,7 @@ class ResultPlace(options.Folder):
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
-    help="Score from which a detection can be a new person  [default: 0.3].",
+    help="Score from which a detection can start a person  [default: 0.3].",
 )
 @click.option(
     "--keep-score", type=click.FloatRange(0, 1), help="Score from which it can continue a person  [default: 0.18]."
@@ -108,13 +108,13 @@ def predict(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Find the people of videos, give everyone an identity, and place them in one world with the camera.
+    """Find the people of videos, give each an identity, and place them and the camera in one world.
 
-    Images that are listed one after another are one video, a folder of images too. Each result is one file,
-    NAME.trace.npz. Stopped with Ctrl-C, the same command goes on where it was.
+    Images listed in a row are one video, as is a folder of images. Each result is one file, NAME.trace.npz. After
+    Ctrl-C, the same command resumes.
 
-    --draw also writes NAME.overlay.mp4. A result that is there already, of the same video, weights and options, is then
-    only drawn, and with --export only exported; --force replaces the video and the exported files.
+    --draw also writes NAME.overlay.mp4. With --draw or --export, an existing result of the same video, weights and
+    options is not predicted again; --force then replaces only the drawn video and the exported files.
 
     \b
     Examples:

@@ -66,7 +66,7 @@ def quickstart(out: Path, steps: int, count: int, jobs: int, force: bool, as_jso
     open_folder(out, force=force)
     done: list[Done] = []
     with render.Display(brief=True) as display, exclusive(out / RECORDS):
-        chain = Way(out, steps=steps, sequences=count, jobs=jobs, progress=display)
+        chain = Quickstart(out, steps=steps, sequences=count, jobs=jobs, progress=display)
         for step in run_steps(chain.steps(done), out, force=force):
             done.append(step)
             text = f"{step.outcome.text}  (done before)" if step.skipped else step.outcome.text
@@ -95,7 +95,7 @@ def _show(trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
     render.table(("  held-out people (synthetic)", "", *scores), rows, numeric=tuple(scores))
 
 
-class Way:
+class Quickstart:
     """The steps of the quickstart and their folders."""
 
     def __init__(self, out: Path, *, steps: int, sequences: int, jobs: int, progress: Progress) -> None:

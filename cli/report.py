@@ -77,9 +77,8 @@ def report(
 def compare(runs: tuple[Path, ...], page: Path | None, as_json: bool) -> None:
     """Show two to eight runs beside each other on a page that opens from disk.
 
-    Scores stand beside each other only where the data evaluated and the protocol are the same; what is missing is
-    listed, with the command that computes it. Curves lie over each other, and settings that differ are in a table.
-    Only the folders of the runs are read.
+    Scores are compared only on the same data and protocol; missing ones are listed with the command that computes them.
+    Curves are overlaid; settings that differ are in a table. Only the run folders are read.
 
     \b
     Examples:

@@ -13,7 +13,7 @@ from . import options
 @options.command("make-sample")
 @click.argument("out", type=options.AnyPath(file_okay=False))
 @click.option("--seed", default=0, show_default=True, help="Same seed, same world.")
-@options.count(320, least=3, text="Number of sequences; all five datasets are there from 8 on.")
+@options.count(320, least=3, text="Number of sequences; all five datasets need at least 8.")
 @options.clip_frames(least=2, text="Frames of each sequence.")
 @click.option(
     "--height", type=click.IntRange(min=64), default=240, show_default=True, help="Short side of a frame, px."
@@ -22,20 +22,20 @@ from . import options
     "--also",
     multiple=True,
     type=click.Choice(["bedlam", "bedlam2", "emdb", "mupots", "rich"]),
-    help="A further dataset, an eighth as long, on top.",
+    help="Also write this dataset, an eighth as many sequences; repeatable.",
 )
 @click.option(
     "--videos",
     type=click.IntRange(0, 99),
     default=0,
     show_default=True,
-    help="Number of longer videos to predict, each with its truth.",
+    help="Number of longer videos to predict, each with its exact result.",
 )
 @click.option(
     "--motions",
     type=options.AnyPath(exists=True, file_okay=False),
     metavar="FOLDER",
-    help="Motions of AMASS that people move with, instead of drawn ones; their licence holds for the world.",
+    help="AMASS motions instead of drawn ones; their licence then holds for the world.",
 )
 @click.option("--video-height", type=click.IntRange(64, 2160), help="Height of the videos, px  [default: --height].")
 @options.jobs
@@ -57,20 +57,19 @@ def make_sample(
 ) -> None:
     """Write the synthetic sample world into the folder OUT.
 
-    OUT/body_models holds a free body for each gender and an infant, in the format of the official SMPL files;
-    OUT/datasets holds rendered sequences with exact annotations as 3DPW, DynaCam, Human3.6M, MPI-INF-3DHP and Penn
-    Action, in the layout of the official releases. About half of the sequences are 3DPW's; fewer than 8 are not enough
-    for all five. Nothing in it is derived from SMPL or from recorded people.
+    OUT/body_models holds free bodies (each gender, and an infant) in the official SMPL file format; OUT/datasets holds
+    rendered sequences with exact annotations, in the official layouts of 3DPW, DynaCam, Human3.6M, MPI-INF-3DHP and
+    Penn Action. About half are 3DPW's; all five need at least 8. Nothing is derived from SMPL or from recorded people.
 
-    With --videos, OUT/videos holds clips of 8 s in which people enter, leave, cross, and hide behind a pillar, filmed
-    by a moving camera, by a static one, or in two shots, in turn. Beside each NAME.mp4 is NAME.truth.npz, with which
-    trace evaluate  scores what  trace predict  makes of it. Its people are in no training sequence.
+    With --videos, OUT/videos holds clips of 8 s in which people enter, leave, cross, and hide behind a pillar: in turn
+    from a moving camera, from a static one, and in two shots. NAME.truth.npz beside NAME.mp4 is the exact result, for
+    trace evaluate --against. Nobody in them is in a training sequence.
 
-    With --motions, people move as in the files of AMASS below FOLDER (SMPL+H or SMPL-X, *_poses.npz and *_stageii.npz).
-    The world is not free to share then: OUT/MOTIONS.txt lists the files, whose licence holds for it.
+    With --motions, people move as in the AMASS files below FOLDER (SMPL+H or SMPL-X, *_poses.npz and *_stageii.npz).
+    Their licence then holds for the world too; OUT/MOTIONS.txt lists them.
 
-    The same command resumes an interrupted run. No person appears in both training and validation or test sequences,
-    in any dataset.
+    The same command resumes an interrupted run. Nobody in a training sequence appears in validation or test, in any
+    dataset.
 
     \b
     Examples:

@@ -85,7 +85,7 @@ def _part(context: click.Context, parameter: click.Parameter, value: str | None)
     show_default=True,
     help="Local processes, or a Ray cluster (needs the extra [ray]).",
 )
-@click.option("--ray-address", metavar="HOST:PORT", help="Ray cluster to use [one of --jobs processes is started].")
+@click.option("--ray-address", metavar="HOST:PORT", help="Ray cluster to use [default: start one of --jobs processes].")
 @options.flow()
 @options.flow_weights
 @options.force

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     "preset",
     default="trace",
     show_default=True,
-    help="A YAML file or a preset: trace, its stages trace-a, trace-b, trace-c, trace-bedlam, with BEDLAM beside them,"
-    " world, moving cameras alone, or the small debug and demo.",
+    help="A YAML file or a preset: trace; its stages trace-a, trace-b, trace-c; trace-bedlam (with BEDLAM);"
+    " world (moving cameras only); debug, demo (small).",
 )
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key, as in steps=200; repeatable."

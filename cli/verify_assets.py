@@ -39,7 +39,7 @@ def verify_assets(
     """Check packs and, if found, the body-model files they are made from.
 
     Checks cover content, mesh, weights, regressors, left and right, posing, and the consistency of the files.
-    The exit code is 3 when something is wrong, or something that training needs is missing.
+    The exit code is 3 if something is wrong, or missing and needed for training.
 
     \b
     Examples:

@@ -51,9 +51,9 @@ OF_PAGES = ("page", "video", "embed_video", "frames", "open_it", "as_json")
 def view(context: click.Context, /, result: Path | str, page: Path | None, **given: Any) -> None:
     """Show RESULT (NAME.trace.npz) on one page that opens from disk, or a sequence of SHARDS.
 
-    On the left the video with the bodies over it, on the right the world in 3D; one time for both. The page needs
-    neither internet nor other files but the video. Without prepared body models people are skeletons. A result behind a
-    URL is first copied into the working folder.
+    The video with the bodies over it on the left, the world in 3D on the right, in step. The page needs no internet and
+    no file but the video. Without prepared body models people are skeletons. A result at a URL is first copied into the
+    working folder.
 
     \b
     Examples:

@@ -38,8 +38,8 @@ def import_weights(
 ) -> None:
     """Convert the released checkpoints to a folder of safetensors, and record where they came from.
 
-    Files are read without executing anything in them. A tensor that is missing, has another shape or an unknown name is
-    an error, and nothing is written. Without a file option, files with the published names in the folder of the setting
+    Nothing in the files is executed. A tensor that is missing, of another shape or unknown is an error, and nothing is
+    written. Without a file option, files with the published names in the folder of the setting
     `sources` are used. Download locations: trace docs weights.
 
     \b
@@ -138,10 +138,10 @@ def _shortened(names: tuple[str, ...]) -> str:
 def export_weights(source: Path | None, out: Path, form: str, half: bool, force: bool, as_json: bool) -> None:
     """Write weights for others: under the published file names, or as a network to share.
 
-    The source is a folder of imported weights (default: the setting `weights`), or a run or checkpoint that started
-    from such weights. The published inference code can read the published files.
+    The published files come from a folder of imported weights (default: the setting `weights`), or from a run or
+    checkpoint that started from one. The published inference code reads them.
 
-    A network to share holds the weights of any run without RAFT, and its configuration, but nothing that only training
+    A network to share holds the weights of any run, without RAFT, and its configuration, without what only training
     needs. `trace predict --weights`, `trace evaluate` and `init.weights` take its folder.
 
     \b

@@ -24,8 +24,8 @@ from trace_data.drawing import MESH, draw_mesh
 from trace_data.export.glb import glb_bytes
 from trace_data.export.mesh import FreeMeshes
 from trace_data.geometry import project, transform
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.scene import SceneOptions, arrange
+from trace_data.results.world_placement import rigid_inverse
 
 Floats = npt.NDArray[np.float64]
 

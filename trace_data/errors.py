@@ -1,15 +1,17 @@
 """Errors shown to the user. Each says what was found, what was expected, where, and which command to run next.
 
-They are caught in one place (`cli/main.py`), which prints them as one paragraph and exits with `exit_code`.
+They are caught in one place (`cli/main.py`), which prints them as one paragraph and exits with `exit_code`. `trace
+--help` imports this module too, so what only some errors need is imported late.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-import shlex
 from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class TraceError(Exception):
@@ -124,7 +126,7 @@ class InterruptedRun(TraceError):
     exit_code = 130
 
 
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def printable(text: str) -> str:
@@ -133,15 +135,24 @@ def printable(text: str) -> str:
     Control characters, marks that turn the direction of writing, and halves of surrogate pairs become escapes such as
     `\\x1b`; line breaks and tabs stay.
     """
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return re.sub(_UNPRINTABLE, lambda found: ascii(found[0])[1:-1], text)
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error where there is room for one line: place and message; hint."""
+    return "; ".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip())
 
 
 def quoted(word: str | Path) -> str:
     """A word of a command to copy, as a shell takes it for one word and no more."""
+    import shlex
+
     return shlex.quote(str(word))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word closest to a mistyped one; None when nothing is close."""
+    import difflib
+
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None

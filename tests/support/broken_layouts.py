@@ -21,8 +21,6 @@ import tiny_penn_action
 import tiny_rich
 from mpi_damage import cut, exchange, loop
 
-from trace_data.verify.datasets import verify_datasets
-
 COUNTS = {"train": 2, "val": 1, "test": 1}
 
 
@@ -264,9 +262,3 @@ LAYOUTS = {
         ("P0/09_outdoor_walk", "P0/09_Outdoor_Walk"),
     ),
 }  # fmt: skip
-
-
-def said(dataset: str, root: Path, depth: Any) -> list[tuple[str, str]]:
-    """(severity, everything that is said) of each problem."""
-    problems = verify_datasets([dataset], root, depth=depth).datasets[0].problems
-    return [(p.severity, " | ".join((p.what, *p.examples))) for p in problems if "there is no eft_annots" not in p.what]

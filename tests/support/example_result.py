@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import matrix_from_axis_angle
-from trace_data.results.placement import in_frame, placed, rigid_inverse
 from trace_data.results.result import ASSUMED_UP, INHERITED, PREDICTED, SEEN, Result
+from trace_data.results.world_placement import in_frame, placed, rigid_inverse
 from trace_data.sample_world.free_body import load_free_body
 from trace_data.sample_world.motion import draw_motion
 from trace_data.sample_world.scene import PICKED_VERTICES, skeleton_of

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import matrix_from_axis_angle, transform
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
+from trace_train.inference.camera.frame_people import FramePeople
 from trace_train.inference.lens_change import PaddedSquare
-from trace_train.inference.world.frame_people import FramePeople
 
 Array = npt.NDArray[np.float64]
 

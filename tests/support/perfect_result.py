@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from example_result import free_joints
 
-from trace_data.results.placement import in_frame, placed
 from trace_data.results.result import Result
+from trace_data.results.world_placement import in_frame, placed
 from trace_train.evaluation.video_truth import VideoTruth
 
 

@@ -10,8 +10,8 @@ import torch
 from example_result import example_result
 
 from trace_data.results.check import LAYOUTS
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.schema.body import GENDERS
 from trace_train.build import body_layers
 from trace_train.evaluation.measures import MEASURES

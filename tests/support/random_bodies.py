@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_data.assets.bodies import PACK_FILES, Bodies
+from trace_data.assets.bodies import PACK_FILES, BodyModels
 from trace_data.assets.body_model import BodyModel
 
 
-class TwoBodies(Bodies):
+class TwoBodies(BodyModels):
     """Body models of 40 random vertices; male and neutral share their shape space, female has its own."""
 
     def __init__(self) -> None:

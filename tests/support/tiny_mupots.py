@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from trace_data.sample_world.mupots import SYNTHETIC, MupotsTake, draw_test, write_matlab, write_mupots
+from trace_data.sample_world.mupots import MupotsTake, draw_test, write_matlab, write_mupots
 from trace_data.sample_world.people import Role
+from trace_data.sample_world.scene import SYNTHETIC
 
 SEED, FRAMES, HEIGHT = 5, 5, 96
 ROLES = [(20_000 + number, Role("test", (70 + 2 * number, 71 + 2 * number))) for number in range(3)]

@@ -11,8 +11,8 @@ from example_result import example_result
 
 from trace_data.geometry import transform
 from trace_data.results.check import LAYOUTS
-from trace_data.results.placement import in_frame, rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import in_frame, rigid_inverse
 
 TURNS = {
     "y": np.diag([1.0, -1, -1, 1]),

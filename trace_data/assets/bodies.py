@@ -19,7 +19,7 @@ from trace_data.schema.record import Person, SequenceRecord
 PACK_FILES: dict[Gender, str] = {gender: f"SMPL_{gender.upper()}.pth" for gender in GENDERS}
 
 
-class Bodies:
+class BodyModels:
     """The body models of a folder of packs, loaded on first use."""
 
     def __init__(self, packs: Path) -> None:
@@ -100,6 +100,6 @@ def _shift_to_annotated(joints: npt.NDArray[np.float64], annotated: Keypoints | 
 
 
 @lru_cache(maxsize=1)
-def load_bodies(packs: Path) -> Bodies:
+def load_bodies(packs: Path) -> BodyModels:
     """The body models of a folder, cached per process. Raises AssetError."""
-    return Bodies(packs)
+    return BodyModels(packs)

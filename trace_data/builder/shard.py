@@ -17,7 +17,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.plan import ShardPlan
 from trace_data.builder.size import frames_of
-from trace_data.consistency.agreement import judge, measure
+from trace_data.consistency.sequence import judge, measure
 from trace_data.errors import AnnotationError, DatasetLayoutError, OutputError, ShardError, printable
 from trace_data.files import read_regular, write_json
 from trace_data.progress import Progress

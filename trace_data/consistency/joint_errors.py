@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.assets.bodies import Bodies
+from trace_data.assets.bodies import BodyModels
 from trace_data.geometry import project, transform, zoom
 from trace_data.schema.keypoints import ALL_44, EXTRA_9, FLIP_44, LSP_14, SMPL_24, SMPL_PARENTS
 from trace_data.schema.record import Person, SequenceRecord
@@ -63,12 +63,12 @@ class Posed:
     """Whether the joints are in world coordinates; otherwise their position is unknown."""
 
 
-def joints_to_show(person: Person, bodies: Bodies | None) -> Floats | None:
+def joints_to_show(person: Person, bodies: BodyModels | None) -> Floats | None:
     """(T, 44, 4) m, world, and confidence: the annotated 3D joints, else the body's."""
     return world_joints(person, None if person.joints3d is not None else posed_joints(person, bodies))
 
 
-def posed_joints(person: Person, bodies: Bodies | None) -> Posed | None:
+def posed_joints(person: Person, bodies: BodyModels | None) -> Posed | None:
     """The joints of a person's body; None unless every part of it is known."""
     body = person.body
     if bodies is None or body is None or not body.whole or not person.body_valid.any():

@@ -18,8 +18,8 @@ from trace_data.export.mesh import BodyMesh, Meshes
 from trace_data.export.skeleton import NAMES, person_label
 from trace_data.export.track import presence, quaternions_of_matrices, track
 from trace_data.geometry import matrix_from_axis_angle
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.schema.keypoints import SMPL_PARENTS
 
 Correctives = Literal["none", "morph"]

@@ -31,7 +31,7 @@ _NO_BETAS = np.zeros((1, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Surface:
+class SkinnedSurface:
     """What people with the same model share. V vertices, F faces."""
 
     faces: npt.NDArray[np.uint16]
@@ -48,7 +48,7 @@ class Surface:
 class BodyMesh:
     """One person's mesh in the T-pose."""
 
-    surface: Surface
+    surface: SkinnedSurface
     vertices: npt.NDArray[np.float32]
     """(V, 3) m."""
     rest: Array
@@ -151,12 +151,14 @@ class FreeMeshes:
         return placed
 
 
-def surface(faces: npt.NDArray[np.integer], weights: Array, pose_directions: npt.NDArray[np.floating]) -> Surface:
+def surface(
+    faces: npt.NDArray[np.integer], weights: Array, pose_directions: npt.NDArray[np.floating]
+) -> SkinnedSurface:
     """A surface from faces (F, 3), weights (V, 24) and pose directions (207, V, 3): the best four weights, renormed."""
     order = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
     best = np.take_along_axis(weights, order, axis=1)
     best = best / best.sum(axis=1, keepdims=True)
-    return Surface(
+    return SkinnedSurface(
         faces=faces.astype(np.uint16),
         joints=np.where(best > 0, order, 0).astype(np.uint8),
         weights=best.astype(np.float32),

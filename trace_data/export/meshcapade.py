@@ -18,8 +18,8 @@ from trace_data.export.glb import OPENGL_FROM_OPENCV, lens_of
 from trace_data.export.rate import Clock
 from trace_data.export.track import axis_angles, presence_at, quaternions_of_matrices, track
 from trace_data.results.paths import at_times
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 
 GENDERS = {"neutral": 0, "male": 1, "female": 2}
 CODEC, SMPL = 2, 0

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from trace_data.export.colmap import image_names
 from trace_data.export.glb import OPENGL_FROM_OPENCV
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 
 
 def nerfstudio_text(result: Result) -> str:

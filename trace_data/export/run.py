@@ -26,7 +26,7 @@ from trace_data.results.result import Result
 from trace_data.results.scene import SceneOptions, arrange
 from trace_data.schema.body import GENDERS, Gender
 
-Body = Literal["model", "free"]
+BodyChoice = Literal["model", "free"]
 
 LEAST_OFF, LEAST_ZOOM = 1.0, 0.005
 """Pixels, and share of the focal length, from which a lens that a format cannot describe is told."""
@@ -48,13 +48,13 @@ class Options:
     names: str = "smpl"
     layout: Layout = "smplh"
     correctives: Correctives = "none"
-    body: Body = "model"
+    body: BodyChoice = "model"
     up: Up | None = None
     """None: that of each format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
+class ExportedFile:
     """One written file."""
 
     format: str
@@ -76,7 +76,7 @@ def export_result(
     packs: Path | None = None,
     options: Options | None = None,
     force: bool = False,
-) -> list[Exported]:
+) -> list[ExportedFile]:
     """Write a result in `formats` to the folder `out`, in files whose names begin with `base`.
 
     `arranged` gives the result with its world turned as asked. `packs`: the folder of prepared body models, needed by
@@ -89,7 +89,7 @@ def export_result(
         check_format(name)
     writable_folder(out)
     meshes: Meshes | None = None
-    written: list[Exported] = []
+    written: list[ExportedFile] = []
     with _all_or_nothing(out, base, force=force) as folder:
         for name in dict.fromkeys(formats):
             form = FORMATS[name]
@@ -104,7 +104,7 @@ def export_result(
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
                 written.append(
-                    Exported(
+                    ExportedFile(
                         format=name,
                         path=str(out / path.relative_to(folder)),
                         bytes=len(content),
@@ -116,7 +116,7 @@ def export_result(
     return written
 
 
-def export_beside(file: Path, formats: Sequence[str], packs: Path | None, *, force: bool = False) -> list[Exported]:
+def export_beside(file: Path, formats: Sequence[str], packs: Path | None, *, force: bool = False) -> list[ExportedFile]:
     """Write a result file in `formats`, beside it, with the defaults of `trace export`.
 
     Raises ResultError, and what `export_result` raises.
@@ -152,7 +152,7 @@ def gender_of(result: Result) -> Gender:
     return next((gender for gender in GENDERS if gender == named), "neutral")
 
 
-def meshes_for(result: Result, body: Body, packs: Path | None) -> Meshes:
+def meshes_for(result: Result, body: BodyChoice, packs: Path | None) -> Meshes:
     """Meshes of a result's people. Raises AssetError."""
     if body == "free":
         return FreeMeshes(gender_of(result))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from trace_data.export.track import quaternions_of_matrices
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 
 
 def tum_text(result: Result) -> str:

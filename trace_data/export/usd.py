@@ -17,8 +17,8 @@ from trace_data.export.mesh import BodyMesh, Meshes
 from trace_data.export.rate import Clock
 from trace_data.export.skeleton import NAMES
 from trace_data.export.track import presence, track
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.schema.keypoints import SMPL_PARENTS
 
 Array = npt.NDArray[np.floating]

@@ -59,7 +59,7 @@ def varies(times: npt.NDArray[np.float64]) -> bool:
     return bool((np.abs(steps - usual) > max(usual / 10, 1.5e-3)).mean() > 0.01)
 
 
-class Clock:
+class TimestampRepair:
     """Makes time stamps strictly increasing.
 
     A stamp that is not finite, not later than the last one, or a day ahead is replaced: the first of a row by half a
@@ -140,7 +140,7 @@ class VideoFile:
             capture.release()
 
     def _walk(self, capture: Any, wanted: Wanted) -> Iterator[FootageFrame]:
-        listed, clock = self._times, Clock(self._step)
+        listed, stamps = self._times, TimestampRepair(self._step)
         number, failed, broken = -1, 0, False
         self.ended, self.repaired = None, 0
         while failed < PATIENCE:
@@ -151,19 +151,19 @@ class VideoFile:
             place = None if listed is None else _place(listed, stamp, after=number)
             if place is None:
                 listed = None  # the index does not list what decodes
-                place = number + 1 + (self._missing(stamp, clock.last) if failed else 0)
+                place = number + 1 + (self._missing(stamp, stamps.last) if failed else 0)
                 broken |= failed > 0
             failed = 0
             for lost in range(number + 1, place):
                 broken = True
-                between = (stamp - clock.last) / (place - lost + 1) if number >= 0 else self._step
-                time = listed[lost] if listed is not None else 0.0 if lost == 0 else clock.last + between
-                yield self._frame(lost, clock.true(float(time)), gap=_LOST)
+                between = (stamp - stamps.last) / (place - lost + 1) if number >= 0 else self._step
+                time = listed[lost] if listed is not None else 0.0 if lost == 0 else stamps.last + between
+                yield self._frame(lost, stamps.true(float(time)), gap=_LOST)
             number = place
             if int(capture.get(_FRAME_TYPE)) not in _BUILDS_ON_OTHERS:
                 broken = False
-            time = clock.true(stamp)
-            self.repaired = clock.repaired
+            time = stamps.true(stamp)
+            self.repaired = stamps.repaired
             shown = number / self._rate if self._rate else time
             if not wanted(number, shown):
                 yield self._frame(number, time)
@@ -171,7 +171,7 @@ class VideoFile:
                 yield self._frame(number, time, gap=_BUILT_ON_LOST)
             else:
                 yield self._decoded(capture, number, time)
-        self.ended = self._what_is_missing(listed, number, clock.last)
+        self.ended = self._what_is_missing(listed, number, stamps.last)
 
     def _missing(self, stamp: float, last: float) -> int:
         """Frames between two times, for a video without an index that lists them, where something did not decode."""

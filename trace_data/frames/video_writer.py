@@ -49,7 +49,7 @@ class VideoWriter(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoder:
+class VideoEncoder:
     """What this machine writes videos with."""
 
     name: str
@@ -65,25 +65,25 @@ class Encoder:
         return self.suffix == ".mp4"
 
 
-PAGE = Encoder(name="pictures in a page", suffix=".html")
+PAGE = VideoEncoder(name="pictures in a page", suffix=".html")
 
 
-def choose_encoder() -> Encoder:
+def choose_encoder() -> VideoEncoder:
     """PyAV, else `ffmpeg` of the PATH or of imageio-ffmpeg, else a page of pictures."""
     if importlib.util.find_spec("av") is not None:
         with suppress(ImportError, ValueError, OSError):  # a broken build, or one without the encoder
             import av
 
             av.codec.Codec("libx264", "w")
-            return Encoder(name=f"PyAV {av.__version__}", suffix=".mp4")
+            return VideoEncoder(name=f"PyAV {av.__version__}", suffix=".mp4")
     for program in (shutil.which("ffmpeg"), _bundled()):
         if program is not None and _encodes(program):
-            return Encoder(name=program, suffix=".mp4", program=program)
+            return VideoEncoder(name=program, suffix=".mp4", program=program)
     return PAGE
 
 
 @contextmanager
-def video_writer(path: Path, *, size: tuple[int, int], rate: float, encoder: Encoder) -> Iterator[VideoWriter]:
+def video_writer(path: Path, *, size: tuple[int, int], rate: float, encoder: VideoEncoder) -> Iterator[VideoWriter]:
     """A writer of pictures of `size`, width and height in px, at about `rate` pictures a second.
 
     The file appears under its name when the block ends without an error, whole. Raises OutputError.
@@ -103,7 +103,7 @@ def video_writer(path: Path, *, size: tuple[int, int], rate: float, encoder: Enc
         ) from error
 
 
-def _opened(partial: Path, size: tuple[int, int], rate: float, encoder: Encoder, title: str) -> VideoWriter:
+def _opened(partial: Path, size: tuple[int, int], rate: float, encoder: VideoEncoder, title: str) -> VideoWriter:
     even = size[0] + size[0] % 2, size[1] + size[1] % 2  # chroma has half the size
     if not encoder.is_video:
         return PageWriter(partial, title)

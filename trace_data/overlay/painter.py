@@ -26,7 +26,7 @@ SHARE_OF_NAME = 0.12
 MISSING = (58, 60, 66)
 
 
-class Body(Protocol):
+class MeshModel(Protocol):
     """What poses bodies: `trace_data.assets.body_model.BodyModel`."""
 
     faces: npt.NDArray[np.int64]
@@ -41,7 +41,12 @@ class ResultPainter:
     """Draws any frame of a result; nothing is kept from frame to frame, so memory does not grow."""
 
     def __init__(
-        self, result: Result, items: Sequence[str], body: Body | None = None, *, rasterise: Rasteriser | None = None
+        self,
+        result: Result,
+        items: Sequence[str],
+        body: MeshModel | None = None,
+        *,
+        rasterise: Rasteriser | None = None,
     ) -> None:
         """`items`: of `ITEMS`; `body` is needed for `overlay`."""
         assert body is not None or "overlay" not in items

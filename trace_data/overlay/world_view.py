@@ -11,9 +11,9 @@ import numpy.typing as npt
 from trace_data.drawing import Colour, Picture, colour_of, draw_line, pale
 from trace_data.geometry import transform
 from trace_data.overlay.marks import draw_label
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import SEEN, Result
 from trace_data.results.scene import SceneOptions, arrange
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.schema.keypoints import SKELETON, SMPL_24
 
 Array = npt.NDArray[np.float64]

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from trace_data.results.check import LAYOUTS, check_result
 from trace_data.results.file import head, npy, write_members
-from trace_data.results.placement import placed
 from trace_data.results.result import SEEN, Result
+from trace_data.results.world_placement import placed
 
 Array = npt.NDArray[Any]
 Column = np.memmap[Any, np.dtype[Any]]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, project, transform
-from trace_data.results.placement import KINEMATIC, in_frame, rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import KINEMATIC, in_frame, rigid_inverse
 from trace_data.schema.keypoints import ALL_44, SMPL_24, SMPL_PARENTS
 
 Array = npt.NDArray[np.float64]

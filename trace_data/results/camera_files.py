@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from trace_data.errors import TraceError
 from trace_data.frames.image_sequence import natural
 from trace_data.frames.lens_forms import LensForm, colmap_lenses, nerfstudio_lens
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.text_files import content_of, parse_json
 
 Array = npt.NDArray[np.float64]

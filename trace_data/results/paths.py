@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
 
 Array = npt.NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from trace_data.results.bodies import Bodies
 from trace_data.results.check import LAYOUTS
 from trace_data.results.paths import turned
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]

@@ -17,10 +17,10 @@ from trace_data.errors import ConfigError
 from trace_data.geometry import matrix_from_axis_angle, transform
 from trace_data.results.bodies import Bodies
 from trace_data.results.paths import at_times, between
-from trace_data.results.placement import in_frame, rigid_inverse
 from trace_data.results.result import ASSUMED_UP, SEEN, Result
 from trace_data.results.rows import chosen, made_between
 from trace_data.results.smoothing import LONGEST_GAP, Mode, fill_gaps, smooth
+from trace_data.results.world_placement import in_frame, rigid_inverse
 from trace_data.schema.keypoints import SMPL_24
 
 Array = npt.NDArray[np.float64]

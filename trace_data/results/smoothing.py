@@ -15,9 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from trace_data.results.bodies import Bodies
 from trace_data.results.paths import pieces, slerp
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import PREDICTED, Result
 from trace_data.results.rows import chosen, joined, made_between
+from trace_data.results.world_placement import rigid_inverse
 
 Array = npt.NDArray[np.float64]
 Mode = Literal["off", "causal", "offline"]

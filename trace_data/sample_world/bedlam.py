@@ -24,14 +24,11 @@ from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.cameras import Shot
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.render import write_video
-from trace_data.sample_world.scene import Image, Performance, Scene, draw_scene, render_scene
+from trace_data.sample_world.scene import SYNTHETIC, Image, Performance, Scene, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
 Kind = Literal["orbit", "closeup", "zoom", "static", "dolly"]
 
-SYNTHETIC = "trace sample world"
-"""Begins the free comment of `be_seq.csv`, as in no real one: readers take it as the origin of the data, and the size
-of frames from it."""
 FOLDER = "BEDLAM"
 SCENES: dict[str, dict[str, Kind]] = {
     "train": {
@@ -190,7 +187,7 @@ def write_scenes(
         groups[take.scene_name] += _group(take, motion)
         progress.advance()
     for name, rows in reversed(groups.items()):
-        width, height = sizes[name]
+        width, height = sizes[name]  # readers take the size of the frames from the note
         note = ["Comment", "None", 0, 0, 0, 0, 0, 0, f"{SYNTHETIC};width={width};height={height}"]
         numbered = [[number, *row] for number, row in enumerate([note, *rows])]
         write_table(folder / name / "be_seq.csv", [BODY_COLUMNS, *numbered])
@@ -224,14 +221,6 @@ def subject_of(performance: Performance) -> str:
     return f"rp_synthetic_posed_{performance.person.index:03d}"
 
 
-def rest_pelvis(performance: Performance) -> Array:
-    """(3,) the pelvis of a person's body at rest."""
-    pose, still = np.zeros((1, 24, 3)), np.zeros((1, 3))
-    body, betas = performance.figure.body, performance.person.betas[None]
-    pelvis: Array = body.pose(pose, betas, still, vertices=np.zeros(1, np.int64))[1][0, 0]
-    return pelvis
-
-
 def _group(take: BedlamTake, motion: Callable[[Performance, Stand, int, str], str]) -> list[list[Any]]:
     """The rows of a sequence in `be_seq.csv`; writes the motions of its people."""
     comment = f"sequence_name={take.sequence};frames={len(take.zoom)}"
@@ -260,19 +249,24 @@ def motion_rows(performance: Performance, stand: Stand, start: int) -> tuple[Arr
 
 def _write_motion(file: Path, performance: Performance, stand: Stand, start: int) -> None:
     pose, pelvis = motion_rows(performance, stand, start)
+    write_arrays(
+        file,
+        poses=pose,
+        global_ori=pose[:, :3],
+        trans=pelvis - performance.rest_pelvis(),
+        betas=np.append(performance.person.betas, 0.5).astype(np.float32),
+        mocap_frame_rate=np.array(30),
+        gender=np.array("neutral"),
+        gender_sub=np.array("m" if performance.person.index % 2 == 0 else "f"),
+        motion_info=np.array([SYNTHETIC]),
+    )
+
+
+def write_arrays(file: Path, **arrays: Any) -> None:
+    """Write an .npz, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream,
-            poses=pose,
-            global_ori=pose[:, :3],
-            trans=pelvis - rest_pelvis(performance),
-            betas=np.append(performance.person.betas, 0.5).astype(np.float32),
-            mocap_frame_rate=np.array(30),
-            gender=np.array("neutral"),
-            gender_sub=np.array("m" if performance.person.index % 2 == 0 else "f"),
-            motion_info=np.array([SYNTHETIC]),
-        )
+        np.savez(stream, **arrays)
 
 
 def write_table(file: Path, rows: Sequence[Sequence[Any]]) -> None:

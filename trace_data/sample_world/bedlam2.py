@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
-from trace_data.sample_world.bedlam import SYNTHETIC, BedlamTake, Kind, Stand, motion_rows, write_scenes, write_table
+from trace_data.sample_world.bedlam import BedlamTake, Kind, Stand, motion_rows, write_arrays, write_scenes, write_table
 from trace_data.sample_world.bedlam import draw_takes as draw_scenes
 from trace_data.sample_world.people import Role
-from trace_data.sample_world.scene import Performance
+from trace_data.sample_world.scene import SYNTHETIC, Performance
 
 Array = npt.NDArray[np.float64]
 
@@ -93,22 +92,14 @@ def subject_of(performance: Performance) -> str:
     return f"us_{performance.person.index:04d}_2XL"
 
 
-def pelvis_at_rest(performance: Performance) -> Array:
-    """(3,) of the other model: shapes move it by a few centimetres."""
-    moved: Array = PELVIS + 0.01 * performance.person.betas[:3] * [0.1, 1, 0.3]
-    return moved
-
-
 def _write_motion(file: Path, performance: Performance, stand: Stand, start: int) -> None:
     pose, pelvis = motion_rows(performance, stand, start)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(file) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream,
-            poses=np.concatenate([pose[:, :66], np.zeros((len(pose), 99))], axis=1),
-            trans=pelvis - pelvis_at_rest(performance),
-            betas=np.full(16 if performance.person.index % 2 else 300, 0.3),
-            mocap_frame_rate=np.array(30),
-            gender=np.array("neutral"),
-            motion_info=np.array([SYNTHETIC]),
-        )
+    write_arrays(
+        file,
+        poses=np.concatenate([pose[:, :66], np.zeros((len(pose), 99))], axis=1),
+        trans=pelvis - performance.rest_pelvis_of_another_model(PELVIS),
+        betas=np.full(16 if performance.person.index % 2 else 300, 0.3),
+        mocap_frame_rate=np.array(30),
+        gender=np.array("neutral"),
+        motion_info=np.array([SYNTHETIC]),
+    )

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, project, transform
-from trace_data.sample_world.bedlam import STAGE_FROM_WORLD, SYNTHETIC, BedlamTake, Stand, rest_pelvis, subject_of
-from trace_data.sample_world.scene import Performance
+from trace_data.sample_world.bedlam import STAGE_FROM_WORLD, BedlamTake, Stand, subject_of
+from trace_data.sample_world.scene import SYNTHETIC, Performance
 
 Array = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def write_labels(folder: Path, takes: Iterable[BedlamTake], *, suffix: str = "_6
 
 def _rows(take: BedlamTake, performance: Performance, stand: Stand) -> Iterator[dict[str, Any]]:
     size, pose = np.array(take.scene.camera.size), performance.motion.pose[::2]
-    rest, start = rest_pelvis(performance), STAGE_FROM_WORLD.T @ stand.place / 100
+    rest, start = performance.rest_pelvis(), STAGE_FROM_WORLD.T @ stand.place / 100
     pixels = project(take.intrinsics, transform(take.scene.camera.camera_from_world, performance.joints)) + 0.5
     for frame in range(0, len(pose), EVERY):
         inside = ((pixels[frame] >= 0) & (pixels[frame] <= size)).all(axis=-1)

@@ -19,13 +19,12 @@ from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role
-from trace_data.sample_world.scene import JPEG_QUALITY, Performance, Scene, all_joints, draw_scene, render_scene
+from trace_data.sample_world.render import jpeg
+from trace_data.sample_world.scene import SYNTHETIC, Performance, Scene, all_joints, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
 Half = Literal["panorama", "translation"]
 
-SYNTHETIC = "trace sample world"
-"""Value of the key `synthetic`, which no real file has: readers take it as the origin of the data."""
 OF_44 = {
     25: [24, 12, 17, 19, 21, 16, 18, 20, 39, 35, 5, 8, 36, 4, 7, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34],
     44: list(range(44)),
@@ -120,9 +119,10 @@ def write_sequence(pictures: Path, scene: Scene, half: Half, index: int, variant
                 if inside and not seen.hides(pixel, float(far), person, slack):
                     points[person, frame, joint] = [*pixel, 1.0]
         (left, top), (right, bottom) = boxes[frame]
-        ending, options = (".png", []) if half == "translation" else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        encoded = cv2.imencode(ending, image[top:bottom, left:right], options)[1]
-        (pictures / f"{ids[frame]:06d}{ending}").write_bytes(encoded.tobytes())
+        picture = image[top:bottom, left:right]
+        png = half == "translation"
+        encoded = cv2.imencode(".png", picture)[1].tobytes() if png else jpeg(picture)
+        (pictures / f"{ids[frame]:06d}{'.png' if png else '.jpg'}").write_bytes(encoded)
     points = points[:, :, OF_44[variant.joints]]
     made = _annotation(scene, joints, points, ids, half, variant)
     if cut:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,12 +20,11 @@ from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role, people_of
-from trace_data.sample_world.scene import JPEG_QUALITY, Image, Scene, draw_scene, render_scene
+from trace_data.sample_world.render import jpeg
+from trace_data.sample_world.scene import SYNTHETIC, Image, Scene, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
 
-SYNTHETIC = "trace sample world"
-"""Value of the key `synthetic`, which no real sequence has: readers take it as the origin of the data."""
 FOLDER = "EMDB"
 NAMES = {
     "P0_09_outdoor_walk": "2", "P6_49_outdoor_big_stairs_down": "12", "P1_14_outdoor_climb": "1", "P2_99_synthetic": "",
@@ -129,8 +127,7 @@ def write_emdb(
             pictures = folder / take.folder / "images"
             pictures.mkdir(parents=True, exist_ok=True)
             for frame, image in enumerate(take.pictures()):
-                encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-                (pictures / f"{frame:05d}.jpg").write_bytes(encoded.tobytes())
+                (pictures / f"{frame:05d}.jpg").write_bytes(jpeg(image))
             with atomic_write(target) as partial:
                 partial.write_bytes(pickle.dumps(annotation(take), protocol=4))
         progress.advance()
@@ -141,8 +138,6 @@ def annotation(take: EmdbTake) -> dict[str, Any]:
     camera, performance = take.scene.camera, take.scene.performances[0]
     frames, turn, shift = len(take.good), take.phone_from_world[:3, :3], take.phone_from_world[:3, 3]
     pose, betas = performance.motion.pose[::2].reshape(frames, 24, 3), performance.person.betas
-    resting = np.zeros((1, 24, 3)), betas[None], np.zeros((1, 3))
-    rest = performance.figure.body.pose(*resting, vertices=np.zeros(1, np.int64))[1][0, 0]
     pelvis = performance.joints[:, 0] @ turn.T + shift
     points = camera.pixels(performance.joints)[0]
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
@@ -163,7 +158,7 @@ def annotation(take: EmdbTake) -> dict[str, Any]:
         "smpl": {
             "poses_root": axis_angle_from_matrix(turn @ matrix_from_axis_angle(pose[:, 0])).astype(np.float32),
             "poses_body": pose[:, 1:].reshape(frames, 69).astype(np.float32),
-            "trans": (pelvis - rest).astype(np.float32),
+            "trans": (pelvis - performance.rest_pelvis()).astype(np.float32),
             "betas": betas.astype(np.float32),
         },
         "kp2d": points.astype(np.float32),

@@ -104,7 +104,7 @@ def _person(performance: Performance, camera: Array, lens: Array) -> Mapping[str
     joints = np.concatenate([all_joints(part)[0] for part in parts])
     pose, translation = performance.motion.pose[::2], performance.motion.translation[::2]
     there = transform(camera, joints)
-    rest = _rest_pelvis(performance)
+    rest = performance.rest_pelvis()
     pixels = np.einsum("tij,tkj->tki", lens, there)
     with np.errstate(divide="ignore", invalid="ignore"):
         points = np.where(there[..., 2:] > 0, pixels[..., :2] / pixels[..., 2:], np.nan)
@@ -124,16 +124,6 @@ def _part(performance: Performance, first: int) -> Performance:
     steps = slice(2 * first, 2 * (first + _AT_ONCE))
     motion = performance.motion
     return replace(performance, motion=replace(motion, pose=motion.pose[steps], translation=motion.translation[steps]))
-
-
-def _rest_pelvis(performance: Performance) -> Array:
-    """(3,) the pelvis of the shaped body at rest, about which a body turns."""
-    nothing = np.zeros((1, 24, 3))
-    _, joints = performance.figure.body.pose(
-        nothing, performance.person.betas[None], nothing[:, 0], vertices=np.zeros(1, np.int64)
-    )
-    pelvis: Array = joints[0, 0]
-    return pelvis
 
 
 def _about(film: Film, seed: int) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from trace_data.files import atomic_write
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.human36m_clips import LENS, TITLES, Human36mClip, clip_title, draw_clips
 from trace_data.sample_world.people import Role
-from trace_data.sample_world.render import write_video
-from trace_data.sample_world.scene import JPEG_QUALITY
+from trace_data.sample_world.render import jpeg, write_video
 
 Array = npt.NDArray[np.float64]
 Layout = Literal["official", "repackaged", "packed"]
@@ -228,9 +227,8 @@ def _write_images(folder: Path, clip: Human36mClip, names: list[str]) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for name, image in zip(names, clip.pictures()):
-        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
         with atomic_write(folder / name, durable=False) as partial:
-            partial.write_bytes(encoded.tobytes())
+            partial.write_bytes(jpeg(image))
 
 
 def _bodies(clips: Sequence[Human36mClip]) -> dict[str, Any]:

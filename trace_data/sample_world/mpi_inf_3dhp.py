@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world import mpi_inf_3dhp_files as files
 from trace_data.sample_world.people import PEOPLE, Role
-from trace_data.sample_world.render import write_video
-from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, another_view, draw_scene, render_scene
+from trace_data.sample_world.render import jpeg, write_video
+from trace_data.sample_world.scene import Scene, all_joints, another_view, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
@@ -194,8 +193,7 @@ def write_test_subject(folder: Path, number: int, scene: Scene, *, packed: bool 
 def _write_images(folder: Path, name: str, images: Iterator[Image] | list[Image], first: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images, start=first):
-        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        (folder / name.format(number)).write_bytes(encoded.tobytes())
+        (folder / name.format(number)).write_bytes(jpeg(image))
 
 
 def write_mpi_inf_3dhp(

@@ -14,11 +14,10 @@ import numpy.typing as npt
 import scipy.io
 
 from trace_data.files import atomic_write
+from trace_data.sample_world.scene import SYNTHETIC
 
 Array = npt.NDArray[np.float64]
 
-SYNTHETIC = "trace sample world"
-"""Value of the key `synthetic`, which no real file has: readers take it as the origin of the data."""
 _HEADER = b"MATLAB 5.0 MAT-file, trace sample world (synthetic)"
 _HEADER_73 = b"MATLAB 7.3 MAT-file, trace sample world (synthetic)"
 

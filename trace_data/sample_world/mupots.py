@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import scipy.io
@@ -21,12 +20,11 @@ from trace_data.files import atomic_write
 from trace_data.geometry import project, transform
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role, people_of
-from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, before_camera, draw_scene, render_scene
+from trace_data.sample_world.render import jpeg
+from trace_data.sample_world.scene import SYNTHETIC, Scene, all_joints, before_camera, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
 
-SYNTHETIC = "trace sample world"
-"""Value of the variable `synthetic`, which no real file has: readers take it as the origin of the data."""
 FOLDER = "MultiPersonTestSet"
 LAST = "TS1/annot.mat"
 """The file that is written last."""
@@ -127,8 +125,7 @@ def _pictures(place: Path, take: MupotsTake) -> npt.NDArray[np.object_]:
     depth = take.joints[..., 2]
     cells = np.empty(take.valid.shape, object)
     for frame, (image, seen) in enumerate(render_scene(take.scene)):
-        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        (place / f"img_{frame:06d}.jpg").write_bytes(encoded.tobytes())
+        (place / f"img_{frame:06d}.jpg").write_bytes(jpeg(image))
         inside = ((take.points[frame] >= 0) & (take.points[frame] <= np.array(image.shape[1::-1]) - 1)).all(axis=-1)
         for person in range(len(take.scene.performances)):
             hidden = [

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.io import savemat
@@ -18,14 +17,12 @@ from trace_data.files import atomic_write
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.people import Role
-from trace_data.sample_world.render import VisibleFaces
-from trace_data.sample_world.scene import JPEG_QUALITY, Scene, all_joints, draw_scene, render_scene
+from trace_data.sample_world.render import VisibleFaces, jpeg
+from trace_data.sample_world.scene import SYNTHETIC, Scene, all_joints, draw_scene, render_scene
 
 Array = npt.NDArray[np.float64]
 Layout = Literal["labels", "npz"]
 
-SYNTHETIC = "trace sample world"
-"""Value of the variable `synthetic`, which no real label file has: readers take it as the origin of the data."""
 POINTS = (38, 17, 16, 19, 18, 21, 20, 35, 36, 5, 4, 8, 7)
 """The 13 points as indices of the 44: head, then right before left, as in the release's label files
 (docs/reference/joints.md#left-and-right-in-penn-action)."""
@@ -72,8 +69,7 @@ def _pictures(scene: Scene, folder: Path) -> Array:
     pixels, depth = scene.camera.pixels(all_joints(part)[0][:, POINTS])
     points = np.ones((*pixels.shape[:2], 3))
     for frame, (image, seen) in enumerate(render_scene(scene)):
-        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        (folder / f"{frame + 1:06d}.jpg").write_bytes(encoded.tobytes())
+        (folder / f"{frame + 1:06d}.jpg").write_bytes(jpeg(image))
         for joint, (pixel, far) in enumerate(zip(pixels[frame], depth[frame])):
             points[frame, joint] = _point(scene, seen, pixel, float(far))
     return points

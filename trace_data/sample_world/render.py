@@ -22,6 +22,7 @@ Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
 
+JPEG_QUALITY = 88
 FINE = 2
 """Samples per pixel in each direction."""
 SHADOW = 0.5
@@ -132,6 +133,11 @@ def _cast_shadows(
         cut = image[y : y + height, x : x + width]
         bright = cv2.merge([cv2.convertScaleAbs(mask[y : y + height, x : x + width], alpha=-SHADOW, beta=255)] * 3)
         cv2.multiply(cut, bright, cut, scale=1 / 255)
+
+
+def jpeg(image: Image) -> bytes:
+    """A picture (H, W, 3) BGR as a JPEG file."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
 def write_video(

@@ -22,10 +22,10 @@ from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.cameras import PinholeCamera, draw_camera
 from trace_data.sample_world.people import Role, people_of
 from trace_data.sample_world.people import Split as Part
+from trace_data.sample_world.render import jpeg
 from trace_data.sample_world.scene import (
-    JPEG_QUALITY,
+    SYNTHETIC,
     Image,
-    Performance,
     Scene,
     before_camera,
     draw_scene,
@@ -34,8 +34,6 @@ from trace_data.sample_world.scene import (
 
 Array = npt.NDArray[np.float64]
 
-SYNTHETIC = "trace sample world"
-"""Value of the element `synthetic` of a calibration, which no real one has: readers take it as the data's origin."""
 FOLDER = "RICH"
 FULL = (4112, 3008)
 """Width and height of the release's pictures, px."""
@@ -198,17 +196,10 @@ def write_rich(
         progress.advance()
 
 
-def pelvis_at_rest(performance: Performance) -> Array:
-    """(3,) of the other model: shapes move it by a few centimetres."""
-    moved: Array = PELVIS + 0.01 * performance.person.betas[:3] * [0.1, 1, 0.3]
-    return moved
-
-
 def _write_images(folder: Path, take: RichTake, camera: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in zip(take.numbers, take.pictures()):
-        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        (folder / f"{number:05d}_{camera:02d}.jpeg").write_bytes(encoded.tobytes())
+        (folder / f"{number:05d}_{camera:02d}.jpeg").write_bytes(jpeg(image))
 
 
 def _write_bodies(folder: Path, take: RichTake) -> None:
@@ -216,7 +207,7 @@ def _write_bodies(folder: Path, take: RichTake) -> None:
     for subject, performance, fitted in zip(take.name.subjects, take.scene.performances, take.fitted):
         pose = performance.motion.pose[::2].reshape(-1, 24, 3)
         root = axis_angle_from_matrix(turn @ matrix_from_axis_angle(pose[:, 0]))
-        translation = performance.joints[:, 0] @ turn.T + shift - pelvis_at_rest(performance)
+        translation = performance.joints[:, 0] @ turn.T + shift - performance.rest_pelvis_of_another_model(PELVIS)
         for frame in np.flatnonzero(fitted):
             content: dict[str, Any] = {
                 "transl": translation[frame], "global_orient": root[frame], "body_pose": pose[frame, 1:22].reshape(63),

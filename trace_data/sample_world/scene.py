@@ -26,7 +26,9 @@ Image = npt.NDArray[np.uint8]
 FPS = 30.0
 ASPECT = 1.0
 """Width over height of a frame: square, so that people are as large as possible in a small network's input."""
-JPEG_QUALITY = 88
+SYNTHETIC = "trace sample world"
+"""Value of a key or comment in every file of the sample world, which no real file has: readers take it as the origin of
+the data."""
 _SCENE, _VIEW = 3, 4
 
 FACE_VERTICES = {0: 332, 14: 6260, 15: 2800, 16: 4071, 17: 583}
@@ -53,6 +55,18 @@ class Performance:
     """(T, 24, 3) world metres."""
     marks: Array
     """(T, 18, 3) the COCO_18 points, world metres."""
+
+    def rest_pelvis(self) -> Array:
+        """(3,) the pelvis of the person's body at rest."""
+        pose, still = np.zeros((1, 24, 3)), np.zeros((1, 3))
+        joints = self.figure.body.pose(pose, self.person.betas[None], still, vertices=np.zeros(1, np.int64))[1]
+        pelvis: Array = joints[0, 0]
+        return pelvis
+
+    def rest_pelvis_of_another_model(self, middling: Array) -> Array:
+        """(3,) the same of a model whose middling shape has its pelvis there: shapes move it by a few centimetres."""
+        pelvis: Array = middling + 0.01 * self.person.betas[:3] * [0.1, 1, 0.3]
+        return pelvis
 
     def moved(self, shift: Array) -> Performance:
         """The same performance, translated by `shift` (3,) metres."""

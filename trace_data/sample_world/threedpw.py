@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from trace_data.files import atomic_write
 from trace_data.sample_world.people import Role
 from trace_data.sample_world.python2_pickle import write_python2_pickle
-from trace_data.sample_world.scene import JPEG_QUALITY, Scene, detections, draw_scene, render_scene
-
-SYNTHETIC = "trace sample world"
-"""Value of the key `synthetic`, which no real sequence has: readers take it as the origin of the data."""
+from trace_data.sample_world.render import jpeg
+from trace_data.sample_world.scene import SYNTHETIC, Scene, detections, draw_scene, render_scene
 
 
 def write_sequence(folder: Path, seed: int, index: int, role: Role, frames: int, height: int) -> str:
@@ -35,8 +32,7 @@ def draw_pictures(scene: Scene, pictures: Path) -> list[Any]:
     pictures.mkdir(parents=True, exist_ok=True)
     points = [np.zeros((len(scene.cuts), 3, 18)) for _ in scene.performances]
     for frame, (image, seen) in enumerate(render_scene(scene)):
-        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        (pictures / f"image_{frame:05d}.jpg").write_bytes(encoded.tobytes())
+        (pictures / f"image_{frame:05d}.jpg").write_bytes(jpeg(image))
         for person in range(len(points)):
             points[person][frame] = detections(scene, person, frame, seen).T
     return points

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
 from trace_data.sample_world.figure import load_figure
 from trace_data.sample_world.people import Role
-from trace_data.sample_world.scene import Scene, all_joints, draw_scene
-from trace_data.sample_world.threedpw import SYNTHETIC, draw_pictures
+from trace_data.sample_world.scene import SYNTHETIC, Scene, all_joints, draw_scene
+from trace_data.sample_world.threedpw import draw_pictures
 
 Array = npt.NDArray[np.float64]
 Form = Literal["annots", "vibe"]

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from trace_data.adapters import find_sequences, load_adapter, read_record
-from trace_data.assets.bodies import Bodies, load_bodies
-from trace_data.consistency.agreement import Agreement
+from trace_data.assets.bodies import BodyModels, load_bodies
 from trace_data.consistency.joint_errors import joints_to_show
+from trace_data.consistency.sequence import Consistency
 from trace_data.drawing import MESH, Picture, contact_sheet, draw_mesh, draw_skeleton
 from trace_data.errors import OutputError, TraceError
 from trace_data.files import atomic_write
@@ -63,7 +63,7 @@ def make_sheet(report: VerifyReport, *, packs: Path | None = None, defects: bool
     return (contact_sheet(tiles, columns=WORST, tile_width=WIDTH, tile_height=HEIGHT) if tiles else None), len(tiles)
 
 
-def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool) -> Iterator[tuple[str, Picture]]:
+def _tiles(report: VerifyReport, name: str, bodies: BodyModels | None, defects: bool) -> Iterator[tuple[str, Picture]]:
     """Captioned frames of one dataset."""
     dataset = next(dataset for dataset in report.datasets if dataset.name == name)
     try:
@@ -72,9 +72,9 @@ def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool
     except (TraceError, OSError):
         return  # the report has the reason
     by_worst = sorted(dataset.geometry, key=lambda a: -(a.reprojection_px.worst if a.reprojection_px else 0.0))
-    measured = {agreement.key: agreement for agreement in by_worst}
-    shown = [agreement for agreement in by_worst if agreement.reprojection_px or agreement.body_mm][:WORST]
-    wanted: list[tuple[str, int | None]] = [(agreement.key, _worst(agreement)) for agreement in shown]
+    measured = {consistency.key: consistency for consistency in by_worst}
+    shown = [consistency for consistency in by_worst if consistency.reprojection_px or consistency.body_mm][:WORST]
+    wanted: list[tuple[str, int | None]] = [(consistency.key, _worst(consistency)) for consistency in shown]
     rng = np.random.default_rng(0)
     keys = sorted(measured or refs)
     wanted += [(keys[number], None) for number in rng.permutation(len(keys))[:RANDOM].tolist()]
@@ -87,18 +87,18 @@ def _tiles(report: VerifyReport, name: str, bodies: Bodies | None, defects: bool
             continue
 
 
-def _worst(agreement: Agreement) -> int:
+def _worst(consistency: Consistency) -> int:
     """The frame to show."""
-    spreads = (agreement.reprojection_px, agreement.body_mm)
+    spreads = (consistency.reprojection_px, consistency.body_mm)
     return next((spread.worst_frame for spread in spreads if spread is not None), 0)
 
 
-def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *, worst: bool) -> str:
+def _caption(record: SequenceRecord, frame: int, consistency: Consistency | None, *, worst: bool) -> str:
     errors = []
-    if agreement is not None and (pixels := agreement.reprojection_px) is not None:
+    if consistency is not None and (pixels := consistency.reprojection_px) is not None:
         errors.append(f"{pixels.worst:.1f} px" if worst else f"median {pixels.median:.1f} px")
-    if agreement is not None and agreement.body_mm is not None:
-        errors.append(f"body {agreement.body_mm.median:.0f} mm")
+    if consistency is not None and consistency.body_mm is not None:
+        errors.append(f"body {consistency.body_mm.median:.0f} mm")
     title = f"{'worst: ' if worst else ''}{record.dataset} {record.name}"
     if record.provenance.get("synthetic") == "true":
         errors.append("synthetic")  # the picture may be passed on without the report
@@ -107,7 +107,7 @@ def _caption(record: SequenceRecord, frame: int, agreement: Agreement | None, *,
     return (title if len(title) <= room else f"{title[: room - 1]}…") + facts
 
 
-def _drawn(whole: SequenceRecord, frame: int, bodies: Bodies | None) -> Picture:
+def _drawn(whole: SequenceRecord, frame: int, bodies: BodyModels | None) -> Picture:
     """The frame with meshes, projected 3D joints and 2D points of all people."""
     record = kept(whole, np.arange(len(whole.frames)) == frame)
     content = next(contents(record.frames))

@@ -20,7 +20,7 @@ from trace_data.adapters import adapter_identity, canonical_names, find_sequence
 from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.folder import versions
-from trace_data.consistency.agreement import Agreement
+from trace_data.consistency.sequence import Consistency
 from trace_data.defects import Applied, known_defects
 from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
@@ -28,7 +28,7 @@ from trace_data.progress import SILENT, Progress
 from trace_data.schema.findings import EXAMPLES, Finding, Problem, any_error, grouped
 from trace_data.schema.record import Split
 from trace_data.verify.memory import VerifyMemory
-from trace_data.verify.sequence import Result, VerifyTask, failure, finding, verify_sequence
+from trace_data.verify.sequence import VerifyResult, VerifyTask, failure, finding, verify_sequence
 from trace_data.workers import spread
 
 Depth = Literal["layout", "content", "geometry"]
@@ -64,7 +64,7 @@ class DatasetReport:
     """Known defects that were removed before the check; empty at depth layout."""
     kept: int
     """Number of sequences that were valid in an earlier run, have not changed since, and so were not read again."""
-    geometry: tuple[Agreement, ...]
+    geometry: tuple[Consistency, ...]
     """One per sequence at depth geometry, the worst reprojection first."""
 
     @property
@@ -90,7 +90,7 @@ class VerifyReport:
     @property
     def largest_reprojection_px(self) -> float | None:
         """Largest distance between a projected 3D joint and its 2D joint, over everything measured."""
-        spreads = [agreement.reprojection_px for dataset in self.datasets for agreement in dataset.geometry]
+        spreads = [consistency.reprojection_px for dataset in self.datasets for consistency in dataset.geometry]
         return max((spread.worst for spread in spreads if spread is not None), default=None)
 
     def to_json(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def verify_datasets(
     known = canonical_names(names)
     datasets = {name: _find(name, roots.of(name), options.limit) for name in known}
     refs = [ref for _, refs in datasets.values() for ref in refs]
-    results: Iterator[Result] = iter(())
+    results: Iterator[VerifyResult] = iter(())
     if depth != "layout" and refs:
         with contextlib.nullcontext() if memory is None else memory.writing(progress):
             results = iter(_results(known, refs, options, memory, jobs, progress))
@@ -175,7 +175,7 @@ def _report(
     name: str,
     layout: Sequence[tuple[str, Finding]],
     refs: Sequence[SequenceRef],
-    results: Sequence[Result],
+    results: Sequence[VerifyResult],
     options: VerifyOptions,
 ) -> DatasetReport:
     """What the findings about the layout and the results of the sequences (none at depth layout) come to."""
@@ -183,7 +183,7 @@ def _report(
     for ref, result in zip(refs, results):
         findings += [(ref.key, finding) for finding in result.findings]
     findings += _sides(name, [(ref.key, result.sides_agree) for ref, result in zip(refs, results)])
-    measured = [result.agreement for result in results if result.agreement is not None]
+    measured = [result.consistency for result in results if result.consistency is not None]
     measured.sort(key=lambda a: -(a.reprojection_px.median if a.reprojection_px else 0.0))
     return DatasetReport(
         name=name,
@@ -220,7 +220,7 @@ def _results(
     memory: VerifyMemory | None,
     jobs: int,
     progress: Progress,
-) -> list[Result]:
+) -> list[VerifyResult]:
     """Results of all sequences, in order; each is recorded as soon as it is known.
 
     All datasets share one pool of processes, since starting it and reading body models takes seconds.
@@ -244,7 +244,7 @@ def _results(
         )
         for key, ref in zip(keys, refs)
     ]
-    results: dict[int, Result] = {}
+    results: dict[int, VerifyResult] = {}
     for number, result in spread(verify_sequence, tasks, jobs=jobs, progress=progress):
         if memory is not None and result.known is not None:
             memory.remember(keys[number], result.known)

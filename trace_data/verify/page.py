@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from trace_data.consistency.agreement import Agreement, Spread
+from trace_data.consistency.sequence import Consistency, Spread
 from trace_data.drawing import data_uri
 from trace_data.pages.document import document, write_document
 from trace_data.pages.html import Html
@@ -83,17 +83,17 @@ def _problem(problem: Problem) -> str:
     )
 
 
-def _geometry(agreement: Agreement) -> tuple[str, ...]:
+def _geometry(consistency: Consistency) -> tuple[str, ...]:
     def words(spread: Spread | None) -> str:
         return "–" if spread is None else f"{spread.median:.2f} / {spread.p95:.2f} / {spread.worst:.2f}"
 
-    reprojection = agreement.reprojection_px
+    reprojection = consistency.reprojection_px
     return (
-        agreement.key,
+        consistency.key,
         words(reprojection),
-        words(agreement.body_mm),
-        "–" if agreement.bone_change is None else f"{100 * agreement.bone_change:.2f} %",
-        "–" if agreement.fastest is None else f"{agreement.fastest:.1f} m/s",
+        words(consistency.body_mm),
+        "–" if consistency.bone_change is None else f"{100 * consistency.bone_change:.2f} %",
+        "–" if consistency.fastest is None else f"{consistency.fastest:.1f} m/s",
         "–" if reprojection is None else ", ".join(map(str, reprojection.worst_frames)),
     )
 

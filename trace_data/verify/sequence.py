@@ -14,7 +14,7 @@ import numpy as np
 from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.assets.bodies import load_bodies
-from trace_data.consistency.agreement import Agreement, judge, measure
+from trace_data.consistency.sequence import Consistency, judge, measure
 from trace_data.defects import Applied, known_defects, take_out
 from trace_data.errors import AnnotationError, TraceError
 from trace_data.frames.image import decode, file_header, image_size, read_bytes
@@ -53,7 +53,7 @@ class VerifyTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class VerifyResult:
     """Result for one sequence."""
 
     findings: tuple[Finding, ...]
@@ -61,7 +61,7 @@ class Result:
     synthetic: bool = False
     sides_agree: bool | None = None
     """See `SequenceRecord.sides_agree`."""
-    agreement: Agreement | None = None
+    consistency: Consistency | None = None
     applied: tuple[Applied, ...] = ()
     """Known defects that were removed."""
     kept: bool = False
@@ -70,7 +70,7 @@ class Result:
     """Record for later runs."""
 
 
-def verify_sequence(task: VerifyTask, progress: Progress) -> Result:
+def verify_sequence(task: VerifyTask, progress: Progress) -> VerifyResult:
     """Check one sequence. All errors become findings, including failures of the adapter."""
     if (before := _unchanged(task)) is not None:
         progress.skip(task.ref.frames)
@@ -79,12 +79,14 @@ def verify_sequence(task: VerifyTask, progress: Progress) -> Result:
     try:
         return _verify(task, counted)
     except TraceError as error:
-        return Result(findings=(finding("annotation", error),))
+        return VerifyResult(findings=(finding("annotation", error),))
     except OSError as error:
         what, hint = in_words(error)
-        return Result(findings=(Finding(severity="error", key="files", what=f"{what} ({error.filename})", hint=hint),))
+        return VerifyResult(
+            findings=(Finding(severity="error", key="files", what=f"{what} ({error.filename})", hint=hint),)
+        )
     except Exception as error:  # noqa: BLE001  a defect of an adapter must not end the check of everything else
-        return Result(findings=(failure(error),))
+        return VerifyResult(findings=(failure(error),))
     finally:
         progress.advance(counted.left)
 
@@ -117,7 +119,7 @@ class _Left(Progress):
         self._progress.advance(amount, detail)
 
 
-def _unchanged(task: VerifyTask) -> Result | None:
+def _unchanged(task: VerifyTask) -> VerifyResult | None:
     """The result of an earlier run, if none of its files has changed."""
     known = task.known
     if known is None or known.result is None or known.context != task.context:
@@ -128,12 +130,12 @@ def _unchanged(task: VerifyTask) -> Result | None:
         good, kept = known.good(), known.result
         if not good or any(stamp(*_split(file, kept["size"], task.decode)) != mark for file, mark in good.items()):
             return None
-        return Result(
+        return VerifyResult(
             findings=tuple(Finding(**entry) for entry in kept["findings"]),
             people=kept["people"],
             synthetic=kept["synthetic"],
             sides_agree=kept["sides_agree"],
-            agreement=None if kept["agreement"] is None else Agreement.from_json(kept["agreement"]),
+            consistency=None if kept["consistency"] is None else Consistency.from_json(kept["consistency"]),
             applied=tuple(Applied(**entry) for entry in kept["applied"]),
             kept=True,
         )
@@ -141,7 +143,7 @@ def _unchanged(task: VerifyTask) -> Result | None:
         return None  # a file is gone, or the record has another form
 
 
-def _verify(task: VerifyTask, progress: Progress) -> Result:
+def _verify(task: VerifyTask, progress: Progress) -> VerifyResult:
     reads = stamp_of_all(task.ref.reads)  # before reading, so that concurrent changes are noticed next time
     whole = read_record(task.ref, defects=False)
     record, applied = take_out(whole, known_defects(whole.dataset) if task.defects else ())
@@ -154,28 +156,28 @@ def _verify(task: VerifyTask, progress: Progress) -> Result:
     looked = _Look(record, task)
     findings += looked.check(progress)
     wrong = any_error(findings)
-    agreement = None
+    consistency = None
     if task.geometry and not wrong:
-        agreement = measure(record, None if task.packs is None else load_bodies(task.packs))
-        findings += judge(agreement, record)
+        consistency = measure(record, None if task.packs is None else load_bodies(task.packs))
+        findings += judge(consistency, record)
         wrong = any_error(findings)
-    result = Result(
+    result = VerifyResult(
         findings=tuple(findings),
         people=len(record.people),
         synthetic=record.provenance.get("synthetic") == "true",
         sides_agree=record.sides_agree,
-        agreement=agreement,
+        consistency=consistency,
         applied=applied,
     )
     return _with_memory(result, task, reads, looked, wrong=wrong)
 
 
-def _with_memory(result: Result, task: VerifyTask, reads: int, looked: _Look, *, wrong: bool) -> Result:
+def _with_memory(result: VerifyResult, task: VerifyTask, reads: int, looked: _Look, *, wrong: bool) -> VerifyResult:
     """The result with a record for later runs."""
     content = asdict(result)
-    kept = {key: content[key] for key in ("findings", "people", "synthetic", "sides_agree", "agreement", "applied")}
+    kept = {key: content[key] for key in ("findings", "people", "synthetic", "sides_agree", "consistency", "applied")}
     known = Remembered.of(task.context, reads, looked.good, None if wrong else {**kept, "size": looked.size})
-    return Result(**{name: getattr(result, name) for name in kept}, known=known)
+    return VerifyResult(**{name: getattr(result, name) for name in kept}, known=known)
 
 
 class _Look:

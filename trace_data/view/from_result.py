@@ -12,10 +12,10 @@ from trace_data.export.mesh import Meshes
 from trace_data.export.skeleton import person_label, rest_joints
 from trace_data.geometry import axis_angle_from_matrix
 from trace_data.progress import counted
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.view.facts import facts_of
-from trace_data.view.scene import Body, Film, Person, Scene, Stills
+from trace_data.view.scene import ShownBody, ShownPerson, ShownScene, ShownVideo, Stills
 
 
 def scene_of(
@@ -23,17 +23,17 @@ def scene_of(
     title: str,
     meshes: Meshes | None,
     *,
-    picture: Film | Stills | None,
+    picture: ShownVideo | Stills | None,
     notes: Sequence[str] = (),
     links: Sequence[tuple[str, str]] = (),
-) -> Scene:
+) -> ShownScene:
     """The scene of a result whose Y axis points up. `meshes`: None shows skeletons.
 
     Raises AssetError when a mesh cannot be had.
     """
     people = tuple(_person(result, index, meshes) for index in range(len(result.person)) if len(result.rows_of(index)))
     warnings = [str(warning) for warning in result.about.get("warnings", ()) if warning]
-    return Scene(
+    return ShownScene(
         title=title,
         time=result.time,
         number=result.frame_id,
@@ -61,15 +61,15 @@ def meshes_or_reason(result: Result, meshes: Meshes | None) -> tuple[Meshes | No
     return meshes, ""
 
 
-def _person(result: Result, index: int, meshes: Meshes | None) -> Person:
+def _person(result: Result, index: int, meshes: Meshes | None) -> ShownPerson:
     rows = result.rows_of(index)
-    return Person(
+    return ShownPerson(
         label=person_label(result, index).replace("person_", "person "),
         colour=colour_of(int(result.person[index])),
         frame=result.row_frame[rows],
         state=result.state[rows],
         pelvis=result.joints[rows, 0].astype(np.float64),
-        shape=Body(
+        shape=ShownBody(
             pose=result.pose[rows].astype(np.float64),
             rest=rest_joints(result, index),
             mesh=None if meshes is None else meshes.of(result, index),

@@ -15,20 +15,20 @@ import numpy.typing as npt
 from trace_data.assets.bodies import PACK_FILES
 from trace_data.assets.body_model import BodyModel
 from trace_data.drawing import colour_of
-from trace_data.errors import AssetError
-from trace_data.export.mesh import BodyMesh, Surface, surface
+from trace_data.errors import AssetError, in_one_line
+from trace_data.export.mesh import BodyMesh, SkinnedSurface, surface
 from trace_data.frames.image import decode
 from trace_data.geometry import transform
 from trace_data.progress import counted
-from trace_data.results.placement import in_frame, rigid_inverse
 from trace_data.results.scene import shortest_turn
+from trace_data.results.world_placement import in_frame, rigid_inverse
 from trace_data.schema.body import GENDERS, Gender
 from trace_data.schema.clip import ClipAnnotations, ClipRef
 from trace_data.schema.keypoints import SMPL_24
 from trace_data.shards.entries import SequenceEntry
 from trace_data.shards.reader import ShardReader
 from trace_data.view.picture import WIDTH, jpeg, nearest, spread
-from trace_data.view.scene import Body, Person, Points, Scene, Stills
+from trace_data.view.scene import Points, ShownBody, ShownPerson, ShownScene, Stills
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,7 +40,7 @@ LOWEST = 2.0
 """Percentile of the heights of joints at which the floor is: single wrong joints lie lower."""
 
 
-def sequence_scene(reader: ShardReader, row: int, packs: Path | None) -> Scene:
+def sequence_scene(reader: ShardReader, row: int, packs: Path | None) -> ShownScene:
     """The scene of a sequence. `packs`: folder of body models; without them people are skeletons. Raises ShardError."""
     entry = reader.index.sequences[row]
     stride = -(-entry.frames // MOST_FRAMES)
@@ -56,7 +56,7 @@ def sequence_scene(reader: ShardReader, row: int, packs: Path | None) -> Scene:
     if not clip.masks["intrinsics"].all():
         notes.append("The lens is not known but assumed: the bodies need not fit the picture.")
     camera = clip.camera_from_world.astype(np.float64) @ rigid_inverse(change)
-    return Scene(
+    return ShownScene(
         title=entry.key,
         time=(ids - ids[0]) / clip.fps,
         number=ids,
@@ -78,26 +78,26 @@ class _Models:
 
     def __init__(self, packs: Path | None) -> None:
         self._packs = packs
-        self._loaded: dict[Gender, tuple[BodyModel, Surface] | None] = {}
+        self._loaded: dict[Gender, tuple[BodyModel, SkinnedSurface] | None] = {}
         self.missing: list[str] = []
 
-    def of(self, gender: Gender) -> tuple[BodyModel, Surface] | None:
+    def of(self, gender: Gender) -> tuple[BodyModel, SkinnedSurface] | None:
         if gender not in self._loaded:
             self._loaded[gender] = self._load(gender)
         return self._loaded[gender]
 
-    def _load(self, gender: Gender) -> tuple[BodyModel, Surface] | None:
+    def _load(self, gender: Gender) -> tuple[BodyModel, SkinnedSurface] | None:
         try:
             if self._packs is None:
                 raise AssetError("no packs have been prepared", hint="trace prepare-smpl --source DIR")
             model = BodyModel.load(self._packs / PACK_FILES[gender])
         except AssetError as error:
-            self.missing.append(f"People ({gender}) are shown as skeletons: {error.message} ({error.hint}).")
+            self.missing.append(f"People ({gender}) are shown as skeletons: {in_one_line(error)}.")
             return None
         return model, surface(model.faces, model.weights, model.pose_directions)
 
 
-def _people(clip: ClipAnnotations, entry: SequenceEntry, change: Floats, models: _Models) -> Iterator[Person]:
+def _people(clip: ClipAnnotations, entry: SequenceEntry, change: Floats, models: _Models) -> Iterator[ShownPerson]:
     """A person with rows as a body, and one with the other rows that have joints; both have one colour."""
     whole = _whole(clip)
     for index, identity in enumerate(clip.identity.tolist()):
@@ -114,7 +114,7 @@ def _people(clip: ClipAnnotations, entry: SequenceEntry, change: Floats, models:
         if len(rest):
             joints = transform(change, clip.kp3d[index, rest, :24, :3].astype(np.float64))
             joints[~known[rest]] = np.nan
-            yield Person(
+            yield ShownPerson(
                 label=f"{label}, joints only" if len(bodies) else label,
                 colour=colour, frame=rest.astype(np.int32), state=np.zeros(len(rest), np.uint8),
                 pelvis=joints[:, 0], shape=Points(joints=joints),
@@ -122,19 +122,19 @@ def _people(clip: ClipAnnotations, entry: SequenceEntry, change: Floats, models:
 
 
 def _body(
-    clip: ClipAnnotations, index: int, rows: npt.NDArray[np.int64], change: Floats, model: BodyModel, shared: Surface,
-    label: str, colour: tuple[int, int, int],
-) -> Person:  # fmt: skip
+    clip: ClipAnnotations, index: int, rows: npt.NDArray[np.int64], change: Floats, model: BodyModel,
+    shared: SkinnedSurface, label: str, colour: tuple[int, int, int],
+) -> ShownPerson:  # fmt: skip
     # one shape for the page: annotations of a person differ by less than can be seen
     betas = np.median(clip.betas[index, rows].astype(np.float64), axis=0)[None]
     rest = model.rest_joints(betas)[0]
     pose = clip.pose[index, rows].astype(np.float64)
     pose[:, 0], moved = in_frame(change, pose[:, 0], clip.translation[index, rows], rest[0])
     vertices = model.rest_vertices(betas)[0].astype(np.float32)
-    return Person(
+    mesh = BodyMesh(surface=shared, vertices=vertices, rest=rest, pelvis=rest[0])
+    return ShownPerson(
         label=label, colour=colour, frame=rows.astype(np.int32), state=np.zeros(len(rows), np.uint8),
-        pelvis=moved + rest[0],
-        shape=Body(pose=pose, rest=rest, mesh=BodyMesh(surface=shared, vertices=vertices, rest=rest, pelvis=rest[0])),
+        pelvis=moved + rest[0], shape=ShownBody(pose=pose, rest=rest, mesh=mesh),
     )  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from trace_data.errors import ConfigError
 from trace_data.export.skeleton import global_rotations
 from trace_data.export.track import quaternions
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.schema.keypoints import SKELETON, SMPL_PARENTS
-from trace_data.view.scene import Body, Person, Scene
+from trace_data.view.scene import ShownBody, ShownPerson, ShownScene
 
 Floats = npt.NDArray[np.float64]
 HOST = "127.0.0.1"
@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 CAMERA = (194, 82, 27)
 
 
-def serve(scene: Scene, port: int, say: Callable[[str], object]) -> None:
+def serve(scene: ShownScene, port: int, say: Callable[[str], object]) -> None:
     """Serve a scene until the process is stopped. Raises ConfigError without viser."""
     server = _server(port)
     show = put_into(server, scene)
@@ -55,7 +55,7 @@ def _server(port: int) -> Any:
     return viser.ViserServer(host=HOST, port=port, verbose=False)
 
 
-def put_into(server: Any, scene: Scene) -> Callable[[int], None]:
+def put_into(server: Any, scene: ShownScene) -> Callable[[int], None]:
     """Add a scene to a viser server; the function that shows a frame."""
     server.scene.set_up_direction("+y")
     server.scene.add_grid("/floor", width=40, height=40, plane="xz", cell_size=1, section_size=5)
@@ -80,11 +80,11 @@ def put_into(server: Any, scene: Scene) -> Callable[[int], None]:
     return show
 
 
-def _person(server: Any, name: str, person: Person) -> Callable[[int], None]:
+def _person(server: Any, name: str, person: ShownPerson) -> Callable[[int], None]:
     """Add a person; the function that moves it to a frame, or hides it."""
     row = {int(frame): k for k, frame in enumerate(person.frame)}
     shape = person.shape
-    if not isinstance(shape, Body) or shape.mesh is None:
+    if not isinstance(shape, ShownBody) or shape.mesh is None:
         joints = posed_joints(person)[0]
 
         def draw(frame: int) -> None:
@@ -113,9 +113,9 @@ def _person(server: Any, name: str, person: Person) -> Callable[[int], None]:
     return move
 
 
-def posed_joints(person: Person, rest: Floats | None = None) -> tuple[Floats, Floats]:
+def posed_joints(person: ShownPerson, rest: Floats | None = None) -> tuple[Floats, Floats]:
     """Places (R, 24, 3) of a person's joints in the world, m, and their rotations (R, 24, 3, 3); of points, none."""
-    if not isinstance(person.shape, Body):
+    if not isinstance(person.shape, ShownBody):
         return person.shape.joints, np.tile(np.eye(3), (*person.shape.joints.shape[:2], 1, 1))
     rest = person.shape.rest if rest is None else rest
     turned = global_rotations(matrix_from_axis_angle(person.shape.pose))

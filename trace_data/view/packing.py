@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.drawing import PREDICTED
-from trace_data.export.mesh import BodyMesh, Surface
+from trace_data.export.mesh import BodyMesh, SkinnedSurface
 from trace_data.export.track import axis_angles, quaternions
 from trace_data.schema.keypoints import ALL_44, SKELETON, SMPL_PARENTS
-from trace_data.view.scene import Body, Person, Scene, Stills
+from trace_data.view.scene import ShownBody, ShownPerson, ShownScene, Stills
 
 Place = tuple[str, int, int]
 """Type, first byte and count of an array in the block."""
@@ -44,12 +44,12 @@ class _Block:
         return b"".join(self._parts)
 
 
-def packed(scene: Scene) -> tuple[Mapping[str, Any], bytes]:
+def packed(scene: ShownScene) -> tuple[Mapping[str, Any], bytes]:
     """The description and the block."""
     block = _Block()
     k = scene.intrinsics
     lenses = np.stack([k[:, 0, 0], k[:, 0, 1], k[:, 0, 2], k[:, 1, 1], k[:, 1, 2]], axis=1)
-    surfaces: dict[int, Surface] = {}
+    surfaces: dict[int, SkinnedSurface] = {}
     people = [_person(block, person, surfaces) for person in scene.people]
     described = {
         "title": scene.title,
@@ -72,7 +72,7 @@ def packed(scene: Scene) -> tuple[Mapping[str, Any], bytes]:
     return described, block.content()
 
 
-def _person(block: _Block, person: Person, surfaces: dict[int, Surface]) -> dict[str, Any]:
+def _person(block: _Block, person: ShownPerson, surfaces: dict[int, SkinnedSurface]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "label": person.label,
         "colour": [round(channel / 255, 4) for channel in person.colour],
@@ -80,7 +80,7 @@ def _person(block: _Block, person: Person, surfaces: dict[int, Surface]) -> dict
         "state": block.add(person.state.astype(np.uint8)),
         "place": block.add(person.pelvis.astype(np.float32)),
     }
-    if not isinstance(person.shape, Body):
+    if not isinstance(person.shape, ShownBody):
         return entry | {"points": block.add(person.shape.joints.astype(np.float32))}
     shortest = axis_angles(quaternions(person.shape.pose))
     entry["pose"] = block.add(np.round(shortest / np.pi * WHOLE).astype(np.int16))
@@ -90,7 +90,7 @@ def _person(block: _Block, person: Person, surfaces: dict[int, Surface]) -> dict
     return entry
 
 
-def _mesh(block: _Block, mesh: BodyMesh, surfaces: dict[int, Surface]) -> dict[str, Any]:
+def _mesh(block: _Block, mesh: BodyMesh, surfaces: dict[int, SkinnedSurface]) -> dict[str, Any]:
     shared = surfaces.setdefault(id(mesh.surface), mesh.surface)
     size = float(np.abs(mesh.vertices).max())
     return {
@@ -102,7 +102,7 @@ def _mesh(block: _Block, mesh: BodyMesh, surfaces: dict[int, Surface]) -> dict[s
     }
 
 
-def _whole_weights(surface: Surface) -> npt.NDArray[np.uint8]:
+def _whole_weights(surface: SkinnedSurface) -> npt.NDArray[np.uint8]:
     """(V, 4) in 255ths that sum to one: the strongest joint takes what rounding leaves."""
     weights = np.round(surface.weights * 255).astype(np.int64)
     weights[:, 0] += 255 - weights.sum(axis=1)

@@ -13,7 +13,7 @@ from typing import Any
 from trace_data.pages.document import document, write_document
 from trace_data.pages.html import Html, element, joined, table, text
 from trace_data.view.packing import packed
-from trace_data.view.scene import Body, Film, Person, Scene, Stills
+from trace_data.view.scene import ShownBody, ShownPerson, ShownScene, ShownVideo, Stills
 
 SCRIPTS = ("math.js", "drawing.js", "page.js")
 KEYS = (
@@ -24,12 +24,12 @@ KEYS = (
 )  # fmt: skip
 
 
-def write_page(path: Path, scene: Scene) -> int:
+def write_page(path: Path, scene: ShownScene) -> int:
     """Write the page of a scene; its size in bytes. Raises OutputError."""
     return write_document(path, page_text(scene), hint="name another place with --page")
 
 
-def page_text(scene: Scene) -> str:
+def page_text(scene: ShownScene) -> str:
     """The whole page."""
     described, numbers = packed(scene)
     body = joined(
@@ -73,7 +73,7 @@ def _stills(picture: Stills) -> Html:
     return _block("frames", "\n".join(base64.b64encode(jpeg).decode() for jpeg in picture.jpegs))
 
 
-def _header(scene: Scene) -> Html:
+def _header(scene: ShownScene) -> Html:
     badge = joined((" ", element("span", scene.badge, style="badge synthetic"))) if scene.badge else ""
     notes = (
         Html(f'<ul class="warnings">{joined(element("li", note) for note in scene.notes)}</ul>') if scene.notes else ""
@@ -85,10 +85,10 @@ def _header(scene: Scene) -> Html:
     return joined((title, notes, without))
 
 
-def _picture(scene: Scene) -> Html | str:
+def _picture(scene: ShownScene) -> Html | str:
     if scene.picture is None:
         return ""
-    if isinstance(scene.picture, Film):
+    if isinstance(scene.picture, ShownVideo):
         source, name = (escape(words, quote=True) for words in (scene.picture.source, scene.picture.name))
         medium = Html(f'<video id="video" src="{source}" muted playsinline preload="auto" aria-label="{name}"></video>')
         unplayed = Html(
@@ -102,7 +102,7 @@ def _picture(scene: Scene) -> Html | str:
         f'<div class="stage"><div class="frame" style="--wide: {wide}; --high: {high}">{medium}'
         f'<canvas id="over" role="img" aria-label="bodies over the picture"></canvas>{unplayed}</div></div>'
     )
-    meshes = any(isinstance(person.shape, Body) and person.shape.mesh for person in scene.people)
+    meshes = any(isinstance(person.shape, ShownBody) and person.shape.mesh for person in scene.people)
     modes = [("mesh", "surface")] * meshes + [("skeleton", "skeleton"), ("off", "nothing")]
     tools = joined(
         (
@@ -113,7 +113,7 @@ def _picture(scene: Scene) -> Html | str:
     return element("figure", frame, element("div", tools, style="tools"))
 
 
-def _world(scene: Scene) -> Html:
+def _world(scene: ShownScene) -> Html:
     who = joined([_option("-1", "nobody"), *(_option(str(i), person.label) for i, person in enumerate(scene.people))])
     return Html(
         '<figure><div class="stage"><canvas id="world" tabindex="0" role="img" aria-describedby="keys" '
@@ -130,7 +130,7 @@ def _option(value: str, words: str) -> Html:
     return Html(f'<option value="{escape(value, quote=True)}">{text(words)}</option>')
 
 
-def _transport(scene: Scene) -> Html:
+def _transport(scene: ShownScene) -> Html:
     last = len(scene.time) - 1
     bars = joined(Html(f'<div id="times-{i}" style="{_tint(p)}"></div>') for i, p in enumerate(scene.people))
     chips = joined(
@@ -156,11 +156,11 @@ def _transport(scene: Scene) -> Html:
     )
 
 
-def _tint(person: Person) -> str:
+def _tint(person: ShownPerson) -> str:
     return f"--tint: rgb({', '.join(map(str, person.colour))})"
 
 
-def _links(scene: Scene) -> Html | str:
+def _links(scene: ShownScene) -> Html | str:
     if not scene.links:
         return ""
     files = joined(

@@ -15,7 +15,7 @@ from trace_data.errors import ConfigError, TraceError
 from trace_data.frames.footage import open_footage
 from trace_data.frames.video import open_capture
 from trace_data.results.result import Result
-from trace_data.view.scene import Film, Stills
+from trace_data.view.scene import ShownVideo, Stills
 
 PLAYED = frozenset({"avc1", "h264", "vp08", "vp80", "vp09", "vp90", "av01"})
 """FFmpeg's and the containers' names of the codecs that every browser of today plays."""
@@ -50,10 +50,10 @@ def is_played(video: Path) -> bool:
     return code.to_bytes(4, "little").decode("latin-1").lower() in PLAYED
 
 
-def film(video: Path, page: Path, *, embed: bool) -> Film:
+def film(video: Path, page: Path, *, embed: bool) -> ShownVideo:
     """The video as the page names it, or holds it. Raises ConfigError when it is too large to be held."""
     if not embed:
-        return Film(source=address(video, page), name=video.name)
+        return ShownVideo(source=address(video, page), name=video.name)
     size = video.stat().st_size
     if size > LARGEST_EMBEDDED:
         raise ConfigError(
@@ -62,7 +62,7 @@ def film(video: Path, page: Path, *, embed: bool) -> Film:
             hint="leave it beside the page, or add --embed-frames for small pictures of it",
         )
     kind = CONTAINERS[video.suffix.lower()]
-    return Film(source=f"data:{kind};base64,{base64.b64encode(video.read_bytes()).decode()}", name=video.name)
+    return ShownVideo(source=f"data:{kind};base64,{base64.b64encode(video.read_bytes()).decode()}", name=video.name)
 
 
 def address(file: Path, page: Path) -> str:

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Body:
+class ShownBody:
     """A person of R rows as a body: its joints turned about each other."""
 
     pose: Floats
@@ -35,7 +35,7 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Person:
+class ShownPerson:
     """One person of R rows, in the order of frames."""
 
     label: str
@@ -46,11 +46,11 @@ class Person:
     """(R,) as in a result: 0 is seen, or annotated."""
     pelvis: Floats
     """(R, 3) m, world."""
-    shape: Body | Points
+    shape: ShownBody | Points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Film:
+class ShownVideo:
     """A video, that the page names or holds."""
 
     source: str
@@ -68,7 +68,7 @@ class Stills:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scene:
+class ShownScene:
     """Everything on the page."""
 
     title: str
@@ -84,8 +84,8 @@ class Scene:
     """(T, 4, 4) rigid, m; camera axes x right, y down, z forward."""
     observed: npt.NDArray[np.bool_]
     """(T,) whether the camera's motion to the frame is known."""
-    people: tuple[Person, ...]
-    picture: Film | Stills | None
+    people: tuple[ShownPerson, ...]
+    picture: ShownVideo | Stills | None
     facts: Sequence[tuple[str, str]]
     """What the table says: name and value."""
     lead: str

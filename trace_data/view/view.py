@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from trace_data.errors import AssetError, ConfigError, FootageError, OutputError, ResultError, quoted
+from trace_data.errors import AssetError, ConfigError, FootageError, OutputError, ResultError, in_one_line, quoted
 from trace_data.export.mesh import Meshes
-from trace_data.export.run import LICENCE, Body, base_name, meshes_for
+from trace_data.export.run import LICENCE, BodyChoice, base_name, meshes_for
 from trace_data.files import atomic_write
 from trace_data.results.file import SUFFIX, is_result, read_result
 from trace_data.results.result import Result
@@ -23,8 +23,7 @@ from trace_data.view.from_result import meshes_or_reason, scene_of
 from trace_data.view.from_shards import sequence_scene
 from trace_data.view.page import write_page
 from trace_data.view.picture import address, film, find_video, is_played, stills
-from trace_data.view.scene import Body as BodyOfPerson
-from trace_data.view.scene import Film, Scene, Stills
+from trace_data.view.scene import ShownBody, ShownScene, ShownVideo, Stills
 
 LARGEST_RESULT = 1 << 30
 """Bytes of a result that are fetched at most."""
@@ -38,7 +37,7 @@ class Choice:
     video: Path | None = None
     embed_video: bool = False
     frames: bool = False
-    body: Body = "model"
+    body: BodyChoice = "model"
     scene: SceneOptions = field(default_factory=lambda: SceneOptions(smooth="offline"))
     """How a result is arranged; its Y axis is always up."""
     packs: Path | None = None
@@ -101,10 +100,10 @@ def result_scene(
     title: str,
     choice: Choice,
     *,
-    picture: Film | Stills | None = None,
+    picture: ShownVideo | Stills | None = None,
     notes: tuple[str, ...] = (),
     links: tuple[tuple[str, str], ...] = (),
-) -> tuple[Scene, str]:
+) -> tuple[ShownScene, str]:
     """The scene of a result, upright, and what is to be said of its licence."""
     arranged = arrange(result, replace(choice.scene, up="y"))
     meshes, why = _meshes(arranged, choice)
@@ -118,7 +117,7 @@ def _meshes(result: Result, choice: Choice) -> tuple[Meshes | None, str]:
     try:
         meshes = meshes_for(result, choice.body, choice.packs)
     except AssetError as error:
-        return None, f"People are shown as skeletons: {error.message} ({error.hint})."
+        return None, f"People are shown as skeletons: {in_one_line(error)}."
     return meshes_or_reason(result, meshes)
 
 
@@ -130,7 +129,7 @@ def _html(page: Path) -> Path:
 
 def _picture(
     result: Result, file: Path, page: Path, choice: Choice
-) -> tuple[Film | Stills | None, str, tuple[str, ...]]:
+) -> tuple[ShownVideo | Stills | None, str, tuple[str, ...]]:
     """The picture, where it is, and what the reader should know of it."""
     video = choice.video or find_video(result, file)
     if video is None:
@@ -160,7 +159,7 @@ def _beside(file: Path, base: str, page: Path) -> tuple[tuple[str, str], ...]:
     return tuple((path.name, address(path, page)) for path in mine)
 
 
-def _written(page: Path, scene: Scene, picture: str, licence: str) -> Viewed:
+def _written(page: Path, scene: ShownScene, picture: str, licence: str) -> Viewed:
     size = write_page(page, scene)
     return Viewed(
         page=page, bytes=size, title=scene.title, lead=scene.lead, notes=tuple(scene.notes), picture=picture,
@@ -176,18 +175,18 @@ def view_sequence(folder: Path, name: str | None, page: Path | None, choice: Cho
     scene = scene_of_sequence(folder, name, choice)
     plain = re.sub(r"[^.\w-]+", "-", scene.title)
     page = _html(page or Path(f"{plain}.html"))
-    meshes = any(isinstance(person.shape, BodyOfPerson) and person.shape.mesh for person in scene.people)
+    meshes = any(isinstance(person.shape, ShownBody) and person.shape.mesh for person in scene.people)
     pictures = scene.picture.jpegs if isinstance(scene.picture, Stills) else ()
     said = f"{len(pictures):,} small pictures of frames inside the page" if pictures else "none"
     return _written(page, scene, said, LICENCE["mesh" if meshes else "parameters"])
 
 
-def scene_of_sequence(folder: Path, name: str | None, choice: Choice) -> Scene:
+def scene_of_sequence(folder: Path, name: str | None, choice: Choice) -> ShownScene:
     """The scene of the one sequence that a name or pattern means. Raises ShardError, ConfigError."""
     reader = ShardReader(folder)
     return sequence_scene(reader, the_one(reader.index.sequences, name, where=folder), choice.packs)
 
 
-def scene_of_file(file: Path, choice: Choice) -> Scene:
+def scene_of_file(file: Path, choice: Choice) -> ShownScene:
     """The scene of a result without a picture. Raises ResultError."""
     return result_scene(read_result(file), base_name(file), choice)[0]

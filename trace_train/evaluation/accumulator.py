@@ -24,7 +24,7 @@ from trace_train.evaluation.candidates import (
 )
 from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.evaluation.sums import MODEL, Sums
-from trace_train.evaluation.tracks import Clock, Frames, Track
+from trace_train.evaluation.tracks import Frames, FrameTiming, TrackAccumulator
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Chunk, VideoSpan
 from trace_train.inference.detections import Detections
@@ -57,7 +57,7 @@ class ScoreAccumulator:
         self.universal = torch.cat([universal_factors(entry) for entry in reader.index.sequences])
         self.sums: list[dict[str, Sums]] = [defaultdict(Sums) for _ in windows]
         self.people, self.matched = [0] * len(windows), [0] * len(windows)
-        self._tracks: dict[int, dict[int, Track]] = {}
+        self._tracks: dict[int, dict[int, TrackAccumulator]] = {}
 
     def add(self, chunk: Chunk, batch: Batch, maps: Maps, found: Detections) -> None:
         """Add the detections in a chunk."""
@@ -150,7 +150,7 @@ class ScoreAccumulator:
         if len(rows):
             values = compare(batch, found, rows, target, place, self.layers, self.protocol.bodies)
             self._add_frames(chunk, values)
-            self._add_tracks(chunk, values, person.cpu(), (target.frame % chunk.frames).cpu(), Track.add)
+            self._add_tracks(chunk, values, person.cpu(), (target.frame % chunk.frames).cpu(), TrackAccumulator.add)
         if self.protocol.misses == "filled":
             missed = torch.ones_like(truth.in_world)
             missed[pairs[1]] = False
@@ -158,7 +158,7 @@ class ScoreAccumulator:
             video = lost.frame // chunk.frames
             person = batch.identity[video, lost.person] - first[video]
             values = {"video": video.cpu(), **of_misses(lost)}
-            self._add_tracks(chunk, values, person.cpu(), (lost.frame % chunk.frames).cpu(), Track.miss)
+            self._add_tracks(chunk, values, person.cpu(), (lost.frame % chunk.frames).cpu(), TrackAccumulator.miss)
 
     def _add_frames(self, chunk: Chunk, values: Values) -> None:
         """Add per-frame errors of the network and of the constant bodies."""
@@ -178,7 +178,12 @@ class ScoreAccumulator:
                 self._spread(chunk, name, video, "pve", 1000 * values["pve"], each)
 
     def _add_tracks(
-        self, chunk: Chunk, values: Values, person: Tensor, time: Tensor, add: Callable[[Track, Frames], None]
+        self,
+        chunk: Chunk,
+        values: Values,
+        person: Tensor,
+        time: Tensor,
+        add: Callable[[TrackAccumulator, Frames], None],
     ) -> None:
         for video, number in enumerate(chunk.windows):
             tracks = self._tracks.setdefault(number, {})
@@ -189,9 +194,9 @@ class ScoreAccumulator:
                 frames = {name: value[rows] for name, value in values.items()}
                 frames["id"] = self.ids[number][chunk.at + time[rows]]
                 if one not in tracks:
-                    clock = Clock(fps=entry.fps, step=usual_step(entry.frame_ids()))
-                    tracks[one] = Track(
-                        clock,
+                    timing = FrameTiming(fps=entry.fps, step=usual_step(entry.frame_ids()))
+                    tracks[one] = TrackAccumulator(
+                        timing,
                         self.protocol,
                         self.constants.body,
                         world_is_first_camera=self.videos.network.temporal,
@@ -217,7 +222,7 @@ class ScoreAccumulator:
 
 
 def of_misses(people: GroundTruth) -> Frames:
-    """What `Track.miss` takes of people who were not found, but for the ids of their frames."""
+    """What `TrackAccumulator.miss` takes of people who were not found, but for the ids of their frames."""
     values = {
         "in_world": people.in_world,
         "true_hips": people.hips,

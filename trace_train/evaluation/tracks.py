@@ -31,7 +31,7 @@ Frames = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class FrameTiming:
     """Timing of a sequence's frame ids."""
 
     fps: float
@@ -45,7 +45,7 @@ class Clock:
         return self.fps / self.step
 
 
-def pieces(ids: Tensor, first: int, clock: Clock, rules: WorldRules) -> list[slice]:
+def pieces(ids: Tensor, first: int, timing: FrameTiming, rules: WorldRules) -> list[slice]:
     """The chunks of a track: slices of its n frames with these ids (n,). `first`: id of the track's first frame."""
     count = len(ids)
     if rules.unit == "frames":
@@ -58,25 +58,25 @@ def pieces(ids: Tensor, first: int, clock: Clock, rules: WorldRules) -> list[sli
             ends = [min(start + length, count) for start in starts]
         cut = [slice(start, end) for start, end in zip(starts, ends)]
     else:
-        number = torch.floor((ids - first).double() / (rules.chunk / 30 * clock.fps) + 1e-9).long()
+        number = torch.floor((ids - first).double() / (rules.chunk / 30 * timing.fps) + 1e-9).long()
         bounds = [0, *(number.diff().nonzero()[:, 0] + 1).tolist(), count]
         cut = [slice(start, end) for start, end in pairwise(bounds)]
     return [piece for piece in cut if piece.stop - piece.start >= rules.least]
 
 
-class Track:
+class TrackAccumulator:
     """Receives the frames of a track in order and measures all predictors at its end.
 
     Frames hold the values of `bodies.compare` and their `id`. About 3 kB are kept of each.
     """
 
     def __init__(
-        self, clock: Clock, protocol: Protocol, constant: ConstantBody | None, *, world_is_first_camera: bool
+        self, timing: FrameTiming, protocol: Protocol, constant: ConstantBody | None, *, world_is_first_camera: bool
     ) -> None:
         """`world_is_first_camera`: predicted positions are relative to the camera of the track's first frame, else to
         that of their own frame."""
-        self.clock, self.rules, self.constant = clock, protocol, constant
-        self.rate = protocol.time.rate or clock.rate
+        self.timing, self.rules, self.constant = timing, protocol, constant
+        self.rate = protocol.time.rate or timing.rate
         self.world_is_first_camera = world_is_first_camera
         self.sums: dict[str, Sums] = {MODEL: Sums(), STANDS_STILL: Sums()}
         if constant is not None:
@@ -107,7 +107,7 @@ class Track:
         self._measure_smoothness(frames)
         there = _where(frames, frames["in_world"])
         if len(there["id"]):
-            for piece in pieces(there["id"], int(self._first["id"]), self.clock, self.rules.world):
+            for piece in pieces(there["id"], int(self._first["id"]), self.timing, self.rules.world):
                 chunk = {name: value[piece] for name, value in there.items()}
                 for name, (skeleton, root) in self._in_world(chunk, there).items():
                     _measure_chunk(self.sums[name], chunk, skeleton, root)
@@ -170,7 +170,7 @@ class Track:
         ids, usable = frames["id"], frames["in_world"]
         if self.rules.time.gaps == "join":
             return torch.ones(max(0, len(ids) - order), dtype=torch.bool)
-        follow = ids[order:] - ids[:-order] == order * self.clock.step
+        follow = ids[order:] - ids[:-order] == order * self.timing.step
         if world and order < len(ids):
             follow &= usable.unfold(0, order + 1, 1).all(-1)
         return follow

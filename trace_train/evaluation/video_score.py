@@ -23,7 +23,7 @@ from trace_train.evaluation.ground_truth import GroundTruth, pose_people
 from trace_train.evaluation.measures import OF_IDENTITIES, OF_WORLD, Scores, defined
 from trace_train.evaluation.protocol import bodies_in_words, heading, world_in_words
 from trace_train.evaluation.sums import MODEL, Sums
-from trace_train.evaluation.tracks import STANDS_STILL, Track
+from trace_train.evaluation.tracks import STANDS_STILL, TrackAccumulator
 from trace_train.evaluation.video_labels import LabelledPeople, labelled_people, measure_labels
 from trace_train.evaluation.video_truth import VideoTruth
 from trace_train.geometry.camera import to_pixels
@@ -271,7 +271,7 @@ def joined(
     else:
         at, wanted = result.time - result.time[0], truth.time - truth.time[0]
         nearest = _nearest(at, wanted)
-        theirs = np.flatnonzero(np.abs(at[nearest] - wanted) <= 0.5 / truth.clock.rate)
+        theirs = np.flatnonzero(np.abs(at[nearest] - wanted) <= 0.5 / truth.timing.rate)
         ours, first = np.unique(nearest[theirs], return_index=True)
         theirs = theirs[first]
     if 2 * len(ours) < len(truth.time):
@@ -413,9 +413,9 @@ class _Tracks:
 
     def __init__(self, truth: VideoTruth, frames: npt.NDArray[np.int64], rules: Protocol) -> None:
         """`frames`: those compared, among the annotation's."""
-        self.rules, self.clock = rules, truth.clock
+        self.rules, self.timing = rules, truth.timing
         self.ids = torch.from_numpy(truth.frame_id[frames])
-        self.by_person: dict[int, Track] = {}
+        self.by_person: dict[int, TrackAccumulator] = {}
 
     def add(self, values: Values, found: Predicted, target: GroundTruth) -> None:
         """Add M pairs with what `compare_bodies` says of them."""
@@ -450,9 +450,9 @@ class _Tracks:
         for track in self.by_person.values():
             yield from track.end().items()
 
-    def _of(self, person: int) -> Track:
+    def _of(self, person: int) -> TrackAccumulator:
         if person not in self.by_person:
-            self.by_person[person] = Track(self.clock, self.rules, None, world_is_first_camera=True)
+            self.by_person[person] = TrackAccumulator(self.timing, self.rules, None, world_is_first_camera=True)
         return self.by_person[person]
 
 

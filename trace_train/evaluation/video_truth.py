@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.assets.bodies import Bodies
+from trace_data.assets.bodies import BodyModels
 from trace_data.results.result import Result
 from trace_data.schema.body import GENDERS
 from trace_data.schema.clip import ClipAnnotations, ClipRef
@@ -18,14 +18,14 @@ from trace_data.shards.entries import SequenceEntry, usual_step
 from trace_data.shards.reader import ShardReader, clip_annotations
 from trace_data.shards.rows import rows_of
 from trace_data.shards.writer import entry_of
-from trace_train.evaluation.tracks import Clock
+from trace_train.evaluation.tracks import FrameTiming
 
 NEUTRAL = GENDERS.index("neutral")
 _PARTS = ("root_rotation", "body_pose", "shape", "translation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Labels:
+class JointLabels:
     """L person-frames in the picture without a whole body, by frame, then person."""
 
     frame: npt.NDArray[np.int64]
@@ -38,10 +38,10 @@ class Labels:
     """(L, 44, 4) m in the world, and confidence."""
 
 
-def no_labels() -> Labels:
+def no_labels() -> JointLabels:
     """Of a video in which everyone has a body."""
     nobody = np.zeros(0, np.int64)
-    return Labels(
+    return JointLabels(
         frame=nobody,
         person=nobody,
         points=np.zeros((0, 44, 3), np.float32),
@@ -61,7 +61,7 @@ class VideoTruth:
     """(T,) index of each frame in the source, or the release's number of it."""
     time: npt.NDArray[np.float64]
     """(T,) seconds."""
-    clock: Clock
+    timing: FrameTiming
     image_size: tuple[int, int]
     """Width and height, px."""
     intrinsics: npt.NDArray[np.float64]
@@ -84,7 +84,7 @@ class VideoTruth:
     """(K, 3) m, world: vertices = LBS(pose, betas) + translation."""
     in_world: npt.NDArray[np.bool_]
     """(K,) whether places in the world can be compared."""
-    others: Labels
+    others: JointLabels
     """People of whom joints are labelled and no whole body is known."""
 
 
@@ -100,7 +100,7 @@ def truth_of_result(result: Result, name: str) -> VideoTruth:
         synthetic=True,
         frame_id=result.frame_id,
         time=result.time,
-        clock=Clock(fps=1 / float(seconds), step=step),
+        timing=FrameTiming(fps=1 / float(seconds), step=step),
         image_size=(int(result.image_size[0]), int(result.image_size[1])),
         intrinsics=np.broadcast_to(result.intrinsics, (frames, 3, 3)),
         camera_from_world=result.camera_from_world,
@@ -126,7 +126,7 @@ def truth_of_shards(reader: ShardReader, sequence: str | None) -> VideoTruth:
     return _truth_of(entry, reader.annotations(ClipRef(sequence=row, start=0, stride=1, length=entry.frames)))
 
 
-def truth_of_record(record: SequenceRecord, bodies: Bodies) -> VideoTruth:
+def truth_of_record(record: SequenceRecord, bodies: BodyModels) -> VideoTruth:
     """A sequence as its dataset annotates it: the same as from shards that were built of it with these bodies.
 
     The record has to be one that `check_record` finds no errors in. Raises AssetError.
@@ -153,7 +153,7 @@ def _truth_of(entry: SequenceEntry, found: ClipAnnotations) -> VideoTruth:
         synthetic=entry.synthetic,
         frame_id=found.frame_ids,
         time=(found.frame_ids - found.frame_ids[0]) / found.fps,
-        clock=Clock(fps=found.fps, step=usual_step(found.frame_ids)),
+        timing=FrameTiming(fps=found.fps, step=usual_step(found.frame_ids)),
         image_size=(found.width, found.height),
         intrinsics=found.intrinsics.astype(np.float64),
         camera_from_world=found.camera_from_world.astype(np.float64),
@@ -165,7 +165,7 @@ def _truth_of(entry: SequenceEntry, found: ClipAnnotations) -> VideoTruth:
         betas=taken(found.betas),
         translation=taken(found.translation),
         in_world=taken(found.masks["world"]),
-        others=Labels(
+        others=JointLabels(
             frame=at,
             person=found.identity[who],
             points=found.kp2d[who, at] * found.masks["pose2d"][who, at, None, None],

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trace_train.evaluation.windows import Chunk
 from trace_train.inference.detections import Detections
-from trace_train.inference.trajectories import trajectories
+from trace_train.inference.tracked_bodies import decode_tracks
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
 from trace_train.network.outputs import Maps, Tracks, WorldStart
@@ -56,7 +56,7 @@ class Videos:
         zyx, mask = frame.new_zeros(*shape, 3), torch.zeros_like(frame, dtype=torch.bool)
         frame[at], zyx[at], mask[at] = found.frame[rows], found.zyx[rows], True
         tracks = Tracks(frame=frame, zyx=zyx, mask=mask)
-        paths = trajectories(self.network, maps, tracks, self._start(chunk))
+        paths = decode_tracks(self.network, maps, tracks, self._start(chunk))
         self._keep(chunk, paths.end)
         return paths.world_root[at] @ paths.rotations[at][:, 0].mT, paths.world_translation[at]
 

@@ -17,6 +17,8 @@ from trace_train.build import body_layers
 from trace_train.config import PredictionConfig
 from trace_train.config.world import WorldConfig
 from trace_train.geometry.rotations import matrix_from_axis_angle
+from trace_train.inference.camera.camera_path import CameraPath
+from trace_train.inference.camera.given import GivenPath
 from trace_train.inference.cuts import CutDetector
 from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.letterbox import Letterbox
@@ -24,8 +26,6 @@ from trace_train.inference.source import open_source
 from trace_train.inference.stream import NetworkStream, use_chunk_statistics
 from trace_train.inference.tracking.build import build_tracker
 from trace_train.inference.video_state import VideoState
-from trace_train.inference.world.camera_path import CameraPath
-from trace_train.inference.world.given import GivenPath
 from trace_train.training.precision import autocast_dtype
 from trace_train.weights.checkpoint import describe_run
 

@@ -30,7 +30,7 @@ from trace_train.inference.lens_change import PaddedSquare
 from trace_train.inference.letterbox import Pixels
 from trace_train.inference.model import PredictionModel
 from trace_train.inference.video_prediction import VideoOptions, VideoPrediction
-from trace_train.inference.video_state import Body, VideoState
+from trace_train.inference.video_state import BodyInCamera, VideoState
 from trace_train.training.precision import whole_float32
 
 
@@ -40,7 +40,7 @@ class LiveFrame:
 
     time: float
     """s"""
-    people: Mapping[int, Body]
+    people: Mapping[int, BodyInCamera]
     """Those in view whose identity is confirmed, by identity."""
     camera_from_world: npt.NDArray[np.float64]
     """(4, 4) rigid, m; the world is that of the first picture's camera."""

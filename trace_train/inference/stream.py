@@ -22,9 +22,9 @@ from trace_train.inference.frame_detections import FrameDetections
 from trace_train.inference.letterbox import Letterbox, Pixels
 from trace_train.network.flow import FlowProvider
 from trace_train.network.model import TraceNetwork
-from trace_train.network.motion import compose_world_rotation
 from trace_train.network.outputs import Maps, People
 from trace_train.network.temporal import StreamState
+from trace_train.network.world_trajectory import compose_world_rotation
 from trace_train.streaming.batch import to_device
 
 

@@ -26,10 +26,10 @@ from trace_data.results.file import is_result, read_result
 from trace_data.results.result import ASSUMED_UP
 from trace_data.results.writer import ResultWriter
 from trace_train.config.tracker import TrackerConfig
+from trace_train.inference.camera.camera_path import WorldCamera
+from trace_train.inference.camera.given import GivenPath
 from trace_train.inference.model import PredictionModel
 from trace_train.inference.video_state import SeenFrame, VideoState, rows_of
-from trace_train.inference.world.camera_path import WorldCamera
-from trace_train.inference.world.given import GivenPath
 from trace_train.training.precision import whole_float32
 from trace_train.training.signals import stop_signals
 

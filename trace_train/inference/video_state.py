@@ -19,20 +19,20 @@ import torch
 from trace_data.geometry import axis_angle_from_matrix
 from trace_data.results.result import SEEN
 from trace_data.results.writer import Rows
+from trace_train.inference.camera.background import reduced
+from trace_train.inference.camera.camera_path import CameraPath, WorldCamera
+from trace_train.inference.camera.frame_people import FramePeople
 from trace_train.inference.cuts import CutDetector
 from trace_train.inference.frame_detections import Assignment, FrameDetections, Tracker
 from trace_train.inference.lens_change import PaddedSquare, through_lens
 from trace_train.inference.letterbox import Pixels
 from trace_train.inference.stream import NetworkStream
-from trace_train.inference.world.background import reduced
-from trace_train.inference.world.camera_path import CameraPath, WorldCamera
-from trace_train.inference.world.frame_people import FramePeople
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Body:
+class BodyInCamera:
     """One person in one frame's camera."""
 
     rotations: Floats
@@ -48,7 +48,7 @@ class Body:
     score: float
 
     @classmethod
-    def of(cls, people: FrameDetections, detection: int) -> Body:
+    def of(cls, people: FrameDetections, detection: int) -> BodyInCamera:
         """A detected person."""
         arrays = {f.name: getattr(people, f.name)[detection] for f in fields(cls) if f.name != "score"}
         return cls(**arrays, score=float(people.score[detection]))
@@ -77,7 +77,7 @@ class SeenFrame:
     """(H, W) grey, `reduced`, where the camera path needs it."""
     cut: bool
     assigned: list[Assignment] = field(default_factory=list)
-    bodies: dict[int, tuple[int, Body]] = field(default_factory=dict)
+    bodies: dict[int, tuple[int, BodyInCamera]] = field(default_factory=dict)
     """State and body by identity, once it is settled."""
 
     def identities(self) -> npt.NDArray[np.int64]:
@@ -107,7 +107,7 @@ class VideoState:
         self.frames = 0
         """Frames so far, with gaps."""
         self._waiting: deque[SeenFrame] = deque()
-        self._last: dict[int, Body] = {}
+        self._last: dict[int, BodyInCamera] = {}
         """People as they were seen last, for rows that are decoded from no detection."""
 
     def add(self, times: Sequence[float], frames: Sequence[Pixels | None]) -> list[SeenFrame]:
@@ -187,14 +187,14 @@ class VideoState:
         for place, frame in enumerate(frames):
             for one in frame.assigned:
                 if one.detection >= 0:
-                    body = Body.of(frame.people, one.detection)
+                    body = BodyInCamera.of(frame.people, one.detection)
                     frame.bodies[one.identity] = one.state, body
                     self._last[one.identity] = body
                 elif (last := self._last.get(one.identity)) is not None:
                     frame.bodies[one.identity] = one.state, self._remembered(last, one.identity, frames[place:])
         return frames
 
-    def _remembered(self, last: Body, identity: int, ahead: Sequence[SeenFrame]) -> Body:
+    def _remembered(self, last: BodyInCamera, identity: int, ahead: Sequence[SeenFrame]) -> BodyInCamera:
         hips = last.hips
         for steps, frame in enumerate(ahead):
             seen = [one.detection for one in frame.assigned if one.identity == identity and one.detection >= 0]
@@ -230,7 +230,7 @@ class VideoState:
         self.cuts.load_state_dict(state["cuts"])
         self.frames = state["frames"]
         self._waiting = deque(_restored_frame(frame) for frame in state["waiting"])
-        self._last = {identity: Body(**_arrays(body)) for identity, body in state["last"].items()}
+        self._last = {identity: BodyInCamera(**_arrays(body)) for identity, body in state["last"].items()}
 
 
 def rows_of(frames: Iterable[SeenFrame]) -> Rows | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from trace_train.losses import body, keypoints, maps, prior, tracks
+from trace_train.losses import body, center_maps, keypoints, prior, tracks
 from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.reduce import Term, distance
 from trace_train.metrics.world import STANDING
 
 
 def center_map(c: LossInputs) -> Term:
-    return maps.focal(c.maps.center, c.targets.center_map, c.targets.frame_mask.flatten(), logits=c.center_logits)
+    return center_maps.focal(
+        c.maps.center, c.targets.center_map, c.targets.frame_mask.flatten(), logits=c.center_logits
+    )
 
 
 def center_map_3d(c: LossInputs) -> Term:
     mask = c.targets.frame_mask.flatten() & c.targets.center_map_3d_mask
-    return maps.focal(c.maps.center_3d, c.targets.center_map_3d, mask, logits=c.center_logits)
+    return center_maps.focal(c.maps.center_3d, c.targets.center_map_3d, mask, logits=c.center_logits)
 
 
 def joints2d(c: LossInputs) -> Term:

@@ -85,16 +85,16 @@ class RaftFlow(nn.Module):
         imprecise for correlations (error 0.071 px at a mean flow of 4.5 px; fp16: 0.011). A CPU uses float32.
         """
         device = frames.device.type
-        half = device == "cuda" and torch.is_autocast_enabled(device)
-        with torch.autocast(device, dtype=torch.float16, enabled=half):
+        in_fp16 = device == "cuda" and torch.is_autocast_enabled(device)
+        with torch.autocast(device, dtype=torch.float16, enabled=in_fp16):
             return self._flow(frames, previous)
 
     @torch.no_grad()
     def pairs(self, frames: Tensor, strides: Sequence[int], begin: int) -> list[Tensor]:
         """See PairFlow; with autocast as for clips."""
         device = frames.device.type
-        half = device == "cuda" and torch.is_autocast_enabled(device)
-        with torch.autocast(device, dtype=torch.float16, enabled=half):
+        in_fp16 = device == "cuda" and torch.is_autocast_enabled(device)
+        with torch.autocast(device, dtype=torch.float16, enabled=in_fp16):
             return [F.avg_pool2d(flow, CELL) for flow in self.raft.strided(frames, strides, begin)]
 
     def _flow(self, frames: Tensor, previous: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
-"""Heads on the feature map: centres and cameras in 3D, mesh features, per-person regressors.
+"""Heads on the feature map: centres, cameras and motion in 3D, mesh features, per-person regressors.
 
-Source: docs/reference/network.md#map-heads and docs/reference/network.md#per-person-regressors.
+Source: docs/reference/network.md#map-heads, docs/reference/network.md#detection-and-motion-heads and
+docs/reference/network.md#per-person-regressors.
 """
 
 from __future__ import annotations
@@ -85,6 +86,15 @@ class CenterHeads(nn.Module):
         """(1, D, M, M, 3) base coordinates y and x of the volume, and zero for s, as stored in the released weights."""
         y, x = torch.meshgrid(self.grid, self.grid, indexing="ij")
         return torch.stack([torch.zeros_like(y), y, x], dim=-1).expand(1, self.depth, -1, -1, -1).clone()
+
+
+def motion_volume(front: Tensor, above: Tensor, refiner: nn.Module) -> Tensor:
+    """Front motion (N, 3, M, M) and bird's-eye motion (N, D, M) to (N, 3, D, M, M) of s, y, x.
+
+    The bird's-eye view is the same for all three channels, as published.
+    """
+    refined: Tensor = refiner(front[:, :, None] + above[:, None, :, None])
+    return refined
 
 
 class TemporalEncoder(nn.Module):

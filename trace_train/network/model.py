@@ -25,14 +25,8 @@ from trace_train.network.heads import (
     TemporalEncoder,
     bird_eye_features,
     map_head,
-    refiner,
-)
-from trace_train.network.motion import (
-    WorldMotionHead,
-    compose_world_camera,
-    compose_world_rotation,
     motion_volume,
-    world_rotation_head,
+    refiner,
 )
 from trace_train.network.outputs import Maps, People, TrackedPeople, Tracks, WorldStart
 from trace_train.network.sizes import PUBLISHED, NetworkSizes
@@ -44,6 +38,12 @@ from trace_train.network.temporal import (
     offset_predictor,
 )
 from trace_train.network.trace_tensors import TensorRecorder, parameter_stages
+from trace_train.network.world_trajectory import (
+    WorldMotionHead,
+    compose_world_camera,
+    compose_world_rotation,
+    world_rotation_head,
+)
 
 POSE_6D = 21 * 6
 SHAPE = 21

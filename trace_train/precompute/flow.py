@@ -193,7 +193,7 @@ def _sequence(
     """The encoded flow of each frame of a sequence. Raises ShardError."""
     entry, strides = reader.index.sequences[row], source.settings.strides
     size = picture_size(entry.width, entry.height, source.settings.height)
-    reach, half = strides[-1], source.device.type == "cuda"
+    reach, in_fp16 = strides[-1], source.device.type == "cuda"
     for begin in range(0, entry.frames, BLOCK):
         first, end = max(0, begin - reach), min(begin + BLOCK, entry.frames)
         ref = ClipRef(sequence=row, start=first, stride=1, length=end - first)
@@ -207,7 +207,7 @@ def _sequence(
                 hint=reader.store.repair_hint,
             ) from error
         frames = torch.from_numpy(pictures).to(source.device)
-        with torch.autocast(source.device.type, dtype=torch.float16, enabled=half):
+        with torch.autocast(source.device.type, dtype=torch.float16, enabled=in_fp16):
             flows = source.provider.pairs(frames, strides, begin - first)
         fields: list[list[bytes]] = []
         for flow in flows:  # the first frames of a sequence have none

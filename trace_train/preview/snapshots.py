@@ -14,6 +14,7 @@ import numpy.typing as npt
 from trace_data.assets.pack_files import write_file
 from trace_data.assets.pack_picture import encoded
 from trace_data.drawing import contact_sheet
+from trace_data.errors import in_one_line
 from trace_data.schema.body import GENDERS
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.entries import ShardIndex
@@ -48,7 +49,7 @@ class Snapshots:
         try:
             self._draw(snapshot)
         except Exception as error:  # noqa: BLE001  a failed picture must not end days of training
-            self._say(f"step {snapshot.step:,}: no pictures of predictions: {' '.join(str(error).split())}")
+            self._say(f"step {snapshot.step:,}: no pictures of predictions: {in_one_line(error)}")
 
     def _draw(self, snapshot: RunSnapshot) -> None:
         reader = snapshot.stream.reader

@@ -34,7 +34,7 @@ COLOURS = (0, 2, 4, 5, 3, 1, 7, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunState:
+class ComparedRun:
     """One of the runs."""
 
     name: str
@@ -62,7 +62,7 @@ class Comparison:
     """The content of a written page."""
 
     page: Path
-    runs: tuple[RunState, ...]
+    runs: tuple[ComparedRun, ...]
     scores: tuple[ScoresBeside, ...]
     """Only of evaluations that at least two runs share."""
     settings: Mapping[str, Mapping[str, str]]
@@ -101,7 +101,7 @@ def write_comparison(paths: Sequence[Path], *, out: Path = Path(PAGE)) -> Compar
     return Comparison(
         page=out,
         runs=tuple(
-            RunState(name=name, path=run.path, state=run.state, step=run.step, steps=run.steps)
+            ComparedRun(name=name, path=run.path, state=run.state, step=run.step, steps=run.steps)
             for name, run in runs.items()
         ),
         scores=tuple(map(_beside, shared)),

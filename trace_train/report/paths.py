@@ -13,7 +13,7 @@ from trace_data.pages.html import Html, element, figure, joined, note
 from trace_data.schema.clip import ClipRef
 from trace_data.schema.keypoints import L_HIP, R_HIP
 from trace_train.geometry.camera import FOCAL
-from trace_train.inference.trajectories import trajectories
+from trace_train.inference.tracked_bodies import decode_tracks
 from trace_train.network.outputs import Tracks
 from trace_train.preview.choose import Wanted, choose_clips
 from trace_train.report.clips import Gallery
@@ -31,7 +31,7 @@ WIDTH, HEIGHT, EDGE = 480, 300, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Way:
+class PersonPath:
     """One person's path over T frames, metres, x to the right and z away from the camera of the first frame."""
 
     known: npt.NDArray[np.float64]
@@ -50,13 +50,13 @@ def paths_section(gallery: Gallery) -> Section:
             entry = index.sequences[ref.sequence]
             off = np.mean([np.linalg.norm(path.found - path.known, axis=1).mean() for path in paths])
             length = np.mean([np.linalg.norm(np.diff(path.known, axis=0), axis=1).sum() for path in paths])
-            words = f"{ref.length} frames; on average {off:.2f} m off, on a way of {length:.2f} m"
+            words = f"{ref.length} frames; on average {off:.2f} m off, over a path of {length:.2f} m"
             figures.append(figure(joined([element("b", entry.key), words]), plan(paths), under=True))
     explained = note(
         f"The clips of split {gallery.split} in which people go farthest, seen from above, in the world of the first "
-        "frame's camera, which stands at the triangle: annotated ways drawn through, predicted ones dashed, "
-        "beginning at the dots. People are read at their annotated centres and nothing is aligned; depth is brought "
-        "from the network's 50-degree view to the true focal length."
+        "frame's camera, which is the triangle: annotated paths solid, predicted ones dashed, each beginning at its "
+        "dot. People are read at their annotated centres and nothing is aligned; depth is converted from the "
+        "network's 50-degree view to the true focal length."
     )
     return Section(
         title="Paths in the world",
@@ -71,14 +71,14 @@ def _farthest(gallery: Gallery, ref: ClipRef) -> float:
     known = gallery.reader.annotations(ref)
     here = known.masks["world"] & known.present
     hips = known.kp3d[:, :, [L_HIP, R_HIP], :3].mean(axis=2)
-    ways = [
-        float(np.linalg.norm(np.diff(way[seen], axis=0), axis=1).sum()) for way, seen in zip(hips, here) if seen.any()
+    lengths = [
+        float(np.linalg.norm(np.diff(path[seen], axis=0), axis=1).sum()) for path, seen in zip(hips, here) if seen.any()
     ]
-    return max(ways, default=-1.0)
+    return max(lengths, default=-1.0)
 
 
 @torch.inference_mode()
-def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
+def paths_of(gallery: Gallery, ref: ClipRef) -> list[PersonPath]:
     """Paths of up to four people who are visible, with a known world position, in the first frame of a clip."""
     network, chunk = gallery.network, max(2, gallery.frames)
     device = next(network.parameters()).device
@@ -95,7 +95,7 @@ def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
         local = (frames - first).expand(len(people), -1)
         yx = targets.cell[0, people][:, frames]
         zyx = torch.cat([network.depth_at(maps, local, yx)[..., None], yx], dim=-1)
-        part = trajectories(network, maps, Tracks(frame=local, zyx=zyx, mask=seen[people][:, frames]), start)
+        part = decode_tracks(network, maps, Tracks(frame=local, zyx=zyx, mask=seen[people][:, frames]), start)
         state, start = maps.state, part.end
         placed.append(part.world_translation)
     predicted = torch.cat(placed, dim=1).cpu().double().numpy()
@@ -103,7 +103,7 @@ def paths_of(gallery: Gallery, ref: ClipRef) -> list[Way]:
     both = (seen & batch.masks["world"][0])[people].cpu().numpy()
     known = _annotated(batch)[people.cpu().numpy()]
     return [
-        Way(known=k[use][:, [0, 2]], found=p[use][:, [0, 2]])
+        PersonPath(known=k[use][:, [0, 2]], found=p[use][:, [0, 2]])
         for k, p, use in zip(known, predicted, both)
         if use.sum() > 1
     ]
@@ -124,7 +124,7 @@ def _focal(batch: Batch) -> float:
     return float(batch.intrinsics[0, 0, 0, 0] * batch.crop_from_frame[0, 0, 0, 0]) / (side / 2)
 
 
-def plan(paths: Sequence[Way]) -> Html:
+def plan(paths: Sequence[PersonPath]) -> Html:
     """Draw the paths with a grid in metres, equal scales, and the camera at (0, 0)."""
     known = np.concatenate([np.zeros((1, 2)), *(path.known for path in paths)])
     # outliers are clipped: they would shrink everything else to a dot
@@ -145,13 +145,13 @@ def plan(paths: Sequence[Way]) -> Html:
         f'<path class="camera" d="M{x} {y}L{x - 6} {y - 11}H{x + 6}Z"/>',
     ]
     for number, path in enumerate(paths):
-        for way, style in ((path.known, "known"), (path.found, "found")):
-            points = [at(place) for place in way]
+        for places, style in ((path.known, "known"), (path.found, "found")):
+            points = [at(place) for place in places]
             drawn.append(
                 f'<g class="c{COLOURS[number]}"><path class="{style}" d="M{"L".join(f"{a} {b}" for a, b in points)}"/>'
                 f'<circle cx="{points[0][0]}" cy="{points[0][1]}" r="3.5"/></g>'
             )
-    label = f"ways of {len(paths)} people seen from above"
+    label = f"paths of {len(paths)} people seen from above"
     return Html(
         f'<svg class="plan" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(drawn)}</svg>'
     )

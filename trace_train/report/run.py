@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from trace_data.errors import ConfigError, TraceError
+from trace_data.errors import ConfigError, TraceError, in_one_line
 from trace_data.files import writable_folder
 from trace_data.pages.html import note
 from trace_data.progress import SILENT, Progress
@@ -114,7 +114,7 @@ def report_or_why_not(run: Path, **settings: Any) -> str:
     try:
         return f"report      {write_report(run, **settings).report}"
     except Exception as error:  # noqa: BLE001
-        return f"no report ({' '.join(str(error).split())});  trace report {run}  tries again"
+        return f"no report ({in_one_line(error)});  trace report {run}  tries again"
 
 
 def _drawn(
@@ -127,7 +127,7 @@ def _drawn(
         index = check_index(store)
         sections = _clips(run, ShardReader(store), _packs(run, packs), progress)
     except (TraceError, OSError, torch.OutOfMemoryError) as error:
-        why = f"No clips are drawn: {textwrap.shorten(str(error), 400, placeholder=' …')}"
+        why = f"No clips are drawn: {textwrap.shorten(in_one_line(error), 400, placeholder=' …')}"
         return index, [Section(title=title, body=note(why))], (why,)
     return index, sections, ()
 

@@ -21,7 +21,7 @@ from trace_train.weights.published import PARTS, PREFIX, ModelPart, known, neede
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
+class ExportedWeights:
     """One file that was written."""
 
     part: str
@@ -31,7 +31,7 @@ class Exported:
     """Published names missing in it; the published loader keeps its own initial values for them."""
 
 
-def export_weights(source: Path, out: Path, *, force: bool = False) -> tuple[Exported, ...]:
+def export_weights(source: Path, out: Path, *, force: bool = False) -> tuple[ExportedWeights, ...]:
     """Write a folder of imported weights, or a run or checkpoint, as the published files.
 
     Raises CheckpointError if the weights do not have the published architecture and form, OutputError if a file exists
@@ -89,7 +89,7 @@ def _of_checkpoint(source: Path) -> dict[str, dict[str, Tensor]]:
     return states
 
 
-def _write(part: ModelPart, state: Mapping[str, Tensor], file: Path) -> Exported:
+def _write(part: ModelPart, state: Mapping[str, Tensor], file: Path) -> ExportedWeights:
     names = [name for name in known(part) if name in state]
     names += [name for name in state if name not in known(part)]
     prefix = PREFIX if part.parallel else ""
@@ -104,4 +104,4 @@ def _write(part: ModelPart, state: Mapping[str, Tensor], file: Path) -> Exported
             f"cannot be written: {error.strerror}", where=file, hint="free some space or choose another --out"
         ) from error
     missing = tuple(name for name in table(part.branch) if name not in state)
-    return Exported(part=part.name, file=file, tensors=len(names), missing=missing)
+    return ExportedWeights(part=part.name, file=file, tensors=len(names), missing=missing)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_bedlam
+from found_at_depth import assert_error_found, errors
 from tiny_bedlam import CLOSEUP, ORBIT, STATIC, ZOOM, change_csv, change_npz, motions
 
 from trace_data.adapters import read_record
@@ -124,19 +125,18 @@ def test_labels_tell_wrong_angles_and_older_ones_do_not_say_whose_they_are(folde
     file = folder / STATIC / "ground_truth/camera/seq_000000_camera.csv"
     change_csv(file, lambda rows: [row.__setitem__(4, str(float(row[4]) + 3)) for row in rows[1:]])
 
-    def errors(depth: str) -> list[str]:
-        report = verify_datasets(["bedlam"], folder.parent, depth=depth, packs=packs)  # type: ignore[arg-type]
-        return [" ".join(p.examples) for p in report.datasets[0].problems if p.severity == "error"]
-
-    assert errors("content") == []
-    [found] = errors("geometry")
-    assert STATIC in found and "meet the 2D joints" in found
+    assert_error_found("bedlam", folder.parent, "geometry", "meet the 2D joints", packs)
+    [found] = errors("bedlam", folder.parent, "geometry", packs)
+    assert STATIC in found
     labels = folder / "all_npz_12_smpl_training" / f"{STATIC}_6fps.npz"
     change_npz(labels, lambda held: held.pop("sub"))
     labels.rename(labels.with_name(f"{STATIC}_30fps.npz"))
-    assert errors("geometry") == [] and record_of(folder, STATIC).people[0].keypoints2d is None
+    assert (
+        errors("bedlam", folder.parent, "geometry", packs) == []
+        and record_of(folder, STATIC).people[0].keypoints2d is None
+    )
     labels.with_name(f"{STATIC}_30fps.npz").write_bytes(b"PK")
-    [found] = errors("content")
+    [found] = errors("bedlam", folder.parent, "content", packs)
     assert "_30fps.npz" in found
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_bedlam2
+from found_at_depth import assert_error_found
 from tiny_bedlam2 import CLOSEUP, DOLLY, PORTRAIT, STATIC, camera, change_csv, change_npz, motions
 
 from trace_data.adapters import find_sequences, read_record
 from trace_data.adapters.bedlam2 import find, read
 from trace_data.errors import AnnotationError, DatasetLayoutError
-from trace_data.verify.datasets import DEPTHS, verify_datasets
 
 
 @pytest.fixture(scope="module")
@@ -123,19 +123,11 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
 }  # fmt: skip
 
 
-def errors(folder: Path, depth: Any) -> list[str]:
-    problems = verify_datasets(["bedlam2"], folder.parent, depth=depth).datasets[0].problems
-    return [" | ".join((p.what, *p.examples)) for p in problems if p.severity == "error"]
-
-
 @pytest.mark.parametrize("case", BROKEN)
 def test_it_is_found_at_its_depth(case: str, folder: Path) -> None:
     depth, damage, words = BROKEN[case]
     damage(folder)
-    for shallower in DEPTHS[: DEPTHS.index(depth)]:  # type: ignore[arg-type]
-        assert errors(folder, shallower) == []
-    found = errors(folder, depth)
-    assert any(words in what for what in found), found
+    assert_error_found("bedlam2", folder.parent, depth, words)
 
 
 def test_a_broken_description_costs_its_scene_and_no_other(folder: Path) -> None:

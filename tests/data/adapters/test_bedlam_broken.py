@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_bedlam
+from found_at_depth import assert_error_found, errors
 from tiny_bedlam import CLOSEUP, ORBIT, STATIC, ZOOM, change_csv, change_npz, motions
 
 from trace_data.adapters import canonical_names, find_sequences, read_record
@@ -22,7 +23,6 @@ from trace_data.assets.bodies import load_bodies
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
 from trace_data.schema.check import check_record
 from trace_data.schema.record import SequenceRecord
-from trace_data.verify.datasets import DEPTHS, verify_datasets
 
 
 @pytest.fixture(scope="module")
@@ -116,26 +116,18 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
 }  # fmt: skip
 
 
-def errors(folder: Path, depth: Any) -> list[str]:
-    problems = verify_datasets(["bedlam"], folder.parent, depth=depth).datasets[0].problems
-    return [" | ".join((p.what, *p.examples)) for p in problems if p.severity == "error"]
-
-
 @pytest.mark.parametrize("case", BROKEN)
 def test_it_is_found_at_its_depth(case: str, folder: Path) -> None:
     depth, damage, words = BROKEN[case]
     damage(folder)
-    for shallower in DEPTHS[: DEPTHS.index(depth)]:  # type: ignore[arg-type]
-        assert errors(folder, shallower) == []
-    found = errors(folder, depth)
-    assert any(words in what for what in found), found
+    assert_error_found("bedlam", folder.parent, depth, words)
 
 
 def test_frames_of_the_size_of_the_sample_world_are_not_the_releases(folder: Path) -> None:
     """Without the note of the sample world a scene is the release's, whose frames have one size."""
     for scene, size in ((ZOOM, "1280x720"), (CLOSEUP, "720x1280")):
         change_csv(folder / scene / "be_seq.csv", cell(1, 9, "width=128;height=72"))
-        assert any(f"expected {size}" in what for what in errors(folder, "content"))
+        assert any(f"expected {size}" in what for what in errors("bedlam", folder.parent, "content"))
 
 
 def test_a_lens_that_changes_is_said_where_the_scene_is_not_called_zoom(folder: Path) -> None:

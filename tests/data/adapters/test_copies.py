@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tiny_human36m
 import tiny_penn_action
-from broken_layouts import LAYOUTS, said
+from broken_layouts import LAYOUTS
+from found_at_depth import said
 from videos import edited
 
 from trace_data.adapters import find_sequences, read_record

@@ -15,7 +15,7 @@ from trace_data.adapters import read_record
 from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.dynacam import SPEC, find, read
 from trace_data.adapters.dynacam.annotations import JOINT_SETS
-from trace_data.assets.bodies import Bodies, load_bodies
+from trace_data.assets.bodies import BodyModels, load_bodies
 from trace_data.builder.build import build_shards
 from trace_data.errors import AnnotationError
 from trace_data.frames.video import PaddedPicture, contents
@@ -91,7 +91,7 @@ def test_what_went_in_comes_out(name: str, tmp_path: Path, packs: Path) -> None:
     assert report.largest_reprojection_px is not None and report.largest_reprojection_px < 0.05
 
 
-def compare(record: SequenceRecord, index: int, role: Role, half: Any, variant: Variant, bodies: Bodies) -> None:
+def compare(record: SequenceRecord, index: int, role: Role, half: Any, variant: Variant, bodies: BodyModels) -> None:
     """A record with the scene that it was drawn from."""
     scene = draw_dynacam_scene(SEED, index, role, FRAMES, HEIGHT, half)
     intrinsics, extrinsics = record.camera.per_frame(FRAMES)

@@ -124,10 +124,10 @@ def test_geometry_agrees_and_shards_can_be_filled(worlds: dict[str, Path], packs
     report = verify_datasets(["h36m"], worlds[layout].parent, depth="geometry", packs=packs)
     assert report.ok, [problem.what for problem in report.datasets[0].problems]
     assert report.datasets[0].frames == 16 and report.datasets[0].synthetic
-    for agreement in report.datasets[0].geometry:
-        assert agreement.reprojection_px is not None and agreement.reprojection_px.worst < 0.01
-        assert agreement.body_mm is not None and agreement.body_mm.worst < 0.1
-        assert agreement.bone_change is not None and agreement.bone_change < 1e-5
+    for consistency in report.datasets[0].geometry:
+        assert consistency.reprojection_px is not None and consistency.reprojection_px.worst < 0.01
+        assert consistency.body_mm is not None and consistency.body_mm.worst < 0.1
+        assert consistency.bone_change is not None and consistency.bone_change < 1e-5
     record = record_of(worlds[layout])
     rows = rows_of(record, load_bodies(packs).complete(record)).people
     assert all(rows[f"masks/{name}"].all() for name in ("center", "translation", "world", "shape", "joints3d"))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import scipy.io
 import tiny_mupots
+from found_at_depth import assert_error_found
 from mpi_damage import exchanged
 from tiny_mupots import change_cells, of_each
 
@@ -22,7 +23,6 @@ from trace_data.adapters.mupots import find
 from trace_data.errors import AnnotationError, DatasetLayoutError
 from trace_data.sample_world.mupots import write_matlab
 from trace_data.schema.keypoints import MPI_INF_TEST_17
-from trace_data.verify.datasets import DEPTHS, verify_datasets
 
 Damage = Callable[[Path], Any]
 
@@ -122,19 +122,11 @@ BROKEN: dict[str, tuple[str, Damage, str]] = {
 }  # fmt: skip
 
 
-def errors(folder: Path, depth: Any) -> list[str]:
-    problems = verify_datasets(["mupots"], folder.parent, depth=depth).datasets[0].problems
-    return [" | ".join((p.what, *p.examples)) for p in problems if p.severity == "error"]
-
-
 @pytest.mark.parametrize("case", BROKEN)
 def test_it_is_found_at_its_depth(case: str, folder: Path) -> None:
     depth, damage, words = BROKEN[case]
     damage(folder)
-    for shallower in DEPTHS[: DEPTHS.index(depth)]:  # type: ignore[arg-type]
-        assert errors(folder, shallower) == []
-    found = errors(folder, depth)
-    assert any(words in what for what in found), found
+    assert_error_found("mupots", folder.parent, depth, words)
 
 
 def test_one_broken_sequence_costs_no_other(folder: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken_layouts import LAYOUTS, said
+from broken_layouts import LAYOUTS
+from found_at_depth import said
 from rights import linux, without_rights
 
 from trace_data.verify.datasets import verify_datasets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import tiny_penn_action as tiny
+from found_at_depth import Payload
 
 from trace_data.adapters import canonical_name, read_record
 from trace_data.adapters.penn_action import SIDES, SPEC, find, inspect, read
@@ -319,16 +319,6 @@ def test_a_malformed_file_of_body_poses_is_named(folder: Path, change: Change, m
     with pytest.raises(AnnotationError, match=message) as caught:
         read(find(folder.parent, "train")[0])
     assert caught.value.where == str(file)
-
-
-class Payload:
-    """What a hostile file holds: reading it back would make a file."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
 
 
 def poison(content: dict[str, Any], key: str, mark: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_3dpw
 import tiny_3dpw_packed as tiny
+from found_at_depth import Payload
 
 from trace_data.adapters import read_record
 from trace_data.adapters.threedpw import find, inspect, read
@@ -129,7 +129,7 @@ def test_worlds_agree_below_a_pixel(worlds: dict[str, Path], packs: Path, form: 
     report = verify_datasets(["3dpw"], worlds[form].parent, depth="geometry", packs=packs)
     assert report.ok and problems(worlds[form]) == []
     assert report.largest_reprojection_px is not None and report.largest_reprojection_px < 1e-3
-    bodies = [agreement.body_mm for agreement in report.datasets[0].geometry]
+    bodies = [consistency.body_mm for consistency in report.datasets[0].geometry]
     assert all(b is not None and b.worst < 0.1 for b in bodies) if form == "annots" else bodies == [None] * 3
 
 
@@ -438,16 +438,6 @@ def test_shapes_of_other_people_are_named(tmp_path: Path) -> None:
     tiny.change_npz(folder / "smpl_neutral_betas.npz", lambda c: c["neutral_betas"]["train_walk_00.pkl"].pop())
     with pytest.raises(AnnotationError, match=r"train_walk_00.pkl is a list without \[1\]"):
         read(find(folder, "train")[0])
-
-
-class Payload:
-    """What a hostile file holds: reading it back would make a folder."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
 
 
 @pytest.mark.parametrize("form", FORMS)

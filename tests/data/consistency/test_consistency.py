@@ -13,8 +13,8 @@ from standing_figure import standing
 
 from trace_data.adapters import read_record
 from trace_data.adapters.threedpw import find
-from trace_data.consistency.agreement import Agreement, judge, measure
 from trace_data.consistency.joint_errors import backwards_from_to
+from trace_data.consistency.sequence import Consistency, judge, measure
 from trace_data.geometry import project, transform
 from trace_data.schema.keypoints import ALL_44, LAYOUTS, LSP_14, Keypoints
 from trace_data.schema.record import Person, SequenceRecord
@@ -71,9 +71,9 @@ def words(record: SequenceRecord, bodies: TwoBodies | None = None) -> list[str]:
 
 def test_2d_without_3d_joints_is_compared_with_the_body(record: SequenceRecord) -> None:
     bodies, ours, _ = posed(record)
-    agreement = measure(ours, bodies)
-    assert agreement.reprojection_px is not None and agreement.reprojection_px.worst < 1e-6
-    assert agreement.body_mm is None and agreement.bone_change is None
+    consistency = measure(ours, bodies)
+    assert consistency.reprojection_px is not None and consistency.reprojection_px.worst < 1e-6
+    assert consistency.body_mm is None and consistency.bone_change is None
     assert measure(ours, None).reprojection_px is None
     far = dataclasses.replace(ours.camera, intrinsics=ours.camera.intrinsics * np.array([[[1.5], [1.5], [1.0]]]))
     assert "3D joints meet the 2D joints at" in words(dataclasses.replace(ours, camera=far), bodies)[0]
@@ -90,9 +90,9 @@ def test_joints_of_another_set_are_compared_by_name(record: SequenceRecord) -> N
         dataclasses.replace(person, joints3d=Keypoints(layout="LSP_14", points=own))
         for person, own in zip(ours.people, points)
     )
-    agreement = measure(dataclasses.replace(ours, people=people), bodies)
-    assert agreement.body_mm is not None and agreement.body_mm.worst < 1e-6
-    assert agreement.reprojection_px is not None and agreement.reprojection_px.worst < 1e-6
+    consistency = measure(dataclasses.replace(ours, people=people), bodies)
+    assert consistency.body_mm is not None and consistency.body_mm.worst < 1e-6
+    assert consistency.reprojection_px is not None and consistency.reprojection_px.worst < 1e-6
 
 
 @pytest.mark.parametrize("layout", ["H36M_17", "H36M_J17"])
@@ -107,8 +107,8 @@ def test_joints_of_human36m_are_compared_through_its_own_regressor(record: Seque
             own = own[:, np.argsort(J17_FROM_RAW)]
         points = np.concatenate([own, np.ones((FRAMES, 17, 1))], axis=2)
         people.append(dataclasses.replace(person, joints3d=Keypoints(layout=layout, points=points), keypoints2d=None))
-    agreement = measure(dataclasses.replace(ours, people=tuple(people)), bodies)
-    assert agreement.body_mm is not None and agreement.body_mm.worst < 1e-6
+    consistency = measure(dataclasses.replace(ours, people=tuple(people)), bodies)
+    assert consistency.body_mm is not None and consistency.body_mm.worst < 1e-6
 
 
 def exchanged(points: Keypoints) -> Keypoints:
@@ -144,9 +144,9 @@ def test_a_camera_that_jumps_for_a_moment_is_found(record: SequenceRecord) -> No
     jumping = path.copy()
     jumping[[7, 8], 0, 3] += 1.0
     camera = dataclasses.replace(record.camera, camera_from_world=jumping)
-    agreement = measure(dataclasses.replace(record, camera=camera), None)
-    assert agreement.off_frames == (7, 8) and agreement.reprojection_px is not None
-    assert set(agreement.reprojection_px.worst_frames[:2]) == {7, 8}
+    consistency = measure(dataclasses.replace(record, camera=camera), None)
+    assert consistency.off_frames == (7, 8) and consistency.reprojection_px is not None
+    assert set(consistency.reprojection_px.worst_frames[:2]) == {7, 8}
     assert words(dataclasses.replace(record, camera=camera)) == ["warning: 2D and 3D joints disagree in 2 frames: 7, 8"]
     jumping[[1, 2], 0, 3] += 1.0
     assert words(dataclasses.replace(record, camera=dataclasses.replace(camera, camera_from_world=jumping))) == [
@@ -169,9 +169,9 @@ def test_a_jump_of_the_whole_world_shows_in_the_speed(record: SequenceRecord) ->
     moved = dataclasses.replace(
         record, people=tuple(people), camera=dataclasses.replace(record.camera, camera_from_world=path)
     )
-    agreement = measure(moved, None)
-    assert agreement.fastest_frame == 12 and agreement.fastest == pytest.approx(90, abs=1)
-    assert agreement.reprojection_px is not None and agreement.reprojection_px.worst < 1e-6
+    consistency = measure(moved, None)
+    assert consistency.fastest_frame == 12 and consistency.fastest == pytest.approx(90, abs=1)
+    assert consistency.reprojection_px is not None and consistency.reprojection_px.worst < 1e-6
     assert words(moved) == ["warning: a person moves at 90 m/s through the world, up to frame 12"]
 
 
@@ -195,16 +195,18 @@ def test_bones_of_other_sets_may_move_more(record: SequenceRecord) -> None:
         assert bool([what for what in words(changed) if "bone" in what]) == wrong
 
 
-def test_an_agreement_survives_json(record: SequenceRecord) -> None:
-    agreement = measure(record, None)
-    assert Agreement.from_json(json.loads(json.dumps(dataclasses.asdict(agreement)))) == agreement
+def test_consistency_survives_json(record: SequenceRecord) -> None:
+    consistency = measure(record, None)
+    assert Consistency.from_json(json.loads(json.dumps(dataclasses.asdict(consistency)))) == consistency
 
 
 def test_nothing_to_compare_is_none(record: SequenceRecord) -> None:
     empty = with_points(record, keypoints2d=None, joints3d=None, body=None, body_valid=np.zeros(FRAMES, bool))
-    agreement = measure(empty, TwoBodies())
-    assert agreement.reprojection_px is agreement.body_mm is agreement.bone_change is agreement.fastest is None
-    assert agreement.off_frames == agreement.swapped == agreement.backwards == () and judge(agreement, empty) == []
+    consistency = measure(empty, TwoBodies())
+    assert consistency.reprojection_px is consistency.body_mm is consistency.bone_change is consistency.fastest is None
+    assert (
+        consistency.off_frames == consistency.swapped == consistency.backwards == () and judge(consistency, empty) == []
+    )
     assert measure(dataclasses.replace(record, people=()), None).fastest is None
 
 
@@ -221,10 +223,10 @@ def test_points_of_the_next_frame_are_found_however_small_the_motion(record: Seq
     people = {"joints3d": Keypoints(layout="ALL_44", points=still), "body_valid": np.zeros(FRAMES, bool)}
     for found, expected in ((0, ()), (shift, (f"those of the frame {'after' if shift > 0 else 'before'}",))):
         moved = with_points(record, **people, keypoints2d=Keypoints(layout="ALL_44", points=np.roll(points, -found, 0)))
-        agreement = measure(moved, None)
-        assert set(agreement.shifts) == {found} and agreement.reprojection_px is not None
-        assert agreement.reprojection_px.median < 1
-        said = [f.what for f in judge(agreement, moved) if f.key == "reprojection"]
+        consistency = measure(moved, None)
+        assert set(consistency.shifts) == {found} and consistency.reprojection_px is not None
+        assert consistency.reprojection_px.median < 1
+        said = [f.what for f in judge(consistency, moved) if f.key == "reprojection"]
         assert len(said) == len(expected) and all(words in what for words, what in zip(expected, said)), said
 
 
@@ -284,7 +286,7 @@ def test_a_stretch_that_is_mirrored_is_found(record: SequenceRecord, layout: str
     measured = dataclasses.replace(measure(record, None), backwards=(), swapped=(), backwards_stretches=((1, 3),))
     told = [finding for finding in judge(measured, record) if "frames 1 to 3" in finding.what]
     assert [finding.severity for finding in told] == ["warning"]
-    assert Agreement.from_json(json.loads(json.dumps(dataclasses.asdict(measured)))) == measured
+    assert Consistency.from_json(json.loads(json.dumps(dataclasses.asdict(measured)))) == measured
     mirrored[...] = points
     mirrored[730:800, :, 0] *= -1
     alone = dataclasses.replace(person, joints3d=Keypoints(layout=layout, points=mirrored))
@@ -347,8 +349,8 @@ def test_points_of_the_opposite_camera_are_not_called_exchanged_sides(record: Se
     other = project(ours.camera.intrinsics, transform(behind[None], person.joints3d.points[..., :3]))
     points = np.concatenate([other, np.ones((*other.shape[:2], 1))], axis=2)
     wrong = dataclasses.replace(person, keypoints2d=Keypoints(layout="MPI_INF_28", points=points, projected=True))
-    agreement = measure(dataclasses.replace(ours, people=(wrong,)), None)
-    assert agreement.swapped == ()
+    consistency = measure(dataclasses.replace(ours, people=(wrong,)), None)
+    assert consistency.swapped == ()
     (what,) = words(dataclasses.replace(ours, people=(wrong,)))
     assert "3D joints meet the 2D joints at" in what
 

@@ -17,8 +17,8 @@ from trace_data.export.nerfstudio import nerfstudio_text
 from trace_data.export.tum import tum_text
 from trace_data.geometry import project, transform
 from trace_data.results.camera_files import read_camera_file
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import Result
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.text_files import parse_json
 
 Array = npt.NDArray[np.float64]

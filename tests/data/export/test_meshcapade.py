@@ -15,7 +15,7 @@ from trace_data.errors import TraceError
 from trace_data.export.meshcapade import mcs_text, smpl_bytes, stretches
 from trace_data.export.rate import clock
 from trace_data.export.track import presence
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
 from trace_data.text_files import parse_json
 
 

@@ -17,7 +17,7 @@ from trace_data.export import formats as table
 from trace_data.export.fbx import blender, conversion
 from trace_data.export.formats import FORMATS, Up
 from trace_data.export.rate import clock
-from trace_data.export.run import Exported, Options, base_name, export_result
+from trace_data.export.run import ExportedFile, Options, base_name, export_result
 from trace_data.export.track import absences, presence, presence_at
 from trace_data.results.result import Result
 
@@ -25,7 +25,7 @@ NO_MESH = sorted(name for name, form in FORMATS.items() if not form.mesh)
 FREE = Options(body="free")
 
 
-def run(result: Result, formats: list[str], out: Path, options: Options = FREE, **settings: bool) -> list[Exported]:
+def run(result: Result, formats: list[str], out: Path, options: Options = FREE, **settings: bool) -> list[ExportedFile]:
     def arranged(up: Up) -> Result:
         return turned(result, up)
 

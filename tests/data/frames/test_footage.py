@@ -19,7 +19,7 @@ from trace_data.errors import ConfigError, FootageError, TraceError
 from trace_data.frames import video as video_module
 from trace_data.frames.footage import Footage, FootageFrame, group_inputs, open_footage
 from trace_data.frames.video import Picture, contents, video_facts
-from trace_data.frames.video_file import Clock
+from trace_data.frames.video_file import TimestampRepair
 from trace_data.schema.frame import VideoFrame
 
 PLAIN = VIDEOS / "plain.mp4"
@@ -246,20 +246,20 @@ def test_the_lens_record_is_that_of_the_upright_picture(tmp_path: Path) -> None:
 def test_times_always_rise(seed: int) -> None:
     rng = np.random.default_rng(seed)
     true = np.cumsum(rng.uniform(0.01, 0.1, 300))
-    clock = Clock(0.04)
-    assert [clock.true(time) for time in true] == list(true) and clock.repaired == 0
+    stamps = TimestampRepair(0.04)
+    assert [stamps.true(time) for time in true] == list(true) and stamps.repaired == 0
     bad = np.where(rng.random(300) < 0.3, rng.choice([0, np.nan, -1, np.inf, 1e9], 300), true)
     bad = np.where(rng.random(300) < 0.1, np.roll(bad, 1), bad)
-    clock = Clock(0.04)
-    times = np.array([clock.true(float(stamp)) for stamp in bad])
-    assert (np.diff(times) > 0).all() and np.isfinite(times).all() and clock.repaired > 30
+    stamps = TimestampRepair(0.04)
+    times = np.array([stamps.true(float(stamp)) for stamp in bad])
+    assert (np.diff(times) > 0).all() and np.isfinite(times).all() and stamps.repaired > 30
 
 
 def test_stamps_that_stand_still_are_replaced() -> None:
-    clock = Clock(0.04)
-    assert [clock.true(t) for t in (0.5, 0.5, 0.54, 0.58)] == pytest.approx([0.5, 0.52, 0.54, 0.58])
-    clock = Clock(0.04)
-    assert [clock.true(0.0) for _ in range(4)] == pytest.approx([0, 0.02, 0.06, 0.1])
+    stamps = TimestampRepair(0.04)
+    assert [stamps.true(t) for t in (0.5, 0.5, 0.54, 0.58)] == pytest.approx([0.5, 0.52, 0.54, 0.58])
+    stamps = TimestampRepair(0.04)
+    assert [stamps.true(0.0) for _ in range(4)] == pytest.approx([0, 0.02, 0.06, 0.1])
 
 
 BAD = {

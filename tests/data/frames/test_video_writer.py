@@ -14,7 +14,7 @@ import pytest
 
 from trace_data.errors import OutputError
 from trace_data.frames import video_writer as module
-from trace_data.frames.video_writer import PAGE, Encoder, choose_encoder, video_writer
+from trace_data.frames.video_writer import PAGE, VideoEncoder, choose_encoder, video_writer
 
 TIMES = [0.0, 0.0333, 0.0667, 0.2, 0.2333, 0.5, 0.5334, 1.7, 1.7334, 1.75]
 """Uneven, with a long stay."""
@@ -22,22 +22,22 @@ NTSC = 30000 / 1001
 SIZE = (97, 65)
 
 
-def encoder_of(kind: str) -> Encoder:
+def encoder_of(kind: str) -> VideoEncoder:
     """The encoder, or a skip where it is not installed."""
     if kind == "PyAV":
         pytest.importorskip("av")
-        return Encoder(name=kind, suffix=".mp4")
+        return VideoEncoder(name=kind, suffix=".mp4")
     program = module.shutil.which("ffmpeg") or module._bundled()
     if program is None:
         pytest.skip("no ffmpeg here")
-    return Encoder(name=kind, suffix=".mp4", program=program)
+    return VideoEncoder(name=kind, suffix=".mp4", program=program)
 
 
 def picture(number: int) -> np.ndarray:
     return np.full((SIZE[1], SIZE[0], 3), (20 + 20 * number, 120, 220 - 20 * number), np.uint8)
 
 
-def written(path: Path, encoder: Encoder, times: list[float] = TIMES) -> Path:
+def written(path: Path, encoder: VideoEncoder, times: list[float] = TIMES) -> Path:
     with video_writer(path, size=SIZE, rate=NTSC, encoder=encoder) as writer:
         for number, time in enumerate(times):
             writer.add(picture(number), time)
@@ -90,7 +90,7 @@ def test_an_encoder_that_fails_is_told(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nhead -c 1000 >/dev/null\necho 'no room for the picture' >&2\nexit 3\n")
     program.chmod(0o755)
     out = tmp_path / "one.mp4"
-    encoder = Encoder(name="broken", suffix=".mp4", program=str(program))
+    encoder = VideoEncoder(name="broken", suffix=".mp4", program=str(program))
     with pytest.raises(OutputError, match="no room") as caught:
         written(out, encoder, [k / 30 for k in range(50)])
     assert caught.value.where == str(out) and not out.exists()

@@ -20,8 +20,8 @@ from trace_data.errors import OutputError, ResultError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, project, transform
 from trace_data.results.check import LAYOUTS, check_result
 from trace_data.results.file import START, is_result, partial_of, read_result, write_result
-from trace_data.results.placement import in_frame
 from trace_data.results.result import Result
+from trace_data.results.world_placement import in_frame
 
 example = cache(example_result)
 FAULTS: dict[str, tuple[Callable[[Result], dict[str, Any]], str]] = {}

@@ -13,10 +13,10 @@ from trace_data.geometry import matrix_from_axis_angle, project, transform
 from trace_data.results.bodies import Bodies
 from trace_data.results.check import check_result
 from trace_data.results.paths import at_times
-from trace_data.results.placement import rigid_inverse
 from trace_data.results.result import INHERITED, PREDICTED, SEEN, Result
 from trace_data.results.rows import chosen
 from trace_data.results.smoothing import Mode, fill_gaps, smooth
+from trace_data.results.world_placement import rigid_inverse
 
 R_ELBOW, R_WRIST = 19, 21
 MODES: tuple[Mode, ...] = ("causal", "offline")

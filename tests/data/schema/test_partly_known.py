@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trace_data.assets.bodies import Bodies
-from trace_data.consistency.agreement import measure
+from trace_data.assets.bodies import BodyModels
+from trace_data.consistency.sequence import measure
 from trace_data.geometry import project
 from trace_data.schema.body import BodyParams, BodyPart
 from trace_data.schema.camera import Camera, nominal_camera
@@ -75,7 +75,7 @@ PARTS: dict[BodyPart, tuple[str, ...]] = {
 def test_only_the_known_part_has_a_mask_and_numbers(part: BodyPart, packs: Path) -> None:
     made = record({part}, a_camera())
     assert check_record(made) == []
-    people = rows_of(made, Bodies(packs).complete(made)).people
+    people = rows_of(made, BodyModels(packs).complete(made)).people
     masks = {name.removeprefix("masks/") for name in PEOPLE_COLUMNS if name.startswith("masks/")}
     held = {name for name in masks if people[f"masks/{name}"].all()}
     assert held == {"center", "pose2d", "joints3d", *PARTS[part]}

@@ -12,7 +12,7 @@ import tiny_3dpw
 from random_bodies import TwoBodies
 
 from trace_data.adapters.threedpw import find, read
-from trace_data.consistency.agreement import judge, measure
+from trace_data.consistency.sequence import judge, measure
 from trace_data.errors import AssetError, ConfigError
 from trace_data.schema.body import Gender
 from trace_data.verify.datasets import DEPTHS, VerifyReport, verify_datasets
@@ -43,9 +43,9 @@ def test_a_whole_dataset_is_clean(folder: Path, depth: str) -> None:
     assert dataset.people == (0 if depth == "layout" else 10)
     assert len(dataset.geometry) == (5 if depth == "geometry" else 0)
     assert (report.largest_reprojection_px is None) == (depth != "geometry")
-    for agreement in dataset.geometry:
-        assert agreement.reprojection_px is not None and agreement.reprojection_px.worst < 1e-6
-        assert agreement.body_mm is None and agreement.swapped == ()
+    for consistency in dataset.geometry:
+        assert consistency.reprojection_px is not None and consistency.reprojection_px.worst < 1e-6
+        assert consistency.body_mm is None and consistency.swapped == ()
     assert json.loads(json.dumps(report.to_json()))["datasets"][0]["ok"] is True
 
 
@@ -170,8 +170,8 @@ def test_bodies_complete_a_record_and_are_compared_with_its_joints(folder: Path)
     content["poses2d"] = [points * 0 for points in content["poses2d"]]
     tiny_3dpw.rewrite(folder, "train", NAME, content)
     record = read(find(folder.parent, "train")[1])
-    agreement = measure(record, bodies)
-    assert agreement.body_mm is not None and agreement.body_mm.worst < 1e-3 and judge(agreement, record) == []
+    consistency = measure(record, bodies)
+    assert consistency.body_mm is not None and consistency.body_mm.worst < 1e-3 and judge(consistency, record) == []
     completed = bodies.complete(record)
     first, second = completed["0"], completed["1"]
     assert first.joints3d is not None and first.betas_neutral is not None and second.betas_neutral is not None

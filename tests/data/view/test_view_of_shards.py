@@ -16,7 +16,7 @@ from trace_data.shards.reader import ShardReader
 from trace_data.view import from_shards
 from trace_data.view.from_shards import sequence_scene
 from trace_data.view.page import page_text
-from trace_data.view.scene import Body, Points, Scene, Stills
+from trace_data.view.scene import Points, ShownBody, ShownScene, Stills
 from trace_data.view.view import Choice, scene_of_sequence
 
 
@@ -33,7 +33,7 @@ def annotated(clip: ClipAnnotations, index: int, frame: np.ndarray) -> np.ndarra
     return project(clip.intrinsics[frame], transform(clip.camera_from_world[frame], clip.kp3d[index, frame, :24, :3]))
 
 
-def pixels(scene: Scene, person: int, joints: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def pixels(scene: ShownScene, person: int, joints: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     frame = scene.people[person].frame
     return project(scene.intrinsics[frame], transform(scene.camera_from_world[frame], joints))
 
@@ -44,7 +44,7 @@ def test_bodies_stand_upright_and_hit_the_annotated_pixels(shards: Path, packs: 
     scene, clip = sequence_scene(reader, row, packs), whole(reader, row)
     assert len(scene.people) == 2
     for index, person in enumerate(scene.people):
-        assert isinstance(person.shape, Body) and person.shape.mesh is not None
+        assert isinstance(person.shape, ShownBody) and person.shape.mesh is not None
         assert 0.5 < np.median(person.pelvis[:, 1]) < 1.5
         shown = pixels(scene, index, person.pelvis[:, None])
         assert np.abs(shown - annotated(clip, index, person.frame)[:, :1]).max() < 0.1

@@ -22,7 +22,7 @@ from trace_data.results.scene import SceneOptions, arrange
 from trace_data.schema.keypoints import SMPL_PARENTS
 from trace_data.view.from_result import scene_of
 from trace_data.view.page import page_text
-from trace_data.view.scene import Scene, Stills
+from trace_data.view.scene import ShownScene, Stills
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
@@ -121,7 +121,7 @@ def test_few_people_or_frames(few: Callable[[Result], Result]) -> None:
 
 def test_frames_are_inside_and_follow_the_time(tmp_path: Path) -> None:
     pictures = Stills(jpegs=[b"first", b"second"], frame=np.repeat([0, 1], 15))
-    scene: Scene = scene_of(arranged(), "walk", None, picture=pictures)
+    scene: ShownScene = scene_of(arranged(), "walk", None, picture=pictures)
     page = page_text(scene)
     assert PageNumbers(page).scene["stills"] == [0] * 15 + [1] * 15 and 'id="frames">Zmlyc3Q=\n' in page
 

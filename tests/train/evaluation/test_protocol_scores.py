@@ -40,7 +40,7 @@ from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.video_labels import LabelledPeople, labelled_people, measure_labels
 from trace_train.evaluation.video_score import ResultScores, enlarged, score_result
-from trace_train.evaluation.video_truth import Labels, VideoTruth, truth_of_result, truth_of_shards
+from trace_train.evaluation.video_truth import JointLabels, VideoTruth, truth_of_result, truth_of_shards
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.metrics.tracking import TrackingCounts
 from trace_train.protocols.loading import load_protocol, protocols
@@ -167,7 +167,7 @@ def with_labels_alone(result: Result, person: int) -> VideoTruth:
     return replace(
         truth,
         **{name: getattr(truth, name)[kept] for name in of_bodies},
-        others=Labels(
+        others=JointLabels(
             frame=truth.frame[rows],
             person=truth.person[rows],
             points=np.zeros((len(rows), 44, 3), np.float32),

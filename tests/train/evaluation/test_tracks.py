@@ -15,11 +15,11 @@ import torch
 from trace_data.geometry import matrix_from_axis_angle
 from trace_train.evaluation.measures import Scores
 from trace_train.evaluation.sums import MODEL
-from trace_train.evaluation.tracks import OF_A_MISS, Clock, Frames, Track, pieces
+from trace_train.evaluation.tracks import OF_A_MISS, Frames, FrameTiming, TrackAccumulator, pieces
 from trace_train.protocols.loading import load_protocol, protocols
 from trace_train.protocols.protocol import Protocol, WorldRules
 
-CLOCK = Clock(fps=30, step=1)
+TIMING = FrameTiming(fps=30, step=1)
 Floats = np.ndarray[Any, Any]
 T = 240
 """Frames: three turns of a circle, so that a sign that alternates is uncorrelated with the places."""
@@ -67,7 +67,7 @@ def frames(
 
 def scored(protocol: Protocol | str, *parts: Frames, missed: Frames | None = None) -> Scores:
     rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
-    track = Track(CLOCK, rules, None, world_is_first_camera=True)
+    track = TrackAccumulator(TIMING, rules, None, world_is_first_camera=True)
     for part in parts:
         track.add(part)
     if missed is not None:
@@ -148,7 +148,7 @@ def test_a_jump_counts_in_the_chunk_that_saw_what_was_before(name: str, count: i
 
 def test_tram_prolongs_its_last_chunk() -> None:
     rules = load_protocol("emdb2-tram").world
-    cut = {n: [(p.start, p.stop) for p in pieces(torch.arange(n), 0, CLOCK, rules)] for n in (100, 150, 200, 201, 250)}
+    cut = {n: [(p.start, p.stop) for p in pieces(torch.arange(n), 0, TIMING, rules)] for n in (100, 150, 200, 201, 250)}
     assert cut == {
         100: [],
         150: [(0, 149)],
@@ -160,9 +160,9 @@ def test_tram_prolongs_its_last_chunk() -> None:
 
 def test_chunks_in_real_time_count_from_the_first_frame_of_the_track() -> None:
     ids = torch.tensor([5, 6, 50, 104, 105, 106, 300])
-    seconds = [(p.start, p.stop) for p in pieces(ids, 5, CLOCK, WorldRules())]
+    seconds = [(p.start, p.stop) for p in pieces(ids, 5, TIMING, WorldRules())]
     assert seconds == [(0, 4), (4, 6)], "a single frame is no chunk here"
-    counted = pieces(ids, 5, CLOCK, WorldRules(unit="frames", chunk=3, least=1))
+    counted = pieces(ids, 5, TIMING, WorldRules(unit="frames", chunk=3, least=1))
     assert [(p.start, p.stop) for p in counted] == [(0, 3), (3, 6), (6, 7)]
 
 
@@ -214,7 +214,7 @@ def test_who_is_never_found_costs_what_dynacam_says() -> None:
 def test_paths_count_the_same_or_by_their_frames() -> None:
     rules = load_protocol("dynacam")
     for mean, expected in (("tracks", 1.0), ("frames", 40.0)):
-        track = Track(CLOCK, rules.model_copy(update={"mean": mean}), None, world_is_first_camera=True)
+        track = TrackAccumulator(TIMING, rules.model_copy(update={"mean": mean}), None, world_is_first_camera=True)
         track.add(frames(circle(40), circle(40)))
         assert track.end()[MODEL].counts["ate"] == expected
 

@@ -20,8 +20,8 @@ from trace_data.errors import AssetError, ConfigError
 from trace_data.geometry import matrix_from_axis_angle
 from trace_data.results.check import LAYOUTS, check_result
 from trace_data.results.file import write_result
-from trace_data.results.placement import in_frame, placed
 from trace_data.results.result import Result
+from trace_data.results.world_placement import in_frame, placed
 from trace_data.schema.body import GENDERS
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
@@ -33,7 +33,13 @@ from trace_train.evaluation.pooling import POOLED
 from trace_train.evaluation.sums import MODEL
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.video_score import ResultScores, joined, score_result
-from trace_train.evaluation.video_truth import Labels, VideoTruth, truth_of_record, truth_of_result, truth_of_shards
+from trace_train.evaluation.video_truth import (
+    JointLabels,
+    VideoTruth,
+    truth_of_record,
+    truth_of_result,
+    truth_of_shards,
+)
 
 example = cache(example_result)
 NO_ERROR = ("mpjpe", "pa_mpjpe", "pve", "error_2d", "acceleration", "w_mpjpe", "wa_mpjpe", "rte", "root_orientation",
@@ -198,7 +204,7 @@ def test_a_dataset_says_what_its_shards_say(shards: Path, sample: Path, packs: P
     for entry in reader.index.sequences:
         ours, theirs = truth_of_record(dataset(entry.key), bodies), truth_of_shards(reader, entry.key)
         assert ours.entry == replace(entry, shard=0, first_frame=0, first_person=0)
-        for part, other, kind in ((ours, theirs, VideoTruth), (ours.others, theirs.others, Labels)):
+        for part, other, kind in ((ours, theirs, VideoTruth), (ours.others, theirs.others, JointLabels)):
             for field in fields(kind):
                 value, expected = getattr(part, field.name), getattr(other, field.name)
                 if field.name in ("entry", "others"):

@@ -16,7 +16,7 @@ from trace_train.inference.frame_detections import Assignment, FrameDetections
 from trace_train.inference.tracking.costs import keypoint_similarity, pairs
 from trace_train.inference.tracking.observation import network_motion, observe
 from trace_train.inference.tracking.tracker import PeopleTracker
-from trace_train.inference.tracking.tracks import Tracks
+from trace_train.inference.tracking.tracks import TrackTable
 
 NOBODY = detections([])
 ALONE = {
@@ -53,7 +53,7 @@ def seen(assignments: Sequence[Assignment], identity: int) -> list[int]:
     return sorted(assignment.frame for assignment in assignments if assignment.identity == identity)
 
 
-def cost_of(tracks: Tracks, people: FrameDetections, *, network: bool = False, **changes: Any) -> float:
+def cost_of(tracks: TrackTable, people: FrameDetections, *, network: bool = False, **changes: Any) -> float:
     """The cost of the first track and the first detection, a thirtieth of a second after the tracks."""
     config, step = TrackerConfig(**changes), 1 / 30
     tracks.predict(step, 1.0 + step, config)
@@ -62,9 +62,9 @@ def cost_of(tracks: Tracks, people: FrameDetections, *, network: bool = False, *
     return float(near.cost[(near.track == 0) & (near.detection == 0)][0])
 
 
-def started(*people: dict[str, Any]) -> Tracks:
+def started(*people: dict[str, Any]) -> TrackTable:
     """Tracks of people first seen at 1 s."""
-    return Tracks.start(np.arange(1, len(people) + 1), observe(detections(people)), 0, 1.0, TrackerConfig())
+    return TrackTable.start(np.arange(1, len(people) + 1), observe(detections(people)), 0, 1.0, TrackerConfig())
 
 
 @pytest.mark.parametrize("network", [False, True])

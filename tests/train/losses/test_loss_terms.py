@@ -23,7 +23,7 @@ from trace_train.build import body_layers
 from trace_train.config import LossConfig
 from trace_train.geometry.procrustes import similarity
 from trace_train.geometry.rotations import IDENTITY_6D, matrix_from_axis_angle
-from trace_train.losses import body, keypoints, maps, prior, table, tracks
+from trace_train.losses import body, center_maps, keypoints, prior, table, tracks
 from trace_train.losses.loss_inputs import LossInputs
 from trace_train.losses.objective import LossReport, objective
 from trace_train.losses.reduce import Term, distance, norm
@@ -48,7 +48,7 @@ def series(*places: tuple[float, ...]) -> Tensor:
 def focal() -> tuple[Term, float]:
     """A hit of probability 1/2, and a miss beside a centre."""
     p = 1 / (1 + math.exp(-2))
-    term = maps.focal(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 0.5]]), torch.tensor([True]))
+    term = center_maps.focal(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 0.5]]), torch.tensor([True]))
     return term, -(math.log(0.5) * 0.25 + math.log(1 - p) * p**2 * 0.5**4)
 
 

@@ -19,7 +19,7 @@ from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers, build_network
 from trace_train.config import Config, load_config
 from trace_train.geometry.rotations import matrix_from_axis_angle
-from trace_train.losses import body, keypoints, maps
+from trace_train.losses import body, center_maps, keypoints
 from trace_train.losses.reduce import distance, masked, norm
 from trace_train.losses.table import LOSSES
 from trace_train.network.flow import NoFlow
@@ -52,7 +52,7 @@ def test_focal_by_hand() -> None:
     heat = torch.tensor([[[1.0, 0.5]]])
     p = 1 / (1 + math.exp(-2))
     expected = -(math.log(0.5) * 0.25 + math.log(1 - p) * p**2 * 0.5**4)
-    assert maps.focal(logits, heat, torch.tensor([True])).mean().item() == pytest.approx(expected, rel=1e-6)
+    assert center_maps.focal(logits, heat, torch.tensor([True])).mean().item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_focal_of_raw_values_is_clamped_in_the_logarithm() -> None:
@@ -61,14 +61,14 @@ def test_focal_of_raw_values_is_clamped_in_the_logarithm() -> None:
         q = [min(max(v, 0.001), 0.999) for v in raw]
         expected = -math.log(q[0]) * (1 - raw[0]) ** 2
         expected -= sum(math.log(1 - q[i]) * raw[i] ** 2 * (1 - (0.5, 0.0)[i - 1]) ** 4 for i in (1, 2))
-        found = maps.focal(torch.tensor([[raw]]), heat, torch.tensor([True]), logits=False).mean()
+        found = center_maps.focal(torch.tensor([[raw]]), heat, torch.tensor([True]), logits=False).mean()
         assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_focal_stays_finite_and_keeps_its_gradient_far_out() -> None:
     logits = torch.linspace(-60, 60, 101).reshape(1, 1, -1).requires_grad_()
     for value in (0.0, 0.9, 1.0):
-        loss = maps.focal(logits, torch.full((1, 1, 101), value), torch.tensor([True])).mean()
+        loss = center_maps.focal(logits, torch.full((1, 1, 101), value), torch.tensor([True])).mean()
         (gradient,) = torch.autograd.grad(loss, logits)
         assert bool(loss.isfinite()) and bool(gradient.isfinite().all())
     # the published clamped form has none here
@@ -78,8 +78,8 @@ def test_focal_stays_finite_and_keeps_its_gradient_far_out() -> None:
 def test_masked_frames_do_not_count_in_focal() -> None:
     logits, heat = torch.randn(3, 4, 4, generator=G), torch.rand(3, 4, 4, generator=G)
     heat[:, 1, 1] = 1
-    one = maps.focal(logits[:1], heat[:1], torch.tensor([True])).mean()
-    assert torch.isclose(maps.focal(logits, heat, torch.tensor([True, False, False])).mean(), one)
+    one = center_maps.focal(logits[:1], heat[:1], torch.tensor([True])).mean()
+    assert torch.isclose(center_maps.focal(logits, heat, torch.tensor([True, False, False])).mean(), one)
 
 
 def test_joint_losses_by_hand_and_under_permutation_of_people() -> None:

@@ -20,9 +20,9 @@ from torch.utils._pytree import tree_leaves
 from trace_data.shards.view import view
 from trace_train.build import build_network
 from trace_train.config import NetworkConfig
-from trace_train.inference.trajectories import trajectories
+from trace_train.inference.tracked_bodies import decode_tracks
 from trace_train.network.flow import RaftFlow
-from trace_train.network.motion import motion_volume
+from trace_train.network.heads import motion_volume
 from trace_train.network.outputs import Maps, Tracks
 from trace_train.network.raft import Raft
 from trace_train.network.temporal import ConvGRU, feature_differences
@@ -325,7 +325,7 @@ def test_on_a_device_nothing_comes_from_the_host_and_no_value_is_asked_for(monke
     images, flow = images.to("meta"), flow.to("meta")
     with torch.no_grad(), NothingFromTheHost():
         maps = network(images, flow, tracks=tracks, return_stages=True)
-        trajectories(network, maps, tracks)
+        decode_tracks(network, maps, tracks)
         network.depth_at(maps, tracks.frame, tracks.zyx[..., 1:])
         RaftFlow(raft)(images)
     constant = torch.ones(1)

@@ -35,7 +35,7 @@ from trace_train.preview.clips import plain_clip
 from trace_train.preview.predictions import Artist, _square, _warmed
 from trace_train.preview.snapshots import COLUMNS, ROWS, fixed_clips, row_of
 from trace_train.report.clips import Gallery, Scored, extremes
-from trace_train.report.paths import Way, _annotated, _focal, paths_of, plan
+from trace_train.report.paths import PersonPath, _annotated, _focal, paths_of, plan
 from trace_train.report.run import report_or_why_not
 from trace_train.streaming.batch import collate
 from trace_train.streaming.stream import load_clip
@@ -156,7 +156,8 @@ def test_what_is_missing_is_said_instead_of_pictures(
     if missing == "weights":
         shutil.rmtree(run / "checkpoints")
     assert trace(["report", str(run), "--shards", str(where), "--packs", str(bodies)]) == 0
-    assert "No clips are drawn: " in capsys.readouterr().out
+    [said] = [line for line in capsys.readouterr().out.splitlines() if "No clips are drawn: " in line]
+    assert missing != "shards" or "no such folder; " in said, "message and hint run together"
     assert "No clips are drawn: " in (run / "report.html").read_text()
 
 
@@ -300,5 +301,5 @@ def test_paths_are_chunked_without_a_seam(gallery: Gallery) -> None:
 
 def test_a_plan_keeps_what_is_annotated_large() -> None:
     known = np.array([[0.0, 3.0], [1.0, 4.0]])
-    drawing = plan([Way(known=known, found=known + np.array([[0.0, 0.0], [900.0, 900.0]]))])
+    drawing = plan([PersonPath(known=known, found=known + np.array([[0.0, 0.0], [900.0, 900.0]]))])
     assert "grid 0.5 m" in drawing or "grid 1 m" in drawing

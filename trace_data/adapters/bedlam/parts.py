@@ -14,7 +14,7 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.adapters.bedlam.images import image_numbers
 from trace_data.adapters.bedlam.scenes import ScenePlace
 from trace_data.adapters.bedlam.stage import UP
-from trace_data.adapters.bedlam.tables import BodyRow, SceneTable, SequenceRows, scene_table
+from trace_data.adapters.bedlam.tables import BodyRow, SceneSequence, SceneTable, scene_table
 from trace_data.errors import AnnotationError
 from trace_data.schema.camera import Camera
 from trace_data.schema.frame import Frame
@@ -46,7 +46,7 @@ class SequenceParts:
         return f"{self.scene.name}/{self.sequence}"
 
     @property
-    def rows(self) -> SequenceRows:
+    def rows(self) -> SceneSequence:
         """What the description says of it."""
         return self.table.sequences[self.sequence]
 

@@ -46,7 +46,7 @@ class BodyRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SequenceRows:
+class SceneSequence:
     """One sequence of a scene."""
 
     frames: int
@@ -57,7 +57,7 @@ class SequenceRows:
 class SceneTable:
     """The content of `be_seq.csv`."""
 
-    sequences: Mapping[str, SequenceRows]
+    sequences: Mapping[str, SceneSequence]
     size: tuple[int, int]
     """Width and height of the renderer's frames, px."""
     synthetic: bool
@@ -112,7 +112,7 @@ def _scene_table(file: Path, _: Stamp) -> SceneTable:
         elif row["Type"] != "Comment":
             what = f"Type is {row['Type']!r}, expected Comment, Group or Body"
             raise AnnotationError(what, where=where, hint=AGAIN)
-    sequences = {name: SequenceRows(frames=frames[name], bodies=tuple(bodies[name])) for name in frames}
+    sequences = {name: SceneSequence(frames=frames[name], bodies=tuple(bodies[name])) for name in frames}
     return SceneTable(sequences=sequences, size=size, synthetic=synthetic)
 
 

@@ -19,7 +19,7 @@ from trace_data.adapters.emdb.folders import (
     IMAGE,
     IMAGES,
     SPEC,
-    SequencePlace,
+    SequenceFolder,
     emdb_folder,
     participants_in,
     sequences_in,
@@ -81,7 +81,7 @@ def inspect(root: Path) -> list[Finding]:
     return findings + [finding for place in sequences_in(folder) for finding in _of_sequence(place)]
 
 
-def _of_sequence(place: SequencePlace) -> Iterator[Finding]:
+def _of_sequence(place: SequenceFolder) -> Iterator[Finding]:
     archive = f"unpack {place.key.partition('/')[0]} of {SPEC.page} again"
     if not place.annotations:
         yield Finding(severity="error", key=place.key, what="images without annotation (*_data.pkl)", hint=archive)

@@ -29,7 +29,7 @@ _SPELLED = {name.lower(): name for names in PARTS.values() for name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SequencePlace:
+class SequenceFolder:
     """One sequence on disk."""
 
     name: str
@@ -64,7 +64,7 @@ def participants_in(folder: Path) -> Iterator[tuple[str, Path]]:
             yield name, inner if inner is not None and is_folder(inner) else place
 
 
-def sequences_in(folder: Path) -> Iterator[SequencePlace]:
+def sequences_in(folder: Path) -> Iterator[SequenceFolder]:
     """The folders below the participants that hold annotations or images, by participant and name."""
     for participant, place in participants_in(folder):
         for name in listing(place).folders:
@@ -73,7 +73,7 @@ def sequences_in(folder: Path) -> Iterator[SequencePlace]:
             files = [file for file in inside.files if _ANNOTATION.fullmatch(file)]
             files.sort(key=lambda file: file.lower() != f"{whole}_data.pkl".lower())
             if files or any(other.lower() == IMAGES for other in (*inside.folders, *inside.files, *inside.broken)):
-                yield SequencePlace(
+                yield SequenceFolder(
                     name=_SPELLED.get(whole.lower(), whole),
                     folder=place / name,
                     annotations=tuple(place / name / file for file in files),

@@ -27,7 +27,7 @@ from trace_data.adapters.human36m.facts import (
     subjects_without_images,
 )
 from trace_data.adapters.human36m.record import record_of
-from trace_data.adapters.human36m.subject_files import Rows, subject_file
+from trace_data.adapters.human36m.subject_files import FrameValues, subject_file
 from trace_data.adapters.listing import entry, numbered, numbered_files, why_empty
 from trace_data.adapters.units import check_unit
 from trace_data.errors import AnnotationError
@@ -162,7 +162,7 @@ def _pattern(folder: Path) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(folder.name)}_(\d{{6}})\.jpe?g", re.IGNORECASE)
 
 
-def _frames(ref: SequenceRef, rows: Rows) -> npt.NDArray[np.int64]:
+def _frames(ref: SequenceRef, rows: FrameValues) -> npt.NDArray[np.int64]:
     """The annotated frames that have an image: all, or every n-th. Raises AnnotationError when some are lost."""
     held = numbered(ref.images, _pattern(ref.images)) - 1
     shared: npt.NDArray[np.int64] = np.intersect1d(held, rows.frames)
@@ -189,7 +189,7 @@ def _view(
     joints: npt.NDArray[np.float64],
     frame_ids: npt.NDArray[np.int64],
     size: tuple[int, int],
-    centres: Rows | None,
+    centres: FrameValues | None,
 ) -> CalibratedView:
     """The camera, with the interpretation of `t` that projects the joints correctly. Raises AnnotationError."""
     file = subject_file(folder, subject, "camera")
@@ -255,7 +255,7 @@ def _readings(file: Path, cameras: dict[str, Any], camera: int) -> list[Calibrat
     ]
 
 
-def _from_boxes(seen: npt.NDArray[np.float64], centres: Rows, frame_ids: npt.NDArray[np.int64]) -> float:
+def _from_boxes(seen: npt.NDArray[np.float64], centres: FrameValues, frame_ids: npt.NDArray[np.int64]) -> float:
     """Median distance, px, between the centres of the joints (T, 17, 2) and of the boxes; infinite without boxes."""
     middles, known = centres.over(frame_ids)
     apart = np.linalg.norm(_middles(seen) - middles, axis=1)[known]

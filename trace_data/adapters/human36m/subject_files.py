@@ -35,7 +35,7 @@ IMAGE = re.compile(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class FrameValues:
     """Values for some frames of a clip."""
 
     frames: npt.NDArray[np.int64]
@@ -60,24 +60,24 @@ def subject_file(folder: Path, subject: int, *kinds: str) -> Path | None:
     return None
 
 
-def joints(file: Path) -> dict[Clip, Rows]:
+def joints(file: Path) -> dict[Clip, FrameValues]:
     """World joints (N, 17, 3) in mm. Raises AnnotationError."""
     return _joints(file_state(file))
 
 
 @lru_cache(maxsize=2)
-def _joints(state: tuple[str, int, int]) -> dict[Clip, Rows]:
+def _joints(state: tuple[str, int, int]) -> dict[Clip, FrameValues]:
     file = Path(state[0])
     return _clips(file, (17, 3), lambda frame: frame)
 
 
-def bodies(file: Path) -> dict[Clip, Rows]:
+def bodies(file: Path) -> dict[Clip, FrameValues]:
     """SMPL parameters (N, 85): pose, shape, translation. Raises AnnotationError."""
     return _bodies(file_state(file))
 
 
 @lru_cache(maxsize=2)
-def _bodies(state: tuple[str, int, int]) -> dict[Clip, Rows]:
+def _bodies(state: tuple[str, int, int]) -> dict[Clip, FrameValues]:
     file = Path(state[0])
     return _clips(
         file, (85,), lambda frame: np.concatenate([np.ravel(frame[key]) for key in ("pose", "shape", "trans")])
@@ -106,7 +106,7 @@ def body_over(file: Path | None, clip: Clip, frame_ids: npt.NDArray[np.int64]) -
 class Listed:
     """Boxes and image sizes of a clip."""
 
-    centres: Rows
+    centres: FrameValues
     """Middles (N, 2) of the boxes around its projected joints, px."""
     sizes: frozenset[tuple[int, int]]
     """Widths and heights of its images, px; empty if unknown."""
@@ -158,7 +158,7 @@ def load(file: Path, each: Each | None = None) -> dict[str, Any]:
     return content
 
 
-def _clips(file: Path, shape: tuple[int, ...], value: Callable[[Any], Any]) -> dict[Clip, Rows]:
+def _clips(file: Path, shape: tuple[int, ...], value: Callable[[Any], Any]) -> dict[Clip, FrameValues]:
     clips = {}
     for action, subactions in load(file).items():
         for subaction, frames in _items(subactions, f"[{action}]", file):
@@ -178,7 +178,7 @@ def _items(value: Any, key: str, file: Path) -> Any:
     return value.items()
 
 
-def _rows(held: dict[int, Any], shape: tuple[int, ...], key: str, file: Path) -> Rows:
+def _rows(held: dict[int, Any], shape: tuple[int, ...], key: str, file: Path) -> FrameValues:
     frames = sorted(held)
     values = [held[frame] for frame in frames]
-    return Rows(np.array(frames, np.int64), numbers(values or np.zeros((0, *shape)), (-1, *shape), key, file))
+    return FrameValues(np.array(frames, np.int64), numbers(values or np.zeros((0, *shape)), (-1, *shape), key, file))

@@ -26,7 +26,7 @@ _TEST_KEYS = ("annot2", "annot3", "valid_frame", "synthetic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Annotations:
+class MultiViewAnnotations:
     """Annotations of all cameras in one `annot.mat`. Arrays of a camera are checked on access."""
 
     file: Path
@@ -48,7 +48,7 @@ class Annotations:
         return shaped[0], shaped[1] / 1000
 
 
-def read_annotations(file: Path) -> Annotations:
+def read_annotations(file: Path) -> MultiViewAnnotations:
     """Read an `annot.mat`; the last one is cached, because it serves all cameras. Raises AnnotationError."""
     return _read_annotations(file, *_state(file))
 
@@ -74,7 +74,7 @@ def _state(file: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)
-def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
+def _read_annotations(file: Path, changed: int, size: int) -> MultiViewAnnotations:
     names = ["annot2", "annot3", "cameras", "frames", "synthetic"]
     content = read_matlab(file, names, hint=_AGAIN)
     if lost := [name for name in names[:4] if name not in content]:
@@ -91,7 +91,9 @@ def _read_annotations(file: Path, changed: int, size: int) -> Annotations:
             kind = f"has type {getattr(cell, 'dtype', type(cell).__name__)} and shape {np.shape(cell)}"
             raise wrong(file, key, kind, f"a cell array of {RECORDED} cameras")
         cells[key] = list(cell.reshape(-1))
-    return Annotations(file=file, frames=len(frames), cameras=cameras, synthetic="synthetic" in content, cells=cells)
+    return MultiViewAnnotations(
+        file=file, frames=len(frames), cameras=cameras, synthetic="synthetic" in content, cells=cells
+    )
 
 
 def annotated_test_frames(file: Path) -> int:

@@ -16,7 +16,7 @@ from trace_data.adapters.mpi_inf_3dhp.assembly import CameraSequence, assemble, 
 from trace_data.adapters.mpi_inf_3dhp.calibration import Calibrated, read_calibration
 from trace_data.adapters.mpi_inf_3dhp.facts import CAMERAS, SHORT, SPEC, fps_of, split_of, wrong
 from trace_data.adapters.mpi_inf_3dhp.folders import recordings
-from trace_data.adapters.mpi_inf_3dhp.matlab import Annotations, annotated_frames, read_annotations
+from trace_data.adapters.mpi_inf_3dhp.matlab import MultiViewAnnotations, annotated_frames, read_annotations
 from trace_data.adapters.mpi_inf_3dhp.neural_annot import bodies_of, find_bodies
 from trace_data.adapters.mpi_inf_3dhp.pictures import (
     Pictures,
@@ -141,7 +141,7 @@ def read(ref: SequenceRef) -> SequenceRecord:
     )
 
 
-def _compared(file: Path, annotations: Annotations, cameras: dict[int, Calibrated], camera: int) -> str:
+def _compared(file: Path, annotations: MultiViewAnnotations, cameras: dict[int, Calibrated], camera: int) -> str:
     """Why there is no world, from a comparison with the first other camera; empty if they agree."""
     other = next((c for c in annotations.cameras if c != camera and c in cameras), None)
     if other is None:

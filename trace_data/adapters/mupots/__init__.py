@@ -18,9 +18,9 @@ from trace_data.adapters.fitted_camera import MIDDLE, fitted_intrinsics, median_
 from trace_data.adapters.listing import entry, is_folder, listing, numbered, numbered_files, why_empty
 from trace_data.adapters.mupots.annotations import (
     PAGE,
-    Annotations,
     Array,
     Flags,
+    SequenceAnnotations,
     annotated_frames,
     read_annotations,
     read_occlusion,
@@ -174,7 +174,7 @@ def _frames(ref: SequenceRef, annotated: int) -> tuple[Path, ...]:
     return tuple(images[number] for number in range(annotated))
 
 
-def _camera(file: Path, held: Annotations, size: tuple[int, int]) -> tuple[Array, float]:
+def _camera(file: Path, held: SequenceAnnotations, size: tuple[int, int]) -> tuple[Array, float]:
     """The intrinsics (3, 3) px that one camera has for all people and frames, and how well they project, px."""
     if not held.valid.any():
         raise wrong(file, "isValidFrame", "is 0 everywhere", "annotated frames")
@@ -196,7 +196,7 @@ def _camera(file: Path, held: Annotations, size: tuple[int, int]) -> tuple[Array
     return intrinsics, median_px(intrinsics, None, points, joints)
 
 
-def _person(held: Annotations, column: int, name: str, confidence: Array, *, projected: bool) -> Person:
+def _person(held: SequenceAnnotations, column: int, name: str, confidence: Array, *, projected: bool) -> Person:
     present: Flags = held.valid[:, column]
     shown = np.where((confidence > 0)[..., None], held.points[:, column], 0.0)
     known = np.broadcast_to(present[:, None, None], (*confidence.shape, 1))
@@ -213,7 +213,7 @@ def _person(held: Annotations, column: int, name: str, confidence: Array, *, pro
     )
 
 
-def _universal(held: Annotations, column: int) -> float | None:
+def _universal(held: SequenceAnnotations, column: int) -> float | None:
     """How many times as large as the person its universal joints are, about the pelvis; None if by no one factor."""
     own, other = (joints[held.valid[:, column], column] for joints in (held.joints, held.universal))
     own, other = own - own[:, [PELVIS]], other - other[:, [PELVIS]]

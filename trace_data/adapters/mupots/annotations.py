@@ -30,7 +30,7 @@ _ROWS = {"annot2": 2, "annot3": 3, "univ_annot3": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Annotations:
+class SequenceAnnotations:
     """The labels of T frames and P people. A column is the same person in all of them; what is not valid is zero."""
 
     valid: Flags
@@ -53,7 +53,7 @@ def annotated_frames(file: Path) -> int:
     return _frames_and_people(file, _LABELS, shape)[0]
 
 
-def read_annotations(file: Path) -> Annotations:
+def read_annotations(file: Path) -> SequenceAnnotations:
     """An `annot.mat`. Raises AnnotationError."""
     readable(file)
     content = read_matlab(file, (_LABELS, "synthetic"), hint=_AGAIN)
@@ -67,7 +67,7 @@ def read_annotations(file: Path) -> Annotations:
         valid[place] = True
         for name, width in _ROWS.items():
             arrays[name][place] = _numbers(file, f"{key}.{name}", entry.get(name), (width, JOINTS)).T
-    return Annotations(
+    return SequenceAnnotations(
         valid=valid,
         points=arrays["annot2"],
         joints=arrays["annot3"] / 1000,

@@ -21,7 +21,7 @@ from trace_data.adapters.rich.calibration import camera_of, read_calibration
 from trace_data.adapters.rich.folders import (
     CALIBRATIONS,
     SPEC,
-    SequencePlace,
+    SequenceFiles,
     image_pattern,
     rich_folder,
     sequences_in,
@@ -67,7 +67,7 @@ def inspect(root: Path) -> list[Finding]:
     return [finding for place in sequences_in(rich_folder(root)) for finding in _of_sequence(place)]
 
 
-def _of_sequence(place: SequencePlace) -> Iterator[Finding]:
+def _of_sequence(place: SequenceFiles) -> Iterator[Finding]:
     key = f"{place.split}/{place.name}"
     if place.bodies is None:
         hint = f"unpack {place.split}_body.zip of {SPEC.page}"

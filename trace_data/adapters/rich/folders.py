@@ -30,7 +30,7 @@ _CALIBRATION = re.compile(r"(\d{1,3})\.xml", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SequencePlace:
+class SequenceFiles:
     """One sequence on disk."""
 
     split: Split
@@ -58,7 +58,7 @@ def rich_folder(root: Path) -> Path:
     return dataset_folder(SPEC, root, marks)
 
 
-def sequences_in(folder: Path) -> Iterator[SequencePlace]:
+def sequences_in(folder: Path) -> Iterator[SequenceFiles]:
     """The sequences that have a folder of images, by split and name."""
     places = [folder, *(place for names in _AROUND if (place := _inside(folder, *names)) is not None)]
     calibrated: dict[str, dict[int, Path]] = {}
@@ -77,7 +77,7 @@ def sequences_in(folder: Path) -> Iterator[SequencePlace]:
             capture = name.partition("_")[0]
             if capture not in calibrated:
                 calibrated[capture] = dict(_calibrations(places, capture))
-            yield SequencePlace(
+            yield SequenceFiles(
                 split=split,
                 name=name,
                 views=dict(sorted(views.items())),

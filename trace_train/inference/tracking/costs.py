@@ -12,7 +12,7 @@ import numpy as np
 
 from trace_train.config.tracker import TrackerConfig
 from trace_train.inference.tracking.observation import KEYPOINT_DEVIATIONS, Floats, Observation, picture_motion, unit
-from trace_train.inference.tracking.tracks import Rows, Tracks, noise
+from trace_train.inference.tracking.tracks import Rows, TrackTable, noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,7 +28,13 @@ class Pairs:
 
 
 def pairs(
-    tracks: Tracks, people: Observation, time: float, config: TrackerConfig, *, motion: Floats | None, seconds: float
+    tracks: TrackTable,
+    people: Observation,
+    time: float,
+    config: TrackerConfig,
+    *,
+    motion: Floats | None,
+    seconds: float,
 ) -> Pairs:
     """The pairs of tracks, predicted for `time`, and detections that could belong together, and their costs.
 
@@ -74,7 +80,7 @@ def pairs(
     return Pairs(track=row, detection=column, cost=cost)
 
 
-def looks(tracks: Tracks, others: Tracks, config: TrackerConfig) -> Floats:
+def looks(tracks: TrackTable, others: TrackTable, config: TrackerConfig) -> Floats:
     """(N, M) how unlike the tracks look: the weighted mean of the terms of feature and shape. inf without weights."""
     weight = config.feature_weight + config.shape_weight
     if not weight:

@@ -18,7 +18,7 @@ from trace_train.inference.frame_detections import Assignment, FrameDetections
 from trace_train.inference.tracking.assignment import assign
 from trace_train.inference.tracking.costs import looks, pairs
 from trace_train.inference.tracking.observation import Observation, network_motion, observe, unit
-from trace_train.inference.tracking.tracks import Rows, Tracks, noise
+from trace_train.inference.tracking.tracks import Rows, TrackTable, noise
 
 Mask = npt.NDArray[np.bool_]
 EPSILON = 1e-6
@@ -30,7 +30,7 @@ class PeopleTracker:
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
-        self._tracks = Tracks.nobody()
+        self._tracks = TrackTable.nobody()
         self._waiting: dict[int, list[tuple[int, int]]] = {}
         """Frame and detection of people who are not confirmed, by their negative identity."""
         self._reported: Counter[int] = Counter()
@@ -103,7 +103,7 @@ class PeopleTracker:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
-        self._tracks = Tracks.from_state(state["tracks"])
+        self._tracks = TrackTable.from_state(state["tracks"])
         self._waiting = {key: [(frame, at) for frame, at in hits] for key, hits in state["waiting"].items()}
         self._reported = Counter(state["reported"])
         self._identities, self._candidates = state["identities"], state["candidates"]
@@ -145,7 +145,7 @@ class PeopleTracker:
         keys = [-self._candidates - number for number in range(1, len(detections) + 1)]
         self._candidates += len(keys)
         self._waiting |= {key: [(self._frame, detection)] for key, detection in zip(keys, detections)}
-        new = Tracks.start(np.array(keys, int), people, self._frame, self._time, self.config)
+        new = TrackTable.start(np.array(keys, int), people, self._frame, self._time, self.config)
         self._tracks = self._tracks.joined(new)
 
     def _forget(self) -> None:

@@ -20,7 +20,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Tracks:
+class TrackTable:
     """N people."""
 
     identity: Rows
@@ -55,7 +55,7 @@ class Tracks:
     """(N, 10) running mean."""
 
     @classmethod
-    def nobody(cls) -> Tracks:
+    def nobody(cls) -> TrackTable:
         """No people. The number of features is taken over from the first ones."""
         return cls(
             identity=np.zeros(0, int), hits=np.zeros(0, int), first_frame=np.zeros(0, int), first_time=np.zeros(0),
@@ -65,7 +65,7 @@ class Tracks:
         )  # fmt: skip
 
     @classmethod
-    def start(cls, identity: Rows, people: Observation, frame: int, time: float, config: TrackerConfig) -> Tracks:
+    def start(cls, identity: Rows, people: Observation, frame: int, time: float, config: TrackerConfig) -> TrackTable:
         """A track for each of the `people`, with `identity` (N,)."""
         count = len(identity)
         variance = np.zeros((count, 2, 3))
@@ -82,16 +82,16 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.identity)
 
-    def keep(self, rows: Rows | npt.NDArray[np.bool_]) -> Tracks:
+    def keep(self, rows: Rows | npt.NDArray[np.bool_]) -> TrackTable:
         """The people `rows`."""
-        return Tracks(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return TrackTable(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def joined(self, others: Tracks) -> Tracks:
+    def joined(self, others: TrackTable) -> TrackTable:
         """These people, then `others`."""
         if not len(self) or not len(others):
             return others if not len(self) else self
         both = [(field.name, getattr(self, field.name), getattr(others, field.name)) for field in fields(self)]
-        return Tracks(**{name: np.concatenate([own, other]) for name, own, other in both})
+        return TrackTable(**{name: np.concatenate([own, other]) for name, own, other in both})
 
     def predict(self, seconds: float, time: float, config: TrackerConfig) -> None:
         """Move everybody on to `time`, `seconds` after the latest frame. Who was not seen then slows down."""
@@ -145,7 +145,7 @@ class Tracks:
         return {field.name: torch.from_numpy(getattr(self, field.name).copy()) for field in fields(self)}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Tracks:
+    def from_state(cls, state: dict[str, Any]) -> TrackTable:
         """Tracks from `state_dict()`."""
         return cls(**{name: value.numpy().copy() for name, value in state.items()})
 

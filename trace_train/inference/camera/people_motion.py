@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
+from trace_train.inference.camera.frame_people import FramePeople
+from trace_train.inference.camera.fusion import CameraStep, fused
 from trace_train.inference.lens_change import PaddedSquare
-from trace_train.inference.world.frame_people import FramePeople
-from trace_train.inference.world.fusion import CameraStep, fused
 
 Array = npt.NDArray[np.float64]
 

@@ -1,9 +1,9 @@
-"""Motion of people in the camera view and in the world.
+"""World translation and rotation of people along tracks, and the heads whose maps they are made of.
 
-Source: docs/reference/network.md#detection-and-motion-heads, docs/reference/network.md#world-heads.
+Source: docs/reference/network.md#world-heads.
 
-Camera-space motion is a volume like the camera volume: the sum of a front view and a bird's-eye view. World motion and
-rotation are 2D maps; accumulated along a track they give its trajectory in the first frame's camera.
+World motion and rotation are 2D maps. Added up along a track, motion gives its trajectory in the first frame's camera.
+The world of a predicted video is that of its camera path instead: see `trace_data/results/world_placement.py`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,6 @@ from trace_train.network.blocks import HeadBlock
 from trace_train.network.heads import map_head
 from trace_train.network.outputs import WorldStart
 from trace_train.network.sizes import RotationRule
-
-
-def motion_volume(front: Tensor, above: Tensor, refiner: nn.Module) -> Tensor:
-    """Front motion (N, 3, M, M) and bird's-eye motion (N, D, M) to (N, 3, D, M, M) of s, y, x.
-
-    The bird's-eye view is the same for all three channels, as published.
-    """
-    refined: Tensor = refiner(front[:, :, None] + above[:, None, :, None])
-    return refined
 
 
 class WorldMotionHead(nn.Sequential):

@@ -13,12 +13,12 @@ from people_and_camera import LENS, SQUARE, Walkers, handheld, only, path
 from scipy.spatial.transform import Rotation
 
 from trace_data.geometry import transform
-from trace_data.results.placement import placed
+from trace_data.results.world_placement import placed
 from trace_train.config.world import WorldConfig
+from trace_train.inference.camera.camera_path import CameraPath, WorldCamera
+from trace_train.inference.camera.frame_people import FramePeople
+from trace_train.inference.camera.fusion import angles
 from trace_train.inference.lens_change import projected, through_lens
-from trace_train.inference.world.camera_path import CameraPath, WorldCamera
-from trace_train.inference.world.frame_people import FramePeople
-from trace_train.inference.world.fusion import angles
 
 TIME = np.arange(60) / 30
 MOVING = WorldConfig(camera="moving")

@@ -12,7 +12,7 @@ import torch
 from trace_data.errors import quoted
 from trace_data.results.camera_files import CameraFile, CameraFileError
 from trace_data.results.paths import at_times, pieces
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
 from trace_train.config.world import WorldConfig
 
 Array = npt.NDArray[np.float64]

@@ -16,10 +16,10 @@ from trace_train.body.layer import BodyLayer
 from trace_train.build import body_layers, build_network
 from trace_train.geometry.camera import project, translation_from_triple, triple_from_translation
 from trace_train.geometry.rotations import IDENTITY_6D, matrix_from_6d, matrix_from_axis_angle, sixd_from_matrix
-from trace_train.inference.trajectories import Trajectories, trajectories
+from trace_train.inference.tracked_bodies import TrackedBodies, decode_tracks
 from trace_train.network.flow import NoFlow
-from trace_train.network.motion import compose_world_camera, compose_world_rotation
 from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart
+from trace_train.network.world_trajectory import compose_world_camera, compose_world_rotation
 from trace_train.streaming.stream import TrainStream
 from trace_train.train import train
 from trace_train.training.initialise import start_from_means
@@ -143,10 +143,10 @@ def test_what_stands_where_nobody_is_changes_nothing() -> None:
     assert torch.allclose(a.people.shape[tracks.mask], b.people.shape[tracks.mask], atol=1e-6)
 
 
-def decode(layer: BodyLayer, tracks: Tracks, *changes: str) -> tuple[Trajectories, tuple[Tensor, Tensor]]:
+def decode(layer: BodyLayer, tracks: Tracks, *changes: str) -> tuple[TrackedBodies, tuple[Tensor, Tensor]]:
     network, (images, flow) = small(*changes), clips(1, tracks.mask.shape[1])
     with torch.no_grad():
-        found = trajectories(network, network(images, flow), tracks)
+        found = decode_tracks(network, network(images, flow), tracks)
         return found, found.joints(layer)
 
 
@@ -171,12 +171,12 @@ def test_a_trajectory_in_chunks_is_the_one_in_one_piece() -> None:
     tracks.mask[0, :2], tracks.mask[1, 4:], tracks.mask[2, 2:4] = False, False, False  # comes, leaves, is away
     parts, start, state = [], None, None
     with torch.no_grad():
-        whole = trajectories(network, network(images, flow), tracks)
+        whole = decode_tracks(network, network(images, flow), tracks)
         for begin in (0, 2, 4):
             of = slice(begin, begin + 2)
             maps = network(images[:, of], flow[of], state=state)
             part = Tracks(frame=tracks.frame[:, of] - begin, zyx=tracks.zyx[:, of], mask=tracks.mask[:, of])
-            parts.append(trajectories(network, maps, part, start))
+            parts.append(decode_tracks(network, maps, part, start))
             start, state = parts[-1].end, maps.state
     assert [p.end.known.tolist() for p in parts] == [[False, True, True, True]] + [[True] * 4] * 2
     joined = torch.cat([p.world_translation for p in parts], dim=1)

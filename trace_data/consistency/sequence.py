@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_data.assets.bodies import Bodies
+from trace_data.assets.bodies import BodyModels
 from trace_data.consistency.joint_errors import (
     OWN_JOINTS,
     Floats,
@@ -70,7 +70,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class Consistency:
     """Measurements of one sequence; None where there is nothing to compare."""
 
     key: str
@@ -105,7 +105,7 @@ class Agreement:
     """The frame after the fastest step."""
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Agreement:
+    def from_json(cls, content: dict[str, Any]) -> Consistency:
         """The inverse of `dataclasses.asdict` and JSON."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
@@ -117,7 +117,7 @@ class Agreement:
         return cls(**values)
 
 
-def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
+def measure(record: SequenceRecord, bodies: BodyModels | None) -> Consistency:
     """Compare the annotations of a record that passed `check_record`."""
     posed = [posed_joints(person, bodies) for person in record.people]
     pixels = [reprojection_errors(person, joints, record) for person, joints in zip(record.people, posed)]
@@ -127,7 +127,7 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
     speeds = [speeds_of(person, joints, record) for person, joints in zip(record.people, posed)]
     fastest = np.nanmax(np.stack(speeds), axis=0, initial=-1.0) if speeds else np.zeros(0)
     known = len(fastest) and fastest.max() >= 0
-    return Agreement(
+    return Consistency(
         key=record.key,
         reprojection_px=reprojection,
         body_mm=_spread([1000 * direct for direct, _ in metres]),
@@ -145,19 +145,19 @@ def measure(record: SequenceRecord, bodies: Bodies | None) -> Agreement:
     )
 
 
-def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
+def judge(consistency: Consistency, record: SequenceRecord) -> list[Finding]:
     """Findings for measurements beyond their thresholds."""
     synthetic, limit = _synthetic(record), _limit(record)
     problems: list[tuple[Severity, str, str, str]] = []
-    reprojection, body = agreement.reprojection_px, agreement.body_mm
-    if agreement.swapped:
-        problems.append(("error", "joints", f"left and right are exchanged for {', '.join(agreement.swapped)}", ""))
-    elif any(agreement.shifts):
-        shift = next(shift for shift in agreement.shifts if shift)
+    reprojection, body = consistency.reprojection_px, consistency.body_mm
+    if consistency.swapped:
+        problems.append(("error", "joints", f"left and right are exchanged for {', '.join(consistency.swapped)}", ""))
+    elif any(consistency.shifts):
+        shift = next(shift for shift in consistency.shifts if shift)
         what = f"the 2D joints are those of the frame {'after' if shift > 0 else 'before'}"
         hint = "frame numbers of 2D and 3D joints differ by one: copy the annotations again"
         problems.append(("error", "reprojection", what, hint))
-    elif reprojection is not None and _projected(record) and (zoomed := [z for z in agreement.zooms if z != 1]):
+    elif reprojection is not None and _projected(record) and (zoomed := [z for z in consistency.zooms if z != 1]):
         wider = "wider" if zoomed[0] > 1 else "closer"
         what = f"the 2D joints lie {abs(zoomed[0] - 1):.1%} {wider} than the 3D joints project"
         hint = "a focal length that is not that of these points: get calibration and annotations together"
@@ -169,7 +169,7 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
         )
         hint = "a stale calibration, points of another camera or person, or frames shifted against their annotation"
         problems.append(("error", "reprojection", what, hint))
-    elif off := agreement.off_frames:
+    elif off := consistency.off_frames:
         what = f"2D and 3D joints disagree in {len(off)} frames: {_some(off)}"
         hint = "the camera or an annotation jumps there, or the 2D points belong to another person"
         problems.append(
@@ -181,17 +181,17 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
             f"expected {2 * limit:.1f}"
         )
         problems.append(("error", "reprojection", what, "a calibration that is not quite that of these points"))
-    if agreement.backwards and not agreement.swapped:
-        people = ", ".join(agreement.backwards)
+    if consistency.backwards and not consistency.swapped:
+        people = ", ".join(consistency.backwards)
         what = f"knees bend and toes point backwards: left and right are exchanged in 3D for {people}"
         problems.append(("error", "joints3d", what, "where the 2D joints fit, theirs are exchanged too"))
-    elif agreement.backwards_stretches:
-        first, last = (int(record.frame_ids[frame]) for frame in agreement.backwards_stretches[0])
+    elif consistency.backwards_stretches:
+        first, last = (int(record.frame_ids[frame]) for frame in consistency.backwards_stretches[0])
         what = f"knees bend and toes point backwards in frames {first} to {last}, and forwards in others"
         hint = "left and right may be exchanged there, or the annotation mirrored: look with  trace preview"
         problems.append(("warning", "joints3d", what, hint))
-    if agreement.swapped_body:
-        people = ", ".join(agreement.swapped_body)
+    if consistency.swapped_body:
+        people = ", ".join(consistency.swapped_body)
         problems.append(("error", "joints3d", f"left and right of the 3D joints are exchanged for {people}", ""))
     elif body is not None and body.median > (expected := _body_limit(record)):
         what = (
@@ -199,17 +199,18 @@ def judge(agreement: Agreement, record: SequenceRecord) -> list[Finding]:
             f"expected {expected:.0f}"
         )
         hint = "body models of another gender or version: trace prepare-smpl --gender all --force"
-        if agreement.displaced:
-            what += f"; moved there, that of {', '.join(agreement.displaced)} fits"
+        if consistency.displaced:
+            what += f"; moved there, that of {', '.join(consistency.displaced)} fits"
             hint = "stale camera poses, or joints and bodies of different worlds: get cameras and annotations together"
         problems.append(("error", "body", what, hint))
-    if agreement.bone_change is not None and agreement.bone_change > _bone_limit(record):
-        what = f"a bone's length changes by {agreement.bone_change:.1%}"
+    if consistency.bone_change is not None and consistency.bone_change > _bone_limit(record):
+        what = f"a bone's length changes by {consistency.bone_change:.1%}"
         problems.append(("error", "bones", what, "joints of different people"))
-    if agreement.fastest is not None and agreement.fastest > FASTEST:
-        what = f"a person moves at {agreement.fastest:.0f} m/s through the world, up to frame {agreement.fastest_frame}"
+    if consistency.fastest is not None and consistency.fastest > FASTEST:
+        speed, frame = f"{consistency.fastest:.0f} m/s", consistency.fastest_frame
+        what = f"a person moves at {speed} through the world, up to frame {frame}"
         hint = "the camera path or the world motion jumps there, or two people share a name"
-        severe = synthetic or agreement.fastest > IMPOSSIBLE
+        severe = synthetic or consistency.fastest > IMPOSSIBLE
         problems.append(("error" if severe else "warning", "speed", what, hint))
     return [Finding(severity=severity, key=key, what=what, hint=hint) for severity, key, what, hint in problems]
 

@@ -20,15 +20,15 @@ import numpy.typing as npt
 import torch
 
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle, transform
-from trace_data.results.placement import rigid_inverse
+from trace_data.results.world_placement import rigid_inverse
 from trace_train.config.world import WorldConfig
+from trace_train.inference.camera.background import BackgroundMotion, BackgroundStep
+from trace_train.inference.camera.frame_people import FramePeople
+from trace_train.inference.camera.fusion import CameraStep
+from trace_train.inference.camera.given import GivenPath
+from trace_train.inference.camera.judgement import Evidence, quality, stands_still
+from trace_train.inference.camera.people_motion import PeopleMotion
 from trace_train.inference.lens_change import PaddedSquare
-from trace_train.inference.world.background import BackgroundMotion, BackgroundStep
-from trace_train.inference.world.frame_people import FramePeople
-from trace_train.inference.world.fusion import CameraStep
-from trace_train.inference.world.given import GivenPath
-from trace_train.inference.world.judgement import Evidence, quality, stands_still
-from trace_train.inference.world.people_motion import PeopleMotion
 
 Array = npt.NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_train.config.world import WorldConfig
-from trace_train.inference.world.background import BackgroundStep
-from trace_train.inference.world.fusion import CameraStep
+from trace_train.inference.camera.background import BackgroundStep
+from trace_train.inference.camera.fusion import CameraStep
 
 MOSTLY = 0.5
 """Share of a video's steps above which its background speaks for the whole."""

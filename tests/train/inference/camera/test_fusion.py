@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from trace_train.inference.world.fusion import angles, central, fused, geometric_median, mean_rotation
+from trace_train.inference.camera.fusion import angles, central, fused, geometric_median, mean_rotation
 
 
 def turns(*degrees: float) -> np.ndarray:

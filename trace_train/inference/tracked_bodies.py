@@ -13,8 +13,8 @@ from trace_train.network.outputs import Maps, TrackedPeople, Tracks, WorldStart,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Trajectories:
-    """S people over T frames. Values are undefined where `mask` is False."""
+class TrackedBodies:
+    """Bodies of S people over T frames. Values are undefined where `mask` is False."""
 
     mask: Tensor
     """(S, T) bool."""
@@ -43,11 +43,11 @@ class Trajectories:
         return camera + self.translation[:, :, None], world + self.world_translation[:, :, None]
 
 
-def trajectories(network: TraceNetwork, maps: Maps, tracks: Tracks, start: WorldStart | None = None) -> Trajectories:
+def decode_tracks(network: TraceNetwork, maps: Maps, tracks: Tracks, start: WorldStart | None = None) -> TrackedBodies:
     """Decode people along tracks. `start`: `end` of the previous chunk."""
     tracked = network.follow(maps, tracks, start)
     people, published = tracked.people, network.published_camera
-    return Trajectories(
+    return TrackedBodies(
         mask=tracked.mask,
         translation=translation_from_triple(people.camera, published=published),
         rotations=full_rotations(people),

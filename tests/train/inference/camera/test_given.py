@@ -12,9 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from trace_data.results.camera_files import CameraFile, CameraFileError
 from trace_train.config.world import WorldConfig
-from trace_train.inference.world.camera_path import CameraPath, WorldCamera
-from trace_train.inference.world.fusion import angles
-from trace_train.inference.world.given import GivenPath
+from trace_train.inference.camera.camera_path import CameraPath, WorldCamera
+from trace_train.inference.camera.fusion import angles
+from trace_train.inference.camera.given import GivenPath
 
 TIME = np.arange(150) / 30
 

@@ -9,10 +9,10 @@ from people_and_camera import LENS, SQUARE, Walkers, path
 from scipy.spatial.transform import Rotation
 
 from trace_train.config.world import WorldConfig
-from trace_train.inference.world.background import BackgroundMotion, reduced
-from trace_train.inference.world.camera_path import CameraPath
-from trace_train.inference.world.frame_people import FramePeople
-from trace_train.inference.world.fusion import angles
+from trace_train.inference.camera.background import BackgroundMotion, reduced
+from trace_train.inference.camera.camera_path import CameraPath
+from trace_train.inference.camera.frame_people import FramePeople
+from trace_train.inference.camera.fusion import angles
 
 RNG = np.random.default_rng(0)
 NO_BOXES = np.zeros((0, 4))
