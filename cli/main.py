@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "add-flow": ("flow", "add_flow", "Compute optical flow once and store it beside finished shards."),
     "verify-shards": ("verify_shards", "verify_shards", "Check shards: index, hashes, every image and annotation."),
     "preview": ("preview", "preview", "Show clips of the shards on one page, as stored or as the network sees them."),
+    "fit-pose-prior": ("prior", "fit_pose_prior", "Fit the pose prior of a loss to motions of AMASS."),
     "train": ("train", "train", "Train the network on shards."),
     "evaluate": ("evaluate", "evaluate", "Score a run or checkpoint on a split of the shards."),
     "predict": ("predict", "predict", "Find the people of videos, with identities, in one world."),

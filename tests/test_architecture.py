@@ -20,7 +20,7 @@ ORDER = {
     "trace_data": (
         "errors os_errors geometry progress",
         "files text_files settings workers schema unpickle",
-        "defects drawing frames pages",
+        "defects drawing frames motions pages",
         "adapters assets shards sample_world",
         "results consistency",
         "builder export overlay",

@@ -46,6 +46,7 @@ def test_all_protocols_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     row = {line.split()[0]: line for line in said.splitlines() if line.split()}
     assert "13 labelled" in row["mupots"] and "lsp-14" not in row["mupots"] and " wrong " in row["mupots"]
     assert "lsp-14" not in row["dynacam"] and "100 frames" not in row["3dpw-14"]
+    assert "RICH cannot be scored" in said and "SMPL-X" in said
     assert said.count("It counts: ") == len(protocols()) - 1, "frames, people and camera of all but the default"
     assert command(["evaluate", "--list-protocols", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)

@@ -52,8 +52,8 @@ from trace_data.builder.build import build_shards
 from trace_data.errors import ConfigError, TraceError
 from trace_data.frames.image import decode, file_size
 from trace_data.frames.video import video_facts
+from trace_data.motions.amass import read_amass
 from trace_data.results.file import read_result, write_result
-from trace_data.sample_world.amass import read_amass
 from trace_data.schema.clip import ClipRef, Window
 from trace_data.shards.index import load_index
 from trace_data.shards.reader import ShardReader

@@ -15,9 +15,9 @@ from typing import Any
 
 from trace_data.errors import ConfigError, OutputError
 from trace_data.files import atomic_write
+from trace_data.motions.amass import fingerprint, motion_files
 from trace_data.progress import SILENT, Progress
 from trace_data.sample_world.allocation import FURTHER, Allocation, allocate, further
-from trace_data.sample_world.amass import fingerprint, motion_files
 from trace_data.sample_world.bodies import write_body_models
 from trace_data.sample_world.film import FPS, FRAMES, actors_in, name_of
 from trace_data.sample_world.film_files import VIDEO

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from trace_data.errors import ConfigError
 from trace_data.geometry import axis_angle_from_matrix, matrix_from_axis_angle
+from trace_data.motions.amass import EDGE, read_amass
 from trace_data.progress import SILENT, Progress
-from trace_data.sample_world.amass import read_amass
 from trace_data.sample_world.motion import Motion
 
 Array = npt.NDArray[np.float64]
@@ -22,8 +22,6 @@ Array = npt.NDArray[np.float64]
 RECORDED = "recorded"
 """The kind of such a motion."""
 LICENCE = "the motions are recorded, from files of whoever made this world; the licence of these files applies"
-EDGE = 1.0
-"""Seconds left out at either end of a file, where people stand with their arms out to be calibrated."""
 _CLIPS = 6
 
 

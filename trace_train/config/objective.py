@@ -129,4 +129,5 @@ class SupervisionConfig(ConfigPart):
     pose_knee: float = Field(0.0, ge=0)
     """The same for joint rotations (`body_pose`), Frobenius norm."""
     pose_prior_file: Path | None = None
-    """SMPLify's `gmm_08.pkl`, needed by `loss.pose_prior`; read only if that loss has a weight."""
+    """What `trace fit-pose-prior` writes, or SMPLify's `gmm_08.pkl`, needed by `loss.pose_prior`; read only if that
+    loss has a weight."""

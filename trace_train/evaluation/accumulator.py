@@ -14,7 +14,14 @@ from trace_data.shards.reader import ShardReader
 from trace_train.body.layer import BodyLayer
 from trace_train.evaluation.baselines import MEAN_POSE, MEAN_POSE_IN_CAMERA, ConstantPredictor
 from trace_train.evaluation.bodies import Values, compare
-from trace_train.evaluation.candidates import Candidates, candidates, joint_sums, points_of
+from trace_train.evaluation.candidates import (
+    Candidates,
+    candidates,
+    joint_sums,
+    missed_joints,
+    points_of,
+    universal_factors,
+)
 from trace_train.evaluation.ground_truth import GroundTruth, annotated
 from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import Frames, FrameTiming, TrackAccumulator
@@ -47,6 +54,7 @@ class ScoreAccumulator:
         self.entries = [reader.index.sequences[w.sequence] for w in windows]
         ids = {row: reader.index.sequences[row].frame_ids() for row in {w.sequence for w in windows}}
         self.ids = [torch.from_numpy(ids[w.sequence][w.start : w.start + w.frames]) for w in windows]
+        self.universal = torch.cat([universal_factors(entry) for entry in reader.index.sequences])
         self.sums: list[dict[str, Sums]] = [defaultdict(Sums) for _ in windows]
         self.people, self.matched = [0] * len(windows), [0] * len(windows)
         self._tracks: dict[int, dict[int, TrackAccumulator]] = {}
@@ -92,30 +100,28 @@ class ScoreAccumulator:
 
     def _add_joints(self, chunk: Chunk, people: Candidates, found: Detections, rows: Tensor, whom: Tensor) -> None:
         """Add errors of people with labelled joints but no body."""
-        rules = self.protocol.labelled
-        if self.protocol.misses == "wrong":
-            self._count_missed_joints(chunk, people, whom)
+        self._count_missed_joints(chunk, people, whom)
         some = people.scored[whom].any(-1)
         rows, whom = rows[some], whom[some]
         if not len(rows):
             return
         labelled, target = people.scored[whom].cpu(), people.joints[whom].cpu()
-        video = (people.frame[whom] // chunk.frames).cpu()
+        video, universal = (people.frame[whom] // chunk.frames).cpu(), self.universal[people.identity[whom].cpu()]
         predictions = {MODEL: found.body.joints[rows].cpu()}
         if self.constants.joints is not None:
             predictions[MEAN_POSE_IN_CAMERA] = self.constants.joints.expand(len(rows), -1, -1)
         for name, predicted in predictions.items():
-            for measure, sums in joint_sums(rules, predicted, target, labelled).items():
+            for measure, sums in joint_sums(self.protocol, predicted, target, labelled, universal).items():
                 self._spread(chunk, name, video, measure, *sums)
 
     def _count_missed_joints(self, chunk: Chunk, people: Candidates, whom: Tensor) -> None:
-        """Count the labelled joints of people in the picture who were not found as wrong ones."""
+        """Count the labelled joints of people in the picture who were not found, where the protocol says so."""
         missed = people.counted.clone()
         missed[whom] = False
         video = (people.frame[missed] // chunk.frames).cpu()
-        labelled = people.scored[missed].sum(-1).cpu()
-        for measure in ("pck", "auc"):
-            self._spread(chunk, MODEL, video, measure, torch.zeros(len(labelled)), labelled)
+        labelled, universal = people.scored[missed].cpu(), self.universal[people.identity[missed].cpu()]
+        for measure, wrong in missed_joints(self.protocol, labelled, universal).items():
+            self._spread(chunk, MODEL, video, measure, torch.zeros(len(labelled)), wrong)
 
     def _add_bodies(
         self,

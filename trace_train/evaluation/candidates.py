@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trace_data.schema.camera import NEAR_PLANE
 from trace_data.schema.keypoints import ALL_44, L_HIP, LEAST_CONFIDENCE, R_HIP
+from trace_data.shards.entries import SequenceEntry
 from trace_train.evaluation.bodies import LSP
 from trace_train.evaluation.ground_truth import GroundTruth, in_crop
 from trace_train.inference.detections import Detections
@@ -20,12 +21,14 @@ from trace_train.metrics.joints import (
     rooted,
     with_bones_of,
 )
-from trace_train.protocols.protocol import LabelledRules
+from trace_train.protocols.protocol import LabelledRules, Protocol
 from trace_train.streaming.batch import Batch
 from trace_train.targets.view import CropView
 
 LEAST_JOINTS = 4
 """Minimum number of 2D joints needed to match a person without a body."""
+UNIVERSAL = "universal"
+"""Key of the provenance of sequences of MuPoTS: factor of each person, as `TS1/0 1.08, TS1/1 0.95`."""
 ROOTS = {"hips": (R_HIP, L_HIP), "pelvis": (ALL_44.index("Pelvis"),)}
 BONES = tuple(
     (ALL_44.index(parent), ALL_44.index(child))
@@ -55,6 +58,8 @@ class Candidates:
     are not false alarms."""
     body: Tensor
     """(L,) row in `GroundTruth`; -1 for people without a whole body."""
+    identity: Tensor
+    """(L,) number among the people of all sequences."""
     joints: Tensor
     """(L, 44, 3) labelled joints, m, camera axes, relative to the midpoint of the labelled hips, or to the pelvis."""
     scored: Tensor
@@ -95,6 +100,7 @@ def candidates(batch: Batch, bodies: GroundTruth, rules: LabelledRules) -> Candi
         labelled=counts,
         counted=batch.masks["center"][at] | has_body,
         body=body,
+        identity=batch.identity[clip, person],
         joints=joints,
         scored=scored & ~has_body[:, None],
     )
@@ -131,23 +137,49 @@ def scored_joints(rules: LabelledRules, known: Tensor) -> Tensor:
     return known & torch.tensor([name in rules.joints for name in ALL_44], device=known.device)
 
 
+def universal_factors(entry: SequenceEntry) -> Tensor:
+    """How many times as large as themselves the people (P,) of a sequence are in universal joints; NaN: not known."""
+    said = (part.rpartition(" ") for part in entry.provenance.get(UNIVERSAL, "").split(", "))
+    factors = {name: float(factor) for name, _, factor in said if name in entry.people}
+    return torch.tensor([factors.get(name, torch.nan) for name in entry.people], dtype=torch.float64)
+
+
 def joint_sums(
-    rules: LabelledRules, predicted: Tensor, target: Tensor, labelled: Tensor
+    rules: Protocol, predicted: Tensor, target: Tensor, labelled: Tensor, universal: Tensor
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Sums and counts (M,) of each measure of labelled joints.
 
-    Joints (M, 44, 3): predicted ones relative to the hips, labelled ones to the root of the rules; `labelled` (M, 44).
+    Joints (M, 44, 3): predicted ones relative to the hips, labelled ones to the root of the rules; `labelled` (M, 44),
+    `universal` (M,) the factors to the universal skeleton, or NaN.
     """
-    predicted = compared_joints(rules, predicted, target)
+    predicted = compared_joints(rules.labelled, predicted, target)
     errors = labelled_errors(predicted, target, labelled)
     aligned = labelled_errors(predicted, target, labelled, align=True)
     each, count = torch.ones(len(target)), labelled.sum(-1)
-    return {
+    sums = {
         "joints_mpjpe": (1000 * per_person(errors, labelled), each),
         "joints_pa_mpjpe": (1000 * per_person(aligned, labelled), each),
         "pck": (correct(errors, labelled), count),
         "auc": (area_under_curve(errors, labelled), count),
     }
+    if rules.labelled.bones == "annotated":  # bones of the target's lengths: errors grow with the skeleton
+        known = labelled & universal.isfinite()[:, None]
+        sums["pck_universal"] = (correct(errors * universal[:, None], known), known.sum(-1))
+    if rules.misses == "wrong":
+        sums |= {f"{measure}_matched": sums[measure] for measure in ("pck", "pck_universal") if measure in sums}
+    return sums
+
+
+def missed_joints(rules: Protocol, labelled: Tensor, universal: Tensor) -> dict[str, Tensor]:
+    """Joints (M,) of people who were not found, by the measure in which they count as wrong.
+
+    `labelled` (M, 44), `universal` (M,) the factors to the universal skeleton, or NaN.
+    """
+    if rules.misses != "wrong":
+        return {}
+    count = labelled.sum(-1)
+    counts = {"pck": count, "auc": count}
+    return counts | {"pck_universal": count * universal.isfinite()} if rules.labelled.bones == "annotated" else counts
 
 
 def compared_joints(rules: LabelledRules, predicted: Tensor, target: Tensor) -> Tensor:

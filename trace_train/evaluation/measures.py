@@ -57,10 +57,21 @@ class Scores:
     error_2d: float | None = _measure("2D error", "px", group="camera")
     """In px of the original frame."""
     joints_mpjpe: float | None = _measure("MPJPE, labelled joints", "mm", group="camera")
-    """On the labelled joints of people without a body, as are the next three."""
+    """On the labelled joints of people without a body, as are the next six."""
     joints_pa_mpjpe: float | None = _measure("PA-MPJPE, labelled joints", "mm", group="camera")
     pck: float | None = _measure("3DPCK at 150 mm", "%", group="camera", best="highest", factor=100)
     """Share of joints within 150 mm."""
+    pck_matched: float | None = _measure(
+        "3DPCK at 150 mm, who was found", "%", group="camera", best="highest", factor=100
+    )
+    """The same without those who were not found, of protocols in which their joints are wrong ones."""
+    pck_universal: float | None = _measure(
+        "3DPCK at 150 mm, universal skeleton", "%", group="camera", best="highest", factor=100
+    )
+    """Of bodies brought to a standard height: those of MuPoTS, where bones are scaled to the annotated lengths."""
+    pck_universal_matched: float | None = _measure(
+        "3DPCK at 150 mm, universal skeleton, who was found", "%", group="camera", best="highest", factor=100
+    )
     auc: float | None = _measure("AUC, 0 to 150 mm", "%", group="camera", best="highest", factor=100)
     """The same, averaged over thresholds from 0 to 150 mm."""
     recall: float | None = _measure("detection recall", "%", group="detection", best="highest", factor=100)
@@ -108,7 +119,8 @@ MEASURES = tuple(Measure(key=f.name, **f.metadata) for f in fields(Scores))
 """Display settings of the fields of `Scores`, in order."""
 OF_BODIES = ("mpjpe", "pa_mpjpe", "pve", "acceleration", "acceleration_per_frame")
 """Of people with a body, in the camera."""
-OF_LABELS = ("joints_mpjpe", "joints_pa_mpjpe", "pck", "auc")
+OF_PCK = ("pck", "pck_matched", "pck_universal", "pck_universal_matched")
+OF_LABELS = ("joints_mpjpe", "joints_pa_mpjpe", *OF_PCK, "auc")
 """Of people with labelled joints and no body."""
 OF_TIME = ("acceleration", "acceleration_per_frame", "jitter", "foot_sliding")
 """Derivatives."""

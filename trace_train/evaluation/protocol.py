@@ -137,10 +137,14 @@ def _labelled(rules: Protocol) -> str:
     which = "the labelled joints" if labelled.joints is None else f"{len(labelled.joints)} labelled joints"
     root = {"hips": "the hip midpoint", "pelvis": "the pelvis"}[labelled.root]
     bones = " and predicted bones scaled to the annotated lengths" if labelled.bones == "annotated" else ""
-    missed = " Joints of people who were not found count as wrong." if rules.misses == "wrong" else ""
+    missed = universal = ""
+    if rules.misses == "wrong":
+        missed = " Joints of people who were not found count as wrong in 3DPCK and AUC, but for 3DPCK of who was found."
+    if labelled.bones == "annotated" and rules.defines("pck_universal"):
+        universal = " The universal skeleton is the annotated one times a factor for each person, of whom it is known."
     return (
         "For people with labelled joints and no body: MPJPE, PA-MPJPE, 3DPCK at 150 mm and AUC (0 to 150 mm in steps "
-        f"of 5), on {which}, with {root} as root{bones}.{missed}"
+        f"of 5), on {which}, with {root} as root{bones}.{missed}{universal}"
     )
 
 

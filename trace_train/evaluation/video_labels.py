@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from trace_data.schema.keypoints import LEAST_CONFIDENCE
-from trace_train.evaluation.candidates import LEAST_JOINTS, ROOTS, joint_sums, scored_joints
+from trace_train.evaluation.candidates import (
+    LEAST_JOINTS,
+    ROOTS,
+    joint_sums,
+    missed_joints,
+    scored_joints,
+    universal_factors,
+)
 from trace_train.evaluation.sums import Sums
 from trace_train.evaluation.video_truth import VideoTruth
 from trace_train.geometry.camera import to_pixels
@@ -34,6 +41,8 @@ class LabelledPeople:
     """(L, 44, 3) m, camera axes, relative to the root of the protocol."""
     scored: Tensor
     """(L, 44) bool: the joints that are compared."""
+    universal: Tensor
+    """(L,) factors to the universal skeleton, or NaN."""
     box: Tensor
     """(L, 4) left, top, width, height of the known points, px."""
 
@@ -68,9 +77,16 @@ def labelled_people(truth: VideoTruth, frames: npt.NDArray[np.int64], rules: Pro
         labelled=labelled,
         joints=rooted(in_camera, root),
         scored=scored,
+        universal=_universal(truth, rows),
         box=torch.cat([low, high - low], dim=1),
     )
     return people.rows(there)
+
+
+def _universal(truth: VideoTruth, rows: npt.NDArray[np.int64]) -> Tensor:
+    if truth.entry is None:
+        return torch.full((len(rows),), torch.nan)
+    return universal_factors(truth.entry)[truth.others.person[rows] - truth.entry.first_person]
 
 
 def measure_labels(
@@ -81,11 +97,10 @@ def measure_labels(
     some = people.scored[whom].any(-1)
     rows, whom = rows[some], whom[some]
     for measure, (total, count) in joint_sums(
-        rules.labelled, joints[rows], people.joints[whom], people.scored[whom]
+        rules, joints[rows], people.joints[whom], people.scored[whom], people.universal[whom]
     ).items():
         sums.add(measure, float(total.sum()), float(count.sum()))
-    if rules.misses == "wrong":
-        missed = torch.ones(len(people.frame), dtype=torch.bool)
-        missed[pairs[1]] = False
-        for measure in ("pck", "auc"):
-            sums.add(measure, 0.0, float(people.scored[missed].sum()))
+    missed = torch.ones(len(people.frame), dtype=torch.bool)
+    missed[pairs[1]] = False
+    for measure, count in missed_joints(rules, people.scored[missed], people.universal[missed]).items():
+        sums.add(measure, 0.0, float(count.sum()))

@@ -1,4 +1,4 @@
-"""SMPLify's pose prior: a mixture of Gaussians over axis-angle poses (docs/reference/training.md#pose-prior)."""
+"""The pose prior: a mixture of Gaussians over axis-angle poses (docs/reference/training.md#pose-prior)."""
 
 from __future__ import annotations
 

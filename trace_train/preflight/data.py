@@ -42,7 +42,8 @@ def check_shards(store: Store, config: Config, *, world_size: int = 1) -> list[P
         files.errors += _frame_errors(ShardReader(store))
     if store.remote:
         files.warnings.append("frames behind a URL are not checked before they are fetched")
-    clips.errors += _clip_errors(index, config, world_size, clips)
+    # what is wrong with every stage alike is said once
+    clips.errors += {str(error): error for error in _clip_errors(index, config, world_size, clips)}.values()
     return [files, clips]
 
 

@@ -44,9 +44,12 @@ def _read(name: str) -> dict[str, Any]:
     elif Path(name).suffix in {".yaml", ".yml"}:
         content = content_of(Path(name).expanduser(), error=ConfigError)
     else:
+        # a dataset has several protocols, of which none is the nearest
+        family = [repr(one) for one in protocols() if name and one.startswith(name)]
         near = nearest(name, protocols())
+        meant = " or ".join(family) or (repr(near) if near else "")
         raise ConfigError(
-            f"no protocol is called {name!r}" + (f", did you mean {near!r}?" if near else ""),
+            f"no protocol is called {name!r}" + (f", did you mean {meant}?" if meant else ""),
             hint="trace evaluate --list-protocols  shows them, and a YAML file may hold one of your own",
         )
     values = parse_yaml(content, where=name, error=ConfigError) or {}

@@ -1,4 +1,4 @@
-"""Reads SMPLify's pose prior (`gmm_08.pkl`), only if its loss has a weight."""
+"""Reads a pose prior in the form of SMPLify's `gmm_08.pkl`, only if its loss has a weight."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trace_train.losses.prior import PosePrior
 
 FULL, USED = 69, 63
 """Dimensions of a pose in the file, and of the 21 joints that the network predicts, without hands."""
-HINT = "gmm_08.pkl of the SMPLify release is meant: supervision.pose_prior_file"
+HINT = "supervision.pose_prior_file: gmm_08.pkl of the SMPLify release, or what trace fit-pose-prior writes"
 
 
 def read_pose_prior(file: Path) -> PosePrior:

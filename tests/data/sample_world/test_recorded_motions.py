@@ -24,16 +24,16 @@ from trace_data.adapters.base import SequenceRef
 from trace_data.errors import AnnotationError, ConfigError
 from trace_data.export.amass import amass_arrays, npz_bytes
 from trace_data.export.rate import clock
+from trace_data.motions.amass import EDGE, motion_files, read_amass
 from trace_data.progress import SILENT
 from trace_data.results.file import read_result
 from trace_data.sample_world import make, tasks
 from trace_data.sample_world.allocation import FURTHER, allocate, further
-from trace_data.sample_world.amass import motion_files, read_amass
 from trace_data.sample_world.film import FPS, FRAMES, draw_film, name_of
 from trace_data.sample_world.film_files import TRUTH, write_film
 from trace_data.sample_world.make import Parameters, make_sample, read_summary
 from trace_data.sample_world.people import Role, cast
-from trace_data.sample_world.recorded import EDGE, RECORDED, MotionClip, allocate_clips, recorded_motion
+from trace_data.sample_world.recorded import RECORDED, MotionClip, allocate_clips, recorded_motion
 from trace_data.sample_world.scene import draw_scene
 from trace_data.sample_world.tasks import draw, films_of, movers, with_motions
 from trace_data.schema.record import SequenceRecord

@@ -36,10 +36,11 @@ from trace_train.evaluation.pooling import BY_PROTOCOL, MEAN, POOLED, pool
 from trace_train.evaluation.protocol import heading, in_words
 from trace_train.evaluation.result import EvalReport, basis_of
 from trace_train.evaluation.score import score
-from trace_train.evaluation.sums import MODEL
+from trace_train.evaluation.sums import MODEL, Sums
 from trace_train.evaluation.tracks import STANDS_STILL
+from trace_train.evaluation.video_labels import LabelledPeople, labelled_people, measure_labels
 from trace_train.evaluation.video_score import ResultScores, enlarged, score_result
-from trace_train.evaluation.video_truth import JointLabels, VideoTruth, truth_of_result
+from trace_train.evaluation.video_truth import JointLabels, VideoTruth, truth_of_result, truth_of_shards
 from trace_train.geometry.rotations import matrix_from_axis_angle
 from trace_train.metrics.tracking import TrackingCounts
 from trace_train.protocols.loading import load_protocol, protocols
@@ -197,6 +198,42 @@ def test_people_with_labels_alone_are_found_followed_and_scored(name: str, layer
     assert found.rows[MODEL].pck == pytest.approx(share if name == "mupots" else 1)
     assert found.rows[MODEL].mota == pytest.approx(1 - 10 / len(result.score))
     assert found.people - found.matched == 10 and found.annotated_identities == 2
+
+
+def test_four_3dpck_by_hand() -> None:
+    """One person whose right forearm and hand are off by 141 mm, one who is missed, and one missed without factor."""
+    target = torch.zeros(3, 44, 3)
+    rules = load_protocol("mupots")
+    assert rules.labelled.joints is not None
+    for number, (parent, child) in enumerate(BONES):
+        target[:, child] = target[:, parent] + 0.1 * torch.eye(3)[number % 3]
+    elbow = BONES[2], [ALL_44.index(name) for name in ("R_Elbow", "R_Wrist")]
+    predicted = 2 * target[:1]  # of a body twice as large, brought to the same bones
+    bone = target[0, elbow[0][1]] - target[0, elbow[0][0]]
+    predicted[0, elbow[1]] += 2 * (bone.roll(1) - bone)
+    people = LabelledPeople(
+        frame=torch.zeros(3, dtype=torch.long),
+        person=torch.arange(3),
+        points=torch.zeros(3, 44, 2),
+        labelled=torch.zeros(3, 44) > 0,
+        joints=target,
+        scored=torch.tensor([name in rules.labelled.joints for name in ALL_44]).expand(3, 44),
+        universal=torch.tensor([1.2, 0.9, torch.nan]),
+        box=torch.zeros(3, 4),
+    )
+    sums, found = Sums(), torch.zeros(1, dtype=torch.long)
+    measure_labels(sums, predicted, people, (found, found), rules)
+    scores = sums.scores()
+    # 100 mm to the side of 100 mm ahead: 141 mm, and 170 mm where the person is 1.2 times as large
+    assert scores.joints_mpjpe == pytest.approx(2 * 100 * 2**0.5 / 13)
+    assert scores.pck_matched == 1 and scores.pck == pytest.approx(13 / 39)
+    assert scores.pck_universal_matched == pytest.approx(11 / 13) and scores.pck_universal == pytest.approx(11 / 26)
+    left_out = Sums()
+    measure_labels(left_out, predicted, people, (found, found), load_protocol("mupots-matched"))
+    assert left_out.scores().pck == 1 and left_out.scores().pck_universal == pytest.approx(11 / 13)
+    plain = Sums()
+    measure_labels(plain, predicted, people, (found, found), load_protocol())
+    assert plain.scores().pck_universal is None, "of bones of the same lengths alone"
 
 
 # --- several videos --------------------------------------------------------------------------------------------
@@ -380,13 +417,15 @@ def test_dynacam_charges_who_is_not_found(exact: Path, neutral: dict[str, BodyLa
     assert report.rows[MODEL].ape == pytest.approx(4 * len(entries) / tracks, abs=1e-2)
 
 
+def only_joints(shard: Any) -> None:
+    """Take the bodies away."""
+    for mask in ("masks/body_pose", "masks/world"):
+        shard[mask][:] = 0 * shard[mask][:]
+
+
 def test_joints_of_the_missed_are_wrong_ones_and_sequences_weigh_the_same(
     exact: Path, layers: dict[str, BodyLayer], tmp_path: Path
 ) -> None:
-    def only_joints(shard: Any) -> None:
-        for mask in ("masks/body_pose", "masks/world"):
-            shard[mask][:] = 0 * shard[mask][:]
-
     def spoil(sequence: int, person: int, frame: int, place: Tensor, world: Tensor) -> tuple[Tensor, Tensor] | None:
         return None if sequence == rows[0] and person == 0 else (place, world)
 
@@ -403,3 +442,33 @@ def test_joints_of_the_missed_are_wrong_ones_and_sequences_weigh_the_same(
     assert share.scores.pck == pytest.approx(share.matched / share.people)
     assert every.pck == pytest.approx((share.matched / share.people + len(rows) - 1) / len(rows))
     assert every.auc is not None and matched.auc is not None and every.auc < matched.auc
+
+
+def test_each_person_has_a_universal_skeleton_of_their_own(
+    exact: Path, layers: dict[str, BodyLayer], tmp_path: Path
+) -> None:
+    """The first of everybody in a sequence is shrunk to nothing, so all joints are right; another is a giant."""
+    reader = ShardReader(changed(exact, tmp_path / "joints", only_joints))
+    said = [
+        {"universal": ", ".join(f"{name} {1e3 if number else 1e-6:.6f}" for number, name in enumerate(entry.people))}
+        for entry in reader.index.sequences
+    ]
+    entries = tuple(
+        replace(entry, provenance=provenance) for entry, provenance in zip(reader.index.sequences, said, strict=True)
+    )
+    reader.index = replace(reader.index, sequences=entries)
+
+    rules, oracle = of_any_data("mupots"), Oracle(ShardReader(exact), layers, "train")
+    config = load_config("debug", ["network.input_size=64"])
+    report = score(oracle, layers, reader, config, split="train", protocol=rules)  # type: ignore[arg-type]
+    people = {entry.name: len(entry.people) for entry in entries}
+    assert {people[one.name] > 1 for one in report.sequence_scores} == {False, True}
+    for one in report.sequence_scores:
+        share = one.scores.pck_universal
+        assert one.scores.pck == 1 and share == one.scores.pck_universal_matched
+        assert share == 1 if people[one.name] == 1 else share is not None and 0 < share < 1, one.name
+    for entry in entries:
+        truth = truth_of_shards(reader, entry.key)
+        labelled = labelled_people(truth, np.arange(entry.frames), rules)
+        expected = torch.tensor([1e-6 if person == entry.first_person else 1e3 for person in labelled.person.tolist()])
+        torch.testing.assert_close(labelled.universal, expected.double())

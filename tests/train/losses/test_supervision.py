@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_amass
 import torch
 from small_network import SMALL
 
 from trace_data.errors import AssetError, ConfigError, UnsafePickleError
+from trace_data.motions.pose_prior import fit_pose_prior
 from trace_data.schema.clip import ClipRef
 from trace_data.shards.reader import ShardReader
 from trace_train.build import body_layers, build_network
 from trace_train.config import load_config
+from trace_train.geometry.rotations import matrix_from_axis_angle
+from trace_train.losses.prior import LIKELY, pose_prior
 from trace_train.network.flow import NoFlow
 from trace_train.streaming.stream import TrainStream
 from trace_train.training.loss_module import LossModule, annotated_tracks, batch_targets, jitter
@@ -75,6 +79,28 @@ def test_another_file_is_no_prior(tmp_path: Path, change: dict[str, Any], said: 
         read_pose_prior(write(tmp_path / "other.pkl", content))
     with pytest.raises(AssetError):
         read_pose_prior(tmp_path / "missing.pkl")
+
+
+def test_a_fitted_prior_knows_poses_like_those_it_was_fitted_to(tmp_path: Path) -> None:
+    """Somebody walks, with noise; a knee bent to the front is less likely than all new
+    steps of the same walk, which cost nothing, and limbs turned at random do."""
+    rng = np.random.default_rng(0)
+    pose, trans = tiny_amass.walking(60.0, 30.0)
+    pose[:, 3:] += rng.normal(0, 0.1, (len(pose), 63))
+    tiny_amass.write(tmp_path, "walk", tiny_amass.content(pose, trans, 30.0))
+    fit_pose_prior([tmp_path], tmp_path / "prior.pkl", gaussians=2, every=0.1)
+    prior = read_pose_prior(tmp_path / "prior.pkl")
+    walking = tiny_amass.walking(7.77, 30.0)[0][:, 3:] + rng.normal(0, 0.1, (234, 63))
+    broken = walking.copy()
+    broken[:, 3 * (4 - 1)] -= 2.5
+    energy, unlikely = (prior.energy(torch.from_numpy(poses).float()) for poses in (walking, broken))
+    assert energy.max() < unlikely.min() and energy.max() / 100 < LIKELY
+    twisted = rng.normal(0, 0.8, (234, 63))
+    poses = torch.from_numpy(np.stack([walking, twisted])).float().unflatten(-1, (21, 3))
+    rotations = matrix_from_axis_angle(poses)
+    everyone = torch.ones(2, 234, dtype=torch.bool)
+    good, bad = (pose_prior(rotations[kind], prior, everyone[kind]) for kind in (0, 1))
+    assert good.mean() == 0 < bad.mean()
 
 
 def test_a_prior_that_runs_code_runs_nothing(tmp_path: Path) -> None:

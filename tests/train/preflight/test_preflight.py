@@ -198,6 +198,19 @@ def test_ten_problems_of_files_and_machine_are_named_together(
     assert (run / "mine.txt").read_text() == "mine" and not any(part.name == "memory" for part in report.parts)
 
 
+def test_what_is_wrong_with_every_stage_is_said_once(shards: Path, packs: Path, tmp_path: Path) -> None:
+    stages = "stages=[{share: 0.5, clips: 2, frames: 1}, {share: 0.5, clips: 2, frames: 2}]"
+    config = tiny(stages, "data.datasets={h36m: {share: 1}}", "evaluation.every=0")
+    report = preflight(config, shards=shards, packs=packs, run=tmp_path / "run")
+    assert [str(error) for error in report.errors if "no share" in str(error)] == [
+        str(error) for error in report.errors
+    ]
+    assert len(report.errors) == 1
+    apart = tiny(stages.replace("2}]", "500}]").replace("1}", "400}"), "evaluation.every=0")
+    report = preflight(apart, shards=shards, packs=packs, run=tmp_path / "run")
+    assert [error.where for error in report.errors] == ["stages[0]", "stages[1]"], "of each where each differs"
+
+
 def test_sequences_without_anybody_are_not_called_too_short(shards: Path, packs: Path, tmp_path: Path) -> None:
     def told(usable: list[list[int]]) -> str:
         own = tmp_path / f"shards{len(usable)}"

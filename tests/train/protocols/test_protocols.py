@@ -69,6 +69,9 @@ def test_a_name_that_there_is_not_has_a_neighbour() -> None:
     with pytest.raises(ConfigError, match="emdb2-wham") as caught:
         load_protocol("emdb2-whan")
     assert "--list-protocols" in str(caught.value.hint)
+    with pytest.raises(ConfigError, match="'emdb2-gvhmr' or 'emdb2-tram' or 'emdb2-wham'") as caught:
+        load_protocol("emdb2")
+    assert "emdb1" not in caught.value.message
 
 
 # --- which sequences -------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,9 @@ import numpy.typing as npt
 
 from trace_data.adapters.base import SequenceRef, broken_annotation
 from trace_data.adapters.bedlam.frames import IMAGES_AGAIN, lost_one, shown_frames
-from trace_data.adapters.bedlam.images import image_numbers
 from trace_data.adapters.bedlam.labels import labels_file, points_of
 from trace_data.adapters.bedlam.motions import LARGEST_BETA, read_motion
+from trace_data.adapters.bedlam.parts import SequenceParts, own_name, parts_again, parts_in, reference, rendered
 from trace_data.adapters.bedlam.scenes import (
     DESCRIPTION,
     MOTIONS,
@@ -32,10 +33,10 @@ from trace_data.adapters.bedlam.scenes import (
     motions_folder,
     scenes_in,
 )
-from trace_data.adapters.bedlam.stage import UP, body_of, camera_of, seen_by, zooms
+from trace_data.adapters.bedlam.stage import body_of, camera_of, seen_by, zooms
 from trace_data.adapters.bedlam.stills import LAYOUT as STILLS
 from trace_data.adapters.bedlam.stills import find_stills, inspect_stills, read_stills
-from trace_data.adapters.bedlam.tables import BodyRow, SceneTable, camera_table, scene_table
+from trace_data.adapters.bedlam.tables import camera_table
 from trace_data.adapters.listing import why_empty
 from trace_data.errors import AnnotationError
 from trace_data.schema.body import BodyParams
@@ -43,39 +44,19 @@ from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.keypoints import Keypoints
 from trace_data.schema.record import Person, SequenceRecord, Split
-from trace_data.schema.thinning import kept
 
 __all__ = ["SPEC", "find", "inspect", "read"]
 
 LAYOUT = "videos, scene descriptions, SMPL motions"
 IMAGES = "images, scene descriptions, SMPL motions"
-FPS = 30.0
 _MOTIONS = f"unpack smpl_ground_truth.zip as {MOTIONS}/ beside the scenes"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """The files of one sequence."""
-
-    scene: ScenePlace
-    sequence: str
-    description: Path
-    table: SceneTable
-    camera: Path | None
-    video: Path | None
-    motions: tuple[Path | None, ...]
-    """Of each body."""
-    images: Path | None
-    """Folder of images, if there are any."""
-    labels: Path | None
-    """2D joints of the scene."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether it can be read in the renderer's world. Without any motion that is the error of a video; images may
-        have labels of their own."""
-        moves = any(file is not None for file in self.motions)
-        return self.camera is not None and (self.video is not None or (self.images is not None and moves))
+def _whole(parts: SequenceParts) -> bool:
+    """Whether it can be read in the renderer's world. Without any motion that is the error of a video; images may have
+    labels of their own."""
+    moves = any(file is not None for file in parts.motions)
+    return parts.camera is not None and (parts.video is not None or (parts.images is not None and moves))
 
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
@@ -91,9 +72,9 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
         description, names = scene.below(DESCRIPTION), set()
         try:
             for parts in () if description is None else _sequences(folder, scene, description):
-                if parts.whole:
+                if _whole(parts):
                     names.add(parts.sequence)
-                    refs.append(_in_world(folder, parts))
+                    refs.append(reference(parts, SPEC.name, scene.split, folder, (LAYOUT, IMAGES)))
         except AnnotationError as error:
             refs.append(broken_annotation(SPEC.name, split, description or folder, error))
             continue
@@ -104,42 +85,19 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
     return refs
 
 
-def _in_world(folder: Path, parts: _Parts) -> SequenceRef:
-    place, frames = parts.video or parts.images, parts.table.sequences[parts.sequence].frames
-    assert place is not None
-    others = (parts.camera, *parts.motions, parts.labels)
-    return SequenceRef(
-        dataset=SPEC.name,
-        split=parts.scene.split,
-        name=f"{parts.scene.name}/{parts.sequence}",
-        layout=IMAGES if parts.video is None else LAYOUT,
-        annotation=parts.description,
-        images=place,
-        frames=len(image_numbers(place, parts.sequence)) if parts.video is None else frames,
-        options=(str(folder),),
-        reads=(parts.description, *(file for file in others if file is not None)),
-    )
-
-
 def _sequences(
     folder: Path, scene: ScenePlace, description: Path, names: Sequence[str] | None = None
-) -> Iterator[_Parts]:
-    """The sequences of a scene, by name, or those with these names."""
-    table, images = scene_table(description), scene.image_folders()
-    motions, labels = motions_folder(folder), labels_file(folder, scene.name)
-    for name in sorted(table.sequences) if names is None else names:
-        bodies = table.sequences[name].bodies
-        yield _Parts(
-            scene=scene,
-            sequence=name,
-            description=description,
-            table=table,
-            camera=scene.below("ground_truth", "camera", f"{name}_camera.csv"),
-            video=scene.below("mp4", f"{name}.mp4"),
-            images=images.get(name.lower()),
-            motions=tuple(motion_file(motions, body.subject, body.animation) for body in bodies),
-            labels=labels,
-        )
+) -> Iterator[SequenceParts]:
+    """The sequences of a scene, by name, or those with these names. Raises AnnotationError."""
+    motions = motions_folder(folder)
+    return parts_in(
+        scene,
+        description,
+        names,
+        cameras=("ground_truth", "camera"),
+        motion=lambda body: motion_file(motions, body.subject, body.animation),
+        beside=labels_file(folder, scene.name),
+    )
 
 
 def inspect(root: Path) -> list[Finding]:
@@ -155,7 +113,7 @@ def inspect(root: Path) -> list[Finding]:
             continue
         sequences = [] if description is None else list(_sequences(folder, scene, description))
         as_stills = images if labels_file(folder, scene.name) is not None else ()
-        videos = [parts for parts in sequences if parts.whole or parts.sequence.lower() not in as_stills]
+        videos = [parts for parts in sequences if _whole(parts) or parts.sequence.lower() not in as_stills]
         any_videos |= bool(videos)
         findings += _of_scene(videos, motions is not None)
         findings += inspect_stills(folder, scene, [parts.sequence for parts in videos])
@@ -164,9 +122,9 @@ def inspect(root: Path) -> list[Finding]:
     return findings
 
 
-def _of_scene(sequences: list[_Parts], has_motions: bool) -> Iterator[Finding]:
+def _of_scene(sequences: list[SequenceParts], has_motions: bool) -> Iterator[Finding]:
     for parts in sequences:
-        key = f"{parts.scene.name}/{parts.sequence}"
+        key = parts.key
         if parts.camera is None:
             hint = f"unpack {parts.scene.name}_gt.tar.gz again"
             yield Finding(severity="error", key=key, what="has no ground_truth/camera/*_camera.csv", hint=hint)
@@ -180,71 +138,42 @@ def _of_scene(sequences: list[_Parts], has_motions: bool) -> Iterator[Finding]:
         ):
             what = why_empty(parts.images) or f"image {lost_image} is missing"
             yield Finding(severity="error", key=key, what=what, hint=IMAGES_AGAIN)
-        if has_motions and (lost := _without_motion(parts)):
-            what = f"{len(lost)} of {len(parts.motions)} bodies have no motion file, first {lost[0]}"
+        if has_motions and (lost := parts.without_motion):
+            first = f"{lost[0].subject}/{lost[0].animation}"
+            what = f"{len(lost)} of {len(parts.motions)} bodies have no motion file, first {first}"
             severity: Severity = "error" if len(lost) == len(parts.motions) else "warning"
             yield Finding(severity=severity, key=key, what=what, hint=_MOTIONS)
-
-
-def _without_motion(parts: _Parts) -> list[str]:
-    bodies = parts.table.sequences[parts.sequence].bodies
-    return [f"{body.subject}/{body.animation}" for body, file in zip(bodies, parts.motions) if file is None]
 
 
 def read(ref: SequenceRef) -> SequenceRecord:
     """One sequence in the world of the renderer, or in the axes of its camera. Raises AnnotationError."""
     if ref.layout == STILLS:
         return read_stills(ref)
-    parts = _parts_of(ref)
+    folder = Path(ref.options[0])
+    parts = parts_again(ref, scenes_in(folder), partial(_sequences, folder), _whole)
     assert parts.camera is not None
-    rows = parts.table.sequences[parts.sequence]
-    cameras = camera_table(parts.camera, parts.sequence, rows.frames)
-    camera = camera_of(cameras, parts.table.size, parts.scene.portrait, parts.camera)
-    frames, there = shown_frames(
-        parts.video, parts.images, parts.sequence, camera, rows.frames, portrait=parts.scene.portrait
-    )
-    people, everyone, remarks = _people(parts, camera, rows.frames)
+    cameras = camera_table(parts.camera, parts.sequence, parts.rows.frames)
+    portrait, count = parts.scene.portrait, parts.rows.frames
+    camera = camera_of(cameras, parts.table.size, portrait, parts.camera)
+    frames, there = shown_frames(parts.video, parts.images, parts.sequence, camera, count, portrait=portrait)
+    people, everyone, remarks = _people(parts, camera, count)
     if zooms(cameras) and "zoom" not in parts.scene.name.lower():
         remarks.append("the focal length changes in a scene that is not called zoom")
-    record = SequenceRecord(
-        dataset=SPEC.name,
-        split=ref.split,
-        name=ref.name,
+    return rendered(
+        ref,
+        parts,
         frames=frames,
-        frame_ids=np.arange(rows.frames, dtype=np.int64),
-        fps=FPS,
+        there=there,
         camera=camera,
-        people=tuple(people),
-        everyone_annotated=everyone,
-        world_valid=True,
-        world_reason=("synthetic: " if parts.table.synthetic else "") + "rendered: one exact world for all, metres",
-        world_up=UP,
-        remarks=tuple(remarks),
-        provenance={
-            "release": "synthetic sample world" if parts.table.synthetic else "BEDLAM",
-            "layout": ref.layout,
-            "betas": "10 of the neutral model; the 11th of the release is dropped",
-            "adapter": "bedlam 1",
-            "defects": "",
-            "synthetic": "true" if parts.table.synthetic else "false",
-        },
+        people=people,
+        everyone=everyone,
+        remarks=remarks,
+        release="BEDLAM",
+        provenance={"betas": "10 of the neutral model; the 11th of the release is dropped"},
     )
-    return record if there.all() else kept(record, there)
 
 
-def _parts_of(ref: SequenceRef) -> _Parts:
-    """The files of a sequence that `find` saw. Raises AnnotationError when one is gone."""
-    scene_name, _, sequence = ref.name.rpartition("/")
-    folder, table = Path(ref.options[0]), scene_table(ref.annotation)
-    scene = next((scene for scene in scenes_in(folder) if scene.name == scene_name), None)
-    if scene is not None and sequence in table.sequences:
-        [parts] = _sequences(folder, scene, ref.annotation, [sequence])
-        if parts.whole:
-            return parts
-    raise AnnotationError(f"{ref.name} is no longer there", where=ref.annotation, hint="trace verify-datasets bedlam")
-
-
-def _people(parts: _Parts, camera: Camera, frames: int) -> tuple[list[Person], npt.NDArray[np.bool_], list[str]]:
+def _people(parts: SequenceParts, camera: Camera, frames: int) -> tuple[list[Person], npt.NDArray[np.bool_], list[str]]:
     """Those who are in the picture at least once; in which frames (T,) nobody else is; and remarks.
 
     Everything visible is a body of the description, so somebody is missing only where a body cannot be read.
@@ -254,7 +183,7 @@ def _people(parts: _Parts, camera: Camera, frames: int) -> tuple[list[Person], n
     lost: list[str] = []
     short = 0
     names: Counter[str] = Counter()
-    for row, file in zip(parts.table.sequences[parts.sequence].bodies, parts.motions):
+    for row, file in zip(parts.rows.bodies, parts.motions):
         motion = None if file is None else read_motion(file)
         if motion is None or np.abs(motion.betas).max() > LARGEST_BETA:
             lost.append(f"{row.subject}/{row.animation}" + ("" if motion is None else " (broken betas)"))
@@ -264,9 +193,9 @@ def _people(parts: _Parts, camera: Camera, frames: int) -> tuple[list[Person], n
         everyone &= there & ~beside
         short = max(short, int((~there).sum()))
         if (seen & there).any():
-            person = _person(_own_name(row, names), body, seen & there)
-            if parts.labels is not None and person.name == row.subject:
-                points = points_of(parts.labels, parts.sequence, row.subject, frames)
+            person = _person(own_name(row, names), body, seen & there)
+            if parts.beside is not None and person.name == row.subject:
+                points = points_of(parts.beside, parts.sequence, row.subject, frames)
                 person = replace(person, keypoints2d=None if points is None else _seen(points, person.present))
             people.append(person)
     if lost:
@@ -298,9 +227,3 @@ def _person(name: str, body: BodyParams, present: npt.NDArray[np.bool_]) -> Pers
 def _seen(points: Keypoints, present: npt.NDArray[np.bool_]) -> Keypoints:
     """The points where the person counts as seen."""
     return replace(points, points=np.where(present[:, None, None], points.points, 0.0))
-
-
-def _own_name(row: BodyRow, names: Counter[str]) -> str:
-    """The subject, which is the same person in every sequence; a second one of it in a sequence gets a number."""
-    names[row.subject] += 1
-    return row.subject if names[row.subject] == 1 else f"{row.subject}#{names[row.subject]}"

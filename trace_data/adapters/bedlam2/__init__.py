@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,10 @@ import numpy.typing as npt
 from trace_data.adapters.base import SequenceRef, broken_annotation
 from trace_data.adapters.bedlam.frames import IMAGES_AGAIN, lost_one, shown_frames
 from trace_data.adapters.bedlam.images import image_numbers
+from trace_data.adapters.bedlam.parts import SequenceParts, own_name, parts_again, parts_in, reference, rendered
 from trace_data.adapters.bedlam.scenes import DESCRIPTION, ScenePlace
-from trace_data.adapters.bedlam.stage import UP, camera_of, reaching, staged
-from trace_data.adapters.bedlam.tables import CameraTable, SceneTable, camera_table, scene_table
+from trace_data.adapters.bedlam.stage import camera_of, reaching, staged
+from trace_data.adapters.bedlam.tables import BodyRow, CameraTable, camera_table
 from trace_data.adapters.bedlam2.motions import read_rotations
 from trace_data.adapters.bedlam2.scenes import (
     GET_NAMES,
@@ -40,13 +41,11 @@ from trace_data.errors import AnnotationError
 from trace_data.schema.camera import Camera
 from trace_data.schema.findings import Finding, Severity
 from trace_data.schema.record import Person, SequenceRecord, Split
-from trace_data.schema.thinning import kept
 
 __all__ = ["SPEC", "find", "inspect", "read"]
 
 LAYOUT = "videos, scene descriptions, SMPL-X motions"
 IMAGES = "images, scene descriptions, SMPL-X motions"
-FPS = 30.0
 SENSOR_MM = (36.0, 20.25)
 """Width and height of the sensor that the makers' own script takes for granted."""
 SAME_MM = 0.01
@@ -54,35 +53,9 @@ CAMERAS = ("ground_truth", "meta_exr_csv")
 _MOTIONS = f"unpack b2_motions_npz_training.tar as {MOTIONS}/ beside the scenes"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """The files of one sequence."""
-
-    scene: ScenePlace
-    sequence: str
-    description: Path
-    table: SceneTable
-    names: Path | None
-    """The table that says how the scene's camera lies."""
-    camera: Path | None
-    video: Path | None
-    images: Path | None
-    motions: tuple[Path | None, ...]
-    """Of each body."""
-
-    @property
-    def whole(self) -> bool:
-        return self.camera is not None and (self.video is not None or self.images is not None)
-
-    @property
-    def key(self) -> str:
-        return f"{self.scene.name}/{self.sequence}"
-
-    @property
-    def without_motion(self) -> list[str]:
-        """The bodies that have none, as their files would be called."""
-        bodies = self.table.sequences[self.sequence].bodies
-        return [f"{body.subject}_{body.animation}" for body, file in zip(bodies, self.motions) if file is None]
+def _whole(parts: SequenceParts) -> bool:
+    """Whether it can be read."""
+    return parts.camera is not None and (parts.video is not None or parts.images is not None)
 
 
 def find(root: Path, split: Split) -> list[SequenceRef]:
@@ -95,50 +68,29 @@ def find(root: Path, split: Split) -> list[SequenceRef]:
         description = scene.below(DESCRIPTION)
         try:
             found = () if description is None else _sequences(folder, scene, description)
-            refs += [_ref(folder, parts) for parts in found if parts.whole]
+            refs += [reference(parts, SPEC.name, "train", folder, (LAYOUT, IMAGES)) for parts in found if _whole(parts)]
         except AnnotationError as error:
             refs.append(broken_annotation(SPEC.name, split, description or folder, error))
     return refs
 
 
-def _ref(folder: Path, parts: _Parts) -> SequenceRef:
-    place, frames = parts.video or parts.images, parts.table.sequences[parts.sequence].frames
-    assert place is not None
-    others = (parts.names, parts.camera, *parts.motions)
-    return SequenceRef(
-        dataset=SPEC.name,
-        split="train",
-        name=parts.key,
-        layout=IMAGES if parts.video is None else LAYOUT,
-        annotation=parts.description,
-        images=place,
-        frames=len(image_numbers(place, parts.sequence)) if parts.video is None else frames,
-        options=(str(folder),),
-        reads=(parts.description, *(file for file in others if file is not None)),
+def _sequences(
+    folder: Path, scene: ScenePlace, description: Path, names: Sequence[str] | None = None
+) -> Iterator[SequenceParts]:
+    """The sequences of a scene, by name, or those with these names. Raises AnnotationError."""
+    motions = motions_folder(folder)
+    return parts_in(
+        scene,
+        description,
+        names,
+        cameras=CAMERAS,
+        motion=lambda body: None if motions is None else entry(motions, f"{_motion_of(body)}.npz"),
+        beside=names_file(folder),
     )
 
 
-def _sequences(
-    folder: Path, scene: ScenePlace, description: Path, names: Sequence[str] | None = None
-) -> Iterator[_Parts]:
-    """The sequences of a scene, by name, or those with these names. Raises AnnotationError."""
-    table, images = scene_table(description), scene.image_folders()
-    motions, scene_names = motions_folder(folder), names_file(folder)
-    for name in sorted(table.sequences) if names is None else names:
-        yield _Parts(
-            scene=scene,
-            sequence=name,
-            description=description,
-            table=table,
-            names=scene_names,
-            camera=scene.below(*CAMERAS, f"{name}_camera.csv"),
-            video=scene.below("mp4", f"{name}.mp4"),
-            images=images.get(name.lower()),
-            motions=tuple(
-                None if motions is None else entry(motions, f"{body.subject}_{body.animation}.npz")
-                for body in table.sequences[name].bodies
-            ),
-        )
+def _motion_of(body: BodyRow) -> str:
+    return f"{body.subject}_{body.animation}"
 
 
 def inspect(root: Path) -> list[Finding]:
@@ -161,7 +113,7 @@ def inspect(root: Path) -> list[Finding]:
     return findings
 
 
-def _of_sequence(parts: _Parts, has_motions: bool) -> Iterator[Finding]:
+def _of_sequence(parts: SequenceParts, has_motions: bool) -> Iterator[Finding]:
     if parts.camera is None:
         what, hint = f"has no {'/'.join(CAMERAS)}/*_camera.csv", f"unpack the ground truth of {parts.scene.name} again"
         yield Finding(severity="error", key=parts.key, what=what, hint=hint)
@@ -171,7 +123,7 @@ def _of_sequence(parts: _Parts, has_motions: bool) -> Iterator[Finding]:
     elif parts.video is None and parts.images is not None and (lost := _lost_image(parts.images, parts.sequence)):
         yield Finding(severity="error", key=parts.key, what=lost, hint=IMAGES_AGAIN)
     if has_motions and (missing := parts.without_motion):
-        what = f"{len(missing)} of {len(parts.motions)} bodies have no motion file, first {missing[0]}"
+        what = f"{len(missing)} of {len(parts.motions)} bodies have no motion file, first {_motion_of(missing[0])}"
         severity: Severity = "error" if len(missing) == len(parts.motions) else "warning"
         hint = "motions of the people for testing are withheld; others:  " + _MOTIONS
         yield Finding(severity=severity, key=parts.key, what=what, hint=hint)
@@ -198,54 +150,32 @@ def _without_rows(scene: ScenePlace, described: set[str]) -> Iterator[Finding]:
 
 def read(ref: SequenceRef) -> SequenceRecord:
     """One sequence in the world of the renderer. Raises AnnotationError."""
-    parts = _parts_of(ref)
+    folder = Path(ref.options[0])
+    parts = parts_again(ref, scenes_of(folder), partial(_sequences, folder), _whole)
     assert parts.camera is not None
-    if parts.names is None:
-        raise AnnotationError(f"there is no {NAMES}", where=Path(ref.options[0]), hint=GET_NAMES)
-    portrait, rows = is_portrait(parts.names, parts.scene.name), parts.table.sequences[parts.sequence]
-    cameras = camera_table(parts.camera, parts.sequence, rows.frames)
+    if parts.beside is None:
+        raise AnnotationError(f"there is no {NAMES}", where=folder, hint=GET_NAMES)
+    portrait, count = is_portrait(parts.beside, parts.scene.name), parts.rows.frames
+    cameras = camera_table(parts.camera, parts.sequence, count)
     _check_sensor(cameras, parts.camera)
     camera = camera_of(cameras, parts.table.size, portrait, parts.camera)
-    frames, there = shown_frames(parts.video, parts.images, parts.sequence, camera, rows.frames, portrait=portrait)
-    people, everyone = _people(parts, camera, rows.frames)
+    frames, there = shown_frames(parts.video, parts.images, parts.sequence, camera, count, portrait=portrait)
+    people, everyone = _people(parts, camera, count)
     lost, bodies = parts.without_motion, len(parts.motions)
-    remarks = [f"{len(lost)} of {bodies} bodies are left out: no motion, first {lost[0]}"] if lost else []
-    record = SequenceRecord(
-        dataset=SPEC.name,
-        split=ref.split,
-        name=ref.name,
+    return rendered(
+        ref,
+        parts,
         frames=frames,
-        frame_ids=np.arange(rows.frames, dtype=np.int64),
-        fps=FPS,
+        there=there,
         camera=camera,
         people=people,
-        everyone_annotated=everyone,
-        world_valid=True,
-        world_reason=("synthetic: " if parts.table.synthetic else "") + "rendered: one exact world for all, metres",
-        world_up=UP,
-        remarks=tuple(remarks),
-        provenance={
-            "release": "synthetic sample world" if parts.table.synthetic else "BEDLAM2",
-            "layout": ref.layout,
-            **APPROXIMATE,
-            "adapter": "bedlam2 1",
-            "defects": "",
-            "synthetic": "true" if parts.table.synthetic else "false",
-        },
+        everyone=everyone,
+        remarks=[f"{len(lost)} of {bodies} bodies are left out: no motion, first {_motion_of(lost[0])}"]
+        if lost
+        else [],
+        release="BEDLAM2",
+        provenance=APPROXIMATE,
     )
-    return record if there.all() else kept(record, there)
-
-
-def _parts_of(ref: SequenceRef) -> _Parts:
-    """The files of a sequence that `find` saw. Raises AnnotationError when one is gone."""
-    scene_name, _, sequence = ref.name.rpartition("/")
-    folder = Path(ref.options[0])
-    scene = next((scene for scene in scenes_of(folder) if scene.name == scene_name), None)
-    if scene is not None and sequence in scene_table(ref.annotation).sequences:
-        [parts] = _sequences(folder, scene, ref.annotation, [sequence])
-        if parts.whole:
-            return parts
-    raise AnnotationError(f"{ref.name} is no longer there", where=ref.annotation, hint="trace verify-datasets bedlam2")
 
 
 def _check_sensor(cameras: CameraTable, file: Path) -> None:
@@ -258,7 +188,7 @@ def _check_sensor(cameras: CameraTable, file: Path) -> None:
         raise AnnotationError(what, where=file, hint="of another camera, or of a release that is not known here")
 
 
-def _people(parts: _Parts, camera: Camera, frames: int) -> tuple[tuple[Person, ...], npt.NDArray[np.bool_]]:
+def _people(parts: SequenceParts, camera: Camera, frames: int) -> tuple[tuple[Person, ...], npt.NDArray[np.bool_]]:
     """Those who are in the picture at least once; and in which frames (T,) nobody else may be.
 
     Everything visible is a body of the description: somebody is missing where a body has no motion, or where it reaches
@@ -266,20 +196,18 @@ def _people(parts: _Parts, camera: Camera, frames: int) -> tuple[tuple[Person, .
     """
     everyone, people = np.full(frames, None not in parts.motions), []
     names: Counter[str] = Counter()
-    for row, file in zip(parts.table.sequences[parts.sequence].bodies, parts.motions):
+    for row, file in zip(parts.rows.bodies, parts.motions):
         if file is None:
             continue
         found = staged(row, *read_rotations(file), frames)
         pelvis = found.translation + found.turned @ np.array(PELVIS)
-        names[row.subject] += 1
-        name = row.subject if names[row.subject] == 1 else f"{row.subject}#{names[row.subject]}"
-        person = person_of(name, "neutral", found.pose, pelvis, found.there, camera)
+        person = person_of(own_name(row, names), "neutral", found.pose, pelvis, found.there, camera)
         front, beside = reaching(camera, pelvis)
         everyone &= found.there & (person.present | ~(front | beside))
         if person.present.any():
             people.append(person)
     if parts.motions and not any(parts.motions):
-        what = f"none of its {len(parts.motions)} bodies has a motion, first {parts.without_motion[0]}"
+        what = f"none of its {len(parts.motions)} bodies has a motion, first {_motion_of(parts.without_motion[0])}"
         raise AnnotationError(what, where=parts.description, hint=_MOTIONS)
     if parts.motions and not people:
         what = f"none of its {len(parts.motions)} bodies comes into the picture"

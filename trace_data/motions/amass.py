@@ -1,7 +1,7 @@
 """Motions in AMASS files: SMPL+H (`*_poses.npz`) and SMPL-X (`*_stageii.npz`), z up, at any rate.
 
-Facts: docs/reference/further-datasets.md#amass. Whose motion it was, their gender and shape, is not read: another body
-moves, and pose and path of the pelvis are all that it takes over.
+Facts: docs/reference/further-datasets.md#amass. Whose motion it was, their gender and shape, is not read: pose and path
+of the pelvis are what other bodies move with, and what a prior is fitted to.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ BODY = 22
 """Joints taken over; SMPL's other two, the hands, have no counterpart and stay at rest."""
 RATES = ("mocap_framerate", "mocap_frame_rate")
 """The two names of the rate."""
+EDGE = 1.0
+"""Seconds at either end of a file in which people stand with their arms out to be calibrated: not used."""
 USUAL_RATES = (1.0, 1000.0)
 """Frames a second."""
 FARTHEST, MOST_TURNED = 1000.0, 30.0
