@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +14,8 @@ from page_numbers import PageNumbers
 from shard_server import ShardServer
 
 from trace_cli.main import run
+from trace_data.frames.footage import open_footage
 from trace_data.results.file import write_result
-from trace_data.results.result import Result
 
 Output = pytest.CaptureFixture[str]
 
@@ -72,18 +71,14 @@ def test_a_video_that_browsers_refuse_becomes_pictures(home: Path, capsys: Outpu
 def test_a_video_is_found_where_it_was_predicted_from(home: Path, capsys: Output) -> None:
     films = home / "films"
     films.mkdir()
-    video(films / "zwei Wege.mp4")
+    mark = open_footage([video(films / "zwei Wege.mp4")]).fingerprint()
     result = example_result(frames=30)
-    write_result(home / "a.trace.npz", replace(result, about=_from(result, str(films))))
-    assert run(["view", str(home / "a.trace.npz"), "--json"]) == 0
-    assert "browsers do not play" in shown(capsys)["picture"]
-    write_result(home / "b.trace.npz", replace(result, about=_from(result, "films")))  # not as this project writes it
-    assert run(["view", str(home / "b.trace.npz"), "--json"]) == 0
-    assert shown(capsys)["picture"] == "none"
-
-
-def _from(result: Result, folder: str) -> dict[str, Any]:
-    return {**result.about, "video": {**result.about["video"], "folder": folder}}
+    for folder, fingerprint, found in ((str(films), mark, True), ("films", mark, False), (str(films), "other", False)):
+        named = {**result.about["video"], "folder": folder, "fingerprint": fingerprint}
+        write_result(home / "a.trace.npz", replace(result, about={**result.about, "video": named}))
+        assert run(["view", str(home / "a.trace.npz"), "--json"]) == 0
+        picture = shown(capsys)["picture"]
+        assert "browsers do not play" in picture if found else picture == "none"
 
 
 def test_a_video_is_named_or_embedded(home: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import ConfigError, TraceError
+from trace_data.errors import ConfigError, FootageError, TraceError
 from trace_data.files import is_there
 from trace_data.frames.footage import open_footage
 from trace_data.frames.video import open_capture
@@ -28,17 +28,32 @@ MOST_STILLS, WIDTH, QUALITY = 600, 480, 72
 
 
 def find_video(result: Result, file: Path) -> Path | None:
-    """The video that a result names: beside the result, in the working folder, or where it was predicted from."""
+    """The video that a result names: beside the result, in the working folder, or where it was predicted from.
+
+    There it has to be that very video: results may come from elsewhere, and must not choose what a page shows.
+    """
     video = result.about.get("video")
     video = video if isinstance(video, dict) else {}
     name = video.get("name")
     if not isinstance(name, str) or not name or Path(name).name != name:
         return None
-    folder = video.get("folder")
-    known = [Path(folder)] if isinstance(folder, str) and Path(folder).is_absolute() else []
-    places = [folder / name for folder in (file.parent, Path.cwd(), *known)]
     images = video.get("kind") == "images"  # of images in a list only the first is named, and it is not the video
-    return next((place for place in places if is_there(place, folder=images)), None)
+    for folder in (file.parent, Path.cwd()):
+        if is_there(folder / name, folder=images):
+            return folder / name
+    known = video.get("folder")
+    if not isinstance(known, str) or not Path(known).is_absolute():
+        return None
+    place = Path(known, name)
+    right = is_there(place, folder=images) and _is_the_one(place, video.get("fingerprint"))
+    return place if right else None
+
+
+def _is_the_one(video: Path, fingerprint: object) -> bool:
+    try:
+        return open_footage([video]).fingerprint() == fingerprint
+    except (FootageError, OSError):
+        return False
 
 
 def is_played(video: Path) -> bool:
