@@ -1,4 +1,5 @@
-"""Checksums inside a shard: computed here, verified by `shards/reader.py` and `shards/checks/`.
+"""Checksums inside a shard: how they are computed, and compared when frames are read. `shards/checks/` compares all of
+a shard's, `shards/storage/` the SHA-256 of a file that was fetched.
 
 zlib's CRC-32 detects any changed bit or byte, at several GB per second. It does not protect against intentional
 changes; the SHA-256 of the whole file in the index does.
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.errors import ShardError
 from trace_data.shards.layout import FRAME_COLUMNS, PEOPLE_COLUMNS
 
 
@@ -48,3 +50,22 @@ def of_annotations(
             checksum = zlib.crc32(data[low * row : high * row], checksum)
         found[t] = checksum
     return found
+
+
+def compare(
+    frames: npt.NDArray[np.int64],
+    found: npt.NDArray[np.uint32],
+    stored: npt.NDArray[np.uint32],
+    *,
+    dataset: str,
+    where: str,
+    hint: str,
+) -> None:
+    """Raises ShardError at the first of the frames (T,) of `dataset` whose checksum (T,) is not the stored one (T,)."""
+    if (bad := found != stored).any():
+        raise ShardError(
+            f"{dataset} of frame {int(frames[bad.argmax()])} of the shard changed since they were written "
+            "(their CRC-32 tells)",
+            where=where,
+            hint=hint,
+        )

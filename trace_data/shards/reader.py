@@ -18,7 +18,7 @@ from trace_data.errors import AnnotationError, ConfigError, ShardError
 from trace_data.frames.image import image_size
 from trace_data.schema.clip import FRAME_MASKS, PERSON_MASKS, ClipAnnotations, ClipRef, Window
 from trace_data.shards.checks.file import BROKEN, structure_findings, table_findings
-from trace_data.shards.checksums import of_annotations
+from trace_data.shards.checksums import compare, of_annotations
 from trace_data.shards.entries import SequenceEntry, ShardEntry
 from trace_data.shards.index import load_index
 from trace_data.shards.layout import (
@@ -230,15 +230,15 @@ class ShardReader:
         found: npt.NDArray[np.uint32],
         expected: npt.NDArray[np.uint32],
     ) -> None:
-        """Raises ShardError at the first frame whose checksum differs."""
-        if (bad := found != expected[frames]).any():
-            frame = int(frames[bad.argmax()])
-            dataset = "the annotations" if row < 0 else f"{FRAME_BYTES}: level {row}"
-            raise ShardError(
-                f"{dataset} of frame {frame} of the shard changed since they were written (their CRC-32 tells)",
-                where=self.store.name(shard.entry.file),
-                hint=self.store.repair_hint,
-            )
+        """Raises ShardError at the first frame whose checksum differs; the others need no second look."""
+        compare(
+            frames,
+            found,
+            expected[frames],
+            dataset="the annotations" if row < 0 else f"{FRAME_BYTES}: level {row}",
+            where=self.store.name(shard.entry.file),
+            hint=self.store.repair_hint,
+        )
         shard.seen[row, frames] = True
 
     def _check_size(self, shard: _Shard, level: int, frame: int, image: bytes) -> None:
