@@ -183,9 +183,14 @@ def test_the_readers_agree_with_the_truth(tmp_path: Path) -> None:
         assert len(raw["shot_camera"]) == raw["shot"].max() + 1 == 2
 
 
+WRITERS = ("film", "film_files", "walks", "pillar", "recorded")
+
+
 def test_the_truth_is_made_by_other_code_than_it_tests() -> None:
-    for name in ("film", "film_files", "walks", "pillar", "amass", "recorded"):
-        text = (ROOT / f"trace_data/sample_world/{name}.py").read_text()
+    motions = sorted((ROOT / "trace_data/motions").glob("*.py"))
+    assert len(motions) > 1
+    for file in (*motions, *(ROOT / f"trace_data/sample_world/{name}.py" for name in WRITERS)):
+        text = file.read_text()
         assert not any(f"trace_data.{room}" in text for room in ("frames", "results", "export", "shards"))
 
 
