@@ -4,6 +4,7 @@
                                         [--start RUN|CHECKPOINT]
     python benchmarks/learning.py table --out DIR        the table of all finished variants, for docs/learning.md
     python benchmarks/learning.py curve RUN…             scores of runs against clips seen and CPU time
+    python benchmarks/learning.py parts RUN              scores with the truth in place of single parts of the result
 
 A variant is preset debug with other settings, below. All see the same clips in the same order, are scored on people and
 sequences that none has seen, and take one thread, so that several may run side by side. Runs resume. Frames of moving
@@ -19,17 +20,32 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
+from trace_data.schema.body import GENDERS
 from trace_data.shards.reader import ShardReader
 from trace_data.shards.storage.store import as_store
+from trace_train.body.layer import BodyLayer
+from trace_train.build import body_layers
 from trace_train.config import load_config
-from trace_train.evaluate import MEASURES, MODEL, Scores, evaluate
+from trace_train.evaluate import MEASURES, MODEL, Scores, evaluate, score
+from trace_train.evaluation import accumulator
+from trace_train.evaluation.bodies import Values, compare
+from trace_train.evaluation.ground_truth import GroundTruth
+from trace_train.inference.detections import Detections
+from trace_train.inference.source import open_source
+from trace_train.protocols.protocol import BodyRules
+from trace_train.streaming.batch import Batch
 from trace_train.train import train
 from trace_train.training.run_log import read_metrics
+from trace_train.weights.checkpoint import describe_run
 
 DISTANCE = (
     *("supervision.joints_knee=0", "supervision.pose_knee=0"),
@@ -74,6 +90,7 @@ SHOWN = (
     "foot_sliding",
 )
 ON_THE_WAY = SHOWN[:6]
+WORLD = ("mpjpe", "pa_mpjpe", "w_mpjpe", "wa_mpjpe", "root_orientation")
 MEASURE = {measure.key: measure for measure in MEASURES}
 
 
@@ -92,6 +109,9 @@ def main() -> None:
     tables.add_argument("--out", type=Path, required=True)
     curves = actions.add_parser("curve")
     curves.add_argument("runs", nargs="+", type=Path)
+    parts = actions.add_parser("parts")
+    parts.add_argument("run", type=Path)
+    parts.add_argument("--one-in", type=int, default=1, help="score one in N sequences of the split test")
     options = parser.parse_args()
     if options.action == "train":
         torch.set_num_threads(1)
@@ -99,6 +119,8 @@ def main() -> None:
             run_variant(name, options)
     elif options.action == "table":
         print(table(options.out))
+    elif options.action == "parts":
+        print(parts_table(options.run, options.one_in))
     else:
         for run in options.runs:
             print(curve(run))
@@ -190,6 +212,49 @@ def curve(run: Path) -> str:
         scores = cells(facts["rows"][MODEL], ON_THE_WAY)
         rows.append((f"{facts['step']:,}", f"{seen:,.0f}", f"{seconds / 60:.0f}", *scores))
     return markdown(rows)
+
+
+def parts_table(run: Path, every: int) -> str:
+    """Scores of a run on the split test, and the same with the truth in place of what the network says of one part."""
+    described = {
+        (): "as predicted",
+        ("limbs",): "with the true limbs",
+        ("heading",): "with the true heading in the camera",
+        ("path",): "with the true path and camera",
+        ("limbs", "heading"): "with true limbs and heading",
+    }
+    source, own = open_source(run), describe_run(run)
+    reader, layers = ShardReader(as_store(own.shards)), body_layers(own.packs, GENDERS, source.device)
+    rows = [("", *headings(WORLD))]
+    for exact, words in described.items():
+        with patch.object(accumulator, "compare", partial(corrected, exact)):
+            report = score(source.network, layers, reader, source.config, split="test", every=every, flow=source.flow)
+        rows.append((words, *cells(chosen(report.rows[MODEL]), WORLD)))
+    return markdown(rows)
+
+
+def corrected(
+    exact: Sequence[str],
+    batch: Batch,
+    found: Detections,
+    rows: Tensor,
+    target: GroundTruth,
+    world: tuple[Tensor, Tensor],
+    layers: Mapping[str, BodyLayer],
+    rules: BodyRules,
+) -> Values:
+    """What `bodies.compare` gives if the parts in `exact` were predicted without error; shapes stay as they are."""
+    rotations = found.rotations.clone()
+    if "limbs" in exact:
+        rotations[rows, 1:] = target.rotations[:, 1:]
+    if "heading" in exact:
+        rotations[rows, 0] = target.turn @ target.rotations[:, 0]
+    if "path" in exact:
+        world = (target.turn.mT, target.hips)
+    values = compare(batch, replace(found, rotations=rotations), rows, target, world, layers, rules)
+    if "path" in exact:  # its places are already those of the true camera
+        values["true_from_assumed"] = torch.eye(3, dtype=torch.float64).expand_as(values["true_from_assumed"])
+    return values
 
 
 def headings(keys: Sequence[str]) -> list[str]:
