@@ -31,3 +31,5 @@ def test_variants_are_trained_scored_and_put_side_by_side(shards: Path, packs: P
     assert [row.split(" | ")[0] for row in rows[2:4]] == ["| preset debug", "| without the terms of feet"]
     assert {row.count("|") for row in rows} == {rows[0].count("|")}
     assert run("curve", "study/no-feet").startswith("| step | frames seen |")
+    parts = run("parts", "study/preset", "--one-in", "2").splitlines()
+    assert parts[0].startswith("|  | MPJPE, mm |") and [row.count("|") for row in parts[2:]] == 5 * [7]
