@@ -305,7 +305,7 @@ def _announce(prediction: VideoPrediction, place: Path, progress: Progress, *, s
     progress.log(f"{facts.path.name}: {', '.join(part for part in known if part)}, read by {facts.decoder}")
     progress.log(f"lens    {prediction.lens.source}: {prediction.lens.matrix[0, 0]:.0f} px")
     model = prediction.model
-    progress.log(f"network {model.source.folder.name}, step {model.source.step:,}, on {model.source.device}")
+    progress.log(f"network {model.source.name}, step {model.source.step:,}, on {model.source.device}")
     for line in facts.warnings:
         progress.log(f"note    {line}")
     if slow:

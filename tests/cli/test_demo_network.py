@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trace_cli.main import run as command
+from trace_data.results.file import read_result
 from trace_train.weights.shared import open_shared, resolve
 
 
@@ -31,7 +32,11 @@ def test_it_predicts(sample: Path, packs: Path, tmp_path: Path, capsys: pytest.C
     frames = sorted((sample / "datasets/3DPW/imageFiles").iterdir())[0]
     words = ["predict", str(frames), "--weights", "demo", "--packs", str(packs), "--out", str(tmp_path)]
     assert command([*words, "--json"]) == 0
-    assert list(tmp_path.glob("*.trace.npz")), capsys.readouterr().out
+    found, printed = list(tmp_path.glob("*.trace.npz")), capsys.readouterr()
+    assert len(found) == 1, printed.out
+    step = open_shared(resolve(Path("demo"))).step
+    assert f"network demo, step {step:,}" in printed.err  # not the name of the folder where one works
+    assert read_result(found[0]).about["weights_name"] == f"demo, step {step}"
 
 
 def test_it_is_small_and_synthetic() -> None:

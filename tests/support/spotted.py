@@ -26,6 +26,7 @@ def open_spotter(monkeypatch: pytest.MonkeyPatch, switches: InferenceSwitches | 
             config=config(),
             where=path,
             folder=path,
+            name=path.name,
             step=0,
             sha256="of a spotter",
             switches=switches or InferenceSwitches(),

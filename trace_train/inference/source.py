@@ -31,6 +31,8 @@ class TrainedNetwork:
     """Folder of the checkpoint or of the weights."""
     folder: Path
     """Output folder: next to the run's checkpoints or the weights."""
+    name: str
+    """Of the run or of the folder of weights, to show."""
     step: int
     sha256: str
     """SHA-256 of the weights file; of several files, each of them."""
@@ -74,6 +76,7 @@ def _of_run(checkpoint: Checkpoint, device: torch.device | None) -> TrainedNetwo
         config=checkpoint.config,
         where=checkpoint.folder,
         folder=checkpoint.run,
+        name=checkpoint.run.name,
         step=checkpoint.step,
         sha256=checkpoint.facts["sha256"][checkpoint.weights_file().name],
         switches=InferenceSwitches(),
@@ -90,6 +93,7 @@ def _shared(shared: SharedNetwork, device: torch.device | None) -> TrainedNetwor
         config=shared.config,
         where=shared.folder,
         folder=Path.cwd() if shared.shipped else shared.folder,
+        name=shared.folder.name,
         step=shared.step,
         sha256=shared.sha256,
         switches=InferenceSwitches(),
@@ -124,6 +128,7 @@ def _imported(path: Path, device: torch.device | None) -> TrainedNetwork:
         config=config,
         where=path,
         folder=path,
+        name=path.name,
         step=0,
         sha256=" ".join(f"{part} {digest}" for part, digest in hashes.items()),
         switches=weights.inference,

@@ -311,7 +311,7 @@ class VideoPrediction:
             "intrinsics_source": self.lens.source,
             "scale": "assumed from fov 50" if assumed else "size of the body model and focal length",
             "weights": model.source.sha256,
-            "weights_name": f"{model.source.folder.name}, step {model.source.step}",
+            "weights_name": f"{model.source.name}, step {model.source.step}",
             "padding": model.padding,
             "bn": model.bn,
             "options": {**options, **model.config.model_dump(mode="json")},
