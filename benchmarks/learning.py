@@ -52,8 +52,8 @@ DISTANCE = (
     *("loss.joints3d=300", "loss.body_pose=240", "loss.pa_joints3d=520"),
 )
 STILL = (
-    "stages=[{name: frames, share: 0.7, clips: 32, frames: 1},"
-    " {name: clips, share: 0.3, clips: 8, frames: 4, camera_probability: 0}]"
+    "stages=[{name: frames, share: 0.55, clips: 32, frames: 1},"
+    " {name: clips, share: 0.45, clips: 8, frames: 4, camera_probability: 0}]"
 )
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "preset": ("preset debug", ()),

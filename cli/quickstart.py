@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trace_train.evaluate import Scores
     from trace_train.inference import Predictor
 
-STEPS = 800
+STEPS = 1200
 """Training steps. A fixed number, not a time budget, so that results are reproducible."""
 SEQUENCES = 640
 HEIGHT, VIDEO_HEIGHT = 160, 240
