@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, quoted
 from trace_data.files import open_regular
-from trace_data.frames.boxes import movie_facts
 from trace_data.frames.image import decode, image_size, read_bytes
+from trace_data.frames.mp4_boxes import movie_facts
 from trace_data.frames.mp4_tables import stated
 from trace_data.os_errors import in_words, is_missing
 from trace_data.progress import counted

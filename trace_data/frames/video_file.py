@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, FootageError, quoted
 from trace_data.files import open_regular
-from trace_data.frames.boxes import MovieFacts, movie_facts
 from trace_data.frames.footage_frame import FootageFacts, FootageFrame, Wanted
 from trace_data.frames.lens import PHONE, lens_of_35mm
+from trace_data.frames.mp4_boxes import MovieFacts, movie_facts
 from trace_data.frames.orientation import turned_clockwise
 from trace_data.frames.video import MOST_FRAMES, open_capture
 from trace_data.os_errors import in_words

@@ -123,10 +123,10 @@ class SupervisionConfig(ConfigPart):
     center_jitter: int = Field(0, ge=0, le=3)
     """Maximum offset, in map cells, between the annotated centre and the cell that is sampled; detected centres are
     about one cell off. Determined by the clip, the same each time."""
-    joints_knee: float = Field(0.0, ge=0)
+    joints_huber: float = Field(0.0, ge=0)
     """Error of a 3D joint, m, below which it counts quadratically (`joints3d`, `pa_joints3d`); 0: never, as published.
     A distance keeps an unsure network at the most common pose, a square moves it to the mean of what is likely."""
-    pose_knee: float = Field(0.0, ge=0)
+    pose_huber: float = Field(0.0, ge=0)
     """The same for joint rotations (`body_pose`), Frobenius norm."""
     pose_prior_file: Path | None = None
     """What `trace fit-pose-prior` writes, or SMPLify's `gmm_08.pkl`, needed by `loss.pose_prior`; read only if that

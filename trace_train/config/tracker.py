@@ -74,7 +74,7 @@ class TrackerConfig(ConfigPart):
     remember: float = Field(3.0, ge=0)
     """Seconds that a lost person is remembered, predicted and looked for."""
     remember_cut: float = Field(10.0, ge=0)
-    """The same for people of an earlier shot, who return by their looks alone."""
+    """The same for people of an earlier shot, who return by their appearance alone."""
 
     birth_hits: int = Field(3, ge=1)
     """Detections that confirm a new person. Earlier ones are then reported too."""
@@ -118,7 +118,7 @@ class TrackerConfig(ConfigPart):
     """Weight of the Euclidean distance of shape coefficients (betas)."""
     shape_scale: float = Field(2.0, gt=0)
     """Its scale, in coefficients."""
-    looks_seconds: float = Field(1.0, gt=0)
+    appearance_seconds: float = Field(1.0, gt=0)
     """Seconds over which features and shapes are averaged."""
     lost_cost: float = Field(0.2, ge=0)
     """Cost added for a person lost for `remember` seconds, less for shorter times, so that those in view win."""

@@ -46,7 +46,7 @@ class FrameDetections:
         return len(self.score)
 
     @classmethod
-    def nobody(cls, features: int) -> FrameDetections:
+    def empty(cls, features: int) -> FrameDetections:
         """No people, as in a frame that could not be read."""
         return cls(
             score=np.zeros(0),

@@ -144,7 +144,7 @@ class VideoState:
             readable = [pixels for pixels in frames[begin:end] if pixels is not None]
             found = iter(self.stream.see(readable) if readable else [])
             for pixels in frames[begin:end]:
-                nobody = FrameDetections.nobody(self.stream.network.mesh_channels)
+                nobody = FrameDetections.empty(self.stream.network.mesh_channels)
                 yield nobody if pixels is None else self._through_lens(next(found))
 
     def _through_lens(self, people: FrameDetections) -> FrameDetections:

@@ -11,12 +11,12 @@ BETA_WEIGHTS = (1.0, 0.64, 0.32, 0.32, *(0.16,) * 6)
 """Weight of each shape component (docs/reference/assets.md#shape-loss-weights)."""
 
 
-def rotation(predicted: Tensor, target: Tensor, mask: Tensor, knee: float = 0.0) -> Term:
+def rotation(predicted: Tensor, target: Tensor, mask: Tensor, delta: float = 0.0) -> Term:
     """Frobenius norm of the difference of rotation matrices (..., 3, 3), averaged over a person's joints first.
 
-    `knee`: see `reduce.huber`.
+    `delta`: see `reduce.huber`.
     """
-    apart = huber(norm(filled(predicted - target, mask).flatten(-2)), knee)
+    apart = huber(norm(filled(predicted - target, mask).flatten(-2)), delta)
     if apart.dim() > mask.dim():
         apart = apart.mean(-1)
     return masked(apart, mask)

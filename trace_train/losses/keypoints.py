@@ -18,15 +18,15 @@ def joints2d(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     return distance(predicted.clamp(-FARTHEST, FARTHEST), target, mask)
 
 
-def joints3d(predicted: Tensor, target: Tensor, mask: Tensor, knee: float = 0.0) -> Term:
+def joints3d(predicted: Tensor, target: Tensor, mask: Tensor, delta: float = 0.0) -> Term:
     """Mean distance per person, metres; both sets are relative to the hip midpoint. (..., J, 3).
 
-    `knee`, here and below: see `reduce.huber`.
+    `delta`, here and below: see `reduce.huber`.
     """
-    return _per_person(huber(norm(filled(predicted - target, mask)), knee), mask)
+    return _per_person(huber(norm(filled(predicted - target, mask)), delta), mask)
 
 
-def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor, knee: float = 0.0) -> Term:
+def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor, delta: float = 0.0) -> Term:
     """The same after aligning the prediction to the target by rotation, scale and translation, per person.
 
     The alignment is treated as constant in the backward pass: the gradient with respect to an optimal alignment
@@ -37,7 +37,7 @@ def pa_joints3d(predicted: Tensor, target: Tensor, mask: Tensor, knee: float = 0
     with torch.no_grad():
         scale, turn, shift = (part.to(predicted.dtype) for part in similarity(predicted, target, enough))
     aligned = scale[..., None, None] * (predicted @ turn.transpose(-1, -2)) + shift[..., None, :]
-    return _per_person(huber(norm(aligned - target), knee), enough)
+    return _per_person(huber(norm(aligned - target), delta), enough)
 
 
 def _per_person(apart: Tensor, mask: Tensor) -> Term:

@@ -28,8 +28,8 @@ class LossInputs:
     prior: PosePrior | None
     center_logits: bool
     published_camera: bool
-    joints_knee: float = 0.0
-    pose_knee: float = 0.0
+    joints_huber: float = 0.0
+    pose_huber: float = 0.0
 
     def of(self, values: Tensor) -> Tensor:
         """Reshape targets (B, P, T, ...) to tracks (S, T, ...)."""

@@ -42,8 +42,8 @@ def objective(
     prior: PosePrior | None = None,
     center_logits: bool = True,
     published_camera: bool = False,
-    joints_knee: float = 0.0,
-    pose_knee: float = 0.0,
+    joints_huber: float = 0.0,
+    pose_huber: float = 0.0,
 ) -> LossReport:
     """Compare maps and people (S = B P tracks, T frames) with targets (B, P, T). Always float32.
 
@@ -61,8 +61,8 @@ def objective(
         prior=prior,
         center_logits=center_logits,
         published_camera=published_camera,
-        joints_knee=joints_knee,
-        pose_knee=pose_knee,
+        joints_huber=joints_huber,
+        pose_huber=pose_huber,
     )
     with torch.autocast(targets.center_mask.device.type, enabled=False):
         terms = {name: loss.formula(inputs) for name, loss in losses.items() if weights[name] > 0}

@@ -41,11 +41,11 @@ def distance(predicted: Tensor, target: Tensor, mask: Tensor) -> Term:
     return masked(norm(filled(predicted - target, mask)), mask)
 
 
-def huber(distance: Tensor, knee: float) -> Tensor:
-    """Distances with less weight for small ones: quadratic below `knee`, with slope one above; 0 changes nothing."""
-    if not knee:
+def huber(distance: Tensor, delta: float) -> Tensor:
+    """Distances with less weight for small ones: quadratic below `delta`, with slope one above; 0 changes nothing."""
+    if not delta:
         return distance
-    return torch.where(distance < knee, distance.square() / (2 * knee), distance - knee / 2)
+    return torch.where(distance < delta, distance.square() / (2 * delta), distance - delta / 2)
 
 
 def norm(difference: Tensor) -> Tensor:

@@ -24,11 +24,11 @@ def joints2d(c: LossInputs) -> Term:
 
 
 def joints3d(c: LossInputs) -> Term:
-    return keypoints.joints3d(c.joints, c.of(c.targets.joints3d), c.mask(c.targets.joints3d_mask), c.joints_knee)
+    return keypoints.joints3d(c.joints, c.of(c.targets.joints3d), c.mask(c.targets.joints3d_mask), c.joints_huber)
 
 
 def pa_joints3d(c: LossInputs) -> Term:
-    return keypoints.pa_joints3d(c.joints, c.of(c.targets.joints3d), c.mask(c.targets.joints3d_mask), c.joints_knee)
+    return keypoints.pa_joints3d(c.joints, c.of(c.targets.joints3d), c.mask(c.targets.joints3d_mask), c.joints_huber)
 
 
 def root_rotation(c: LossInputs) -> Term:
@@ -38,7 +38,7 @@ def root_rotation(c: LossInputs) -> Term:
 
 def body_pose(c: LossInputs) -> Term:
     mask = c.mask(c.targets.body_pose_mask)
-    return body.rotation(c.rotations[..., 1:22, :, :], c.of(c.targets.body_pose), mask, c.pose_knee)
+    return body.rotation(c.rotations[..., 1:22, :, :], c.of(c.targets.body_pose), mask, c.pose_huber)
 
 
 def shape(c: LossInputs) -> Term:

@@ -66,8 +66,8 @@ class LossModule(nn.Module):
             prior=self.prior,
             center_logits=network.center_logits,
             published_camera=network.published_camera,
-            joints_knee=self.config.supervision.joints_knee,
-            pose_knee=self.config.supervision.pose_knee,
+            joints_huber=self.config.supervision.joints_huber,
+            pose_huber=self.config.supervision.pose_huber,
         )
 
 

@@ -99,20 +99,20 @@ def test_joint_losses_by_hand_and_under_permutation_of_people() -> None:
 
 
 def test_errors_below_the_knee_count_quadratically() -> None:
-    for knee, expected in ((0.0, 0.5), (1.0, 0.125), (0.25, 0.375)):  # as torch's huber_loss, over the knee
+    for delta, expected in ((0.0, 0.5), (1.0, 0.125), (0.25, 0.375)):  # as torch's huber_loss, over delta
         target, mask = torch.zeros(1, 5, 3), torch.ones(1, 5, dtype=torch.bool)
         off = torch.tensor([0.0, 0.3, 0.4])
-        assert keypoints.joints3d(target + off, target, mask, knee).mean().item() == pytest.approx(expected)
-        if knee:
-            reference = torch.nn.functional.huber_loss(torch.tensor(0.5), torch.tensor(0.0), delta=knee) / knee
+        assert keypoints.joints3d(target + off, target, mask, delta).mean().item() == pytest.approx(expected)
+        if delta:
+            reference = torch.nn.functional.huber_loss(torch.tensor(0.5), torch.tensor(0.0), delta=delta) / delta
             assert expected == pytest.approx(reference.item())
         square = torch.randn(1, 6, 3, generator=G)
         mask = torch.ones(1, 6, dtype=torch.bool)
-        assert keypoints.pa_joints3d(2 * square, square, mask, knee).mean().item() < 1e-5
+        assert keypoints.pa_joints3d(2 * square, square, mask, delta).mean().item() < 1e-5
         turned = matrix_from_axis_angle(torch.tensor([[0.4, 0.0, 0.0]]))
         apart = math.sqrt(8) * math.sin(0.2)
-        expected = apart if not knee else apart**2 / (2 * knee) if apart < knee else apart - knee / 2
-        term = body.rotation(turned, torch.eye(3)[None], torch.tensor([True]), knee)
+        expected = apart if not delta else apart**2 / (2 * delta) if apart < delta else apart - delta / 2
+        term = body.rotation(turned, torch.eye(3)[None], torch.tensor([True]), delta)
         assert term.mean().item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -147,8 +147,8 @@ def test_rotation_and_shape_and_camera_by_hand() -> None:
 def test_gradients_match_finite_differences() -> None:
     target, mask = torch.randn(2, 6, 3, generator=G).double(), torch.ones(2, 6, dtype=torch.bool)
     point = (target + 0.3 * torch.randn(2, 6, 3, generator=G).double()).requires_grad_()
-    for knee in (0.0, 0.3):
-        assert torch.autograd.gradcheck(lambda x, k=knee: keypoints.joints3d(x, target, mask, k).mean(), point)
+    for delta in (0.0, 0.3):
+        assert torch.autograd.gradcheck(lambda x, d=delta: keypoints.joints3d(x, target, mask, d).mean(), point)
     flat = point.detach()[..., :2].clamp(-2, 2).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: keypoints.joints2d(x, target[..., :2], mask).mean(), flat)
     rotation = torch.randn(2, 3, 3, generator=G).double().requires_grad_()

@@ -80,7 +80,7 @@ def pairs(
     return Pairs(track=row, detection=column, cost=cost)
 
 
-def looks(tracks: TrackTable, others: TrackTable, config: TrackerConfig) -> Floats:
+def appearance_cost(tracks: TrackTable, others: TrackTable, config: TrackerConfig) -> Floats:
     """(N, M) how unlike the tracks look: the weighted mean of the terms of feature and shape. inf without weights."""
     weight = config.feature_weight + config.shape_weight
     if not weight:

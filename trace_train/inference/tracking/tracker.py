@@ -16,7 +16,7 @@ from trace_data.results.result import SEEN
 from trace_train.config.tracker import TrackerConfig
 from trace_train.inference.frame_detections import Assignment, FrameDetections
 from trace_train.inference.tracking.assignment import assign
-from trace_train.inference.tracking.costs import looks, pairs
+from trace_train.inference.tracking.costs import appearance_cost, pairs
 from trace_train.inference.tracking.observation import Observation, network_motion, observe, unit
 from trace_train.inference.tracking.tracks import Rows, TrackTable, noise
 
@@ -30,7 +30,7 @@ class PeopleTracker:
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
-        self._tracks = TrackTable.nobody()
+        self._tracks = TrackTable.empty()
         self._waiting: dict[int, list[tuple[int, int]]] = {}
         """Frame and detection of people who are not confirmed, by their negative identity."""
         self._reported: Counter[int] = Counter()
@@ -60,7 +60,7 @@ class PeopleTracker:
         motion = motion[chosen] if motion is not None else None
 
         rows, found, missed = self._match(seen, high, motion, seconds)
-        share = 1 - np.exp(-seconds / self.config.looks_seconds)
+        share = 1 - np.exp(-seconds / self.config.appearance_seconds)
         self._tracks.correct(rows, seen.at(found), missed, frame, time, share, self.config)
         for identity, detection in zip(self._tracks.identity[rows].tolist(), chosen[found].tolist()):
             if identity > 0:
@@ -225,7 +225,7 @@ class PeopleTracker:
         if not (len(rows) and len(lost) and config.return_cost):
             return {}
         new, old = tracks.keep(rows), tracks.keep(lost)
-        cost = looks(new, old, config)
+        cost = appearance_cost(new, old, config)
         step = np.linalg.norm(new.position[:, None] - old.position[None], axis=-1)
         reach = config.return_speed * (self._time - old.last_time)
         reach = reach + config.gate_deviations * np.sqrt(noise(old.position, config).max(1))

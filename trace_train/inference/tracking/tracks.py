@@ -55,7 +55,7 @@ class TrackTable:
     """(N, 10) running mean."""
 
     @classmethod
-    def nobody(cls) -> TrackTable:
+    def empty(cls) -> TrackTable:
         """No people. The number of features is taken over from the first ones."""
         return cls(
             identity=np.zeros(0, int), hits=np.zeros(0, int), first_frame=np.zeros(0, int), first_time=np.zeros(0),

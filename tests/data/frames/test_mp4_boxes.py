@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from videos import VIDEOS, box, edited, inserted, lens_record
 
-from trace_data.frames.boxes import MovieFacts, movie_facts
+from trace_data.frames.mp4_boxes import MovieFacts, movie_facts
 
 PLAIN = (VIDEOS / "plain.mp4").read_bytes()
 BRAND = box(b"ftyp", b"qt  ", bytes(4))
