@@ -48,7 +48,7 @@ from trace_train.training.run_log import read_metrics
 from trace_train.weights.checkpoint import describe_run
 
 DISTANCE = (
-    *("supervision.joints_knee=0", "supervision.pose_knee=0"),
+    *("supervision.joints_huber=0", "supervision.pose_huber=0"),
     *("loss.joints3d=300", "loss.body_pose=240", "loss.pa_joints3d=520"),
 )
 STILL = (
