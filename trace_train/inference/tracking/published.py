@@ -19,7 +19,7 @@ from trace_data.results.result import INHERITED, SEEN
 from trace_train.config.tracker import PublishedTrackerConfig
 from trace_train.geometry.camera import translation_from_triple
 from trace_train.inference.frame_detections import Assignment, FrameDetections
-from trace_train.inference.tracking.assignment import assign
+from trace_train.inference.tracking.hungarian import assign
 from trace_train.inference.tracking.observation import Floats
 from trace_train.inference.tracking.tracks import Rows
 

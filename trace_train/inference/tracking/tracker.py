@@ -15,8 +15,8 @@ import numpy.typing as npt
 from trace_data.results.result import SEEN
 from trace_train.config.tracker import TrackerConfig
 from trace_train.inference.frame_detections import Assignment, FrameDetections
-from trace_train.inference.tracking.assignment import assign
 from trace_train.inference.tracking.costs import appearance_cost, pairs
+from trace_train.inference.tracking.hungarian import assign
 from trace_train.inference.tracking.observation import Observation, network_motion, observe, unit
 from trace_train.inference.tracking.tracks import Rows, TrackTable, noise
 
