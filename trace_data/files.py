@@ -47,6 +47,12 @@ def open_regular(file: Path) -> BinaryIO:
     return stream
 
 
+def check_regular(file: Path) -> None:
+    """For libraries that open files by name. Raises OSError as `open_regular` does."""
+    with open_regular(file):
+        pass
+
+
 def read_regular(file: Path, limit: int) -> bytes:
     """Read a foreign file of at most `limit` bytes. Raises OSError as `open_regular` does."""
     with open_regular(file) as stream:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import json
 import os
 import zlib
@@ -21,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from trace_data.errors import DatasetLayoutError
-from trace_data.files import atomic_write
+from trace_data.files import atomic_write, check_regular, open_regular
 from trace_data.os_errors import in_words
 from trace_data.progress import Progress
 from trace_data.text_files import parse_json
@@ -98,8 +99,8 @@ class VerifyMemory:
         self._lines: dict[str, dict[str, Any]] = {}
         self._stream: IO[str] | None = None
         count = 0
-        with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as stream:
-            for line in stream:
+        with contextlib.suppress(OSError), open_regular(file) as raw:
+            for line in io.TextIOWrapper(raw, encoding="utf-8", errors="replace"):
                 count += 1
                 # half a line of a run that was killed
                 with contextlib.suppress(DatasetLayoutError, KeyError, TypeError):
@@ -116,6 +117,8 @@ class VerifyMemory:
             if self._wasteful:
                 with atomic_write(self._file) as partial:
                     partial.write_text("".join(map(_line, self._lines.values())), encoding="utf-8")
+            if self._file.exists():
+                check_regular(self._file)
             self._stream = self._file.open("a", encoding="utf-8")
             self._stream.write("\n")  # the last line may be incomplete
         except OSError as error:
