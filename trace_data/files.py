@@ -268,7 +268,9 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
         with atomic_write(file) as partial:
             partial.write_bytes(as_json(content))
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=file) from error
+        raise OutputError(
+            f"cannot be written: {error.strerror}", where=file, hint="free some space, or write to another disk"
+        ) from error
 
 
 def sha256_of(file: Path) -> str:

@@ -82,7 +82,7 @@ def pack_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def write_file(path: Path, content: bytes, *, option: str = "--out") -> None:
+def write_file(path: Path, content: bytes, *, option: str) -> None:
     """Write a file, whole or not at all. Raises OutputError when the folder or disk does not take it.
 
     `option`: the command-line option for another location, for the hint.
