@@ -31,7 +31,6 @@ from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError, quoted
 from trace_data.files import check_regular, sha256_of
-from trace_data.os_errors import SpecialFile, in_words
 from trace_data.text_files import content_of, parse_json
 from trace_train.config import Config, config_from
 from trace_train.weights.averaged import AveragedWeights
@@ -295,8 +294,6 @@ def load_tensors(file: Path, *, hint: str) -> dict[str, Tensor]:
 
 def first_line(error: BaseException) -> str:
     """First line of an error's message, or its class name if there is no message."""
-    if isinstance(error, SpecialFile):
-        return in_words(error)[0]
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
