@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import json
 import os
 import zlib
@@ -99,12 +98,12 @@ class VerifyMemory:
         self._lines: dict[str, dict[str, Any]] = {}
         self._stream: IO[str] | None = None
         count = 0
-        with contextlib.suppress(OSError), open_regular(file) as raw:
-            for line in io.TextIOWrapper(raw, encoding="utf-8", errors="replace"):
+        with contextlib.suppress(OSError), open_regular(file) as stream:
+            for line in stream:
                 count += 1
                 # half a line of a run that was killed
                 with contextlib.suppress(DatasetLayoutError, KeyError, TypeError):
-                    entry = parse_json(line, where=file, error=DatasetLayoutError)
+                    entry = parse_json(line.decode(errors="replace"), where=file, error=DatasetLayoutError)
                     if entry["version"] == VERSION:
                         self._lines[str(entry["key"])] = entry
         self._wasteful = count > 2 * len(self._lines) + 8
