@@ -15,8 +15,8 @@ def main() -> None:
         sys.stderr.write("error: stopped\n")
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         if pool := sys.modules.get("multiprocessing"):  # Python would wait for what workers are at, deaf as it is now
             for worker in pool.active_children():
                 worker.terminate()

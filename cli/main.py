@@ -197,7 +197,7 @@ def _from_system(error: Exception) -> TraceError | None:
         return OutputError(
             f"the disk is full{told}; an unfinished file does not count as output",
             where=file,
-            hint="free some space or choose another folder with --out, then run the same command again",
+            hint="free some space or write to another disk, then run the same command again",
         )
     if code == errno.ENAMETOOLONG:
         return ConfigError(f"a name is longer than this system allows: {str(file)[:80]}…", hint="give a shorter one")

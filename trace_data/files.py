@@ -47,6 +47,12 @@ def open_regular(file: Path) -> BinaryIO:
     return stream
 
 
+def check_regular(file: Path) -> None:
+    """For libraries that open files by name. Raises OSError as `open_regular` does."""
+    with open_regular(file):
+        pass
+
+
 def read_regular(file: Path, limit: int) -> bytes:
     """Read a foreign file of at most `limit` bytes. Raises OSError as `open_regular` does."""
     with open_regular(file) as stream:
@@ -262,7 +268,9 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
         with atomic_write(file) as partial:
             partial.write_bytes(as_json(content))
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=file) from error
+        raise OutputError(
+            f"cannot be written: {error.strerror}", where=file, hint="free some space, or write to another disk"
+        ) from error
 
 
 def sha256_of(file: Path) -> str:

@@ -85,6 +85,8 @@ class _Cores:
     """Event of processes: set once a task has failed, so that the others end too."""
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, `kill`, and a terminal that was closed, unless under nohup."""
 HELPERS = 4
 """Threads a task may use when there are as many tasks as cores: enough to speed up the last ones, little memory."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -163,7 +165,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _workers_end_first() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the workers begun here and then this process, which alone may have been told (`kill`).
+    """The signals of `ENDING` end the workers begun here and then this process, which alone may have been told.
     Workers left alone would finish what they are at, or be waited for, and leave semaphores behind. Further signals
     change nothing: it is ending."""
     if threading.current_thread() is not threading.main_thread():
@@ -178,13 +180,13 @@ def _workers_end_first() -> Iterator[None]:
             worker.terminate()
         raise KeyboardInterrupt
 
-    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    heard = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
         for number, handler in before.items():
-            # SIGTERM ends the process for good, while a notebook goes on after Ctrl-C
+            # the others end the process for good, while a notebook goes on after Ctrl-C
             if number == signal.SIGINT or signal.getsignal(number) is stop:
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import tiny_3dpw
+import tiny_penn_action
 
 from trace_cli.main import run
 from trace_data.adapters.listing import lacking
@@ -131,6 +132,10 @@ def test_a_hint_renames_neither_the_other_folders_nor_a_file(tmp_path: Path, cap
     assert run(command) == 3
     shown = capsys.readouterr().err
     assert f"{folder / 'imageFiles'}: is a file" in shown and "mv " not in shown
+    penn, out = tiny_penn_action.write(tmp_path), str(tmp_path / "shards")
+    (penn / "frames").rename(tmp_path / "elsewhere too")
+    assert run(["build-shards", "penn-action", "--root", str(tmp_path), "--out", out]) == 3
+    assert "mv " not in capsys.readouterr().err
     (tmp_path / "h36m").touch()
     assert run(["build-shards", "h36m", "--root", str(tmp_path), "--out", str(tmp_path / "shards")]) == 3
     assert f"{tmp_path / 'h36m'}: is a file" in capsys.readouterr().err

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from trace_data import files
-from trace_data.errors import AnnotationError, OutputError, printable
+from trace_data.assets.pack_files import read_arrays
+from trace_data.errors import AnnotationError, AssetError, OutputError, printable
 from trace_data.files import exclusive, is_held, open_own, open_regular, read_regular, sha256_of, wait_for_lock
 from trace_data.frames.image import file_size, read_bytes
 from trace_data.os_errors import SpecialFile
+from trace_data.progress import Progress
+from trace_data.verify.memory import VerifyMemory
 
 
 def pipe(place: Path) -> None:
@@ -45,6 +48,24 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, m
         with pytest.raises(AnnotationError, match=r"is a (pipe|device)") as named:
             frame(file)
         assert named.value.where == str(file)
+
+
+@pytest.mark.parametrize("make", SPECIAL)
+def test_packs_and_remembered_results_are_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    file = tmp_path / "SMPL_NEUTRAL.pth"
+    make(file)
+    with pytest.raises(AssetError, match=r"is a (pipe|device)") as caught:
+        read_arrays(file)
+    assert caught.value.where == str(file)
+    said: list[str] = []
+
+    class Log(Progress):
+        def log(self, text: str) -> None:
+            said.append(text)
+
+    with VerifyMemory(file).writing(Log()):
+        pass
+    assert len(said) == 1 and str(file) in said[0]
 
 
 def test_a_link_to_a_file_is_read_and_more_than_the_limit_is_not(tmp_path: Path) -> None:

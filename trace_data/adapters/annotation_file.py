@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_data.errors import AnnotationError, AssetError
-from trace_data.unpickle.reader import MAX_STEPS, load_npz
+from trace_data.unpickle.reader import load_npz
 
 
 class AnnotationFile:
@@ -93,13 +93,13 @@ class AnnotationFile:
         return [self.array(f"{key}[{i}]", item, shape, finite=finite) for i, item in enumerate(value)]
 
 
-def npz_source(file: Path, page: str, only: Collection[str], *, max_steps: int = MAX_STEPS) -> AnnotationFile:
-    """Those of the named arrays that an .npz file has, dicts unwrapped; `max_steps`: see `load_npz`.
+def npz_source(file: Path, page: str, only: Collection[str], *, of_images: bool = False) -> AnnotationFile:
+    """Those of the named arrays that an .npz file has, dicts unwrapped; `of_images`: see `load_npz`.
 
     Raises AnnotationError.
     """
     try:
-        return AnnotationFile(file, load_npz(file, only=only, max_steps=max_steps), page)
+        return AnnotationFile(file, load_npz(file, only=only, of_images=of_images), page)
     except AssetError as error:
         raise AnnotationError(error.message, where=error.where, hint=error.hint) from error
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from trace_data.assets.raw_body import BETAS, FACES, JOINTS, POSE_FEATURES, VERTICES
 from trace_data.errors import AssetError, OutputError
-from trace_data.files import atomic_write
+from trace_data.files import atomic_write, open_regular
+from trace_data.os_errors import in_words
 from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import SMPL_PARENTS
 
@@ -81,7 +82,7 @@ def pack_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def write_file(path: Path, content: bytes, *, option: str = "--out") -> None:
+def write_file(path: Path, content: bytes, *, option: str) -> None:
     """Write a file, whole or not at all. Raises OutputError when the folder or disk does not take it.
 
     `option`: the command-line option for another location, for the hint.
@@ -102,7 +103,8 @@ def read_arrays(path: Path) -> Arrays:
     import torch
 
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as stream:
+            loaded = torch.load(stream, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise AssetError("the pack does not exist", where=path, hint=f"prepare it: {_command(path)}") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
@@ -122,7 +124,7 @@ def read_arrays(path: Path) -> Arrays:
 def _reason(error: Exception) -> str:
     # torch's messages are long, and for files that are not torch's they are arbitrary
     if isinstance(error, OSError):
-        return error.strerror or str(error)
+        return in_words(error)[0]
     if isinstance(error, (KeyError, EOFError, ValueError)):
         return "torch.save did not write it"
     return str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__

@@ -248,10 +248,10 @@ def _write(
         for name, arrays in packs.items():
             pack, note = out / name, (out / name).with_suffix(".json")
             if not present[pack]:
-                write_file(pack, pack_bytes(arrays))
+                write_file(pack, pack_bytes(arrays), option="--out")
             expected = _note(pack, gender, model, body)
             if not (present[pack] and _still_true(note, expected)):
-                write_file(note, (json.dumps(expected, indent=2) + "\n").encode())
+                write_file(note, (json.dumps(expected, indent=2) + "\n").encode(), option="--out")
             files += [pack, note]
             progress.advance(detail=name)
         reports.append(

@@ -99,7 +99,9 @@ def video_writer(path: Path, *, size: tuple[int, int], rate: float, encoder: Vid
                 raise
     except OSError as error:
         raise OutputError(
-            f"cannot be written: {error.strerror or error}", where=path, hint="free space, or give --out"
+            f"cannot be written: {error.strerror or error}",
+            where=path,
+            hint="free some space, or write to another disk",
         ) from error
 
 

@@ -21,22 +21,27 @@ FREE_STEPS = 1 << 20
 STEPS_PER_BYTE = 0.8
 """Operations beyond the free ones per byte that has been read. Lists of pairs of small integers need 0.75; what does
 nothing, or pushes nothing but None, has one for each byte."""
+OF_IMAGES_PER_BYTE = 0.3
+"""The same for files of a dictionary for each image, however many. Arrays of a person's joints or pose need 0.05 to
+0.13, the same numbers as lists of pairs 0.24."""
 _PER_ITEM = 32
 """Bytes per item of a dictionary or set, besides the item itself."""
 
 
 class Budget:
-    """The budget of one file of `packed` bytes; `max_steps` bounds the operations of its pickles."""
+    """The budget of one file of `packed` bytes; `max_steps` bounds the operations of its pickles, None by length."""
 
-    def __init__(self, packed: int, max_steps: int) -> None:
+    def __init__(self, packed: int, max_steps: int | None) -> None:
         self.bytes_left = MAX_GROWTH * packed + FREE_BYTES
-        self._reserve = min(max_steps, 2 * packed + FREE_STEPS)
+        self._per_byte = STEPS_PER_BYTE if max_steps is not None else OF_IMAGES_PER_BYTE
+        by_length = 2 * packed + FREE_STEPS
+        self._reserve = by_length if max_steps is None else min(max_steps, by_length)
         self.steps_left = 0
         self._earn(FREE_STEPS)
 
     def earn_for(self, count: int) -> None:
         """Allow the operations that `count` further bytes may hold."""
-        self._earn(int(count * STEPS_PER_BYTE))
+        self._earn(int(count * self._per_byte))
 
     def _earn(self, steps: int) -> None:
         earned = min(steps, self._reserve)

@@ -91,14 +91,15 @@ def load_npz(
     source: Source,
     *,
     limit_bytes: int = LIMIT_BYTES,
-    max_steps: int = MAX_STEPS,
+    of_images: bool = False,
     only: Collection[str] | None = None,
     each: Each | None = None,
     where: str | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """The arrays of a .npz file by name, including object arrays; if given, only those named in `only`.
 
-    `limit_bytes` bounds their total uncompressed size, `max_steps` the parts of each object array. `each` receives
+    `limit_bytes` bounds their total uncompressed size, and their parts are bounded by `MAX_STEPS`, or with
+    `of_images` by the length of the file: it then holds a dictionary for each of very many images. `each` receives
     every key and value of a dictionary and returns a replacement or `DROPPED`, so that a file of a million arrays need
     not be in memory at once; object arrays are then read piecewise. A file given by path is read array by array. Raises
     AssetError (UnsafePickleError) as `load_pickle` does.
@@ -115,7 +116,7 @@ def load_npz(
         with stream, zipfile.ZipFile(stream) as archive:
             if each is not None:  # the content is released as it is read, so only its compressed size counts
                 packed = min(MAX_PACKING * packed, sum(member.file_size for member in archive.infolist()))
-            budget = Budget(packed, max_steps)
+            budget = Budget(packed, None if of_images else MAX_STEPS)
             for member in archive.infolist():
                 key = member.filename.removesuffix(".npy")
                 if only is not None and key not in only:

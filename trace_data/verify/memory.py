@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from trace_data.errors import DatasetLayoutError
-from trace_data.files import atomic_write
+from trace_data.files import atomic_write, check_regular, open_regular
 from trace_data.os_errors import in_words
 from trace_data.progress import Progress
 from trace_data.text_files import parse_json
@@ -98,12 +98,12 @@ class VerifyMemory:
         self._lines: dict[str, dict[str, Any]] = {}
         self._stream: IO[str] | None = None
         count = 0
-        with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as stream:
+        with contextlib.suppress(OSError), open_regular(file) as stream:
             for line in stream:
                 count += 1
                 # half a line of a run that was killed
                 with contextlib.suppress(DatasetLayoutError, KeyError, TypeError):
-                    entry = parse_json(line, where=file, error=DatasetLayoutError)
+                    entry = parse_json(line.decode(errors="replace"), where=file, error=DatasetLayoutError)
                     if entry["version"] == VERSION:
                         self._lines[str(entry["key"])] = entry
         self._wasteful = count > 2 * len(self._lines) + 8
@@ -116,6 +116,8 @@ class VerifyMemory:
             if self._wasteful:
                 with atomic_write(self._file) as partial:
                     partial.write_text("".join(map(_line, self._lines.values())), encoding="utf-8")
+            if self._file.exists():
+                check_regular(self._file)
             self._stream = self._file.open("a", encoding="utf-8")
             self._stream.write("\n")  # the last line may be incomplete
         except OSError as error:

@@ -78,7 +78,11 @@ def fetched(url: str, folder: Path) -> Path:
             if not is_result(partial):
                 raise ResultError("is no result", where=shown(url), hint=ADDRESS)
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror or error}", where=file) from error
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}",
+            where=file,
+            hint="free some space, or write to another disk",
+        ) from error
     return file
 
 

@@ -68,7 +68,7 @@ class DataConfig(ConfigPart):
     occlusion_probability: float = Field(0.0, ge=0, le=1)
     """Probability that a synthetic occluder is drawn over a clip."""
     occluders: Path | None = None
-    """Folder of RGBA cut-outs used as occluders; None: textured shapes."""
+    """Folder of RGBA cut-outs (.png) used as occluders; None: textured shapes."""
     decode: Literal["auto", "cpu", "gpu"] = "auto"
     """Where frames are decoded and cropped. `gpu` uses nvJPEG through torchvision and is untested; until it is tested,
     `auto` means `cpu`."""

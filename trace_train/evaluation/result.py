@@ -150,4 +150,8 @@ class EvalReport:
             with atomic_write(file) as partial:
                 partial.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False), encoding="utf-8")
         except OSError as error:
-            raise OutputError(f"the result cannot be written: {error.strerror}", where=file) from error
+            raise OutputError(
+                f"the result cannot be written: {error.strerror}",
+                where=file,
+                hint="free some space, then run the same command again",
+            ) from error

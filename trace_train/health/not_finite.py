@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from trace_data.errors import CheckpointError
-from trace_data.files import atomic_write
+from trace_data.files import atomic_write, check_regular, open_regular
 from trace_data.schema.clip import ClipRef
 from trace_train.config import Config, config_from
 from trace_train.losses.objective import LossReport
 from trace_train.streaming.batch import Batch
 from trace_train.training.hooks import RunSnapshot
+from trace_train.weights.checkpoint import first_line
 
 FORMAT_VERSION = 1
 NAMED = 4
@@ -120,7 +121,8 @@ def _plain(batch: Batch) -> dict[str, Any]:
 def load_batch(file: Path) -> SavedBatch:
     """Read such a file; only tensors, numbers and text are allowed in it. Raises CheckpointError."""
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with open_regular(file) as stream:
+            content = torch.load(stream, map_location="cpu", weights_only=True)
         if content["format_version"] != FORMAT_VERSION:
             raise CheckpointError(
                 f"has format {content['format_version']}, this version reads {FORMAT_VERSION}", where=file
@@ -132,6 +134,8 @@ def load_batch(file: Path) -> SavedBatch:
         )
         values["occluded"] = tuple(values["occluded"])
         beside = file.with_suffix(".safetensors")
+        if beside.exists():
+            check_regular(beside)
         return SavedBatch(
             file=file,
             step=int(content["step"]),
@@ -152,5 +156,4 @@ def load_batch(file: Path) -> SavedBatch:
         OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile,
         safetensors.SafetensorError,
     ) as error:  # fmt: skip
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"is not a saved batch: {reason}", where=file) from error
+        raise CheckpointError(f"is not a saved batch: {first_line(error)}", where=file) from error

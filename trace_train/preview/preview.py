@@ -92,9 +92,9 @@ def preview(
     if page is not None:
         title = f"Preview of {_name(store)}{', as the network sees it' if augmented else ''}"
         content = page_text(title=title, notes=notes, clips=on_page).encode(errors="backslashreplace")
-        write_file(page, content)
+        write_file(page, content, option="--page")
     if sheet is not None:
-        write_file(sheet, encoded(compose(on_sheet), sheet))
+        write_file(sheet, encoded(compose(on_sheet), sheet), option="--sheet")
     return PreviewReport(
         page=page,
         sheet=sheet,

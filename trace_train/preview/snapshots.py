@@ -69,7 +69,7 @@ class Snapshots:
                 columns += zip(names, self._artist.panels(seen))
         file = snapshot.run / FOLDER / f"step-{snapshot.step:08d}.jpg"
         file.parent.mkdir(exist_ok=True)
-        write_file(file, encoded(sheet(columns), file))
+        write_file(file, encoded(sheet(columns), file), option="--out")
 
 
 def fixed_clips(index: ShardIndex, temporal: bool) -> list[ClipRef]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from trace_data.errors import AnnotationError
+from trace_data.frames.image import decode, read_bytes
 from trace_data.pages.html import Html, element, figure, image, joined, note
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.clip import ClipRef
@@ -162,5 +164,6 @@ def _strip(name: str, picture: npt.NDArray[np.uint8]) -> Html:
 
 def _read(file: Path) -> npt.NDArray[np.uint8] | None:
     """RGB; None where it is damaged."""
-    picture = cv2.imread(str(file))
-    return None if picture is None else np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8)
+    with suppress(AnnotationError):
+        return decode(read_bytes(file), file, rgb=True)
+    return None

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trace_data.errors import ConfigError
+from trace_data.errors import AnnotationError, ConfigError
+from trace_data.frames.image import image_size, read_bytes
 from trace_data.schema.clip import Window
 
 SIDE = 128
@@ -90,7 +91,7 @@ def load_cutouts(folder: Path) -> Pictures:
 
     Raises ConfigError if no picture has an alpha channel.
     """
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in {".png", ".webp", ".tif", ".tiff"})
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() == ".png")
     pictures = [picture for file in files if (picture := _cutout(file)) is not None]
     if not pictures:
         raise ConfigError(
@@ -102,7 +103,12 @@ def load_cutouts(folder: Path) -> Pictures:
 
 
 def _cutout(file: Path) -> Pictures | None:
-    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    try:
+        data = read_bytes(file)
+        image_size(data, file)
+    except AnnotationError:
+        return None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
         return None
     height, width = image.shape[:2]

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from torch import Tensor, nn
 
 from trace_data.errors import CheckpointError, ConfigError, NoCheckpointError, quoted
-from trace_data.files import sha256_of
+from trace_data.files import check_regular, sha256_of
 from trace_data.text_files import content_of, parse_json
 from trace_train.config import Config, config_from
 from trace_train.weights.averaged import AveragedWeights
@@ -282,6 +282,7 @@ def load_tensors(file: Path, *, hint: str) -> dict[str, Tensor]:
     A matching hash says nothing: whoever crafts a file writes its hash, too.
     """
     try:
+        check_regular(file)
         tensors = safetensors.torch.load_file(file)
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"holds no weights: {first_line(error)}", where=file, hint=hint) from error

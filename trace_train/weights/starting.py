@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trace_data.errors import CheckpointError, ConfigError
+from trace_data.files import check_regular
 from trace_train.build import build_network
 from trace_train.config import Config, NetworkConfig
 from trace_train.network.model import TraceNetwork
@@ -151,6 +152,7 @@ def _belongs(name: str, part: str) -> bool:
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
     try:
+        check_regular(file)
         with safetensors.safe_open(file, "pt") as tensors:
             return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:

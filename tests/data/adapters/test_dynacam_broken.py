@@ -210,6 +210,10 @@ FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "forbidden class": ("layout", forbidden, "posix.system"),
     "annotations": ("layout", lambda f: shutil.rmtree(f / "annotations"), "error: there is no annotations/ in it"),
     "frames": ("layout", lambda f: shutil.rmtree(f / "video_frames"), "error: there is no video_frames/ in it"),
+    "frames are a file": (
+        "layout", lambda f: (shutil.rmtree(f / "video_frames"), (f / "video_frames").touch()),
+        "is a file, expected a folder",
+    ),
     "frames of a part": (
         "layout", lambda f: shutil.rmtree(f / "video_frames" / PANORAMA),
         "error: annotation of 1 sequences without any images",

@@ -324,7 +324,7 @@ def locked(tmp_path: Path) -> Iterator[Path]:
 
 def test_folder_without_permission(locked: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Permission denied"):
-        pack_files.write_file(locked / "SMPL_MALE.pth", b"pack")
+        pack_files.write_file(locked / "SMPL_MALE.pth", b"pack", option="--out")
     with pytest.raises(OutputError, match="Permission denied"):
         pack_files.same_pack(locked / "SMPL_MALE.pth", {})
     with pytest.raises(AssetError, match="Permission denied"):

@@ -63,6 +63,8 @@ WRONG: dict[str, Change] = {
     "height of 0": sequence(height=0),
     "nan fps": sequence(fps=float("nan")),
     "infinite fps": sequence(fps=float("inf")),
+    "a long split": sequence(split="x" * 10_000),
+    "a long name of a dataset": shard(dataset="x" * 10_000),
     "fps of text": sequence(fps="30"),
     "usable": sequence(usable=[[[0, 10**15]], []]),
     "usable of floats": sequence(usable=[[[0.5, 1.5]], []]),
@@ -89,6 +91,7 @@ def test_an_index_that_is_wrong_is_refused_wherever_it_is_read(index: Path, chan
         with pytest.raises(ShardError, match="malformed index") as caught:
             read(index.parent)
         assert caught.value.where == str(index) and caught.value.hint
+        assert len(caught.value.message) < 1_000
     assert not verify_shards(index.parent, depth="index").ok
 
 

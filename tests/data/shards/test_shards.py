@@ -222,14 +222,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_the_parent_alone_ends_workers_and_leaves_no_semaphores(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / "parent.py").write_text(STOPPED)
     begun = [tmp_path / "a", tmp_path / "b"]
     command = [sys.executable, str(tmp_path / "parent.py"), *map(str, begun)]
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored in the background of a shell
+    heed = partial(signal.signal, number, signal.SIG_DFL)  # ignored in the background of a shell, or under nohup
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as parent:
         deadline = time.monotonic() + 60
         while not all(file.exists() for file in begun) and time.monotonic() < deadline:

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trace_data.adapters.penn_action.packed import MAX_STEPS as PENN_STEPS
 from trace_data.errors import AssetError, UnsafePickleError
 from trace_data.unpickle import budget
 from trace_data.unpickle.reader import load_npy, load_npz, load_pickle, to_array
@@ -248,18 +247,41 @@ def test_a_column_of_text_for_every_row_of_the_largest_annotation_is_read() -> N
     assert found["vid_name"] == rows and found["img_name"].tolist() == rows
 
 
-def test_a_dictionary_of_every_image_of_penn_action_is_read() -> None:
-    """A hundredth of the images have a hundredth of the operations."""
-    count = 1640
-    annot = {f"{i:04d}-000001.jpg": [[np.full((13, 3), float(i))], [i]] for i in range(count)}
-    names = {f"{i:04d}": ["000001.jpg"] for i in range(count)}
-    fits = {name: [[np.zeros(72), np.zeros(10)]] for name in annot}
+def in_an_archive(pickled: bytes) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|O", "fortran_order": False, "shape": ()})
     stream = io.BytesIO()
-    np.savez(stream, annot=np.array(annot, object), seq_frame_names=np.array(names, object))
-    assert len(load_npz(stream.getvalue(), max_steps=PENN_STEPS // 100)["annot"].item()) == count
-    stream = io.BytesIO()
-    np.savez(stream, annots=np.array(fits, object))
-    assert len(load_npz(stream.getvalue(), max_steps=PENN_STEPS // 100)["annots"].item()) == count
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("annots.npy", header.getvalue() + pickled)
+    return stream.getvalue()
+
+
+EVERY_IMAGE: dict[str, Any] = {
+    "Human3.6M": lambda i: {"kp2d": np.ones((32, 2)) * i, "poses": np.ones((3, 66)), "cam": np.ones((3, 3))},
+    "MPI-INF-3DHP": lambda i: {"kp2d": np.ones((28, 2), np.float32) * i, "kp3d": np.ones((28, 3), np.float32)},
+    "Penn Action": lambda i: [[np.full((13, 3), float(i))], [i]],
+    "fits of Penn Action": lambda i: [[np.ones(72) * i, np.ones(10)]],
+    "lists of pairs": lambda i: {"kp2d": [[i + k / 7, k / 3] for k in range(28)]},
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("form", EVERY_IMAGE)
+def test_a_dictionary_of_every_image_is_read_however_many_there_are(
+    form: str, protocol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "FREE_STEPS", 1000)  # so that the length decides, as in files of gigabytes
+    content = {f"{i:04d}-000001.jpg": EVERY_IMAGE[form](i) for i in range(1000)}
+    found = load_npz(in_an_archive(pickle.dumps(np.array(content, object), protocol)), of_images=True)
+    assert len(found["annots"].item()) == 1000
+
+
+@pytest.mark.parametrize("each", [None, lambda key, value: value], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("case", ["small integers", "tiny dictionaries", "pairs"])
+def test_in_a_file_of_images_a_flood_is_refused(case: str, each: Any) -> None:
+    flood = (MUCH | {"pairs": b"](" + b"K\x01K\x02\x86" * 4_000_000 + b"e."})[case]
+    with pytest.raises(AssetError, match="more parts"):
+        load_npz(in_an_archive(flood), of_images=True, each=each)
 
 
 @pytest.mark.parametrize(

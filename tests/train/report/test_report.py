@@ -19,6 +19,7 @@ from trace_data.errors import CheckpointError, OutputError
 from trace_data.files import exclusive
 from trace_train.config import load_config
 from trace_train.report.chart import Frame, line_chart, share_chart, sparkline
+from trace_train.report.clips import learning_section
 from trace_train.report.curves import stage_marks, weights_at
 from trace_train.report.folder import read_run
 from trace_train.report.hover import Series
@@ -148,7 +149,10 @@ def test_pipes_in_a_run_are_not_waited_for(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", LINES)
     for name in ("errors.jsonl", "parameters.txt", "evaluation-val-00000050.json"):
         os.mkfifo(run / name)
-    assert read_run(run).step == 40
+    (run / "pictures").mkdir()
+    os.mkfifo(run / "pictures" / "step-00000020.jpg")
+    found = read_run(run)
+    assert found.step == 40 and not learning_section(found).body
     (run / "metrics.jsonl").unlink()
     os.mkfifo(run / "metrics.jsonl")
     with pytest.raises(CheckpointError, match="pipe") as caught:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -98,6 +101,12 @@ def test_own_cutouts_are_taken_with_their_aspect_and_without_alpha_refused(tmp_p
     cv2.imwrite(str(tmp_path / "tall.png"), tall)
     cv2.imwrite(str(tmp_path / "opaque.png"), tall[..., :3])
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 6, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1 << 20))), (b"IEND", b""))
+    bomb = (struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks)
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(bomb))
     cutouts = load_cutouts(tmp_path)
     assert cutouts.shape == (1, SIDE, SIDE, 4)
     assert cutouts[0, 64, 64].tolist() == [0, 0, 255, 255]

@@ -16,9 +16,12 @@ import torch
 from tiny_runs import tiny
 
 from trace_data.errors import CheckpointError, ConfigError
+from trace_train.build import build_network
+from trace_train.health.not_finite import load_batch
 from trace_train.report.folder import read_run
 from trace_train.train import train
-from trace_train.weights.checkpoint import describe_run, finished, open_checkpoint, random_states, restore
+from trace_train.weights.checkpoint import describe_run, finished, load_tensors, open_checkpoint, random_states, restore
+from trace_train.weights.starting import Start
 
 SHORT = ("steps=2", "checkpoint_every=1", "stages=[{clips: 2, frames: 1}]")
 
@@ -69,6 +72,26 @@ def pipe(file: Path) -> None:
 def endless(file: Path) -> None:
     file.unlink()
     file.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [pipe, endless])
+def test_weights_and_batches_that_are_no_files_are_not_waited_for(make: Callable[[Path], None], tmp_path: Path) -> None:
+    file = tmp_path / "image.safetensors"
+    file.touch()
+    make(file)
+    sizes = tiny().network
+    start = Start(
+        where=tmp_path, files={"image": file}, flow=None, form={}, sizes=sizes, frozen=(), facts={}, partial=False
+    )
+    reads: tuple[Callable[[], object], ...] = (
+        lambda: load_tensors(file, hint=""),
+        lambda: start.plan(build_network(sizes), sizes),
+        lambda: load_batch(file),
+    )
+    for read in reads:
+        with pytest.raises(CheckpointError, match=r": a (pipe|device)") as caught:
+            read()
+        assert caught.value.where == str(file)
 
 
 DESCRIPTIONS: dict[str, Callable[[Path], object]] = {

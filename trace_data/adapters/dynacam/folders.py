@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from trace_data.adapters.base import DatasetSpec, dataset_folder
-from trace_data.adapters.listing import is_folder, listing, names_in, numbered_files
+from trace_data.adapters.listing import is_folder, lacking, listing, names_in, numbered_files
 from trace_data.errors import DatasetLayoutError
 from trace_data.schema.record import Split
 
@@ -90,7 +90,9 @@ def dataset_parts(spec: DatasetSpec, root: Path) -> list[Subset]:
 
 def _part_of(folder: Path, inside: Sequence[Path], names: Sequence[str], spec: DatasetSpec) -> Path:
     part = _named(inside, names)
-    if part is None or not is_folder(part):
+    if part is not None and not is_folder(part):
+        raise lacking(folder, part.name, hint=f"get the folder from {spec.page}")
+    if part is None:
         raise DatasetLayoutError(
             f"there is no {names[0]}/ in it, found {', '.join(entry.name for entry in inside[:8]) or 'nothing'}",
             where=folder,

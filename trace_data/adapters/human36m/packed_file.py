@@ -21,8 +21,6 @@ Array = npt.NDArray[np.float64]
 
 LIMIT_BYTES = 64 << 30
 """Size limit of the annotation, one object array of all images and much larger than other files."""
-MAX_STEPS = 1_000_000_000
-"""Half a million images of some hundred parts each."""
 CANDIDATE = 1
 """Index of the pose and root rotation used by the published loader, of three per entry."""
 IMAGE = re.compile(r"(S(\d+)_[^_]+_([0-3]))_(\d+)(\.jpe?g|\.png)?", re.IGNORECASE)
@@ -73,7 +71,7 @@ def read_entries(state: tuple[str, int, int]) -> PackedRows:
 def dictionary(file: Path, key: str, each: Each | None = None) -> Mapping[Any, Any]:
     """The dict in a 0-d object array of a .npz file, `each` as in `load_npz`. Raises AnnotationError."""
     try:
-        arrays = load_npz(file, limit_bytes=LIMIT_BYTES, max_steps=MAX_STEPS, each=each)
+        arrays = load_npz(file, limit_bytes=LIMIT_BYTES, of_images=True, each=each)
     except AssetError as error:
         raise AnnotationError(error.message, where=error.where or file, hint=error.hint) from error
     if key not in arrays:

@@ -14,8 +14,6 @@ from trace_data.unpickle.machine import Each
 from trace_data.unpickle.reader import load_npz
 
 LIMIT_BYTES = 64 << 30
-MAX_STEPS = 1_000_000_000
-"""A million images of about a hundred parts each."""
 
 
 def read_packed(file: Path, names: Collection[str], each: Each | None = None) -> dict[str, dict[Any, Any]]:
@@ -24,7 +22,7 @@ def read_packed(file: Path, names: Collection[str], each: Each | None = None) ->
     The first of `names` must exist. `each` as in `load_npz`.
     """
     try:
-        content = load_npz(file, only=names, limit_bytes=LIMIT_BYTES, max_steps=MAX_STEPS, each=each)
+        content = load_npz(file, only=names, limit_bytes=LIMIT_BYTES, of_images=True, each=each)
     except AssetError as error:
         raise AnnotationError(error.message, where=error.where or file, hint=error.hint) from error
     first = next(iter(names))

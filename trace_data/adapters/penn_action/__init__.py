@@ -178,7 +178,7 @@ def _folders(root: Path) -> tuple[Path, Path]:
     folder = dataset_folder(SPEC, root, ("labels", "frames/0001", "annots_train.npz"))
     frames = entry(folder, "frames")
     if frames is None or not is_folder(frames):
-        raise lacking(folder, "frames", hint=f"unpack the release of {PAGE} there")
+        raise lacking(folder, "frames", hint=f"unpack the release of {PAGE} there", others=("labels",))
     return folder, frames
 
 

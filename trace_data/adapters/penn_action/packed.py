@@ -14,8 +14,6 @@ from trace_data.adapters.files import Stamp, stamp
 from trace_data.adapters.penn_action.labels import JOINTS, PAGE, Labels, checked_points, split_of
 from trace_data.schema.record import Split
 
-MAX_STEPS = 20_000_000
-"""Parts of a file: 164,000 images of some fifty each."""
 _IMAGE = re.compile(r"(\d{6})\.jpg", re.IGNORECASE)
 
 
@@ -88,12 +86,12 @@ def body_poses(
 @lru_cache(maxsize=1)
 def _annotations(file: Path, _: Stamp) -> AnnotationFile:
     """The parsed file, cached for its next sequence."""
-    return npz_source(file, PAGE, ("annot", "seq_frame_names", "synthetic"), max_steps=MAX_STEPS)
+    return npz_source(file, PAGE, ("annot", "seq_frame_names", "synthetic"), of_images=True)
 
 
 @lru_cache(maxsize=1)
 def _fits(file: Path, _: Stamp) -> AnnotationFile:
-    return npz_source(file, PAGE, ("annots",), max_steps=MAX_STEPS)
+    return npz_source(file, PAGE, ("annots",), of_images=True)
 
 
 def _one_person(points: AnnotationFile, key: str) -> npt.NDArray[np.float64]:

@@ -49,7 +49,7 @@ def index_findings(index: ShardIndex) -> list[tuple[str, Finding]]:
 def _shard(entry: ShardEntry) -> Iterator[Finding]:
     # an index from elsewhere must not send the reader out of its folder
     if Path(entry.file).name != entry.file or not entry.file.endswith(".h5") or not entry.file.isprintable():
-        yield wrong("file", f"{entry.file!r} is no name of a shard in this folder")
+        yield wrong("file", f"{entry.file!r:.80} is no name of a shard in this folder")
     if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
         yield wrong("sha256", f"{entry.sha256[:80]!r} is no SHA-256")
     least = entry.frames * ROW_BYTES["frames"] + entry.rows * ROW_BYTES["rows"]
@@ -59,16 +59,16 @@ def _shard(entry: ShardEntry) -> Iterator[Finding]:
 
 def _sequence(entry: SequenceEntry, index: ShardIndex) -> Iterator[Finding]:
     if not entry.shard < len(index.shards):
-        yield wrong("shard", f"{entry.key} lies in shard {entry.shard}, there are {len(index.shards)}")
+        yield wrong("shard", f"{entry.key:.80} lies in shard {entry.shard}, there are {len(index.shards)}")
     if entry.split not in get_args(Split):
-        yield wrong("split", f"{entry.split!r}, expected one of {', '.join(get_args(Split))}")
+        yield wrong("split", f"{entry.split!r:.80}, expected one of {', '.join(get_args(Split))}")
     sides = entry.width, entry.height
     if not (1.0 <= entry.fps <= 1000.0 and min(*sides, entry.frames) > 0 and max(sides) <= LARGEST_SIDE):
         yield wrong("size", f"{entry.frames} frames of {entry.width}x{entry.height} px at {entry.fps} fps")
     if (listed := sum(count for _, _, count in entry.frame_id_runs)) != entry.frames:
         yield wrong("frame_id_runs", f"ids of {listed} frames, expected {entry.frames}")
     elif not _rising(entry):
-        yield wrong("frame_id_runs", f"the ids of {entry.key} do not rise, or leave 64 bits")
+        yield wrong("frame_id_runs", f"the ids of {entry.key:.80} do not rise, or leave 64 bits")
     if len(set(entry.people)) != len(entry.people) or len(entry.usable) != len(entry.people):
         yield wrong("people", f"{list(entry.people)!s:.200} with usable ranges of {len(entry.usable)}")
     for runs in entry.usable:
@@ -76,7 +76,7 @@ def _sequence(entry: SequenceEntry, index: ShardIndex) -> Iterator[Finding]:
         if edges and (edges != sorted(set(edges)) or edges[-1] > entry.frames):
             yield wrong("usable", f"ranges {runs!s:.200} of {entry.frames} frames")
     if entry.synthetic != (entry.provenance.get("synthetic") == "true"):
-        yield wrong("synthetic", f"{entry.key} is marked {entry.synthetic}, its provenance says otherwise")
+        yield wrong("synthetic", f"{entry.key:.80} is marked {entry.synthetic}, its provenance says otherwise")
 
 
 def _rising(entry: SequenceEntry) -> bool:
@@ -99,4 +99,4 @@ def _sums(entry: ShardEntry, sequences: list[SequenceEntry]) -> Iterator[Finding
         )
     strangers = [e.key for e in sequences if (e.dataset, e.split) != (entry.dataset, entry.split)]
     if strangers:
-        yield wrong("dataset", f"holds {strangers[0]}, expected {entry.dataset}/{entry.split} only")
+        yield wrong("dataset", f"holds {strangers[0]:.80}, expected {entry.dataset:.80}/{entry.split:.80} only")

@@ -189,7 +189,11 @@ class ShardCache:
                 view = view[partial.write(view) :]
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise OutputError(f"cannot be written: {error.strerror}", where=self.folder) from error
+                    raise OutputError(
+                        f"cannot be written: {error.strerror}",
+                        where=self.folder,
+                        hint="give another folder with --cache",
+                    ) from error
                 with self._changing():
                     freed = self._evict_one()
                 if not freed:
