@@ -61,7 +61,9 @@ class ResultPlace(options.Folder):
     help="Score from which a detection can start a person  [default: 0.3].",
 )
 @click.option(
-    "--keep-score", type=click.FloatRange(0, 1), help="Score from which it can continue a person  [default: 0.18]."
+    "--keep-score",
+    type=click.FloatRange(0, 1),
+    help="Score from which it can continue a person  [default: 0.18, or --score if that is lower].",
 )
 @click.option(
     "--remember",
@@ -127,6 +129,7 @@ def predict(
     from trace_data.export.run import check_format, export_beside
     from trace_data.frames.footage import group_inputs
     from trace_data.overlay.items import items_of
+    from trace_train.config.tracker import TrackerConfig
     from trace_train.inference import Predictor, VideoOptions
     from trace_train.training.threads import fit_threads
 
@@ -136,6 +139,8 @@ def predict(
     wanted = [word.strip() for word in (formats or "").split(",") if word.strip()]
     for name in wanted:
         check_format(name)
+    if score is not None and keep_score is None and score < TrackerConfig().keep_score:
+        keep_score = score
     given = {"people": people, "score": score, "keep_score": keep_score, "remember": remember}
     settings = [f"tracker.{key}={value}" for key, value in given.items() if value is not None]
     groups = group_inputs(videos)

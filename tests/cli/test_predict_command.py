@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from spotted import folder_of, open_spotter, video_of
-from spotter import frames
+from spotter import Spotter, frames
 
 from trace_cli.main import run
 from trace_data.results.file import read_result
@@ -98,6 +99,29 @@ def test_people_who_are_seen_too_rarely_are_told_from_low_scores(
     assert run([*command, "walk", "--score", "1", "--force"]) == 0
     low = capsys.readouterr().out
     assert "often enough" in rare and "nobody was found" in low and "often enough" not in low
+
+
+def test_a_lower_score_is_one_option(command: list[str], tmp_path: Path, capsys: Output) -> None:
+    video_of(tmp_path / "walk", 3)
+    assert run([*command, "walk", "--score", "0.05"]) == 0, "scores that continue a person are lower with it"
+    assert run([*command, "walk", "--score", "0.05", "--keep-score", "0.1", "--force"]) == 2
+    assert "keep_score 0.1 is above score 0.05" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["backbone", "temp_smplpose_regressor"])
+def test_a_network_that_predicts_nothing_finite_is_named(
+    part: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    def poisoned(network: Spotter, mode: bool = True) -> Spotter:
+        with torch.no_grad():
+            next(network.get_submodule(part).parameters())[0] = torch.nan
+        return network
+
+    monkeypatch.setattr(Spotter, "train", poisoned)
+    video_of(tmp_path / "walk", 3)
+    assert run([*command, "walk"]) == 3
+    said = capsys.readouterr().err
+    assert "not finite" in said and "precision=fp32" in said and not list(tmp_path.glob("*.trace.npz"))
 
 
 def test_names_that_are_no_text_are_no_obstacle(command: list[str], tmp_path: Path, capsys: Output) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from trace_data.builder.build import build_shards
+from trace_data.errors import DatasetLayoutError
 from trace_data.verify.datasets import DEPTHS, verify_datasets
 
 MARK = Path("ran")
@@ -33,9 +37,21 @@ def errors(dataset: str, root: Path, depth: Any, packs: Path | None = None) -> l
 
 
 def assert_error_found(dataset: str, root: Path, depth: Any, words: str, packs: Path | None = None) -> None:
-    """An error with these words is found at this depth and none before; no `Payload` has run."""
+    """An error with these words is found at this depth and none before, and no sequence with an error enters the shards
+    of a build that checks as deeply; no `Payload` has run."""
     for shallower in DEPTHS[: DEPTHS.index(depth)]:
         assert errors(dataset, root, shallower, packs) == []
     found = errors(dataset, root, depth, packs)
     assert any(words in what for what in found), found
+    assert depth == "layout" or not [
+        key for key in built(dataset, root, depth, packs) if f" | {key}: " in "".join(found)
+    ]
     assert not MARK.exists()
+
+
+def built(dataset: str, root: Path, check: Any, packs: Path | None = None) -> list[str]:
+    """Keys of the sequences that a build takes."""
+    with tempfile.TemporaryDirectory() as out, suppress(DatasetLayoutError):
+        report = build_shards([dataset], root, Path(out, "shards"), packs=packs, check=check)
+        return [entry.key for entry in report.index.sequences]
+    return []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ LARGE_BETA = 3.0
 """Larger betas are rare: one body in a few hundred."""
 H36M_REACH = 0.15
 """Largest distance, as a share of body height, between joints of the same name from the two regressors."""
+UPWARDS = (("Pelvis",), ("Spine_H36M",), ("Thorax_MPII", "Neck_LSP"), ("Jaw_H36M",), ("Head", "Head_top"))
+"""Points of `J_regressor_extra9` on the middle line, from below."""
+LOWER = 0.03
+"""A point may be that much lower than one below it, as a share of body height."""
 ADULT_HEIGHTS = (1.3, 2.2)
 """Plausible heights, metres; outside this range the unit or the model is wrong."""
 INFANT_HEIGHTS = (0.3, INFANT_HEIGHT)
@@ -155,12 +160,28 @@ def _sides(arrays: Arrays, shown: Shown) -> list[Finding]:
     if wrong or exchanged:
         what = f"left and right are exchanged: {wrong} of {len(pairs)} vertex pairs"
         what += f", joints {', '.join(exchanged)}" if exchanged else ""
-        findings.append(_finding("sides", what))
+        only_hips = not wrong and exchanged == ["Hip"]  # of all pairs, only that of the extra regressor
+        findings.append(_finding("J_regressor_extra9" if only_hips else "sides", what))
     else:
         findings += _h36m(shown, named)
     if not named["Head_top"][1] > named["Pelvis_SMPL"][1] > max(named["L_Ankle"][1], named["R_Ankle"][1]):
         findings.append(_finding("sides", "does not stand upright along y"))
+    else:
+        findings += _upwards(shown, named)
     return findings
+
+
+def _upwards(shown: Shown, named: Mapping[str, Array]) -> list[Finding]:
+    """The regressed points of the middle line lie above each other in the order of their names."""
+    odd = [
+        f"{above} below {below}"
+        for lower, upper in pairwise(UPWARDS)
+        for below in lower
+        for above in upper
+        if named[above][1] < named[below][1] - LOWER * shown.height
+    ]
+    what = f"has {', '.join(odd)}: are its rows in the order of the file?"
+    return [_finding("J_regressor_extra9", what)] if odd else []
 
 
 def _h36m(shown: Shown, named: Mapping[str, Array]) -> list[Finding]:

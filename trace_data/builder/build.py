@@ -23,6 +23,7 @@ from trace_data.builder.folder import BuildFolder, made_with
 from trace_data.builder.plan import BuildPart, Selection, ShardPlan, part_of, plan_shards
 from trace_data.builder.shard import CHECKS, Check, ShardResult, Work, build_shard, finished_shard
 from trace_data.builder.size import correction
+from trace_data.consistency.sides import judge_sides
 from trace_data.errors import ConfigError, ShardError
 from trace_data.frames.image import JPEG_QUALITY
 from trace_data.progress import SILENT, Progress, counted, size_in_words
@@ -156,7 +157,7 @@ def build_shards(
         if part is None:
             folder.drop_all_but(plans)
             save_index(index)
-    warnings = [line for result in results for line in result.warnings]
+    warnings = [line for result in results for line in result.warnings] + _of_whole_datasets(mine, results)
     if packs is None:
         warnings.insert(0, "no body models: neutral shapes stay empty and only the release's own joints are kept")
     for line in warnings:
@@ -259,6 +260,15 @@ def _complete(
             hint=hint,
         )
     return [result for result in results if result is not None]
+
+
+def _of_whole_datasets(plans: Sequence[ShardPlan], results: Sequence[ShardResult]) -> list[str]:
+    """What only the sequences of a dataset together show: one line for each."""
+    votes: dict[str, list[tuple[str, bool | None]]] = {}
+    for plan, result in zip(plans, results):
+        votes.setdefault(plan.dataset, []).extend(result.sides)
+    found = [case for dataset, cast in votes.items() for case in judge_sides(dataset, cast)]
+    return [f"{where}: {finding.key}: {finding.what}; {finding.hint}" for where, finding in found]
 
 
 def _assemble(out: Path, results: Sequence[ShardResult], settings: dict[str, Any]) -> ShardIndex:

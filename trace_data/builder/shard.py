@@ -23,6 +23,7 @@ from trace_data.files import read_regular, write_json
 from trace_data.progress import Progress
 from trace_data.schema.check import check_record
 from trace_data.schema.findings import Finding
+from trace_data.schema.record import SequenceRecord
 from trace_data.schema.thinning import thinned
 from trace_data.shards.entries import BadSequence, SequenceEntry, ShardEntry
 from trace_data.shards.index import check_shard
@@ -69,6 +70,8 @@ class ShardResult:
     """Whether an earlier run had finished it."""
     enlarged: tuple[int, ...] = ()
     """Counts of typical crops by enlargement, see `shards.levels.ENLARGEMENT_BINS`."""
+    sides: tuple[tuple[str, bool | None], ...] = ()
+    """Key and `SequenceRecord.sides_agree` of each sequence, on which a whole dataset votes."""
 
 
 def build_shard(work: Work, progress: Progress) -> ShardResult:
@@ -98,11 +101,14 @@ def build_shard(work: Work, progress: Progress) -> ShardResult:
 def _write(work: Work, progress: Progress) -> ShardResult:
     bad: list[BadSequence] = []
     warnings: list[str] = []
+    sides: list[tuple[str, bool | None]] = []
     with ShardWriter(work.out, work.plan.name, storage=work.storage) as writer:
         for ref in work.plan.refs:
             counted = _Counted(progress)
             try:
-                warnings += _add(writer, ref, work, counted)
+                record, findings = _add(writer, ref, work, counted)
+                warnings += [f"{ref.key}: {finding.key}: {finding.what}" for finding in findings]
+                sides.append((ref.key, record.sides_agree))
             except (AnnotationError, DatasetLayoutError) as error:
                 where = f"{error.where}: " if error.where else ""
                 # without the root, which differs between machines and does not belong into an index
@@ -113,7 +119,13 @@ def _write(work: Work, progress: Progress) -> ShardResult:
         enlarged = tuple(int(count) for count in writer.enlarged)
     shard, sequences = closed or (None, ())
     return ShardResult(
-        shard=shard, sequences=sequences, bad=tuple(bad), warnings=tuple(warnings), kept=False, enlarged=enlarged
+        shard=shard,
+        sequences=sequences,
+        bad=tuple(bad),
+        warnings=tuple(warnings),
+        kept=False,
+        enlarged=enlarged,
+        sides=tuple(sides),
     )
 
 
@@ -132,8 +144,8 @@ class _Counted(Progress):
         self._progress.wrote(amount)
 
 
-def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> list[str]:
-    """Read, check, complete and write one sequence; its warnings. Raises AnnotationError."""
+def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) -> tuple[SequenceRecord, list[Finding]]:
+    """Read, check, complete and write one sequence; its record and the warnings. Raises AnnotationError."""
     if printable(ref.key) != ref.key:  # no index and no shard can hold it, and no terminal should be shown it
         raise AnnotationError("the sequence's name is no plain UTF-8 text", where=ref.annotation, hint="rename it")
     whole = read_record(ref, defects=work.defects)
@@ -147,7 +159,7 @@ def _add(writer: ShardWriter, ref: SequenceRef, work: Work, progress: Progress) 
         _refuse(findings, ref)
     completed = {} if bodies is None else bodies.complete(record)
     writer.add(record, rows_of(record, completed), progress)
-    return [f"{ref.key}: {finding.key}: {finding.what}" for finding in findings]
+    return record, findings
 
 
 def _refuse(findings: Sequence[Finding], ref: SequenceRef) -> None:

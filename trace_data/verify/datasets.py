@@ -21,6 +21,7 @@ from trace_data.adapters.base import DatasetRoots, SequenceRef, absolute_roots
 from trace_data.assets.bodies import load_bodies
 from trace_data.builder.folder import versions
 from trace_data.consistency.sequence import Consistency
+from trace_data.consistency.sides import judge_sides
 from trace_data.defects import Applied, known_defects
 from trace_data.errors import ConfigError, TraceError
 from trace_data.os_errors import in_words
@@ -182,7 +183,7 @@ def _report(
     findings = list(layout)
     for ref, result in zip(refs, results):
         findings += [(ref.key, finding) for finding in result.findings]
-    findings += _sides(name, [(ref.key, result.sides_agree) for ref, result in zip(refs, results)])
+    findings += judge_sides(name, [(ref.key, result.sides_agree) for ref, result in zip(refs, results)])
     measured = [result.consistency for result in results if result.consistency is not None]
     measured.sort(key=lambda a: -(a.reprojection_px.median if a.reprojection_px else 0.0))
     return DatasetReport(
@@ -197,20 +198,6 @@ def _report(
         kept=sum(result.kept for result in results),
         geometry=tuple(measured),
     )
-
-
-def _sides(name: str, votes: Sequence[tuple[str, bool | None]]) -> list[tuple[str, Finding]]:
-    """What it means that left and right of some sequences contradict what the release says of them: all are exchanged
-    when most do, else those may be turned torsos."""
-    against = [key for key, agrees in votes if agrees is False]
-    voting = sum(agrees is not None for _, agrees in votes)
-    if 2 * len(against) > voting:
-        what = f"left and right are exchanged: shoulders of {len(against)} of {voting} sequences contradict their view"
-        hint = "the sides of its joints are named the wrong way round; of Penn Action:  unset TRACE_PENN_SIDES"
-        return [(name, Finding(severity="error", key="sides", what=what, hint=hint))]
-    what = "the shoulders stand the other way round than the view of the labels says"
-    hint = "a turned torso, or labels whose left and right are exchanged: look with  trace preview"
-    return [(key, Finding(severity="warning", key="sides", what=what, hint=hint)) for key in against]
 
 
 def _results(

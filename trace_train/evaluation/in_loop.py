@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from trace_data.errors import ConfigError
+from trace_data.errors import CheckpointError, ConfigError
 from trace_data.progress import SILENT, Progress
 from trace_data.schema.body import GENDERS
 from trace_train.body.layer import BodyLayer
@@ -46,19 +46,23 @@ class HeldOutScores:
             self._layers = body_layers(snapshot.packs, GENDERS, snapshot.loss_module.layer.weights.device)
         if self._constants is None:
             self._constants = ConstantPredictor.fit(reader, self._layers)
-        with snapshot.scored_network() as network:
-            report = score(
-                network,
-                self._layers,
-                reader,
-                snapshot.config,
-                split=settings.split,
-                every=every_within(reader, settings.split, settings.frames),
-                flow=snapshot.loss_module.flow,
-                constants=self._constants,
-                checkpoint=str(snapshot.run),
-                step=snapshot.step,
-            )
+        try:
+            with snapshot.scored_network() as network:
+                report = score(
+                    network,
+                    self._layers,
+                    reader,
+                    snapshot.config,
+                    split=settings.split,
+                    every=every_within(reader, settings.split, settings.frames),
+                    flow=snapshot.loss_module.flow,
+                    constants=self._constants,
+                    checkpoint=str(snapshot.run),
+                    step=snapshot.step,
+                )
+        except CheckpointError as error:  # the next step says more
+            self.progress.log(f"no evaluation of step {snapshot.step:,}: {error.message}")
+            return {}
         self._data = self._data or data_hashes(reader, snapshot.packs)
         report = report.of_data(*self._data)
         report.write(snapshot.run / report.file_name)

@@ -27,7 +27,7 @@ from trace_train.evaluation.sums import MODEL, Sums, mean_of_sequences, pooled
 from trace_train.evaluation.tracks import STANDS_STILL
 from trace_train.evaluation.videos import Videos
 from trace_train.evaluation.windows import Chunk, VideoSpan, digest_of, refs_of, schedule, windows_of
-from trace_train.inference.detections import best_score, detect
+from trace_train.inference.detections import best_score, detect, refuse_not_finite
 from trace_train.inference.letterbox import Padding, load_padded
 from trace_train.inference.stream import use_chunk_statistics
 from trace_train.network.flow import FlowProvider
@@ -68,7 +68,8 @@ def score(
     provider, which computes flow unless the network takes stored flow and the shards have it. `constants`: fitted here
     if not given. `switches`: how the weights expect to be used, as in a prediction. `checkpoint`, `weights_sha256` and
     `step` are recorded in the report. The network's weights and modes and torch's random states are left unchanged.
-    Raises ConfigError if the split does not exist or holds nothing of the protocol, ShardError.
+    Raises ConfigError if the split does not exist or holds nothing of the protocol, ShardError, and CheckpointError if
+    predictions are not finite.
     """
     switches, rules = switches or InferenceSwitches(), protocol or load_protocol()
     settings = config.evaluation
@@ -90,10 +91,11 @@ def score(
         for chunk, batch in _pieces(reader, windows, config, settings, switches.padding, stored):
             batch = batch.to(device)
             maps = videos.see(chunk, batch.images, batch.flow)
+            highest = max(highest, best_score(maps.center_3d, logits=network.center_logits))
             detections = detect(network, maps, layers["neutral"], threshold=settings.threshold)
+            refuse_not_finite(detections.people.camera, detections.rotations, detections.betas)
             accumulator.add(chunk, batch, maps, detections)
             candidates += len(detections.frame)
-            highest = max(highest, best_score(maps.center_3d, logits=network.center_logits))
             progress.advance(len(chunk.windows) * chunk.frames)
     progress.end()
     return _report(

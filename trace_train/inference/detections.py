@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trace_data.errors import CheckpointError
 from trace_train.body.layer import BodyLayer, BodyOutput
 from trace_train.geometry.camera import project, translation_from_triple
 from trace_train.network.model import TraceNetwork
@@ -77,9 +81,21 @@ def highest_around(volume: Tensor) -> Tensor:
 
 
 def best_score(center_3d: Tensor, *, logits: bool) -> float:
-    """The highest score in (N, D, M, M) maps, for advice when nobody is detected."""
+    """The highest score in (N, D, M, M) maps, for advice when nobody is detected. Raises CheckpointError on NaN."""
     highest = center_3d.max()
-    return float(highest.sigmoid() if logits else highest)
+    score = float(highest.sigmoid() if logits else highest)
+    refuse_not_finite(score)
+    return score
+
+
+def refuse_not_finite(*predicted: Tensor | npt.NDArray[np.floating[Any]] | float) -> None:
+    """Raise CheckpointError where the network predicts NaN or infinite values: it cannot tell anything."""
+    if not all(bool(torch.as_tensor(values).isfinite().all()) for values in predicted):
+        raise CheckpointError(
+            "the network predicts values that are not finite",
+            hint="its training diverged, or its weights are damaged; where half precision overflows,"
+            "  trace predict --set precision=fp32  helps",
+        )
 
 
 def detect(

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trace_train.body.layer import BodyLayer
 from trace_train.geometry.constants import constant
 from trace_train.geometry.rotations import matrix_from_6d
-from trace_train.inference.detections import Detections, best_score, detect
+from trace_train.inference.detections import Detections, best_score, detect, refuse_not_finite
 from trace_train.inference.frame_detections import FrameDetections
 from trace_train.inference.letterbox import Letterbox, Pixels
 from trace_train.network.flow import FlowProvider
@@ -135,6 +135,7 @@ def by_frame(
         **_motion(network, people),
     }
     arrays = _arrays(values)
+    refuse_not_finite(*(arrays[name] for name in ("triple", "rotations", "betas")))
     arrays["joints_2d"] = letterbox.to_frame(arrays["joints_2d"])
     edges = np.searchsorted(arrays.pop("frame"), np.arange(len(maps.center) + 1))
     frames = []

@@ -325,9 +325,9 @@ class VideoPrediction:
 def _nobody(best: float, tracker: TrackerConfig) -> str:
     """Why nobody was found, by the best score of the video."""
     if best < tracker.score:
-        return f"nobody was found: the best score is {best:.2f}, people need {tracker.score:g} (--score)"
+        return f"nobody was found: the best score is {best:.2g}, people need {tracker.score:g} (--score)"
     return (
-        f"nobody was found: scores reach {best:.2f}, which suffices (--score {tracker.score:g}), but nobody was seen"
+        f"nobody was found: scores reach {best:.2g}, which suffices (--score {tracker.score:g}), but nobody was seen"
         " often enough in a row (tracker.birth_hits, birth_share)"
     )
 

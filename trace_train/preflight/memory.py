@@ -8,7 +8,7 @@ import gc
 import math
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,9 @@ MARGIN = 0.95
 """Share of the memory that an estimate may use, because of fragmentation."""
 OF_OTHERS = 0.1
 """Share of a machine's free memory kept in reserve: other processes grow too, and the system may kill this one."""
+
+PROC, GROUPS = Path("/proc/self"), Path("/sys/fs/cgroup")
+"""Where Linux tells about this process and about control groups."""
 
 Step = Callable[[int, int], None]
 """Runs a training step with a number of clips and frames; raises if it runs out of memory."""
@@ -69,7 +72,7 @@ class RamMeter:
         with contextlib.suppress(OSError, AttributeError):  # of other systems
             ctypes.CDLL(None).malloc_trim(0)  # return freed memory, which would hide new allocations
         try:
-            Path("/proc/self/clear_refs").write_text("5")
+            (PROC / "clear_refs").write_text("5")
         except OSError:
             work()
             unit = 1 if sys.platform == "darwin" else 1024
@@ -79,7 +82,7 @@ class RamMeter:
 
 
 def _status(key: str) -> int:
-    return _kilobytes(Path("/proc/self/status"), key) or 0
+    return _kilobytes(PROC / "status", key) or 0
 
 
 def _available() -> int:
@@ -87,11 +90,41 @@ def _available() -> int:
 
 
 def _container_left() -> int:
-    group = Path("/sys/fs/cgroup")
+    """Bytes that the strictest of the groups of this process leaves: a container's, or those of a job of Slurm."""
+    return min((left for group in _groups() if (left := _left(*group)) is not None), default=sys.maxsize)
+
+
+def _groups() -> Iterator[tuple[Path, str, str]]:
+    """Folders of the control groups of this process and those above them, with the names of limit and use."""
     try:
-        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # no group, or no limit
-        return sys.maxsize
+        lines = (PROC / "cgroup").read_text().splitlines()
+    except OSError:  # of other systems
+        lines = []
+    for line in ["0::/", *lines]:  # inside a container the path may be that of the machine
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, names = GROUPS, ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):  # of the first version
+            root, names = GROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        own = root / path.strip("/")
+        for folder in (own, *own.parents):
+            if folder.is_relative_to(root):
+                yield folder, *names
+
+
+def _left(group: Path, limit: str, use: str) -> int | None:
+    """Bytes left in a group; None without a limit. File contents that it can drop do not count as used."""
+    try:
+        left = int((group / limit).read_text()) - int((group / use).read_text())
+    except (OSError, ValueError):
+        return None
+    try:
+        rows = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return left + int(rows["inactive_file"])
+    except (OSError, ValueError, KeyError):
+        return left
 
 
 def _kilobytes(file: Path, key: str) -> int | None:

@@ -27,6 +27,7 @@ from trace_train.report.overview import facts
 from trace_train.report.page import Page, Section, write_page
 from trace_train.report.scores import COMPARED, FOLLOWED, best_constant, distance_to_best, measure_title, model_score
 from trace_train.report.terms import TOTAL, number, terms_of, values_of
+from trace_train.weights.checkpoint_writer import RULES, error_with_misses
 
 PAGE = "compare.html"
 COLOURS = (0, 2, 4, 5, 3, 1, 7, 6)
@@ -149,13 +150,16 @@ def _sentence(groups: Sequence[LikeScores]) -> str:
     if not groups:
         return ""
     group = groups[0]
-    measure = next(m for m in MEASURES if m.key == "mpjpe_with_misses")
-    values = {name: model_score(one, measure.key) for name, one in group.last.items()}
+    deciding = ("recall", "mpjpe", "mpjpe_with_misses", "joints_mpjpe")
+    values = {
+        name: error_with_misses({measure: model_score(one, measure) for measure in deciding})
+        for name, one in group.last.items()
+    }
     known = sorted((value, name) for name, value in values.items() if math.isfinite(value))
     if len(known) < 2:
         return ""
-    text = "; ".join(f"{name} {value:.{measure.digits}f} {measure.unit}" for value, name in known)
-    return f"{measure.name} on {group.split}, {_frames(group):,} frames, lowest first: {text}."
+    text = "; ".join(f"{name} {value:.1f} mm" for value, name in known)
+    return f"{RULES['best'][1]} on {group.split}, {_frames(group):,} frames, lowest first: {text}."
 
 
 def _facts(runs: Mapping[str, RunFolder]) -> Html:

@@ -28,7 +28,7 @@ from trace_train.weights.checkpoint import DESCRIPTION, FORMAT_VERSION, finished
 NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 """Errors of file systems without symbolic links."""
 MISS_MM = 150.0
-"""Error assigned to a missed person if only labelled joints are evaluated, as in `mpjpe_with_misses`."""
+"""Error assigned to a missed person, as in `mpjpe_with_misses`."""
 
 
 def save(
@@ -177,13 +177,17 @@ def best_so_far(history: Sequence[Mapping[str, Any]]) -> list[str]:
 def error_with_misses(scores: Mapping[str, Any]) -> float:
     """MPJPE, mm, counting `MISS_MM` for each missed person, so that it does not improve by missing difficult people.
 
-    For people with labelled joints but no body it is computed from the recall. NaN if neither was measured.
+    Where those who were found are that far off themselves, a miss would count less than they do: then it is their
+    error divided by the recall. For people with labelled joints but no body it is computed from the recall. NaN if
+    neither was measured, or nobody was found.
     """
-    error = _value(scores, "mpjpe_with_misses")
-    if isfinite(error):
-        return error
-    recall = _value(scores, "recall")
-    return recall * _value(scores, "joints_mpjpe") + (1 - recall) * MISS_MM
+    recall, found, error = (_value(scores, name) for name in ("recall", "mpjpe", "mpjpe_with_misses"))
+    if recall == 0:
+        return nan
+    if not isfinite(error):
+        found = _value(scores, "joints_mpjpe")
+        error = recall * found + (1 - recall) * MISS_MM
+    return found / recall if found >= MISS_MM and isfinite(recall) else error
 
 
 def world_error_with_misses(scores: Mapping[str, Any]) -> float:
@@ -203,7 +207,7 @@ def _value(scores: Mapping[str, Any], name: str) -> float:
 
 
 RULES = {
-    "best": (error_with_misses, f"MPJPE with misses at {MISS_MM:.0f} mm"),
+    "best": (error_with_misses, "MPJPE with misses"),
     "best-world": (world_error_with_misses, "WA-MPJPE over the share of people found"),
 }
 """For each link name, the deciding error and its description."""

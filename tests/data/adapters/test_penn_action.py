@@ -17,6 +17,7 @@ from found_at_depth import Payload
 from trace_data.adapters import canonical_name, read_record
 from trace_data.adapters.penn_action import SIDES, SPEC, find, inspect, read
 from trace_data.builder.build import build_shards
+from trace_data.builder.plan import BuildPart
 from trace_data.errors import AnnotationError, ConfigError, DatasetLayoutError
 from trace_data.sample_world.penn_action import write_penn_action
 from trace_data.sample_world.people import Role
@@ -203,6 +204,20 @@ def test_the_readme_s_list_is_found_to_exchange_left_and_right(official: Path, m
     for name in ("0001", "0002", "0003"):  # nothing is said of these, so nothing contradicts
         tiny.change_mat(official, name, lambda c: c.update(pose="left"))
     assert not any("left and right" in line for line in problems(official, "content"))
+
+
+@pytest.mark.parametrize("parts", [None, 2], ids=["at once", "in parts"])
+def test_a_build_says_that_sides_are_exchanged(parts: int | None, official: Path, tmp_path: Path) -> None:
+    root, out = official.parent, tmp_path / "shards"
+    build = partial(build_shards, ["penn-action"], root, shard_bytes=1)
+    assert not any("shoulders" in line for line in build(tmp_path / "right").warnings)
+    for name in ("0001", "0003"):
+        tiny.change_mat(official, name, exchange_sides)
+    for number in range(parts or 0):
+        build(out, part=BuildPart(number=number + 1, of=parts or 0))
+    for again in (False, True):  # what finished shards showed is remembered
+        (line,) = (line for line in build(out, finish=parts is not None or again).warnings if "shoulders" in line)
+        assert "2 of 3 sequences" in line and "TRACE_PENN_SIDES" in line
 
 
 Change = Callable[[dict[str, Any]], Any]

@@ -539,9 +539,14 @@ def test_a_regressor_that_verify_assets_would_call_wrong_is_not_written(
 
 def test_other_side_files_and_infants_are_held_to_the_same(body_models: Path, side: Path, tmp_path: Path) -> None:
     file = side / "J_regressor_extra.npy"
-    np.save(file, -np.load(file))
+    rows = np.load(file)
+    np.save(file, -rows)
     with pytest.raises(AssetError, match="nothing was written"):
         prepare(next(body_models.rglob("*_m_lbs*.pkl")), side, out=tmp_path / "packs")
+    np.save(file, rows[[0, 1, 3, 2, 4, 5, 6, 7, 8]])  # neck and top of the head
+    with pytest.raises(AssetError, match="J_regressor_extra9") as caught:
+        prepare(next(body_models.rglob("*_m_lbs*.pkl")), side, out=tmp_path / "packs")
+    assert caught.value.where == str(file)
     shutil.copy(body_models / "smpl_model_data/J_regressor_extra.npy", file)
     h36m = side / "J_regressor_h36m.npy"
     np.save(h36m, with_exchanged_legs(np.load(h36m)))

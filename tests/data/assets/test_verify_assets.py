@@ -102,6 +102,17 @@ def h36m_mirrored(pack: Arrays) -> Arrays:
     return {"J_regressor_h36m17": pack["J_regressor_h36m17"][sides]}
 
 
+def extra_rows(one: int, other: int) -> Callable[[Arrays], Arrays]:
+    """Exchanges two rows of the extra regressor."""
+
+    def change(pack: Arrays) -> Arrays:
+        rows = pack["J_regressor_extra9"].copy()
+        rows[[one, other]] = rows[[other, one]]
+        return {"J_regressor_extra9": rows}
+
+    return change
+
+
 def shapes_in_millimetres(pack: Arrays) -> Arrays:
     directions = pack["smpla_shapedirs"].copy()
     directions[..., :10] *= 1000
@@ -128,6 +139,10 @@ DAMAGES: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "no tree": (cyclic, "content kintree_table is"),
     "regressor": (lambda p: {"J_regressor": p["J_regressor"] * 2}, "content J_regressor has rows"),
     "joints moved": (lambda p: {"J_regressor": p["J_regressor"][::-1].copy()}, "sides left and right are exchanged"),
+    "neck and top of the head": (extra_rows(2, 3), "J_regressor_extra9 has Jaw_H36M below Neck_LSP"),
+    "pelvis and spine": (extra_rows(4, 6), "J_regressor_extra9 has Spine_H36M below Pelvis"),
+    "jaw and head": (extra_rows(7, 8), "J_regressor_extra9 has Head below Jaw_H36M"),
+    "regressed hips": (extra_rows(0, 1), "J_regressor_extra9 left and right are exchanged: .*joints Hip"),
     "extra regressor": (lambda p: {"J_regressor_extra9": p["J_regressor_extra9"] * 2}, "J_regressor_extra9 has 9 rows"),
     "ears": (exchanged, "extra_joints_index names other vertices"),
     "mirrored": (lambda p: {"v_template": p["v_template"] * np.float32([-1, 1, 1])}, "sides left and right are"),

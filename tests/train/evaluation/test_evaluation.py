@@ -17,7 +17,7 @@ from shard_damage import relabel, reseal
 from small_network import SMALL, small
 from torch import Tensor
 
-from trace_data.errors import ConfigError
+from trace_data.errors import CheckpointError, ConfigError
 from trace_data.schema.body import GENDERS
 from trace_data.schema.keypoints import ALL_44, MPI_INF_28
 from trace_data.shards.reader import ShardReader
@@ -203,6 +203,18 @@ def test_nobody_found_is_no_score_and_no_recall(exact: Path, layers: dict[str, B
     row = report.rows[MODEL]
     assert row.recall == 0 and row.world_coverage == 0 and row.precision is None and row.mpjpe is None
     assert row.mpjpe_with_misses == 150 and report.rows["mean pose"].mpjpe is None
+
+
+@pytest.mark.parametrize("part", ["backbone", "temp_smplpose_regressor"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_predictions_that_are_not_finite_are_no_missed_people(
+    part: str, value: float, shards: Path, packs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, settings = small(), load_config("debug", [*SMALL, "network.flow=dis", "evaluation.threshold=0"])
+    with torch.no_grad():
+        next(network.get_submodule(part).parameters())[0] = value
+    with pytest.raises(CheckpointError, match="not finite"):
+        score(network, body_layers(packs, GENDERS), ShardReader(shards), settings, split="val", flow=DisFlow())
 
 
 # --- people of whom less is known ------------------------------------------------------------------------------

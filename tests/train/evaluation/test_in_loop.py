@@ -15,9 +15,11 @@ from tiny_runs import same_weights, tiny
 from trace_data.progress import Progress
 from trace_train.build import scoring_device
 from trace_train.evaluate import evaluate
+from trace_train.evaluation import in_loop
 from trace_train.evaluation.result import EvalReport
 from trace_train.evaluation.score import untouched
 from trace_train.evaluation.sums import MODEL
+from trace_train.inference.detections import refuse_not_finite
 from trace_train.inference.source import open_source
 from trace_train.train import train
 from trace_train.training.run_log import read_metrics
@@ -90,6 +92,16 @@ def test_a_split_that_is_not_there_is_said_once(tiny_run: Path, shards: Path, pa
     said = [line for line in told.lines if "no evaluation" in line]
     assert said == ["no evaluation: these shards have no split 'val', they have test, train"]
     assert same_weights(run, tiny_run) and not list(run.glob("evaluation-*"))
+
+
+def test_a_network_that_cannot_be_scored_is_said_and_trained_on(
+    shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_loop, "score", lambda *_, **__: refuse_not_finite(torch.nan))
+    told, run = Told(), tmp_path / "run"
+    train(tiny("steps=2", "evaluation.every=1"), shards=shards, packs=packs, run=run, progress=told)
+    said = [line for line in told.lines if "no evaluation" in line]
+    assert [line.partition(":")[0] for line in said] == ["no evaluation of step 1", "no evaluation of step 2"]
 
 
 def test_a_network_is_left_as_it_was() -> None:

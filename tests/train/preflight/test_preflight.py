@@ -19,7 +19,7 @@ from trace_data.progress import Progress
 from trace_data.shards.index import load_index
 from trace_data.shards.storage.store import as_store
 from trace_train.config import load_config
-from trace_train.preflight import entries, machine
+from trace_train.preflight import entries, machine, memory
 from trace_train.preflight.memory import Fitting, RamMeter
 from trace_train.preflight.parts import PreflightError
 from trace_train.preflight.preflight import find_batch, preflight
@@ -103,6 +103,64 @@ def test_the_memory_of_this_process_is_counted() -> None:
 
     small, large = meter.peak(lambda: None), meter.peak(work)
     assert large - small > 60 * MEGABYTE and meter.room() > large
+
+
+GIGABYTE = 10**9
+LIMITS: dict[str, tuple[str, dict[str, int | str]]] = {
+    "a container": ("0::/\n", {"memory.max": 4 * GIGABYTE, "memory.current": GIGABYTE}),
+    "a job of Slurm": (
+        "0::/system.slice/job_7/step_0\n",
+        {"system.slice/job_7/memory.max": 4 * GIGABYTE, "system.slice/job_7/memory.current": GIGABYTE,
+         "system.slice/job_7/step_0/memory.max": "max", "system.slice/job_7/step_0/memory.current": GIGABYTE},
+    ),
+    "a container that sees the machine's path": (
+        "0::/docker/5e\n", {"memory.max": 4 * GIGABYTE, "memory.current": GIGABYTE},
+    ),
+    "groups of the first version": (
+        "12:cpu,cpuacct:/job\n4:memory:/job/step\n",
+        {"memory/job/memory.limit_in_bytes": 4 * GIGABYTE, "memory/job/memory.usage_in_bytes": GIGABYTE,
+         "memory/memory.limit_in_bytes": 2**63 - 4096, "memory/memory.usage_in_bytes": 9 * GIGABYTE},
+    ),
+    "files that were read": (
+        "0::/job\n",
+        {"job/memory.max": 4 * GIGABYTE, "job/memory.current": 4 * GIGABYTE,
+         "job/memory.stat": f"anon 5\ninactive_file {3 * GIGABYTE}\n"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_the_memory_that_a_job_may_use_is_what_counts(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups, files = LIMITS[case]
+    for name, content in {**files, "proc/cgroup": groups, "proc/status": "VmRSS: 1000 kB\n"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{content}".strip() + "\n")
+    monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "_available", lambda: 64 * GIGABYTE)
+    assert memory.RamMeter().room() == int(0.9 * 3 * GIGABYTE) + 1000 * 1024
+
+
+def test_sizes_are_said_as_they_are_tried(
+    shards: Path, packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    meter = PretendedMeter(400 * MEGABYTE)
+
+    def step(self: Trial, clips: int, frames: int) -> None:
+        told.append(f"try {clips} of {frames}")
+        meter.step(clips, frames)
+
+    class Telling(Progress):
+        def log(self, line: str) -> None:
+            told.append(line.strip())
+
+    monkeypatch.setattr(Trial, "__call__", step)
+    find_batch(tiny(), shards=shards, packs=packs, run=tmp_path, meter=lambda device: meter, progress=Telling())
+    at = told.index("try 1 of 1")
+    assert "1 frame fit" in told[at - 1] and told[at + 1 : at + 3] == ["1 clip of 1 frame: 150 MB", "try 2 of 1"]
 
 
 def test_a_sound_run_has_nothing_to_mend_and_looking_changes_nothing(shards: Path, packs: Path, tmp_path: Path) -> None:

@@ -48,8 +48,16 @@ def test_like_scores_stand_side_by_side_and_curves_lie_over_each_other(tmp_path:
     assert "-41 %" in text  # against the best constant, 224.3
     assert "step 20 · a 170 · b 160" in text, "the curve of a score has both runs"
     assert "step 30 · a 0.0667 · b 0.0667" in text, "and so has that of a loss term"
-    assert "misses at 150 mm on val, 36 frames, lowest first: b 127.0 mm; a 133.9 mm" in page.words
+    assert "MPJPE with misses on val, 36 frames, lowest first: b 127.0 mm; a 133.9 mm" in page.words
     assert result.settings == {"seed": {"a": "1", "b": "2"}} and re.search(r"<th>seed</th><td>1</td><td>2</td>", text)
+
+
+def test_who_finds_nobody_does_not_lead(tmp_path: Path) -> None:
+    far, nobody, near = scored(mpjpe=230.0), scored(mpjpe=230.0), scored(mpjpe=120.0)
+    nobody["rows"]["model"] |= {"mpjpe": None, "recall": 0.0, "mpjpe_with_misses": 150.0}
+    runs = [make_run(tmp_path / n, LINES, [one]) for n, one in zip("abc", (far, nobody, near))]
+    _, _, page = page_of(runs, tmp_path / "page.html")
+    assert "lowest first: c 122.0 mm; a 254.4 mm." in page.words  # 230 over the recall of 0.904
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,11 @@ def test_mistakes_in_stages_are_explained(stages: str, words: str) -> None:
         # people without bodies: 0.5 * 100 + 0.5 * 150, and 0.9 * 120 + 0.1 * 150
         (("joints_mpjpe", "recall"), [(100.0, 0.5), (120.0, 0.9)], {"best": 2}),
         (("joints_mpjpe", "recall"), [(100.0, 0.9), (120.0, 1.0)], {"best": 1}),
+        # who is found far off is not better missed: 170 / 0.7 and 168 / 0.93
+        (("mpjpe_with_misses", "mpjpe", "recall"), [(164.0, 170.0, 0.7), (166.7, 168.0, 0.93)], {"best": 2}),
+        (("joints_mpjpe", "recall"), [(170.0, 0.7), (168.0, 0.93)], {"best": 2}),
+        (("mpjpe_with_misses", "mpjpe", "recall"), [(150.0, None, 0.0), (230.0, 230.0, 1.0)], {"best": 2}),
+        (("mpjpe_with_misses", "mpjpe", "recall"), [(150.0, None, 0.0)], {}),  # nobody was found
         # in the world half of the people count half
         (("wa_mpjpe", "world_coverage"), [(60.0, 0.5), (100.0, 0.9)], {"best-world": 2}),
         (("wa_mpjpe", "world_coverage"), [(60.0, 0.5), (100.0, 0.0), (None, 0.0)], {"best-world": 1}),
