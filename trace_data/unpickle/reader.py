@@ -34,8 +34,8 @@ from trace_data.unpickle.stream import CHUNK, Malformed, More, copied_as_text
 Source = Path | str | bytes | IO[bytes]
 
 LIMIT_BYTES = 1 << 30
-MAX_STEPS = 4_000_000
-"""Operations for the parts of one file, about two seconds. Official body models and annotations are large arrays with
+MAX_STEPS = 2_500_000
+"""Operations for the parts of one file, one to two seconds. Official body models and annotations are large arrays with
 thousands of small parts at most; text of every row makes 300,000. Files of a dictionary for each image need more, and
 say so (docs/reference/datasets.md#penn-action-packed-files)."""
 MAX_EXPRESSION_DEPTH = 32

@@ -31,7 +31,7 @@ from trace_data.unpickle.reader import fail
 from trace_data.unpickle.stream import Malformed, copied_as_text
 
 KIND = "checkpoint of weights"
-MAX_STEPS = 5_000_000
+MAX_STEPS = 2_500_000
 MAX_GROWTH = 4
 """Maximum bytes of tensors per byte of file: storages may be shared by a few tensors, not by thousands."""
 MAGIC = 0x1950A86A20F9469CFC6C
