@@ -104,7 +104,8 @@ def main() -> None:
     runs.add_argument("--variant", nargs="*", choices=VARIANTS, default=[v for v in VARIANTS if v != "stored flow"])
     runs.add_argument("--steps", type=int, default=800)
     runs.add_argument("--start", type=Path, help="weights to begin with; only the stage of clips is trained")
-    runs.add_argument("--one-in", type=int, default=1, help="score one in N sequences of the split test")
+    runs.add_argument("--one-in", type=int, default=1, help="score one in N sequences of the split")
+    runs.add_argument("--split", default="test", help="val has static cameras too")
     tables = actions.add_parser("table")
     tables.add_argument("--out", type=Path, required=True)
     curves = actions.add_parser("curve")
@@ -149,7 +150,7 @@ def run_variant(name: str, options: argparse.Namespace) -> None:
     begun = time.process_time()
     train(config, shards=options.shards, packs=options.packs, run=run, resume=run.exists())
     cpu = time.process_time() - begun
-    report = evaluate(run, shards=options.shards, packs=options.packs, every=options.one_in)
+    report = evaluate(run, shards=options.shards, packs=options.packs, split=options.split, every=options.one_in)
     moving = {
         (entry.dataset, entry.name): entry.moving for entry in ShardReader(as_store(options.shards)).index.sequences
     }
